@@ -1,1 +1,38 @@
-"""."""
+"""HTTP/1.1 on trio, fast: a server, a proxy's wire, and one kind of handler."""
+
+from http_trio.answer import Answer, refusal
+from http_trio.errors import (
+    BadAnswer,
+    BadBind,
+    BadRequest,
+    Condition,
+    Failure,
+    HttpError,
+    ProtocolError,
+)
+from http_trio.exchange import Exchange, Handler
+from http_trio.forwarding import Forwarding
+from http_trio.limits import Limits
+from http_trio.server import Server, serve
+from http_trio.transit import Delivery
+from http_trio.upstream import Upstream
+
+__all__ = [
+    "Answer",
+    "BadAnswer",
+    "BadBind",
+    "BadRequest",
+    "Condition",
+    "Delivery",
+    "Exchange",
+    "Failure",
+    "Forwarding",
+    "Handler",
+    "HttpError",
+    "Limits",
+    "ProtocolError",
+    "Server",
+    "Upstream",
+    "refusal",
+    "serve",
+]

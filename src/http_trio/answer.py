@@ -1,0 +1,102 @@
+"""Answers of our own: values that are rendered once and sent to anybody.
+
+An `Answer` knows nothing of a connection. Whether it lives on is said by a
+`Connection` line that goes between the rendered head and the body, so a thousand
+parked exchanges can be sent the same bytes.
+"""
+
+from __future__ import annotations
+
+import http
+import time
+from email.utils import formatdate
+
+import attrs
+
+_PHRASES = {status.value: status.phrase.encode() for status in http.HTTPStatus}
+_NO_BODY = frozenset({204, 304})
+
+
+@attrs.define(eq=False, hash=False)
+class Answer:
+    """A whole answer. Treat it as frozen: what it renders to is kept.
+
+    Attributes:
+        status: 200 to 599.
+        body: its content; left out for HEAD by the engine.
+        content_type: None for no such field.
+        headers: further fields, as (name, value) pairs. Content-Length, Date,
+            Connection and Transfer-Encoding are the engine's.
+
+    >>> Answer(404, b"no such key").head.splitlines()[0]
+    b'HTTP/1.1 404 Not Found'
+    """
+
+    status: int
+    body: bytes = b""
+    content_type: bytes | None = b"text/plain; charset=utf-8"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    _head: bytes = attrs.field(default=b"", init=False, repr=False)
+    _whole: bytes = attrs.field(default=b"", init=False, repr=False)
+
+    @property
+    def head(self) -> bytes:
+        """The status line and the fields, without the empty line that ends them."""
+        if not self._head:
+            self._head = self._render_head()
+        return self._head
+
+    def render(self, *, for_head: bool = False, connection: bytes = b"") -> bytes:
+        """Give the bytes to send.
+
+        Args:
+            for_head: the request was HEAD, so no body follows.
+            connection: the value of the Connection field; none if empty.
+        """
+        if not connection and not for_head:
+            if not self._whole:
+                self._whole = b"%b\r\n\r\n%b" % (self.head, self._sent_body)
+            return self._whole
+        line = b"\r\nConnection: " + connection if connection else b""
+        body = b"" if for_head else self._sent_body
+        return b"%b%b\r\n\r\n%b" % (self.head, line, body)
+
+    @property
+    def _sent_body(self) -> bytes:
+        return b"" if self.status in _NO_BODY else self.body
+
+    def _render_head(self) -> bytes:
+        phrase = _PHRASES.get(self.status, b"")
+        lines = [b"HTTP/1.1 %d %b" % (self.status, phrase), b"Date: " + http_date()]
+        if self.content_type is not None and self.status not in _NO_BODY:
+            lines.append(b"Content-Type: " + self.content_type)
+        lines += [b"%b: %b" % pair for pair in self.headers]
+        if self.status not in _NO_BODY:
+            lines.append(b"Content-Length: %d" % len(self.body))
+        return b"\r\n".join(lines)
+
+
+class _Clock:
+    """The current second as an HTTP date, written once a second."""
+
+    second = -1
+    text = b""
+
+
+def http_date() -> bytes:
+    """Give the time as a Date value (RFC 9110 section 5.6.7)."""
+    second = int(time.time())
+    if second != _Clock.second:
+        _Clock.second = second
+        _Clock.text = formatdate(second, usegmt=True).encode()
+    return _Clock.text
+
+
+def refusal(status: int, reason: str, *, retry_after_s: int | None = None) -> Answer:
+    """Give the answer that stands for an error: its status in words, and the reason."""
+    phrase = _PHRASES.get(status, b"Error").decode()
+    text = f"{status} {phrase}: {reason}\n" if reason else f"{status} {phrase}\n"
+    headers = (
+        () if retry_after_s is None else ((b"Retry-After", b"%d" % retry_after_s),)
+    )
+    return Answer(status, text.encode("utf-8", "replace"), headers=headers)

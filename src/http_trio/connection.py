@@ -1,0 +1,473 @@
+"""A client's connection on the express lane: the requests that come over it.
+
+    HEAD -> BUSY -> HEAD ...            a request without a body, or forwarded with it
+    HEAD -> BODY -> BUSY -> HEAD ...    its body is being collected
+    BUSY -> FLUSHING -> HEAD            the client takes its answer slowly
+    any  -> LINGERING -> CLOSED         refused: drop what still comes, then close
+    BUSY -> AWAY -> HEAD                a task has it
+
+One request is in progress at a time; what a client sends ahead (pipelining) waits
+in `buffer`, or in the kernel when that is full, so answers leave in order.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from http_trio.answer import refusal
+from http_trio.errors import BadRequest, ProtocolError
+from http_trio.exchange import Exchange, Handler
+from http_trio.forwarding import Forwarding, forwarding_fields
+from http_trio.framing import CHUNKED, UNTIL_CLOSE
+from http_trio.head import RequestHead, parse_request_head
+from http_trio.limits import BUFFER
+from http_trio.passage import Passage
+from http_trio.poller import READ, WRITE
+
+if TYPE_CHECKING:
+    from http_trio.lane import Lane
+    from http_trio.listener import Listener
+
+_log = logging.getLogger(__name__)
+
+_HEAD, _BODY, _BUSY, _FLUSHING, _LINGERING, _AWAY, _CLOSED = range(7)
+_DEAD = 8 | 16  # EPOLLERR, EPOLLHUP
+_LINGER_BYTES = 4 * 1024 * 1024  # of a refused upload, read and dropped at most
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class _Collecting:
+    """A body on its way into memory."""
+
+    __slots__ = ("exchange", "limit", "on_too_large", "passage", "pieces", "size", "then")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        limit: int,
+        then: Callable[[Exchange, bytes], None],
+        on_too_large: Callable[[Exchange, int], None],
+    ) -> None:
+        self.exchange = exchange
+        self.limit = limit
+        self.then = then
+        self.on_too_large = on_too_large
+        self.passage = Passage(
+            exchange.head.framing, UNTIL_CLOSE, line_limit=exchange.limits.trailers
+        )
+        self.pieces: list[bytes] = []
+        self.size = 0
+
+
+class Connection:
+    """One client's connection.
+
+    Attributes:
+        peer: the client's address as text, or "unix".
+    """
+
+    __slots__ = (
+        "_body_taken",
+        "_collecting",
+        "_ended",
+        "_exchange",
+        "_forwarded",
+        "_forwarded_host",
+        "_handler",
+        "_keep",
+        "_lingered",
+        "_listener",
+        "_mask",
+        "_outbox",
+        "_phase",
+        "_processing",
+        "_rules",
+        "_scanned",
+        "_trusted",
+        "buffer",
+        "deadline",
+        "fd",
+        "lane",
+        "peer",
+        "sock",
+    )
+
+    def __init__(
+        self,
+        listener: Listener,
+        sock: socket.socket,
+        peer: str,
+        handler: Handler,
+        rules: Forwarding,
+    ) -> None:
+        lane = listener.lane
+        self.lane: Lane = lane
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.peer = peer
+        self.buffer = b""
+        self.deadline = lane.now + lane.limits.head_s
+        self._handler = handler
+        self._listener = listener
+        self._phase = _HEAD
+        self._exchange: Exchange | None = None
+        self._collecting: _Collecting | None = None
+        self._body_taken = False
+        self._outbox = b""
+        self._mask = READ
+        self._keep = True
+        self._ended = False
+        self._processing = False
+        self._scanned = 0
+        self._lingered = 0
+        self._rules = rules
+        self._trusted = rules.trusts(peer)
+        self._forwarded_host: bytes | None = b"\0"  # no host yet
+        self._forwarded = b""
+        lane.watch(self.fd, self, READ)
+
+    def __repr__(self) -> str:
+        return f"<Connection from {self.peer} phase={self._phase}>"
+
+    # === for the lane ===
+
+    def ready(self, mask: int) -> None:
+        """Handle readiness."""
+        if self._phase == _FLUSHING:
+            if mask & _DEAD:
+                self.abort()
+            else:
+                self._flush()
+        elif self._ended:
+            if mask & _DEAD:  # it said its last before; now it is gone
+                self.abort()
+        else:
+            self._read()
+
+    def expire(self) -> None:
+        """Handle that the client was too slow, or idle for too long."""
+        if self._phase == _HEAD and self.buffer:
+            self.refuse(408, "the header did not come in time")
+        elif self._phase == _BODY:
+            self.refuse(408, "the body did not come in time")
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once; an exchange in progress ends."""
+        exchange, self._exchange = self._exchange, None
+        self.drop()
+        if exchange is not None:
+            exchange.client_gone()
+
+    def drain(self) -> None:
+        """Take no further request: close if idle, answer if parked."""
+        if self._phase == _HEAD and not self.buffer:
+            self.drop()
+        elif self._exchange is not None and self._exchange.is_parked:
+            self._exchange.due()
+
+    def drop(self) -> None:
+        """Close at once; nobody is told."""
+        if self._phase == _CLOSED:
+            return
+        self._phase = _CLOSED
+        self._exchange = None
+        self._collecting = None
+        self.lane.unwatch(self.fd)
+        self.sock.close()
+        self._listener.ended(self)
+
+    # === for the exchange ===
+
+    def forwarding_fields(self, head: RequestHead) -> bytes:
+        """Give what is said of this client to an upstream."""
+        if head.forwarded and self._trusted:
+            return forwarding_fields(self._rules, self.peer, head, trusted=True)
+        if head.host != self._forwarded_host:  # clients rarely change it
+            self._forwarded_host = head.host
+            self._forwarded = forwarding_fields(
+                self._rules, self.peer, head, trusted=False
+            )
+        return self._forwarded
+
+    def holds_body(self, head: RequestHead) -> bool:
+        """Tell whether a body, however framed, is in the buffer up to its end."""
+        if head.framing >= 0:
+            return len(self.buffer) >= head.framing
+        passage = Passage(CHUNKED, UNTIL_CLOSE, line_limit=self.lane.limits.trailers)
+        try:
+            passage.feed(self.buffer)
+        except ProtocolError:
+            return True  # collecting it meets the fault again, and refuses it
+        return passage.done
+
+    def skip_body(self, head: RequestHead) -> bool:
+        """Pass over the body of a request that is answered without it, if it is here.
+
+        Gives whether what follows in the buffer is the next request.
+        """
+        if head.framing == 0 or self._body_taken:
+            return True
+        if self._collecting is None and 0 < head.framing <= len(self.buffer):
+            self.buffer = self.buffer[head.framing :]
+            return True
+        return False
+
+    def collect(
+        self,
+        exchange: Exchange,
+        limit: int,
+        then: Callable[[Exchange, bytes], None],
+        on_too_large: Callable[[Exchange, int], None],
+    ) -> None:
+        """Gather the body of the exchange's request."""
+        head = exchange.head
+        if head.framing == 0:
+            then(exchange, b"")
+            return
+        collecting = _Collecting(exchange, limit, then, on_too_large)
+        self._collecting = collecting
+        if head.framing > limit:
+            on_too_large(exchange, head.framing)
+            return
+        if head.expects_continue and not self.buffer:
+            self.send_part(_CONTINUE)
+        self._phase = _BODY
+        buffer, self.buffer = self.buffer, b""
+        self._take_body(buffer)
+
+    def send_part(self, data: bytes) -> bytes:
+        """Send; give what the client does not take now."""
+        try:
+            return data[self.sock.send(data) :]
+        except BlockingIOError:
+            return data
+        except OSError:
+            self.abort()
+            return b""
+
+    def send_last(self, data: bytes, *, keep: bool) -> None:
+        """Send the last of an answer, then go on with the next request, or close."""
+        self._exchange = None
+        self._keep = keep
+        try:
+            count = self.sock.send(data) if data else 0
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            self.drop()
+            return
+        if count < len(data):
+            self._outbox = data[count:]
+            self._phase = _FLUSHING
+            self.deadline = self.lane.now + self.lane.limits.write_s
+            self._watch_for(WRITE)
+        else:
+            self._next()
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Answer with an error and close: where this request ends is not known."""
+        exchange, self._exchange = self._exchange, None
+        self._collecting = None
+        if exchange is not None:
+            exchange.client_gone()
+        self.buffer = b""
+        answer = refusal(status, reason).render(connection=b"close")
+        self.send_last(answer, keep=False)
+
+    # === for the task lane ===
+
+    def leave_lane(self) -> bytes:
+        """Be served by a task from now on; give what was read already."""
+        self._phase = _AWAY
+        self.deadline = math.inf
+        self.lane.unwatch(self.fd)
+        buffer, self.buffer = self.buffer, b""
+        return buffer
+
+    def rejoin(self, buffer: bytes) -> None:
+        """Come back from a task; the end of the exchange follows at once."""
+        self.buffer = buffer
+        self._phase = _BUSY
+        self._mask = READ
+        self.lane.watch(self.fd, self, READ)
+
+    # === private ===
+
+    def _read(self) -> None:
+        try:
+            data = self.sock.recv(BUFFER)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.abort()
+            return
+        phase = self._phase
+        if not data:
+            self._client_ended()
+        elif phase == _HEAD:
+            if self.buffer:
+                self.buffer += data
+            else:
+                self.buffer = data
+                self.deadline = self.lane.now + self.lane.limits.head_s
+            self._process()
+        elif phase == _BODY:
+            self._take_body(data)
+        elif phase == _LINGERING:
+            self._lingered += len(data)
+            if self._lingered > _LINGER_BYTES:
+                self.drop()
+        else:
+            self.buffer += data
+            if len(self.buffer) > BUFFER:
+                self._watch_for(0)  # the rest waits in the kernel
+
+    def _client_ended(self) -> None:
+        """The client will send no more; it may still read (RFC 9112 section 9.6)."""
+        self._ended = True
+        if self._phase == _BUSY and self._exchange is not None:
+            if self._exchange.is_parked:
+                self.abort()
+            else:
+                self._watch_for(0)
+        else:
+            self.abort()
+
+    def _process(self) -> None:
+        """Take the requests that are in the buffer, until one must wait."""
+        if self._processing:
+            return
+        self._processing = True
+        try:
+            while self._phase == _HEAD and self._take_request():
+                pass
+        finally:
+            self._processing = False
+        if self._phase == _HEAD and self._ended:
+            self.drop()
+
+    def _take_request(self) -> bool:
+        """Take one request from the buffer; give whether another may be there."""
+        buffer = self.buffer
+        end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3)) + 4
+        if end < 4 or end > self.lane.limits.head:
+            self._await_more(buffer)
+            return False
+        if end == 4 or buffer[:2] == b"\r\n":  # RFC 9112 section 2.2: an empty line
+            self.buffer = buffer[2:]
+            return True
+        try:
+            head = parse_request_head(buffer[:end], self.lane.limits)
+            if head.method == b"CONNECT":
+                raise BadRequest(405, "CONNECT is for forward proxies")
+        except BadRequest as exc:
+            self.refuse(exc.status, str(exc))
+            return False
+        self._scanned = 0
+        self.buffer = buffer[end:] if end < len(buffer) else b""
+        self._phase = _BUSY
+        self.deadline = math.inf
+        self._body_taken = False
+        exchange = self._exchange = Exchange(self, head)
+        try:
+            self._handler(exchange)
+        except Exception:
+            _log.exception("the handler failed on %s %r", exchange.method, head.target)
+            if not exchange.gone and exchange.transit is None:
+                exchange.respond(refusal(500, ""))
+            else:
+                self.abort()
+        return bool(self.buffer)
+
+    def _await_more(self, buffer: bytes) -> None:
+        limits = self.lane.limits
+        line_end = buffer.find(b"\r\n")
+        if (line_end if line_end >= 0 else len(buffer)) > limits.request_line:
+            self.refuse(414, f"a request line beyond {limits.request_line} bytes")
+        elif len(buffer) > limits.head:
+            self.refuse(431, f"a header section beyond {limits.head} bytes")
+        elif buffer.count(b"\n") != buffer.count(b"\r\n"):
+            self.refuse(400, "a line that ends in a bare LF")
+        else:
+            self._scanned = len(buffer)
+
+    def _take_body(self, data: bytes) -> None:
+        collecting = self._collecting
+        assert collecting is not None, "in the phase BODY something is collected"
+        self.deadline = self.lane.now + self.lane.limits.body_s
+        passage = collecting.passage
+        if data:
+            try:
+                piece = passage.feed(data)
+            except ProtocolError as exc:
+                self.refuse(400, str(exc))
+                return
+            collecting.size += len(piece)
+            if collecting.size > collecting.limit:
+                self._phase = _BUSY
+                collecting.on_too_large(collecting.exchange, collecting.size)
+                return
+            collecting.pieces.append(piece)
+        if passage.done:
+            self._phase = _BUSY
+            self.deadline = math.inf
+            self.buffer = passage.rest
+            self._collecting = None
+            body = b"".join(collecting.pieces)
+            self._body_taken = True
+            collecting.then(collecting.exchange, body)
+
+    def _flush(self) -> None:
+        try:
+            count = self.sock.send(self._outbox)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.drop()
+            return
+        self._outbox = self._outbox[count:]
+        self.deadline = self.lane.now + self.lane.limits.write_s
+        if not self._outbox:
+            self._next()
+
+    def _next(self) -> None:
+        """The answer is out: go on with the next request, or close."""
+        if not self._keep:
+            self._close_gently()
+            return
+        if not self._ended:
+            self._watch_for(READ)
+        self._phase = _HEAD
+        lane = self.lane
+        if lane.draining and not self.buffer:
+            self.drop()
+            return
+        limits = lane.limits
+        self.deadline = lane.now + (limits.head_s if self.buffer else limits.idle_s)
+        if self.buffer or self._ended:
+            self._process()
+
+    def _close_gently(self) -> None:
+        """Close so that a client that still sends can read its answer first."""
+        if self._ended:
+            self.drop()
+            return
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.drop()
+            return
+        self._watch_for(READ)
+        self._phase = _LINGERING
+        self.deadline = self.lane.now + self.lane.limits.linger_s
+
+    def _watch_for(self, mask: int) -> None:
+        if mask != self._mask:
+            self._mask = mask
+            self.lane.poller.modify(self.fd, mask)

@@ -1,0 +1,271 @@
+"""One request and its answer, as the handler sees it.
+
+A handler is a plain function that is called when a request's head is complete. It
+decides by calling one of `respond`, `collect`, `park`, `forward` or `spawn`; it may
+also just return and call `respond` later. All of it runs in the trio thread, on the
+express lane: a handler must not block.
+
+An exchange is over when its last byte is with the kernel or its client is gone;
+from then on `gone` holds and every decision is without effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from http_trio.answer import Answer, refusal
+from http_trio.head import AnswerHead, RequestHead, find_value, find_values
+from http_trio.limits import BUFFER, Limits
+from http_trio.transit import Delivery, Transit
+
+if TYPE_CHECKING:
+    from http_trio.connection import Connection
+    from http_trio.lane import Lane
+    from http_trio.upstream import Upstream
+
+Handler = Callable[["Exchange"], None]
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        "_on_due",
+        "_on_gone",
+        "_tick",
+        "_transit",
+        "connection",
+        "head",
+        "lane",
+    )
+
+    def __init__(self, connection: Connection, head: RequestHead) -> None:
+        self.head = head
+        self.lane: Lane = connection.lane
+        self.connection: Connection | None = connection
+        self._transit: Transit | None = None
+        self._on_due: Callable[[Exchange], None] | None = None
+        self._on_gone: Callable[[Exchange], None] | None = None
+        self._tick = -1
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self.method} {self.target!r} gone={self.gone}>"
+
+    # === what was asked ===
+
+    @property
+    def method(self) -> str:
+        """The method, `"GET"`."""
+        return self.head.method.decode("ascii")
+
+    @property
+    def target(self) -> bytes:
+        """The path and the query, percent-encoded as sent."""
+        return self.head.target
+
+    @property
+    def path(self) -> bytes:
+        """The target up to `?`, percent-encoded as sent."""
+        return self.head.target.partition(b"?")[0]
+
+    @property
+    def query(self) -> bytes:
+        """The target after `?`, percent-encoded as sent; empty if there is none."""
+        return self.head.target.partition(b"?")[2]
+
+    @property
+    def client(self) -> str:
+        """The peer's address, or "unix"; "" when the exchange is over."""
+        return "" if self.connection is None else self.connection.peer
+
+    @property
+    def gone(self) -> bool:
+        """Whether the exchange is over."""
+        return self.connection is None
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that it runs under."""
+        return self.lane.limits
+
+    def header(self, name: bytes) -> bytes | None:
+        """Give a field's first value without outer space; None if it is absent."""
+        return find_value(self.head.raw, name)
+
+    def headers(self, name: bytes) -> list[bytes]:
+        """Give all values of a field, in order."""
+        return find_values(self.head.raw, name)
+
+    # === what the handler decides ===
+
+    def respond(self, answer: Answer) -> None:
+        """Answer the request."""
+        connection = self.connection
+        if connection is None:
+            return
+        keep = self.keeps_connection() and connection.skip_body(self.head)
+        data = answer.render(
+            for_head=self.head.method == b"HEAD",
+            connection=self.connection_value(keep=keep),
+        )
+        self.send_last(data, keep=keep)
+
+    def collect(
+        self,
+        limit: int,
+        then: Callable[[Exchange, bytes], None],
+        on_too_large: Callable[[Exchange, int], None] | None = None,
+    ) -> None:
+        """Call `then(exchange, body)` when the whole body is there.
+
+        Args:
+            limit: bytes of content at most.
+            then: decides again, as a handler does.
+            on_too_large: called with the size, declared or seen so far, of a body
+                beyond the limit; it must respond. By default 413 is answered.
+        """
+        if self.connection is not None:
+            self.connection.collect(self, limit, then, on_too_large or _too_large)
+
+    def park(
+        self,
+        timeout_s: float,
+        on_due: Callable[[Exchange], None],
+        on_gone: Callable[[Exchange], None] | None = None,
+    ) -> None:
+        """Leave the exchange to be answered later by `respond`.
+
+        Args:
+            timeout_s: when to give up waiting.
+            on_due: called once when the time is over or the server drains; it must
+                respond.
+            on_gone: called once if the client goes away first.
+        """
+        if self.connection is None:
+            return
+        self._on_due, self._on_gone = on_due, on_gone
+        if self.lane.draining:
+            self.due()
+            return
+        self._tick = self.lane.park(self, timeout_s)
+
+    def forward(self, upstream: Upstream, delivery: Delivery) -> None:
+        """Pass the request on, and the answer back.
+
+        A request whose body is there, or is short and will be in a moment, goes the
+        express way; all else is carried by a task.
+        """
+        connection = self.connection
+        if connection is None:
+            return
+        head = self.head
+        transit = self._transit = Transit(self, upstream, delivery)
+        if head.framing == 0 and head.upgrade is None and not head.expects_continue:
+            transit.send(b"")
+        elif (
+            head.upgrade is None
+            and not head.expects_continue
+            and (0 <= head.framing <= BUFFER or connection.holds_body(head))
+        ):
+            limit = max(BUFFER, len(connection.buffer))
+            connection.collect(self, limit, _send_collected, _too_large)
+        else:
+            transit.send_by_task()
+
+    def spawn(self, run: Callable[[Exchange], Awaitable[None]]) -> None:
+        """Let a task decide: `await run(exchange)`, in the nursery of `serve`."""
+        if self.connection is not None:
+            self.lane.spawn(run, self)
+
+    # === what the engine asks and tells ===
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it waits in `park`."""
+        return self._on_due is not None
+
+    @property
+    def transit(self) -> Transit | None:
+        """Its forwarding, while that lasts."""
+        return self._transit
+
+    def keeps_connection(self) -> bool:
+        """Tell whether the client's connection may live on."""
+        return self.head.keep_alive and not self.lane.draining
+
+    def connection_value(self, *, keep: bool) -> bytes:
+        """Give the value of the answer's Connection field; empty for none."""
+        if not keep:
+            return b"close"
+        return b"keep-alive" if self.head.http10 else b""
+
+    def forwarding_fields(self) -> bytes:
+        """Give what is said of the client to the upstream."""
+        assert self.connection is not None, "asked only while it is not over"
+        return self.connection.forwarding_fields(self.head)
+
+    def due(self) -> None:
+        """The parked exchange's time has come."""
+        on_due = self._on_due
+        self._unpark()
+        if on_due is not None:
+            on_due(self)
+
+    def client_gone(self) -> None:
+        """The client went away: release what hangs on this exchange."""
+        on_gone, transit = self._on_gone, self._transit
+        self._leave()
+        if transit is not None:
+            transit.client_gone()
+        if on_gone is not None:
+            on_gone(self)
+
+    def cut(self) -> None:
+        """End an answer that cannot be completed, visibly."""
+        connection = self.connection
+        self._leave()
+        if connection is not None:
+            connection.drop()
+
+    def send_interim(self, head: AnswerHead) -> None:
+        """Pass a 1xx answer on (RFC 9110 section 15.2)."""
+        connection = self.connection
+        if connection is None or self.head.http10:
+            return
+        if connection.send_part(b"HTTP/1.1%b%b\r\n\r\n" % (head.line, head.kept)):
+            connection.abort()  # it takes not even this: it reads nothing at all
+
+    def send_part(self, data: bytes) -> bytes:
+        """Send a part of the answer; give what the client does not take now."""
+        return b"" if self.connection is None else self.connection.send_part(data)
+
+    def send_last(self, data: bytes, *, keep: bool) -> None:
+        """Send the end of the answer; the exchange is over."""
+        connection = self.connection
+        self._leave()
+        if connection is not None:
+            connection.send_last(data, keep=keep)
+
+    def transit_ended(self) -> None:
+        """The forwarding is over, whatever came of it."""
+        self._transit = None
+
+    def _leave(self) -> None:
+        self.connection = None
+        self._unpark()
+
+    def _unpark(self) -> None:
+        if self._tick >= 0:
+            self.lane.unpark(self, self._tick)
+            self._tick = -1
+        self._on_due = self._on_gone = None
+
+
+def _send_collected(exchange: Exchange, body: bytes) -> None:
+    if exchange.transit is not None:
+        exchange.transit.send(body)
+
+
+def _too_large(exchange: Exchange, size: int) -> None:
+    exchange.respond(refusal(413, f"a body of {size} bytes"))

@@ -1,0 +1,367 @@
+"""Heads of requests and answers: checked, taken apart once, and put together again.
+
+llhttp, in its strict mode, gives the verdict on the bytes; with it, the first empty
+line is the only place where the head can end. Our own pass then touches the raw
+bytes once: one compiled pattern splits off the few fields that concern this
+connection or our rules, and what is left between them goes on as it came, in order,
+byte for byte. Handing each header to Python instead costs three times as much.
+
+The rules are those of RFC 9110 section 7.6 (an intermediary's duties) and RFC 9112
+sections 2, 3, 5 and 6. This module decides nothing about where a body ends (that is
+`framing`) and does no input or output.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import attrs
+import httptools
+
+from http_trio.answer import http_date
+from http_trio.errors import BadAnswer, BadRequest
+from http_trio.framing import CHUNKED, UNTIL_CLOSE, answer_framing, request_framing
+from http_trio.limits import Limits
+
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+"""Methods that may be repeated (RFC 9110 section 9.2.2)."""
+
+# Each alternative starts with a letter of the set before it: on the many fields that
+# are not special, one look at one byte is enough (1.4 against 3.0 us a head).
+_REQUEST_FIELDS = re.compile(
+    rb"""\r\n(?=[cefhkptuxCEFHKPTUX])
+    (c(?:onnection|ontent-length)|host|t(?:ransfer-encoding|e|railer)|expect|upgrade
+    |keep-alive|proxy-connection|x-forwarded-(?:for|proto|host)|forwarded)
+    :[ \t]*([^\r\n]*)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_ANSWER_FIELDS = re.compile(
+    rb"""\r\n(?=[cdkptuCDKPTU])
+    (c(?:onnection|ontent-length)|date|t(?:ransfer-encoding|e|railer)|upgrade
+    |keep-alive|proxy-connection)
+    :[ \t]*([^\r\n]*)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_HOST = re.compile(
+    rb"""(?:\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]/@?\#\s]+\]
+         |[A-Za-z0-9\-._~!$&'()*+,;=%]*)(?::[0-9]{0,5})?\Z""",
+    re.VERBOSE,
+)
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)(/[^#]*|\?[^#]*|)\Z")
+
+
+@attrs.define(eq=False)
+class RequestHead:
+    """One request's header section, checked.
+
+    Attributes:
+        method: as sent, `b"GET"`.
+        target: in origin form (`b"/a?b"`) or `b"*"`.
+        host: the authority that is asked for; None if an HTTP/1.0 client named none.
+        kept: the fields that are end to end, each line led by CRLF.
+        framing: the body's length, or `framing.CHUNKED`.
+        keep_alive: whether the client lets the connection live on.
+        upgrade: the protocol that it wants to change to, lower case; or None.
+    """
+
+    raw: bytes
+    method: bytes
+    target: bytes
+    host: bytes | None
+    kept: bytes
+    framing: int = 0
+    http10: bool = False
+    keep_alive: bool = True
+    expects_continue: bool = False
+    upgrade: bytes | None = None
+    takes_trailers: bool = False
+    forwarded: tuple[tuple[bytes, bytes], ...] = ()
+    """What the client said of those before it: (lower-case name, value) pairs."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the request may be sent twice."""
+        return self.method in IDEMPOTENT
+
+
+@attrs.define(eq=False)
+class AnswerHead:
+    """One answer's header section, checked.
+
+    Attributes:
+        status: 100 to 599.
+        line: the status line without its version and line end, `b" 200 OK"`.
+        kept: the fields that are end to end, each line led by CRLF.
+        framing: the body's length, `framing.CHUNKED` or `framing.UNTIL_CLOSE`.
+        length: the Content-Length as sent, also where no body follows (HEAD, 304).
+        keep_alive: whether the upstream lets the connection live on.
+    """
+
+    status: int
+    line: bytes
+    kept: bytes
+    framing: int
+    length: bytes | None
+    keep_alive: bool
+    dated: bool
+    upgrade: bytes | None = None
+
+
+def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
+    """Check and take apart a request's head, which ends with the empty line.
+
+    Raises:
+        BadRequest: with the status to answer.
+    """
+    line_end = raw.find(b"\r\n")
+    if line_end > limits.request_line:
+        raise BadRequest(414, f"a request line of {line_end} bytes")
+    if raw.count(b"\r\n") > limits.fields + 2:
+        raise BadRequest(431, f"more than {limits.fields} header fields")
+    _check_with_llhttp(raw)
+    words = raw[:line_end].split(b" ")
+    if len(words) != 3:
+        raise BadRequest(400, "a request line that is not three words")
+    method, target, version = words
+    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+        raise BadRequest(505, f"version {version[:20]!r}")
+    pieces = _REQUEST_FIELDS.split(raw[line_end:-4])
+    head = RequestHead(raw, method, target, None, b"".join(pieces[::3]))
+    head.http10 = version == b"HTTP/1.0"
+    _read_request_fields(head, pieces)
+    if target[:1] != b"/" or b"#" in target:
+        _settle_target(head)
+    return head
+
+
+def parse_answer_head(raw: bytes, method: bytes) -> AnswerHead:
+    """Check and take apart an answer's head, given the method of its request.
+
+    Raises:
+        BadAnswer: it cannot be passed on.
+    """
+    try:
+        httptools.HttpResponseParser(_NOTHING).feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as exc:
+        raise BadAnswer(str(exc)) from exc
+    line_end = raw.find(b"\r\n")
+    version = raw[:9]
+    if version not in (b"HTTP/1.1 ", b"HTTP/1.0 "):
+        raise BadAnswer(f"status line {raw[:40]!r}")
+    http10 = version == b"HTTP/1.0 "
+    status = int(raw[9:12])
+    pieces = _ANSWER_FIELDS.split(raw[line_end:-4])
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    options: list[bytes] = []
+    kept = b"".join(pieces[::3])
+    dated = False
+    upgrade = None
+    for name, value in zip(pieces[1::3], pieces[2::3], strict=True):
+        key = name.lower()
+        if key == b"content-length":
+            lengths.append(value.rstrip(b" \t"))
+        elif key == b"date":
+            dated = True
+            kept += b"\r\nDate: " + value
+        elif key == b"transfer-encoding":
+            codings.append(value)
+        elif key == b"connection":
+            options += _options(value)
+        elif key == b"upgrade":
+            upgrade = value.strip()
+    framing = answer_framing(status, method, lengths, codings, http10=http10)
+    if options:
+        kept = _without_named(kept, options)
+    return AnswerHead(
+        status=status,
+        line=raw[8:line_end],
+        kept=kept,
+        framing=framing,
+        length=lengths[0] if lengths else None,
+        keep_alive=(b"keep-alive" in options) if http10 else (b"close" not in options),
+        dated=dated,
+        upgrade=upgrade,
+    )
+
+
+def render_request(
+    head: RequestHead, fallback_host: bytes, added: bytes, body_length: int | None
+) -> bytes:
+    """Give the head that goes to the upstream.
+
+    Args:
+        head: what the client sent.
+        fallback_host: the Host for a client that named none.
+        added: our own fields, each line led by CRLF.
+        body_length: the length of a body that is held whole; None to keep the
+            framing that the request came with.
+    """
+    framing = head.framing if body_length is None else body_length
+    if framing == CHUNKED:
+        frame = b"\r\nTransfer-Encoding: chunked"
+    elif framing or head.framing or head.method in _BODY_METHODS:
+        frame = b"\r\nContent-Length: %d" % framing
+    else:
+        frame = b""
+    if head.upgrade is not None:
+        frame += b"\r\nConnection: Upgrade\r\nUpgrade: " + head.upgrade
+    elif head.takes_trailers:
+        frame += b"\r\nConnection: TE\r\nTE: trailers"
+    if head.expects_continue:
+        frame += b"\r\nExpect: 100-continue"
+    host = fallback_host if head.host is None else head.host
+    return b"".join(
+        (head.method, b" ", head.target, b" HTTP/1.1\r\nHost: ", host)
+        + (head.kept, frame, added, b"\r\n\r\n")
+    )
+
+
+def render_answer(
+    head: AnswerHead, *, to_http10: bool, connection: bytes, added: bytes
+) -> tuple[bytes, int]:
+    """Give the head that goes to the client, and how the body is to be framed.
+
+    A body that ended with its connection is chunked for the client, so that a cut
+    one is seen to be cut; a client of HTTP/1.0 knows no chunks, and gets it until
+    close, whatever `connection` says.
+
+    Args:
+        head: what the upstream sent.
+        to_http10: whether the client spoke HTTP/1.0.
+        connection: the value of the Connection field; none if empty.
+        added: our own fields, each line led by CRLF.
+    """
+    framing = head.framing
+    frame = b""
+    if framing >= 0:
+        if head.length is not None and head.status != 204 and head.status >= 200:
+            frame = b"\r\nContent-Length: " + head.length
+    elif to_http10:
+        framing, connection = UNTIL_CLOSE, b"close"
+    else:
+        framing, frame = CHUNKED, b"\r\nTransfer-Encoding: chunked"
+    if not head.dated:
+        frame += b"\r\nDate: " + http_date()
+    if connection:
+        frame += b"\r\nConnection: " + connection
+    return b"HTTP/1.1%b%b%b%b\r\n\r\n" % (head.line, head.kept, frame, added), framing
+
+
+def find_values(raw: bytes, name: bytes) -> list[bytes]:
+    """Give all values of a field of a raw head, in order, without outer space."""
+    return [value.rstrip(b" \t") for value in _field_pattern(name.lower()).findall(raw)]
+
+
+def find_value(raw: bytes, name: bytes) -> bytes | None:
+    """Give the first value of a field of a raw head; None if it is absent."""
+    match = _field_pattern(name).search(raw)
+    return match[1].rstrip(b" \t") if match else None
+
+
+_BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
+_NOTHING = object()  # llhttp calls nobody: its verdict is all that is asked of it
+
+
+def _check_with_llhttp(raw: bytes) -> None:
+    try:
+        httptools.HttpRequestParser(_NOTHING).feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserInvalidMethodError as exc:
+        raise BadRequest(501, "a method that is not known") from exc
+    except httptools.HttpParserError as exc:
+        raise BadRequest(400, str(exc)) from exc
+
+
+def _read_request_fields(head: RequestHead, pieces: list[bytes]) -> None:
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    options: list[bytes] = []
+    forwarded: list[tuple[bytes, bytes]] = []
+    upgrade = None
+    for name, value in zip(pieces[1::3], pieces[2::3], strict=True):
+        key = name.lower()
+        if key == b"host":
+            if head.host is not None:
+                raise BadRequest(400, "more than one Host")
+            head.host = value.rstrip(b" \t")
+        elif key == b"connection":
+            options += _options(value)
+        elif key == b"content-length":
+            lengths.append(value.rstrip(b" \t"))
+        elif key == b"transfer-encoding":
+            codings.append(value)
+        elif key == b"expect":
+            _read_expect(head, value)
+        elif key == b"upgrade":
+            upgrade = value.strip().lower()
+        elif key == b"te":
+            head.takes_trailers = b"trailers" in _options(value)
+        elif key[:1] in b"fx":
+            forwarded.append((key, value.rstrip(b" \t")))
+    if head.host is None:
+        if not head.http10:
+            raise BadRequest(400, "no Host")
+    elif _HOST.match(head.host) is None:
+        raise BadRequest(400, f"Host {head.host[:60]!r}")
+    if lengths or codings:
+        head.framing = request_framing(lengths, codings, http10=head.http10)
+    if forwarded:
+        head.forwarded = tuple(forwarded)
+    if options:
+        head.keep_alive = b"close" not in options
+        if b"upgrade" in options and upgrade == b"websocket" and not head.http10:
+            head.upgrade = upgrade
+        head.kept = _without_named(head.kept, options)
+    if head.http10:
+        head.keep_alive = b"keep-alive" in options
+        head.takes_trailers = head.expects_continue = False
+
+
+def _read_expect(head: RequestHead, value: bytes) -> None:
+    if value.strip().lower() != b"100-continue":
+        raise BadRequest(417, f"Expect {value[:40]!r}")
+    head.expects_continue = True
+
+
+def _settle_target(head: RequestHead) -> None:
+    """Bring a target that is not in origin form into it (RFC 9112 section 3.2)."""
+    if head.target == b"*" and head.method == b"OPTIONS":
+        return
+    match = _ABSOLUTE.match(head.target)
+    if match is None:
+        raise BadRequest(400, f"target {head.target[:60]!r}, expected a path")
+    if not match[1] or _HOST.match(match[1]) is None:
+        raise BadRequest(400, f"authority {match[1][:60]!r} in the target")
+    head.host = match[1]
+    rest = match[2]
+    head.target = rest if rest[:1] == b"/" else b"/" + rest
+
+
+def _options(value: bytes) -> list[bytes]:
+    return [option.strip(b" \t") for option in value.lower().split(b",")]
+
+
+_ORDINARY = frozenset({b"", b"close", b"keep-alive", b"upgrade", b"te"})
+
+
+def _without_named(kept: bytes, options: list[bytes]) -> bytes:
+    """Leave out the fields that Connection names (RFC 9110 section 7.6.1)."""
+    for option in options:
+        if option not in _ORDINARY:
+            kept = _line_pattern(option).sub(b"", kept)
+    return kept
+
+
+@functools.lru_cache(maxsize=256)
+def _line_pattern(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"\r\n" + re.escape(name) + rb":[^\r\n]*", re.IGNORECASE)
+
+
+@functools.lru_cache(maxsize=256)
+def _field_pattern(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"\r\n" + re.escape(name) + rb":[ \t]*([^\r\n]*)", re.IGNORECASE)

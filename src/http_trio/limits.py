@@ -1,0 +1,79 @@
+"""Every size and every wait of the engine, named, with its default.
+
+Nothing that a peer controls is without a limit. Sizes are in bytes, waits in
+seconds. The defaults are those that users of reverse proxies expect; each says
+what is answered when it is passed.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+BUFFER = 64 * 1024
+"""What one read of the express lane takes at most, and the largest body that it holds."""
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """The limits of one `serve`."""
+
+    request_line: int = 8 * 1024
+    """Bytes of a request line; beyond it 414."""
+
+    head: int = 32 * 1024
+    """Bytes of a whole header section, of a request (431) or of an answer (502)."""
+
+    fields: int = 100
+    """Header fields of a request; beyond it 431."""
+
+    trailers: int = 8 * 1024
+    """Bytes of a trailer section, or of a chunk's size line."""
+
+    connections: int = 10_000
+    """Open client connections; above it none is accepted until one ends."""
+
+    upstream_connections: int = 1_024
+    """Open connections to one upstream; above it a request fails with 503."""
+
+    upstream_idle: int = 64
+    """Idle connections kept to one upstream."""
+
+    head_s: float = 10.0
+    """From the first byte of a request to the end of its header; then 408."""
+
+    body_s: float = 30.0
+    """Between two bytes of a request's body; then 408."""
+
+    idle_s: float = 75.0
+    """A kept connection without a request; then it is closed."""
+
+    write_s: float = 30.0
+    """A client that takes no byte of an answer; then it is closed."""
+
+    connect_s: float = 3.0
+    """Until an upstream has accepted the connection; then 504."""
+
+    answer_s: float = 30.0
+    """From the request to the end of the answer's header; then 504."""
+
+    stream_idle_s: float = 300.0
+    """Between two bytes of an answer; then the answer is cut, visibly."""
+
+    half_closed_s: float = 30.0
+    """As `stream_idle_s`, for a client that has closed its half of the connection.
+
+    TCP cannot tell it from a client that is gone.
+    """
+
+    tunnel_idle_s: float = 3600.0
+    """A tunnel (WebSocket) with no byte either way; then it is closed."""
+
+    upstream_idle_s: float = 60.0
+    """An idle connection to an upstream; then it is closed."""
+
+    linger_s: float = 2.0
+    """After a refusal, how long what the client still sends is read and dropped.
+
+    Closing with unread bytes resets the connection, and the reset can overtake
+    the refusal (RFC 9112 section 9.6).
+    """

@@ -1,0 +1,110 @@
+"""Serving: listeners, the lane and the task lane under one nursery.
+
+Stopping is of two kinds. Cancelling `serve` closes everything at once. Draining
+stops accepting, answers the parked, says `Connection: close` on what is answered
+from then on, and lets `serve` return when the last exchange is over, or cancels
+what is left at its deadline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import trio
+
+from http_trio.exchange import Handler
+from http_trio.forwarding import Forwarding
+from http_trio.lane import Lane
+from http_trio.limits import Limits
+from http_trio.listener import Listener, open_listener
+
+_NOTICE_S = 0.02  # how often a draining server looks whether it is done
+
+
+class Server:
+    """A server that is listening.
+
+    Attributes:
+        addresses: what is really bound, as `127.0.0.1:8080` or `unix:PATH`.
+    """
+
+    def __init__(self, lane: Lane, listeners: Sequence[Listener]) -> None:
+        self.lane = lane
+        self.addresses = tuple(listener.address for listener in listeners)
+        self._listeners = listeners
+        self._drain = trio.Event()
+        self._deadline_s = math.inf
+
+    def __repr__(self) -> str:
+        return f"<Server {', '.join(self.addresses)} connections={self.connections}>"
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return sum(len(listener.connections) for listener in self._listeners)
+
+    @property
+    def url(self) -> str:
+        """The URL of the first TCP address."""
+        return "http://" + next(a for a in self.addresses if not a.startswith("unix:"))
+
+    def drain(self, deadline_s: float = 30.0) -> None:
+        """Begin to stop; `serve` returns at the latest in deadline_s seconds.
+
+        Called again, it can only bring the deadline nearer.
+        """
+        self._deadline_s = min(self._deadline_s, deadline_s)
+        self._drain.set()
+
+    async def _wait_drained(self) -> None:
+        await self._drain.wait()
+        self.lane.draining = True
+        for listener in self._listeners:
+            listener.abort()
+            for connection in list(listener.connections):
+                connection.drain()
+        with trio.move_on_after(self._deadline_s):
+            while self.connections:  # noqa: ASYNC110  # a drain is rare; counting is not
+                await trio.sleep(_NOTICE_S)
+
+
+async def serve(
+    handler: Handler,
+    binds: Sequence[str],
+    *,
+    limits: Limits | None = None,
+    forwarding: Forwarding | None = None,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve HTTP/1.1 until cancelled or drained.
+
+    Args:
+        handler: called for each request, on the express lane; it must not block.
+        binds: addresses such as `127.0.0.1:8080`, `[::1]:0` or `unix:PATH`.
+        limits: every size and wait; `Limits()` by default.
+        forwarding: what forwarded requests say of the client.
+        task_status: `started` gets the `Server` when all addresses listen.
+
+    Raises:
+        BadBind: an address cannot be had. Nothing listens then.
+
+    Cancelled, it closes every socket at once, also those of exchanges in progress.
+    """
+    sockets = []
+    try:
+        sockets += [open_listener(bind) for bind in binds]
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    async with trio.open_nursery() as nursery:
+        lane = Lane(limits or Limits(), nursery)
+        rules = forwarding or Forwarding()
+        listeners = [Listener(lane, sock, handler, rules) for sock in sockets]
+        server = Server(lane, listeners)
+        nursery.start_soon(lane.run)
+        nursery.start_soon(lane.keep_time)
+        task_status.started(server)
+        await server._wait_drained()  # noqa: SLF001
+        nursery.cancel_scope.cancel()

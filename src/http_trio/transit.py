@@ -1,0 +1,344 @@
+"""One forwarded request, from the choice of an upstream to the end of its answer.
+
+    sending -> awaiting the head -> relaying the body -> ended
+       ^               |
+       +-- elsewhere --+   only while nothing of an answer has gone out
+
+The rule that it obeys: it ends exactly once, in `_end`, and the delivery is told. A
+connection that was kept open and turns out to be closed is not the upstream's
+failure: the request goes out again on a new one, if it may be repeated (RFC 9112
+section 9.3.1), and the delivery never hears of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from http_trio import relay
+from http_trio.answer import refusal
+from http_trio.errors import BadAnswer, Condition, Failure, ProtocolError
+from http_trio.framing import UNTIL_CLOSE
+from http_trio.head import (
+    AnswerHead,
+    parse_answer_head,
+    render_answer,
+    render_request,
+)
+from http_trio.limits import BUFFER
+from http_trio.passage import Passage, Truncated
+
+if TYPE_CHECKING:
+    from http_trio.exchange import Exchange
+    from http_trio.upstream import Upstream, UpstreamConnection
+
+
+class Delivery:
+    """What the one who forwards adds, decides and learns. Made to be subclassed.
+
+    Attributes:
+        request_fields: lines added to the request, each led by CRLF.
+        answer_fields: lines added to the answer, each led by CRLF.
+    """
+
+    __slots__ = ("answer_fields", "request_fields")
+
+    def __init__(self, request_fields: bytes = b"", answer_fields: bytes = b"") -> None:
+        self.request_fields = request_fields
+        self.answer_fields = answer_fields
+
+    def failed(self, exchange: Exchange, failure: Failure) -> Upstream | None:
+        """Give another upstream to try, or None to answer with an error.
+
+        Called when nothing of an answer has gone out. Where `failure.sent`, only a
+        request whose `head.repeatable` holds may be sent again.
+        """
+        del exchange, failure
+        return None
+
+    def ended(self, exchange: Exchange, status: int, failure: Failure | None) -> None:
+        """Learn the end: the status that went out (0 if none), and what went wrong.
+
+        Neither a status nor a failure means that the client went away first.
+        """
+
+
+class Transit:
+    """One forwarded request."""
+
+    __slots__ = (
+        "_body",
+        "_delivery",
+        "_keep",
+        "_peer",
+        "_received",
+        "_request",
+        "_retried",
+        "_upstream",
+        "exchange",
+        "head",
+        "passage",
+        "status",
+    )
+
+    def __init__(self, exchange: Exchange, upstream: Upstream, delivery: Delivery) -> None:
+        self.exchange = exchange
+        self.status = 0
+        self.head: AnswerHead | None = None
+        self.passage: Passage | None = None
+        self._upstream = upstream
+        self._delivery = delivery
+        self._body: bytes = b""
+        self._request = b""
+        self._received = b""
+        self._peer: UpstreamConnection | None = None
+        self._retried = False
+        self._keep = True
+
+    def __repr__(self) -> str:
+        return f"<Transit to {self._upstream.name} status={self.status}>"
+
+    # === the express way out ===
+
+    def send(self, body: bytes) -> None:
+        """Send the request, whose whole body is given, and await its answer."""
+        self._body = body
+        head = self.exchange.head
+        self._send_to(
+            self._upstream.take_idle(peek=not head.repeatable) or self._connect()
+        )
+
+    def send_by_task(self) -> None:
+        """Let a task carry the whole exchange."""
+        relay.start(self)
+
+    def request_bytes(self, body_length: int | None) -> bytes:
+        """Give the head to send to the present upstream."""
+        exchange = self.exchange
+        added = exchange.forwarding_fields() + self._delivery.request_fields
+        return render_request(exchange.head, self._upstream.host, added, body_length)
+
+    # === what the upstream's connection tells ===
+
+    def received(self, data: bytes) -> None:
+        """Take what the upstream sent."""
+        try:
+            if self.passage is None:
+                self._await_head(self._received + data if self._received else data)
+            else:
+                self._relay(self.passage, data)
+        except ProtocolError as exc:
+            self.failed(Condition.BAD_ANSWER, str(exc))
+
+    def closed(self) -> None:
+        """Take that the upstream closed."""
+        passage = self.passage
+        if passage is None:
+            self.failed(Condition.CLOSED, "closed without an answer")
+            return
+        try:
+            out = passage.end()
+        except Truncated as exc:
+            self.failed(Condition.CLOSED, str(exc))
+            return
+        self._release(reusable=False)
+        self._finish(out)
+
+    def expired(self) -> None:
+        """Take that the upstream was silent for too long."""
+        if self.passage is None:
+            self.failed(Condition.ANSWER_TIMEOUT, "")
+        else:
+            self.failed(Condition.STALLED, "")
+
+    def failed(self, condition: Condition, detail: str) -> None:
+        """Take that the upstream failed: try again, elsewhere, or give up."""
+        peer = self._peer
+        failure = Failure(
+            condition, self._upstream.name, peer is not None and peer.sent, detail
+        )
+        stale = (
+            condition is Condition.CLOSED
+            and peer is not None
+            and not peer.fresh
+            and not self._received
+        )
+        self._release(reusable=False)
+        if self.exchange.gone:
+            self._end(failure)
+        elif self.status:
+            self._end(failure)
+            self.exchange.cut()
+        elif stale and self.exchange.head.repeatable and not self._retried:
+            self._retried = True
+            self._send_to(self._connect())
+        else:
+            self._try_elsewhere(failure)
+
+    # === what the client's side tells ===
+
+    def client_gone(self) -> None:
+        """Take that the client went away: release the upstream."""
+        self._release(reusable=False)
+        self._end(None)
+
+    # === shared with the task lane ===
+
+    @property
+    def upstream(self) -> Upstream:
+        """The upstream that is being tried."""
+        return self._upstream
+
+    def begin_answer(self, head: AnswerHead, body: bytes, *, last: bool) -> bytes:
+        """Note the answer's beginning; give what of it goes to the client.
+
+        Args:
+            head: the answer's.
+            body: what came of its body already.
+            last: the client's connection must end with this answer.
+
+        Raises:
+            ProtocolError: the body's framing is broken; nothing has gone out.
+        """
+        request = self.exchange.head
+        self._keep = self.exchange.keeps_connection() and not last
+        self.head = head
+        self.status = head.status
+        data, framing = render_answer(
+            head,
+            to_http10=request.http10,
+            connection=self.exchange.connection_value(keep=self._keep),
+            added=self._delivery.answer_fields,
+        )
+        if framing == UNTIL_CLOSE:
+            self._keep = False
+        passage = self.passage = Passage(
+            head.framing,
+            framing,
+            trailers=request.takes_trailers,
+            line_limit=self.exchange.limits.trailers,
+        )
+        if passage.done:
+            passage.rest = body
+        elif body:
+            try:
+                data += passage.feed(body)
+            except ProtocolError:
+                self.status, self.passage = 0, None
+                raise
+        return data
+
+    def switch(self, head: AnswerHead) -> bytes:
+        """Note that the protocol changes; give the head that says so."""
+        self.status = head.status
+        self._keep = False
+        return b"HTTP/1.1%b%b\r\nConnection: Upgrade\r\nUpgrade: %b%b\r\n\r\n" % (
+            head.line,
+            head.kept,
+            head.upgrade,
+            self._delivery.answer_fields,
+        )
+
+    @property
+    def keeps_client(self) -> bool:
+        """Whether the client's connection lives on."""
+        return self._keep
+
+    def next_upstream(self, failure: Failure) -> Upstream | None:
+        """Ask the delivery where to try next."""
+        upstream = self._delivery.failed(self.exchange, failure)
+        if upstream is not None:
+            self._upstream = upstream
+        return upstream
+
+    def end(self, failure: Failure | None) -> None:
+        """End in the task lane."""
+        self._end(failure)
+
+    # === private ===
+
+    def _connect(self) -> UpstreamConnection | Failure:
+        return self._upstream.connect(self.exchange.lane)
+
+    def _send_to(self, peer: UpstreamConnection | Failure) -> None:
+        if isinstance(peer, Failure):
+            self._try_elsewhere(peer)
+            return
+        if not self._request:
+            self._request = self.request_bytes(len(self._body)) + self._body
+        self._peer = peer
+        peer.begin(self, self._request)
+
+    def _try_elsewhere(self, failure: Failure) -> None:
+        if self.next_upstream(failure) is None:
+            self.status = failure.status
+            exchange = self.exchange
+            self._end(failure)
+            exchange.respond(refusal(failure.status, failure.condition.value))
+            return
+        self._request = b""
+        self._send_to(self._upstream.take_idle(peek=True) or self._connect())
+
+    def _await_head(self, data: bytes) -> None:
+        exchange = self.exchange
+        while True:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
+                if len(data) > exchange.limits.head:
+                    raise BadAnswer("a header section beyond the limit")
+                self._received = data
+                return
+            head = parse_answer_head(data[:end], exchange.head.method)
+            if head.status >= 200:
+                break
+            if head.status == 101:
+                raise BadAnswer("101 to a request without Upgrade")
+            exchange.send_interim(head)
+            if exchange.gone:
+                return
+            data = data[end:]
+        out = self.begin_answer(head, data[end:], last=False)
+        assert self.passage is not None, "begin_answer sets it"
+        self._pass_on(self.passage, out)
+
+    def _relay(self, passage: Passage, data: bytes) -> None:
+        assert self._peer is not None, "only a connection in use is received from"
+        self._peer.touch()
+        self._pass_on(passage, passage.feed(data))
+
+    def _pass_on(self, passage: Passage, out: bytes) -> None:
+        if passage.done:
+            head = self.head
+            assert head is not None, "begin_answer sets it"
+            self._release(reusable=head.keep_alive and not passage.rest)
+            self._finish(out)
+        elif passage.left > BUFFER:
+            self._hand_over(out)
+        elif out:
+            unsent = self.exchange.send_part(out)
+            if unsent:
+                self._hand_over(unsent)
+
+    def _finish(self, out: bytes) -> None:
+        exchange, keep = self.exchange, self._keep
+        self._end(None)
+        exchange.send_last(out, keep=keep)
+
+    def _hand_over(self, unsent: bytes) -> None:
+        peer = self._peer
+        assert peer is not None, "an answer comes over a connection"
+        self._peer = None
+        peer.leave_lane()
+        relay.start_answer(self, peer, unsent)
+
+    def _release(self, *, reusable: bool) -> None:
+        peer, self._peer = self._peer, None
+        if peer is None:
+            return
+        if reusable:
+            peer.release()
+        else:
+            peer.close()
+
+    def _end(self, failure: Failure | None) -> None:
+        self.exchange.transit_ended()
+        self._delivery.ended(self.exchange, self.status, failure)

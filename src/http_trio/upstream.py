@@ -1,0 +1,279 @@
+"""The upstream side: a pool per server, and the connections in it.
+
+An `Upstream` is one server's address and the connections to it. Idle connections
+stay in the lane's selector, so one that the server closes is seen, and dropped, at
+once. The newest idle connection is used first, so that the rest can age out.
+
+An `UpstreamConnection` moves bytes and knows nothing of HTTP: what it reads, and
+how it ended, it tells the `Transit` that uses it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from http_trio.errors import Condition, Failure
+from http_trio.limits import BUFFER
+from http_trio.poller import READ, WRITE
+
+if TYPE_CHECKING:
+    from http_trio.lane import Lane
+    from http_trio.transit import Transit
+
+Address = tuple[socket.AddressFamily, Any]
+"""A resolved address: its family, and what `socket.connect` takes."""
+
+_CONNECTING, _BUSY, _IDLE, _CLOSED = range(4)
+_IN_PROGRESS = (0, errno.EINPROGRESS, errno.EAGAIN)
+
+
+class Upstream:
+    """One server: where it is, and the connections to it.
+
+    It outlives configurations, so that a change keeps the warm connections.
+
+    Attributes:
+        name: what logs and metrics call it, such as its URL.
+        addresses: resolved; tried in turn, from the next one after a failure.
+        host: the Host for a request that has none.
+        idle: the connections that wait for a request, oldest first.
+        open: how many connections there are, idle ones included.
+    """
+
+    __slots__ = ("_at", "addresses", "host", "idle", "name", "open")
+
+    def __init__(self, name: str, addresses: Sequence[Address], host: bytes) -> None:
+        self.name = name
+        self.addresses = tuple(addresses)
+        self.host = host
+        self.idle: dict[UpstreamConnection, None] = {}
+        self.open = 0
+        self._at = 0
+
+    def __repr__(self) -> str:
+        return f"<Upstream {self.name} open={self.open} idle={len(self.idle)}>"
+
+    def take_idle(self, *, peek: bool) -> UpstreamConnection | None:
+        """Take the newest idle connection.
+
+        Args:
+            peek: look first whether the server has closed it a moment ago. One
+                system call; for a request that could not be repeated.
+        """
+        while self.idle:
+            connection, _ = self.idle.popitem()
+            if not peek or connection.alive():
+                return connection
+            connection.close()
+        return None
+
+    def connect(self, lane: Lane) -> UpstreamConnection | Failure:
+        """Begin a new connection; it tells its transit when it is made."""
+        if self.open >= lane.limits.upstream_connections:
+            return self._failure(Condition.FULL, f"{self.open} connections are open")
+        if not self.addresses:
+            return self._failure(Condition.UNREACHABLE, "its name does not resolve")
+        family, address = self.addresses[self._at % len(self.addresses)]
+        try:
+            sock = _open_socket(family)
+        except OSError as exc:
+            return self._failure(Condition.UNREACHABLE, exc.strerror or str(exc))
+        code = sock.connect_ex(address)
+        if code not in _IN_PROGRESS:
+            sock.close()
+            self.try_next_address()
+            return self._failure(Condition.UNREACHABLE, os.strerror(code))
+        return UpstreamConnection(self, lane, sock)
+
+    def try_next_address(self) -> None:
+        """Begin the next connection at the next address."""
+        self._at += 1
+
+    def close_idle(self) -> None:
+        """Close the idle connections: this server is used no more."""
+        while self.idle:
+            self.idle.popitem()[0].close()
+
+    def _failure(self, condition: Condition, detail: str) -> Failure:
+        return Failure(condition, self.name, sent=False, detail=detail)
+
+
+def _open_socket(family: socket.AddressFamily) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    if family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+class UpstreamConnection:
+    """One connection to an upstream.
+
+    Attributes:
+        fresh: whether no request has been answered over it yet.
+        sent: whether a byte of the present request may have reached the server.
+    """
+
+    __slots__ = (
+        "_lane",
+        "_outbox",
+        "_phase",
+        "_transit",
+        "deadline",
+        "fd",
+        "fresh",
+        "sent",
+        "sock",
+        "upstream",
+    )
+
+    def __init__(self, upstream: Upstream, lane: Lane, sock: socket.socket) -> None:
+        self.upstream = upstream
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.deadline = lane.now + lane.limits.connect_s
+        self.fresh = True
+        self.sent = False
+        self._lane = lane
+        self._phase = _CONNECTING
+        self._transit: Transit | None = None
+        self._outbox = b""
+        upstream.open += 1
+        lane.watch(self.fd, self, WRITE)
+
+    def __repr__(self) -> str:
+        return f"<UpstreamConnection to {self.upstream.name} phase={self._phase}>"
+
+    @property
+    def connecting(self) -> bool:
+        """Whether the connection is not made yet."""
+        return self._phase == _CONNECTING
+
+    def alive(self) -> bool:
+        """Tell whether an idle connection can still be used."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False  # it was closed, or the server speaks without being asked
+
+    def begin(self, transit: Transit, request: bytes) -> None:
+        """Send a request; from here on the transit is told what happens."""
+        self._transit = transit
+        if self._phase == _CONNECTING:
+            self._outbox = request
+            return
+        self._phase = _BUSY
+        self.sent = True
+        self.deadline = self._lane.now + self._lane.limits.answer_s
+        self._send(request)
+
+    def touch(self) -> None:
+        """Note that the server goes on with its answer."""
+        self.deadline = self._lane.now + self._lane.limits.stream_idle_s
+
+    def release(self) -> None:
+        """Go idle, to be used again; or close, where that cannot be."""
+        limits = self._lane.limits
+        idle = self.upstream.idle
+        self._transit = None
+        if self._outbox or len(idle) >= limits.upstream_idle or self._lane.draining:
+            self.close()
+            return
+        self._phase = _IDLE
+        self.fresh = False
+        self.deadline = self._lane.now + limits.upstream_idle_s
+        idle[self] = None
+
+    def close(self) -> None:
+        """Close at once; nobody is told."""
+        if self._phase == _CLOSED:
+            return
+        self.leave_lane()
+        self._phase = _CLOSED
+        self.sock.close()
+        self.upstream.open -= 1
+
+    def leave_lane(self) -> None:
+        """Be served by a task from now on."""
+        self._transit = None
+        self._lane.unwatch(self.fd)
+        self.upstream.idle.pop(self, None)
+
+    def rejoin(self) -> None:
+        """Come back from a task, ready for another request."""
+        self._lane.watch(self.fd, self, READ)
+        self.release()
+
+    def ready(self, mask: int) -> None:
+        """Handle readiness."""
+        if self._phase == _BUSY:
+            if self._outbox and mask & WRITE:
+                self._send(self._outbox)
+            if mask & ~WRITE and self._transit is not None:
+                self._receive(self._transit)
+        elif self._phase == _CONNECTING:
+            self._connected()
+        else:
+            self.close()  # nothing may come on an idle connection but its end
+
+    def expire(self) -> None:
+        """Handle that the server was too slow, or not asked for too long."""
+        if self._transit is None:
+            self.close()
+        elif self._phase == _CONNECTING:
+            self.upstream.try_next_address()
+            self._transit.failed(Condition.CONNECT_TIMEOUT, "")
+        else:
+            self._transit.expired()
+
+    def abort(self) -> None:
+        """Close at once; a transit in progress fails."""
+        transit = self._transit
+        self.close()
+        if transit is not None:
+            transit.failed(Condition.CLOSED, "we are closing")
+
+    def _connected(self) -> None:
+        transit = self._transit
+        assert transit is not None, "a connection is begun for a transit"
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self.upstream.try_next_address()
+            transit.failed(Condition.UNREACHABLE, os.strerror(code))
+            return
+        self._lane.poller.modify(self.fd, READ)
+        self._phase = _BUSY
+        request, self._outbox = self._outbox, b""
+        self.begin(transit, request)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            count = self.sock.send(data)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            count = len(data)  # it may have answered before it closed: the read tells
+        if count == len(data) and not self._outbox:
+            return
+        self._outbox = data[count:]
+        self._lane.poller.modify(self.fd, READ | WRITE if self._outbox else READ)
+
+    def _receive(self, transit: Transit) -> None:
+        try:
+            data = self.sock.recv(BUFFER)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            transit.failed(Condition.CLOSED, exc.strerror or str(exc))
+            return
+        if data:
+            transit.received(data)
+        else:
+            transit.closed()

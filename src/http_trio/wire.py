@@ -1,0 +1,103 @@
+"""A socket as a task uses it: receive some, send all, copy much.
+
+The socket is tried first and waited for only when it would block; nothing here
+sets a time limit but the waits that a caller names, since a stalled peer is only
+seen while waiting for it.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+_COPY = 256 * 1024  # more gains nothing, less costs system calls
+_TURN = 1024 * 1024  # bytes moved before other tasks have their turn
+_SPARE = 4  # copy buffers kept for the next one; new ones cost page faults
+
+
+class Wire:
+    """A non-blocking socket, with what was read from it already."""
+
+    __slots__ = ("_since_turn", "buffer", "sock")
+
+    def __init__(self, sock: socket.socket, buffer: bytes = b"") -> None:
+        self.sock = sock
+        self.buffer = buffer
+        self._since_turn = 0
+
+    async def receive(self, idle_s: float) -> bytes:
+        """Give what comes next; empty at the end.
+
+        Raises:
+            trio.TooSlowError: nothing came for idle_s seconds.
+            OSError: the peer is gone.
+        """
+        if self.buffer:
+            data, self.buffer = self.buffer, b""
+            return data
+        while True:
+            try:
+                data = self.sock.recv(_COPY)
+            except BlockingIOError:
+                with trio.fail_after(idle_s):
+                    await trio.lowlevel.wait_readable(self.sock)
+            else:
+                await self._take_turns(len(data))
+                return data
+
+    async def send(self, data: bytes | memoryview, idle_s: float) -> None:
+        """Send all of it.
+
+        Raises:
+            trio.TooSlowError: nothing was taken for idle_s seconds.
+            OSError: the peer is gone.
+        """
+        with memoryview(data) as view:
+            at = 0
+            while at < len(view):
+                try:
+                    at += self.sock.send(view[at:])
+                except BlockingIOError:
+                    with trio.fail_after(idle_s):
+                        await trio.lowlevel.wait_writable(self.sock)
+
+    async def receive_into(self, view: memoryview, idle_s: float) -> int:
+        """Fill a part of view; give how much, 0 at the end. Raises as `receive`."""
+        if self.buffer:
+            count = min(len(view), len(self.buffer))
+            view[:count] = self.buffer[:count]
+            self.buffer = self.buffer[count:]
+            return count
+        while True:
+            try:
+                count = self.sock.recv_into(view)
+            except BlockingIOError:
+                with trio.fail_after(idle_s):
+                    await trio.lowlevel.wait_readable(self.sock)
+            else:
+                await self._take_turns(count)
+                return count
+
+    async def _take_turns(self, count: int) -> None:
+        self._since_turn += count
+        if self._since_turn >= _TURN:
+            self._since_turn = 0
+            await trio.lowlevel.checkpoint()
+
+
+_spare: list[bytearray] = []
+
+
+@contextmanager
+def copy_buffer() -> Iterator[memoryview]:
+    """Lend a large buffer."""
+    buffer = _spare.pop() if _spare else bytearray(_COPY)
+    try:
+        with memoryview(buffer) as view:
+            yield view
+    finally:
+        if len(_spare) < _SPARE:
+            _spare.append(buffer)
