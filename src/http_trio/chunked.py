@@ -18,13 +18,12 @@ from http_trio.errors import ProtocolError
 
 LAST_CHUNK = b"0\r\n\r\n"
 
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED = rb'"[\t\x20\x21\x23-\x7e\x80-\xff]*"'
 _SIZE_LINE = re.compile(
-    rb"""([0-9A-Fa-f]{1,15})
-         (?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?  # extensions
-         \Z""",
-    re.VERBOSE,
+    rb"([0-9A-Fa-f]{1,15})(?:;%b(?:=(?:%b|%b))?)*\Z" % (_TOKEN, _TOKEN, _QUOTED)
 )
-_TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\Z")
+_TRAILER = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\Z")
 
 _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 

@@ -43,7 +43,15 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class _Collecting:
     """A body on its way into memory."""
 
-    __slots__ = ("exchange", "limit", "on_too_large", "passage", "pieces", "size", "then")
+    __slots__ = (
+        "exchange",
+        "limit",
+        "on_too_large",
+        "passage",
+        "pieces",
+        "size",
+        "then",
+    )
 
     def __init__(
         self,
@@ -311,22 +319,26 @@ class Connection:
         if not data:
             self._client_ended()
         elif phase == _HEAD:
-            if self.buffer:
-                self.buffer += data
-            else:
-                self.buffer = data
+            if not self.buffer:
                 self.deadline = self.lane.now + self.lane.limits.head_s
+            self.buffer = self.buffer + data if self.buffer else data
             self._process()
         elif phase == _BODY:
             self._take_body(data)
         elif phase == _LINGERING:
-            self._lingered += len(data)
-            if self._lingered > _LINGER_BYTES:
-                self.drop()
+            self._drop_unread(len(data))
         else:
-            self.buffer += data
-            if len(self.buffer) > BUFFER:
-                self._watch_for(0)  # the rest waits in the kernel
+            self._read_ahead(data)
+
+    def _read_ahead(self, data: bytes) -> None:
+        self.buffer += data
+        if len(self.buffer) > BUFFER:
+            self._watch_for(0)  # the rest waits in the kernel
+
+    def _drop_unread(self, count: int) -> None:
+        self._lingered += count
+        if self._lingered > _LINGER_BYTES:
+            self.drop()
 
     def _client_ended(self) -> None:
         """The client will send no more; it may still read (RFC 9112 section 9.6)."""
@@ -364,8 +376,6 @@ class Connection:
             return True
         try:
             head = parse_request_head(buffer[:end], self.lane.limits)
-            if head.method == b"CONNECT":
-                raise BadRequest(405, "CONNECT is for forward proxies")
         except BadRequest as exc:
             self.refuse(exc.status, str(exc))
             return False

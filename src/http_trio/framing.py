@@ -55,7 +55,12 @@ def request_framing(lengths: list[bytes], codings: list[bytes], *, http10: bool)
 
 
 def answer_framing(
-    status: int, method: bytes, lengths: list[bytes], codings: list[bytes], *, http10: bool
+    status: int,
+    method: bytes,
+    lengths: list[bytes],
+    codings: list[bytes],
+    *,
+    http10: bool,
 ) -> int:
     """Decide how an answer's body is framed, given the method of its request.
 

@@ -126,10 +126,12 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     method, target, version = words
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
         raise BadRequest(505, f"version {version[:20]!r}")
+    if method == b"CONNECT":
+        raise BadRequest(501, "CONNECT is for forward proxies")
     pieces = _REQUEST_FIELDS.split(raw[line_end:-4])
     head = RequestHead(raw, method, target, None, b"".join(pieces[::3]))
     head.http10 = version == b"HTTP/1.0"
-    _read_request_fields(head, pieces)
+    _read_request_fields(head, _collect(pieces))
     if target[:1] != b"/" or b"#" in target:
         _settle_target(head)
     return head
@@ -147,44 +149,32 @@ def parse_answer_head(raw: bytes, method: bytes) -> AnswerHead:
         pass
     except httptools.HttpParserError as exc:
         raise BadAnswer(str(exc)) from exc
-    line_end = raw.find(b"\r\n")
     version = raw[:9]
     if version not in (b"HTTP/1.1 ", b"HTTP/1.0 "):
         raise BadAnswer(f"status line {raw[:40]!r}")
     http10 = version == b"HTTP/1.0 "
     status = int(raw[9:12])
+    line_end = raw.find(b"\r\n")
     pieces = _ANSWER_FIELDS.split(raw[line_end:-4])
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    options: list[bytes] = []
     kept = b"".join(pieces[::3])
-    dated = False
-    upgrade = None
-    for name, value in zip(pieces[1::3], pieces[2::3], strict=True):
-        key = name.lower()
-        if key == b"content-length":
-            lengths.append(value.rstrip(b" \t"))
-        elif key == b"date":
-            dated = True
-            kept += b"\r\nDate: " + value
-        elif key == b"transfer-encoding":
-            codings.append(value)
-        elif key == b"connection":
-            options += _options(value)
-        elif key == b"upgrade":
-            upgrade = value.strip()
-    framing = answer_framing(status, method, lengths, codings, http10=http10)
+    said = _collect(pieces)
+    lengths = said.get(b"content-length", _NONE)
+    codings = said.get(b"transfer-encoding", _NONE)
+    dates = said.get(b"date")
+    if dates:
+        kept += b"\r\nDate: " + dates[0]
+    options = _options(said[b"connection"]) if b"connection" in said else _NONE
     if options:
         kept = _without_named(kept, options)
     return AnswerHead(
         status=status,
         line=raw[8:line_end],
         kept=kept,
-        framing=framing,
+        framing=answer_framing(status, method, lengths, codings, http10=http10),
         length=lengths[0] if lengths else None,
         keep_alive=(b"keep-alive" in options) if http10 else (b"close" not in options),
-        dated=dated,
-        upgrade=upgrade,
+        dated=bool(dates),
+        upgrade=said[b"upgrade"][0] if b"upgrade" in said else None,
     )
 
 
@@ -215,8 +205,10 @@ def render_request(
         frame += b"\r\nExpect: 100-continue"
     host = fallback_host if head.host is None else head.host
     return b"".join(
-        (head.method, b" ", head.target, b" HTTP/1.1\r\nHost: ", host)
-        + (head.kept, frame, added, b"\r\n\r\n")
+        (
+            *(head.method, b" ", head.target, b" HTTP/1.1\r\nHost: ", host),
+            *(head.kept, frame, added, b"\r\n\r\n"),
+        )
     )
 
 
@@ -263,6 +255,10 @@ def find_value(raw: bytes, name: bytes) -> bytes | None:
 
 
 _BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
+_SAYS_FORWARDED = frozenset(
+    {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"}
+)
+_NONE: list[bytes] = []
 _NOTHING = object()  # llhttp calls nobody: its verdict is all that is asked of it
 
 
@@ -277,55 +273,54 @@ def _check_with_llhttp(raw: bytes) -> None:
         raise BadRequest(400, str(exc)) from exc
 
 
-def _read_request_fields(head: RequestHead, pieces: list[bytes]) -> None:
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    options: list[bytes] = []
-    forwarded: list[tuple[bytes, bytes]] = []
-    upgrade = None
-    for name, value in zip(pieces[1::3], pieces[2::3], strict=True):
-        key = name.lower()
-        if key == b"host":
-            if head.host is not None:
-                raise BadRequest(400, "more than one Host")
-            head.host = value.rstrip(b" \t")
-        elif key == b"connection":
-            options += _options(value)
-        elif key == b"content-length":
-            lengths.append(value.rstrip(b" \t"))
-        elif key == b"transfer-encoding":
-            codings.append(value)
-        elif key == b"expect":
-            _read_expect(head, value)
-        elif key == b"upgrade":
-            upgrade = value.strip().lower()
-        elif key == b"te":
-            head.takes_trailers = b"trailers" in _options(value)
-        elif key[:1] in b"fx":
-            forwarded.append((key, value.rstrip(b" \t")))
-    if head.host is None:
-        if not head.http10:
-            raise BadRequest(400, "no Host")
-    elif _HOST.match(head.host) is None:
-        raise BadRequest(400, f"Host {head.host[:60]!r}")
-    if lengths or codings:
+def _read_request_fields(head: RequestHead, said: dict[bytes, list[bytes]]) -> None:
+    """Draw the conclusions from the fields that concern this connection."""
+    head.host = _read_host(said.get(b"host", _NONE), http10=head.http10)
+    if b"content-length" in said or b"transfer-encoding" in said:
+        lengths = said.get(b"content-length", _NONE)
+        codings = said.get(b"transfer-encoding", _NONE)
         head.framing = request_framing(lengths, codings, http10=head.http10)
-    if forwarded:
-        head.forwarded = tuple(forwarded)
+    options = _options(said[b"connection"]) if b"connection" in said else _NONE
     if options:
-        head.keep_alive = b"close" not in options
-        if b"upgrade" in options and upgrade == b"websocket" and not head.http10:
-            head.upgrade = upgrade
         head.kept = _without_named(head.kept, options)
     if head.http10:
         head.keep_alive = b"keep-alive" in options
-        head.takes_trailers = head.expects_continue = False
+    else:
+        head.keep_alive = b"close" not in options
+        _read_wishes(head, said, options)
+    if not _SAYS_FORWARDED.isdisjoint(said):
+        head.forwarded = tuple(
+            (name, value) for name in _SAYS_FORWARDED for value in said.get(name, _NONE)
+        )
 
 
-def _read_expect(head: RequestHead, value: bytes) -> None:
-    if value.strip().lower() != b"100-continue":
-        raise BadRequest(417, f"Expect {value[:40]!r}")
-    head.expects_continue = True
+def _read_host(hosts: list[bytes], *, http10: bool) -> bytes | None:
+    """RFC 9112 section 3.2: exactly one, but for HTTP/1.0."""
+    if len(hosts) > 1:
+        raise BadRequest(400, "more than one Host")
+    if not hosts:
+        if http10:
+            return None
+        raise BadRequest(400, "no Host")
+    if _HOST.match(hosts[0]) is None:
+        raise BadRequest(400, f"Host {hosts[0][:60]!r}")
+    return hosts[0]
+
+
+def _read_wishes(
+    head: RequestHead, said: dict[bytes, list[bytes]], options: list[bytes]
+) -> None:
+    """What an HTTP/1.1 client may ask of the connection beyond keeping it."""
+    if b"te" in said:
+        head.takes_trailers = b"trailers" in _options(said[b"te"])
+    if b"expect" in said:
+        if said[b"expect"][0].lower() != b"100-continue":
+            raise BadRequest(417, f"Expect {said[b'expect'][0][:40]!r}")
+        head.expects_continue = True
+    if b"upgrade" in options and b"upgrade" in said:
+        protocol = said[b"upgrade"][0].lower()
+        # Others, above all h2c, would open a way past every rule behind this one.
+        head.upgrade = protocol if protocol == b"websocket" else None
 
 
 def _settle_target(head: RequestHead) -> None:
@@ -342,8 +337,20 @@ def _settle_target(head: RequestHead) -> None:
     head.target = rest if rest[:1] == b"/" else b"/" + rest
 
 
-def _options(value: bytes) -> list[bytes]:
-    return [option.strip(b" \t") for option in value.lower().split(b",")]
+def _collect(pieces: list[bytes]) -> dict[bytes, list[bytes]]:
+    """Gather the special fields that a split found: lower-case name to values."""
+    said: dict[bytes, list[bytes]] = {}
+    for name, value in zip(pieces[1::3], pieces[2::3], strict=True):
+        said.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
+    return said
+
+
+def _options(values: list[bytes]) -> list[bytes]:
+    """Give the members of a list field, in lower case (RFC 9110 section 5.6.1)."""
+    joined = values[0] if len(values) == 1 else b",".join(values)
+    if b"," not in joined:
+        return [joined.lower()]
+    return [option.strip(b" \t") for option in joined.lower().split(b",")]
 
 
 _ORDINARY = frozenset({b"", b"close", b"keep-alive", b"upgrade", b"te"})

@@ -27,7 +27,9 @@ from http_trio.poller import open_poller
 _log = logging.getLogger(__name__)
 
 _SWEEP_S = 0.5  # how late an idle or slow peer may be noticed
-_BATCHES = 8  # polls between two visits to trio, so that other tasks wait a few ms at most
+_BATCHES = (
+    8  # polls between two visits to trio, so that other tasks wait a few ms at most
+)
 
 
 class Socket(Protocol):

@@ -35,7 +35,7 @@ class Limits:
     upstream_connections: int = 1_024
     """Open connections to one upstream; above it a request fails with 503."""
 
-    upstream_idle: int = 64
+    upstream_idle: int = 512
     """Idle connections kept to one upstream."""
 
     head_s: float = 10.0

@@ -33,7 +33,9 @@ _BACKLOG = 4096
 _ACCEPTS = 64  # connections accepted per turn, so that a storm delays nobody for long
 _RETRY_S = 0.1  # after descriptors ran out
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_BIND = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
+_BIND = re.compile(
+    r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})"
+)
 
 
 def open_listener(bind: str) -> socket.socket:

@@ -35,10 +35,23 @@ class Passage:
     (b'3\\r\\nhel\\r\\n', b'2\\r\\nlo\\r\\n0\\r\\n\\r\\n', b'!')
     """
 
-    __slots__ = ("_incoming", "_outgoing", "_reader", "_trailers", "done", "left", "rest")
+    __slots__ = (
+        "_incoming",
+        "_outgoing",
+        "_reader",
+        "_trailers",
+        "done",
+        "left",
+        "rest",
+    )
 
     def __init__(
-        self, incoming: int, outgoing: int, *, trailers: bool = False, line_limit: int = 8192
+        self,
+        incoming: int,
+        outgoing: int,
+        *,
+        trailers: bool = False,
+        line_limit: int = 8192,
     ) -> None:
         """Set out.
 

@@ -63,7 +63,7 @@ class _Selector:
         self._selector = selectors.DefaultSelector()
 
     def fileno(self) -> int:
-        fileno: int = self._selector.fileno()  # type: ignore[attr-defined]
+        fileno: int = self._selector.fileno()
         return fileno
 
     def register(self, fd: int, mask: int) -> None:

@@ -130,7 +130,9 @@ class _Relay:
         """Get a connection, elsewhere if need be: nothing of the request is out."""
         transit, lane = self._transit, self._exchange.lane
         while True:
-            got = transit.upstream.take_idle(peek=True) or transit.upstream.connect(lane)
+            got = transit.upstream.take_idle(peek=True) or transit.upstream.connect(
+                lane
+            )
             if isinstance(got, Failure):
                 failure: Failure | None = got
             else:

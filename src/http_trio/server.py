@@ -8,7 +8,9 @@ what is left at its deadline.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import socket
 from collections.abc import Sequence
 
 import trio
@@ -91,13 +93,7 @@ async def serve(
 
     Cancelled, it closes every socket at once, also those of exchanges in progress.
     """
-    sockets = []
-    try:
-        sockets += [open_listener(bind) for bind in binds]
-    except BaseException:
-        for sock in sockets:
-            sock.close()
-        raise
+    sockets = _open_listeners(binds)
     async with trio.open_nursery() as nursery:
         lane = Lane(limits or Limits(), nursery)
         rules = forwarding or Forwarding()
@@ -108,3 +104,11 @@ async def serve(
         task_status.started(server)
         await server._wait_drained()  # noqa: SLF001
         nursery.cancel_scope.cancel()
+
+
+def _open_listeners(binds: Sequence[str]) -> list[socket.socket]:
+    """Open all of them, or none."""
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(open_listener(bind)) for bind in binds]
+        opened.pop_all()
+        return sockets

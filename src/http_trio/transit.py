@@ -80,7 +80,9 @@ class Transit:
         "status",
     )
 
-    def __init__(self, exchange: Exchange, upstream: Upstream, delivery: Delivery) -> None:
+    def __init__(
+        self, exchange: Exchange, upstream: Upstream, delivery: Delivery
+    ) -> None:
         self.exchange = exchange
         self.status = 0
         self.head: AnswerHead | None = None
@@ -234,7 +236,7 @@ class Transit:
         return b"HTTP/1.1%b%b\r\nConnection: Upgrade\r\nUpgrade: %b%b\r\n\r\n" % (
             head.line,
             head.kept,
-            head.upgrade,
+            head.upgrade or b"",
             self._delivery.answer_fields,
         )
 

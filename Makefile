@@ -1,0 +1,48 @@
+# canary-trio: every target sets itself up; `make help` lists them.
+
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench wheel clean
+
+help:  ## Show what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "canary-trio needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+install: $(STAMP)  ## Make the virtual environment .venv with the package in it
+
+demo: install  ## Run the main job: two versions, a store and a proxy, live
+	@$(BIN)/canary demo
+
+test: install  ## Pass the tests
+	@$(BIN)/python -m pytest -q
+
+check: install  ## Lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/flake8-async --enable=ASYNC --disable=ASYNC114,ASYNC127 src tests examples
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: install  ## Bring the code into the house's layout
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: install  ## Measure: the proxy beside nginx, and how fast a change is live
+	$(BIN)/python benchmarks/proxy.py --quick
+	$(BIN)/python benchmarks/propagation.py --changes 200
+
+wheel: install  ## Build the distribution into dist/
+	$(BIN)/python -m build
+
+clean:  ## Remove what was built, the virtual environment too
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
