@@ -13,7 +13,8 @@ from http_trio.errors import (
 from http_trio.exchange import Exchange, Handler
 from http_trio.forwarding import Forwarding
 from http_trio.limits import Limits
-from http_trio.server import Server, serve
+from http_trio.listener import address_of
+from http_trio.server import Server, open_listeners, serve
 from http_trio.transit import Delivery
 from http_trio.upstream import Upstream
 
@@ -33,6 +34,8 @@ __all__ = [
     "ProtocolError",
     "Server",
     "Upstream",
+    "address_of",
+    "open_listeners",
     "refusal",
     "serve",
 ]

@@ -71,9 +71,24 @@ class Server:
                 await trio.sleep(_NOTICE_S)
 
 
+def open_listeners(binds: Sequence[str | socket.socket]) -> list[socket.socket]:
+    """Open all of them, or none: so that a caller can fail before it starts anything.
+
+    Raises:
+        BadBind: an address cannot be had.
+    """
+    with contextlib.ExitStack() as opened:
+        sockets = []
+        for bind in binds:
+            sock = open_listener(bind) if isinstance(bind, str) else bind
+            sockets.append(opened.enter_context(sock))
+        opened.pop_all()
+        return sockets
+
+
 async def serve(
     handler: Handler,
-    binds: Sequence[str],
+    binds: Sequence[str | socket.socket],
     *,
     limits: Limits | None = None,
     forwarding: Forwarding | None = None,
@@ -83,7 +98,8 @@ async def serve(
 
     Args:
         handler: called for each request, on the express lane; it must not block.
-        binds: addresses such as `127.0.0.1:8080`, `[::1]:0` or `unix:PATH`.
+        binds: addresses such as `127.0.0.1:8080`, `[::1]:0` or `unix:PATH`, or sockets
+            that `open_listeners` gave.
         limits: every size and wait; `Limits()` by default.
         forwarding: what forwarded requests say of the client.
         task_status: `started` gets the `Server` when all addresses listen.
@@ -93,7 +109,7 @@ async def serve(
 
     Cancelled, it closes every socket at once, also those of exchanges in progress.
     """
-    sockets = _open_listeners(binds)
+    sockets = open_listeners(binds)
     async with trio.open_nursery() as nursery:
         lane = Lane(limits or Limits(), nursery)
         rules = forwarding or Forwarding()
@@ -104,11 +120,3 @@ async def serve(
         task_status.started(server)
         await server._wait_drained()  # noqa: SLF001
         nursery.cancel_scope.cancel()
-
-
-def _open_listeners(binds: Sequence[str]) -> list[socket.socket]:
-    """Open all of them, or none."""
-    with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(open_listener(bind)) for bind in binds]
-        opened.pop_all()
-        return sockets
