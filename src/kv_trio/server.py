@@ -17,7 +17,7 @@ from kv_trio.api import Api
 from kv_trio.core import Store
 from kv_trio.log import Log
 from kv_trio.watch import Watchers
-from kv_trio.writer import Writer
+from kv_trio.writer import Observer, Writer
 
 DEFAULT_BIND = "127.0.0.1:8500"
 
@@ -54,6 +54,7 @@ async def serve(
     binds: Sequence[str] = (DEFAULT_BIND,),
     *,
     data: str | os.PathLike[str] | None = None,
+    observe: Observer | None = None,
     task_status: trio.TaskStatus[KvServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve a store until cancelled or drained.
@@ -63,6 +64,8 @@ async def serve(
         data: the directory of its database, made if absent; None for a store that
             lives in memory only. Its numbers begin at the present second, so they do
             not restart low either.
+        observe: called after each durable batch of changes, with the changed keys, the
+            store's index and the `trio.current_time()` at which its first was queued.
         task_status: `started` gets the `KvServer` once it listens.
 
     Raises:
@@ -81,17 +84,18 @@ async def serve(
             log = await trio.to_thread.run_sync(Log, data)
             owned.callback(log.close)
             store = await trio.to_thread.run_sync(log.load)
-        await _serve(store, log, sockets, task_status)
+        await _serve(store, log, sockets, observe, task_status)
 
 
 async def _serve(
     store: Store,
     log: Log | None,
     sockets: Sequence[socket.socket],
+    observe: Observer | None,
     task_status: trio.TaskStatus[KvServer],
 ) -> None:
     watchers = Watchers(store)
-    writer = Writer(store, log, watchers)
+    writer = Writer(store, log, watchers, observe)
     address = http_trio.address_of(sockets[0])
     api = Api(store, writer, watchers, node=socket.gethostname(), address=address)
     async with trio.open_nursery() as nursery:

@@ -24,17 +24,27 @@ _log = logging.getLogger(__name__)
 _BATCH = 1024  # operations a transaction takes at most
 
 Done = Callable[[Outcome | StorageError], None]
+Observer = Callable[[set[bytes], int, float], None]
+"""Called with the changed keys, the store's index, and when the first was queued."""
 
 
 class Writer:
     """The queue of operations, and the sessions' clocks."""
 
-    def __init__(self, store: Store, log: Log | None, watchers: Watchers) -> None:
+    def __init__(
+        self,
+        store: Store,
+        log: Log | None,
+        watchers: Watchers,
+        observe: Observer | None = None,
+    ) -> None:
         self.renewed_at: dict[str, float] = {}
         self._store = store
         self._log = log
         self._watchers = watchers
+        self._observe = observe
         self._queue: list[tuple[Operation, Done]] = []
+        self._queued_at = 0.0
         self._work = trio.Event()
         self._sessions_changed = trio.Event()
 
@@ -43,6 +53,8 @@ class Writer:
 
     def submit(self, operation: Operation, done: Done) -> None:
         """Queue an operation; `done` is called in the trio thread with what came of it."""
+        if not self._queue:
+            self._queued_at = trio.current_time()
         self._queue.append((operation, done))
         self._work.set()
 
@@ -63,8 +75,9 @@ class Writer:
                 self._work = trio.Event()
                 await self._work.wait()
             batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
+            queued_at = self._queued_at
             with trio.CancelScope(shield=True):  # half a transaction helps nobody
-                await self._write(batch)
+                await self._write(batch, queued_at)
             await trio.lowlevel.checkpoint()
 
     async def expire_sessions(self) -> None:
@@ -97,7 +110,9 @@ class Writer:
             default=float("inf"),
         )
 
-    async def _write(self, batch: list[tuple[Operation, Done]]) -> None:
+    async def _write(
+        self, batch: list[tuple[Operation, Done]], queued_at: float
+    ) -> None:
         draft = Draft(self._store)
         now = trio.current_time()
         outcomes = [draft.apply(operation, now) for operation, _ in batch]
@@ -113,6 +128,8 @@ class Writer:
                 return
             changed = self._store.publish(draft, trio.current_time())
             self._watchers.wake(changed)
+            if self._observe is not None:
+                self._observe(changed, draft.index, queued_at)
             self._follow_sessions(draft)
         for (_, done), outcome in zip(batch, outcomes, strict=True):
             done(outcome)

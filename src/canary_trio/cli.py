@@ -1,0 +1,322 @@
+"""The command `canary`: serve a service, and look at and change its document.
+
+Exit status: 0 done; 1 refused or failed, with one line on stderr per fault; 2 wrong
+usage; 3 written, but not live everywhere when `--wait` ran out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from canary_trio.changes import Fleet
+    from kv_trio import Client
+
+T = TypeVar("T")
+
+_config_server = click.option(
+    "--config-server",
+    envvar="CANARY_CONFIG_SERVER",
+    default="http://127.0.0.1:8500",
+    show_default=True,
+    metavar="URL",
+    help="The store, a kv-trio or a Consul.  [env: CANARY_CONFIG_SERVER]",
+)
+_wait = click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Return when every live proxy routes by the new revision.",
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="canary-trio")
+def main() -> None:
+    """A canary-release reverse proxy that is reconfigured while it runs."""
+
+
+@main.command()
+@click.argument("service")
+@_config_server
+@click.option(
+    "--bind",
+    "binds",
+    multiple=True,
+    default=["127.0.0.1:8080"],
+    show_default=True,
+    help="HOST:PORT or unix:PATH; may be repeated.",
+)
+@click.option(
+    "--admin", default="127.0.0.1:8081", show_default=True, help="Where /status is."
+)
+@click.option(
+    "--bootstrap",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A document to write if the store has none.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="CANARY_STATE",
+    help="Where the last good document is kept.  [default: ~/.local/state/canary-trio]",
+)
+@click.option("--id", "proxy_id", help="The proxy's name.  [default: HOST-PORT]")
+def serve(**options: Any) -> None:
+    """Serve SERVICE by its document in the store, until SIGTERM or Ctrl-C."""
+    from canary_trio.serving import run  # noqa: PLC0415  # keeps --help quick, as below
+
+    bootstrap = options.pop("bootstrap")
+    if bootstrap is not None:
+        options["bootstrap"] = _read_valid(bootstrap)
+    failure = run(**options)
+    if failure:
+        _fail(failure)
+
+
+@main.command()
+@click.argument("service")
+@_config_server
+def get(service: str, config_server: str) -> None:
+    """Print the document of SERVICE."""
+    from canary_trio.changes import read_document  # noqa: PLC0415
+
+    text, _ = _ask(config_server, lambda client: read_document(client, service))
+    sys.stdout.buffer.write(text)
+
+
+@main.command("set")
+@click.argument("service")
+@click.argument("assignments", nargs=-1, required=True, metavar="FIELD=VALUE...")
+@_config_server
+@_wait
+@_as_json
+def set_(
+    service: str,
+    assignments: tuple[str, ...],
+    config_server: str,
+    wait_s: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Change fields of the document of SERVICE: canary set web ratio=0.25 --wait 2."""
+    from canary_trio.changes import read_document  # noqa: PLC0415
+    from canary_trio.document import parse  # noqa: PLC0415
+    from canary_trio.edit import apply_assignments  # noqa: PLC0415
+
+    async def changed(client: Client) -> tuple[dict[str, Any], int]:
+        text, revision = await read_document(client, service)
+        return apply_assignments(parse(text), assignments), revision
+
+    _write(service, config_server, changed, wait_s, as_json=as_json)
+
+
+@main.command()
+@click.argument("service")
+@click.argument(
+    "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+)
+@_config_server
+@_wait
+@_as_json
+def apply(
+    service: str, file: Path, config_server: str, wait_s: float | None, *, as_json: bool
+) -> None:
+    """Make FILE (- for standard input) the document of SERVICE."""
+    from canary_trio.changes import read_document  # noqa: PLC0415
+    from canary_trio.document import parse  # noqa: PLC0415
+    from canary_trio.errors import NoDocument  # noqa: PLC0415
+
+    text = _read_valid(file)
+
+    async def replacing(client: Client) -> tuple[dict[str, Any], int]:
+        try:
+            revision = (await read_document(client, service))[1]
+        except NoDocument:
+            revision = 0
+        return parse(text), revision
+
+    _write(service, config_server, replacing, wait_s, as_json=as_json)
+
+
+@main.command()
+@click.argument(
+    "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+)
+def validate(file: Path) -> None:
+    """Tell whether FILE is a valid document, and all that is wrong with it."""
+    _read_valid(file)
+    click.echo(f"{file} is valid")
+
+
+@main.command()
+@click.argument("service")
+@_config_server
+@_as_json
+def status(service: str, config_server: str, *, as_json: bool) -> None:
+    """Show what each live proxy of SERVICE runs, and what it refused.
+
+    Exit status 1 if any of them does not route by the newest revision.
+    """
+    import attrs  # noqa: PLC0415
+
+    from canary_trio.changes import read_document, read_fleet  # noqa: PLC0415
+
+    async def read(client: Client) -> tuple[int, Fleet]:
+        _, revision = await read_document(client, service)
+        return revision, await read_fleet(client, service, revision)
+
+    revision, fleet = _ask(config_server, read)
+    if as_json:
+        shown = [attrs.asdict(report) for report in fleet.reports]
+        click.echo(json.dumps({"revision": revision, "proxies": shown}, indent=2))
+    else:
+        live, known = len(fleet.live), len(fleet.reports)
+        click.echo(f"{service}: revision {revision}, live on {live}/{known} proxies")
+        for report in fleet.reports:
+            click.echo(f"  {report.id}  {report.address}  runs {report.running}")
+            if report.failed is not None:
+                for problem in report.failed.problems:
+                    click.echo(f"    refused {report.failed.revision}: {problem}")
+    if len(fleet.live) < len(fleet.reports):
+        sys.exit(1)
+
+
+@main.command()
+@click.option(
+    "--for",
+    "for_s",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    help="End by itself.  [default: run until Ctrl-C]",
+)
+@click.option("--bind", default="127.0.0.1:8080", show_default=True)
+@click.option("--admin", default="127.0.0.1:8081", show_default=True)
+@click.option("--store", default="127.0.0.1:8500", show_default=True)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The store's directory.  [default: one that is removed at the end]",
+)
+def demo(**options: Any) -> None:
+    """Run two example versions, a store and a proxy in one process, and watch."""
+    from canary_trio.demo import run  # noqa: PLC0415
+
+    failure = run(**options)
+    if failure:
+        _fail(failure)
+
+
+def _write(
+    service: str,
+    config_server: str,
+    prepare: Callable[[Client], Awaitable[tuple[dict[str, Any], int]]],
+    wait_s: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Write what `prepare` gives over the revision that it gives; wait, and say so."""
+    import trio  # noqa: PLC0415
+
+    from canary_trio.changes import read_fleet, wait_applied, write_document  # noqa: PLC0415
+
+    async def write(client: Client) -> tuple[int, Fleet | None, float]:
+        document, over = await prepare(client)
+        begun = trio.current_time()
+        revision = await write_document(client, service, document, over=over)
+        if wait_s is None:
+            return revision, None, 0.0
+        with trio.move_on_after(wait_s):
+            fleet = await wait_applied(client, service, revision)
+            return revision, fleet, trio.current_time() - begun
+        fleet = await read_fleet(client, service, revision)
+        return revision, fleet, trio.current_time() - begun
+
+    revision, fleet, took_s = _ask(config_server, write)
+    _say_written(revision, fleet, took_s, as_json=as_json)
+
+
+def _say_written(
+    revision: int, fleet: Fleet | None, took_s: float, *, as_json: bool
+) -> None:
+    if fleet is None:
+        click.echo(
+            json.dumps({"revision": revision})
+            if as_json
+            else f"revision {revision} written"
+        )
+        return
+    live, known = len(fleet.live), len(fleet.reports)
+    lagging = [report.id for report in fleet.lagging]
+    refusing = [report.id for report in fleet.refusing]
+    if as_json:
+        shown: dict[str, object] = {"revision": revision, "live": live}
+        shown |= {"proxies": known, "lagging": lagging, "refusing": refusing}
+        shown["ms"] = took_s * 1e3
+        click.echo(json.dumps(shown))
+    else:
+        in_time = f" in {took_s * 1e3:.1f} ms"
+        click.echo(f"revision {revision} live on {live}/{known} proxies{in_time}")
+    if not known:
+        click.echo("canary: no proxy of this service is running", err=True)
+    for report in fleet.refusing:
+        assert report.failed is not None, "that is what refusing means"
+        for problem in report.failed.problems:
+            click.echo(f"canary: refused by {report.id}: {problem}", err=True)
+    if refusing:
+        sys.exit(1)
+    if lagging:
+        click.echo(f"canary: not yet live on: {', '.join(lagging)}", err=True)
+        sys.exit(3)
+
+
+def _ask(config_server: str, ask: Callable[[Client], Awaitable[T]]) -> T:
+    """Ask the store; turn what goes wrong into one line and an exit status."""
+    import trio  # noqa: PLC0415
+
+    from canary_trio.errors import CanaryError, InvalidConfig  # noqa: PLC0415
+    from kv_trio import Client, KvError, StoreUnreachable  # noqa: PLC0415
+
+    async def connected() -> T:
+        async with Client(config_server) as client:
+            return await ask(client)
+
+    try:
+        return trio.run(connected)
+    except InvalidConfig as exc:
+        _fail(*map(str, exc.problems))
+    except StoreUnreachable as exc:
+        _fail(f"{exc}; is the store running there?  (--config-server URL)")
+    except (CanaryError, KvError) as exc:
+        _fail(str(exc))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _read_valid(file: Path) -> bytes:
+    from canary_trio.document import load  # noqa: PLC0415
+    from canary_trio.errors import InvalidConfig  # noqa: PLC0415
+
+    try:
+        text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as exc:
+        _fail(f"cannot read {file}: {exc.strerror}")
+    try:
+        load(text)
+    except InvalidConfig as exc:
+        _fail(*(f"{file}: {problem}" for problem in exc.problems))
+    return text
+
+
+def _fail(*reasons: str) -> NoReturn:
+    for reason in reasons:
+        click.echo(f"canary: {reason}", err=True)
+    sys.exit(1)

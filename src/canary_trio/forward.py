@@ -1,0 +1,95 @@
+"""One request through the proxy: choose, send, count.
+
+The handler reads the live configuration once, so a request is routed by one revision
+from its first byte to its last.
+"""
+
+from __future__ import annotations
+
+import re
+
+from canary_trio.routing import Decision
+from canary_trio.runtime import LiveArm, Runtime, ServerState
+from canary_trio.session import without_cookie
+from http_trio import Answer, Delivery, Exchange, Failure, Upstream, refusal
+
+_TRIES = 3  # servers that one request may be sent to
+_COOKIE = re.compile(rb"\r\ncookie:[ \t]*([^\r\n]*)", re.IGNORECASE)
+
+
+class Forwarder:
+    """The handler of the proxy's listeners."""
+
+    def __init__(self, runtime: Runtime, *, secure: bool = False) -> None:
+        self._runtime = runtime
+        self._secure = secure
+        self._not_ready: Answer = refusal(
+            503, "this proxy has no configuration yet", retry_after_s=1
+        )
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Send a request to the arm that it belongs to."""
+        runtime = self._runtime
+        live = runtime.live
+        if live is None:
+            exchange.respond(self._not_ready)
+            return
+        cookie = live.routes.sticky_cookie
+        cookies = None if cookie is None else exchange.header(b"cookie")
+        decision = live.routes.choose(
+            cookies, runtime.sequence, runtime.chance, secure=self._secure
+        )
+        if cookies and cookie:
+            _hide_cookie(exchange, cookie)
+        arm = live.arms[decision.arm]
+        server = arm.pick()
+        exchange.forward(server.upstream, _Counted(arm, server, decision))
+
+
+class _Counted(Delivery):
+    """A delivery that counts, and tries another server when one cannot be reached."""
+
+    __slots__ = ("_arm", "_server", "_tried")
+
+    def __init__(self, arm: LiveArm, server: ServerState, decision: Decision) -> None:
+        cookie = decision.cookie
+        super().__init__(b"", b"\r\nSet-Cookie: " + cookie if cookie else b"")
+        self._arm = arm
+        self._server = server
+        self._tried = 1
+        arm.state.requests += 1
+        server.in_flight += 1
+
+    def failed(self, exchange: Exchange, failure: Failure) -> Upstream | None:
+        """Try the arm's other servers with what did not leave us."""
+        del exchange
+        self._server.failures += 1
+        others = self._arm.servers
+        if failure.sent or self._tried >= min(_TRIES, len(others)):
+            return None
+        at = others.index(self._server)
+        self._server.in_flight -= 1
+        self._server = others[(at + 1) % len(others)]
+        self._server.in_flight += 1
+        self._tried += 1
+        return self._server.upstream
+
+    def ended(self, exchange: Exchange, status: int, failure: Failure | None) -> None:
+        """Count what became of it."""
+        del exchange
+        server = self._server
+        server.in_flight -= 1
+        if failure is None:
+            server.requests += 1
+        if failure is not None or status >= 500:
+            self._arm.state.errors += 1
+
+
+def _hide_cookie(exchange: Exchange, name: str) -> None:
+    """Keep our cookie from the upstream: it is between us and the user."""
+
+    def rest(match: re.Match[bytes]) -> bytes:
+        left = without_cookie(match[1], name)
+        return b"\r\nCookie: " + left if left else b""
+
+    exchange.head.kept = _COOKIE.sub(rest, exchange.head.kept)

@@ -1,0 +1,76 @@
+"""What a proxy remembers on disk: the last good document, so it starts without the store.
+
+The file is replaced whole (written beside, synced, renamed), so a crash or a full disk
+leaves the old one. It holds the secret that signs cookies, so only its owner reads it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import attrs
+
+
+@attrs.frozen
+class Remembered:
+    """A document that ran, with the secret of its fleet."""
+
+    revision: int
+    document: bytes
+    secret: bytes
+
+
+def default_directory() -> Path:
+    """Where a user's programs keep state (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "canary-trio"
+
+
+def recall(path: Path) -> Remembered | None:
+    """Read what was remembered; None if there is nothing.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+    """
+    try:
+        shown = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    try:
+        return Remembered(
+            int(shown["revision"]),
+            base64.b64decode(shown["document"]),
+            base64.b64decode(shown["secret"]),
+        )
+    except (KeyError, TypeError) as exc:
+        raise ValueError(f"{path} is no remembered document") from exc
+
+
+def remember(path: Path, what: Remembered) -> None:
+    """Write it durably; blocks for as long as the disk takes.
+
+    Raises:
+        OSError: it is not written; the old one is still there.
+    """
+    shown = {
+        "revision": what.revision,
+        "document": base64.b64encode(what.document).decode(),
+        "secret": base64.b64encode(what.secret).decode(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123  # opened with its mode
+            file.write(json.dumps(shown).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()

@@ -1,0 +1,191 @@
+"""The proxy as a service: its listeners, its admin and its supervisor in one nursery."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+import http_trio
+from canary_trio.config import Config
+from canary_trio.control import Control
+from canary_trio.forward import Forwarder
+from canary_trio.keys import check_name
+from canary_trio.memory import default_directory
+from canary_trio.runtime import Runtime
+from canary_trio.status import Table, describe
+from http_trio import Answer, Exchange
+
+DEFAULT_BIND = "127.0.0.1:8080"
+DEFAULT_ADMIN = "127.0.0.1:8081"
+DEFAULT_CONFIG_SERVER = "http://127.0.0.1:8500"
+
+
+@attrs.frozen(eq=False)
+class Proxy:
+    """A proxy that serves.
+
+    Attributes:
+        id: its name in the fleet.
+    """
+
+    id: str
+    _service: str
+    _runtime: Runtime
+    _control: Control
+    _server: http_trio.Server
+    _admin: http_trio.Server
+
+    def __repr__(self) -> str:
+        return f"<Proxy {self._service} {self.id} at {self.url} runs {self.revision}>"
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        return self._server.url
+
+    @property
+    def admin_url(self) -> str:
+        """Where its status is."""
+        return self._admin.url
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All that it serves on."""
+        return self._server.addresses
+
+    @property
+    def revision(self) -> int:
+        """What requests are routed by."""
+        return self._control.running
+
+    @property
+    def config(self) -> Config:
+        """What requests are routed by, as a value."""
+        live = self._runtime.live
+        assert live is not None, "a proxy is handed out when the first one is live"
+        return live.config
+
+    def status(self) -> Table:
+        """Give its state, as `/status` does."""
+        return describe(self._service, self.id, self._runtime, self._control)
+
+    def drain(self, deadline_s: float = 30.0) -> None:
+        """Begin to stop: finish what is in progress, then let `serve` return."""
+        self._server.drain(deadline_s)
+
+
+async def serve(
+    service: str,
+    *,
+    config_server: str = DEFAULT_CONFIG_SERVER,
+    binds: Sequence[str] = (DEFAULT_BIND,),
+    admin: str = DEFAULT_ADMIN,
+    bootstrap: bytes | None = None,
+    state: str | os.PathLike[str] | None = None,
+    remember: bool = True,
+    proxy_id: str | None = None,
+    limits: http_trio.Limits | None = None,
+    listening: trio.Event | None = None,
+    on_live: Callable[[int], None] | None = None,
+    task_status: trio.TaskStatus[Proxy] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve a service until cancelled or drained.
+
+    Args:
+        service: its name; the document is at `canary/<service>/config` in the store.
+        config_server: the URL of the store, a kv-trio or a Consul.
+        binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`.
+        admin: where `/status`, `/healthz` and `/ready` are.
+        bootstrap: a document to write if the store has none.
+        state: the directory where the last good document is kept.
+        remember: False to keep nothing on disk.
+        proxy_id: its name in the fleet, by default the host's with the port.
+        limits: of the listeners and of the connections to the upstreams.
+        listening: set once it listens; until the first document it answers 503.
+        on_live: called with each revision in the step that makes it live.
+        task_status: `started` gets the `Proxy` when the first document is live.
+
+    Raises:
+        http_trio.BadBind: an address cannot be had.
+        BadName: the service or the proxy has a name that cannot be part of a key.
+
+    Cancelled, it closes everything, and takes its acknowledgement back from the store
+    within a second.
+    """
+    check_name(service)
+    with contextlib.ExitStack() as owned:
+        sockets = http_trio.open_listeners(binds)
+        for sock in sockets:
+            owned.enter_context(sock)
+        admin_sockets = http_trio.open_listeners([admin])
+        for sock in admin_sockets:
+            owned.enter_context(sock)
+        addresses = [http_trio.address_of(sock) for sock in (*sockets, *admin_sockets)]
+        id_ = check_name(proxy_id or _default_id(addresses[0]))
+        runtime = Runtime(service)
+        directory = Path(state) if state is not None else default_directory()
+        control = Control(
+            runtime,
+            service=service,
+            proxy_id=id_,
+            config_server=config_server.rstrip("/"),
+            bootstrap=bootstrap,
+            memory=directory / f"{service}@{id_}.json" if remember else None,
+            address=addresses[0],
+            admin=addresses[-1],
+            on_live=on_live,
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(control.run)
+            async with trio.open_nursery() as serving:
+                about = _Admin(partial(describe, service, id_, runtime, control))
+                start_admin = partial(http_trio.serve, about, admin_sockets)
+                admin_server = await nursery.start(start_admin)
+                server = await serving.start(
+                    partial(http_trio.serve, Forwarder(runtime), sockets, limits=limits)
+                )
+                if listening is not None:
+                    listening.set()
+                await control.ready.wait()
+                task_status.started(
+                    Proxy(id_, service, runtime, control, server, admin_server)
+                )
+            nursery.cancel_scope.cancel()
+
+
+class _Admin:
+    """The handler of the admin listener."""
+
+    def __init__(self, state: partial[Table]) -> None:
+        self._state = state
+
+    def __call__(self, exchange: Exchange) -> None:
+        match exchange.path:
+            case b"/status":
+                body = json.dumps(self._state(), indent=2).encode() + b"\n"
+                exchange.respond(Answer(200, body, b"application/json"))
+            case b"/healthz":
+                exchange.respond(Answer(200, b"ok\n"))
+            case b"/ready":
+                ready = self._state()["config"] is not None
+                exchange.respond(
+                    Answer(200, b"ready\n")
+                    if ready
+                    else Answer(503, b"no configuration yet\n")
+                )
+            case _:
+                text = b"there are /status, /healthz and /ready\n"
+                exchange.respond(Answer(404, text))
+
+
+def _default_id(address: str) -> str:
+    where = address.rpartition(":")[2].rpartition("/")[2]
+    return f"{socket.gethostname()}-{where}"[:63]
