@@ -93,7 +93,7 @@ async def serve(
     remember: bool = True,
     proxy_id: str | None = None,
     limits: http_trio.Limits | None = None,
-    listening: trio.Event | None = None,
+    on_listening: Callable[[str, str], None] | None = None,
     on_live: Callable[[int], None] | None = None,
     task_status: trio.TaskStatus[Proxy] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -109,7 +109,8 @@ async def serve(
         remember: False to keep nothing on disk.
         proxy_id: its name in the fleet, by default the host's with the port.
         limits: of the listeners and of the connections to the upstreams.
-        listening: set once it listens; until the first document it answers 503.
+        on_listening: called with the first address and the admin's once both listen;
+            until the first document the proxy answers 503.
         on_live: called with each revision in the step that makes it live.
         task_status: `started` gets the `Proxy` when the first document is live.
 
@@ -152,8 +153,8 @@ async def serve(
                 server = await serving.start(
                     partial(http_trio.serve, Forwarder(runtime), sockets, limits=limits)
                 )
-                if listening is not None:
-                    listening.set()
+                if on_listening is not None:
+                    on_listening(addresses[0], addresses[-1])
                 await control.ready.wait()
                 task_status.started(
                     Proxy(id_, service, runtime, control, server, admin_server)

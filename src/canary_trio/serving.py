@@ -30,33 +30,23 @@ def run(service: str, **options: Any) -> str:
 
 async def _run(service: str, **options: Any) -> str:
     failure = ""
-    listening = trio.Event()
     proxies: list[Proxy] = []
 
-    async def start(nursery: trio.Nursery) -> None:
-        nonlocal failure
-        try:
-            proxy = await nursery.start(
-                partial(serve, service, listening=listening, **options)
-            )
-        except (http_trio.HttpError, CanaryError) as exc:
-            failure = str(exc)
-            nursery.cancel_scope.cancel()
-        else:
-            proxies.append(proxy)
-            click.echo(f"canary {service} runs revision {proxy.revision}")
-
-    async def announce() -> None:
-        await listening.wait()
-        binds = ", ".join(options["binds"])
-        click.echo(f"canary {service} listens on {binds}, admin on {options['admin']}")
+    def announce(address: str, admin: str) -> None:
+        click.echo(f"canary {service} listens on {address}, admin on {admin}")
 
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on, signals, nursery, proxies)
-            nursery.start_soon(announce)
             async with trio.open_nursery() as serving:
-                await start(serving)
+                start = partial(serve, service, on_listening=announce, **options)
+                try:
+                    proxy: Proxy = await serving.start(start)
+                except (http_trio.HttpError, CanaryError) as exc:
+                    failure = str(exc)
+                else:
+                    proxies.append(proxy)
+                    click.echo(f"canary {service} runs revision {proxy.revision}")
             nursery.cancel_scope.cancel()
     return failure
 

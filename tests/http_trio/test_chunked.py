@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import httptools
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ def read(data: bytes, cuts: list[int] | None = None) -> tuple[bytes, ChunkedRead
     reader = ChunkedReader(line_limit=200)
     content = b""
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts or [])})
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         if reader.done:
             reader.rest += data[begin:end]
         else:

@@ -242,9 +242,9 @@ async def test_an_upstream_that_refuses_is_502_and_one_that_is_slow_504() -> Non
     async with (
         fake_upstream(silent) as fake,
         proxying(fake.upstream, None, limits) as proxy,
+        connected(proxy) as client,
     ):
-        async with connected(proxy) as client:
-            assert (await client.ask())[0].startswith(b"HTTP/1.1 504 ")
+        assert (await client.ask())[0].startswith(b"HTTP/1.1 504 ")
 
 
 async def test_a_server_out_of_reach_is_504() -> None:
@@ -440,7 +440,7 @@ async def test_a_websocket_is_a_tunnel_with_two_ends() -> None:
             )
             head = await client.head()
             assert b"\r\nUpgrade: websocket" in head
-            assert await client.exactly(15) in (b"earlyALSO EARLY",)
+            assert await client.exactly(15) == b"earlyALSO EARLY"
             await client.stream.send_eof()
             assert await client.to_end() == b"bye"
     assert record.ends == [(101, None)]
