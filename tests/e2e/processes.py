@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,27 +63,37 @@ class Process:
             return await self.process.wait()
 
 
+async def keep_running(
+    *words: object,
+    state: Path,
+    task_status: trio.TaskStatus[Process] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a command until cancelled."""
+    command = [str(BIN / str(words[0])), *map(str, words[1:])]
+    env = {**os.environ, "CANARY_STATE": str(state), "PYTHONUNBUFFERED": "1"}
+    process = await trio.lowlevel.open_process(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
+    )
+    assert process.stdout is not None
+    one = Process(process)
+    task_status.started(one)
+    try:
+        await one._read()
+        await process.wait()
+    finally:
+        if process.poll() is None:
+            process.kill()
+        with trio.move_on_after(PATIENCE_S, shield=True):
+            await process.wait()
+            await trio.aclose_forcefully(process.stdout)
+
+
 @contextlib.asynccontextmanager
 async def running(*words: object, state: Path) -> AsyncIterator[Process]:
     """Run a command until the block ends."""
-    command = [str(BIN / str(words[0])), *map(str, words[1:])]
-    env = {**os.environ, "CANARY_STATE": str(state), "PYTHONUNBUFFERED": "1"}
     async with trio.open_nursery() as nursery:
-        process = await trio.lowlevel.open_process(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
-        )
-        one = Process(process)
-        nursery.start_soon(one._read)
-        try:
-            yield one
-        finally:
-            if process.poll() is None:
-                process.kill()
-            with trio.move_on_after(PATIENCE_S, shield=True):
-                await process.wait()
-            nursery.cancel_scope.cancel()
-            assert process.stdout is not None
-            await trio.aclose_forcefully(process.stdout)
+        yield await nursery.start(partial(keep_running, *words, state=state))
+        nursery.cancel_scope.cancel()
 
 
 @attrs.frozen
@@ -111,7 +122,7 @@ class World:
     """A store, two versions and as many proxies as a test starts."""
 
     path: Path
-    stack: contextlib.AsyncExitStack
+    nursery: trio.Nursery
     store_port: int = attrs.field(factory=free_port)
     versions: dict[str, str] = attrs.field(factory=dict)
     store: Process | None = None
@@ -121,9 +132,11 @@ class World:
         return f"http://127.0.0.1:{self.store_port}"
 
     async def start(self, *words: object) -> Process:
-        return await self.stack.enter_async_context(
-            running(*words, state=self.path / "state")
+        state = self.path / "state"
+        one: Process = await self.nursery.start(
+            partial(keep_running, *words, state=state)
         )
+        return one
 
     async def start_versions(self, *names: str) -> None:
         for name in names:
@@ -180,12 +193,13 @@ class World:
 @contextlib.asynccontextmanager
 async def world(path: Path, *, versions: bool = True) -> AsyncIterator[World]:
     """Start a store and the versions v1 and v2."""
-    async with contextlib.AsyncExitStack() as stack:
-        made = World(path, stack)
+    async with trio.open_nursery() as nursery:
+        made = World(path, nursery)
         await made.start_store()
         if versions:
             await made.start_versions("v1", "v2")
         yield made
+        nursery.cancel_scope.cancel()
 
 
 @contextlib.asynccontextmanager
