@@ -29,7 +29,7 @@ test: install  ## Pass the tests
 check: install  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/flake8-async --enable=ASYNC --disable=ASYNC114,ASYNC127 src tests examples
+	$(BIN)/flake8-async --enable=ASYNC --disable=ASYNC114,ASYNC127 $$(find src tests examples -name "*.py")
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.e2e.processes import run
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+async def test_embed() -> None:
+    said = await run("python", EXAMPLES / "embed.py")
+
+    assert said.out.splitlines() == [
+        "ratio 0: {'v1': 100}",
+        "ratio 0.25: {'v1': 75, 'v2': 25}",
+        "ratio 1: {'v2': 100}",
+    ]
