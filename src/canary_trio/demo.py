@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -116,8 +117,11 @@ def version(name: str) -> http_trio.Handler:
 async def _run(
     console: Console, seen: Seen, for_s: float | None, places: _Places
 ) -> None:
-    until = trio.move_on_after(for_s) if for_s else contextlib.nullcontext()
-    with until, trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    ends = (signal.SIGINT, signal.SIGTERM)
+    with (
+        trio.move_on_after(for_s or math.inf),
+        trio.open_signal_receiver(*ends) as signals,
+    ):
         async with trio.open_nursery() as nursery:
             servers = [
                 await nursery.start(http_trio.serve, version(name), ["127.0.0.1:0"])

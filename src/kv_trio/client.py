@@ -35,6 +35,7 @@ GRACE_S = 5.0
 """How much later than its wait and jitter a blocking answer may come."""
 TIMEOUT_S = 10.0
 """For every request that does not wait."""
+_CLOSE_S = 1.0
 BACKOFF_S = (0.05, 2.0)
 """The first and the longest pause between two tries of a watch."""
 
@@ -118,7 +119,8 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         """Close its connections."""
-        await self._http.__aexit__(kind, error, trace)
+        with trio.move_on_after(_CLOSE_S, shield=True):
+            await self._http.__aexit__(kind, error, trace)
 
     # === keys ===
 
