@@ -50,7 +50,7 @@ class KvServer:
         self._server.drain(deadline_s)
 
 
-async def serve(  # _serve calls it
+async def serve(  # noqa: ASYNC128  # _serve calls it
     binds: Sequence[str] = (DEFAULT_BIND,),
     *,
     data: str | os.PathLike[str] | None = None,
