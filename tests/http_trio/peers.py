@@ -217,4 +217,4 @@ async def connected(server: Server) -> AsyncIterator[Client]:
             host, _, port = address.rpartition(":")
             stream = await trio.open_tcp_stream(host.strip("[]"), int(port))
         async with stream:
-            yield Client(stream)  # type: ignore[arg-type]
+            yield Client(stream)
