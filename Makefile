@@ -43,8 +43,8 @@ format: install  ## Bring the code into the house's layout
 	$(BIN)/ruff format .
 
 bench: install  ## Measure: the proxy beside nginx, and how fast a change is live
-	$(BIN)/python benchmarks/proxy.py --quick
-	$(BIN)/python benchmarks/propagation.py --changes 200
+	$(BIN)/python -m benchmarks.proxy --quick
+	$(BIN)/python -m benchmarks.propagation --changes 200
 
 wheel: install  ## Build the distribution into dist/
 	$(BIN)/python -m build
