@@ -42,7 +42,9 @@ def need(*programs: str) -> None:
     """End with a clear line if a program is not installed."""
     missing = [name for name in programs if shutil.which(name) is None]
     if missing:
-        sys.exit(f"{', '.join(missing)} not found; on Debian: apt-get install nginx-light wrk")
+        sys.exit(
+            f"{', '.join(missing)} not found; on Debian: apt-get install nginx-light wrk"
+        )
 
 
 def free_port() -> int:
@@ -69,7 +71,9 @@ def wait_for_port(port: int) -> None:
 def process(cpu: int, *words: object) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command on one processor until the block ends."""
     command = ["taskset", "-c", str(cpu), *map(str, words)]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         yield running
     finally:

@@ -27,14 +27,19 @@ _HEADER = {
 }
 
 
-def measure(port: int, pid: int, connections: int, seconds: float) -> tuple[float, float]:
+def measure(
+    port: int, pid: int, connections: int, seconds: float
+) -> tuple[float, float]:
     """Give microseconds of CPU per request, and requests per second."""
     words = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s"]
     for name, value in _HEADER.items():
         words += ["-H", f"{name}: {value}"]
     before = cpu_s(pid)
     out = subprocess.run(
-        [*words, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
+        [*words, f"http://127.0.0.1:{port}/"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     used = cpu_s(pid) - before
     if "Non-2xx" in out or "Socket errors" in out:
@@ -61,7 +66,9 @@ def main() -> None:
             "canary": (port, pid),
             "canary, sticky": (sticky_port, sticky_pid),
         }
-        print(f"{'connections':>11}  {'proxy':<15} {'us CPU/request':>15} {'requests/s':>11}")
+        print(
+            f"{'connections':>11}  {'proxy':<15} {'us CPU/request':>15} {'requests/s':>11}"
+        )
         for connections in (32, 256):
             found: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
             for _ in range(rounds):

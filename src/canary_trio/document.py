@@ -169,12 +169,9 @@ def _server_url(value: object) -> str:
         port = parts.port
     except ValueError as exc:
         raise _Fault(_show(value), expected) from exc
-    host, _, after = (
-        parts.netloc.partition("]") if "[" in value else (parts.netloc, "", "")
-    )
-    host = host + "]" if "[" in value else host.partition(":")[0]
-    ok = parts.scheme == "http" and _HOST.match(host) and parts.path in ("", "/")
-    if not ok or parts.query or parts.fragment or port == 0 or "@" in after:
+    named = parts.netloc.removesuffix(f":{port}") if port is not None else parts.netloc
+    ok = parts.scheme == "http" and _HOST.match(named) and parts.path in ("", "/")
+    if not ok or parts.query or parts.fragment or port == 0:
         raise _Fault(_show(value), expected)
     return f"http://{parts.netloc}"
 

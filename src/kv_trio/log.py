@@ -16,6 +16,7 @@ from kv_trio.core import Draft, Entry, Session, Store
 from kv_trio.errors import StorageError, StoreDamaged, StoreLocked
 
 _FORMAT = 1
+_BUSY_S = 1.0  # another program may read, or back up, the database for a moment
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
@@ -161,7 +162,9 @@ class Log:
     def _open(self) -> sqlite3.Connection:
         path = self.directory / "kv.sqlite"
         try:
-            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            db = sqlite3.connect(
+                path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+            )
         except sqlite3.Error as exc:
             raise StorageError(f"cannot open {path}: {exc}") from exc
         try:
