@@ -129,7 +129,12 @@ def canary_proxy(
         data = Path(directory) / "kv"
         with process(1 - cpu, BIN / "kv-trio", "serve", "--bind", bind, "--data", data):
             wait_for_port(store)
-            words = ("--bind", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0")
+            words: tuple[str, ...] = (
+                "--bind",
+                f"127.0.0.1:{port}",
+                "--admin",
+                "127.0.0.1:0",
+            )
             words += ("--config-server", f"http://{bind}", "--bootstrap", str(file))
             words += ("--state", directory)
             with process(cpu, BIN / "canary", "serve", "web", *words) as running:

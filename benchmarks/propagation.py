@@ -15,6 +15,7 @@ import socket
 import statistics
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 from benchmarks.peers import canary_proxy, need, versions
@@ -28,7 +29,7 @@ def connect(port: int) -> socket.socket:
     return sock
 
 
-def put(document: dict[str, object], ratio: int) -> bytes:
+def put(document: Mapping[str, object], ratio: int) -> bytes:
     body = json.dumps({**document, "ratio": ratio}).encode()
     head = b"PUT /v1/kv/canary/web/config HTTP/1.1\r\nHost: kv\r\nContent-Length: %d\r\n\r\n"
     return head % len(body) + body

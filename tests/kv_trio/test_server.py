@@ -188,7 +188,7 @@ async def test_a_watch_survives_a_restart_and_a_reset(tmp_path: Path) -> None:
 
 
 async def test_the_index_goes_on_after_a_restart(tmp_path: Path) -> None:
-    indexes = []
+    indexes: list[int] = []
     for _ in range(3):
         async with trio.open_nursery() as nursery:
             url = await serving(nursery, tmp_path)
