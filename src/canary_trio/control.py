@@ -277,39 +277,43 @@ class Control:
     # === acknowledging ===
 
     async def _keep_acknowledging(self, client: Client) -> None:
-        """Tell the store what runs, at once; renew the session; begin anew if it ends."""
+        """Tell the store what runs, at once; keep the session; begin anew if it ends."""
         key = proxies_prefix(self._service) + self._id
-        session = ""
         told: Report | None = None
+        renew_at = 0.0
         pause_s = _BACKOFF_S[0]
+        self._session = ""
         while True:
             try:
-                if not session:
-                    name = f"canary {self._service} {self._id}"
-                    session = await client.create_session(
-                        name, SESSION_TTL_S, deletes=True
-                    )
-                    self._session, told = session, None
+                now = trio.current_time()
+                if not self._session:
+                    await self._begin_session(client)
+                    told, renew_at = None, now + SESSION_TTL_S / 3
+                elif now >= renew_at:  # however often there is news
+                    if not await client.renew_session(self._session):
+                        self._session = ""
+                        continue
+                    renew_at = now + SESSION_TTL_S / 3
                 report = self.report()
                 if report != told:
+                    session = self._session
                     written = await client.put(key, report.dump(), acquire=session)
                     if not written.done:
                         await self._take_over(client, key)
                         continue
                     told = report
-                elif not await client.renew_session(session):
-                    session = ""
-                    continue
                 pause_s = _BACKOFF_S[0]
-                await self._wait_for_news(SESSION_TTL_S / 3)
-            except StoreRefused as exc:
-                _log.warning("not acknowledged: %s", exc)
-                session = ""
+                await self._wait_for_news(renew_at - trio.current_time())
+            except KvError as exc:
+                if isinstance(exc, StoreRefused):  # such as: the session has ended
+                    _log.warning("not acknowledged: %s", exc)
+                    self._session = ""
                 await trio.sleep(random.random() * pause_s)
                 pause_s = min(2 * pause_s, _BACKOFF_S[1])
-            except KvError:
-                await trio.sleep(random.random() * pause_s)
-                pause_s = min(2 * pause_s, _BACKOFF_S[1])
+
+    async def _begin_session(self, client: Client) -> None:
+        name = f"canary {self._service} {self._id}"
+        self._session = await client.create_session(name, SESSION_TTL_S, deletes=True)
 
     async def _take_over(self, client: Client, key: str) -> None:
         """Another session holds our key: our own of a former life, or a namesake's."""
@@ -321,7 +325,7 @@ class Control:
             await client.destroy_session(entry.session)
 
     async def _wait_for_news(self, longest_s: float) -> None:
-        with trio.move_on_after(longest_s):
+        with trio.move_on_after(max(0.0, longest_s)):
             await self._news.wait()
         if self._news.is_set():
             self._news = trio.Event()
