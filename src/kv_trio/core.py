@@ -316,9 +316,13 @@ class Draft:
         locks = old.lock_index if old else 0
         if holder == session:
             return self._write(put, old, session=session, lock_index=locks)
-        if holder is not None or self._store.lock_free_at.get(put.key, now) > now:
+        if holder is not None or self._delayed(put.key, now):
             return Outcome(done=False)
         return self._write(put, old, session=session, lock_index=locks + 1)
+
+    def _delayed(self, key: bytes, now: float) -> bool:
+        """Whether the key's lock was lost too recently to be taken."""
+        return key in self.lock_delays or self._store.lock_free_at.get(key, now) > now
 
     def _release(self, put: Put, session: str, old: Entry | None) -> Outcome:
         if old is None or old.session != session:

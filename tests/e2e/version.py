@@ -9,22 +9,22 @@ import trio
 
 from http_trio import Answer, Exchange, serve
 
-NAME = sys.argv[1].encode()
 
-
-def handler(exchange: Exchange) -> None:
+def answer(name: bytes, exchange: Exchange) -> None:
     if exchange.path == b"/slow":
-        exchange.park(0.3, lambda ex: ex.respond(Answer(200, NAME)))
+        exchange.park(0.3, lambda ex: ex.respond(Answer(200, name)))
     elif exchange.path == b"/cookie":
         exchange.respond(Answer(200, exchange.header(b"cookie") or b"none"))
     else:
-        exchange.respond(Answer(200, NAME))
+        exchange.respond(Answer(200, name))
 
 
-async def main() -> None:
+async def main(name: str) -> None:
+    handler = partial(answer, name.encode())
     async with trio.open_nursery() as nursery:
         server = await nursery.start(partial(serve, handler, ["127.0.0.1:0"]))
-        print(f"{sys.argv[1]} listens on {server.addresses[0]}", flush=True)
+        print(f"{name} listens on {server.addresses[0]}", flush=True)
 
 
-trio.run(main)
+if __name__ == "__main__":
+    trio.run(main, sys.argv[1])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kv_trio import core
@@ -141,6 +141,12 @@ OPERATION = st.one_of(
 
 
 @given(st.lists(st.lists(OPERATION, min_size=1, max_size=4), max_size=12))
+@example(
+    [
+        [Create(Session("t")), Put(b"l", b"", acquire="t")],
+        [Create(Session("s")), Destroy("t"), Put(b"l", b"", acquire="s")],
+    ]
+)
 def test_a_batch_is_the_same_as_one_by_one(batches: list[list[Operation]]) -> None:
     together, apart = Store(), Store()
     highest = dict.fromkeys([b"", b"a", b"a/", b"b"], 0)
