@@ -105,7 +105,8 @@ def main() -> None:
                     from_answer.append(times[1])
                     probes += times[2]
                 print(
-                    f"{load}, {options.changes} changes, ms:{'p50':>28}{'p99':>9}{'worst':>9}"
+                    f"{f'{load}, {options.changes} changes, ms':<47}"
+                    f"{'p50':>8}{'p99':>9}{'worst':>9}"
                 )
                 show("PUT sent, to first request routed by it", from_start)
                 show("PUT answered, to first request routed by it", from_answer)
