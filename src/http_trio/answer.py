@@ -65,15 +65,27 @@ class Answer:
     def _sent_body(self) -> bytes:
         return b"" if self.status in _NO_BODY else self.body
 
+    def render_start(self, *, chunked: bool, connection: bytes = b"") -> bytes:
+        """Give the head of an answer whose body follows in parts, of unknown length."""
+        lines = self._lines()
+        if chunked:
+            lines.append(b"Transfer-Encoding: chunked")
+        if connection:
+            lines.append(b"Connection: " + connection)
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
     def _render_head(self) -> bytes:
+        lines = self._lines()
+        if self.status not in _NO_BODY:
+            lines.append(b"Content-Length: %d" % len(self.body))
+        return b"\r\n".join(lines)
+
+    def _lines(self) -> list[bytes]:
         phrase = _PHRASES.get(self.status, b"")
         lines = [b"HTTP/1.1 %d %b" % (self.status, phrase), b"Date: " + http_date()]
         if self.content_type is not None and self.status not in _NO_BODY:
             lines.append(b"Content-Type: " + self.content_type)
-        lines += [b"%b: %b" % pair for pair in self.headers]
-        if self.status not in _NO_BODY:
-            lines.append(b"Content-Length: %d" % len(self.body))
-        return b"\r\n".join(lines)
+        return lines + [b"%b: %b" % pair for pair in self.headers]
 
 
 class _Clock:

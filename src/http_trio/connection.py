@@ -18,7 +18,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from http_trio.answer import refusal
+from http_trio.answer import Answer, refusal
 from http_trio.errors import BadRequest, ProtocolError
 from http_trio.exchange import Exchange, Handler
 from http_trio.forwarding import Forwarding, forwarding_fields
@@ -150,6 +150,8 @@ class Connection:
                 self.abort()
             else:
                 self._flush()
+        elif self._outbox and mask & (WRITE | _DEAD):
+            self._flush_part()
         elif self._ended:
             if mask & _DEAD:  # it said its last before; now it is gone
                 self.abort()
@@ -259,10 +261,30 @@ class Connection:
             self.abort()
             return b""
 
+    @property
+    def behind(self) -> int:
+        """Bytes that wait for the client to take them."""
+        return len(self._outbox)
+
+    def write(self, data: bytes) -> int:
+        """Send, and keep what the client does not take now; give how much is kept."""
+        if not self._outbox:
+            data = self.send_part(data)
+            if not data or self._phase == _CLOSED:
+                return 0
+            self._watch_for(READ | WRITE)
+            self.deadline = self.lane.now + self.lane.limits.write_s
+        self._outbox += data
+        return len(self._outbox)
+
     def send_last(self, data: bytes, *, keep: bool) -> None:
         """Send the last of an answer, then go on with the next request, or close."""
         self._exchange = None
         self._keep = keep
+        if self._outbox:
+            self._outbox += data
+            self._phase = _FLUSHING
+            return
         try:
             count = self.sock.send(data) if data else 0
         except BlockingIOError:
@@ -285,8 +307,11 @@ class Connection:
         if exchange is not None:
             exchange.client_gone()
         self.buffer = b""
-        answer = refusal(status, reason).render(connection=b"close")
-        self.send_last(answer, keep=False)
+        self.turn_away(refusal(status, reason))
+
+    def turn_away(self, answer: Answer) -> None:
+        """Answer, whatever was asked, and close."""
+        self.send_last(answer.render(connection=b"close"), keep=False)
 
     # === for the task lane ===
 
@@ -445,6 +470,21 @@ class Connection:
         self.deadline = self.lane.now + self.lane.limits.write_s
         if not self._outbox:
             self._next()
+
+    def _flush_part(self) -> None:
+        """Send more of an answer that is still being written."""
+        try:
+            count = self.sock.send(self._outbox)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.abort()
+            return
+        self._outbox = self._outbox[count:]
+        self.deadline = self.lane.now + self.lane.limits.write_s
+        if not self._outbox:
+            self.deadline = math.inf
+            self._watch_for(READ if len(self.buffer) <= BUFFER else 0)
 
     def _next(self) -> None:
         """The answer is out: go on with the next request, or close."""

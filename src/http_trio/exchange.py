@@ -1,8 +1,8 @@
 """One request and its answer, as the handler sees it.
 
 A handler is a plain function that is called when a request's head is complete. It
-decides by calling one of `respond`, `collect`, `park`, `forward` or `spawn`; it may
-also just return and call `respond` later. All of it runs in the trio thread, on the
+decides by calling one of `respond`, `begin`, `collect`, `park`, `forward` or `spawn`;
+it may also just return and call `respond` later. All of it runs in the trio thread, on the
 express lane: a handler must not block.
 
 An exchange is over when its last byte is with the kernel or its client is gone;
@@ -31,6 +31,7 @@ class Exchange:
     """One request and its answer."""
 
     __slots__ = (
+        "_keep",
         "_on_due",
         "_on_gone",
         "_tick",
@@ -48,6 +49,7 @@ class Exchange:
         self._on_due: Callable[[Exchange], None] | None = None
         self._on_gone: Callable[[Exchange], None] | None = None
         self._tick = -1
+        self._keep = False
 
     def __repr__(self) -> str:
         return f"<Exchange {self.method} {self.target!r} gone={self.gone}>"
@@ -110,6 +112,45 @@ class Exchange:
             connection=self.connection_value(keep=keep),
         )
         self.send_last(data, keep=keep)
+
+    def begin(self, start: Answer) -> None:
+        """Begin an answer whose end is not known: `send` its parts, then `finish` it.
+
+        To hear that the client went away, `park` the exchange meanwhile.
+
+        Args:
+            start: its status and fields; its body is not used.
+        """
+        connection = self.connection
+        if connection is None:
+            return
+        http10 = self.head.http10
+        keep = self.keeps_connection() and not http10
+        self._keep = keep and connection.skip_body(self.head)
+        value = self.connection_value(keep=self._keep)
+        connection.write(start.render_start(chunked=not http10, connection=value))
+
+    def send(self, data: bytes) -> int:
+        """Send a part of the answer begun; give how many bytes the client is behind.
+
+        What it does not take at once is kept, so a caller bounds how far behind a
+        client may be, and cuts the answer beyond that.
+        """
+        connection = self.connection
+        if connection is None or not data or self.head.method == b"HEAD":
+            return 0
+        chunk = data if self.head.http10 else b"%x\r\n%b\r\n" % (len(data), data)
+        return connection.write(chunk)
+
+    @property
+    def behind(self) -> int:
+        """Bytes of the answer begun that the client has not taken yet."""
+        return 0 if self.connection is None else self.connection.behind
+
+    def finish(self) -> None:
+        """End the answer begun."""
+        bare = self.head.http10 or self.head.method == b"HEAD"
+        self.send_last(b"" if bare else b"0\r\n\r\n", keep=self._keep)
 
     def collect(
         self,

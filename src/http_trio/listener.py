@@ -3,6 +3,7 @@
 A bind is `HOST:PORT` (`127.0.0.1:8080`, `[::1]:8080`, port 0 for any free one) or
 `unix:PATH`. Where descriptors run out, or the limit on connections is reached, a
 listener stops accepting until one is free; the clients wait in the kernel's queue.
+With an answer for an overload, those beyond the limit get that instead, and are closed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from http_trio.answer import Answer
 from http_trio.connection import Connection
 from http_trio.errors import BadBind
 from http_trio.forwarding import Forwarding
@@ -31,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 4096
 _ACCEPTS = 64  # connections accepted per turn, so that a storm delays nobody for long
+_OVERLOADED = 64  # connections beyond the limit that are being turned away at a time
 _RETRY_S = 0.1  # after descriptors ran out
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _BIND = re.compile(
@@ -86,7 +89,12 @@ class Listener:
     """A listening socket on the lane, and the connections that it accepted."""
 
     def __init__(
-        self, lane: Lane, sock: socket.socket, handler: Handler, rules: Forwarding
+        self,
+        lane: Lane,
+        sock: socket.socket,
+        handler: Handler,
+        rules: Forwarding,
+        overload: Answer | None = None,
     ) -> None:
         self.lane = lane
         self.sock = sock
@@ -95,6 +103,7 @@ class Listener:
         self.connections: set[Connection] = set()
         self._handler = handler
         self._rules = rules
+        self._overload = overload
         self._accepting = True
         self._open = True
         lane.watch(sock.fileno(), self, READ)
@@ -106,7 +115,8 @@ class Listener:
         """Accept what waits."""
         del mask
         for _ in range(_ACCEPTS):
-            if len(self.connections) >= self.lane.limits.connections:
+            room = self.lane.limits.connections - len(self.connections)
+            if room <= (0 if self._overload is None else -_OVERLOADED):
                 self._pause(math.inf)
                 return
             try:
@@ -119,7 +129,9 @@ class Listener:
                     self._pause(self.lane.now + _RETRY_S)
                     return
                 continue  # that client was gone before it was accepted
-            self._accepted(sock, address)
+            connection = self._accepted(sock, address)
+            if room <= 0 and self._overload is not None:
+                connection.turn_away(self._overload)
 
     def expire(self) -> None:
         """Try again after a pause."""
@@ -142,7 +154,7 @@ class Listener:
         if not self._accepting and self.deadline == math.inf:
             self._resume()
 
-    def _accepted(self, sock: socket.socket, address: object) -> None:
+    def _accepted(self, sock: socket.socket, address: object) -> Connection:
         sock.setblocking(False)
         if isinstance(address, tuple):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -151,6 +163,7 @@ class Listener:
             peer = "unix"
         connection = Connection(self, sock, peer, self._handler, self._rules)
         self.connections.add(connection)
+        return connection
 
     def _pause(self, until: float) -> None:
         self._accepting = False

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import trio
 
+from http_trio.answer import Answer
 from http_trio.exchange import Handler
 from http_trio.forwarding import Forwarding
 from http_trio.lane import Lane
@@ -92,6 +93,7 @@ async def serve(
     *,
     limits: Limits | None = None,
     forwarding: Forwarding | None = None,
+    overload: Answer | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve HTTP/1.1 until cancelled or drained.
@@ -102,6 +104,8 @@ async def serve(
             that `open_listeners` gave.
         limits: every size and wait; `Limits()` by default.
         forwarding: what forwarded requests say of the client.
+        overload: what clients beyond the limit on connections are answered; without
+            it they are not accepted until others leave.
         task_status: `started` gets the `Server` when all addresses listen.
 
     Raises:
@@ -113,7 +117,7 @@ async def serve(
     async with trio.open_nursery() as nursery:
         lane = Lane(limits or Limits(), nursery)
         rules = forwarding or Forwarding()
-        listeners = [Listener(lane, sock, handler, rules) for sock in sockets]
+        listeners = [Listener(lane, sock, handler, rules, overload) for sock in sockets]
         server = Server(lane, listeners)
         nursery.start_soon(lane.run)
         nursery.start_soon(lane.keep_time)

@@ -4,6 +4,8 @@ from kv_trio.client import Client, Contact, Listing, Snapshot, Watch, Written
 from kv_trio.core import Entry, Session
 from kv_trio.errors import (
     BadQuery,
+    BadTokens,
+    Compacted,
     KvError,
     StorageError,
     StoreDamaged,
@@ -16,7 +18,9 @@ from kv_trio.server import KvServer, serve
 
 __all__ = [
     "BadQuery",
+    "BadTokens",
     "Client",
+    "Compacted",
     "Contact",
     "Entry",
     "KvError",

@@ -37,6 +37,18 @@ class BadQuery(KvError):
         self.status = status
 
 
+class Moved(KvError):
+    """A request's path is not in its clean form.
+
+    Attributes:
+        location: the clean one, percent-encoded.
+    """
+
+    def __init__(self, location: str) -> None:
+        super().__init__(f"moved to {location}")
+        self.location = location
+
+
 class StoreUnreachable(KvError):
     """No connection to the server, or it broke. It may be tried again."""
 
@@ -55,3 +67,31 @@ class StoreRefused(KvError):
 
 class UnexpectedAnswer(KvError):
     """What answered does not speak Consul's KV API."""
+
+
+class Compacted(KvError):
+    """What was asked of the past is forgotten.
+
+    Attributes:
+        index: the one that was asked for.
+        oldest: the first that is still known.
+    """
+
+    def __init__(self, index: int, oldest: int) -> None:
+        super().__init__(
+            f"index {index} is compacted; the oldest that is still known is {oldest}"
+        )
+        self.index = index
+        self.oldest = oldest
+
+
+class BadTokens(KvError):
+    """A token file makes no sense, or cannot be read.
+
+    Attributes:
+        faults: what is wrong, each with its place.
+    """
+
+    def __init__(self, faults: list[str], path: str = "the token file") -> None:
+        super().__init__(f"{path}: {'; '.join(faults)}")
+        self.faults = faults

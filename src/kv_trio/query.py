@@ -6,16 +6,21 @@ on them. Parameters are flags by their presence: `?recurse=false` recurses.
 
 from __future__ import annotations
 
+import posixpath
 import re
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import attrs
 
-from kv_trio.errors import BadQuery
+from kv_trio.errors import BadQuery, Moved
 
+DATACENTER = "dc1"
 DEFAULT_WAIT_S = 300.0
 MAX_WAIT_S = 600.0
+HISTORY_LIMIT = 1000
+"""Revisions in one answer at most."""
 _UINT64 = 2**64
+_DIGITS = 20  # of the longest unsigned 64-bit number
 _DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)")
 _UNITS = {
     "ns": 1e-9,
@@ -26,7 +31,8 @@ _UNITS = {
     "m": 60.0,
     "h": 3600.0,
 }
-_UNPRINTABLE = re.compile(rb"[\x00-\x1f\x7f]")
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_IN_PATH = "/:@!$&'()*+,;=~-._"
 
 
 @attrs.frozen
@@ -38,6 +44,7 @@ class Read:
     keys: bool = False
     separator: bytes = b""
     raw: bool = False
+    pretty: bool = False
 
     @property
     def is_prefix(self) -> bool:
@@ -56,16 +63,43 @@ def parse_parameters(query: bytes) -> dict[str, str]:
     return found
 
 
-def parse_key(path: bytes) -> bytes:
-    """Decode a key as it stands in a path.
+def parse_path(path: bytes) -> bytes:
+    """Decode a path.
 
     Raises:
-        BadQuery: it holds what cannot be printed.
+        BadQuery: an escape is broken, or it holds what cannot be printed.
+        Moved: it is not in its clean form.
     """
-    key = unquote_to_bytes(path)
-    if _UNPRINTABLE.search(key):
+    if _BAD_ESCAPE.search(path):
+        raise BadQuery(400, "400 Bad Request")
+    decoded = unquote_to_bytes(path)
+    if not decoded.decode("utf-8", "replace").isprintable():
         raise BadQuery(400, "")
-    return key
+    if decoded == b"/v1/kv":
+        raise Moved("/v1/kv/")
+    if b"//" in decoded or b"/." in decoded:
+        clean = b"/" + posixpath.normpath(decoded).lstrip(b"/")
+        if decoded.endswith(b"/") and clean != b"/":
+            clean += b"/"
+        if clean != decoded:
+            raise Moved(quote(clean, safe=_IN_PATH))
+    return decoded
+
+
+def check_common(parameters: dict[str, str]) -> None:
+    """Check what may be said to every endpoint.
+
+    Raises:
+        BadQuery: it asks for what is not here.
+    """
+    if parameters.get("dc") not in (None, "", DATACENTER):
+        raise BadQuery(500, "No path to datacenter")
+    if "ns" in parameters:
+        raise BadQuery(
+            400,
+            'Bad request: Invalid query parameter: "ns" - Namespaces are a Consul'
+            " Enterprise feature",
+        )
 
 
 def parse_read(key: bytes, parameters: dict[str, str]) -> Read:
@@ -74,21 +108,28 @@ def parse_read(key: bytes, parameters: dict[str, str]) -> Read:
     Raises:
         BadQuery: there is no key, or the parameters contradict each other.
     """
-    if "stale" in parameters and "consistent" in parameters:
-        raise BadQuery(
-            400, "Cannot specify ?stale with ?consistent, conflicting semantics."
-        )
+    for other in ("stale", "cached"):
+        if other in parameters and "consistent" in parameters:
+            raise BadQuery(
+                400,
+                f"Cannot specify ?{other} with ?consistent, conflicting semantics.",
+            )
     keys = "keys" in parameters
     read = Read(
         key,
         recurse="recurse" in parameters and not keys,
         keys=keys,
-        separator=parameters.get("separator", "").encode() if keys else b"",
+        separator=_separator(parameters).encode() if keys else b"",
         raw="raw" in parameters,
+        pretty="pretty" in parameters,
     )
     if not key and not read.is_prefix:
         raise BadQuery(400, "Missing key name")
     return read
+
+
+def _separator(parameters: dict[str, str]) -> str:
+    return parameters.get("separator") or parameters.get("seperator", "")
 
 
 def parse_index(parameters: dict[str, str]) -> int:
@@ -96,9 +137,12 @@ def parse_index(parameters: dict[str, str]) -> int:
     text = parameters.get("index", "")
     if not text:
         return 0
-    if not text.isascii() or not text.isdigit() or int(text) >= _UINT64:
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
         raise BadQuery(400, "Invalid index")
-    return int(text)
+    index = int(text)
+    if index >= _UINT64:
+        raise BadQuery(400, "Invalid index")
+    return index
 
 
 def parse_wait_s(parameters: dict[str, str]) -> float:
@@ -113,16 +157,51 @@ def parse_wait_s(parameters: dict[str, str]) -> float:
     return min(wait_s, MAX_WAIT_S) if wait_s > 0 else DEFAULT_WAIT_S
 
 
-def parse_unsigned(parameters: dict[str, str], name: str) -> int | None:
-    """Give an unsigned 64-bit parameter; None if it is absent."""
+def parse_unsigned(
+    parameters: dict[str, str], name: str, *, status: int = 500
+) -> int | None:
+    """Give an unsigned 64-bit parameter; None if it is absent.
+
+    Raises:
+        BadQuery: it is none; with Consul's odd 500, unless another status is given.
+    """
     text = parameters.get(name)
     if text is None:
         return None
     if not text.isascii() or not text.isdigit():
-        raise BadQuery(500, f'strconv.ParseUint: parsing "{text}": invalid syntax')
-    if int(text) >= _UINT64:
-        raise BadQuery(500, f'strconv.ParseUint: parsing "{text}": value out of range')
+        raise BadQuery(status, f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    if len(text) > _DIGITS or int(text) >= _UINT64:
+        raise BadQuery(
+            status, f'strconv.ParseUint: parsing "{text}": value out of range'
+        )
     return int(text)
+
+
+def parse_limit(parameters: dict[str, str]) -> int:
+    """Give how many revisions are wanted at most."""
+    limit = parse_unsigned(parameters, "limit", status=400)
+    return HISTORY_LIMIT if limit is None else max(1, min(limit, HISTORY_LIMIT))
+
+
+def parse_last_event_id(value: bytes | None) -> int | None:
+    """Give the index after which an event stream goes on; None where none is said."""
+    if value is None or not value.isdigit() or len(value) > _DIGITS:
+        return None
+    return int(value)
+
+
+def check_session_id(text: str) -> None:
+    """Check that it can be a session's.
+
+    Raises:
+        BadQuery: with Consul's texts.
+    """
+    if not text:
+        raise BadQuery(500, "missing session")
+    if len(text) != 36:
+        raise BadQuery(
+            500, "failed session lookup: index error: UUID must be 36 characters"
+        )
 
 
 def parse_duration_s(text: str) -> float:

@@ -10,43 +10,71 @@ as it was.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from functools import partial
 
+import attrs
 import trio
 
-from kv_trio.core import Destroy, Draft, Operation, Outcome, Store
+from kv_trio.core import Store
+from kv_trio.draft import Destroy, Draft, Operation, Outcome
 from kv_trio.errors import StorageError
 from kv_trio.log import Log
-from kv_trio.watch import Watchers
 
 _log = logging.getLogger(__name__)
 
 _BATCH = 1024  # operations a transaction takes at most
 
 Done = Callable[[Outcome | StorageError], None]
-Observer = Callable[[set[bytes], int, float], None]
-"""Called with the changed keys, the store's index, and when the first was queued."""
+
+
+@attrs.frozen
+class Committed:
+    """A batch that is on disk and visible.
+
+    Attributes:
+        draft: what it changed.
+        keys: those that changed.
+        operations: how many it had.
+        queued_at: `trio.current_time()` of its first one.
+        commit_s: seconds that the disk took.
+    """
+
+    draft: Draft
+    keys: set[bytes]
+    operations: int
+    queued_at: float
+    commit_s: float
 
 
 class Writer:
-    """The queue of operations, and the sessions' clocks."""
+    """The queue of operations, and the sessions' clocks.
+
+    Attributes:
+        refused: operations that the disk refused so far.
+    """
 
     def __init__(
-        self,
-        store: Store,
-        log: Log | None,
-        watchers: Watchers,
-        observe: Observer | None = None,
+        self, store: Store, log: Log, committed: Callable[[Committed], None]
     ) -> None:
-        self.renewed_at: dict[str, float] = {}
+        """Prepare to write.
+
+        Args:
+            store: what is written to.
+            log: makes it durable.
+            committed: called after each batch, before its writers are answered.
+        """
+        self.refused = 0
+        self._renewed_at: dict[str, float] = {}
         self._store = store
         self._log = log
-        self._watchers = watchers
-        self._observe = observe
+        self._committed = committed
         self._queue: list[tuple[Operation, Done]] = []
         self._queued_at = 0.0
         self._work = trio.Event()
         self._sessions_changed = trio.Event()
+        self._expiring: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Writer queued={len(self._queue)}>"
@@ -59,10 +87,10 @@ class Writer:
         self._work.set()
 
     def renew(self, id_: str) -> bool:
-        """Start a session's time anew; False if there is none."""
-        if id_ not in self._store.sessions:
+        """Start a session's time anew; False if there is none, or its time is over."""
+        if id_ not in self._store.sessions or id_ in self._expiring:
             return False
-        self.renewed_at[id_] = trio.current_time()
+        self._renewed_at[id_] = trio.current_time()
         return True
 
     async def run(self) -> None:
@@ -81,31 +109,34 @@ class Writer:
             await trio.lowlevel.checkpoint()
 
     async def expire_sessions(self) -> None:
-        """End the sessions that nobody renewed in time, until cancelled."""
-        now = trio.current_time()
-        for (
-            id_
-        ) in self._store.sessions:  # a restarted server gives them their time again
-            self.renewed_at.setdefault(id_, now)
+        """End the sessions that nobody renewed in time, until cancelled.
+
+        After a restart they have their whole time again.
+        """
         while True:
             self._sessions_changed = trio.Event()
-            until = self._next_expiry()
-            with trio.move_on_at(until):
+            with trio.move_on_at(self._next_expiry()):
                 await self._sessions_changed.wait()
             now = trio.current_time()
-            for id_, session in list(self._store.sessions.items()):
-                at = self.renewed_at.setdefault(id_, now) + session.ttl_s
-                if session.ttl_s and at <= now:
-                    self.renewed_at[id_] = now  # not twice, should the disk refuse
-                    self.submit(Destroy(id_), _ignore)
+            for id_, session in self._store.sessions.items():
+                over = self._renewed_at.setdefault(id_, now) + session.ttl_s <= now
+                if session.ttl_s and over and id_ not in self._expiring:
+                    self._expiring.add(id_)
+                    self.submit(Destroy(id_), partial(self._expired, id_))
+
+    def _expired(self, id_: str, _: Outcome | StorageError) -> None:
+        """Have another try later, should the disk have refused."""
+        self._expiring.discard(id_)
+        if id_ in self._store.sessions:
+            self._renewed_at[id_] = trio.current_time()
 
     def _next_expiry(self) -> float:
         now = trio.current_time()
         return min(
             (
-                self.renewed_at.setdefault(id_, now) + session.ttl_s
+                self._renewed_at.setdefault(id_, now) + session.ttl_s
                 for id_, session in self._store.sessions.items()
-                if session.ttl_s
+                if session.ttl_s and id_ not in self._expiring
             ),
             default=float("inf"),
         )
@@ -117,33 +148,35 @@ class Writer:
         now = trio.current_time()
         outcomes = [draft.apply(operation, now) for operation, _ in batch]
         if draft.changed:
-            draft.fold_tombstones()
+            draft.fold_tombstones(self._store)
+            started = time.perf_counter()
             try:
-                if self._log is not None:
-                    await trio.to_thread.run_sync(self._log.commit, draft)
+                await self._commit(draft)
             except StorageError as exc:
                 _log.error("%d writes refused: %s", len(batch), exc)
+                self.refused += len(batch)
                 for _, done in batch:
                     done(exc)
                 return
-            changed = self._store.publish(draft, trio.current_time())
-            self._watchers.wake(changed)
-            if self._observe is not None:
-                self._observe(changed, draft.index, queued_at)
+            commit_s = time.perf_counter() - started
+            keys = self._store.publish(draft, trio.current_time())
             self._follow_sessions(draft)
+            self._committed(Committed(draft, keys, len(batch), queued_at, commit_s))
         for (_, done), outcome in zip(batch, outcomes, strict=True):
             done(outcome)
+
+    async def _commit(self, draft: Draft) -> None:
+        if self._log.blocks:
+            await trio.to_thread.run_sync(self._log.commit, draft)
+        else:
+            self._log.commit(draft)
 
     def _follow_sessions(self, draft: Draft) -> None:
         now = trio.current_time()
         for id_, session in draft.sessions.items():
             if session is None:
-                self.renewed_at.pop(id_, None)
+                self._renewed_at.pop(id_, None)
             else:
-                self.renewed_at[id_] = now
+                self._renewed_at[id_] = now
         if draft.sessions:
             self._sessions_changed.set()
-
-
-def _ignore(_: Outcome | StorageError) -> None:
-    """Take no notice: an expiry that the disk refused comes round again."""

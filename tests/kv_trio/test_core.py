@@ -5,7 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kv_trio import core
-from kv_trio.core import (
+from kv_trio.core import Session, Store
+from kv_trio.draft import (
     Create,
     Delete,
     Destroy,
@@ -13,15 +14,13 @@ from kv_trio.core import (
     Operation,
     Outcome,
     Put,
-    Session,
-    Store,
 )
 
 
 def do(store: Store, *operations: Operation, now: float = 0.0) -> list[Outcome]:
     draft = Draft(store)
     outcomes = [draft.apply(operation, now) for operation in operations]
-    draft.fold_tombstones()
+    draft.fold_tombstones(store)
     store.publish(draft, now)
     check(store)
     return outcomes
@@ -29,13 +28,14 @@ def do(store: Store, *operations: Operation, now: float = 0.0) -> list[Outcome]:
 
 def check(store: Store) -> None:
     """What holds after every step."""
-    assert store._keys == sorted(store._entries)
+    assert list(store._entries) == sorted(store._entries)
+    assert dict(store._tombstones) == dict(store._deleted)
     assert not set(store._entries) & set(store._tombstones)
     for entry in store._entries.values():
         assert 1 <= entry.create_index <= entry.modify_index <= store.index
         if entry.session is not None:
             assert entry.session in store.sessions
-            assert entry.key in store.held[entry.session]
+            assert entry.key in store.held_by(entry.session)
 
 
 def test_a_draft_is_not_seen_before_it_is_published() -> None:
@@ -123,7 +123,7 @@ def test_many_deletes_are_forgotten_and_no_index_slides_back(
         do(store, Delete(key))
         assert store.index_under(b"p/") >= seen
         seen = store.index_under(b"p/")
-        assert len(store.tombstones()) <= 3
+        assert len(store.tombstones) <= 3
 
 
 KEY = st.sampled_from([b"a", b"a/1", b"a/2", b"b", b"b/1"])

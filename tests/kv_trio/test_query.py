@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from kv_trio.errors import BadQuery
+from kv_trio.errors import BadQuery, Moved
 from kv_trio.query import (
     MAX_WAIT_S,
     Read,
     parse_duration_s,
     parse_index,
-    parse_key,
     parse_parameters,
+    parse_path,
     parse_read,
     parse_unsigned,
     parse_wait_s,
@@ -89,8 +89,27 @@ def test_parameters_are_flags_and_the_first_counts() -> None:
 
 
 def test_keys_are_decoded_once() -> None:
-    assert parse_key(b"a%2Fb%252F+c") == b"a/b%2F+c"
-    with pytest.raises(BadQuery):
-        parse_key(b"a%00b")
+    assert parse_path(b"/v1/kv/a%2Fb%252F+c") == b"/v1/kv/a/b%2F+c"
+    for path in (b"/v1/kv/a%00b", b"/v1/kv/a%zz", b"/v1/kv/a%2", b"/v1/kv/%E2%80%8B"):
+        with pytest.raises(BadQuery):
+            parse_path(path)
     with pytest.raises(BadQuery):
         parse_read(b"", {})
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        (b"/v1/kv", "/v1/kv/"),
+        (b"/v1/kv/k//a", "/v1/kv/k/a"),
+        (b"/v1/kv/k%2F%2Fa", "/v1/kv/k/a"),
+        (b"/v1/kv/k/./a/", "/v1/kv/k/a/"),
+        (b"/v1/kv/k/b/%2e%2e/a", "/v1/kv/k/a"),
+        (b"/v1/kv//a%20b", "/v1/kv/a%20b"),
+        (b"/../..", "/"),
+    ],
+)
+def test_a_path_has_one_form(path: bytes, location: str) -> None:
+    with pytest.raises(Moved) as caught:
+        parse_path(path)
+    assert caught.value.location == location

@@ -1,0 +1,47 @@
+"""What a client may do: rights per key prefix, pure.
+
+To write includes to read. A prefix is of bytes, as in the rest of the API: `canary/`
+gives what is below it, `canary` also `canary2`.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class Access:
+    """The rights of one client.
+
+    Attributes:
+        name: for logs and for people.
+        read: prefixes under which it may read.
+        write: prefixes under which it may read and write.
+    """
+
+    name: str
+    read: tuple[bytes, ...] = ()
+    write: tuple[bytes, ...] = ()
+
+    def may_read(self, key: bytes) -> bool:
+        """Tell whether it may read a key."""
+        return key.startswith(self.read + self.write)
+
+    def may_write(self, key: bytes) -> bool:
+        """Tell whether it may write a key."""
+        return key.startswith(self.write)
+
+    def may_write_under(self, prefix: bytes) -> bool:
+        """Tell whether it may write every key with a prefix."""
+        return prefix.startswith(self.write)
+
+    def may_read_under(self, prefix: bytes) -> bool:
+        """Tell whether it may read every key with a prefix."""
+        return prefix.startswith(self.read + self.write)
+
+
+EVERYTHING = Access("everything", write=(b"",))
+"""What everybody may where there are no tokens."""
+
+NOTHING = Access("nobody")
+"""What a client without a token may where there are tokens."""

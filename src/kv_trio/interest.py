@@ -1,0 +1,68 @@
+"""Who is interested in which keys.
+
+Filed under a key, or under a prefix. A change looks up those of its key, and those
+of its prefixes of each length that anybody watches; so what it costs depends on whom
+it concerns and on how many different lengths there are, not on how many wait.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from typing import Generic, TypeVar
+
+Who = TypeVar("Who", bound=Hashable)
+
+
+class Interest(Generic[Who]):
+    """A register of the interested, each for one key or one prefix."""
+
+    def __init__(self) -> None:
+        self._of_key: dict[bytes, dict[Who, None]] = {}
+        self._of_prefix: dict[bytes, dict[Who, None]] = {}
+        self._lengths: Counter[int] = Counter()  # of the prefixes
+        self._count = 0
+
+    def __repr__(self) -> str:
+        return f"<Interest of {self._count}>"
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Who]:
+        """Give all of them."""
+        for groups in (self._of_key, self._of_prefix):
+            for group in list(groups.values()):
+                yield from list(group)
+
+    def add(self, who: Who, key: bytes, *, prefix: bool) -> None:
+        """File somebody."""
+        groups = self._of_prefix if prefix else self._of_key
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = {}
+            if prefix:
+                self._lengths[len(key)] += 1
+        group[who] = None
+        self._count += 1
+
+    def discard(self, who: Who, key: bytes, *, prefix: bool) -> None:
+        """Forget somebody, filed under this."""
+        groups = self._of_prefix if prefix else self._of_key
+        group = groups.get(key)
+        if group is None or who not in group:
+            return
+        del group[who]
+        self._count -= 1
+        if not group:
+            del groups[key]
+            if prefix:
+                self._lengths[len(key)] -= 1
+                self._lengths += Counter()  # drops what came to zero
+
+    def concerned(self, key: bytes) -> Iterator[Who]:
+        """Give those whom a change of a key concerns."""
+        yield from self._of_key.get(key, ())
+        for length in self._lengths:
+            if length <= len(key):
+                yield from self._of_prefix.get(key[:length], ())

@@ -1,0 +1,90 @@
+"""What a store tells Prometheus at `/metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sized
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from kv_trio.core import Store
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode()
+_COMMIT_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
+_BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """The figures of one store, in a registry of its own."""
+
+    def __init__(self, store: Store, watchers: Sized, streams: Sized) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            *("kv_trio_requests", "Requests by endpoint.", ["endpoint"]),
+            registry=self.registry,
+        )
+        self._writes = Counter(
+            *("kv_trio_writes", "Operations that are on disk."),
+            registry=self.registry,
+        )
+        self._commit_s = Histogram(
+            "kv_trio_commit_seconds",
+            "How long the disk took for a batch.",
+            buckets=_COMMIT_S,
+            registry=self.registry,
+        )
+        self._batch = Histogram(
+            "kv_trio_commit_operations",
+            "Operations in a batch.",
+            buckets=_BATCH,
+            registry=self.registry,
+        )
+        self._woken = Counter(
+            "kv_trio_watchers_woken",
+            "Blocking queries that a change answered.",
+            registry=self.registry,
+        )
+        self._gauge("kv_trio_watchers", "Blocking queries that wait.", watchers)
+        self._gauge("kv_trio_streams", "Open event streams.", streams)
+        self._gauge("kv_trio_keys", "Keys in the store.", store)
+        self._gauge("kv_trio_sessions", "Sessions that hold.", store.sessions)
+        self.follow(
+            "kv_trio_index", "The number of the last change.", lambda: store.index
+        )
+        ProcessCollector(registry=self.registry)
+        self._of_endpoint: dict[str, Counter] = {}
+
+    def __repr__(self) -> str:
+        return "<Metrics>"
+
+    def asked(self, endpoint: str) -> None:
+        """Count a request."""
+        counter = self._of_endpoint.get(endpoint)
+        if counter is None:
+            counter = self._of_endpoint[endpoint] = self._requests.labels(endpoint)
+        counter.inc()
+
+    def committed(self, operations: int, seconds: float, woken: int) -> None:
+        """Count a batch that is on disk."""
+        self._commit_s.observe(seconds)
+        self._batch.observe(operations)
+        self._woken.inc(woken)
+        self._writes.inc(operations)
+
+    def render(self) -> bytes:
+        """Give the figures in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def follow(self, name: str, what: str, value: Callable[[], float]) -> None:
+        """Show what a function gives."""
+        Gauge(name, what, registry=self.registry).set_function(value)
+
+    def _gauge(self, name: str, what: str, things: Sized) -> None:
+        self.follow(name, what, lambda: len(things))

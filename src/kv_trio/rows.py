@@ -1,0 +1,91 @@
+"""Rows of the database and the values that they stand for, pure.
+
+Flags are text, since SQLite's integers end at 2**63. The last column is a checksum
+over the others, for SQLite does not notice a flipped bit in a value.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from kv_trio.core import Entry, Revision
+
+SCHEMA = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE entries (
+      key BLOB PRIMARY KEY, value BLOB NOT NULL, flags TEXT NOT NULL,
+      create_index INTEGER NOT NULL, modify_index INTEGER NOT NULL,
+      lock_index INTEGER NOT NULL, session TEXT, checksum INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE tombstones (key BLOB PRIMARY KEY, at INTEGER NOT NULL)
+    WITHOUT ROWID""",
+    """CREATE TABLE sessions (
+      id TEXT PRIMARY KEY, name TEXT NOT NULL, ttl_s REAL NOT NULL, ttl TEXT NOT NULL,
+      lock_delay_s REAL NOT NULL, deletes INTEGER NOT NULL,
+      create_index INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE history (
+      key BLOB NOT NULL, value BLOB, flags TEXT NOT NULL,
+      create_index INTEGER NOT NULL, modify_index INTEGER NOT NULL,
+      lock_index INTEGER NOT NULL, session TEXT, checksum INTEGER NOT NULL,
+      time_ms INTEGER NOT NULL, PRIMARY KEY (key, modify_index)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX history_in_order ON history (modify_index, time_ms)",
+    """CREATE TABLE trims (key BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID""",
+)
+
+COLUMNS = "key, value, flags, create_index, modify_index, lock_index, session, checksum"
+"""What `read_entry` reads."""
+
+Row = tuple[Any, ...]
+
+
+def row_of_entry(entry: Entry) -> Row:
+    """Give an entry's row."""
+    columns = (
+        *(entry.key, entry.value, str(entry.flags), entry.create_index),
+        *(entry.modify_index, entry.lock_index, entry.session),
+    )
+    return (*columns, _checksum(columns))
+
+
+def row_of_revision(revision: Revision, time_ms: int) -> Row:
+    """Give a revision's row."""
+    if revision.entry is not None:
+        return (*row_of_entry(revision.entry), time_ms)
+    columns = (revision.key, None, "0", 0, revision.index, 0, None)
+    return (*columns, _checksum(columns), time_ms)
+
+
+def read_entry(row: Row) -> Entry:
+    """Give the entry of a row of `COLUMNS`.
+
+    Raises:
+        ValueError: it is not as it was written.
+    """
+    *columns, checksum = row
+    if _checksum(tuple(columns)) != checksum:
+        raise ValueError(f"the checksum of the key {columns[0]!r} does not fit")
+    key, value, flags, *rest = columns
+    return Entry(key, value, int(flags), *rest)
+
+
+def read_revision(row: Row) -> Revision:
+    """Give the revision of a row of `COLUMNS` and the time.
+
+    Raises:
+        ValueError: it is not as it was written.
+    """
+    entry = read_entry(row[:-1])
+    deleted = entry.value is None
+    return Revision(entry.key, entry.modify_index, None if deleted else entry, row[-1])
+
+
+def _checksum(columns: Row) -> int:
+    key, value, *rest = columns
+    return zlib.crc32(repr((*rest, len(key), value is None)).encode(), _crc(key, value))
+
+
+def _crc(key: bytes, value: bytes | None) -> int:
+    return zlib.crc32(value or b"", zlib.crc32(key))
