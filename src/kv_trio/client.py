@@ -1,22 +1,19 @@
 """The client: the store's API over httpx, the one module that imports it.
 
 It speaks Consul's KV API, so it works on a Consul unchanged; where our server says
-more (the number of a write), that is used, and else read afterwards.
-
-`watch` is the loop that a long poll needs. It survives what happens to servers: a
-restart, an index that goes back (read anew from 0), an answer that does not come (the
-wait, its jitter and a grace), and errors (full jitter between 50 ms and 2 s; AWS
-Architecture Blog, "Exponential Backoff and Jitter", 2015). It may skip states that were
-soon replaced; it never skips the last one, and never gives the same one twice.
+more (the number of a write), that is used, and else read afterwards. `history`, `at`,
+`compact` and `back_up` are our server's alone.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import random
-from collections.abc import AsyncIterator, Mapping
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -25,9 +22,12 @@ import attrs
 import httpx
 import trio
 
-from kv_trio.core import Entry
-from kv_trio.errors import KvError, StoreRefused, StoreUnreachable, UnexpectedAnswer
+from kv_trio.core import Entry, Revision
+from kv_trio.errors import StoreRefused, StoreUnreachable, UnexpectedAnswer
+from kv_trio.following import Contact, Watch
+from kv_trio.lock import hold_lock
 from kv_trio.query import format_duration
+from kv_trio.txn import Step, StepFailed, Transacted, dump_step
 
 DEFAULT_URL = "http://127.0.0.1:8500"
 WAIT_S = 30.0
@@ -36,8 +36,7 @@ GRACE_S = 5.0
 TIMEOUT_S = 10.0
 """For every request that does not wait."""
 _CLOSE_S = 1.0
-BACKOFF_S = (0.05, 2.0)
-"""The first and the longest pause between two tries of a watch."""
+_ABSENT_OK = (httpx.codes.NOT_FOUND,)
 
 
 @attrs.frozen
@@ -52,6 +51,11 @@ class Snapshot:
     entry: Entry | None
     index: int
 
+    @property
+    def content(self) -> object:
+        """What makes it another state than the last one."""
+        return self.entry
+
 
 @attrs.frozen
 class Listing:
@@ -59,6 +63,11 @@ class Listing:
 
     entries: tuple[Entry, ...]
     index: int
+
+    @property
+    def content(self) -> object:
+        """What makes it another state than the last one."""
+        return self.entries
 
 
 @attrs.frozen
@@ -72,19 +81,6 @@ class Written:
 
     done: bool
     index: int
-
-
-@attrs.define
-class Contact:
-    """How a watch stands with its server.
-
-    Attributes:
-        last_s: `trio.current_time()` of the last good answer; None before the first.
-        error: why the last try failed; empty if it did not.
-    """
-
-    last_s: float | None = None
-    error: str = ""
 
 
 class Client:
@@ -148,6 +144,7 @@ class Client:
         key: str,
         value: bytes,
         *,
+        flags: int = 0,
         cas: int | None = None,
         acquire: str | None = None,
         release: str | None = None,
@@ -157,14 +154,28 @@ class Client:
         Args:
             key: what to write.
             value: up to 512 KiB.
+            flags: any unsigned 64-bit number, for whoever reads it.
             cas: only if this is the number of its last change; 0: only if it is absent.
             acquire: only if this session gets, or has, its lock.
             release: only if this session has its lock, which it loses.
         """
-        given = {"cas": cas, "acquire": acquire, "release": release}
+        given = {
+            "flags": flags or None,
+            "cas": cas,
+            "acquire": acquire,
+            "release": release,
+        }
         parameters = {name: str(v) for name, v in given.items() if v is not None}
         answer = await self._request("PUT", _path(key), parameters, value)
         return await self._written(answer, key)
+
+    async def keys(self, prefix: str, *, separator: str = "") -> tuple[str, ...]:
+        """Give the keys with a prefix; with a separator, cut after its first."""
+        parameters = {"keys": ""} | ({"separator": separator} if separator else {})
+        answer = await self._request("GET", _path(prefix), parameters, ok=_ABSENT_OK)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return ()
+        return tuple(_json_of(answer))
 
     async def delete(
         self, key: str, *, cas: int | None = None, recurse: bool = False
@@ -178,19 +189,22 @@ class Client:
 
     # === sessions ===
 
-    async def create_session(self, name: str, ttl_s: float, *, deletes: bool) -> str:
+    async def create_session(
+        self, name: str, ttl_s: float, *, deletes: bool, lock_delay_s: float = 0.0
+    ) -> str:
         """Begin a session; give its id.
 
         Args:
             name: for people who look at it.
             ttl_s: 10 to 86400 seconds without renewal until it ends.
             deletes: whether the keys that it holds are deleted at its end.
+            lock_delay_s: how long nobody can take a lock that it lost.
         """
         asked = {
             "Name": name,
             "TTL": format_duration(ttl_s),
             "Behavior": "delete" if deletes else "release",
-            "LockDelay": "0s",
+            "LockDelay": format_duration(lock_delay_s),
         }
         body = json.dumps(asked).encode()
         answer = await self._request("PUT", "/v1/session/create", {}, body)
@@ -213,12 +227,98 @@ class Client:
         """End a session."""
         await self._request("PUT", f"/v1/session/destroy/{id_}", {})
 
-    # === watching ===
+    # === transactions ===
+
+    async def transact(self, steps: Sequence[Step]) -> Transacted:
+        """Run steps that take effect together or not at all.
+
+        Args:
+            steps: 1 to 128 of them; Consul before 1.14 takes 64.
+
+        Returns:
+            Whether they took effect, what they gave, and else which failed and why.
+        """
+        body = json.dumps([dump_step(step) for step in steps]).encode()
+        answer = await self._request(
+            "PUT", "/v1/txn", {}, body, ok=(httpx.codes.CONFLICT,)
+        )
+        shown = _json_of(answer)
+        try:
+            results = tuple(_entry(one["KV"]) for one in shown["Results"] or ())
+            failed = tuple(
+                StepFailed(one["OpIndex"], one["What"]) for one in shown["Errors"] or ()
+            )
+        except (TypeError, KeyError, ValueError) as exc:
+            raise UnexpectedAnswer(f"{self.url}: no answer to a transaction") from exc
+        index = max((entry.modify_index for entry in results), default=0)
+        return Transacted(not failed, index, results=results, failed=failed)
+
+    # === the past, of our server alone ===
+
+    async def history(self, key: str, *, limit: int = 100) -> tuple[Revision, ...]:
+        """Give the states that a key had, the newest first; those that are known."""
+        answer = await self._request(
+            *("GET", _path(key), {"history": "", "limit": str(limit)}), ok=_ABSENT_OK
+        )
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return ()
+        try:
+            return tuple(_revision(shown) for shown in _json_of(answer))
+        except (TypeError, KeyError, ValueError) as exc:
+            raise UnexpectedAnswer(f"{answer.url}: the answer is no history") from exc
+
+    async def get_at(self, key: str, index: int) -> Entry | None:
+        """Give what a key was when the store was at an index; None if it was absent.
+
+        Raises:
+            StoreRefused: with status 410 if that is forgotten.
+        """
+        answer = await self._request(
+            *("GET", _path(key), {"at": str(index)}), ok=_ABSENT_OK
+        )
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        return _entries_of(answer)[0]
+
+    async def compact(self, index: int | None = None) -> int:
+        """Forget the past up to an index, or up to now; give how much was forgotten."""
+        parameters = {} if index is None else {"index": str(index)}
+        answer = await self._request("PUT", "/v1/compact", parameters)
+        return int(_json_of(answer)["Forgotten"])
+
+    async def back_up(self, path: str | os.PathLike[str]) -> int:
+        """Write a copy of the store's database to a new file; give its bytes.
+
+        It is of one consistent state, and takes its place at the end only. The file can
+        be put into an empty data directory as `kv.sqlite`.
+
+        Raises:
+            FileExistsError: the file is there.
+            OSError: it cannot be written.
+        """
+        target = trio.Path(path)
+        unfinished = target.with_name(target.name + ".partial")
+        if await target.exists():
+            raise FileExistsError(f"{path} exists; a backup overwrites nothing")
+        size = 0
+        try:
+            async with await unfinished.open("wb") as file:
+                async for chunk in self._stream("/v1/snapshot"):
+                    await file.write(chunk)
+                    size += len(chunk)
+            await unfinished.rename(target)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await unfinished.unlink(missing_ok=True)
+            raise
+        return size
+
+    # === watching and locking ===
 
     @asynccontextmanager
     async def watch(
         self, key: str, *, wait_s: float = WAIT_S, contact: Contact | None = None
-    ) -> AsyncIterator[Watch]:
+    ) -> AsyncIterator[Watch[Snapshot]]:
         """Follow a key: an iterator of its states, the present one first.
 
         Args:
@@ -226,8 +326,38 @@ class Client:
             wait_s: the longest time after which it asks again.
             contact: kept up to date with how the watch stands.
         """
-        yield Watch(self, key, wait_s, contact or Contact())
+        yield Watch(partial(self.get, key), key, wait_s, contact or Contact())
         await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def watch_prefix(
+        self, prefix: str, *, wait_s: float = WAIT_S, contact: Contact | None = None
+    ) -> AsyncIterator[Watch[Listing]]:
+        """Follow all keys with a prefix, as `watch` does one."""
+        yield Watch(partial(self.list, prefix), prefix, wait_s, contact or Contact())
+        await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def lock(
+        self, key: str, value: bytes = b"", *, ttl_s: float = 10.0
+    ) -> AsyncIterator[str]:
+        """Have a lock while the block runs; see `kv_trio.lock`.
+
+        Args:
+            key: what is locked. Locks are advisory: who does not ask can write it.
+            value: written to the key, for people who look at it.
+            ttl_s: 10 to 86400 seconds after which it is free if we die.
+
+        Yields:
+            The id of the session that has it.
+
+        Raises:
+            LockLost: it was lost; the block is cancelled.
+
+        Waits for as long as somebody else has it; cancelled, it leaves nothing behind.
+        """
+        async with hold_lock(self, key, value, ttl_s=ttl_s) as session:
+            yield session
 
     # === private ===
 
@@ -239,7 +369,7 @@ class Client:
             parameters |= {"index": str(index), "wait": format_duration(wait_s)}
             deadline_s = wait_s * 17 / 16 + GRACE_S
         return await self._request(
-            "GET", _path(key), parameters, deadline_s=deadline_s, absent_ok=True
+            *("GET", _path(key), parameters), deadline_s=deadline_s, ok=_ABSENT_OK
         )
 
     async def _written(self, answer: httpx.Response, key: str) -> Written:
@@ -257,7 +387,7 @@ class Client:
         body: bytes | None = None,
         *,
         deadline_s: float = TIMEOUT_S,
-        absent_ok: bool = False,
+        ok: tuple[int, ...] = (),
     ) -> httpx.Response:
         url = self.url + path
         try:
@@ -276,64 +406,25 @@ class Client:
             raise StoreUnreachable(f"{self.url!r} is not a URL: {exc}") from exc
         if answer.is_success:
             return answer
-        if absent_ok and answer.status_code == httpx.codes.NOT_FOUND:
+        if answer.status_code in ok:
             return answer
         raise StoreRefused(answer.status_code, answer.text.strip()[:500])
 
-
-class Watch:
-    """The states of one key as they come; made by `Client.watch`.
-
-    Attributes:
-        contact: how it stands with the server.
-        wait_s: may be changed while it runs; the next question waits so long.
-    """
-
-    def __init__(
-        self, client: Client, key: str, wait_s: float, contact: Contact
-    ) -> None:
-        self.contact = contact
-        self.wait_s = wait_s
-        self._client = client
-        self._key = key
-        self._index = 0
-        self._last: Entry | None = None
-        self._begun = False
-        self._pause_s = BACKOFF_S[0]
-
-    def __repr__(self) -> str:
-        return f"<Watch {self._key} index={self._index}>"
-
-    def __aiter__(self) -> Self:
-        """Give itself."""
-        return self
-
-    async def __anext__(self) -> Snapshot:
-        """Wait for a state that is another than the last one given."""
-        while True:
-            try:
-                snapshot = await self._client.get(
-                    self._key, index=self._index, wait_s=self.wait_s
-                )
-            except KvError as exc:
-                await self._back_off(exc)
-                continue
-            self.contact.last_s = trio.current_time()
-            self.contact.error = ""
-            self._pause_s = BACKOFF_S[0]
-            if snapshot.index < self._index:
-                self._index = 0  # the store was reset, or restored: believe nothing
-                continue
-            self._index = max(1, snapshot.index)  # 0 would not wait
-            if not self._begun or snapshot.entry != self._last:
-                self._begun = True
-                self._last = snapshot.entry
-                return snapshot
-
-    async def _back_off(self, exc: KvError) -> None:
-        self.contact.error = str(exc)
-        await trio.sleep(random.random() * self._pause_s)
-        self._pause_s = min(self._pause_s * 2, BACKOFF_S[1])
+    async def _stream(self, path: str) -> AsyncIterator[bytes]:
+        """Give an answer's body in parts; each must come in `TIMEOUT_S`."""
+        timeout = httpx.Timeout(TIMEOUT_S)
+        try:
+            async with self._http.stream(
+                "GET", self.url + path, timeout=timeout
+            ) as got:
+                if not got.is_success:
+                    text = (await got.aread()).decode("utf-8", "replace")
+                    raise StoreRefused(got.status_code, text.strip()[:500])
+                async for chunk in got.aiter_bytes():
+                    yield chunk
+        except httpx.HTTPError as exc:
+            reason = str(exc) or type(exc).__name__
+            raise StoreUnreachable(f"{self.url}: {reason}") from exc
 
 
 def _path(key: str) -> str:
@@ -377,3 +468,9 @@ def _entry(shown: Mapping[str, Any]) -> Entry:
         lock_index=shown["LockIndex"],
         session=shown.get("Session"),
     )
+
+
+def _revision(shown: Mapping[str, Any]) -> Revision:
+    time_ms = round(datetime.fromisoformat(shown["Time"]).timestamp() * 1000)
+    entry = None if shown.get("Deleted") else _entry(shown)
+    return Revision(shown["Key"].encode(), shown["ModifyIndex"], entry, time_ms)

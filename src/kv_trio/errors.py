@@ -95,3 +95,7 @@ class BadTokens(KvError):
     def __init__(self, faults: list[str], path: str = "the token file") -> None:
         super().__init__(f"{path}: {'; '.join(faults)}")
         self.faults = faults
+
+
+class LockLost(KvError):
+    """A lock was lost while it was needed: its session ended, or could not be renewed."""

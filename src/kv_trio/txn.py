@@ -32,12 +32,23 @@ _WRITES = frozenset(
 )
 
 
+def _encoded(key: str | bytes) -> bytes:
+    return key.encode() if isinstance(key, str) else key
+
+
 @attrs.frozen
 class Step:
-    """One operation of a transaction, as it was sent."""
+    """One operation of a transaction.
+
+    Attributes:
+        verb: `set`, `cas` (if at `index`), `lock`, `unlock` (of `session`), `delete`,
+            `delete-tree`, `delete-cas`, `get`, `get-or-empty`, `get-tree`,
+            `check-index`, `check-session` or `check-not-exists`.
+        key: the key, or for a tree the prefix.
+    """
 
     verb: str
-    key: bytes
+    key: bytes = attrs.field(converter=_encoded)
     value: bytes = b""
     flags: int = 0
     index: int = 0
@@ -154,6 +165,19 @@ def parse_transaction(body: bytes, access: Access, *, value_limit: int) -> Trans
             text = f"Value for key {_quoted(step.key)} is too large"
             raise BadQuery(413, f"{text} ({len(step.value)} > {value_limit} bytes)")
     return Transaction(steps, access)
+
+
+def dump_step(step: Step) -> dict[str, Any]:
+    """Write a step in Consul's JSON; what is not given is left out."""
+    given = {
+        "Verb": step.verb,
+        "Key": step.key.decode(),
+        "Value": base64.b64encode(step.value).decode(),
+        "Flags": step.flags,
+        "Index": step.index,
+        "Session": step.session,
+    }
+    return {"KV": {name: value for name, value in given.items() if value}}
 
 
 def _parse_step(asked: object) -> Step:
