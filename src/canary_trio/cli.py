@@ -19,15 +19,37 @@ if TYPE_CHECKING:
     from kv_trio import Client
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
-_config_server = click.option(
-    "--config-server",
-    envvar="CANARY_CONFIG_SERVER",
-    default="http://127.0.0.1:8500",
-    show_default=True,
-    metavar="URL",
-    help="The store, a kv-trio or a Consul.  [env: CANARY_CONFIG_SERVER]",
-)
+_ASKER = "canary_trio.asker"  # of the context: the secret that the store is shown
+
+
+def _keep_token(context: click.Context, _: click.Parameter, token: str | None) -> None:
+    context.meta[_ASKER] = token
+
+
+def _config_server(command: F) -> F:
+    """Give a command the options that say where the store is, and who asks."""
+    url = click.option(
+        "--config-server",
+        envvar="CANARY_CONFIG_SERVER",
+        show_envvar=True,
+        default="http://127.0.0.1:8500",
+        show_default=True,
+        metavar="URL",
+        help="The store, a kv-trio or a Consul.",
+    )
+    token = click.option(
+        "--token",
+        envvar=["KV_TRIO_TOKEN", "CONSUL_HTTP_TOKEN"],
+        show_envvar=True,
+        expose_value=False,
+        callback=_keep_token,
+        help="The secret of the store's token; better in the environment.",
+    )
+    return url(token(command))
+
+
 _wait = click.option(
     "--wait",
     "wait_s",
@@ -77,7 +99,7 @@ def serve(**options: Any) -> None:
     bootstrap = options.pop("bootstrap")
     if bootstrap is not None:
         options["bootstrap"] = _read_valid(bootstrap)
-    failure = run(**options)
+    failure = run(**options, token=click.get_current_context().meta[_ASKER])
     if failure:
         _fail(failure)
 
@@ -285,8 +307,10 @@ def _ask(config_server: str, ask: Callable[[Client], Awaitable[T]]) -> T:
     from canary_trio.errors import CanaryError, InvalidConfig  # noqa: PLC0415
     from kv_trio import Client, KvError, StoreUnreachable  # noqa: PLC0415
 
+    token = click.get_current_context().meta[_ASKER]
+
     async def connected() -> T:
-        async with Client(config_server) as client:
+        async with Client(config_server, token=token) as client:
             return await ask(client)
 
     try:

@@ -77,6 +77,7 @@ class Control:
         service: str,
         proxy_id: str,
         config_server: str,
+        token: str | None,
         bootstrap: bytes | None,
         memory: Path | None,
         address: str,
@@ -88,6 +89,7 @@ class Control:
         self._runtime = runtime
         self._service = service
         self._id = proxy_id
+        self._token = token
         self._bootstrap = bootstrap
         self._memory = memory
         self._address, self._admin = address, admin
@@ -137,7 +139,7 @@ class Control:
     async def _follow(self, url: str) -> str:
         """Follow one store; give the URL of the next one."""
         moved_to = url
-        async with Client(url) as client:
+        async with Client(url, token=self._token) as client:
             try:
                 async with trio.open_nursery() as nursery:
                     await self._prepare(client)
@@ -171,9 +173,11 @@ class Control:
     async def _agree_on_secret(self, client: Client) -> None:
         """Take the fleet's secret, or give it ours if it has none."""
         key = secret_key(self._service)
-        mine = self._secret or secrets.token_bytes(_SECRET_BYTES)
-        await client.put(key, base64.b64encode(mine), cas=0)
         entry = (await client.get(key)).entry
+        if entry is None:
+            mine = self._secret or secrets.token_bytes(_SECRET_BYTES)
+            await client.put(key, base64.b64encode(mine), cas=0)
+            entry = (await client.get(key)).entry
         if entry is None:
             raise StoreRefused(404, f"{key} is gone at once")
         try:
@@ -222,7 +226,7 @@ class Control:
 
     async def _wait_valid_at(self, url: str) -> None:
         pause_s = _BACKOFF_S[0]
-        async with Client(url) as client:
+        async with Client(url, token=self._token) as client:
             while True:
                 try:
                     entry = (await client.get(config_key(self._service))).entry

@@ -86,6 +86,7 @@ async def serve(
     service: str,
     *,
     config_server: str = DEFAULT_CONFIG_SERVER,
+    token: str | None = None,
     binds: Sequence[str] = (DEFAULT_BIND,),
     admin: str = DEFAULT_ADMIN,
     bootstrap: bytes | None = None,
@@ -102,6 +103,9 @@ async def serve(
     Args:
         service: its name; the document is at `canary/<service>/config` in the store.
         config_server: the URL of the store, a kv-trio or a Consul.
+        token: the secret of the store's token. It needs to read below
+            `canary/<service>/`, to write below `canary/<service>/proxies/`, and the
+            first proxy to write `canary/<service>/secret`.
         binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`.
         admin: where `/status`, `/healthz` and `/ready` are.
         bootstrap: a document to write if the store has none.
@@ -138,6 +142,7 @@ async def serve(
             service=service,
             proxy_id=id_,
             config_server=config_server.rstrip("/"),
+            token=token,
             bootstrap=bootstrap,
             memory=directory / f"{service}@{id_}.json" if remember else None,
             address=addresses[0],

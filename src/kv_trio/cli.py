@@ -1,40 +1,39 @@
-"""The command `kv-trio`: serve a store, and look at one.
+"""The command `kv-trio`: serve a store, look at one, change one.
 
-Exit status: 0 done; 1 refused or failed, with one line on stderr; 2 wrong usage.
+Exit status: 0 done; 1 failed, with one line on stderr; 2 wrong usage; 3 no such key;
+4 the condition did not hold.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from kv_trio.client import Client
-    from kv_trio.core import Entry
+from kv_trio import verbs
+from kv_trio.output import fail
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from kv_trio.history import Bounds
 
 _DRAIN_S = 5.0
-_url = click.option(
-    "--url",
-    envvar="KV_TRIO_URL",
-    default="http://127.0.0.1:8500",
-    show_default=True,
-    help="The store's server.  [env: KV_TRIO_URL]",
-)
+_SPARE_FILES = 256  # descriptors that are not connections
+_DAY_S = 86400.0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="canary-trio")
 def main() -> None:
-    """A versioned key-value store that speaks Consul's KV API, and its watch."""
+    """A versioned key-value store that speaks Consul's KV API, and its watch.
+
+    Exit status: 0 done, 1 failed, 2 wrong usage, 3 no such key, 4 the condition did not
+    hold.
+    """
 
 
 @main.command()
@@ -51,86 +50,121 @@ def main() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory of the database, made if absent. Without it, memory only.",
 )
-@click.option("--insecure", is_flag=True, help="Allow binding beyond this machine.")
-def serve(binds: tuple[str, ...], data: Path | None, *, insecure: bool) -> None:
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Who may do what; reread when it changes. See `kv-trio token`.",
+)
+@click.option("--insecure", is_flag=True, help="Bind beyond this machine, no tokens.")
+@click.option(
+    "--history-count",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="States of a key that are kept.",
+)
+@click.option(
+    "--history-days",
+    type=click.FloatRange(min=0),
+    default=30,
+    show_default=True,
+    help="Days for which a state that was replaced is kept.",
+)
+@click.option(
+    "--connections",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Open connections; a client beyond them gets a 429.",
+)
+def serve(
+    binds: tuple[str, ...],
+    data: Path | None,
+    token_file: Path | None,
+    history_count: int,
+    history_days: float,
+    connections: int,
+    *,
+    insecure: bool,
+) -> None:
     """Serve a store until SIGTERM or Ctrl-C."""
-    import trio  # noqa: PLC0415  # keeps --help quick, as below
+    import attrs  # noqa: PLC0415  # keeps --help quick, as below
+    import trio  # noqa: PLC0415
+
+    from kv_trio.history import Bounds  # noqa: PLC0415
+    from kv_trio.server import LIMITS  # noqa: PLC0415
 
     open_to_others = [bind for bind in binds if not _is_local(bind)]
-    if open_to_others and not insecure:
-        _fail(
+    if open_to_others and token_file is None and not insecure:
+        fail(
             f"{open_to_others[0]} can be reached from other machines, and whoever reaches"
-            " it can change everything; bind to 127.0.0.1, or say --insecure"
+            " it can change everything; give a --token-file, bind to 127.0.0.1, or say"
+            " --insecure"
         )
-    trio.run(_serve, binds, data)
+    _raise_file_limit(connections + _SPARE_FILES)
+    bounds = Bounds(history_count, history_days * _DAY_S)
+    limits = attrs.evolve(LIMITS, connections=connections)
+    trio.run(_serve, binds, data, bounds, {"tokens": token_file, "limits": limits})
 
 
 @main.command()
-@click.argument("key")
-@_url
-def get(key: str, url: str) -> None:
-    """Print a key's value."""
-    snapshot = _run(url, lambda client: client.get(key))
-    if snapshot.entry is None:
-        _fail(f"no key {key!r}")
-    sys.stdout.buffer.write(snapshot.entry.value)
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+def check(directory: Path) -> None:
+    """Read a data DIRECTORY whole, and tell what is wrong with it.
 
+    Its server must not run.
+    """
+    from kv_trio.errors import KvError  # noqa: PLC0415
+    from kv_trio.log import DATABASE, Log  # noqa: PLC0415
 
-@main.command()
-@click.argument("key")
-@click.argument("value")
-@click.option("--cas", type=click.IntRange(min=0), help="Only if at this index.")
-@_url
-def put(key: str, value: str, cas: int | None, url: str) -> None:
-    """Write a key. VALUE is text, @FILE, or - for standard input."""
+    if not (directory / DATABASE).exists():
+        fail(f"there is no {DATABASE} in {directory}")
     try:
-        if value == "-":
-            data = sys.stdin.buffer.read()
-        elif value.startswith("@"):
-            data = Path(value[1:]).read_bytes()
-        else:
-            data = value.encode()
-    except OSError as exc:
-        _fail(f"cannot read {value[1:]}: {exc.strerror}")
-    written = _run(url, lambda client: client.put(key, data, cas=cas))
-    if not written.done:
-        _fail(f"{key!r} is not at index {cas}: somebody else has changed it")
-    click.echo(f"index {written.index}")
+        log = Log(directory)
+        try:
+            faults, counts = log.check(), log.counts()
+        finally:
+            log.close()
+    except KvError as exc:
+        fail(str(exc))
+    for fault in faults:
+        click.echo(f"kv-trio: {fault}", err=True)
+    if faults:
+        fail(f"{len(faults)} faults in {directory}; restore it from a backup")
+    shown = ", ".join(f"{count} {table}" for table, count in counts.items())
+    click.echo(f"{directory} is whole: {shown}")
 
 
 @main.command()
-@click.argument("key")
-@click.option("--recurse", is_flag=True, help="All keys that begin with KEY.")
-@_url
-def delete(key: str, url: str, *, recurse: bool) -> None:
-    """Remove a key."""
-    _run(url, lambda client: client.delete(key, recurse=recurse))
+@click.argument("name")
+@click.option("--read", multiple=True, metavar="PREFIX", help="May read below it.")
+@click.option("--write", multiple=True, metavar="PREFIX", help="May also write.")
+def token(name: str, read: tuple[str, ...], write: tuple[str, ...]) -> None:
+    """Make a token: its secret on stderr, its lines for the token file on stdout.
+
+    For example: kv-trio token web --read canary/web/ >> tokens.toml
+    """
+    from kv_trio.tokens import make_token  # noqa: PLC0415
+
+    if not read and not write:
+        raise click.UsageError("a token needs a --read or a --write PREFIX, or both")
+    secret, lines = make_token(name, list(read), list(write))
+    click.echo(f"secret, shown only now: {secret}", err=True)
+    click.echo("\n" + lines, nl=False)
 
 
-@main.command("list")
-@click.argument("prefix", default="")
-@_url
-def list_(prefix: str, url: str) -> None:
-    """Print the keys that begin with PREFIX, with their indexes."""
-    for entry in _run(url, lambda client: client.list(prefix)).entries:
-        click.echo(f"{entry.modify_index:>8}  {entry.key.decode('utf-8', 'replace')}")
+for _verb in verbs.VERBS:
+    main.add_command(_verb)
 
 
-@main.command()
-@click.argument("key")
-@_url
-def watch(key: str, url: str) -> None:
-    """Print each state of a key as it comes, until Ctrl-C."""
+async def _serve(
+    binds: tuple[str, ...],
+    data: Path | None,
+    bounds: Bounds,
+    settings: dict[str, Any],
+) -> None:
+    from functools import partial  # noqa: PLC0415
 
-    async def follow(client: Client) -> None:
-        async with client.watch(key) as states:
-            async for state in states:
-                click.echo(f"{state.index}  {_show(state.entry)}")
-
-    _run(url, follow)
-
-
-async def _serve(binds: tuple[str, ...], data: Path | None) -> None:
     import trio  # noqa: PLC0415
 
     from http_trio import HttpError  # noqa: PLC0415
@@ -143,7 +177,7 @@ async def _serve(binds: tuple[str, ...], data: Path | None) -> None:
         async with trio.open_nursery() as nursery:
             try:
                 server: KvServer = await nursery.start(
-                    partial(serve_store, binds, data=data)
+                    partial(serve_store, binds, data=data, bounds=bounds, **settings)
                 )
             except (HttpError, KvError) as exc:
                 failure = str(exc)
@@ -159,25 +193,15 @@ async def _serve(binds: tuple[str, ...], data: Path | None) -> None:
                     server.drain(_DRAIN_S)
                     break
     if failure:
-        _fail(failure)
+        fail(failure)
 
 
-def _run(url: str, ask: Callable[[Client], Awaitable[T]]) -> T:
-    import trio  # noqa: PLC0415
-
-    from kv_trio.client import Client  # noqa: PLC0415
-    from kv_trio.errors import KvError  # noqa: PLC0415
-
-    async def connected() -> T:
-        async with Client(url) as client:
-            return await ask(client)
-
-    try:
-        return trio.run(connected)
-    except KvError as exc:
-        _fail(f"{exc}; is the server running?  kv-trio serve")
-    except KeyboardInterrupt:
-        sys.exit(0)
+def _raise_file_limit(wanted: int) -> None:
+    """Let this process open as many files as it may, up to what is wanted."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _is_local(bind: str) -> bool:
@@ -188,12 +212,3 @@ def _is_local(bind: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _show(entry: Entry | None) -> str:
-    return "(absent)" if entry is None else entry.value.decode("utf-8", "replace")
-
-
-def _fail(reason: str) -> NoReturn:
-    click.echo(f"kv-trio: {reason}", err=True)
-    sys.exit(1)

@@ -24,7 +24,14 @@ from kv_trio.core import Session, Store
 from kv_trio.draft import Draft
 from kv_trio.errors import StorageError, StoreDamaged, StoreLocked
 from kv_trio.history import Bounds, History
-from kv_trio.rows import COLUMNS, SCHEMA, read_entry, row_of_entry, row_of_revision
+from kv_trio.rows import (
+    COLUMNS,
+    SCHEMA,
+    read_entry,
+    read_revision,
+    row_of_entry,
+    row_of_revision,
+)
 
 DATABASE = "kv.sqlite"
 _FORMAT = 2
@@ -139,6 +146,37 @@ class Log:
         before_ms = time.time_ns() // 1_000_000 - round(self.bounds.age_s * 1000)
         index = self.history.last_before(before_ms)
         return self.compact(index) if index else 0
+
+    def check(self) -> list[str]:
+        """Read everything; give what is wrong with it."""
+        rows = self._db.execute("PRAGMA integrity_check").fetchall()
+        faults = [text for (text,) in rows if text != "ok"]
+        for table, columns, read in (
+            ("entries", COLUMNS, read_entry),
+            ("history", f"{COLUMNS}, time_ms", read_revision),
+        ):
+            for row in self._db.execute(f"SELECT {columns} FROM {table}"):
+                try:
+                    read(row)
+                except ValueError as exc:
+                    faults.append(f"{table}: {exc}")
+        lost = self._db.execute(
+            "SELECT entries.key FROM entries LEFT JOIN history USING (key, modify_index)"
+            " WHERE history.value IS NOT entries.value"
+        )
+        faults += [
+            f"history: the present state of {key!r} is not in it" for (key,) in lost
+        ]
+        return faults
+
+    def counts(self) -> dict[str, int]:
+        """Give how many rows each table has."""
+        tables = ("entries", "history", "tombstones", "sessions")
+        count = "SELECT count(*) FROM"
+        return {
+            table: self._db.execute(f"{count} {table}").fetchone()[0]
+            for table in tables
+        }
 
     def back_up(self, path: str | os.PathLike[str]) -> None:
         """Write a copy of the database, of one consistent state, to a new file.

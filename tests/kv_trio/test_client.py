@@ -130,13 +130,14 @@ async def test_a_lock_that_is_lost_ends_the_work(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kv_trio.lock._RENEWALS", 100)
-    worked = False
-    with pytest.raises(LockLost, match="its session has ended"):
+
+    async def work() -> None:
         async with client.lock("lock") as session:
             await client.destroy_session(session)
             await trio.sleep_forever()
-            worked = True
-    assert not worked
+
+    with pytest.raises(LockLost, match="its session has ended"):
+        await work()
 
 
 async def test_a_cancelled_wait_for_a_lock_leaves_no_session(client: Client) -> None:
