@@ -16,11 +16,15 @@ ASYNC_OFF := ASYNC114,ASYNC127,ASYNC910,ASYNC911,ASYNC912,ASYNC913
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
+# python-consul2, a judge in the tests, has the module name of another one, py-consul;
+# so it gets a directory of its own.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "canary-trio needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --target $(VENV)/other-clients/python-consul2 python-consul2==0.1.5
 	@touch $(STAMP)
 
 install: $(STAMP)  ## Make the virtual environment .venv with the package in it

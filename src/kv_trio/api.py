@@ -33,7 +33,7 @@ from kv_trio.writer import Writer
 _KV = b"/v1/kv/"
 _SESSION = b"/v1/session/"
 _BODY = "See https://www.consul.io/docs/agent/options.html#txn_max_req_len."
-_TXN_BODY = 2 * VALUE_LIMIT  # bytes of JSON, in which values are a third longer
+_TXN_BODY = 512 * 1024  # bytes of JSON
 _READ_ONLY = {"Index": 0, "LastContact": 0, "KnownLeader": True, "ConsistencyLevel": ""}
 _KNOWN_LEADER = ((b"X-Consul-Knownleader", b"true"), (b"X-Consul-Lastcontact", b"0"))
 

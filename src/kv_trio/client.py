@@ -302,8 +302,11 @@ class Client:
             raise FileExistsError(f"{path} exists; a backup overwrites nothing")
         size = 0
         try:
-            async with await unfinished.open("wb") as file:
-                async for chunk in self._stream("/v1/snapshot"):
+            async with (
+                await unfinished.open("wb") as file,
+                self._stream("/v1/snapshot") as answer,
+            ):
+                async for chunk in answer.aiter_bytes():
                     await file.write(chunk)
                     size += len(chunk)
             await unfinished.rename(target)
@@ -410,8 +413,9 @@ class Client:
             return answer
         raise StoreRefused(answer.status_code, answer.text.strip()[:500])
 
-    async def _stream(self, path: str) -> AsyncIterator[bytes]:
-        """Give an answer's body in parts; each must come in `TIMEOUT_S`."""
+    @asynccontextmanager
+    async def _stream(self, path: str) -> AsyncIterator[httpx.Response]:
+        """Give an answer whose body is read in parts; each must come in `TIMEOUT_S`."""
         timeout = httpx.Timeout(TIMEOUT_S)
         try:
             async with self._http.stream(
@@ -420,8 +424,7 @@ class Client:
                 if not got.is_success:
                     text = (await got.aread()).decode("utf-8", "replace")
                     raise StoreRefused(got.status_code, text.strip()[:500])
-                async for chunk in got.aiter_bytes():
-                    yield chunk
+                yield got
         except httpx.HTTPError as exc:
             reason = str(exc) or type(exc).__name__
             raise StoreUnreachable(f"{self.url}: {reason}") from exc

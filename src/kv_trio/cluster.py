@@ -30,6 +30,8 @@ def answer_cluster(path: bytes, *, node: str, address: str) -> Answer:
             return json_answer([address])
         case b"/v1/catalog/datacenters":
             return json_answer([DATACENTER])
+        case b"/v1/agent/checks" | b"/v1/agent/services":
+            return json_answer({})
         case b"/v1/agent/members":
             return json_answer([_member(member)])
         case b"/v1/agent/self":

@@ -23,6 +23,9 @@ from sortedcontainers import SortedDict
 if TYPE_CHECKING:
     from kv_trio.draft import Draft
 
+FIRST_INDEX = 1
+"""Where an empty store is. Its clients wait to pass it, so no change may have it."""
+
 TOMBSTONES = 10_000
 """How many deleted keys are remembered one by one."""
 
@@ -108,8 +111,8 @@ class Store:
         session_index: the number of the last change of a session.
     """
 
-    def __init__(self, first_index: int = 0) -> None:
-        self.index = first_index
+    def __init__(self) -> None:
+        self.index = FIRST_INDEX
         self.floor = 0
         self.kv_index = 0
         self.session_index = 0

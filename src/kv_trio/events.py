@@ -24,7 +24,7 @@ from kv_trio.core import Revision, Store
 from kv_trio.errors import Compacted
 from kv_trio.history import History
 from kv_trio.interest import Interest
-from kv_trio.render import describe, dump_json, index_headers
+from kv_trio.render import describe, describe_delete, dump_json, index_headers
 
 T = TypeVar("T")
 Ask = Callable[[Callable[[History], T]], Awaitable[T]]
@@ -186,9 +186,7 @@ def render_events(revisions: list[Revision]) -> bytes:
     lines: list[bytes] = []
     for at, revision in enumerate(revisions):
         if revision.entry is None:
-            kind = b"delete"
-            key = revision.key.decode("utf-8", "replace")
-            shown = {"Key": key, "ModifyIndex": revision.index}
+            kind, shown = b"delete", describe_delete(revision)
         else:
             kind, shown = b"put", describe(revision.entry)
         following = revisions[at + 1].index if at + 1 < len(revisions) else -1

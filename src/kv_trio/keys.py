@@ -181,7 +181,7 @@ class KeysApi:
         given = [name for name in sorted(_ONE_OF) if name in parameters]
         if len(given) > 1:
             flags = "&".join(f"{name}={parameters[name]}" for name in sorted(given))
-            raise BadQuery(400, f"Conflicting flags: {flags}\n")
+            raise BadQuery(400, f"Conflicting flags: {flags}")
         flags_value = parse_unsigned(parameters, "flags") or 0
         cas = parse_unsigned(parameters, "cas")
         if not access.may_write(key):
@@ -214,7 +214,7 @@ class KeysApi:
         cas = parse_unsigned(parameters, "cas")
         if recurse and cas is not None:
             flags = f"cas={parameters['cas']}&recurse={parameters['recurse']}"
-            raise BadQuery(400, f"Conflicting flags: {flags}\n")
+            raise BadQuery(400, f"Conflicting flags: {flags}")
         if not key and not recurse:
             raise BadQuery(400, "Missing key name")
         may = access.may_write_under if recurse else access.may_write

@@ -20,6 +20,7 @@ import attrs
 import cattrs
 import trio
 
+from kv_trio.beside import beside
 from kv_trio.client import WAIT_S, Client, Snapshot
 from kv_trio.following import Contact
 
@@ -124,7 +125,6 @@ async def live(
         wait_s: the longest time after which the store is asked again.
     """
     contact = Contact()
-    raised: BaseException | None = None
     async with client.watch(key, wait_s=wait_s, contact=contact) as states:
         while True:
             first = await anext(states)
@@ -132,24 +132,17 @@ async def live(
             if not isinstance(value, Invalid) and first.entry is not None:
                 break
         kept = Live(value, first.entry.modify_index, contact)
-        async with trio.open_nursery() as nursery:
 
-            async def follow() -> None:
-                async for state in states:
-                    found = _read(state, kind, key)
-                    if isinstance(found, Invalid):
-                        kept.invalid = found
-                    elif state.entry is not None:
-                        kept._take(found, state.entry.modify_index)  # noqa: SLF001
+        async def follow() -> None:
+            async for state in states:
+                found = _read(state, kind, key)
+                if isinstance(found, Invalid):
+                    kept.invalid = found
+                elif state.entry is not None:
+                    kept._take(found, state.entry.modify_index)  # noqa: SLF001
 
-            nursery.start_soon(follow)
-            try:
-                yield kept
-            except BaseException as exc:  # raised again, outside
-                raised = exc
-            nursery.cancel_scope.cancel()
-    if raised is not None:
-        raise raised
+        async with beside(follow):
+            yield kept
 
 
 def _read(state: Snapshot, kind: type[T], key: str) -> T | Invalid:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from kv_trio.beside import beside
 from kv_trio.errors import KvError, LockLost
 
 if TYPE_CHECKING:
@@ -30,27 +31,18 @@ async def hold_lock(
 ) -> AsyncIterator[str]:
     """Have a lock while the block runs; see `Client.lock`."""
     session = await client.create_session(f"lock {key}", ttl_s, deletes=False)
-    raised: BaseException | None = None
     lost = ""
+
+    async def keep() -> None:
+        nonlocal lost
+        lost = await _renew(client, session, ttl_s)
+
     try:
-        async with trio.open_nursery() as nursery:
-
-            async def keep() -> None:
-                nonlocal lost
-                lost = await _renew(client, session, ttl_s)
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(keep)
-            try:
-                await _acquire(client, key, value, session)
-                yield session
-            except BaseException as exc:  # raised again, outside
-                raised = exc
-            nursery.cancel_scope.cancel()
+        async with beside(keep):
+            await _acquire(client, key, value, session)
+            yield session
         if lost:
-            raise LockLost(f"the lock of {key!r} was lost: {lost}") from raised
-        if raised is not None:
-            raise raised
+            raise LockLost(f"the lock of {key!r} was lost: {lost}")
     finally:
         with trio.move_on_after(_GOODBYE_S, shield=True):
             try:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from kv_trio.core import Session, Store
+from kv_trio.core import FIRST_INDEX, Session, Store
 from kv_trio.draft import Draft
 from kv_trio.errors import StorageError, StoreDamaged, StoreLocked
 from kv_trio.history import Bounds, History
@@ -309,7 +309,7 @@ class Log:
         if version == 0:
             # A store in memory cannot go on where the last one was, so it begins at
             # the present second: higher than anything that was given before.
-            first = int(time.time()) if self.directory is None else 0
+            first = int(time.time()) if self.directory is None else FIRST_INDEX
             db.execute("BEGIN IMMEDIATE")
             for statement in SCHEMA:
                 db.execute(statement)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import time
 from typing import Any
 
@@ -19,6 +20,7 @@ from kv_trio.errors import BadQuery, KvError, Moved
 from kv_trio.query import Read
 
 JSON = b"application/json"
+_NO_TEXT = re.compile("[\udc80-\udcff]")  # bytes that are no UTF-8
 _PLAIN = b"text/plain; charset=utf-8"
 _RAW = (
     (b"X-Content-Type-Options", b"nosniff"),
@@ -141,12 +143,16 @@ def describe(entry: Entry) -> dict[str, Any]:
     return shown
 
 
+def describe_delete(revision: Revision) -> dict[str, Any]:
+    """Give what is known of a key that was deleted."""
+    return {"Key": _text(revision.key), "ModifyIndex": revision.index}
+
+
 def describe_revision(revision: Revision) -> dict[str, Any]:
     """Give one state of a key's past."""
     entry = revision.entry
     if entry is None:
-        shown = {"Key": _text(revision.key), "ModifyIndex": revision.index}
-        shown["Deleted"] = True
+        shown = describe_delete(revision) | {"Deleted": True}
     else:
         shown = describe(entry)
     shown["Time"] = format_time(revision.time_ms)
@@ -176,11 +182,12 @@ def dump_json(value: object, *, pretty: bool = False) -> bytes:
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     for mark in "<>&":
         text = text.replace(mark, f"\\u{ord(mark):04x}")
-    return text.encode("utf-8", "replace")
+    return _NO_TEXT.sub(r"\\ufffd", text).encode("utf-8", "replace")
 
 
 def _text(key: bytes) -> str:
-    return key.decode("utf-8", "replace")
+    """Give a key as text; bytes that are none are marked, for `dump_json`."""
+    return key.decode("utf-8", "surrogateescape")
 
 
 def _folded(keys: list[bytes], read: Read) -> list[bytes]:

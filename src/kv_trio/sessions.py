@@ -98,7 +98,8 @@ class SessionsApi:
         if verb == "renew":
             if not self._writer.renew(argument):
                 raise BadQuery(404, f"Session id '{argument}' not found")
-            exchange.respond(self._answer(self._found("info", argument)))
+            shown = [self._describe(one) for one in self._found("info", argument)]
+            exchange.respond(json_answer(shown))
             return
         self._submit(exchange, Destroy(argument), Answer(200, b"true", JSON))
 

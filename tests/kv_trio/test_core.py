@@ -44,7 +44,7 @@ def test_a_draft_is_not_seen_before_it_is_published() -> None:
     draft.apply(Put(b"a", b"1"), 0)
 
     assert store.get(b"a") is None
-    assert store.index == 0
+    assert store.index == core.FIRST_INDEX
 
 
 def test_the_same_value_changes_nothing() -> None:
@@ -54,7 +54,7 @@ def test_the_same_value_changes_nothing() -> None:
 
     (outcome,) = do(store, Put(b"a", b"1"))
 
-    assert outcome == Outcome(done=True, index=1)
+    assert outcome == Outcome(done=True, index=2)
     assert store.get(b"a") == before
 
 
@@ -63,7 +63,7 @@ def test_the_same_value_changes_nothing() -> None:
     [
         (False, 0, True),
         (True, 0, False),
-        (True, 1, True),
+        (True, 2, True),
         (True, 7, False),
         (False, 7, False),
     ],

@@ -132,7 +132,7 @@ def test_the_past_outlives_a_restart(tmp_path: Path) -> None:
     log.close()
 
     log = Log(tmp_path)
-    entry = log.history.at(b"k", 1)
+    entry = log.history.at(b"k", 2)
     assert entry is not None
     assert entry.value == b"1"
     log.close()

@@ -80,6 +80,19 @@ async def test_an_absent_key_can_be_waited_for(client: Client) -> None:
     assert result[0] is not None
 
 
+async def test_the_first_change_of_a_store_is_not_missed(tmp_path: Path) -> None:
+    """An empty store is at an index that no change has."""
+    async with trio.open_nursery() as nursery:
+        async with Client(await serving(nursery, tmp_path)) as client:
+            index = (await client.get("first")).index
+            await client.put("first", b"")
+            with trio.fail_after(5):
+                snapshot = await client.get("first", index=index)
+        nursery.cancel_scope.cancel()
+    assert snapshot.entry is not None
+    assert snapshot.index > index
+
+
 async def test_a_wait_ends_with_its_time(client: Client) -> None:
     index = (await client.put("a", b"1")).index
     with trio.fail_after(5):
@@ -196,7 +209,7 @@ async def test_the_index_goes_on_after_a_restart(tmp_path: Path) -> None:
                 indexes.append((await client.put("k", b"%d" % len(indexes))).index)
                 await client.delete("k")
             nursery.cancel_scope.cancel()
-    assert indexes == [1, 3, 5]
+    assert indexes == [2, 4, 6]
 
 
 async def test_a_disk_that_refuses_is_a_500_and_nothing_changes(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def transact(store: Store, *steps: Step, access: Access = EVERYTHING) -> Transac
 
 @pytest.fixture
 def store() -> Store:
-    """A store with `a` = 1 (index 1), sessions s and t, and `l` locked by s."""
+    """A store with `a` = 1 (index 2), sessions s and t, and `l` locked by s."""
     made = Store()
     do(made, Put(b"a", b"1"))
     do(made, Create(Session("s")))
@@ -69,7 +69,7 @@ def store() -> Store:
         (Step("check-not-exists", "a"), 'key "a" exists'),
         (
             Step("check-index", "a", index=7),
-            'failed index check for key "a", current modify index 1 != 7',
+            'failed index check for key "a", current modify index 2 != 7',
         ),
         (
             Step("check-index", "new", index=7),
@@ -98,18 +98,18 @@ def test_a_step_that_fails_undoes_the_others(
 @pytest.mark.parametrize(
     ("step", "given"),
     [
-        (Step("cas", "a", b"2", index=1), 1),
+        (Step("cas", "a", b"2", index=2), 1),
         (Step("cas", "new", b"2", index=0), 1),
         (Step("unlock", "l", session="s"), 1),
         (Step("lock", "free", session="t"), 1),
         (Step("delete", "a"), 0),
         (Step("delete", "new"), 0),
-        (Step("delete-cas", "a", index=1), 0),
+        (Step("delete-cas", "a", index=2), 0),
         (Step("delete-tree", ""), 0),
         (Step("get", "a"), 1),
         (Step("get-or-empty", "new"), 1),
         (Step("get-tree", ""), 2),
-        (Step("check-index", "a", index=1), 1),
+        (Step("check-index", "a", index=2), 1),
         (Step("check-session", "l", session="s"), 1),
         (Step("check-not-exists", "new"), 0),
     ],
