@@ -35,6 +35,7 @@ from canary_trio.config import (
     format_share,
 )
 from canary_trio.errors import InvalidConfig, Problem
+from canary_trio.rules import Key, Source
 
 SIZE_LIMIT = 512 * 1024
 """Bytes of a document: what the store takes."""
@@ -143,6 +144,13 @@ def _sticky(value: object, _: object) -> Sticky | None:
         return Sticky() if value else None
     if not isinstance(value, dict):
         raise _Fault(_show(value), "true, false, or a table with cookie and epoch")
+    if "cookie" in value:
+        try:
+            name = _cookie_name(value["cookie"], None)
+        except _Fault as exc:
+            raise _at(exc, ".cookie") from None
+        value = {**value, "key": Key(Source.COOKIE, name)}
+        del value["cookie"]
     sticky: Sticky = _structure_sticky(value, Sticky)
     return sticky
 
@@ -277,7 +285,10 @@ def _choice(kind: type[enum.Enum]) -> Callable[[object, object], enum.Enum]:
 
 def _make(converter: cattrs.Converter, kind: type, **hooks: Any) -> Callable[..., Any]:
     overrides = {
-        name: cattrs.override(struct_hook=hook) for name, hook in hooks.items()
+        field.name: cattrs.override(struct_hook=hooks[field.name])
+        if field.name in hooks
+        else cattrs.override(omit=True)
+        for field in attrs.fields(kind)
     }
     make: Any = make_dict_structure_fn  # its overrides are keywords of any name
     structure: Callable[..., Any] = make(
@@ -293,7 +304,7 @@ def _make(converter: cattrs.Converter, kind: type, **hooks: Any) -> Callable[...
 
 _converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
 _structure_sticky = _make(
-    _converter, Sticky, cookie=_cookie_name, epoch=_whole(0, 2**31 - 1)
+    _converter, Sticky, key=lambda value, _: value, epoch=_whole(0, 2**31 - 1)
 )
 _structure_server = _make(
     _converter,

@@ -206,7 +206,7 @@ def _policy(
             return lambda: balance.round_robin(servers)
         case Balance.RANDOM:
             return lambda: balance.random_choice(servers, draw)
-        case Balance.LEAST_REQUESTS:
+        case Balance.LEAST_REQUESTS | Balance.HASH:
             return lambda: balance.least_requests(servers, draw)
 
 

@@ -48,7 +48,9 @@ def _config(config: Config) -> Table:
     return {
         "style": config.style.value,
         "ratio": {name: share / WHOLE for name, share in config.ratio.items()},
-        "sticky_sessions": False if sticky is None else attrs.asdict(sticky),
+        "sticky_sessions": False
+        if sticky is None
+        else {"cookie": sticky.cookie, "epoch": sticky.epoch},
         "update_rate": config.update_rate,
     }
 

@@ -1,0 +1,157 @@
+"""How an arm's servers are watched, limited and repeated: frozen values, seconds. Pure.
+
+The defaults are those that users of proxies expect, and each is a field of the
+document. What is a value here is valid: only `document` makes them from outside.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+
+def described(text: str, **more: Any) -> Any:
+    """Give an attrs field with the words that the schema and the docs show."""
+    return attrs.field(metadata={"description": text}, **more)
+
+
+@attrs.frozen
+class Health:
+    """Active checks of an arm's servers."""
+
+    path: str = described("What is asked for, with GET.", default="/")
+    interval: float = described("Seconds between two checks.", default=2.0)
+    timeout: float = described("Seconds that a check may take.", default=1.0)
+    rise: int = described("Good checks in a row until a server is up.", default=2)
+    fall: int = described("Bad checks in a row until it is down.", default=3)
+    status: tuple[tuple[int, int], ...] = described(
+        'Status codes that are good: a list of codes and ranges, such as ["200-299"].',
+        default=((200, 299),),
+    )
+    jitter: float = described(
+        "The share of the interval by which it varies, 0 to 1.", default=0.2
+    )
+    host: str = described("The Host field; by default the server's own.", default="")
+
+
+@attrs.frozen
+class Ejection:
+    """Passive checks: what requests tell of a server."""
+
+    failures: int = described(
+        "Failures in a row (no answer, or 5xx) until a server is out; 0 for never.",
+        default=5,
+    )
+    time: float = described(
+        "Seconds that it is out the first time; the n-th time n times as long.",
+        default=30.0,
+    )
+    longest: float = described("Seconds that it is out at most.", default=300.0)
+
+
+@attrs.frozen
+class Timeouts:
+    """The waits of a request, in seconds."""
+
+    connect: float = described("Until a server has accepted.", default=3.0)
+    answer: float = described("Until the answer's header has come.", default=30.0)
+    idle: float = described("Between two bytes of an answer.", default=300.0)
+    tunnel: float = described("A WebSocket without a byte either way.", default=3600.0)
+    request: float | None = described(
+        "The whole request, retries included; null for no limit.", default=None
+    )
+
+
+@attrs.frozen
+class Retries:
+    """Trying again what was not sent, or is idempotent, before an answer began."""
+
+    tries: int = described("Further tries of one request, 0 to 5.", default=1)
+    budget: float = described(
+        "Retries at most, as a share of the arm's requests.", default=0.2
+    )
+    per_second: float = described("Retries that are always allowed.", default=3.0)
+    backoff: float = described(
+        "Seconds of the first pause, drawn from 0 up; doubled each time.", default=0.025
+    )
+    longest_backoff: float = described("Seconds of a pause at most.", default=0.25)
+    status: tuple[tuple[int, int], ...] = described(
+        'Answers that count as failed too: codes and ranges, such as ["502-504"].',
+        default=(),
+    )
+
+
+@attrs.frozen
+class ServerLimits:
+    """How much one server is given at a time; beyond it 503 with Retry-After."""
+
+    in_flight: int = described("Requests in progress.", default=1024)
+    pending: int = described("Requests that wait for a place.", default=1024)
+    wait: float = described("Seconds that one waits at most.", default=5.0)
+
+
+@attrs.frozen
+class HeaderChanges:
+    """Fields to change; `remove` first, then `set`, then `add`."""
+
+    add: Mapping[str, str] = described(
+        "Fields to add beside those of the name.", factory=lambda: MappingProxyType({})
+    )
+    set: Mapping[str, str] = described(
+        "Fields to put in the place of those of the name.",
+        factory=lambda: MappingProxyType({}),
+    )
+    remove: tuple[str, ...] = described("Names of fields to leave out.", default=())
+
+
+@attrs.frozen
+class UpstreamTls:
+    """How servers with `https://` are verified."""
+
+    verify: bool = described("Whether their certificates are verified.", default=True)
+    ca: str | None = described(
+        "A file of certificates to trust instead of the system's.", default=None
+    )
+    server_name: str | None = described(
+        "The name to ask for and verify; by default the URL's host.", default=None
+    )
+
+
+@attrs.frozen
+class Mirror:
+    """A copy of some requests for another arm; its answers are compared, not returned."""
+
+    arm: str = described("The arm that gets the copies.")
+    share: int = described("The share of requests copied, 0 to 1.", default=10_000)
+    body: int = described(
+        "Bytes of a request's body at most; beyond it no copy is made.",
+        default=64 * 1024,
+    )
+    concurrency: int = described(
+        "Copies in progress at most; beyond it none is made.", default=32
+    )
+    timeout: float = described("Seconds that a copy may take.", default=10.0)
+
+
+class OnChange(enum.Enum):
+    """What becomes of long connections whose arm or route a change removed."""
+
+    KEEP = "keep"
+    DRAIN = "drain"
+    RECALL = "recall"
+
+
+@attrs.frozen
+class Connections:
+    """What a change does to WebSockets and streams whose arm or server is gone."""
+
+    change: OnChange = described(
+        "keep: they go on; drain: they are ended after `time`; recall: at once, spread"
+        " over `time`.",
+        default=OnChange.KEEP,
+    )
+    time: float = described("Seconds.", default=30.0)
