@@ -148,7 +148,7 @@ def _sticky(value: object, _: object) -> Sticky | None:
         try:
             name = _cookie_name(value["cookie"], None)
         except _Fault as exc:
-            raise _at(exc, ".cookie") from None
+            raise ExceptionGroup("sticky", [_at(exc, ".cookie")]) from None
         value = {**value, "key": Key(Source.COOKIE, name)}
         del value["cookie"]
     sticky: Sticky = _structure_sticky(value, Sticky)
