@@ -1,4 +1,7 @@
-"""The peers of the benchmarks: upstreams, nginx, a store and the proxy, as processes."""
+"""The processes of the benchmarks: upstreams, a store and our proxy, each on a processor.
+
+The proxy under test has processor 0; upstreams, store and load have processor 1.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +14,35 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-BIN = Path(sys.executable).parent
+_BIN = Path(sys.executable).parent
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_PATIENCE_S = 10.0
+_SIZES = {"1MiB": 1 << 20, "10MiB": 10 << 20}
 _NGINX = """
-worker_processes 1; daemon off; pid {dir}/pid; error_log {dir}/error crit;
+{user} worker_processes 1; daemon off; pid {dir}/pid; error_log {dir}/error crit;
+
 events {{ worker_connections 8192; }}
 http {{
-  access_log off; keepalive_requests 100000000;
+  access_log off; keepalive_requests 100000000; keepalive_timeout 75s; sendfile on;
   client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f;
   uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
   {body}
 }}
 """
-_VERSION = 'server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "{name}"; }} }}'
-_PROXY = """
-  upstream arms {{ server 127.0.0.1:{one}; server 127.0.0.1:{two}; keepalive 512;
-                   keepalive_requests 100000000; }}
-  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{
-    proxy_pass http://arms; proxy_http_version 1.1; proxy_set_header Connection "";
-    proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
-    proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host;
-    proxy_set_header Via "1.1 nginx"; }} }}
+_VERSION = """
+  server {{ listen 127.0.0.1:{port} backlog=4096;
+    location / {{ return 200 "{name}"; }}
+    location /large/ {{ alias {files}/; }} }}
 """
+
+
+class NotUp(SystemExit):
+    """A process did not come up; its output is shown."""
 
 
 def need(*programs: str) -> None:
@@ -43,8 +50,28 @@ def need(*programs: str) -> None:
     missing = [name for name in programs if shutil.which(name) is None]
     if missing:
         sys.exit(
-            f"{', '.join(missing)} not found; on Debian: apt-get install nginx-light wrk"
+            f"{', '.join(missing)} not found; on Debian: apt-get install nginx-light haproxy"
+            " caddy wrk procps"
         )
+
+
+def python(*words: object) -> list[object]:
+    """Give the command that runs Python, by default this one, with what is installed.
+
+    `CANARY_BENCH_PYTHON` names another one of the same minor version, since how it was
+    compiled matters much.
+    """
+    other = os.environ.get("CANARY_BENCH_PYTHON")
+    if not other:
+        return [sys.executable, *words]
+    ours = (path for path in sys.path if not path.startswith(sys.base_prefix))
+    return ["env", f"PYTHONPATH={os.pathsep.join(ours)}", other, *words]
+
+
+def show_python() -> None:
+    """Say which interpreter runs what is ours."""
+    code = "import sys; print(sys.executable, sys.version.replace('\\n', ' '))"
+    subprocess.run([*map(str, python("-c", code))], check=True)
 
 
 def free_port() -> int:
@@ -55,37 +82,60 @@ def free_port() -> int:
 
 
 def wait_for_port(port: int) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + _PATIENCE_S
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             if time.monotonic() > end:
-                sys.exit(f"nothing listens on port {port} after 10 s")
+                raise NotUp(
+                    f"nothing listens on {port}, {_PATIENCE_S:g} s on"
+                ) from None
             time.sleep(0.02)
         else:
             return
 
 
 @contextlib.contextmanager
-def process(cpu: int, *words: object) -> Iterator[subprocess.Popen[bytes]]:
+def directory() -> Iterator[Path]:
+    """Make a directory, in memory where there is one, that nginx's workers can read."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@contextlib.contextmanager
+def process(cpu: int, *words: object, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command on one processor until the block ends."""
     command = ["taskset", "-c", str(cpu), *map(str, words)]
-    running = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield running
-    finally:
-        running.terminate()
-        running.wait(10)
+    with tempfile.TemporaryFile() as said:
+        running = subprocess.Popen(
+            command, stdout=said, stderr=said, env={**os.environ, **env}
+        )
+        try:
+            yield running
+        except NotUp:
+            said.seek(0)
+            sys.stderr.write(said.read().decode("utf-8", "replace"))
+            raise
+        finally:
+            running.terminate()
+            try:
+                running.wait(_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
 
 
 @contextlib.contextmanager
 def nginx(cpu: int, body: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    with tempfile.TemporaryDirectory() as directory:
-        config = Path(directory) / "nginx.conf"
-        config.write_text(_NGINX.format(dir=directory, body=body))
+    """Run an nginx of one worker with these servers until the block ends."""
+    user = "user root;" if os.geteuid() == 0 else ""
+    with directory() as path:
+        config = path / "nginx.conf"
+        config.write_text(_NGINX.format(dir=path, body=body, user=user))
         with process(cpu, "nginx", "-c", config) as running:
             wait_for_port(port)
             yield running
@@ -93,27 +143,36 @@ def nginx(cpu: int, body: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextlib.contextmanager
 def versions(cpu: int) -> Iterator[tuple[int, int]]:
-    """Run two upstreams, which answer v1 and v2, in one nginx."""
+    """Run two upstreams, which answer v1 and v2, in one nginx.
+
+    Both also have `/large/1MiB` and `/large/10MiB`.
+    """
     one, two = free_port(), free_port()
-    body = _VERSION.format(port=one, name="v1") + _VERSION.format(port=two, name="v2")
-    with nginx(cpu, body, two):
-        yield one, two
-
-
-@contextlib.contextmanager
-def nginx_proxy(cpu: int, one: int, two: int) -> Iterator[tuple[int, int]]:
-    """Run nginx before the two; give its port and its process."""
-    port = free_port()
-    with nginx(cpu, _PROXY.format(port=port, one=one, two=two), port) as running:
-        yield port, running.pid
+    with directory() as path:
+        for name, size in _SIZES.items():
+            (path / name).write_bytes(os.urandom(size))
+        body = "".join(
+            _VERSION.format(port=port, name=name, files=path)
+            for port, name in ((one, "v1"), (two, "v2"))
+        )
+        with nginx(cpu, body, two):
+            yield one, two
 
 
 @contextlib.contextmanager
 def canary_proxy(
-    cpu: int, one: int, two: int, **changes: object
+    cpu: int, one: int, two: int, *, options: tuple[str, ...] = (), **changes: object
 ) -> Iterator[tuple[int, int, int]]:
-    """Run a store and a proxy; give the proxy's port, the store's, the proxy's process."""
-    port, store = free_port(), free_port()
+    """Run a store and a proxy; give the proxy's port, the store's, the proxy's process.
+
+    Args:
+        cpu: the proxy's processor; the store has the other one.
+        one: the port of the stable version.
+        two: the port of the canary.
+        options: more of them for `canary serve`; `{dir}` is its directory.
+        changes: fields of the document, which by default is a ratio of one half.
+    """
+    port, store, admin = free_port(), free_port(), free_port()
     document = {
         "ratio": 0.5,
         "arms": {
@@ -122,34 +181,59 @@ def canary_proxy(
         },
         **changes,
     }
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "web.json"
+    with directory() as path:
+        file = path / "web.json"
         file.write_text(json.dumps(document))
         bind = f"127.0.0.1:{store}"
-        data = Path(directory) / "kv"
-        with process(1 - cpu, BIN / "kv-trio", "serve", "--bind", bind, "--data", data):
+        words = (
+            *("--bind", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}"),
+            *("--config-server", f"http://{bind}", "--bootstrap", str(file)),
+            *("--state", str(path)),
+            *(option.format(dir=path) for option in options),
+        )
+        serve_store = (_BIN / "kv-trio", "serve", "--bind", bind, "--data", path / "kv")
+        serve_proxy = (_BIN / "canary", "serve", "web", *words)
+        with process(1 - cpu, *python(*serve_store)):
             wait_for_port(store)
-            words: tuple[str, ...] = (
-                "--bind",
-                f"127.0.0.1:{port}",
-                "--admin",
-                "127.0.0.1:0",
-            )
-            words += ("--config-server", f"http://{bind}", "--bootstrap", str(file))
-            words += ("--state", directory)
-            with process(cpu, BIN / "canary", "serve", "web", *words) as running:
-                wait_for_port(port)
-                time.sleep(0.5)  # until the first document is live
+            with process(cpu, *python(*serve_proxy)) as running:
+                _wait_until_ready(admin)
                 yield port, store, running.pid
 
 
 def cpu_s(pid: int) -> float:
     """Give the processor time of a process and its children so far, in seconds."""
-    children = subprocess.run(
-        ["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.split()
     total = 0.0
-    for one in (str(pid), *children):
+    for one in _family(pid):
         fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
         total += (int(fields[11]) + int(fields[12])) / _TICKS
     return total
+
+
+def memory(pid: int) -> int:
+    """Give the resident memory of a process and its children, in bytes."""
+    return sum(
+        int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE
+        for one in _family(pid)
+    )
+
+
+def _family(pid: int) -> list[str]:
+    children = subprocess.run(
+        ["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.split()
+    return [str(pid), *children]
+
+
+def _wait_until_ready(admin: int) -> None:
+    """Wait until a proxy's first document is live."""
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{admin}/ready", timeout=1).close()
+        except OSError:  # it does not listen, or says 503
+            pass
+        else:
+            return
+        if time.monotonic() > end:
+            raise NotUp(f"the proxy has no configuration after {_PATIENCE_S:g} s")
+        time.sleep(0.05)

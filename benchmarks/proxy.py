@@ -1,87 +1,273 @@
-"""CPU time per request and requests/s of the proxy beside nginx, alternating, medians.
+"""The proxy beside nginx, HAProxy and Caddy, alternating in short rounds, medians.
 
-The proxy under test has processor 0; wrk and the upstreams have processor 1.
+The proxy under test has processor 0; the load and the upstreams have processor 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
+import os
 import statistics
-import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from operator import attrgetter
 
-from benchmarks.peers import canary_proxy, cpu_s, need, nginx_proxy, versions
+import attrs
 
-_HEADER = {
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like"
-    " Gecko) Chrome/120.0 Safari/537.36",
-    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8",
-    "Accept-Encoding": "gzip, deflate, br",
-    "Accept-Language": "en-US,en;q=0.9",
-    "Cookie": "session=abcdef0123456789abcdef0123456789; theme=dark",
-    "Cache-Control": "max-age=0",
-    "Sec-Fetch-Dest": "document",
-    "Sec-Fetch-Mode": "navigate",
-    "Sec-Fetch-Site": "none",
-    "Upgrade-Insecure-Requests": "1",
+from benchmarks.measure import Asker, Load, Peer, cookie_of, idle_memory, load
+from benchmarks.peers import canary_proxy, need, show_python, versions
+from benchmarks.rivals import caddy, copier, haproxy, nginx_proxy
+
+Found = Mapping[str, Sequence[float]]
+"""What each peer gave, round by round."""
+
+
+@attrs.frozen
+class Plan:
+    """How much is measured."""
+
+    rounds: int
+    seconds: int
+    large_rounds: int
+    latency_blocks: int
+    idle: int
+
+
+QUICK = Plan(rounds=2, seconds=1, large_rounds=1, latency_blocks=10, idle=1000)
+FULL = Plan(rounds=7, seconds=2, large_rounds=5, latency_blocks=60, idle=5000)
+
+
+@attrs.frozen
+class Bar:
+    """What a number must be beside another's; printed with what it is."""
+
+    what: str
+    measured: float
+    bar: float
+    aim: float | None = None
+    unit: str = "x nginx"
+    more_is_better: bool = False
+
+    def __str__(self) -> str:
+        sign = ">=" if self.more_is_better else "<="
+        aim = (
+            "" if self.aim is None else f", aim {self.aim:g}: {self._verdict(self.aim)}"
+        )
+        return (
+            f"  {self.what:<44} {self.measured:6.2f} {self.unit:<9}"
+            f" bar {sign} {self.bar:g}: {self._verdict(self.bar)}{aim}"
+        )
+
+    def _verdict(self, limit: float) -> str:
+        met = self.measured >= limit if self.more_is_better else self.measured <= limit
+        return "met" if met else "MISSED"
+
+
+class Bench:
+    """The peers that run, and the bars that were measured."""
+
+    def __init__(self, stack: ExitStack, plan: Plan) -> None:
+        self._stack = stack
+        self._plan = plan
+        self._one, self._two = stack.enter_context(versions(1))
+        self.bars: list[Bar] = []
+
+    # === peers ===
+
+    def _rival(self, name: str) -> Peer:
+        arms = (0, self._one, self._two)
+        match name:
+            case "nginx":
+                running = nginx_proxy(*arms)
+            case "nginx, 256 KiB buffers":
+                more = (
+                    "proxy_buffers 8 256k; proxy_buffer_size 256k;"
+                    " proxy_busy_buffers_size 512k; proxy_max_temp_file_size 0;"
+                )
+                running = nginx_proxy(*arms, more=more)
+            case "haproxy":
+                running = haproxy(*arms)
+            case "caddy":
+                running = caddy(*arms)
+            case _:
+                running = copier(0, self._one)
+        return Peer(name, *self._stack.enter_context(running))
+
+    def _canary(
+        self,
+        name: str,
+        *,
+        cookie: str = "",
+        options: tuple[str, ...] = (),
+        **document: object,
+    ) -> Peer:
+        running = canary_proxy(0, self._one, self._two, options=options, **document)
+        port, _, pid = self._stack.enter_context(running)
+        peer = Peer(name, port, pid)
+        return attrs.evolve(peer, cookie=cookie_of(peer, cookie)) if cookie else peer
+
+    # === tables ===
+
+    def small(self) -> None:
+        """Small answers: processor time per request, and requests per second."""
+        peers = [self._rival(name) for name in ("nginx", "haproxy", "caddy", "copier")]
+        peers += [
+            self._canary("canary"),
+            self._canary("canary, new users", sticky_sessions=True),
+            self._canary("canary, returning", cookie="canary", sticky_sessions=True),
+        ]
+        for connections in (32, 256):
+            loads = self._take_turns(peers, connections, "/", self._plan.rounds)
+            print(f"\nSmall answers, {connections} connections")
+            cpu = _column(loads, "cpu_us")
+            rate = _column(loads, "rate")
+            _table(
+                peers,
+                {"us CPU/request": cpu, "requests/s": rate},
+                busy=_column(loads, "busy"),
+            )
+            at = f"{connections} connections"
+            self._bar(f"CPU per request, {at}", cpu, "nginx", 1.75, 1.25)
+            self._bar(f"CPU per request, {at}", cpu, "caddy", 0.5)
+            self._bar(f"requests/s, {at}", rate, "nginx", 0.6, 0.9, more=True)
+            self._bar(f"requests/s, {at}", rate, "caddy", 2.0, more=True)
+
+    def large(self) -> None:
+        """Large answers, 8 connections: bytes per second."""
+        names = ("nginx", "nginx, 256 KiB buffers", "haproxy", "caddy", "copier")
+        peers = [*map(self._rival, names), self._canary("canary")]
+        for size in ("1MiB", "10MiB"):
+            rounds = self._plan.large_rounds
+            loads = self._take_turns(peers, 8, f"/large/{size}", rounds)
+            print(f"\nAnswers of {size}, 8 connections")
+            rate = {
+                name: value / 2**20
+                for name, value in _column(loads, "bytes_rate").items()
+            }
+            cpu = {
+                name: _column(loads, "cpu_us")[name] / float(size.removesuffix("MiB"))
+                for name in rate
+            }
+            busy = _column(loads, "busy")
+            _table(peers, {"us CPU/MiB": cpu, "MiB/s": rate}, busy=busy)
+            self._bar(f"throughput, {size}", rate, "nginx", 1.0, 1.3, more=True)
+
+    def latency(self) -> None:
+        """What each proxy adds to a request over one connection."""
+        names = ("nginx", "haproxy", "caddy", "copier")
+        peers = [*map(self._rival, names), self._canary("canary")]
+        direct = Peer("direct", self._one, 0)
+        askers = {
+            peer.name: Asker(peer.port, peer.request) for peer in (direct, *peers)
+        }
+        times: dict[str, list[float]] = {name: [] for name in askers}
+        for asker in askers.values():
+            asker.times(200)
+        for _ in range(self._plan.latency_blocks):
+            for name, asker in askers.items():
+                times[name] += asker.times(100)
+        print("\nAdded latency, one connection (direct: the whole round trip)")
+        columns = {}
+        for label, share in (("p50, us", 0.5), ("p99, us", 0.99)):
+            found = {name: _quantile(row, share) * 1e6 for name, row in times.items()}
+            base = found.pop("direct")
+            print(f"  direct, {label}: {base:.0f}")
+            columns[label] = {name: value - base for name, value in found.items()}
+            self._bar(f"added latency, {label[:3]}", columns[label], "nginx", 2.0, 1.2)
+            self._bar(f"added latency, {label[:3]}", columns[label], "caddy", 1.0)
+        _table(peers, columns)
+
+    def memory(self) -> None:
+        """Memory of an idle kept connection."""
+        names = ("nginx", "haproxy", "caddy", "copier")
+        peers = [*map(self._rival, names), self._canary("canary")]
+        count = self._plan.idle
+        found = {peer.name: idle_memory(peer, count) / 1024 for peer in peers}
+        print(f"\nMemory of {count} idle kept connections")
+        _table(peers, {"KiB each": found})
+        self.bars.append(
+            Bar("memory per idle connection", found["canary"], 12, 4, unit="KiB")
+        )
+
+    # === how ===
+
+    def _take_turns(
+        self, peers: Sequence[Peer], connections: int, path: str, rounds: int
+    ) -> dict[str, list[Load]]:
+        found: dict[str, list[Load]] = {peer.name: [] for peer in peers}
+        for _ in range(rounds):
+            for peer in peers:
+                one = load(peer, connections, self._plan.seconds, path)
+                found[peer.name].append(one)
+        return found
+
+    def _bar(
+        self,
+        what: str,
+        found: Mapping[str, float],
+        rival: str,
+        bar: float,
+        aim: float | None = None,
+        *,
+        more: bool = False,
+    ) -> None:
+        ratio = found["canary"] / found[rival]
+        unit = f"x {rival}"
+        self.bars.append(Bar(what, ratio, bar, aim, unit, more_is_better=more))
+
+
+def _column(loads: Mapping[str, Sequence[Load]], field: str) -> dict[str, float]:
+    get = attrgetter(field)
+    return {name: statistics.median(map(get, rounds)) for name, rounds in loads.items()}
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def _table(
+    peers: Sequence[Peer],
+    columns: Mapping[str, Mapping[str, float]],
+    busy: Mapping[str, float] | None = None,
+) -> None:
+    head = "".join(f"{label:>16} {'x nginx':>8} {'x caddy':>8}" for label in columns)
+    print(f"  {'proxy':<24}{head}{'  busy' if busy else ''}")
+    for peer in peers:
+        row = f"  {peer.name:<24}"
+        for found in columns.values():
+            value = found[peer.name]
+            row += f"{value:>16.1f} {value / found['nginx']:>8.2f}"
+            row += f" {value / found['caddy']:>8.2f}"
+        print(row + (f"  {busy[peer.name]:4.0%}" if busy else ""))
+
+
+TABLES: dict[str, Callable[[Bench], None]] = {
+    "small": Bench.small,
+    "large": Bench.large,
+    "latency": Bench.latency,
+    "memory": Bench.memory,
 }
-
-
-def measure(
-    port: int, pid: int, connections: int, seconds: float
-) -> tuple[float, float]:
-    """Give microseconds of CPU per request, and requests per second."""
-    words = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s"]
-    for name, value in _HEADER.items():
-        words += ["-H", f"{name}: {value}"]
-    before = cpu_s(pid)
-    out = subprocess.run(
-        [*words, f"http://127.0.0.1:{port}/"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    used = cpu_s(pid) - before
-    if "Non-2xx" in out or "Socket errors" in out:
-        print(f"  errors at port {port}: {out}")
-    requests = int(re.search(r"(\d+) requests in", out)[1])  # type: ignore[index]
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])  # type: ignore[index]
-    return used / requests * 1e6, rate
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about half a minute")
+    parser.add_argument("--quick", action="store_true", help="about a minute")
+    parser.add_argument("--only", choices=TABLES, help="one table")
     options = parser.parse_args()
-    need("nginx", "wrk", "taskset", "pgrep")
-    rounds, seconds = (3, 2) if options.quick else (5, 5)
-    with (
-        versions(1) as (one, two),
-        nginx_proxy(0, one, two) as (nginx_port, nginx_pid),
-        canary_proxy(0, one, two) as (port, _, pid),
-        canary_proxy(0, one, two, sticky_sessions=True) as (sticky_port, _, sticky_pid),
-    ):
-        peers = {
-            "nginx": (nginx_port, nginx_pid),
-            "canary": (port, pid),
-            "canary, sticky": (sticky_port, sticky_pid),
-        }
-        print(
-            f"{'connections':>11}  {'proxy':<15} {'us CPU/request':>15} {'requests/s':>11}"
-        )
-        for connections in (32, 256):
-            found: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
-            for _ in range(rounds):
-                for name, (at, of) in peers.items():
-                    found[name].append(measure(at, of, connections, seconds))
-            base = statistics.median(cost for cost, _ in found["nginx"])
-            for name, pairs in found.items():
-                cost = statistics.median(cost for cost, _ in pairs)
-                rate = statistics.median(rate for _, rate in pairs)
-                print(
-                    f"{connections:>11}  {name:<15} {cost:>15.1f} {rate:>11.0f}"
-                    f"   {cost / base:.2f} x nginx"
-                )
+    need("nginx", "haproxy", "caddy", "wrk", "taskset", "pgrep")
+    os.sched_setaffinity(0, {1})
+    show_python()
+    plan = QUICK if options.quick else FULL
+    bars: list[Bar] = []
+    for name, table in TABLES.items():
+        if options.only in (None, name):
+            with ExitStack() as stack:
+                bench = Bench(stack, plan)
+                table(bench)
+                bars += bench.bars
+    print("\nThe bars")
+    for bar in bars:
+        print(bar)
 
 
 if __name__ == "__main__":
