@@ -1,6 +1,7 @@
 """HTTP/1.1 on trio, fast: a server, a proxy's wire, and one kind of handler."""
 
 from http_trio.answer import Answer, refusal
+from http_trio.asgi import AsgiApp, as_asgi
 from http_trio.errors import (
     BadAnswer,
     BadBind,
@@ -20,6 +21,7 @@ from http_trio.upstream import Upstream
 
 __all__ = [
     "Answer",
+    "AsgiApp",
     "BadAnswer",
     "BadBind",
     "BadRequest",
@@ -35,6 +37,7 @@ __all__ = [
     "Server",
     "Upstream",
     "address_of",
+    "as_asgi",
     "open_listeners",
     "refusal",
     "serve",

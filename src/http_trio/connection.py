@@ -16,7 +16,7 @@ import logging
 import math
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from http_trio.answer import Answer, refusal
 from http_trio.errors import BadRequest, ProtocolError
@@ -30,7 +30,6 @@ from http_trio.poller import READ, WRITE
 
 if TYPE_CHECKING:
     from http_trio.lane import Lane
-    from http_trio.listener import Listener
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +37,15 @@ _HEAD, _BODY, _BUSY, _FLUSHING, _LINGERING, _AWAY, _CLOSED = range(7)
 _DEAD = 8 | 16  # EPOLLERR, EPOLLHUP
 _LINGER_BYTES = 4 * 1024 * 1024  # of a refused upload, read and dropped at most
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Origin(Protocol):
+    """Where connections come from: a listener, or the inside of the process."""
+
+    lane: Lane
+
+    def ended(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
 
 
 class _Collecting:
@@ -106,7 +114,7 @@ class Connection:
 
     def __init__(
         self,
-        listener: Listener,
+        listener: Origin,
         sock: socket.socket,
         peer: str,
         handler: Handler,

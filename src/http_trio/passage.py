@@ -106,8 +106,13 @@ class Passage:
         kept = [
             line
             for line in (self._reader.trailers if self._reader else ())
-            if line.partition(b":")[0].lower() not in _NOT_IN_TRAILERS
+            if may_trail(line)
         ]
         if not self._trailers or not kept:
             return LAST_CHUNK
         return b"0\r\n%b\r\n\r\n" % b"\r\n".join(kept)
+
+
+def may_trail(line: bytes) -> bool:
+    """Tell whether a field may stand in a trailer (RFC 9110 section 6.5.1)."""
+    return line.partition(b":")[0].lower() not in _NOT_IN_TRAILERS

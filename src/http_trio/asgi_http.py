@@ -1,0 +1,210 @@
+"""One HTTP exchange of an ASGI server, over a connection to the lane.
+
+Two tasks: one sends the request and its body, then waits for the client to leave;
+the other brings the answer back. Each waits for the slower side, so neither holds
+more than a buffer. No wait has a limit here: the lane has them all, and closes.
+
+The rule that it obeys: when the client is gone, the connection closes, and with it
+whatever hangs on the exchange; an answer that was cut never looks whole.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import trio
+
+from http_trio.asgi_messages import Asked, Scope, answer_fields, split_fields
+from http_trio.chunked import ChunkedReader
+from http_trio.errors import HttpError
+from http_trio.framing import CHUNKED
+from http_trio.head import AnswerHead, parse_answer_head
+from http_trio.passage import may_trail
+from http_trio.wire import Wire
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_FIRST_S = 0.2  # until the head goes ahead of a body whose first bytes dawdle
+_TRAILERS = 8 * 1024  # as `Limits.trailers`; the lane has checked them
+
+
+class AnswerCut(HttpError):
+    """The answer broke off after its head was sent; the server must cut it, too."""
+
+
+async def read_head(wire: Wire, method: bytes) -> tuple[AnswerHead, bytes]:
+    """Read an answer's head from the lane, and what came of its body with it.
+
+    Raises:
+        AnswerCut: the lane closed without an answer.
+    """
+    data = b""
+    while (end := data.find(b"\r\n\r\n") + 4) < 4:
+        try:
+            more = await wire.receive(math.inf)
+        except OSError as exc:
+            raise AnswerCut("the connection was closed without an answer") from exc
+        if not more:
+            raise AnswerCut("the connection was closed without an answer")
+        data += more
+    return parse_answer_head(data[:end], method), data[end:]
+
+
+class HttpExchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        extensions = scope.get("extensions") or {}
+        self._early_hints = "http.response.early_hint" in extensions
+        self._trailers = "http.response.trailers" in extensions and any(
+            name == b"te" and value == b"trailers" for name, value in scope["headers"]
+        )
+        self._ends_early = scope["http_version"] >= "2"
+
+    async def run(self, asked: Asked, sock: socket.socket) -> None:
+        """Carry it over a connection to the lane.
+
+        Raises:
+            AnswerCut: the answer broke off.
+        """
+        wire = Wire(sock)
+        cut: AnswerCut | None = None
+        async with trio.open_nursery() as nursery:
+            scope = nursery.cancel_scope
+            nursery.start_soon(self._ask, asked, Wire(sock), scope)
+            try:
+                await self._answer(asked.method, wire)
+            except AnswerCut as exc:
+                cut = exc
+            scope.cancel()
+        if cut is not None:
+            raise cut
+
+    # === towards the lane ===
+
+    async def _ask(self, asked: Asked, wire: Wire, scope: trio.CancelScope) -> None:
+        first, framing = None, asked.framing
+        if framing is None:
+            first = await self._first_message()
+            whole = first is not None and not first.get("more_body", False)
+            framing = len(first.get("body", b"")) if first and whole else CHUNKED
+        try:
+            await wire.send(asked.head(framing), math.inf)
+            await self._send_body(wire, framing, first, scope)
+        except OSError:
+            pass  # it has heard enough; what it answers says why
+        await self._wait_gone(scope)
+
+    async def _first_message(self) -> Message | None:
+        with trio.move_on_after(_FIRST_S):
+            return await self._receive()
+        return None
+
+    async def _send_body(
+        self, wire: Wire, framing: int, message: Message | None, scope: trio.CancelScope
+    ) -> None:
+        left = math.inf if framing == CHUNKED else framing
+        while left > 0:
+            message = message or await self._receive()
+            if message["type"] == "http.disconnect":
+                scope.cancel()
+                return
+            body = message.get("body", b"")
+            if body and framing == CHUNKED:
+                await wire.send(b"%x\r\n%b\r\n" % (len(body), body), math.inf)
+            elif body:
+                await wire.send(body[: int(left)], math.inf)
+                left -= len(body)
+            if not message.get("more_body", False):
+                break
+            message = None
+        if framing == CHUNKED:
+            await wire.send(b"0\r\n\r\n", math.inf)
+        elif left > 0:
+            scope.cancel()  # a body that is shorter than was said
+
+    async def _wait_gone(self, scope: trio.CancelScope) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass  # the rest of a body that nobody wants
+        scope.cancel()
+
+    # === from the lane ===
+
+    async def _answer(self, method: bytes, wire: Wire) -> None:
+        while True:
+            head, rest = await read_head(wire, method)
+            if head.status >= 200:
+                break
+            await self._hint(head)
+            wire.buffer = rest + wire.buffer
+        trails = self._trailers and head.framing == CHUNKED
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": head.status,
+                "headers": answer_fields(head),
+                "trailers": trails,
+            }
+        )
+        if head.framing == CHUNKED:
+            await self._pass_chunks(wire, rest, trails=trails)
+        else:
+            await self._pass_length(wire, rest, head.framing)
+
+    async def _hint(self, head: AnswerHead) -> None:
+        if head.status == 103 and self._early_hints:
+            fields = split_fields(head.kept)
+            links = [value for name, value in fields if name == b"link"]
+            await self._send({"type": "http.response.early_hint", "links": links})
+
+    async def _pass_length(self, wire: Wire, data: bytes, left: int) -> None:
+        while True:
+            left -= len(data)
+            if data or not left:
+                await self._send_part(data, more=left > 0)
+            if left <= 0:
+                return
+            data = await _receive(wire)
+            if not data:
+                if not self._ends_early:
+                    raise AnswerCut(f"closed {left} bytes before the end of its answer")
+                # In HTTP/2 a stream that ends before its Content-Length is malformed
+                # (RFC 9113 section 8.1.1), so the client sees that it was cut.
+                await self._send_part(b"", more=False)
+                return
+
+    async def _pass_chunks(self, wire: Wire, data: bytes, *, trails: bool) -> None:
+        reader = ChunkedReader(_TRAILERS)
+        while True:
+            content = reader.feed(data)
+            if reader.done:
+                break
+            if content:
+                await self._send_part(content, more=True)
+            data = await _receive(wire)
+            if not data:
+                raise AnswerCut("closed inside its answer")
+        await self._send_part(content, more=False)
+        if trails:
+            lines = [line for line in reader.trailers if may_trail(line)]
+            fields = split_fields(b"".join(b"\r\n" + line for line in lines))
+            await self._send({"type": "http.response.trailers", "headers": fields})
+
+    async def _send_part(self, body: bytes, *, more: bool) -> None:
+        await self._send(
+            {"type": "http.response.body", "body": body, "more_body": more}
+        )
+
+
+async def _receive(wire: Wire) -> bytes:
+    try:
+        return await wire.receive(math.inf)
+    except OSError:
+        return b""
