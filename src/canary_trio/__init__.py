@@ -8,8 +8,8 @@ from canary_trio.changes import (
     wait_applied,
     write_document,
 )
-from canary_trio.config import Arm, Balance, Config, Server, Sticky, Style, dump
-from canary_trio.document import load
+from canary_trio.config import Arm, Balance, Config, Server, Sticky, Style
+from canary_trio.document import dump, load
 from canary_trio.errors import (
     BadAssignment,
     CanaryError,

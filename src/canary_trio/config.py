@@ -1,4 +1,4 @@
-"""The configuration as frozen values, and their form as a document.
+"""The configuration as frozen values.
 
 What is a `Config` is valid: `document.load` is the only way to one from outside. It is
 replaced whole, never changed.
@@ -9,11 +9,9 @@ Shares are whole numbers of ten-thousandths, since the finest step is 0.0001.
 from __future__ import annotations
 
 import enum
-import json
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -54,6 +52,44 @@ class Balance(enum.Enum):
     HASH = "hash"
 
 
+@attrs.frozen
+class UrlParts:
+    """Where a server is.
+
+    Attributes:
+        host: an IPv6 address in its brackets; empty for a Unix socket.
+        path: of the Unix socket.
+    """
+
+    host: str = ""
+    port: int = 0
+    prefix: str = ""
+    path: str = ""
+
+
+_URL = re.compile(
+    r"""http(s)?://([A-Za-z0-9][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]+\])
+    (?::([0-9]{1,5}))?
+    ((?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*)/?\Z""",
+    re.VERBOSE,
+)
+_UNIX = re.compile(r"unix:(/[^\x00-\x1f?#]{1,106})\Z")  # sun_path has 108 bytes
+
+
+def split_url(url: str) -> UrlParts | None:
+    """Take a server's URL apart; None if it is none.
+
+    >>> split_url("https://[::1]/base/")
+    UrlParts(host='[::1]', port=443, prefix='/base', path='')
+    """
+    match = _URL.match(url)
+    if match is not None:
+        secure, host, port, prefix = match.groups()
+        return UrlParts(host, int(port) if port else 443 if secure else 80, prefix)
+    match = _UNIX.match(url)
+    return UrlParts(path=match[1]) if match else None
+
+
 class ServerMode(enum.Enum):
     """What a server is given."""
 
@@ -82,13 +118,34 @@ class Server:
 
     @property
     def host(self) -> str:
-        """The host, IPv6 without its brackets."""
-        return urlsplit(self.url).hostname or ""
+        """The host, IPv6 without its brackets; "" for a Unix socket."""
+        return self._parts.host.strip("[]")
 
     @property
     def port(self) -> int:
-        """The port."""
-        return urlsplit(self.url).port or 80
+        """The port; 0 for a Unix socket."""
+        return self._parts.port
+
+    @property
+    def prefix(self) -> str:
+        """What goes before each target, without a last slash; "" for nothing."""
+        return self._parts.prefix
+
+    @property
+    def path(self) -> str:
+        """The path of a Unix socket; "" for a host."""
+        return self._parts.path
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether it is spoken to over TLS."""
+        return self.url.startswith("https:")
+
+    @property
+    def _parts(self) -> UrlParts:
+        parts = split_url(self.url)
+        assert parts is not None, "the loader lets no other URL pass"
+        return parts
 
 
 _ADDRESS = Key(Source.ADDRESS)
@@ -147,11 +204,7 @@ class SameSite(enum.Enum):
 class Sticky:
     """Users keep their arm: by a cookie that we sign, a header, or their network."""
 
-    key: Key = described(
-        "Where a user's key is: `cookie` (signed by us), `header`, or `address` with"
-        " `v4` and `v6` bits.",
-        default=Key(Source.COOKIE, "canary"),
-    )
+    key: Key = Key(Source.COOKIE, "canary")  # in the document one of three fields
     epoch: int = described("Raise it to draw all users anew.", default=0)
     server: bool = described(
         "Whether they keep their server inside the arm too.", default=False
@@ -164,11 +217,6 @@ class Sticky:
     same_site: SameSite = described(
         "The cookie's SameSite: lax, strict or none.", default=SameSite.LAX
     )
-
-    @property
-    def cookie(self) -> str:
-        """The name of the cookie."""
-        return self.key.name
 
 
 @attrs.frozen
@@ -218,29 +266,6 @@ class Config:
     )
 
 
-def dump(config: Config) -> str:
-    """Write a document so that `load` gives the same value; defaults are left out."""
-    default = attrs.fields(Config)
-    shown: dict[str, Any] = {}
-    if config.style is not default.style.default:
-        shown["style"] = config.style.value
-    if config.ratio:
-        shown["ratio"] = _shown_ratio(config.ratio)
-    if config.sticky_sessions is not None:
-        sticky = config.sticky_sessions
-        shown["sticky_sessions"] = (
-            True
-            if sticky == Sticky()
-            else {"cookie": sticky.cookie, "epoch": sticky.epoch}
-        )
-    if config.config_server is not None:
-        shown["config_server"] = config.config_server
-    if config.update_rate != default.update_rate.default:
-        shown["update_rate"] = config.update_rate
-    shown["arms"] = {name: _shown_arm(arm) for name, arm in config.arms.items()}
-    return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
-
-
 def format_share(share: int) -> str:
     """Write a share as people do.
 
@@ -248,23 +273,3 @@ def format_share(share: int) -> str:
     ('0.25', '0.0001', '1')
     """
     return f"{share / WHOLE:.4f}".rstrip("0").rstrip(".")
-
-
-def _shown_ratio(ratio: Mapping[str, int]) -> float | dict[str, float]:
-    if set(ratio) == {CANARY}:
-        return ratio[CANARY] / WHOLE
-    return {name: share / WHOLE for name, share in ratio.items()}
-
-
-def _shown_arm(arm: Arm) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "servers": [
-            server.url
-            if server.weight == 1
-            else {"url": server.url, "weight": server.weight}
-            for server in arm.servers
-        ]
-    }
-    if arm.balance is not Balance.ROUND_ROBIN:
-        shown["balance"] = arm.balance.value
-    return shown

@@ -1,26 +1,18 @@
-"""Reading a document: JSON to a `Config`, at the border, once.
+"""The document: JSON to a `Config` and back, at the border, once.
 
-All faults of a document are found at once, each with its path. cattrs takes the
-structure apart; the hooks below know the leaves and never convert one type into
-another; rules over several fields are checked last, on what could be read.
+What may stand where is said by shapes (`shapes`, `leaves`, `rule_tables`), put together
+here. All faults of a document are found at once, each with its path; what several
+fields must agree on is checked last, on what could be read.
 """
 
 from __future__ import annotations
 
-import difflib
-import enum
 import json
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 import attrs
-import cattrs
-from cattrs.errors import ForbiddenExtraKeysError
-from cattrs.gen import make_dict_structure_fn
 
 from canary_trio.config import (
     CANARY,
@@ -29,22 +21,76 @@ from canary_trio.config import (
     Arm,
     Balance,
     Config,
+    SameSite,
     Server,
+    ServerMode,
     Sticky,
     Style,
     format_share,
 )
 from canary_trio.errors import InvalidConfig, Problem
-from canary_trio.rules import Key, Source
+from canary_trio.leaves import (
+    ARM_NAME,
+    CHANGED_NAME,
+    CONFIG_SERVER,
+    COOKIE_NAME,
+    DOMAIN,
+    FIELD_NAMES,
+    FIELDS,
+    FILE,
+    HEADER_NAME,
+    HOST,
+    HOST_AND_PORT,
+    PATH,
+    RATIO,
+    SERVER_URL,
+    SHARE,
+    status_codes,
+)
+from canary_trio.policy import (
+    Connections,
+    Ejection,
+    HeaderChanges,
+    Health,
+    Mirror,
+    OnChange,
+    Retries,
+    ServerLimits,
+    Timeouts,
+    UpstreamTls,
+    may_lack,
+)
+from canary_trio.rule_tables import (
+    ADDRESS_BITS,
+    KEY,
+    RULE_LIST,
+    AddressBits,
+    key_of,
+    write_key,
+)
+from canary_trio.rules import Source
+from canary_trio.shapes import (
+    Fault,
+    Shape,
+    any_of,
+    at,
+    choice,
+    each,
+    either,
+    flag,
+    is_number,
+    listed,
+    number,
+    optional,
+    problems,
+    seconds,
+    show,
+    table,
+    whole,
+)
 
 SIZE_LIMIT = 512 * 1024
 """Bytes of a document: what the store takes."""
-
-_UPDATE_RATE_S = (0.1, 600.0)
-_WEIGHTS = (1, 1000)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
-_COOKIE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]+\])\Z")
 
 
 def load(text: bytes | str) -> Config:
@@ -72,14 +118,14 @@ def parse(text: bytes | str) -> dict[str, Any]:
     except UnicodeDecodeError as exc:
         raise _invalid("$", f"a bad byte at {exc.start}", "UTF-8") from exc
     except json.JSONDecodeError as exc:
-        at = f"line {exc.lineno}, column {exc.colno}"
-        raise _invalid("$", f"{exc.msg} at {at}", "JSON") from exc
+        place = f"line {exc.lineno}, column {exc.colno}"
+        raise _invalid("$", f"{exc.msg} at {place}", "JSON") from exc
     except RecursionError as exc:
         raise _invalid("$", "values nested too deeply", "a plain document") from exc
-    except _Fault as exc:
+    except Fault as exc:
         raise _invalid("$", exc.found, exc.expected) from exc
     if not isinstance(document, dict):
-        raise _invalid("$", _show(document), 'an object, such as {"arms": {...}}')
+        raise _invalid("$", show(document), 'an object, such as {"arms": {...}}')
     return document
 
 
@@ -90,294 +136,354 @@ def build(document: Mapping[str, Any]) -> Config:
         InvalidConfig: with all of its faults.
     """
     try:
-        config = _converter.structure(document, Config)
+        config: Config = DOCUMENT.read(document)
     except Exception as exc:
-        problems = [*_problems(exc, "$"), *_check_raw(document)]
-        raise InvalidConfig(sorted(problems, key=lambda one: one.path)) from exc
-    problems = list(_check_raw(document))
-    if problems:
-        raise InvalidConfig(problems)
+        found = [*problems(exc), *_disagreements(document)]
+        raise InvalidConfig(sorted(found, key=lambda one: one.path)) from exc
+    found = list(_disagreements(document))
+    if found:
+        raise InvalidConfig(found)
     return config
 
 
-# === the leaves ===
+def dump(config: Config) -> str:
+    """Write a document so that `load` gives the same value; defaults are left out."""
+    return json.dumps(DOCUMENT.write(config), indent=2, ensure_ascii=False) + "\n"
 
 
-class _Fault(ValueError):
-    """A value that may not stand where it stands."""
+# === arms ===
 
-    def __init__(self, found: str, expected: str) -> None:
-        super().__init__(found, expected)
-        self.found = found
-        self.expected = expected
+_DAY_S = 86400.0
+_WAIT = seconds(0.01, _DAY_S)
+
+_HEALTH = either(
+    {False: None, True: Health()},
+    table(
+        Health,
+        path=PATH,
+        interval=seconds(0.1, 3600),
+        timeout=seconds(0.01, 600),
+        rise=whole(1, 100),
+        fall=whole(1, 100),
+        status=status_codes(least=1),
+        jitter=number(0, 1),
+        host=HOST_AND_PORT,
+    ),
+    "true, false, or a table",
+)
+_EJECTION = either(
+    {False: Ejection(failures=0)},
+    table(
+        Ejection,
+        failures=whole(0, 1_000_000),
+        time=seconds(0.1, _DAY_S),
+        longest=seconds(0.1, _DAY_S),
+    ),
+    "false, or a table",
+)
+_TIMEOUTS = table(
+    Timeouts,
+    connect=_WAIT,
+    answer=_WAIT,
+    idle=_WAIT,
+    tunnel=_WAIT,
+    request=optional(_WAIT),
+)
+_RETRIES = table(
+    Retries,
+    tries=whole(0, 5),
+    budget=number(0, 1),
+    per_second=number(0, 10_000),
+    backoff=seconds(0, 60),
+    longest_backoff=seconds(0, 60),
+    status=status_codes(least=0),
+)
+_LIMITS = table(
+    ServerLimits,
+    in_flight=whole(1, 1_000_000),
+    pending=whole(0, 1_000_000),
+    wait=seconds(0, 600),
+)
+_HEADERS = table(HeaderChanges, add=FIELDS, set=FIELDS, remove=FIELD_NAMES)
+_TLS = table(UpstreamTls, verify=flag(), ca=optional(FILE), server_name=optional(HOST))
+
+_SERVER_TABLE = table(
+    Server, url=SERVER_URL, weight=whole(1, 1000), mode=choice(ServerMode)
+)
 
 
-def _share(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _Fault(_show(value), "a number from 0 to 1")
-    share = round(value * WHOLE) if math.isfinite(value) else -1
-    if not 0 <= share <= WHOLE:
-        raise _Fault(_show(value), "a number from 0 to 1")
-    if abs(value * WHOLE - share) > 1e-6:
-        raise _Fault(_show(value), "steps of 0.0001")
-    return share
-
-
-def _ratio(value: object, _: object) -> Mapping[str, int]:
-    if isinstance(value, dict):
-        faults: list[Exception] = []
-        shares: dict[str, int] = {}
-        for name, share in value.items():
-            try:
-                shares[name] = _share(share)
-            except _Fault as exc:
-                faults.append(_at(exc, f".{name}"))
-        if faults:
-            raise ExceptionGroup("ratio", faults)
-        return MappingProxyType(shares)
-    share = _share(value)
-    return MappingProxyType({CANARY: share} if share else {})
-
-
-def _sticky(value: object, _: object) -> Sticky | None:
-    if isinstance(value, bool):
-        return Sticky() if value else None
-    if not isinstance(value, dict):
-        raise _Fault(_show(value), "true, false, or a table with cookie and epoch")
-    if "cookie" in value:
-        try:
-            name = _cookie_name(value["cookie"], None)
-        except _Fault as exc:
-            raise ExceptionGroup("sticky", [_at(exc, ".cookie")]) from None
-        value = {**value, "key": Key(Source.COOKIE, name)}
-        del value["cookie"]
-    sticky: Sticky = _structure_sticky(value, Sticky)
-    return sticky
-
-
-def _server(value: object, _: object) -> Server:
+def _read_server(value: Any, _: object = None) -> Server:
     if isinstance(value, str):
-        return Server(_server_url(value))
+        return Server(SERVER_URL.read(value))
     if not isinstance(value, dict):
-        raise _Fault(
-            _show(value), "a URL such as http://10.0.0.1:8000, or a table with url"
-        )
-    server: Server = _structure_server(value, Server)
+        expected = "a URL such as http://10.0.0.1:8000, or a table with url"
+        raise Fault(show(value), expected)
+    server: Server = _SERVER_TABLE.read(value)
     return server
 
 
-def _server_url(value: object) -> str:
-    expected = "http://HOST or http://HOST:PORT, such as http://10.0.0.1:8000"
-    if not isinstance(value, str) or len(value) > 300:
-        raise _Fault(_show(value), expected)
-    if value.startswith("https://"):
-        raise _Fault(_show(value), "http://: upstreams over TLS are not supported yet")
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError as exc:
-        raise _Fault(_show(value), expected) from exc
-    named = parts.netloc.removesuffix(f":{port}") if port is not None else parts.netloc
-    ok = parts.scheme == "http" and _HOST.match(named) and parts.path in ("", "/")
-    if not ok or parts.query or parts.fragment or port == 0:
-        raise _Fault(_show(value), expected)
-    return f"http://{parts.netloc}"
+def _write_server(server: Server) -> Any:
+    written = _SERVER_TABLE.write(server)
+    return server.url if len(written) == 1 else written
 
 
-def _config_server(value: object, _: object) -> str | None:
-    if value is None:
-        return None
-    expected = "a URL such as http://127.0.0.1:8500"
-    if not isinstance(value, str):
-        raise _Fault(_show(value), expected)
-    try:
-        parts = urlsplit(value)
-        usable = (
-            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        )
-    except ValueError as exc:
-        raise _Fault(_show(value), expected) from exc
-    if not usable:
-        raise _Fault(_show(value), expected)
-    return value.rstrip("/")
+_SERVERS = listed(
+    Shape(_read_server, any_of(SERVER_URL.schema, _SERVER_TABLE.schema), _write_server),
+    least=1,
+    most=10_000,
+    of="servers",
+)
 
 
-def _whole(low: int, high: int) -> Callable[[object, object], int]:
-    def check(value: object, _: object = None) -> int:
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int)
-            or not low <= value <= high
-        ):
-            raise _Fault(_show(value), f"a whole number from {low} to {high}")
-        return value
-
-    return check
-
-
-def _update_rate(value: object, _: object) -> float:
-    low, high = _UPDATE_RATE_S
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not low <= value <= high:  # type: ignore[operator]
-        raise _Fault(_show(value), f"seconds from {low:g} to {high:g}")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _cookie_name(value: object, _: object) -> str:
-    if not isinstance(value, str) or not _COOKIE_NAME.match(value):
-        raise _Fault(_show(value), "a name of letters, digits, - and _")
-    return value
-
-
-def _servers(value: object, _: object) -> tuple[Server, ...]:
-    if not isinstance(value, list) or not value:
-        raise _Fault(_show(value), "a list of at least one server")
-    servers: list[Server] = []
-    faults: list[Exception] = []
+def _read_servers(value: Any, _: object = None) -> tuple[Server, ...]:
+    servers: tuple[Server, ...] = _SERVERS.read(value)
     seen: set[str] = set()
-    for at, given in enumerate(value):
-        try:
-            server = _server(given, Server)
-            if server.url in seen:
-                raise _Fault(_show(server.url), "each server once")
-            seen.add(server.url)
-            servers.append(server)
-        except Exception as exc:
-            faults.append(_at(exc, f"[{at}]"))
-    if faults:
-        raise ExceptionGroup("servers", faults)
-    return tuple(servers)
+    for place, server in enumerate(servers):
+        if server.url in seen:
+            raise at(Fault(show(server.url), "each server once"), f"[{place}]")
+        seen.add(server.url)
+    return servers
 
 
-def _arms(value: object, _: object) -> Mapping[str, Arm]:
-    if not isinstance(value, dict):
-        raise _Fault(_show(value), 'a table such as {"stable": {"servers": [...]}}')
-    arms: dict[str, Arm] = {}
-    faults: list[Exception] = []
-    for name, given in value.items():
-        try:
-            if not _NAME.match(name):
-                raise _Fault(_show(name), "a name of letters, digits, - _ and .")
-            if not isinstance(given, dict):
-                raise _Fault(_show(given), 'a table such as {"servers": [...]}')
-            arms[name] = _structure_arm(given, Arm)
-        except Exception as exc:
-            faults.append(_at(exc, f".{name}"))
-    if faults:
-        raise ExceptionGroup("arms", faults)
-    return MappingProxyType(arms)
+_ARM = table(
+    Arm,
+    servers=Shape(_read_servers, _SERVERS.schema, _SERVERS.write),
+    balance=choice(Balance),
+    hash_by=KEY,
+    health=_HEALTH,
+    ejection=_EJECTION,
+    panic_threshold=number(0, 1),
+    slow_start=seconds(0, 3600),
+    fallback=optional(ARM_NAME),
+    timeouts=_TIMEOUTS,
+    retries=_RETRIES,
+    limits=_LIMITS,
+    request_headers=_HEADERS,
+    answer_headers=_HEADERS,
+    tls=_TLS,
+)
 
 
-def _choice(kind: type[enum.Enum]) -> Callable[[object, object], enum.Enum]:
-    choices = [member.value for member in kind]
-
-    def check(value: object, _: object = None) -> enum.Enum:
-        if value not in choices:
-            hint = _nearest(value, choices) if isinstance(value, str) else ""
-            raise _Fault(_show(value), f"one of {', '.join(choices)}{hint}")
-        return kind(value)
-
-    return check
-
-
-# === putting it together ===
-
-
-def _make(converter: cattrs.Converter, kind: type, **hooks: Any) -> Callable[..., Any]:
-    overrides = {
-        field.name: cattrs.override(struct_hook=hooks[field.name])
-        if field.name in hooks
-        else cattrs.override(omit=True)
-        for field in attrs.fields(kind)
-    }
-    make: Any = make_dict_structure_fn  # its overrides are keywords of any name
-    structure: Callable[..., Any] = make(
-        kind,
-        converter,
-        _cattrs_forbid_extra_keys=True,
-        _cattrs_detailed_validation=True,
-        **overrides,
+def _read_arms(value: Any, _: object = None) -> Mapping[str, Arm]:
+    if not isinstance(value, dict) or len(value) > _ARMS:
+        found = f"{len(value)} arms" if isinstance(value, dict) else show(value)
+        raise Fault(found, 'a table such as {"stable": {"servers": [...]}}')
+    arms = each(
+        lambda name: _read_arm(name, value[name]), ((n, n) for n in value), ".{}"
     )
-    converter.register_structure_hook(kind, structure)
-    return structure
+    return MappingProxyType(dict(zip(value, arms, strict=True)))
 
 
-_converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
-_structure_sticky = _make(
-    _converter, Sticky, key=lambda value, _: value, epoch=_whole(0, 2**31 - 1)
+def _read_arm(name: str, given: Any) -> Arm:
+    ARM_NAME.read(name)
+    if not isinstance(given, dict):
+        raise Fault(show(given), 'a table such as {"servers": [...]}')
+    arm: Arm = _ARM.read(given)
+    if name == STABLE and "fallback" not in given:
+        return attrs.evolve(arm, fallback=None)
+    return arm
+
+
+def _write_arms(arms: Mapping[str, Arm]) -> dict[str, Any]:
+    written = {name: _ARM.write(arm) for name, arm in arms.items()}
+    for name, arm in arms.items():
+        if name == STABLE:
+            written[name].pop("fallback", None)
+            if arm.fallback is not None:
+                written[name]["fallback"] = arm.fallback
+    return written
+
+
+_ARMS = 1000
+_ARM_TABLE = Shape(
+    _read_arms,
+    {
+        "type": "object",
+        "propertyNames": ARM_NAME.schema,
+        "additionalProperties": _ARM.schema,
+        "required": [STABLE],
+        "maxProperties": _ARMS,
+    },
+    _write_arms,
 )
-_structure_server = _make(
-    _converter,
-    Server,
-    url=lambda value, _: _server_url(value),
-    weight=_whole(*_WEIGHTS),
+
+
+# === the rest ===
+
+
+@attrs.frozen
+class StickyTable(Sticky):
+    """`Sticky` with its key in one of three fields."""
+
+    cookie: str | None = may_lack(
+        "The key is in a cookie of this name, which we sign. So it is by default, and"
+        " the name is `canary`."
+    )
+    header: str | None = may_lack("The key is this header.")
+    address: AddressBits | None = may_lack(
+        "The key is the client's network: true, or the bits that count."
+    )
+
+
+_STICKY_FIELDS = {
+    "epoch": whole(0, 2**31 - 1),
+    "server": flag(),
+    "forward": flag(),
+    "max_age": optional(whole(1, 400 * 86400)),
+    "domain": optional(DOMAIN),
+    "same_site": choice(SameSite),
+}
+_OF_COOKIES = ("forward", "max_age", "domain", "same_site")
+_STICKY = table(Sticky, **_STICKY_FIELDS)
+_STICKY_TABLE = table(
+    StickyTable,
+    cookie=COOKIE_NAME,
+    header=HEADER_NAME,
+    address=ADDRESS_BITS,
+    **_STICKY_FIELDS,
 )
-_structure_arm = _make(_converter, Arm, servers=_servers, balance=_choice(Balance))
-_make(
-    _converter,
+
+
+def _read_sticky(value: Any, _: object = None) -> Sticky:
+    given: StickyTable = _STICKY_TABLE.read(value)
+    named = [name for name in ("cookie", "header", "address") if name in value]
+    if len(named) > 1:
+        raise Fault(" and ".join(named), "one of cookie, header and address")
+    key = key_of(given) or Sticky().key
+    if key.source is not Source.COOKIE:
+        for name in _OF_COOKIES:
+            if name in value:
+                raise at(
+                    Fault(show(value[name]), "no such field: it is for cookies"),
+                    f".{name}",
+                )
+    return Sticky(key, **{name: getattr(given, name) for name in _STICKY_FIELDS})
+
+
+def _write_sticky(sticky: Sticky) -> Any:
+    key = {} if sticky.key == Sticky().key else write_key(sticky.key)
+    return {**key, **_STICKY.write(sticky)}
+
+
+_CONNECTIONS_TABLE = table(
+    Connections, change=choice(OnChange), time=seconds(0, _DAY_S)
+)
+
+DOCUMENT = table(
     Config,
-    arms=_arms,
-    style=_choice(Style),
-    ratio=_ratio,
-    sticky_sessions=_sticky,
-    config_server=_config_server,
-    update_rate=_update_rate,
+    style=choice(Style),
+    hash_by=KEY,
+    ratio=RATIO,
+    sticky_sessions=either(
+        {False: None, True: Sticky()},
+        Shape(_read_sticky, _STICKY_TABLE.schema, _write_sticky),
+        'true, false, or a table such as {"cookie": "canary", "epoch": 1}',
+    ),
+    rules=RULE_LIST,
+    mirror=optional(
+        table(
+            Mirror,
+            arm=ARM_NAME,
+            share=SHARE,
+            body=whole(0, 64 * 1024 * 1024),
+            concurrency=whole(1, 10_000),
+            timeout=seconds(0.01, 600),
+        )
+    ),
+    connections=either(
+        {change.value: Connections(change) for change in OnChange},
+        _CONNECTIONS_TABLE,
+        "keep, drain, recall, or a table with change and time",
+    ),
+    decision_header=optional(CHANGED_NAME),
+    config_server=CONFIG_SERVER,
+    update_rate=seconds(0.1, 600),
+    arms=_ARM_TABLE,
 )
+"""The whole document."""
 
 
-def _check_raw(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """The rules over several fields, as far as the fields can be read."""
+# === what several fields must agree on ===
+
+
+def _disagreements(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """As far as the fields can be read."""
     arms = document.get("arms")
     if not isinstance(arms, dict):
         return
     if STABLE not in arms:
         yield Problem("$.arms", _names(arms), f"an arm named {STABLE}")
+    yield from _bad_shares(document.get("ratio", 0), arms)
+    for path, name in _named_arms(document, arms):
+        if isinstance(name, str) and name not in arms:
+            yield _no_arm(path, name, arms)
+    for name, arm in arms.items():
+        if isinstance(arm, dict):
+            yield from _bad_arm(name, arm)
+
+
+def _bad_shares(given: Any, arms: Mapping[str, Any]) -> Iterator[Problem]:
     try:
-        ratio = _ratio(document.get("ratio", 0), None)
-    except (_Fault, ExceptionGroup):
+        ratio = RATIO.read(given)
+    except (Fault, ExceptionGroup):
         return
-    where = "$.ratio" + (".{}" if isinstance(document.get("ratio"), dict) else "")
+    where = "$.ratio" + (".{}" if isinstance(given, dict) else "")
     for name, share in ratio.items():
         path = where.format(name)
         if name == STABLE:
             yield Problem(path, f"a share for {STABLE}", "shares for the others only")
         elif name not in arms and share:
-            yield Problem(path, f"no arm {name!r}", f"an arm of $.arms: {_names(arms)}")
+            yield _no_arm(path, name, arms)
     if sum(ratio.values()) > WHOLE:
         total = format_share(sum(ratio.values()))
         yield Problem("$.ratio", f"shares that add up to {total}", "at most 1")
 
 
-def _problems(exc: BaseException, path: str) -> Iterator[Problem]:
-    """Take a tree of errors apart into faults with their paths."""
-    for note in getattr(exc, "__notes__", ()):
-        if isinstance(note, cattrs.AttributeValidationNote):
-            path += f".{note.name}"
-        elif isinstance(note, str) and note.startswith(_AT):
-            path += note.removeprefix(_AT)
-    if isinstance(exc, BaseExceptionGroup):
-        for inner in exc.exceptions:
-            yield from _problems(inner, path)
-    elif isinstance(exc, ForbiddenExtraKeysError):
-        known = [field.name for field in attrs.fields(exc.cl)]
-        for name in sorted(exc.extra_fields):
-            hint = _nearest(name, known)
-            expected = f"one of {', '.join(known)}{hint}"
-            yield Problem(f"{path}.{name}", "an unknown field", expected)
-    elif isinstance(exc, _Fault):
-        yield Problem(path, exc.found, exc.expected)
-    elif isinstance(exc, KeyError):
-        yield Problem(path, "nothing", "a value: this field is required")
-    else:
-        yield Problem(path, str(exc), "what the schema says")
+def _named_arms(
+    document: Mapping[str, Any], arms: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    """Give where arms are named, and the name: (path, name)."""
+    rules = document.get("rules")
+    for place, rule in enumerate(rules if isinstance(rules, list) else ()):
+        if isinstance(rule, dict):
+            words = any(
+                word in rule for word in ("canary-by-header", "canary-by-cookie")
+            )
+            yield f"$.rules[{place}].arm", rule.get("arm", CANARY if words else None)
+    mirror = document.get("mirror")
+    if isinstance(mirror, dict):
+        yield "$.mirror.arm", mirror.get("arm")
+    for name, arm in arms.items():
+        if isinstance(arm, dict):
+            yield f"$.arms.{name}.fallback", arm.get("fallback")
 
 
-_AT = "at "
+def _bad_arm(name: str, arm: Mapping[str, Any]) -> Iterator[Problem]:
+    if arm.get("fallback") == name:
+        yield Problem(f"$.arms.{name}.fallback", show(name), "another arm, or null")
+    for field, short, long, kind in (
+        ("ejection", "time", "longest", Ejection()),
+        ("retries", "backoff", "longest_backoff", Retries()),
+    ):
+        given = arm.get(field)
+        if not isinstance(given, dict):
+            continue
+        least = given.get(short, getattr(kind, short))
+        most = given.get(long, getattr(kind, long))
+        if is_number(least) and is_number(most) and most < least:
+            path = f"$.arms.{name}.{field}.{long}"
+            yield Problem(path, f"{most:g}", f"at least {short}, {least:g}")
 
 
-def _at(exc: Exception, step: str) -> Exception:
-    exc.add_note(_AT + step)
-    return exc
+def _no_arm(path: str, name: str, arms: Mapping[str, Any]) -> Problem:
+    return Problem(path, f"no arm {name!r}", f"an arm of $.arms: {_names(arms)}")
+
+
+def _names(table: Mapping[str, Any]) -> str:
+    return ", ".join(table) or "none"
+
+
+# === JSON ===
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -385,27 +491,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _Fault(f"the field {twice!r} twice in one table", "each field once")
+        raise Fault(f"the field {twice!r} twice in one table", "each field once")
     return found
 
 
 def _no_constant(text: str) -> Any:
-    raise _Fault(text, "a number that JSON knows")
+    raise Fault(text, "a number that JSON knows")
 
 
 def _invalid(path: str, found: str, expected: str) -> InvalidConfig:
     return InvalidConfig([Problem(path, found, expected)])
-
-
-def _show(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _names(table: Mapping[str, Any]) -> str:
-    return ", ".join(table) or "none"
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""

@@ -14,9 +14,23 @@ from typing import Any
 import attrs
 
 
-def described(text: str, **more: Any) -> Any:
-    """Give an attrs field with the words that the schema and the docs show."""
-    return attrs.field(metadata={"description": text}, **more)
+def described(text: str, *, called: str | None = None, **more: Any) -> Any:
+    """Give an attrs field with the words that the schema and the docs show.
+
+    Args:
+        text: the words.
+        called: its name in the document, where that is no Python name.
+        more: for `attrs.field`.
+    """
+    metadata = {"description": text} | ({"alias": called} if called else {})
+    return attrs.field(metadata=metadata, **more)
+
+
+def may_lack(text: str, *, called: str | None = None) -> Any:
+    """Give a described field that is None where it is left out, and never said so."""
+    field = described(text, called=called, default=None)
+    field.metadata = {**field.metadata, "lacks": True}
+    return field
 
 
 @attrs.frozen

@@ -66,7 +66,7 @@ class Routes:
     @property
     def sticky_cookie(self) -> str | None:
         """The name of the cookie that keeps users on their arm, if any does."""
-        return self._sticky.cookie if self._sticky else None
+        return self._sticky.key.name if self._sticky else None
 
     def choose(
         self, cookies: bytes | None, sequence: Sequence, chance: Chance, *, secure: bool
@@ -87,14 +87,14 @@ class Routes:
                 else sequence.next(self._shares)
             )
             return Decision(arm, Reason.RATIO)
-        value = session.cookie_value(cookies, sticky.cookie) if cookies else None
+        value = session.cookie_value(cookies, sticky.key.name) if cookies else None
         key = session.verify(self._secret, self._epoch, value) if value else None
         if key is not None:
             return Decision(self._arm_of(key), Reason.STICKY)
         minted = session.mint(self._secret, self._epoch, chance.bytes)
         key = session.verify(self._secret, self._epoch, minted)
         assert key is not None, "we have just signed it"
-        cookie = session.set_cookie(sticky.cookie, minted, secure=secure)
+        cookie = session.set_cookie(sticky.key.name, minted, secure=secure)
         return Decision(self._arm_of(key), Reason.RATIO, cookie)
 
     def _arm_of(self, key: bytes) -> str:

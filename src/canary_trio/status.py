@@ -50,7 +50,7 @@ def _config(config: Config) -> Table:
         "ratio": {name: share / WHOLE for name, share in config.ratio.items()},
         "sticky_sessions": False
         if sticky is None
-        else {"cookie": sticky.cookie, "epoch": sticky.epoch},
+        else {"cookie": sticky.key.name, "epoch": sticky.epoch},
         "update_rate": config.update_rate,
     }
 

@@ -1,0 +1,442 @@
+"""A rule as a table of the document, and as a value. Pure.
+
+A table holds conditions side by side, all of which must hold, and `all`, a list of
+further ones; the value has them in one row: tests of values first, then path, host,
+method, network. The words of ingress-nginx's annotations stand for up to four rules
+in a row (header `always`, header `never`, cookie `always`, cookie `never`), as they
+are tried there; what else the table says is a condition of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from canary_trio.config import CANARY, STABLE
+from canary_trio.leaves import (
+    ANY_COOKIE_NAME,
+    ARM_NAME,
+    HEADER_NAME,
+    HOST_PATTERN,
+    METHOD,
+    NETWORK,
+    PATH,
+    PATTERN,
+    PERCENT,
+    QUERY_NAME,
+    RULE_NAME,
+    V4_BITS,
+    V6_BITS,
+    VALUE,
+)
+from canary_trio.policy import described, may_lack
+from canary_trio.rules import (
+    ClientIn,
+    Condition,
+    HostIs,
+    Key,
+    MethodIs,
+    Network,
+    PathPrefix,
+    Rule,
+    Source,
+    Test,
+    ValueIs,
+)
+from canary_trio.shapes import (
+    Fault,
+    Shape,
+    any_of,
+    at,
+    each,
+    either,
+    flag,
+    listed,
+    show,
+    table,
+)
+
+RULES = 10_000
+"""Rules of a document at most, expanded."""
+
+_VALUES = 20  # conditions in one `all`, hosts, methods, networks: of one rule
+_NAMES = 1000
+
+
+# === where a key is ===
+
+
+@attrs.frozen
+class AddressBits:
+    """How much of a client's address counts."""
+
+    v4: int = described("Bits of an IPv4 address, 1 to 32.", default=32)
+    v6: int = described("Bits of an IPv6 address, 1 to 128.", default=128)
+
+
+ADDRESS_BITS = either(
+    {True: AddressBits()},
+    table(AddressBits, v4=V4_BITS, v6=V6_BITS),
+    'true, or a table such as {"v4": 24, "v6": 56}',
+)
+
+
+@attrs.frozen
+class KeyTable:
+    """Where a key is: one of these."""
+
+    address: AddressBits | None = may_lack("The client's address.")
+    header: str | None = may_lack("The header of this name.")
+    cookie: str | None = may_lack("The cookie of this name.")
+    query: str | None = may_lack("The query parameter of this name.")
+
+
+_KEY_TABLE = table(
+    KeyTable,
+    address=ADDRESS_BITS,
+    header=HEADER_NAME,
+    cookie=ANY_COOKIE_NAME,
+    query=QUERY_NAME,
+)
+_SOURCES = (Source.HEADER, Source.COOKIE, Source.QUERY)
+
+
+def key_of(given: Any) -> Key | None:
+    """Give the one key that a table's fields name; None for none or several."""
+    keys = [
+        Key(source, name)
+        for source in _SOURCES
+        if (name := getattr(given, source.value, None)) is not None
+    ]
+    if given.address is not None:
+        keys.append(Key(Source.ADDRESS, v4=given.address.v4, v6=given.address.v6))
+    return keys[0] if len(keys) == 1 else None
+
+
+def write_key(key: Key) -> dict[str, Any]:
+    """Give the fields that name a key."""
+    if key.source is not Source.ADDRESS:
+        return {key.source.value: key.name}
+    return {"address": ADDRESS_BITS.write(AddressBits(key.v4, key.v6))}
+
+
+def _read_key(value: Any, _: object = None) -> Key:
+    expected = '"address", or a table with one of address, header, cookie and query'
+    if not isinstance(value, dict):
+        raise Fault(show(value), expected)
+    key = key_of(_KEY_TABLE.read(value))
+    if key is None:
+        raise Fault(show(value), expected)
+    return key
+
+
+KEY = either(
+    {"address": Key(Source.ADDRESS)},
+    Shape(_read_key, _KEY_TABLE.schema, write_key),
+    '"address", or a table with one of address, header, cookie and query',
+)
+
+
+# === tables ===
+
+
+@attrs.frozen
+class ConditionTable:
+    """Conditions that must all hold."""
+
+    header: str | None = may_lack("The header whose value is tested.")
+    cookie: str | None = may_lack("The cookie whose value is tested.")
+    query: str | None = may_lack("The query parameter whose value is tested.")
+    address: AddressBits | None = may_lack(
+        "The client's address, for `percent`: true, or the bits that count."
+    )
+    equals: str | None = may_lack("The value is this.")
+    prefix: str | None = may_lack("The value begins with this.")
+    regex: str | None = may_lack(
+        "The value has this in it: an RE2 pattern, searched for; tie it with ^ and $."
+    )
+    present: bool | None = may_lack(
+        "true: it is there, with whatever value; false: it is not."
+    )
+    percent: int | None = may_lack(
+        "The value's bucket is among the first so many percent, 0 to 100 in steps of"
+        " 0.01."
+    )
+    path_prefix: str | None = may_lack(
+        "The path is this, or goes on behind it with a slash."
+    )
+    host: tuple[str, ...] | None = may_lack(
+        "The host, without its port, is one of these; `*.example.org` matches below it."
+    )
+    method: tuple[str, ...] | None = may_lack("The method is one of these.")
+    network: tuple[Network, ...] | None = may_lack(
+        "The client's address is in one of these networks."
+    )
+
+
+@attrs.frozen
+class RuleTable(ConditionTable):
+    """One rule."""
+
+    name: str | None = may_lack(
+        "How it is called in logs and metrics; by default its place."
+    )
+    arm: str | None = may_lack(
+        "Where the request goes; with the words of ingress-nginx `canary` by default."
+    )
+    all: tuple[ConditionTable, ...] = described(
+        "Further conditions, for tests of several values.", default=()
+    )
+    by_header: str | None = may_lack(
+        "ingress-nginx: this header sends to the arm with `always`, to `stable` with"
+        " `never`, and with anything else the rule does not match.",
+        called="canary-by-header",
+    )
+    by_header_value: str | None = may_lack(
+        "ingress-nginx: the header sends to the arm with this value instead.",
+        called="canary-by-header-value",
+    )
+    by_header_pattern: str | None = may_lack(
+        "ingress-nginx: the header sends to the arm if this is found in it instead.",
+        called="canary-by-header-pattern",
+    )
+    by_cookie: str | None = may_lack(
+        "ingress-nginx: as `canary-by-header`, with a cookie.",
+        called="canary-by-cookie",
+    )
+
+
+def _several(shape: Shape, of: str) -> Shape:
+    """One, or a list of them."""
+    members = listed(shape, least=1, most=_NAMES, of=of)
+
+    def read(value: Any, _: object = None) -> tuple[Any, ...]:
+        if isinstance(value, list):
+            return tuple(members.read(value))
+        return (shape.read(value),)
+
+    return Shape(
+        read,
+        any_of(shape.schema, members.schema),
+        lambda given: members.write(given) if len(given) > 1 else shape.write(given[0]),
+    )
+
+
+_CONDITIONS = {
+    "header": HEADER_NAME,
+    "cookie": ANY_COOKIE_NAME,
+    "query": QUERY_NAME,
+    "address": ADDRESS_BITS,
+    "equals": VALUE,
+    "prefix": VALUE,
+    "regex": PATTERN,
+    "present": flag(),
+    "percent": PERCENT,
+    "path_prefix": PATH,
+    "host": _several(HOST_PATTERN, "hosts"),
+    "method": _several(METHOD, "methods"),
+    "network": _several(NETWORK, "networks"),
+}
+_CONDITION_TABLE = table(ConditionTable, **_CONDITIONS)
+_RULE_TABLE = table(
+    RuleTable,
+    name=RULE_NAME,
+    arm=ARM_NAME,
+    **_CONDITIONS,
+    all=listed(_CONDITION_TABLE, most=_VALUES, of="tables of conditions"),
+    by_header=HEADER_NAME,
+    by_header_value=VALUE,
+    by_header_pattern=PATTERN,
+    by_cookie=ANY_COOKIE_NAME,
+)
+
+
+# === reading ===
+
+
+def _read_rules(value: Any, _: object = None) -> tuple[Rule, ...]:
+    if not isinstance(value, list):
+        raise Fault(show(value), 'a list of rules such as [{"header": ..., ...}]')
+    expanded = each(_read_rule, enumerate(value), "[{}]")
+    rules: list[Rule] = []
+    for of_table in expanded:
+        for suffix, name, rule in of_table:
+            named = name or f"rule {len(rules) + 1}"
+            rules.append(attrs.evolve(rule, name=named + suffix if name else named))
+    if len(rules) > RULES:
+        raise Fault(f"{len(rules)} rules", f"at most {RULES}")
+    _check_names(rules)
+    return tuple(rules)
+
+
+def _check_names(rules: Sequence[Rule]) -> None:
+    seen: set[str] = set()
+    for rule in rules:
+        if rule.name in seen:
+            raise Fault(f"two rules named {show(rule.name)}", "each name once")
+        seen.add(rule.name)
+
+
+def _read_rule(value: Any) -> list[tuple[str, str | None, Rule]]:
+    """Give the rules of a table: (what is added to the name, the name, rule)."""
+    if not isinstance(value, dict):
+        raise Fault(show(value), 'a table such as {"header": ..., "arm": ...}')
+    given: RuleTable = _RULE_TABLE.read(value)
+    shared = _conditions(given)
+    for place, inner in enumerate(given.all):
+        try:
+            found = _conditions(inner)
+            if not found:
+                raise Fault("no condition", "at least one")
+        except Exception as exc:
+            raise at(exc, f".all[{place}]") from None
+        shared += found
+    words = list(_ingress_words(given))
+    if not words and not shared:
+        raise Fault("no condition", "at least one, such as header and equals")
+    if not words and given.arm is None:
+        raise at(Fault("nothing", "the name of an arm"), ".arm")
+    arm = given.arm or CANARY
+    if not words:
+        return [("", given.name, Rule("", arm, _in_order(shared)))]
+    return [
+        (
+            suffix,
+            given.name,
+            Rule("", arm if leads else STABLE, _in_order([*shared, condition])),
+        )
+        for suffix, condition, leads in words
+    ]
+
+
+def _ingress_words(given: RuleTable) -> Iterator[tuple[str, Condition, bool]]:
+    """Give what the annotations say: (suffix, condition, whether it leads to the arm)."""
+    exact, pattern = given.by_header_value, given.by_header_pattern
+    if given.by_header is None and (exact is not None or pattern is not None):
+        raise Fault("no canary-by-header", "the name of the header that is tested")
+    if exact is not None and pattern is not None:
+        raise Fault(
+            "canary-by-header-value and canary-by-header-pattern", "one of the two"
+        )
+    if given.by_header is not None:
+        key = Key(Source.HEADER, given.by_header)
+        if exact is not None:
+            yield "", ValueIs(key, Test.EQUALS, exact), True
+        elif pattern is not None:
+            yield "", ValueIs(key, Test.REGEX, pattern), True
+        else:
+            yield "", ValueIs(key, Test.EQUALS, "always"), True
+            yield " never", ValueIs(key, Test.EQUALS, "never"), False
+    if given.by_cookie is not None:
+        key = Key(Source.COOKIE, given.by_cookie)
+        by = " by cookie" if given.by_header is not None else ""
+        yield by, ValueIs(key, Test.EQUALS, "always"), True
+        yield f"{by} never", ValueIs(key, Test.EQUALS, "never"), False
+
+
+_TESTS = tuple(test for test in Test)
+
+
+def _conditions(given: ConditionTable) -> list[Condition]:
+    found: list[Condition] = []
+    value = _value_condition(given)
+    if value is not None:
+        found.append(value)
+    if given.path_prefix is not None:
+        found.append(PathPrefix(given.path_prefix))
+    if given.host is not None:
+        found.append(HostIs(tuple(host.lower() for host in given.host)))
+    if given.method is not None:
+        found.append(MethodIs(given.method))
+    if given.network is not None:
+        found.append(ClientIn(given.network))
+    return found
+
+
+def _value_condition(given: ConditionTable) -> ValueIs | None:
+    tests = [test for test in _TESTS if getattr(given, test.value) is not None]
+    named = [
+        source.value for source in Source if getattr(given, source.value) is not None
+    ]
+    if not tests and not named:
+        return None
+    key = key_of(given)
+    if key is None:
+        found = " and ".join(named) if named else f"{tests[0].value} alone"
+        raise Fault(found, "one of header, cookie, query and address beside the test")
+    if len(tests) != 1:
+        found = " and ".join(test.value for test in tests) or f"{named[0]} alone"
+        raise Fault(found, "one of equals, prefix, regex, present and percent")
+    test = tests[0]
+    if key.source is Source.ADDRESS and test is not Test.PERCENT:
+        raise Fault(f"address and {test.value}", "percent, or else `network`")
+    match test:
+        case Test.PERCENT:
+            return ValueIs(key, test, share=given.percent or 0)
+        case Test.PRESENT:
+            return ValueIs(key, test, present=bool(given.present))
+        case _:
+            return ValueIs(key, test, getattr(given, test.value))
+
+
+_ORDER = {ValueIs: 0, PathPrefix: 1, HostIs: 2, MethodIs: 3, ClientIn: 4}
+
+
+def _in_order(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
+    return tuple(sorted(conditions, key=lambda one: _ORDER[type(one)]))
+
+
+# === writing ===
+
+
+def _write_rules(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    return [_write_rule(rule, place) for place, rule in enumerate(rules, 1)]
+
+
+def _write_rule(rule: Rule, place: int) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    if rule.name != f"rule {place}":
+        shown["name"] = rule.name
+    further = []
+    kinds: set[type] = set()
+    for condition in rule.conditions:
+        written = _write_condition(condition)
+        if type(condition) in kinds:
+            further.append(written)
+        else:
+            shown |= written
+        kinds.add(type(condition))
+    if further:
+        shown["all"] = further
+    return {**shown, "arm": rule.arm}
+
+
+def _write_condition(condition: Condition) -> dict[str, Any]:
+    match condition:
+        case ValueIs():
+            return {**write_key(condition.key), **_write_test(condition)}
+        case PathPrefix():
+            return {"path_prefix": condition.prefix}
+        case HostIs():
+            return {"host": _CONDITIONS["host"].write(condition.hosts)}
+        case MethodIs():
+            return {"method": _CONDITIONS["method"].write(condition.methods)}
+        case ClientIn():
+            return {"network": _CONDITIONS["network"].write(condition.networks)}
+
+
+def _write_test(condition: ValueIs) -> Mapping[str, Any]:
+    match condition.test:
+        case Test.PERCENT:
+            return {"percent": PERCENT.write(condition.share)}
+        case Test.PRESENT:
+            return {"present": condition.present}
+        case test:
+            return {test.value: condition.value}
+
+
+RULE_LIST = Shape(
+    _read_rules, {"type": "array", "items": _RULE_TABLE.schema}, _write_rules
+)

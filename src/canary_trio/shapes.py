@@ -1,0 +1,394 @@
+"""What may stand at a place of a document: how it is read, written and described. Pure.
+
+A `Shape` is all three at once, so the loader, `dump` and the JSON Schema cannot come
+apart. Reading gives a value or raises: a `Fault`, or a group of them. On the way up
+each step of the path is noted on the error, and `problems` takes the tree apart
+again; so all faults of a document are found at once. No shape converts one type into
+another: 5 is no text, "5" no number, true no number.
+
+For a value that `read` gave, `read(write(value)) == value`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+import cattrs
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
+
+from canary_trio.errors import Problem
+
+Read = Callable[..., Any]  # of a value; cattrs gives the type too, which nobody needs
+Write = Callable[[Any], Any]
+Schema = Mapping[str, Any]
+
+
+class Fault(ValueError):
+    """A value that may not stand where it stands."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(found, expected)
+        self.found = found
+        self.expected = expected
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+@attrs.frozen
+class Shape:
+    """What may stand at a place.
+
+    Attributes:
+        read: gives the value of what JSON gave; raises `Fault` or a group of faults.
+        write: gives what JSON takes.
+        schema: describes what is read, in JSON Schema.
+    """
+
+    read: Read
+    schema: Schema
+    write: Write = _same
+
+
+# === leaves ===
+
+
+def checked(ok: Callable[[Any], object], expected: str, **schema: Any) -> Shape:
+    """What passes a check, as it is."""
+
+    def read(value: Any, _: object = None) -> Any:
+        if not ok(value):
+            raise Fault(show(value), expected)
+        return value
+
+    return Shape(read, schema)
+
+
+def flag() -> Shape:
+    """True or false."""
+    return checked(lambda v: isinstance(v, bool), "true or false", type="boolean")
+
+
+def whole(low: int, high: int) -> Shape:
+    """A whole number in a range."""
+    return checked(
+        lambda v: type(v) is int and low <= v <= high,
+        f"a whole number from {low} to {high}",
+        type="integer",
+        minimum=low,
+        maximum=high,
+    )
+
+
+def number(low: float, high: float, what: str = "a number") -> Shape:
+    """A number in a range."""
+
+    def read(value: Any, _: object = None) -> float:
+        if not is_number(value) or not low <= value <= high:
+            raise Fault(show(value), f"{what} from {low:g} to {high:g}")
+        return float(value)
+
+    return Shape(read, {"type": "number", "minimum": low, "maximum": high})
+
+
+def seconds(low: float, high: float) -> Shape:
+    """A time."""
+    return number(low, high, "seconds")
+
+
+def text(pattern: str, expected: str) -> Shape:
+    r"""A string that a pattern describes from its beginning to its end.
+
+    Args:
+        pattern: in what Python's and JSON Schema's (ECMA 262) patterns share; no anchors.
+        expected: in words.
+    """
+    import re  # noqa: PLC0415
+
+    match = re.compile(rf"(?:{pattern})\Z").match
+    return checked(
+        lambda v: isinstance(v, str) and match(v),
+        expected,
+        type="string",
+        pattern=f"^(?:{pattern})$",
+    )
+
+
+def choice(kind: type[enum.Enum]) -> Shape:
+    """A word of an enumeration."""
+    words = [member.value for member in kind]
+
+    def read(value: Any, _: object = None) -> enum.Enum:
+        if value not in words:
+            hint = nearest(value, words) if isinstance(value, str) else ""
+            raise Fault(show(value), f"one of {', '.join(words)}{hint}")
+        return kind(value)
+
+    return Shape(read, {"enum": words}, lambda member: member.value)
+
+
+# === what is made of others ===
+
+
+def optional(shape: Shape) -> Shape:
+    """A value, or null."""
+    return Shape(
+        lambda value, _=None: None if value is None else shape.read(value),
+        any_of({"type": "null"}, shape.schema),
+        lambda value: None if value is None else shape.write(value),
+    )
+
+
+def either(
+    word: Mapping[bool | str, Any], other: Shape, expected: str | None = None
+) -> Shape:
+    """One of a few words, each of which stands for a value, or another shape.
+
+    Args:
+        word: what each means; a value that one means is written as that word.
+        other: what else may stand there.
+        expected: in words, where it is neither.
+    """
+
+    def read(value: Any, _: object = None) -> Any:
+        if isinstance(value, bool | str) and value in word:
+            return word[value]
+        if expected is not None and not isinstance(value, dict):
+            raise Fault(show(value), expected)
+        return other.read(value)
+
+    def write(value: Any) -> Any:
+        for name, meant in word.items():
+            if value == meant:
+                return name
+        return other.write(value)
+
+    return Shape(read, any_of({"enum": list(word)}, other.schema), write)
+
+
+def listed(shape: Shape, *, least: int = 0, most: int, of: str) -> Shape:
+    """A list, which becomes a tuple.
+
+    Args:
+        shape: of its members.
+        least: how many there must be.
+        most: how many there may be.
+        of: what its members are, in the plural.
+    """
+
+    def read(value: Any, _: object = None) -> tuple[Any, ...]:
+        if not isinstance(value, list) or not least <= len(value) <= most:
+            found = f"{len(value)} of them" if isinstance(value, list) else show(value)
+            at_least = f"at least {least} and " if least else ""
+            raise Fault(found, f"a list of {at_least}at most {most} {of}")
+        return tuple(each(shape.read, enumerate(value), "[{}]"))
+
+    return Shape(
+        read,
+        {
+            "type": "array",
+            "items": shape.schema,
+            "minItems": least,
+            "maxItems": most,
+        },
+        lambda members: [shape.write(member) for member in members],
+    )
+
+
+def mapped(name: Shape, shape: Shape, *, most: int, expected: str) -> Shape:
+    """A table with names of the user's."""
+
+    def read_item(key: str, value: Any) -> Any:
+        name.read(key)
+        return shape.read(value)
+
+    def read(value: Any, _: object = None) -> Mapping[str, Any]:
+        if not isinstance(value, dict) or len(value) > most:
+            found = f"{len(value)} of them" if isinstance(value, dict) else show(value)
+            raise Fault(found, expected)
+        values = each(
+            lambda key: read_item(key, value[key]), ((key, key) for key in value), ".{}"
+        )
+        return MappingProxyType(dict(zip(value, values, strict=True)))
+
+    return Shape(
+        read,
+        {
+            "type": "object",
+            "propertyNames": name.schema,
+            "additionalProperties": shape.schema,
+            "maxProperties": most,
+        },
+        lambda values: {key: shape.write(value) for key, value in values.items()},
+    )
+
+
+def table(kind: type, /, **shapes: Shape) -> Shape:
+    """A table whose fields are those of an attrs class; unknown ones are refused.
+
+    A field whose metadata has an `alias` is called so in the document. A field that is
+    not in `shapes` is not read, and has no description.
+    """
+    fields = {field.name: field for field in attrs.fields(kind)}
+    make_read: Any = make_dict_structure_fn  # their overrides are keywords of any name
+    make_write: Any = make_dict_unstructure_fn
+    overrides = {
+        name: cattrs.override(
+            rename=alias_of(field),
+            struct_hook=shapes[name].read,
+            unstruct_hook=shapes[name].write,
+        )
+        if name in shapes
+        else cattrs.override(omit=True)
+        for name, field in fields.items()
+    }
+    read_table = make_read(
+        kind,
+        _converter,
+        _cattrs_forbid_extra_keys=True,
+        _cattrs_detailed_validation=True,
+        **overrides,
+    )
+    write_table = make_write(
+        kind, _converter, _cattrs_omit_if_default=True, **overrides
+    )
+
+    def read(value: Any, _: object = None) -> Any:
+        if not isinstance(value, dict):
+            raise Fault(show(value), "a table")
+        return read_table(value, kind)
+
+    return Shape(
+        read,
+        {
+            "type": "object",
+            "properties": {
+                alias_of(fields[name]): _property(fields[name], shape)
+                for name, shape in shapes.items()
+            },
+            "required": [
+                alias_of(fields[name])
+                for name in shapes
+                if fields[name].default is attrs.NOTHING
+            ],
+            "additionalProperties": False,
+        },
+        write_table,
+    )
+
+
+_converter = cattrs.Converter()
+
+
+def alias_of(field: attrs.Attribute[Any]) -> str:
+    """Give a field's name in the document."""
+    alias: str = field.metadata.get("alias", field.name)
+    return alias
+
+
+def any_of(*schemas: Schema) -> Schema:
+    """Describe what fits one of these."""
+    flat: list[Schema] = []
+    for schema in schemas:
+        flat.extend(schema["anyOf"] if set(schema) == {"anyOf"} else [schema])
+    return {"anyOf": flat}
+
+
+def _property(field: attrs.Attribute[Any], shape: Shape) -> Schema:
+    told: dict[str, Any] = {"description": field.metadata["description"]}
+    told.update(shape.schema)
+    if field.default is not attrs.NOTHING and "lacks" not in field.metadata:
+        default: Any = field.default
+        value = default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+        told["default"] = shape.write(value)
+    return told
+
+
+def each(read: Read, items: Any, step: str) -> list[Any]:
+    """Read the members of something; tell the faults of all, each with its place."""
+    values = []
+    faults: list[Exception] = []
+    for place, given in items:
+        try:
+            values.append(read(given))
+        except Exception as exc:
+            faults.append(at(exc, step.format(place)))
+    if faults:
+        raise ExceptionGroup("members", faults)
+    return values
+
+
+# === faults ===
+
+_AT = "at "
+
+
+def at(exc: Exception, step: str) -> Exception:
+    """Note a step of the path on an error."""
+    exc.add_note(_AT + step)
+    return exc
+
+
+def problems(exc: BaseException, path: str = "$") -> Iterator[Problem]:
+    """Take a tree of errors apart into faults with their paths."""
+    for note in reversed(getattr(exc, "__notes__", ())):
+        if isinstance(note, str) and note.startswith(_AT):
+            path += note.removeprefix(_AT)
+    if isinstance(exc, BaseExceptionGroup):
+        kind = exc.cl if isinstance(exc, ClassValidationError) else None
+        for inner in exc.exceptions:
+            yield from problems(inner, path + _field_step(kind, inner))
+    elif isinstance(exc, ForbiddenExtraKeysError):
+        yield from _unknown_fields(exc, path)
+    elif isinstance(exc, Fault):
+        yield Problem(path, exc.found, exc.expected)
+    elif isinstance(exc, KeyError):
+        yield Problem(path, "nothing", "a value: this field is required")
+    else:
+        yield Problem(path, str(exc), "what the schema says")
+
+
+def _unknown_fields(exc: ForbiddenExtraKeysError, path: str) -> Iterator[Problem]:
+    known = [
+        alias_of(field)
+        for field in attrs.fields(exc.cl)
+        if "description" in field.metadata
+    ]
+    for name in sorted(exc.extra_fields):
+        expected = f"one of {', '.join(known)}{nearest(name, known)}"
+        yield Problem(f"{path}.{name}", "an unknown field", expected)
+
+
+def _field_step(kind: Any, exc: BaseException) -> str:
+    if kind is None:
+        return ""
+    for note in getattr(exc, "__notes__", ()):
+        if isinstance(note, cattrs.AttributeValidationNote):
+            return f".{alias_of(attrs.fields_dict(kind)[note.name])}"
+    return ""
+
+
+def show(value: object) -> str:
+    """Show a bad value, cut where it is long."""
+    words = json.dumps(value, ensure_ascii=False, default=str)
+    return words if len(words) <= 60 else words[:57] + "..."
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number; true and false are none."""
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Give a hint if a name is almost a known one."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

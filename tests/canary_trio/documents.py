@@ -1,0 +1,226 @@
+"""Valid documents of all kinds, as strategies: what JSON would give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+Strategy = st.SearchStrategy[Any]
+
+ARMS = ["stable", "canary", "baseline"]
+NAMES = st.sampled_from(["X-User", "uid", "a", "x_y-1"])
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=8)
+STEPS = st.integers(0, 10_000)
+SHARES = STEPS.map(lambda share: share / 10_000)
+BITS = st.fixed_dictionaries(
+    {}, optional={"v4": st.integers(1, 32), "v6": st.integers(1, 128)}
+)
+
+
+def table(
+    required: dict[str, Strategy] | None = None, **optional: Strategy
+) -> Strategy:
+    return st.fixed_dictionaries(required or {}, optional=optional)
+
+
+def seconds(low: float, high: float) -> Strategy:
+    return st.floats(low, high) | st.integers(max(1, int(low)), int(high))
+
+
+ADDRESS = st.just(True) | BITS
+KEY = st.one_of(
+    st.just("address"),
+    st.fixed_dictionaries({"address": ADDRESS}),
+    st.fixed_dictionaries({"header": NAMES}),
+    st.fixed_dictionaries({"cookie": NAMES}),
+    st.fixed_dictionaries({"query": NAMES}),
+)
+CODES = st.lists(
+    st.integers(100, 599)
+    | st.tuples(st.integers(100, 599), st.integers(100, 599)).map(
+        lambda pair: "{}-{}".format(*sorted(pair))
+    ),
+    min_size=1,
+    max_size=3,
+)
+FIELD_NAMES = st.sampled_from(["X-Arm", "X-Version", "Server", "Cache-Control"])
+VALUES = TEXT.map(str.strip).filter(lambda v: v == v.strip(" \t") and "\x7f" not in v)
+FIELDS = st.dictionaries(FIELD_NAMES, VALUES, max_size=3)
+HEADERS = table(
+    add=FIELDS, set=FIELDS, remove=st.lists(FIELD_NAMES, max_size=2, unique=True)
+)
+HOSTS = st.sampled_from(["example.org", "*.example.org", "10.0.0.1", "[::1]", "A.b"])
+URLS = st.builds(
+    "http://{}{}{}".format,
+    st.sampled_from(["a", "10.0.0.1", "[::1]", "b.example.org"]),
+    st.just("") | st.integers(1, 65535).map(":{}".format),
+    st.sampled_from(["", "/"]),
+)
+SERVERS = st.lists(
+    URLS
+    | table(
+        {"url": URLS},
+        weight=st.integers(1, 1000),
+        mode=st.sampled_from(["ready", "drain", "maintenance"]),
+    ),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda one: (one if isinstance(one, str) else one["url"]).rstrip("/"),
+)
+PATHS = st.sampled_from(["/", "/api", "/api/", "/%2e?x"])
+EJECTION = st.just(False) | table(
+    failures=st.integers(0, 100), time=seconds(0.1, 100), longest=seconds(100, 86400)
+)
+HEALTH = st.booleans() | table(
+    path=PATHS,
+    interval=seconds(0.1, 3600),
+    timeout=seconds(0.01, 600),
+    rise=st.integers(1, 100),
+    fall=st.integers(1, 100),
+    status=CODES,
+    jitter=st.floats(0, 1),
+    host=st.sampled_from(["", "a:80", "[::1]"]),
+)
+RETRIES = table(
+    tries=st.integers(0, 5),
+    budget=st.floats(0, 1),
+    per_second=st.floats(0, 100),
+    backoff=st.floats(0, 0.2),
+    longest_backoff=st.floats(0.2, 60),
+    status=CODES,
+)
+WAITS = seconds(0.01, 86400)
+
+
+def arm(name: str) -> Strategy:
+    others = st.sampled_from([other for other in ARMS if other != name])
+    return table(
+        {"servers": SERVERS},
+        balance=st.sampled_from(["round_robin", "random", "least_requests", "hash"]),
+        hash_by=KEY,
+        health=HEALTH,
+        ejection=EJECTION,
+        panic_threshold=st.floats(0, 1),
+        slow_start=st.floats(0, 3600),
+        fallback=st.none() | others,
+        timeouts=table(
+            connect=WAITS,
+            answer=WAITS,
+            idle=WAITS,
+            tunnel=WAITS,
+            request=st.none() | WAITS,
+        ),
+        retries=RETRIES,
+        limits=table(
+            in_flight=st.integers(1, 1_000_000),
+            pending=st.integers(0, 1_000_000),
+            wait=st.floats(0, 600),
+        ),
+        request_headers=HEADERS,
+        answer_headers=HEADERS,
+        tls=table(
+            verify=st.booleans(),
+            ca=st.none() | st.just("/etc/ca.pem"),
+            server_name=st.none() | st.just("a.example.org"),
+        ),
+    )
+
+
+# === rules ===
+
+
+def _with(source: Strategy, test: Strategy) -> Strategy:
+    return st.tuples(source, test).map(lambda pair: {**pair[0], **pair[1]})
+
+
+def one_of(**fields: Strategy) -> Strategy:
+    return st.one_of(*(st.fixed_dictionaries({n: s}) for n, s in fields.items()))
+
+
+PERCENT = st.fixed_dictionaries({"percent": STEPS.map(lambda share: share / 100)})
+VALUE_IS = _with(
+    one_of(header=NAMES, cookie=NAMES, query=NAMES),
+    one_of(
+        equals=TEXT,
+        prefix=TEXT,
+        regex=st.sampled_from(["^a+$", "(a|b)*c", "ü", "."]),
+        present=st.booleans(),
+    )
+    | PERCENT,
+) | _with(st.fixed_dictionaries({"address": ADDRESS}), PERCENT)
+
+
+def _or_list(members: Strategy) -> Strategy:
+    return members | st.lists(members, min_size=1, max_size=3)
+
+
+OTHER_CONDITIONS = table(
+    path_prefix=PATHS,
+    host=_or_list(HOSTS),
+    method=_or_list(st.sampled_from(["GET", "POST"])),
+    network=_or_list(st.sampled_from(["10.0.0.0/8", "10.1.2.3", "2001:db8::/32"])),
+)
+CONDITIONS = _with(VALUE_IS | st.just({}), OTHER_CONDITIONS)
+NEEDS_ONE = CONDITIONS.filter(bool)
+ALL = st.fixed_dictionaries({"all": st.lists(NEEDS_ONE, min_size=1, max_size=3)})
+INGRESS = st.one_of(
+    table({"canary-by-header": NAMES}, **{"canary-by-cookie": NAMES}),
+    table({"canary-by-cookie": NAMES}),
+    table({"canary-by-header": NAMES, "canary-by-header-value": TEXT}),
+    table({"canary-by-header": NAMES, "canary-by-header-pattern": st.just("^b")}),
+)
+ARM = st.fixed_dictionaries({"arm": st.sampled_from(ARMS)})
+RULE = _with(NEEDS_ONE | _with(CONDITIONS, ALL), ARM) | _with(
+    INGRESS, _with(CONDITIONS, ARM | st.just({}))
+)
+
+
+def _named(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"name": f"the {place}", **rule} if place % 2 else rule
+        for place, rule in enumerate(rules)
+    ]
+
+
+RULES = st.lists(RULE, max_size=5).map(_named)
+
+STICKY = st.booleans() | st.one_of(
+    table(
+        cookie=NAMES,
+        epoch=st.integers(0, 9),
+        server=st.booleans(),
+        forward=st.booleans(),
+        max_age=st.none() | st.integers(1, 100),
+        domain=st.none() | st.just("example.org"),
+        same_site=st.sampled_from(["lax", "strict", "none"]),
+    ),
+    table({"header": NAMES}, epoch=st.integers(0, 9), server=st.booleans()),
+    table({"address": ADDRESS}, epoch=st.integers(0, 9), server=st.booleans()),
+)
+
+DOCUMENTS = table(
+    {"arms": st.fixed_dictionaries({name: arm(name) for name in ARMS})},
+    style=st.sampled_from(["round_robin", "random", "hash"]),
+    hash_by=KEY,
+    ratio=SHARES
+    | st.tuples(SHARES, SHARES).map(
+        lambda two: {"canary": two[0], "baseline": round((1 - two[0]) * two[1], 4)}
+    ),
+    sticky_sessions=STICKY,
+    rules=RULES,
+    mirror=st.none()
+    | table(
+        {"arm": st.sampled_from(ARMS)},
+        share=SHARES,
+        body=st.integers(0, 1000),
+        concurrency=st.integers(1, 100),
+        timeout=seconds(0.01, 600),
+    ),
+    connections=st.sampled_from(["keep", "drain", "recall"])
+    | table(change=st.sampled_from(["keep", "drain", "recall"]), time=seconds(0, 100)),
+    decision_header=st.none() | FIELD_NAMES,
+    config_server=st.none() | st.just("http://127.0.0.1:8500"),
+    update_rate=seconds(0.1, 600),
+)
+"""Every one of these loads."""
