@@ -13,10 +13,10 @@ from http_trio.errors import (
 )
 from http_trio.exchange import Exchange, Handler
 from http_trio.forwarding import Forwarding
-from http_trio.limits import Limits
+from http_trio.limits import Limits, Waits
 from http_trio.listener import address_of
 from http_trio.server import Server, open_listeners, serve
-from http_trio.transit import Delivery
+from http_trio.transit import Delivery, Retry
 from http_trio.upstream import Upstream
 
 __all__ = [
@@ -34,8 +34,10 @@ __all__ = [
     "HttpError",
     "Limits",
     "ProtocolError",
+    "Retry",
     "Server",
     "Upstream",
+    "Waits",
     "address_of",
     "as_asgi",
     "open_listeners",

@@ -256,6 +256,8 @@ class Connection:
         if head.expects_continue and not self.buffer:
             self.send_part(_CONTINUE)
         self._phase = _BODY
+        if not self._mask & READ and not self._ended:  # it was parked, and read ahead
+            self._watch_for(READ)
         buffer, self.buffer = self.buffer, b""
         self._take_body(buffer)
 

@@ -68,6 +68,9 @@ class Condition(enum.Enum):
     BAD_ANSWER = "bad answer"
     """What came is not HTTP/1.1."""
 
+    REQUEST_TIMEOUT = "request timeout"
+    """The whole exchange took longer than `Waits.request_s`."""
+
 
 @attrs.frozen
 class Failure:
@@ -98,4 +101,5 @@ _STATUS = {
     Condition.CONNECT_TIMEOUT: 504,
     Condition.ANSWER_TIMEOUT: 504,
     Condition.STALLED: 504,
+    Condition.REQUEST_TIMEOUT: 504,
 }

@@ -28,7 +28,15 @@ Handler = Callable[["Exchange"], None]
 
 
 class Exchange:
-    """One request and its answer."""
+    """One request and its answer.
+
+    Attributes:
+        head: what was asked.
+        client: the peer's address, or "unix".
+        began: the lane's clock, in seconds, when the head was complete.
+        answer_bytes: the content that went to the client, in bytes; of a forwarded
+            request, and valid when its delivery is told of the end.
+    """
 
     __slots__ = (
         "_keep",
@@ -36,6 +44,9 @@ class Exchange:
         "_on_gone",
         "_tick",
         "_transit",
+        "answer_bytes",
+        "began",
+        "client",
         "connection",
         "head",
         "lane",
@@ -45,6 +56,9 @@ class Exchange:
         self.head = head
         self.lane: Lane = connection.lane
         self.connection: Connection | None = connection
+        self.client = connection.peer
+        self.began = connection.lane.now
+        self.answer_bytes = 0
         self._transit: Transit | None = None
         self._on_due: Callable[[Exchange], None] | None = None
         self._on_gone: Callable[[Exchange], None] | None = None
@@ -75,11 +89,6 @@ class Exchange:
     def query(self) -> bytes:
         """The target after `?`, percent-encoded as sent; empty if there is none."""
         return self.head.target.partition(b"?")[2]
-
-    @property
-    def client(self) -> str:
-        """The peer's address, or "unix"; "" when the exchange is over."""
-        return "" if self.connection is None else self.connection.peer
 
     @property
     def gone(self) -> bool:
@@ -124,6 +133,7 @@ class Exchange:
         connection = self.connection
         if connection is None:
             return
+        self._unpark()
         http10 = self.head.http10
         keep = self.keeps_connection() and not http10
         self._keep = keep and connection.skip_body(self.head)
@@ -167,6 +177,7 @@ class Exchange:
                 beyond the limit; it must respond. By default 413 is answered.
         """
         if self.connection is not None:
+            self._unpark()
             self.connection.collect(self, limit, then, on_too_large or _too_large)
 
     def park(
@@ -175,7 +186,7 @@ class Exchange:
         on_due: Callable[[Exchange], None],
         on_gone: Callable[[Exchange], None] | None = None,
     ) -> None:
-        """Leave the exchange to be answered later by `respond`.
+        """Leave the exchange to be decided on later, as a handler does.
 
         Args:
             timeout_s: when to give up waiting.
@@ -200,6 +211,8 @@ class Exchange:
         connection = self.connection
         if connection is None:
             return
+        if self._on_due is not None:
+            self._unpark()
         head = self.head
         transit = self._transit = Transit(self, upstream, delivery)
         if head.framing == 0 and head.upgrade is None and not head.expects_continue:
@@ -230,6 +243,14 @@ class Exchange:
     def transit(self) -> Transit | None:
         """Its forwarding, while that lasts."""
         return self._transit
+
+    @property
+    def can_repeat(self) -> bool:
+        """Whether the forwarded request is held whole, so that it could be sent again.
+
+        Whether it may be sent again is another matter: see `head.repeatable`.
+        """
+        return self._transit is not None and self._transit.can_repeat
 
     def keeps_connection(self) -> bool:
         """Tell whether the client's connection may live on."""

@@ -179,7 +179,12 @@ def parse_answer_head(raw: bytes, method: bytes) -> AnswerHead:
 
 
 def render_request(
-    head: RequestHead, fallback_host: bytes, added: bytes, body_length: int | None
+    head: RequestHead,
+    fallback_host: bytes,
+    added: bytes,
+    body_length: int | None,
+    *,
+    prefix: bytes = b"",
 ) -> bytes:
     """Give the head that goes to the upstream.
 
@@ -187,6 +192,7 @@ def render_request(
         head: what the client sent.
         fallback_host: the Host for a client that named none.
         added: our own fields, each line led by CRLF.
+        prefix: of the path, put before the target; `*` is no path and stays.
         body_length: the length of a body that is held whole; None to keep the
             framing that the request came with.
     """
@@ -204,9 +210,10 @@ def render_request(
     if head.expects_continue:
         frame += b"\r\nExpect: 100-continue"
     host = fallback_host if head.host is None else head.host
+    target = prefix + head.target if prefix and head.target != b"*" else head.target
     return b"".join(
         (
-            *(head.method, b" ", head.target, b" HTTP/1.1\r\nHost: ", host),
+            *(head.method, b" ", target, b" HTTP/1.1\r\nHost: ", host),
             *(head.kept, frame, added, b"\r\n\r\n"),
         )
     )

@@ -52,6 +52,28 @@ class Parked(Protocol):
         """Handle that its time has come."""
 
 
+class Timer:
+    """A call at a later time, unless it is cancelled."""
+
+    __slots__ = ("_call", "_lane", "_tick")
+
+    def __init__(self, lane: Lane, after_s: float, call: Callable[[], None]) -> None:
+        self._lane = lane
+        self._call = call
+        self._tick = lane.park(self, after_s)
+
+    def due(self) -> None:
+        """Make the call."""
+        self._tick = -1
+        self._call()
+
+    def cancel(self) -> None:
+        """Make no call any more; nothing happens if it was made."""
+        if self._tick >= 0:
+            self._lane.unpark(self, self._tick)
+            self._tick = -1
+
+
 class Lane:
     """The sockets of one `serve`, and the tasks beside them."""
 
@@ -89,6 +111,10 @@ class Lane:
     def unpark(self, waiter: Parked, tick: int) -> None:
         """Forget a waiter."""
         self._parked.discard(waiter, tick)
+
+    def call_later(self, after_s: float, call: Callable[[], None]) -> Timer:
+        """Call in after_s seconds."""
+        return Timer(self, after_s, call)
 
     def spawn(self, run: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Start a task in the lane's nursery; an error in it ends only itself."""

@@ -7,6 +7,8 @@ what is answered when it is passed.
 
 from __future__ import annotations
 
+import math
+
 import attrs
 
 BUFFER = 64 * 1024
@@ -68,6 +70,9 @@ class Limits:
     tunnel_idle_s: float = 3600.0
     """A tunnel (WebSocket) with no byte either way; then it is closed."""
 
+    request_s: float = math.inf
+    """From the end of a forwarded request's head to its answer's last byte; then 504."""
+
     upstream_idle_s: float = 60.0
     """An idle connection to an upstream; then it is closed."""
 
@@ -77,3 +82,17 @@ class Limits:
     Closing with unread bytes resets the connection, and the reset can overtake
     the refusal (RFC 9112 section 9.6).
     """
+
+
+@attrs.frozen(kw_only=True)
+class Waits:
+    """The waits of one forwarded request, where they are not those of the `Limits`.
+
+    Each means what the field of its name means there, and has the same default.
+    """
+
+    connect_s: float = 3.0
+    answer_s: float = 30.0
+    stream_idle_s: float = 300.0
+    tunnel_idle_s: float = 3600.0
+    request_s: float = math.inf

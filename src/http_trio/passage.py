@@ -28,6 +28,7 @@ class Passage:
 
     Attributes:
         done: whether the body is complete.
+        passed: bytes of content so far.
         rest: what came after its end; of the next message, or too much.
 
     >>> passage = Passage(5, CHUNKED)
@@ -42,6 +43,7 @@ class Passage:
         "_trailers",
         "done",
         "left",
+        "passed",
         "rest",
     )
 
@@ -68,6 +70,7 @@ class Passage:
         self.left = max(incoming, 0)
         """Bytes still to come, where the length is known."""
         self.done = incoming == 0
+        self.passed = 0
         self.rest = b""
 
     def feed(self, data: bytes) -> bytes:
@@ -86,6 +89,7 @@ class Passage:
             content, self.rest = data[: self.left], data[self.left :]
             self.left -= len(content)
             self.done = not self.left
+        self.passed += len(content)
         if self._outgoing != CHUNKED:
             return content
         framed = encode_chunk(content) if content else b""

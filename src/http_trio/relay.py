@@ -15,11 +15,12 @@ import math
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from http_trio.answer import refusal
+from http_trio.answer import Answer, refusal
 from http_trio.errors import BadAnswer, BadRequest, Condition, Failure, ProtocolError
 from http_trio.head import AnswerHead, parse_answer_head
 from http_trio.limits import BUFFER
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
 
 def start(transit: Transit) -> None:
     """Carry a whole exchange in a task."""
-    relay = _Relay(transit)
+    relay = Relay(transit)
     transit.exchange.lane.spawn(relay.run, relay.carry)
 
 
 def start_answer(transit: Transit, peer: UpstreamConnection, unsent: bytes) -> None:
     """Carry the rest of an answer, of which `unsent` goes out first, in a task."""
-    relay = _Relay(transit)
+    relay = Relay(transit)
     relay.use(peer)
     relay.unsent = unsent
     transit.exchange.lane.spawn(relay.run, relay.carry_rest)
@@ -62,7 +63,7 @@ _Fault = BadRequest | _ClientGone | _UpstreamFailed
 _FAULTS = (BadRequest, _ClientGone, _UpstreamFailed)
 
 
-class _Relay:
+class Relay:
     """One exchange in the task lane."""
 
     def __init__(self, transit: Transit) -> None:
@@ -81,8 +82,12 @@ class _Relay:
         self._fault: _Fault | None = None
         self._awaiting = trio.CancelScope()
         self._reading = trio.CancelScope()
-        self._idle_s = self._limits.stream_idle_s
+        self._waits = transit.waits
+        self._idle_s = self._waits.stream_idle_s
         self._switched: tuple[AnswerHead, bytes] | None = None
+        self._again_s: float | None = None
+        self._working = trio.CancelScope()
+        transit.carrier = self
 
     def use(self, peer: UpstreamConnection) -> None:
         """Talk to this connection of the upstream; it is out of the lane already."""
@@ -92,12 +97,15 @@ class _Relay:
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do the work and settle what becomes of both sides."""
         try:
-            await work()
+            with self._working:
+                await work()
+            if self._working.cancelled_caught and self._fault is not None:
+                raise self._fault
         except BadRequest as exc:
-            self._give_up(exc.status, str(exc), None)
+            self._give_up(partial(refusal, exc.status, str(exc)), None)
         except _UpstreamFailed as exc:
             failure = exc.failure
-            self._give_up(failure.status, failure.condition.value, failure)
+            self._give_up(partial(self._transit.refuse, failure), failure)
         except _ClientGone:
             self._abandon()
         except BaseException:
@@ -106,19 +114,33 @@ class _Relay:
         else:
             self._give_back()
 
+    def fail(self, failure: Failure) -> None:
+        """End the work, from outside."""
+        self._fault = self._fault or _UpstreamFailed(failure)
+        self._working.cancel()
+
     # === the work ===
 
     async def carry(self) -> None:
         """Send the request and its body, and bring the answer back."""
+        await self._ask()
+        while self._again_s is not None:
+            self._close_peer()
+            await trio.sleep(self._again_s)
+            self._again_s = None
+            await self._ask()
+        if self._switched is not None:
+            await self._tunnel(*self._switched)
+
+    async def _ask(self) -> None:
         peer = await self._open()
         peer.sent = True
         try:
             await self._up.send(self._transit.request_bytes(None), self._limits.write_s)
         except (OSError, trio.TooSlowError) as exc:
             raise self._failed(Condition.CLOSED, str(exc)) from exc
+        self._awaiting = trio.CancelScope()
         await self._beside_client(self._answer)
-        if self._switched is not None:
-            await self._tunnel(*self._switched)
 
     async def carry_rest(self) -> None:
         """Bring the rest of an answer back; the request is out."""
@@ -144,12 +166,14 @@ class _Relay:
                 assert self._peer is not None, "it is in use"
                 return self._peer
             self._close_peer()
-            if transit.next_upstream(failure) is None:
+            after_s = transit.after_failure(failure)
+            if after_s is None:
                 raise _UpstreamFailed(failure)
+            await trio.sleep(after_s)
 
     async def _connected(self, peer: UpstreamConnection) -> Failure | None:
         name = peer.upstream.name
-        with trio.move_on_after(self._limits.connect_s):
+        with trio.move_on_after(self._waits.connect_s):
             await trio.lowlevel.wait_writable(peer.sock)
             code = peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if not code:
@@ -178,7 +202,7 @@ class _Relay:
     async def _follow_client(self, scope: trio.CancelScope) -> None:
         try:
             await self._send_upload()
-            self._awaiting.deadline = trio.current_time() + self._limits.answer_s
+            self._awaiting.deadline = trio.current_time() + self._waits.answer_s
             await self._watch_client()
         except _FAULTS as exc:
             self._fault = self._fault or exc
@@ -247,7 +271,7 @@ class _Relay:
             await self._up.send(data, self._limits.write_s)
         except (OSError, trio.TooSlowError):
             # It takes no more. Its answer, or its end, will say why.
-            self._awaiting.deadline = trio.current_time() + self._limits.answer_s
+            self._awaiting.deadline = trio.current_time() + self._waits.answer_s
             await trio.sleep_forever()
 
     # === from the upstream ===
@@ -256,6 +280,9 @@ class _Relay:
         head, rest = await self._await_head()
         if head.status == 101:
             self._switched = head, rest
+            return
+        self._again_s = self._transit.after_answer(head)
+        if self._again_s is not None:
             return
         try:
             out = self._transit.begin_answer(head, rest, last=not self._upload.done)
@@ -300,7 +327,7 @@ class _Relay:
         passage = self._transit.passage
         assert passage is not None, "the answer has begun"
         if passage.left:
-            await self._move(self._take_up, self._send_down, passage.left)
+            await self._move(self._take_up, self._pass_down, passage.left)
             passage.left, passage.done = 0, True
         while not passage.done:
             data = await self._receive_up(self._idle_s)
@@ -340,6 +367,12 @@ class _Relay:
         except (OSError, trio.TooSlowError) as exc:
             raise _ClientGone from exc
 
+    async def _pass_down(self, data: memoryview) -> None:
+        await self._send_down(data)
+        passage = self._transit.passage
+        assert passage is not None, "the answer has begun"
+        passage.passed += len(data)
+
     async def _move(
         self,
         take: Callable[[memoryview], Awaitable[int]],
@@ -357,14 +390,14 @@ class _Relay:
     async def _tunnel(self, head: AnswerHead, rest: bytes) -> None:
         """Move bytes both ways until both sides have ended (RFC 9110 section 7.8)."""
         await self._send_down(self._transit.switch(head) + rest)
-        idle_s = self._limits.tunnel_idle_s
+        idle_s = self._waits.tunnel_idle_s
         with trio.move_on_after(idle_s) as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._pump, self._down, self._up, scope)
                 nursery.start_soon(self._pump, self._up, self._down, scope)
 
     async def _pump(self, source: Wire, sink: Wire, scope: trio.CancelScope) -> None:
-        idle_s = self._limits.tunnel_idle_s
+        idle_s = self._waits.tunnel_idle_s
         try:
             with copy_buffer() as view:
                 while count := await source.receive_into(view, math.inf):
@@ -400,22 +433,21 @@ class _Relay:
             self._client.rejoin(self._down.buffer)
             exchange.send_last(b"", keep=keep)
 
-    def _give_up(self, status: int, reason: str, failure: Failure | None) -> None:
+    def _give_up(self, refuse: Callable[[], Answer], failure: Failure | None) -> None:
         self._close_peer()
         transit, exchange = self._transit, self._exchange
-        begun = bool(transit.status)
-        if not begun:
-            transit.status = status
-        transit.end(failure)
-        if begun:
+        if transit.status:
+            transit.end(failure)
             exchange.cut()
-        else:
-            answer = refusal(status, reason)
-            for_head = exchange.head.method == b"HEAD"
-            self._client.rejoin(b"")
-            exchange.send_last(
-                answer.render(for_head=for_head, connection=b"close"), keep=False
-            )
+            return
+        answer = refuse()
+        transit.note_refusal(answer)
+        transit.end(failure)
+        for_head = exchange.head.method == b"HEAD"
+        self._client.rejoin(b"")
+        exchange.send_last(
+            answer.render(for_head=for_head, connection=b"close"), keep=False
+        )
 
     def _abandon(self) -> None:
         self._close_peer()

@@ -12,10 +12,15 @@ section 9.3.1), and the delivery never hears of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
 
 from http_trio import relay
-from http_trio.answer import refusal
+from http_trio.answer import Answer, refusal
 from http_trio.errors import BadAnswer, Condition, Failure, ProtocolError
 from http_trio.framing import UNTIL_CLOSE
 from http_trio.head import (
@@ -24,12 +29,26 @@ from http_trio.head import (
     render_answer,
     render_request,
 )
-from http_trio.limits import BUFFER
+from http_trio.limits import BUFFER, Limits, Waits
 from http_trio.passage import Passage, Truncated
 
 if TYPE_CHECKING:
     from http_trio.exchange import Exchange
+    from http_trio.lane import Timer
     from http_trio.upstream import Upstream, UpstreamConnection
+
+_FULL_RETRY_AFTER_S = 1
+
+
+@attrs.frozen
+class Retry:
+    """Try an upstream, but only after a pause, in seconds.
+
+    A client that leaves meanwhile ends the exchange.
+    """
+
+    upstream: Upstream
+    after_s: float
 
 
 class Delivery:
@@ -38,15 +57,25 @@ class Delivery:
     Attributes:
         request_fields: lines added to the request, each led by CRLF.
         answer_fields: lines added to the answer, each led by CRLF.
+        waits: how long this request may take; None for the limits of `serve`.
+        reads_answers: whether `answered` is to be called.
     """
 
-    __slots__ = ("answer_fields", "request_fields")
+    __slots__ = ("answer_fields", "request_fields", "waits")
 
-    def __init__(self, request_fields: bytes = b"", answer_fields: bytes = b"") -> None:
+    reads_answers: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        request_fields: bytes = b"",
+        answer_fields: bytes = b"",
+        waits: Waits | None = None,
+    ) -> None:
         self.request_fields = request_fields
         self.answer_fields = answer_fields
+        self.waits = waits
 
-    def failed(self, exchange: Exchange, failure: Failure) -> Upstream | None:
+    def failed(self, exchange: Exchange, failure: Failure) -> Upstream | Retry | None:
         """Give another upstream to try, or None to answer with an error.
 
         Called when nothing of an answer has gone out. Where `failure.sent`, only a
@@ -54,6 +83,26 @@ class Delivery:
         """
         del exchange, failure
         return None
+
+    def answered(self, exchange: Exchange, head: AnswerHead) -> Upstream | Retry | None:
+        """Look at a final answer's head, of which nothing has gone out; None lets it.
+
+        Called only where `reads_answers` holds. It may change `head.kept`, the
+        fields that go to the client, and `answer_fields`. To give an upstream drops
+        this answer and sends the request there; only while `exchange.can_repeat`.
+        """
+        del exchange, head
+        return None
+
+    def refuse(self, exchange: Exchange, failure: Failure) -> Answer:
+        """Give the answer for a failure that is final."""
+        del exchange
+        full = failure.condition is Condition.FULL
+        return refusal(
+            failure.status,
+            failure.condition.value,
+            retry_after_s=_FULL_RETRY_AFTER_S if full else None,
+        )
 
     def ended(self, exchange: Exchange, status: int, failure: Failure | None) -> None:
         """Learn the end: the status that went out (0 if none), and what went wrong.
@@ -73,11 +122,14 @@ class Transit:
         "_received",
         "_request",
         "_retried",
+        "_timers",
         "_upstream",
+        "carrier",
         "exchange",
         "head",
         "passage",
         "status",
+        "waits",
     )
 
     def __init__(
@@ -85,16 +137,22 @@ class Transit:
     ) -> None:
         self.exchange = exchange
         self.status = 0
+        self.waits: Waits | Limits = delivery.waits or exchange.lane.limits
+        self.carrier: relay.Relay | None = None
         self.head: AnswerHead | None = None
         self.passage: Passage | None = None
         self._upstream = upstream
         self._delivery = delivery
-        self._body: bytes = b""
+        self._body: bytes | None = None
+        self._timers: tuple[Timer, ...] = ()
         self._request = b""
         self._received = b""
         self._peer: UpstreamConnection | None = None
         self._retried = False
         self._keep = True
+        if self.waits.request_s != math.inf:
+            left_s = exchange.began + self.waits.request_s - exchange.lane.now
+            self._call_later(left_s, self._overdue)
 
     def __repr__(self) -> str:
         return f"<Transit to {self._upstream.name} status={self.status}>"
@@ -117,7 +175,10 @@ class Transit:
         """Give the head to send to the present upstream."""
         exchange = self.exchange
         added = exchange.forwarding_fields() + self._delivery.request_fields
-        return render_request(exchange.head, self._upstream.host, added, body_length)
+        upstream = self._upstream
+        return render_request(
+            exchange.head, upstream.host, added, body_length, prefix=upstream.prefix
+        )
 
     # === what the upstream's connection tells ===
 
@@ -155,9 +216,7 @@ class Transit:
     def failed(self, condition: Condition, detail: str) -> None:
         """Take that the upstream failed: try again, elsewhere, or give up."""
         peer = self._peer
-        failure = Failure(
-            condition, self._upstream.name, peer is not None and peer.sent, detail
-        )
+        failure = self._failure(condition, detail)
         stale = (
             condition is Condition.CLOSED
             and peer is not None
@@ -168,8 +227,7 @@ class Transit:
         if self.exchange.gone:
             self._end(failure)
         elif self.status:
-            self._end(failure)
-            self.exchange.cut()
+            self._give_up(failure)
         elif stale and self.exchange.head.repeatable and not self._retried:
             self._retried = True
             self._send_to(self._connect())
@@ -231,6 +289,8 @@ class Transit:
 
     def switch(self, head: AnswerHead) -> bytes:
         """Note that the protocol changes; give the head that says so."""
+        for timer in self._timers:
+            timer.cancel()  # a tunnel lasts as long as it is used
         self.status = head.status
         self._keep = False
         return b"HTTP/1.1%b%b\r\nConnection: Upgrade\r\nUpgrade: %b%b\r\n\r\n" % (
@@ -245,12 +305,34 @@ class Transit:
         """Whether the client's connection lives on."""
         return self._keep
 
-    def next_upstream(self, failure: Failure) -> Upstream | None:
-        """Ask the delivery where to try next."""
-        upstream = self._delivery.failed(self.exchange, failure)
-        if upstream is not None:
-            self._upstream = upstream
-        return upstream
+    @property
+    def can_repeat(self) -> bool:
+        """Whether the whole request is held, and nothing of an answer has gone out."""
+        held = self._body is not None or self.exchange.head.framing == 0
+        return held and not self.status
+
+    def after_failure(self, failure: Failure) -> float | None:
+        """Ask the delivery where to try next; give after how long, None for nowhere."""
+        return self._turn_to(self._delivery.failed(self.exchange, failure))
+
+    def after_answer(self, head: AnswerHead) -> float | None:
+        """Ask whether to try elsewhere; give after how long, None to pass it on."""
+        if not self._delivery.reads_answers:
+            return None
+        following = self._delivery.answered(self.exchange, head)
+        if following is not None and not self.can_repeat:
+            raise RuntimeError("the request is not held any more: ask can_repeat first")
+        return self._turn_to(following)
+
+    def refuse(self, failure: Failure) -> Answer:
+        """Give the answer for a failure that is final."""
+        return self._delivery.refuse(self.exchange, failure)
+
+    def note_refusal(self, answer: Answer) -> None:
+        """Note that this goes out, of an answer of ours."""
+        self.status = answer.status
+        if self.exchange.head.method != b"HEAD":
+            self.exchange.answer_bytes = len(answer.body)
 
     def end(self, failure: Failure | None) -> None:
         """End in the task lane."""
@@ -266,19 +348,61 @@ class Transit:
             self._try_elsewhere(peer)
             return
         if not self._request:
-            self._request = self.request_bytes(len(self._body)) + self._body
+            body = self._body or b""
+            self._request = self.request_bytes(len(body)) + body
         self._peer = peer
         peer.begin(self, self._request)
 
     def _try_elsewhere(self, failure: Failure) -> None:
-        if self.next_upstream(failure) is None:
-            self.status = failure.status
-            exchange = self.exchange
+        after_s = self.after_failure(failure)
+        if after_s is None:
+            self._give_up(failure)
+        else:
+            self._send_again(after_s)
+
+    def _turn_to(self, following: Upstream | Retry | None) -> float | None:
+        if following is None:
+            return None
+        self._request = self._received = b""
+        if isinstance(following, Retry):
+            self._upstream = following.upstream
+            return following.after_s
+        self._upstream = following
+        return 0.0
+
+    def _send_again(self, after_s: float) -> None:
+        if after_s > 0:
+            self._call_later(after_s, partial(self._send_again, 0.0))
+        else:
+            self._send_to(self._upstream.take_idle(peek=True) or self._connect())
+
+    def _give_up(self, failure: Failure) -> None:
+        exchange = self.exchange
+        if self.status:
             self._end(failure)
-            exchange.respond(refusal(failure.status, failure.condition.value))
+            exchange.cut()
+        else:
+            answer = self.refuse(failure)
+            self.note_refusal(answer)
+            self._end(failure)
+            exchange.respond(answer)
+
+    def _overdue(self) -> None:
+        failure = self._failure(Condition.REQUEST_TIMEOUT, "")
+        if self.carrier is not None:
+            self.carrier.fail(failure)
             return
-        self._request = b""
-        self._send_to(self._upstream.take_idle(peek=True) or self._connect())
+        self._release(reusable=False)
+        self._give_up(failure)
+
+    def _call_later(self, after_s: float, call: Callable[[], None]) -> None:
+        timer = self.exchange.lane.call_later(after_s, call)
+        self._timers = (*self._timers, timer)
+
+    def _failure(self, condition: Condition, detail: str) -> Failure:
+        peer = self._peer
+        sent = peer is not None and peer.sent
+        return Failure(condition, self._upstream.name, sent, detail)
 
     def _await_head(self, data: bytes) -> None:
         exchange = self.exchange
@@ -298,13 +422,19 @@ class Transit:
             if exchange.gone:
                 return
             data = data[end:]
-        out = self.begin_answer(head, data[end:], last=False)
+        body = data[end:]
+        after_s = self.after_answer(head)
+        if after_s is not None:
+            self._release(reusable=head.keep_alive and len(body) == head.framing)
+            self._send_again(after_s)
+            return
+        out = self.begin_answer(head, body, last=False)
         assert self.passage is not None, "begin_answer sets it"
         self._pass_on(self.passage, out)
 
     def _relay(self, passage: Passage, data: bytes) -> None:
         assert self._peer is not None, "only a connection in use is received from"
-        self._peer.touch()
+        self._peer.touch(self.waits.stream_idle_s)
         self._pass_on(passage, passage.feed(data))
 
     def _pass_on(self, passage: Passage, out: bytes) -> None:
@@ -342,5 +472,10 @@ class Transit:
             peer.close()
 
     def _end(self, failure: Failure | None) -> None:
-        self.exchange.transit_ended()
-        self._delivery.ended(self.exchange, self.status, failure)
+        exchange, passage = self.exchange, self.passage
+        exchange.transit_ended()
+        for timer in self._timers:
+            timer.cancel()
+        if passage is not None:
+            exchange.answer_bytes = passage.passed
+        self._delivery.ended(exchange, self.status, failure)

@@ -40,16 +40,25 @@ class Upstream:
         name: what logs and metrics call it, such as its URL.
         addresses: resolved; tried in turn, from the next one after a failure.
         host: the Host for a request that has none.
+        prefix: what is put before the target of every request, such as `b"/base"`.
         idle: the connections that wait for a request, oldest first.
         open: how many connections there are, idle ones included.
     """
 
-    __slots__ = ("_at", "addresses", "host", "idle", "name", "open")
+    __slots__ = ("_at", "addresses", "host", "idle", "name", "open", "prefix")
 
-    def __init__(self, name: str, addresses: Sequence[Address], host: bytes) -> None:
+    def __init__(
+        self,
+        name: str,
+        addresses: Sequence[Address],
+        host: bytes,
+        *,
+        prefix: bytes = b"",
+    ) -> None:
         self.name = name
         self.addresses = tuple(addresses)
         self.host = host
+        self.prefix = prefix
         self.idle: dict[UpstreamConnection, None] = {}
         self.open = 0
         self._at = 0
@@ -168,15 +177,16 @@ class UpstreamConnection:
         self._transit = transit
         if self._phase == _CONNECTING:
             self._outbox = request
+            self.deadline = self._lane.now + transit.waits.connect_s
             return
         self._phase = _BUSY
         self.sent = True
-        self.deadline = self._lane.now + self._lane.limits.answer_s
+        self.deadline = self._lane.now + transit.waits.answer_s
         self._send(request)
 
-    def touch(self) -> None:
-        """Note that the server goes on with its answer."""
-        self.deadline = self._lane.now + self._lane.limits.stream_idle_s
+    def touch(self, stream_idle_s: float) -> None:
+        """Note that the server goes on with its answer; it may rest so long again."""
+        self.deadline = self._lane.now + stream_idle_s
 
     def release(self) -> None:
         """Go idle, to be used again; or close, where that cannot be."""
