@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 ASYNC_OFF := ASYNC114,ASYNC127,ASYNC910,ASYNC911,ASYNC912,ASYNC913
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench wheel clean
+.PHONY: help install demo test check format bench fuzz wheel clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 install: $(STAMP)  ## Make the virtual environment .venv with the package in it
+
+fuzz: install  ## Fuzz the pure modules for a minute (FUZZ="--seconds 600")
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt atheris || echo "no atheris here; mutations without its guidance"
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
 demo: install  ## Run the main job: two versions, a store and a proxy, live
 	@$(BIN)/canary demo

@@ -124,6 +124,8 @@ def parse(text: bytes | str) -> dict[str, Any]:
         raise _invalid("$", "values nested too deeply", "a plain document") from exc
     except Fault as exc:
         raise _invalid("$", exc.found, exc.expected) from exc
+    except ValueError as exc:  # a number of thousands of digits
+        raise _invalid("$", str(exc).partition(";")[0], "a plain document") from exc
     if not isinstance(document, dict):
         raise _invalid("$", show(document), 'an object, such as {"arms": {...}}')
     return document

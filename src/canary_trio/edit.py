@@ -16,7 +16,7 @@ from typing import Any
 from canary_trio.errors import BadAssignment
 
 _PATH = re.compile(
-    r"[A-Za-z_][\w-]*(?:\[\d+\])*(?:\.[A-Za-z0-9_][\w-]*(?:\[\d+\])*)*\Z"
+    r"[A-Za-z_][\w-]*(?:\[\d{1,6}\])*(?:\.[A-Za-z0-9_][\w-]*(?:\[\d{1,6}\])*)*\Z"
 )
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
@@ -50,7 +50,7 @@ def _steps(path: str) -> list[str | int]:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -120,7 +120,11 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     if raw.count(b"\r\n") > limits.fields + 2:
         raise BadRequest(431, f"more than {limits.fields} header fields")
     _check_with_llhttp(raw)
-    words = raw[:line_end].split(b" ")
+    line = raw[:line_end]
+    if b"\n" in line or b"\r" in line:
+        # llhttp skips some before the method; after the target it sees HTTP/0.9.
+        raise BadRequest(400, "a bare CR or LF in the request line")
+    words = line.split(b" ")
     if len(words) != 3:
         raise BadRequest(400, "a request line that is not three words")
     method, target, version = words
@@ -149,12 +153,8 @@ def parse_answer_head(raw: bytes, method: bytes) -> AnswerHead:
         pass
     except httptools.HttpParserError as exc:
         raise BadAnswer(str(exc)) from exc
-    version = raw[:9]
-    if version not in (b"HTTP/1.1 ", b"HTTP/1.0 "):
-        raise BadAnswer(f"status line {raw[:40]!r}")
-    http10 = version == b"HTTP/1.0 "
-    status = int(raw[9:12])
     line_end = raw.find(b"\r\n")
+    status, http10 = _read_status_line(raw[:line_end])
     pieces = _ANSWER_FIELDS.split(raw[line_end:-4])
     kept = b"".join(pieces[::3])
     said = _collect(pieces)
@@ -266,6 +266,9 @@ _SAYS_FORWARDED = frozenset(
     {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"}
 )
 _NONE: list[bytes] = []
+_STATUS_LINE = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\Z"
+)
 _NOTHING = object()  # llhttp calls nobody: its verdict is all that is asked of it
 
 
@@ -278,6 +281,15 @@ def _check_with_llhttp(raw: bytes) -> None:
         raise BadRequest(501, "a method that is not known") from exc
     except httptools.HttpParserError as exc:
         raise BadRequest(400, str(exc)) from exc
+
+
+@functools.lru_cache(maxsize=256)
+def _read_status_line(line: bytes) -> tuple[int, bool]:
+    """Give the status, and whether it is HTTP/1.0; llhttp lets NUL into the reason."""
+    match = _STATUS_LINE.match(line)
+    if match is None:
+        raise BadAnswer(f"status line {line[:40]!r}")
+    return int(match[2]), match[1] == b"0"
 
 
 def _read_request_fields(head: RequestHead, said: dict[bytes, list[bytes]]) -> None:

@@ -38,6 +38,7 @@ def read(data: bytes, cuts: list[int] | None = None) -> tuple[bytes, ChunkedRead
         b"3;a\rb\r\nabc\r\n0\r\n\r\n",
         b"3;\x00\r\nabc\r\n0\r\n\r\n",
         b"3 4\r\nabc\r\n",
+        b'3;a="b\\"\r\nabc\r\n',
         b"0\r\nNo colon\r\n\r\n",
         b"0\r\n folded: x\r\n\r\n",
         b"0\r\nA: b\nC: d\r\n\r\n",

@@ -1,0 +1,329 @@
+"""One fuzz target per pure module: any bytes in, and what must hold of what comes out.
+
+A target takes bytes and returns, or fails with an AssertionError or whatever else the
+module did not promise. `python -m tests.fuzz` runs them for a while, guided by coverage
+where atheris is installed; `test_targets.py` runs each shortly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import h11
+import httptools
+
+from canary_trio import document, edit, session
+from canary_trio.errors import BadAssignment, InvalidConfig
+from http_trio.chunked import BadChunk, ChunkedReader
+from http_trio.errors import BadAnswer, BadRequest, ProtocolError
+from http_trio.forwarding import Forwarding, forwarding_fields
+from http_trio.framing import CHUNKED, UNTIL_CLOSE, answer_framing, request_framing
+from http_trio.head import (
+    RequestHead,
+    parse_answer_head,
+    parse_request_head,
+    render_answer,
+    render_request,
+)
+from http_trio.limits import Limits
+from http_trio.passage import Passage
+
+Target = Callable[[bytes], None]
+
+_LIMITS = Limits()
+_RULES = Forwarding()
+_FRAMING = frozenset(b"content-length transfer-encoding connection upgrade".split())
+
+
+def request_head(data: bytes) -> None:
+    """What is accepted is valid to others too, and stays what it is when sent on."""
+    raw = _as_head(data)
+    try:
+        head = parse_request_head(raw, _LIMITS)
+    except BadRequest as exc:
+        assert 400 <= exc.status < 600
+        return
+    _check_lines(head.kept)
+    sent = render_request(head, b"fallback", b"", None)
+    assert sent.count(b"\r\n\r\n") == 1
+    again = parse_request_head(sent, _LIMITS)
+    assert (again.method, again.target) == (head.method, head.target)
+    assert again.host == (b"fallback" if head.host is None else head.host)
+    assert again.framing == head.framing
+    assert sorted(again.kept.split(b"\r\n")) == sorted(head.kept.split(b"\r\n"))
+    _judge_request(sent, head)
+
+
+def answer_head(data: bytes) -> None:
+    """What is accepted is what our own server side would send, and valid to others."""
+    raw = _as_head(data[1:])
+    method = b"HEAD" if data[:1] == b"H" else b"GET"
+    try:
+        head = parse_answer_head(raw, method)
+    except BadAnswer:
+        return
+    _check_lines(head.kept)
+    assert 100 <= head.status <= 999
+    if head.status < 200:
+        return
+    sent, framing = render_answer(head, to_http10=False, connection=b"", added=b"")
+    again = parse_answer_head(sent, method)
+    assert (again.status, again.line) == (head.status, head.line)
+    assert again.framing == framing != UNTIL_CLOSE
+    assert head.framing in (framing, UNTIL_CLOSE)
+    judge = h11.Connection(h11.CLIENT)
+    judge.send(h11.Request(method=method, target="/", headers=[("Host", "h")]))
+    judge.send(h11.EndOfMessage())
+    judge.receive_data(sent)
+    assert isinstance(judge.next_event(), h11.Response)
+
+
+def framing(data: bytes) -> None:
+    """Two readers cannot disagree: one field only, one reading of it."""
+    lines = data.split(b"\n")
+    lengths = [line[1:].strip() for line in lines if line[:1] == b"L"]
+    codings = [line[1:].strip() for line in lines if line[:1] == b"T"]
+    http10 = data[:1] == b"0"
+    try:
+        found = request_framing(lengths, codings, http10=http10)
+    except BadRequest:
+        pass
+    else:
+        assert not (lengths and codings)
+        if codings:
+            assert not http10
+            assert b",".join(codings).strip().lower() == b"chunked"
+            assert found == CHUNKED
+        else:
+            assert len(lengths) <= 1
+            assert found == int(lengths[0] if lengths else b"0")
+    try:
+        found = answer_framing(200, b"GET", lengths, codings, http10=http10)
+    except BadAnswer:
+        return
+    assert not (lengths and codings)
+    assert found == (
+        CHUNKED if codings else int(lengths[0]) if lengths else UNTIL_CLOSE
+    )
+
+
+class _Body:
+    def __init__(self) -> None:
+        self.content = b""
+        self.complete = False
+
+    def on_body(self, body: bytes) -> None:
+        self.content += body
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+def chunked(data: bytes) -> None:
+    """The same in pieces as whole; and what is accepted, llhttp reads the same."""
+    size, body = data[:1], data[1:]
+    whole, pieces = ChunkedReader(1000), ChunkedReader(1000)
+    try:
+        content = whole.feed(body)
+    except BadChunk:
+        return
+    step = size[0] % 7 + 1 if size else 1
+    found = b""
+    at = 0
+    while at < len(body) and not pieces.done:
+        found += pieces.feed(body[at : at + step])
+        at += step
+    assert found == content
+    assert (pieces.done, pieces.trailers) == (whole.done, whole.trailers)
+    if not whole.done:
+        return
+    assert pieces.rest + body[at:] == whole.rest
+    if any(line.partition(b":")[0].lower() in _FRAMING for line in whole.trailers):
+        return  # llhttp takes them for the header's; we never pass them on
+    judge = _Body()
+    parser = httptools.HttpRequestParser(judge)
+    parser.feed_data(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    parser.feed_data(body[: len(body) - len(whole.rest)])
+    assert (judge.content, judge.complete) == (content, True)
+
+
+def passage(data: bytes) -> None:
+    """A body that is whole is whole on the other side, and only then."""
+    if len(data) < 3:
+        return
+    kind, out, length, body = data[0] % 3, data[1] % 2, data[2], data[3:]
+    incoming = (length, CHUNKED, UNTIL_CLOSE)[kind]
+    outgoing = CHUNKED if out else max(incoming, UNTIL_CLOSE)
+    if kind == 1 and not out:
+        outgoing = UNTIL_CLOSE
+    one = Passage(incoming, outgoing, trailers=bool(length % 2), line_limit=500)
+    sent = b""
+    try:
+        while body and not one.done:
+            sent += one.feed(body[: length + 1])
+            body = body[length + 1 :]
+        sent += one.end()
+    except ProtocolError:
+        if outgoing == CHUNKED:
+            judge = ChunkedReader(1000)
+            judge.feed(sent)
+            assert not judge.done, "a cut body looks whole"
+        return
+    assert one.done
+    if outgoing == CHUNKED and incoming != 0:
+        judge = ChunkedReader(1000)
+        judge.feed(sent)
+        assert judge.done
+        assert not judge.rest
+
+
+def forwarding(data: bytes) -> None:
+    """What is said of the client is whole lines, whatever the client says of others."""
+    try:
+        head = parse_request_head(_as_head(data), _LIMITS)
+    except BadRequest:
+        return
+    for trusted in (False, True):
+        for peer in ("127.0.0.1", "::1", "unix"):
+            added = forwarding_fields(_RULES, peer, head, trusted=trusted)
+            _check_lines(added)
+            sent = render_request(head, b"fallback", added, None)
+            again = parse_request_head(sent, _LIMITS)
+            assert again.host == (b"fallback" if head.host is None else head.host)
+            if not trusted:
+                client = b"unknown" if peer == "unix" else peer.encode()
+                said = dict(again.forwarded)
+                assert said[b"x-forwarded-for"] == client
+                assert len(again.forwarded) == len(said)
+
+
+def config(data: bytes) -> None:
+    """A document is built or refused with its faults, and never anything else."""
+    try:
+        document.load(data)
+    except InvalidConfig as exc:
+        assert str(exc)
+
+
+def assignments(data: bytes) -> None:
+    """An assignment changes a copy, or is refused."""
+    try:
+        words = data.decode().split("\n")
+    except UnicodeDecodeError:
+        return
+    before: dict[str, Any] = {"ratio": 0, "arms": {"stable": {"servers": ["http://a"]}}}
+    kept = json.dumps(before)
+    try:
+        changed = edit.apply_assignments(before, words)
+    except BadAssignment as exc:
+        assert str(exc)
+    else:
+        assert isinstance(changed, dict)
+    assert json.dumps(before) == kept
+
+
+def cookies(data: bytes) -> None:
+    """No cookie of the client's is lost with ours, and none is taken that is not ours."""
+    name, _, header = data.partition(b"\n")
+    try:
+        text = name.decode("ascii")
+    except UnicodeDecodeError:
+        return
+    if not text.isidentifier():
+        return
+    rest = session.without_cookie(header, text)
+    assert session.cookie_value(rest, text) is None
+    value = session.cookie_value(header, text)
+    if value is not None:
+        assert value in header
+        assert session.verify(b"secret", 0, value) is None
+
+
+TARGETS: dict[str, Target] = {
+    target.__name__: target
+    for target in (
+        *(request_head, answer_head, framing, chunked, passage, forwarding),
+        *(config, assignments, cookies),
+    )
+}
+
+SEEDS: dict[str, tuple[bytes, ...]] = {
+    "request_head": (
+        b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close, X-A\r\nX-A: b",
+        b"POST http://u.test:80/a?b#c HTTP/1.1\r\nHost: h\r\nContent-Length: 3",
+        b"PUT /a HTTP/1.1\r\nHost: [::1]:8\r\nTransfer-Encoding: chunked\r\nTE: trailers",
+        b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket",
+        b"\rGET / HTTP/1.1\r\nHost: h",
+        b"GET /\nX-A: HTTP/1.0",
+        b"OPTIONS * HTTP/1.0\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=a;by=b",
+        b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length : 3\r\n x: y",
+    ),
+    "answer_head": (
+        b"GHTTP/1.1 200 OK\r\nContent-Length: 3\r\nDate: now\r\nConnection: X-A\r\nX-A: 1",
+        b"HHTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\nETag: x",
+        b"GHTTP/1.0 200 OK\r\nServer: x",
+        b"GHTTP/1.1 200 O\0K\r\nServer: x",
+        b"GHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum",
+        b"GHTTP/1.1 103 Early Hints\r\nLink: </a>",
+    ),
+    "framing": (b"L3", b"Tchunked", b"L3\nL3", b"Tgzip, chunked", b"0Tchunked\nL1"),
+    "chunked": (
+        b"\x033\r\nabc\r\n0\r\n\r\nGET",
+        b'\x01a;x="y\\""\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n',
+        b"\x0200000000000003\r\nabc\r\n0\r\n\r\n",
+    ),
+    "passage": (
+        b"\x01\x01\x093\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n",
+        b"\x00\x01\x03abcdef",
+        b"\x02\x01\x03abcdef",
+        b"\x00\x00\x05abc",
+    ),
+    "config": (
+        b'{"ratio": 1, "arms": {"a": {"servers": ["http://a", {"url": "http://b:2"}]}}}',
+        b'{"arms": {"stable": {"servers": []}}, "sticky_sessions": true, "style": "x"}',
+        b'{"ratio": {"canary": 1e-4, "b": NaN}, "ratio": 1, "update_rate": -1e999}',
+        b"[" * 3000,
+        b'{"ratio": ' + b"9" * 5000 + b"}",
+        b'{"ratio": "\xff\\ud800"}',
+    ),
+    "assignments": (
+        b"ratio=0.25",
+        b"arms.stable.servers[0].weight=3\nstyle=random",
+        b"arms.canary={}\narms.canary.servers=[]",
+        b"ratio=" + b"[" * 3000,
+        b"arms.stable.servers[" + b"9" * 5000 + b"]=1",
+        b"ratio=" + b"9" * 5000,
+    ),
+    "cookies": (
+        b"canary\ncanary=abc; other=1; canary=2",
+        b'canary\n a="b;c" ;canary = x;;canaryx=1; xcanary=2',
+    ),
+}
+SEEDS["forwarding"] = SEEDS["request_head"]
+
+
+def _as_head(data: bytes) -> bytes:
+    """Up to the first empty line, as the lane cuts it."""
+    whole = data + b"\r\n\r\n"
+    return whole[: whole.find(b"\r\n\r\n") + 4]
+
+
+def _check_lines(lines: bytes) -> None:
+    """Each is led by CRLF; nothing else of line ends, no NUL, no fold."""
+    assert not lines or lines.startswith(b"\r\n")
+    for line in lines.split(b"\r\n")[1:]:
+        name, colon, value = line.partition(b":")
+        assert colon, line
+        assert name.isascii(), line
+        assert name.strip(b" \t") == name != b"", line
+        assert not any(byte in b"\r\n\0" for byte in value), line
+
+
+def _judge_request(sent: bytes, head: RequestHead) -> None:
+    judge = h11.Connection(h11.SERVER)
+    judge.receive_data(sent)
+    event = judge.next_event()
+    assert isinstance(event, h11.Request), event
+    assert (event.method, event.target) == (head.method, head.target)
