@@ -161,11 +161,11 @@ def parse_answer_head(raw: bytes, method: bytes) -> AnswerHead:
     lengths = said.get(b"content-length", _NONE)
     codings = said.get(b"transfer-encoding", _NONE)
     dates = said.get(b"date")
-    if dates:
-        kept += b"\r\nDate: " + dates[0]
     options = _options(said[b"connection"]) if b"connection" in said else _NONE
     if options:
         kept = _without_named(kept, options)
+    if dates:  # after those that Connection names: an answer has a Date
+        kept += b"\r\nDate: " + dates[0]
     return AnswerHead(
         status=status,
         line=raw[8:line_end],
