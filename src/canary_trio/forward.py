@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from canary_trio.marks import Mark
+from canary_trio.observer import Observer
 from canary_trio.routing import Decision
 from canary_trio.runtime import LiveArm, Runtime, ServerState
 from canary_trio.session import without_cookie
@@ -32,6 +34,7 @@ class Forwarder:
         runtime = self._runtime
         live = runtime.live
         if live is None:
+            runtime.observer.ended(exchange, runtime.observer.unrouted, 503, 0.0)
             exchange.respond(self._not_ready)
             return
         cookie = live.routes.sticky_cookie
@@ -41,19 +44,31 @@ class Forwarder:
         )
         if cookies and cookie:
             _hide_cookie(exchange, cookie)
+        mark = live.marks.note(decision)
         arm = live.arms[decision.arm]
         server = arm.pick()
-        exchange.forward(server.upstream, _Counted(arm, server, decision))
+        delivery = _Counted(arm, server, decision, mark, runtime.observer)
+        exchange.forward(server.upstream, delivery)
 
 
 class _Counted(Delivery):
     """A delivery that counts, and tries another server when one cannot be reached."""
 
-    __slots__ = ("_arm", "_server", "_tried")
+    __slots__ = ("_arm", "_mark", "_observer", "_server", "_tried")
 
-    def __init__(self, arm: LiveArm, server: ServerState, decision: Decision) -> None:
+    def __init__(
+        self,
+        arm: LiveArm,
+        server: ServerState,
+        decision: Decision,
+        mark: Mark,
+        observer: Observer,
+    ) -> None:
         cookie = decision.cookie
-        super().__init__(b"", b"\r\nSet-Cookie: " + cookie if cookie else b"")
+        fields = b"\r\nSet-Cookie: " + cookie if cookie else b""
+        super().__init__(b"", fields + mark.line)
+        self._mark = mark
+        self._observer = observer
         self._arm = arm
         self._server = server
         self._tried = 1
@@ -76,8 +91,16 @@ class _Counted(Delivery):
 
     def ended(self, exchange: Exchange, status: int, failure: Failure | None) -> None:
         """Count what became of it."""
-        del exchange
         server = self._server
+        seconds = exchange.lane.now - exchange.began
+        self._observer.ended(
+            exchange,
+            self._mark,
+            status,
+            seconds,
+            server=server.server.url,
+            retries=self._tried - 1,
+        )
         server.in_flight -= 1
         if failure is None:
             server.requests += 1

@@ -23,6 +23,8 @@ import trio
 
 from canary_trio import balance
 from canary_trio.config import Balance, Config, Server
+from canary_trio.marks import Marks
+from canary_trio.observer import Observer
 from canary_trio.routing import Chance, Routes
 from canary_trio.split import Sequence
 from http_trio import Upstream
@@ -85,6 +87,7 @@ class Live:
     config: Config
     routes: Routes
     arms: Mapping[str, LiveArm]
+    marks: Marks
 
 
 class Runtime:
@@ -93,10 +96,17 @@ class Runtime:
     Attributes:
         live: what requests are routed by; None before the first document.
         sequence: the exact split's debts.
+        observer: what is told of each request.
     """
 
-    def __init__(self, service: str, chance: Chance | None = None) -> None:
+    def __init__(
+        self,
+        service: str,
+        chance: Chance | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         self.live: Live | None = None
+        self.observer = observer or Observer()
         self.sequence = Sequence()
         self.chance = chance or Chance(random.random, secrets.token_bytes)
         self.arms: dict[str, ArmState] = {}
@@ -126,6 +136,12 @@ class Runtime:
             routes=Routes(config, service=self._service, secret=secret),
             arms=MappingProxyType(
                 {name: self._arm(name, config) for name in config.arms}
+            ),
+            marks=Marks(
+                config,
+                revision,
+                self.observer.tally,
+                before=self.live.marks if self.live else None,
             ),
         )
 

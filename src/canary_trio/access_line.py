@@ -1,0 +1,245 @@
+"""One line per request, as JSON or as text: formatted by one template. Pure.
+
+The rule that it obeys: whatever a client sends, a line is one line, is ASCII, and is
+valid in its form, so nobody can write a line of their own into the log. Almost every
+value is harmless, so one search for what is not is nearly all that safety costs.
+
+    {"time":"2026-11-24T21:38:23.125Z","client":"192.0.2.7","method":"GET",
+     "target":"/a?b=c","status":200,"bytes":512,"seconds":0.001532,
+     "server":"http://10.0.0.9:8000","request_id":"...","retries":0,
+     "revision":57,"arm":"canary","reason":"rule","rule":"beta"}
+
+    192.0.2.7 - - [24/Nov/2026:21:38:23 +0000] "GET /a?b=c HTTP/1.1" 200 512
+    seconds=0.001532 server=http://10.0.0.9:8000 id=... retries=0 arm=canary
+    reason=rule rule=beta revision=57
+
+(each on one line). The text begins as the Common Log Format does, so that the tools for
+it can read it.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import json
+import re
+import time
+from typing import Protocol
+
+_NAMES = 4096  # servers whose names are kept escaped
+
+_UNSAFE_IN_JSON = re.compile(rb"[^ !#-\[\]-~]").search
+_UNSAFE_IN_TEXT = re.compile(rb"[^!#-\[\]-~]").search
+
+
+class Form(enum.Enum):
+    """How a line is written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class Said(Protocol):
+    """What a line says of the decision, rendered before: a `Mark`."""
+
+    json: bytes
+    text: bytes
+
+
+class Asked(Protocol):
+    """What a line says of the request: a `RequestHead`."""
+
+    method: bytes
+    target: bytes
+    http10: bool
+
+
+class Over(Protocol):
+    """What a line says of the exchange: an `Exchange`.
+
+    Attributes:
+        answer_bytes: of the answer's content that went to the client.
+    """
+
+    answer_bytes: int
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+
+    @property
+    def head(self) -> Asked:
+        """What was asked."""
+
+
+class Format(Protocol):
+    """Gives the line of an exchange that is over."""
+
+    def __call__(
+        self,
+        at: float,
+        over: Over,
+        said: Said,
+        status: int,
+        seconds: float,
+        *,
+        server: str,
+        request_id: bytes,
+        retries: int,
+    ) -> bytes:
+        """Give the line.
+
+        Args:
+            at: the time when it ended, in seconds since 1970.
+            over: the exchange.
+            said: of the decision.
+            status: that went out; 0 for none.
+            seconds: that it took.
+            server: that answered.
+            request_id: as the client may have sent it.
+            retries: further tries than the first.
+        """
+
+
+def formatter(form: Form) -> Format:
+    """Give the function that formats lines; it keeps the last second's text."""
+    return _json_formatter() if form is Form.JSON else _text_formatter()
+
+
+def _json_formatter() -> Format:
+    json_name = functools.lru_cache(_NAMES)(lambda name: escape_json(name.encode()))
+    second, prefix = -1, b""
+
+    def line(
+        at: float,
+        over: Over,
+        said: Said,
+        status: int,
+        seconds: float,
+        *,
+        server: str,
+        request_id: bytes,
+        retries: int,
+    ) -> bytes:
+        nonlocal second, prefix
+        whole = int(at)
+        if whole != second:
+            shown = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+            second, prefix = whole, b'{"time":"%b' % shown.encode()
+        asked = over.head
+        method, target = asked.method, asked.target
+        if not method.isalpha():
+            method = escape_json(method)
+        if _UNSAFE_IN_JSON(target):
+            target = escape_json(target)
+        if _UNSAFE_IN_JSON(request_id):
+            request_id = escape_json(request_id)
+        return (
+            b'%b.%03dZ","client":"%b","method":"%b","target":"%b","status":%d,"bytes":%d,'
+            b'"seconds":%.6f,"server":"%b","request_id":"%b","retries":%d,%b}\n'
+        ) % (
+            prefix,
+            int((at - whole) * 1000),
+            over.client.encode(),
+            method,
+            target,
+            status,
+            over.answer_bytes,
+            seconds,
+            json_name(server),
+            request_id,
+            retries,
+            said.json,
+        )
+
+    return line
+
+
+def _text_formatter() -> Format:
+    text_name = functools.lru_cache(_NAMES)(lambda name: escape_text(name.encode()))
+    second, prefix = -1, b""
+
+    def line(
+        at: float,
+        over: Over,
+        said: Said,
+        status: int,
+        seconds: float,
+        *,
+        server: str,
+        request_id: bytes,
+        retries: int,
+    ) -> bytes:
+        nonlocal second, prefix
+        whole = int(at)
+        if whole != second:
+            shown = f"{time.gmtime(whole).tm_mday:02d}/{_month_and_time(whole)}"
+            second, prefix = whole, b" - - [%b +0000]" % shown.encode()
+        asked = over.head
+        method, target = asked.method, asked.target
+        if not method.isalpha():
+            method = escape_text(method)
+        if _UNSAFE_IN_TEXT(target):
+            target = escape_text(target)
+        if _UNSAFE_IN_TEXT(request_id):
+            request_id = escape_text(request_id)
+        return (
+            b'%b%b "%b %b %b" %d %d seconds=%.6f server=%b id=%b retries=%d %b\n'
+        ) % (
+            over.client.encode(),
+            prefix,
+            method,
+            target,
+            b"HTTP/1.0" if asked.http10 else b"HTTP/1.1",
+            status,
+            over.answer_bytes,
+            seconds,
+            text_name(server) or b"-",
+            request_id or b"-",
+            retries,
+            said.text,
+        )
+
+    return line
+
+
+def escape_json(value: bytes) -> bytes:
+    r"""Give bytes as the inside of a JSON string, in ASCII; what is not UTF-8 as `\xff`.
+
+    >>> escape_json(b'a"b\\xff')
+    b'a\\"b\\\\xff'
+    """
+    return json.dumps(value.decode("utf-8", "backslashreplace")).encode()[1:-1]
+
+
+def escape_text(value: bytes) -> bytes:
+    r"""Give bytes as one word in ASCII, which can stand between quotes.
+
+    >>> escape_text(b'a "b"')
+    b'a\\x20\\x22b\\x22'
+    """
+    return _NOT_PLAIN.sub(lambda match: b"\\x%02x" % match[0][0], value)
+
+
+_NOT_PLAIN = re.compile(rb"[^!#-\[\]-~]")
+_MONTHS = [
+    "Jan",
+    "Feb",
+    "Mar",
+    "Apr",
+    "May",
+    "Jun",
+    "Jul",
+    "Aug",
+    "Sep",
+    "Oct",
+    "Nov",
+    "Dec",
+]
+
+
+def _month_and_time(second: int) -> str:
+    """Name the month in English, whatever the locale."""
+    at = time.gmtime(second)
+    clock = f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d}"
+    return f"{_MONTHS[at.tm_mon - 1]}/{at.tm_year}:{clock}"

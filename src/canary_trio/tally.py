@@ -1,0 +1,91 @@
+"""What was counted of the traffic: plain whole numbers, added up as requests end. Pure.
+
+A `Tally` outlives configurations. The rule that it obeys: what a request adds is a few
+list entries, found before through its `Mark`; names, labels and formats are for the one
+who reads. A list is handed out once for its labels and never replaced.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+
+import attrs
+
+BOUNDS_S = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+"""Upper ends of the histogram of latency, in seconds; beyond the last is one more."""
+
+CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+"""Of statuses, by their hundreds; `none` where the client left before any went out."""
+
+SERIES_LIMIT = 4096
+"""Ways to be routed that are told apart; from then on a rule's name is `other`."""
+
+
+@attrs.frozen
+class Way:
+    """One way in which requests are routed: what the counters are told apart by.
+
+    Attributes:
+        arm: that served, empty if none did.
+        chosen: that the request belonged to; another one after a fallback.
+        reason: why it was served by `arm`, in the words of `Reason`.
+        rule: that led to `chosen`, empty for none.
+    """
+
+    arm: str
+    chosen: str
+    reason: str
+    rule: str = ""
+
+
+class Latency:
+    """How long the requests of one arm took: counts by `BOUNDS_S`, and the sum."""
+
+    __slots__ = ("counts", "sum_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS_S) + 1)
+        self.sum_s = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Latency {sum(self.counts)} in {self.sum_s:.3f} s>"
+
+    def add(self, seconds: float) -> None:
+        """Count one request."""
+        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
+        self.sum_s += seconds
+
+
+class Tally:
+    """All counters of one proxy's traffic."""
+
+    def __init__(self) -> None:
+        self._ways: dict[Way, list[int]] = {}
+        self._latencies: dict[str, Latency] = {}
+
+    def __repr__(self) -> str:
+        return f"<Tally ways={len(self._ways)} arms={list(self._latencies)}>"
+
+    @property
+    def ways(self) -> Mapping[Way, list[int]]:
+        """Requests that ended, by way and by `CLASSES`."""
+        return self._ways
+
+    @property
+    def latencies(self) -> Mapping[str, Latency]:
+        """By the arm that served."""
+        return self._latencies
+
+    def of_way(self, way: Way) -> list[int]:
+        """Give the counts of a way, by `CLASSES`, to be added to."""
+        if way.rule and way not in self._ways and len(self._ways) >= SERIES_LIMIT:
+            way = attrs.evolve(way, rule="other")
+        return self._ways.setdefault(way, [0] * len(CLASSES))
+
+    def of_arm(self, arm: str) -> Latency:
+        """Give the latencies of an arm, to be added to."""
+        return self._latencies.setdefault(arm, Latency())
