@@ -5,6 +5,7 @@ from http_trio.asgi import AsgiApp, as_asgi
 from http_trio.errors import (
     BadAnswer,
     BadBind,
+    BadCertificate,
     BadRequest,
     Condition,
     Failure,
@@ -16,6 +17,7 @@ from http_trio.forwarding import Forwarding
 from http_trio.limits import Limits, Waits
 from http_trio.listener import address_of
 from http_trio.server import Server, open_listeners, serve
+from http_trio.tls import Tls, client_context
 from http_trio.transit import Delivery, Retry
 from http_trio.upstream import Upstream
 
@@ -24,6 +26,7 @@ __all__ = [
     "AsgiApp",
     "BadAnswer",
     "BadBind",
+    "BadCertificate",
     "BadRequest",
     "Condition",
     "Delivery",
@@ -36,10 +39,12 @@ __all__ = [
     "ProtocolError",
     "Retry",
     "Server",
+    "Tls",
     "Upstream",
     "Waits",
     "address_of",
     "as_asgi",
+    "client_context",
     "open_listeners",
     "refusal",
     "serve",

@@ -200,4 +200,4 @@ async def _read_body(head: AnswerHead, wire: Wire, data: bytes) -> bytes:
 
 def _sendable(code: int) -> int:
     """Codes that say "there was none" may not be sent (RFC 6455 section 7.4.1)."""
-    return {1005: 1000, 1006: 1011, 1015: 1011}.get(code, code)
+    return {1005: 1000, 1006: 1001, 1015: 1001}.get(code, code)

@@ -27,6 +27,7 @@ from http_trio.head import RequestHead, parse_request_head
 from http_trio.limits import BUFFER
 from http_trio.passage import Passage
 from http_trio.poller import READ, WRITE
+from http_trio.tls_socket import AnySocket, held
 
 if TYPE_CHECKING:
     from http_trio.lane import Lane
@@ -115,7 +116,7 @@ class Connection:
     def __init__(
         self,
         listener: Origin,
-        sock: socket.socket,
+        sock: AnySocket,
         peer: str,
         handler: Handler,
         rules: Forwarding,
@@ -186,7 +187,12 @@ class Connection:
         """Take no further request: close if idle, answer if parked."""
         if self._phase == _HEAD and not self.buffer:
             self.drop()
-        elif self._exchange is not None and self._exchange.is_parked:
+        else:
+            self.answer_parked()
+
+    def answer_parked(self) -> None:
+        """Let an exchange that waits be answered now."""
+        if self._exchange is not None and self._exchange.is_parked:
             self._exchange.due()
 
     def drop(self) -> None:
@@ -201,6 +207,11 @@ class Connection:
         self._listener.ended(self)
 
     # === for the exchange ===
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client came over TLS."""
+        return self._rules.proto == b"https"
 
     def forwarding_fields(self, head: RequestHead) -> bytes:
         """Give what is said of this client to an upstream."""
@@ -335,7 +346,7 @@ class Connection:
 
     def rejoin(self, buffer: bytes) -> None:
         """Come back from a task; the end of the exchange follows at once."""
-        self.buffer = buffer
+        self.buffer = buffer + held(self.sock)
         self._phase = _BUSY
         self._mask = READ
         self.lane.watch(self.fd, self, READ)

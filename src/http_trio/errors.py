@@ -24,6 +24,13 @@ class BadBind(HttpError):
     """
 
 
+class BadCertificate(HttpError):
+    """A certificate, its key or an authority cannot be used. The operator's fault.
+
+    The message names the file and what is wrong with it.
+    """
+
+
 class ProtocolError(HttpError):
     """A peer broke the rules of HTTP/1.1; its connection is of no further use."""
 
@@ -49,6 +56,9 @@ class Condition(enum.Enum):
 
     UNREACHABLE = "unreachable"
     """The connection was refused, or there is no route or no socket for it."""
+
+    UNTRUSTED = "untrusted"
+    """The TLS handshake failed, or the certificate is not one that we trust."""
 
     CONNECT_TIMEOUT = "connect timeout"
     """No connection within `Limits.connect_s`."""

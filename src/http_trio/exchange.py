@@ -91,6 +91,11 @@ class Exchange:
         return self.head.target.partition(b"?")[2]
 
     @property
+    def secure(self) -> bool:
+        """Whether the client came over TLS; False when the exchange is over."""
+        return self.connection is not None and self.connection.secure
+
+    @property
     def gone(self) -> bool:
         """Whether the exchange is over."""
         return self.connection is None

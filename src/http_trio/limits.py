@@ -43,6 +43,9 @@ class Limits:
     head_s: float = 10.0
     """From the first byte of a request to the end of its header; then 408."""
 
+    handshake_s: float = 10.0
+    """From a client's connection to the end of its TLS handshake; then it is closed."""
+
     body_s: float = 30.0
     """Between two bytes of a request's body; then 408."""
 

@@ -17,7 +17,7 @@ import re
 import socket
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from http_trio.answer import Answer
 from http_trio.connection import Connection
@@ -85,6 +85,19 @@ def address_of(sock: socket.socket) -> str:
     return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
 
+class Client(Protocol):
+    """One client of a listener, whatever it speaks."""
+
+    def drain(self) -> None:
+        """Take no further request."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+    def turn_away(self, answer: Answer) -> None:
+        """Answer, whatever is asked, and close."""
+
+
 class Listener:
     """A listening socket on the lane, and the connections that it accepted."""
 
@@ -100,7 +113,7 @@ class Listener:
         self.sock = sock
         self.address = address_of(sock)
         self.deadline = math.inf
-        self.connections: set[Connection] = set()
+        self.connections: set[Client] = set()
         self._handler = handler
         self._rules = rules
         self._overload = overload
@@ -129,9 +142,9 @@ class Listener:
                     self._pause(self.lane.now + _RETRY_S)
                     return
                 continue  # that client was gone before it was accepted
-            connection = self._accepted(sock, address)
+            client = self._accepted(sock, address)
             if room <= 0 and self._overload is not None:
-                connection.turn_away(self._overload)
+                client.turn_away(self._overload)
 
     def expire(self) -> None:
         """Try again after a pause."""
@@ -148,22 +161,31 @@ class Listener:
                 with contextlib.suppress(OSError):
                     Path(path).unlink()
 
-    def ended(self, connection: Connection) -> None:
-        """Forget a connection that is closed."""
-        self.connections.discard(connection)
+    def ended(self, client: Client) -> None:
+        """Forget a client that is gone."""
+        self.connections.discard(client)
         if not self._accepting and self.deadline == math.inf:
             self._resume()
 
-    def _accepted(self, sock: socket.socket, address: object) -> Connection:
+    def replace(self, client: Client, by: Client) -> None:
+        """Note that a client has become another kind of one."""
+        self.connections.discard(client)
+        self.connections.add(by)
+
+    def connect(self, sock: socket.socket, peer: str) -> Client:
+        """Serve a socket that was accepted."""
+        return Connection(self, sock, peer, self._handler, self._rules)
+
+    def _accepted(self, sock: socket.socket, address: object) -> Client:
         sock.setblocking(False)
         if isinstance(address, tuple):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = str(address[0]).removeprefix("::ffff:")
         else:
             peer = "unix"
-        connection = Connection(self, sock, peer, self._handler, self._rules)
-        self.connections.add(connection)
-        return connection
+        client = self.connect(sock, peer)
+        self.connections.add(client)
+        return client
 
     def _pause(self, until: float) -> None:
         self._accepting = False

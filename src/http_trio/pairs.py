@@ -61,6 +61,6 @@ class Pairs:
         self.connections.discard(connection)
 
     def drain(self) -> None:
-        """Answer the parked, close the idle."""
+        """Answer the parked. No connection is idle: each carries one exchange."""
         for connection in list(self.connections):
-            connection.drain()
+            connection.answer_parked()

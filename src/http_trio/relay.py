@@ -25,7 +25,8 @@ from http_trio.errors import BadAnswer, BadRequest, Condition, Failure, Protocol
 from http_trio.head import AnswerHead, parse_answer_head
 from http_trio.limits import BUFFER
 from http_trio.passage import Passage, Truncated
-from http_trio.wire import Wire, copy_buffer
+from http_trio.tls_socket import TlsSocket, finish_handshake, what_failed
+from http_trio.wire import Wire, copy_buffer, has_hung_up
 
 if TYPE_CHECKING:
     from http_trio.connection import Connection
@@ -176,6 +177,8 @@ class Relay:
         with trio.move_on_after(self._waits.connect_s):
             await trio.lowlevel.wait_writable(peer.sock)
             code = peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not code and isinstance(peer.sock, TlsSocket):
+                return await _secured(name, peer.sock)
             if not code:
                 return None
             peer.upstream.try_next_address()
@@ -237,6 +240,8 @@ class Relay:
                 continue
             except OSError as exc:
                 raise _ClientGone from exc
+            if not data and has_hung_up(self._down.sock):
+                raise _ClientGone
             if not data:
                 self._idle_s = self._limits.half_closed_s
                 until = trio.current_time() + self._idle_s
@@ -462,3 +467,11 @@ class Relay:
     def _failed(self, condition: Condition, detail: str = "") -> _UpstreamFailed:
         name = self._transit.upstream.name
         return _UpstreamFailed(Failure(condition, name, sent=True, detail=detail))
+
+
+async def _secured(name: str, sock: TlsSocket) -> Failure | None:
+    try:
+        await finish_handshake(sock)
+    except OSError as exc:
+        return Failure(Condition.UNTRUSTED, name, sent=False, detail=what_failed(exc))
+    return None

@@ -12,7 +12,9 @@ import contextlib
 import math
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from http_trio.answer import Answer
@@ -21,6 +23,11 @@ from http_trio.forwarding import Forwarding
 from http_trio.lane import Lane
 from http_trio.limits import Limits
 from http_trio.listener import Listener, open_listener
+from http_trio.tls import Certificate, Tls
+from http_trio.tls_listener import TlsListener
+
+if TYPE_CHECKING:
+    from http_trio.http2 import Http2
 
 _NOTICE_S = 0.02  # how often a draining server looks whether it is done
 
@@ -32,10 +39,13 @@ class Server:
         addresses: what is really bound, as `127.0.0.1:8080` or `unix:PATH`.
     """
 
-    def __init__(self, lane: Lane, listeners: Sequence[Listener]) -> None:
+    def __init__(
+        self, lane: Lane, listeners: Sequence[Listener], http2: Http2 | None = None
+    ) -> None:
         self.lane = lane
         self.addresses = tuple(listener.address for listener in listeners)
         self._listeners = listeners
+        self._http2 = http2
         self._drain = trio.Event()
         self._deadline_s = math.inf
 
@@ -50,7 +60,9 @@ class Server:
     @property
     def url(self) -> str:
         """The URL of the first TCP address."""
-        return "http://" + next(a for a in self.addresses if not a.startswith("unix:"))
+        first = next(one for one in self._listeners if one.address[:5] != "unix:")
+        scheme = "https" if isinstance(first, TlsListener) else "http"
+        return f"{scheme}://{first.address}"
 
     def drain(self, deadline_s: float = 30.0) -> None:
         """Begin to stop; `serve` returns at the latest in deadline_s seconds.
@@ -67,6 +79,8 @@ class Server:
             listener.abort()
             for connection in list(listener.connections):
                 connection.drain()
+        if self._http2 is not None:
+            self._http2.drain()
         with trio.move_on_after(self._deadline_s):
             while self.connections:  # noqa: ASYNC110  # a drain is rare; counting is not
                 await trio.sleep(_NOTICE_S)
@@ -94,9 +108,11 @@ async def serve(
     limits: Limits | None = None,
     forwarding: Forwarding | None = None,
     overload: Answer | None = None,
+    tls: Tls | None = None,
+    tls_binds: Sequence[str | socket.socket] | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve HTTP/1.1 until cancelled or drained.
+    """Serve HTTP/1.1, and with a certificate HTTP/2, until cancelled or drained.
 
     Args:
         handler: called for each request, on the express lane; it must not block.
@@ -106,19 +122,43 @@ async def serve(
         forwarding: what forwarded requests say of the client.
         overload: what clients beyond the limit on connections are answered; without
             it they are not accepted until others leave.
+        tls: the certificate of the addresses that are served with TLS; its files are
+            read again when they change.
+        tls_binds: those addresses, as `binds`. Where there is a certificate and this
+            is not given, all `binds` are served with TLS.
         task_status: `started` gets the `Server` when all addresses listen.
 
     Raises:
         BadBind: an address cannot be had. Nothing listens then.
+        BadCertificate: the certificate cannot be used. Nothing listens then.
 
     Cancelled, it closes every socket at once, also those of exchanges in progress.
     """
-    sockets = open_listeners(binds)
+    if tls is not None and tls_binds is None:
+        binds, tls_binds = (), binds
+    certificate = None if tls is None else Certificate(tls)
+    sockets = open_listeners([*binds, *(tls_binds or ())])
+    plain, secure = sockets[: len(binds)], sockets[len(binds) :]
+    rules = forwarding or Forwarding()
     async with trio.open_nursery() as nursery:
         lane = Lane(limits or Limits(), nursery)
-        rules = forwarding or Forwarding()
-        listeners = [Listener(lane, sock, handler, rules, overload) for sock in sockets]
-        server = Server(lane, listeners)
+        listeners = [Listener(lane, sock, handler, rules, overload) for sock in plain]
+        http2: Http2 | None = None
+        if certificate is not None:
+            from http_trio.http2 import Http2  # noqa: PLC0415  # 0.1 s of imports
+
+            rules = attrs.evolve(rules, proto=b"https")
+            http2 = Http2(lane, handler, rules)
+            listeners += [
+                TlsListener(
+                    *(lane, sock, handler, rules, overload),
+                    certificate=certificate,
+                    carry_http2=http2.carry,
+                )
+                for sock in secure
+            ]
+            await nursery.start(http2.run)
+        server = Server(lane, listeners, http2)
         nursery.start_soon(lane.run)
         nursery.start_soon(lane.keep_time)
         task_status.started(server)

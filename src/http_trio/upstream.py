@@ -13,12 +13,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from http_trio.errors import Condition, Failure
 from http_trio.limits import BUFFER
 from http_trio.poller import READ, WRITE
+from http_trio.tls_socket import AnySocket, TlsSocket, held, what_failed
 
 if TYPE_CHECKING:
     from http_trio.lane import Lane
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 Address = tuple[socket.AddressFamily, Any]
 """A resolved address: its family, and what `socket.connect` takes."""
 
-_CONNECTING, _BUSY, _IDLE, _CLOSED = range(4)
+_CONNECTING, _SECURING, _BUSY, _IDLE, _CLOSED = range(5)
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EAGAIN)
 
 
@@ -41,11 +43,24 @@ class Upstream:
         addresses: resolved; tried in turn, from the next one after a failure.
         host: the Host for a request that has none.
         prefix: what is put before the target of every request, such as `b"/base"`.
+        tls: the context for TLS, see `client_context`; None for plain HTTP.
+        server_name: whom the certificate must name; by default the host.
         idle: the connections that wait for a request, oldest first.
         open: how many connections there are, idle ones included.
     """
 
-    __slots__ = ("_at", "addresses", "host", "idle", "name", "open", "prefix")
+    __slots__ = (
+        "_at",
+        "addresses",
+        "host",
+        "idle",
+        "name",
+        "open",
+        "prefix",
+        "server_name",
+        "session",
+        "tls",
+    )
 
     def __init__(
         self,
@@ -54,11 +69,16 @@ class Upstream:
         host: bytes,
         *,
         prefix: bytes = b"",
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
     ) -> None:
         self.name = name
         self.addresses = tuple(addresses)
         self.host = host
         self.prefix = prefix
+        self.tls = tls
+        self.server_name = server_name or _without_port(host)
+        self.session: ssl.SSLSession | None = None
         self.idle: dict[UpstreamConnection, None] = {}
         self.open = 0
         self._at = 0
@@ -89,6 +109,7 @@ class Upstream:
         family, address = self.addresses[self._at % len(self.addresses)]
         try:
             sock = _open_socket(family)
+            secured = self._secured(sock)
         except OSError as exc:
             return self._failure(Condition.UNREACHABLE, exc.strerror or str(exc))
         code = sock.connect_ex(address)
@@ -96,7 +117,7 @@ class Upstream:
             sock.close()
             self.try_next_address()
             return self._failure(Condition.UNREACHABLE, os.strerror(code))
-        return UpstreamConnection(self, lane, sock)
+        return UpstreamConnection(self, lane, secured)
 
     def try_next_address(self) -> None:
         """Begin the next connection at the next address."""
@@ -107,8 +128,31 @@ class Upstream:
         while self.idle:
             self.idle.popitem()[0].close()
 
+    def _secured(self, sock: socket.socket) -> AnySocket:
+        if self.tls is None:
+            return sock
+        try:
+            return TlsSocket(
+                sock, self.tls, server_name=self.server_name, session=self.session
+            )
+        except ValueError as exc:  # the name cannot be one
+            sock.close()
+            raise OSError(errno.EINVAL, str(exc)) from exc
+
     def _failure(self, condition: Condition, detail: str) -> Failure:
         return Failure(condition, self.name, sent=False, detail=detail)
+
+
+def _without_port(host: bytes) -> str:
+    """Give the name or address of an authority.
+
+    >>> _without_port(b"example.org:8443"), _without_port(b"[::1]:80")
+    ('example.org', '::1')
+    """
+    text = host.decode("latin-1")
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0]
 
 
 def _open_socket(family: socket.AddressFamily) -> socket.socket:
@@ -140,7 +184,7 @@ class UpstreamConnection:
         "upstream",
     )
 
-    def __init__(self, upstream: Upstream, lane: Lane, sock: socket.socket) -> None:
+    def __init__(self, upstream: Upstream, lane: Lane, sock: AnySocket) -> None:
         self.upstream = upstream
         self.sock = sock
         self.fd = sock.fileno()
@@ -159,8 +203,8 @@ class UpstreamConnection:
 
     @property
     def connecting(self) -> bool:
-        """Whether the connection is not made yet."""
-        return self._phase == _CONNECTING
+        """Whether the connection is not made, or not secured, yet."""
+        return self._phase <= _SECURING
 
     def alive(self) -> bool:
         """Tell whether an idle connection can still be used."""
@@ -175,7 +219,7 @@ class UpstreamConnection:
     def begin(self, transit: Transit, request: bytes) -> None:
         """Send a request; from here on the transit is told what happens."""
         self._transit = transit
-        if self._phase == _CONNECTING:
+        if self._phase <= _SECURING:
             self._outbox = request
             self.deadline = self._lane.now + transit.waits.connect_s
             return
@@ -197,7 +241,10 @@ class UpstreamConnection:
             self.close()
             return
         self._phase = _IDLE
-        self.fresh = False
+        if self.fresh:
+            self.fresh = False
+            if isinstance(self.sock, TlsSocket):
+                self.upstream.session = self.sock.session
         self.deadline = self._lane.now + limits.upstream_idle_s
         idle[self] = None
 
@@ -219,7 +266,10 @@ class UpstreamConnection:
     def rejoin(self) -> None:
         """Come back from a task, ready for another request."""
         self._lane.watch(self.fd, self, READ)
-        self.release()
+        if held(self.sock):
+            self.close()  # it speaks without being asked
+        else:
+            self.release()
 
     def ready(self, mask: int) -> None:
         """Handle readiness."""
@@ -228,16 +278,16 @@ class UpstreamConnection:
                 self._send(self._outbox)
             if mask & ~WRITE and self._transit is not None:
                 self._receive(self._transit)
-        elif self._phase == _CONNECTING:
+        elif self._phase <= _SECURING:
             self._connected()
-        else:
+        elif self.upstream.tls is None or not self.alive():
             self.close()  # nothing may come on an idle connection but its end
 
     def expire(self) -> None:
         """Handle that the server was too slow, or not asked for too long."""
         if self._transit is None:
             self.close()
-        elif self._phase == _CONNECTING:
+        elif self._phase <= _SECURING:
             self.upstream.try_next_address()
             self._transit.failed(Condition.CONNECT_TIMEOUT, "")
         else:
@@ -258,6 +308,17 @@ class UpstreamConnection:
             self.upstream.try_next_address()
             transit.failed(Condition.UNREACHABLE, os.strerror(code))
             return
+        if isinstance(self.sock, TlsSocket):
+            try:
+                wanted = self.sock.handshake()
+            except OSError as exc:
+                self.upstream.try_next_address()
+                transit.failed(Condition.UNTRUSTED, what_failed(exc))
+                return
+            if wanted:
+                self._phase = _SECURING
+                self._lane.poller.modify(self.fd, wanted)
+                return
         self._lane.poller.modify(self.fd, READ)
         self._phase = _BUSY
         request, self._outbox = self._outbox, b""

@@ -7,11 +7,13 @@ seen while waiting for it.
 
 from __future__ import annotations
 
-import socket
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import trio
+
+from http_trio.tls_socket import AnySocket
 
 _COPY = 256 * 1024  # more gains nothing, less costs system calls
 _TURN = 1024 * 1024  # bytes moved before other tasks have their turn
@@ -23,7 +25,7 @@ class Wire:
 
     __slots__ = ("_since_turn", "buffer", "sock")
 
-    def __init__(self, sock: socket.socket, buffer: bytes = b"") -> None:
+    def __init__(self, sock: AnySocket, buffer: bytes = b"") -> None:
         self.sock = sock
         self.buffer = buffer
         self._since_turn = 0
@@ -86,6 +88,16 @@ class Wire:
         if self._since_turn >= _TURN:
             self._since_turn = 0
             await trio.lowlevel.checkpoint()
+
+
+def has_hung_up(sock: AnySocket) -> bool:
+    """Tell whether the peer of a socket at its end is gone, and not only its sending.
+
+    Known of Unix sockets at once; of TCP only when a reset has come.
+    """
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)
+    return bool(poll.poll(0))
 
 
 _spare: list[bytearray] = []

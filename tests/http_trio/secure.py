@@ -74,8 +74,8 @@ async def tls_client(port: int, context: ssl.SSLContext) -> AsyncIterator[Client
         secure = trio.SSLStream(
             stream, context, server_hostname="localhost", https_compatible=True
         )
-        await secure.do_handshake()
         try:
+            await secure.do_handshake()
             yield Client(secure)  # type: ignore[arg-type]  # it sends and receives alike
         finally:
             await trio.aclose_forcefully(secure)
