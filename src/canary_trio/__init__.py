@@ -1,5 +1,7 @@
 """A canary-release reverse proxy with live configuration."""
 
+from canary_trio.access_line import LineForm
+from canary_trio.access_log import AccessLog, BadLog
 from canary_trio.changes import (
     Fleet,
     change,
@@ -22,14 +24,17 @@ from canary_trio.keys import BadName, Refusal, Report
 from canary_trio.server import Proxy, serve
 
 __all__ = [
+    "AccessLog",
     "Arm",
     "BadAssignment",
+    "BadLog",
     "BadName",
     "Balance",
     "CanaryError",
     "Config",
     "Fleet",
     "InvalidConfig",
+    "LineForm",
     "NoDocument",
     "Problem",
     "Proxy",

@@ -32,7 +32,7 @@ _UNSAFE_IN_JSON = re.compile(rb"[^ !#-\[\]-~]").search
 _UNSAFE_IN_TEXT = re.compile(rb"[^!#-\[\]-~]").search
 
 
-class Form(enum.Enum):
+class LineForm(enum.Enum):
     """How a line is written."""
 
     JSON = "json"
@@ -101,9 +101,9 @@ class Format(Protocol):
         """
 
 
-def formatter(form: Form) -> Format:
+def formatter(form: LineForm) -> Format:
     """Give the function that formats lines; it keeps the last second's text."""
-    return _json_formatter() if form is Form.JSON else _text_formatter()
+    return _json_formatter() if form is LineForm.JSON else _text_formatter()
 
 
 def _json_formatter() -> Format:

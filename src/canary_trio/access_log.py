@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from canary_trio.access_line import Form, formatter
+from canary_trio.access_line import LineForm, formatter
 from canary_trio.errors import CanaryError
 
 if TYPE_CHECKING:
@@ -58,17 +58,16 @@ class AccessLog:
         form: of the lines.
 
     Attributes:
+        path: as given.
         written: lines that are with the kernel.
-        dropped: lines that were lost, for whatever reason.
 
     Raises:
         BadLog: the file cannot be opened.
     """
 
-    def __init__(self, path: Path | None, form: Form = Form.JSON) -> None:
+    def __init__(self, path: Path | None, form: LineForm = LineForm.JSON) -> None:
         self.written = 0
-        self.dropped = 0
-        self._path = path
+        self.path = path
         self._format = formatter(form)
         self._lines: list[bytes] = []
         self._size = 0
@@ -77,6 +76,7 @@ class AccessLog:
         self._writing = threading.Lock()
         self._reopen = False
         self._torn = False
+        self._refused = self._lost = 0  # counted by the lane, and by the thread
         self._trouble = ""
         try:
             self._fd = 1 if path is None else _open(path)
@@ -84,7 +84,12 @@ class AccessLog:
             raise BadLog(f"cannot open the access log {path}: {_why(exc)}") from exc
 
     def __repr__(self) -> str:
-        return f"<AccessLog {self._path or '-'} {self.written} written>"
+        return f"<AccessLog {self.path or '-'} {self.written} written>"
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were lost: too many waited, or the file took no more."""
+        return self._refused + self._lost
 
     def record(
         self,
@@ -100,7 +105,7 @@ class AccessLog:
         """Take the line of a request that has ended."""
         size = self._size
         if size > BUFFER_BYTES:
-            self.dropped += 1
+            self._refused += 1
             return
         line = self._format(
             time.time(),
@@ -124,7 +129,7 @@ class AccessLog:
 
         Where that fails, the old file goes on.
         """
-        self._reopen = self._path is not None
+        self._reopen = self.path is not None
         self._news.set()
 
     async def run(self) -> None:
@@ -138,12 +143,18 @@ class AccessLog:
         finally:
             with trio.move_on_after(LAST_S, shield=True):
                 await self._flush()
+                self._close()
 
     async def _flush(self) -> None:
         lines, self._lines, self._size = self._lines, [], 0
         self._news, self._full = trio.Event(), trio.Event()
         # Abandoned, since a write that hangs must not keep the program from ending.
         await trio.to_thread.run_sync(self._write, lines, abandon_on_cancel=True)
+
+    def _close(self) -> None:
+        if self.path is not None:
+            fd, self._fd = self._fd, -1  # what comes after the end is dropped
+            os.close(fd)
 
     # === in the thread ===
 
@@ -167,12 +178,12 @@ class AccessLog:
             whole = len(lines) if at == len(data) else data.count(b"\n", 0, at)
             self._torn |= 0 < at < len(data) and data[at - 1] != 0x0A
             self.written += whole
-            self.dropped += len(lines) - whole
+            self._lost += len(lines) - whole
 
     def _open_again(self) -> None:
-        assert self._path is not None, "standard output is not opened by us"
+        assert self.path is not None, "standard output is not opened by us"
         try:
-            fd = _open(self._path)
+            fd = _open(self.path)
         except OSError as exc:
             _log.warning("the access log goes on in the old file: %s", _why(exc))
             return

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from canary_trio.log_options import log_options
+
 if TYPE_CHECKING:
     from canary_trio.changes import Fleet
     from kv_trio import Client
@@ -92,6 +94,7 @@ def main() -> None:
     help="Where the last good document is kept.  [default: ~/.local/state/canary-trio]",
 )
 @click.option("--id", "proxy_id", help="The proxy's name.  [default: HOST-PORT]")
+@log_options
 def serve(**options: Any) -> None:
     """Serve SERVICE by its document in the store, until SIGTERM or Ctrl-C."""
     from canary_trio.serving import run  # noqa: PLC0415  # keeps --help quick, as below

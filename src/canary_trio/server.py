@@ -14,11 +14,13 @@ import attrs
 import trio
 
 import http_trio
+from canary_trio.access_log import AccessLog
 from canary_trio.config import Config
 from canary_trio.control import Control
 from canary_trio.forward import Forwarder
 from canary_trio.keys import check_name
 from canary_trio.memory import default_directory
+from canary_trio.observer import Observer
 from canary_trio.runtime import Runtime
 from canary_trio.status import Table, describe
 from http_trio import Answer, Exchange
@@ -94,6 +96,7 @@ async def serve(
     remember: bool = True,
     proxy_id: str | None = None,
     limits: http_trio.Limits | None = None,
+    access_log: AccessLog | None = None,
     on_listening: Callable[[str, str], None] | None = None,
     on_live: Callable[[int], None] | None = None,
     task_status: trio.TaskStatus[Proxy] = trio.TASK_STATUS_IGNORED,
@@ -113,6 +116,7 @@ async def serve(
         remember: False to keep nothing on disk.
         proxy_id: its name in the fleet, by default the host's with the port.
         limits: of the listeners and of the connections to the upstreams.
+        access_log: takes a line for each request; it is closed at the end.
         on_listening: called with the first address and the admin's once both listen;
             until the first document the proxy answers 503.
         on_live: called with each revision in the step that makes it live.
@@ -135,7 +139,7 @@ async def serve(
             owned.enter_context(sock)
         addresses = [http_trio.address_of(sock) for sock in (*sockets, *admin_sockets)]
         id_ = check_name(proxy_id or _default_id(addresses[0]))
-        runtime = Runtime(service)
+        runtime = Runtime(service, observer=Observer(access_log))
         directory = Path(state) if state is not None else default_directory()
         control = Control(
             runtime,
@@ -151,6 +155,8 @@ async def serve(
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(control.run)
+            if access_log is not None:
+                nursery.start_soon(access_log.run)
             async with trio.open_nursery() as serving:
                 about = _Admin(partial(describe, service, id_, runtime, control))
                 start_admin = partial(http_trio.serve, about, admin_sockets)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_trio.access_line import Asked, Form, escape_json, escape_text, formatter
+from canary_trio.access_line import Asked, LineForm, escape_json, escape_text, formatter
 
 _AT = 1795556303.125  # 2026-11-24T21:38:23.125Z
 
@@ -34,7 +34,7 @@ class _Said:
 
 
 def _line(
-    form: Form,
+    form: LineForm,
     asked: _Asked | None = None,
     server: str = "http://h:1",
     request_id: bytes = b"abc",
@@ -52,7 +52,7 @@ def _line(
 
 
 def test_a_line_of_json() -> None:
-    line = _line(Form.JSON)
+    line = _line(LineForm.JSON)
 
     assert line.endswith(b"}\n")
     assert json.loads(line) == {
@@ -74,20 +74,20 @@ def test_a_line_of_json() -> None:
 
 
 def test_a_line_of_text_begins_as_the_common_log_format() -> None:
-    assert _line(Form.TEXT) == (
+    assert _line(LineForm.TEXT) == (
         b'192.0.2.7 - - [24/Nov/2026:21:38:23 +0000] "GET /a?b=c HTTP/1.1" 200 512'
         b" seconds=0.001532 server=http://h:1 id=abc retries=1"
         b" arm=canary reason=rule rule=beta revision=57\n"
     )
-    assert b'"GET / HTTP/1.0"' in _line(Form.TEXT, _Asked(target=b"/", http10=True))
+    assert b'"GET / HTTP/1.0"' in _line(LineForm.TEXT, _Asked(target=b"/", http10=True))
 
 
 def test_what_is_unknown_is_a_dash_in_text() -> None:
-    assert b" server=- id=- " in _line(Form.TEXT, server="", request_id=b"")
+    assert b" server=- id=- " in _line(LineForm.TEXT, server="", request_id=b"")
 
 
 def test_the_second_is_written_anew_when_it_changes() -> None:
-    line = formatter(Form.JSON)
+    line = formatter(LineForm.JSON)
     said = [
         line(at, _Over(_Asked()), _Said(), 200, 0, server="", request_id=b"", retries=0)
         for at in (0.999, 1.0, 59.9996)
@@ -111,7 +111,7 @@ _BYTES = st.one_of(
 def test_nobody_writes_a_line_of_json_but_we(
     method: bytes, target: bytes, request_id: bytes
 ) -> None:
-    line = _line(Form.JSON, _Asked(method, target), request_id=request_id)
+    line = _line(LineForm.JSON, _Asked(method, target), request_id=request_id)
 
     assert line.count(b"\n") == 1
     assert line.isascii()
@@ -125,7 +125,7 @@ def test_nobody_writes_a_line_of_json_but_we(
 def test_nobody_writes_a_line_of_text_but_we(
     method: bytes, target: bytes, request_id: bytes
 ) -> None:
-    line = _line(Form.TEXT, _Asked(method, target), request_id=request_id)
+    line = _line(LineForm.TEXT, _Asked(method, target), request_id=request_id)
 
     form = (
         rb'192\.0\.2\.7 - - \[[^\]]+\] "([!-~]*) ([!-~]*) HTTP/1\.1" 200 512'

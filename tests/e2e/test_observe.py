@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 
-from tests.e2e.processes import World, connected_to, world
+from tests.e2e.processes import PATIENCE_S, World, ask, connected_to, world
 
 
 @pytest.fixture
@@ -43,3 +48,98 @@ async def test_each_answer_says_by_what_it_was_routed(here: World) -> None:
         cookie = field(head, b"Set-Cookie").partition(";")[0].encode()
         head, _ = await client.ask(b"/", b"Cookie: " + cookie)
         assert field(head, b"X-Canary").endswith("reason=sticky")
+
+
+def log_lines(file: Path) -> list[dict[str, Any]]:
+    """Give the lines of a log, which may not be there yet."""
+    if not file.exists():
+        return []
+    return [json.loads(line) for line in file.read_bytes().splitlines()]
+
+
+def exists(file: Path) -> bool:
+    return file.exists()
+
+
+async def wait_for_lines(file: Path, count: int) -> list[dict[str, Any]]:
+    with trio.fail_after(PATIENCE_S):
+        while len(lines := log_lines(file)) < count:
+            await trio.sleep(0.01)
+    return lines
+
+
+async def test_each_request_has_a_line_that_says_how_it_was_routed(
+    here: World, tmp_path: Path
+) -> None:
+    file = tmp_path / "access.log"
+    proxy, address = await here.start_proxy("--access-log", file, ratio=0.25)
+    async with connected_to(address) as client:
+        for number in range(4):
+            _, body = await client.ask(b'/%d?x="\\' % number)
+            assert body in (b"v1", b"v2")
+        await client.ask(b"/post", method=b"POST", body=b"hello")
+    lines = await wait_for_lines(file, 5)
+
+    assert [line["target"] for line in lines[:4]] == [
+        f'/{number}?x="\\' for number in range(4)
+    ]
+    arms = Counter(line["arm"] for line in lines)
+    assert arms["canary"] == 1
+    for line in lines:
+        server = here.versions["v2" if line["arm"] == "canary" else "v1"]
+        assert line["server"] == server
+        assert (line["status"], line["bytes"], line["reason"]) == (200, 2, "ratio")
+        assert (line["client"], line["retries"]) == ("127.0.0.1", 0)
+        assert 0 <= line["seconds"] < PATIENCE_S
+        assert f"runs revision {line['revision']}\n" in proxy.output
+    assert lines[4]["method"] == "POST"
+
+
+async def test_a_log_is_rotated_by_a_signal_and_complete_at_the_end(
+    here: World, tmp_path: Path
+) -> None:
+    file, moved = tmp_path / "access.log", tmp_path / "access.log.1"
+    proxy, address = await here.start_proxy("--access-log", file)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        await ask(address, 3)
+        await wait_for_lines(file, 3)
+        file.rename(moved)
+        proxy.process.send_signal(number)
+        with trio.fail_after(PATIENCE_S):
+            while not exists(file):
+                await trio.sleep(0.01)
+        assert len(log_lines(moved)) == 3
+    await ask(address, 5)
+    assert await proxy.ends() == 0
+
+    assert len(log_lines(file)) == 5
+
+
+async def test_a_log_to_standard_output_has_it_alone(here: World) -> None:
+    proxy, address = await here.start_proxy(
+        *("--access-log", "-", "--access-log-format", "text", "--log-format", "json")
+    )
+    await ask(address, 1)
+    await proxy.says(r'127\.0\.0\.1 - - \[[^]]+\] "GET / HTTP/1\.1" 200 2 seconds=')
+    told = [line for line in proxy.output.splitlines() if line.startswith("{")]
+
+    assert any("is live" in json.loads(line)["event"] for line in told)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+async def test_a_full_disk_does_not_concern_the_traffic(here: World) -> None:
+    proxy, address = await here.start_proxy("--access-log", "/dev/full")
+    assert set(await ask(address, 50)) == {"v1"}
+    await proxy.says("lines of the access log are dropped: No space left on device")
+    assert set(await ask(address, 50)) == {"v1"}
+
+
+async def test_a_log_that_cannot_be_opened_is_said_at_once(
+    here: World, tmp_path: Path
+) -> None:
+    said = await here.canary("serve", "--access-log", tmp_path / "no" / "x", status=1)
+
+    assert re.fullmatch(
+        r"canary: cannot open the access log \S+/no/x: No such file or directory\n",
+        said.err,
+    )
