@@ -37,12 +37,15 @@ class Forwarder:
             runtime.observer.ended(exchange, runtime.observer.unrouted, 503, 0.0)
             exchange.respond(self._not_ready)
             return
-        cookie = live.routes.sticky_cookie
-        cookies = None if cookie is None else exchange.header(b"cookie")
         decision = live.routes.choose(
-            cookies, runtime.sequence, runtime.chance, secure=self._secure
+            exchange.head,
+            exchange.client,
+            runtime.sequence,
+            runtime.chance,
+            secure=self._secure,
         )
-        if cookies and cookie:
+        cookie = live.routes.hidden_cookie
+        if cookie is not None:
             _hide_cookie(exchange, cookie)
         mark = live.marks.note(decision)
         arm = live.arms[decision.arm]

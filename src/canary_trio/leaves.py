@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from canary_trio import matching
+from canary_trio import patterns
 from canary_trio.config import CANARY, WHOLE, split_url
 from canary_trio.rules import Network
 from canary_trio.shapes import (
@@ -109,7 +109,7 @@ ANY_COOKIE_NAME = text(_NAME_CHARACTERS, "the name of a cookie (RFC 6265), such 
 HEADER_NAME = text(
     _NAME_CHARACTERS, "the name of a header field (RFC 9110), such as X-User"
 )
-QUERY_NAME = text(r"[^\x00-\x20\x7f]{1,200}", "the name of a query parameter")
+QUERY_NAME = text(r"[^\x00-\x1f\x7f]{1,200}", "the name of a query parameter")
 METHOD = text(r"[A-Z][A-Z-]{0,31}", "a method in capitals, such as GET")
 DOMAIN = text(
     r"\.?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})", "a domain, such as example.org"
@@ -277,17 +277,17 @@ V6_BITS = whole(1, 128)
 
 
 def _read_pattern(value: Any, _: object = None) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= matching.PATTERN_SIZE:
-        most = matching.PATTERN_SIZE
+    if not isinstance(value, str) or not 0 < len(value) <= patterns.PATTERN_SIZE:
+        most = patterns.PATTERN_SIZE
         raise Fault(show(value), f"a pattern (RE2) of at most {most} characters")
     try:
-        matching.compile_pattern(value)
-    except matching.BadPattern as exc:
+        patterns.compile_pattern(value)
+    except patterns.BadPattern as exc:
         raise Fault(show(value), f"a pattern that RE2 takes ({exc})") from exc
     return value
 
 
 PATTERN = Shape(
     _read_pattern,
-    {"type": "string", "minLength": 1, "maxLength": matching.PATTERN_SIZE},
+    {"type": "string", "minLength": 1, "maxLength": patterns.PATTERN_SIZE},
 )
