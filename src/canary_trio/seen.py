@@ -78,7 +78,7 @@ class Reader:
         if cookies:
             fields.add(_COOKIE)
         self._fields = _field_pattern(fields) if fields else None
-        self._cookies = _cookie_pattern(cookies) if cookies else None
+        self._cookies = cookie_pattern(cookies) if cookies else None
         self._has_query = bool(names[Source.QUERY])
 
     def __call__(self, head: RequestHead, client: str) -> Seen:
@@ -105,10 +105,7 @@ class Reader:
             elif name == _COOKIE:
                 fields[name] += b"; " + value.rstrip(b" \t\r")
         if self._cookies is not None and _COOKIE in fields:
-            cookies = seen.found[_COOKIES] = {}
-            for name, value in self._cookies.findall(fields[_COOKIE]):
-                if name not in cookies:
-                    cookies[name] = value.strip(b' \t"')
+            seen.found[_COOKIES] = find_cookies(fields[_COOKIE], self._cookies)
 
 
 def name_of(key: Key) -> bytes:
@@ -131,6 +128,23 @@ def read_query(query: bytes) -> Found:
         else:
             name, _, value = pair.partition(b"=")
             found.setdefault(name, value)
+    return found
+
+
+def cookie_pattern(names: set[bytes]) -> re.Pattern[bytes]:
+    """Give what finds the cookies of these names, and others if they are many."""
+    if len(names) > _SEVERAL:
+        return re.compile(rb"(?:^|;)[ \t]*([^=;]+)=([^;]*)")
+    either = b"|".join(map(re.escape, sorted(names)))
+    return re.compile(rb"(?:^|;)[ \t]*(%b)=([^;]*)" % either)
+
+
+def find_cookies(header: bytes, pattern: re.Pattern[bytes]) -> Found:
+    """Give the cookies of a Cookie field that a pattern of `cookie_pattern` finds."""
+    found: Found = {}
+    for name, value in pattern.findall(header):
+        if name not in found:
+            found[name] = value.strip(b' \t"')
     return found
 
 
@@ -179,10 +193,3 @@ def _field_pattern(names: set[bytes]) -> re.Pattern[bytes]:
     first = b"".join(sorted({re.escape(name[:1]) for name in names}))
     either = b"|".join(map(re.escape, sorted(names)))
     return re.compile(rb"\n(?=[%b])(%b):[ \t]*(.*)" % (first, either), re.IGNORECASE)
-
-
-def _cookie_pattern(names: set[bytes]) -> re.Pattern[bytes]:
-    if len(names) > _SEVERAL:
-        return re.compile(rb"(?:^|;)[ \t]*([^=;]+)=([^;]*)")
-    either = b"|".join(map(re.escape, sorted(names)))
-    return re.compile(rb"(?:^|;)[ \t]*(%b)=([^;]*)" % either)

@@ -14,7 +14,7 @@ from typing import Any
 import h11
 import httptools
 
-from canary_trio import document, edit, session
+from canary_trio import document, edit, seen, session
 from canary_trio.errors import BadAssignment, InvalidConfig
 from http_trio.chunked import BadChunk, ChunkedReader
 from http_trio.errors import BadAnswer, BadRequest, ProtocolError
@@ -234,11 +234,12 @@ def cookies(data: bytes) -> None:
     if not text.isidentifier():
         return
     rest = session.without_cookie(header, text)
-    assert session.cookie_value(rest, text) is None
-    value = session.cookie_value(header, text)
+    pattern = seen.cookie_pattern({name})
+    assert not seen.find_cookies(rest, pattern)
+    value = seen.find_cookies(header, pattern).get(name)
     if value is not None:
         assert value in header
-        assert session.verify(b"secret", 0, value) is None
+        assert session.Sessions(b"secret", 0).verify(value) is None
 
 
 TARGETS: dict[str, Target] = {
