@@ -8,7 +8,7 @@ seen while waiting for it.
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import trio
@@ -98,6 +98,19 @@ def has_hung_up(sock: AnySocket) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), 0)
     return bool(poll.poll(0))
+
+
+async def copy(
+    take: Callable[[memoryview], Awaitable[int]],
+    give: Callable[[memoryview], Awaitable[None]],
+    count: int,
+) -> None:
+    """Move so many bytes; whichever of the two raises ends it."""
+    with copy_buffer() as view:
+        while count:
+            got = await take(view[:count])
+            await give(view[:got])
+            count -= got
 
 
 _spare: list[bytearray] = []

@@ -1,0 +1,31 @@
+"""The faults that end an exchange in the task lane early; each names whose it is.
+
+`BadRequest` is the third: a client that breaks the rules in the middle of its body.
+"""
+
+from __future__ import annotations
+
+from http_trio.errors import BadRequest, Condition, Failure
+
+
+class ClientGone(Exception):
+    """The client went away, or takes nothing any more."""
+
+
+class UpstreamFailed(Exception):
+    """The upstream gave no answer, or only a part of one."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+    @classmethod
+    def because(
+        cls, condition: Condition, upstream: str, detail: str = ""
+    ) -> UpstreamFailed:
+        """Say so of an upstream that may have got the request."""
+        return cls(Failure(condition, upstream, sent=True, detail=detail))
+
+
+Fault = BadRequest | ClientGone | UpstreamFailed
+FAULTS = (BadRequest, ClientGone, UpstreamFailed)
