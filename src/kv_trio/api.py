@@ -1,6 +1,6 @@
 """The store's HTTP API: Consul's, and a few endpoints of our own.
 
-Different from Consul on purpose: see docs/kv.md.
+Different from Consul on purpose: see docs/store.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kv_trio.draft import Outcome
 from kv_trio.errors import BadQuery, Moved, StorageError
 from kv_trio.keys import VALUE_LIMIT, KeysApi
 from kv_trio.metrics import CONTENT_TYPE, Metrics
-from kv_trio.query import check_common, parse_parameters, parse_path, parse_unsigned
+from kv_trio.query import KV, Target, parse_target, parse_unsigned
 from kv_trio.render import (
     bad_query,
     describe,
@@ -30,7 +30,6 @@ from kv_trio.tokens import Tokens
 from kv_trio.txn import Transacted, parse_transaction
 from kv_trio.writer import Writer
 
-_KV = b"/v1/kv/"
 _SESSION = b"/v1/session/"
 _BODY = "See https://www.consul.io/docs/agent/options.html#txn_max_req_len."
 _TXN_BODY = 512 * 1024  # bytes of JSON
@@ -70,31 +69,32 @@ class Api:
     def __call__(self, exchange: Exchange) -> None:
         """Answer a request, now or when its time has come."""
         try:
-            self._route(exchange, parse_path(exchange.path))
+            self._route(exchange, parse_target(exchange.target))
         except BadQuery as exc:
             exchange.respond(bad_query(exc))
         except Moved as exc:
             exchange.respond(moved(exc, exchange.query, exchange.method))
 
-    def _route(self, exchange: Exchange, path: bytes) -> None:
-        parameters = parse_parameters(exchange.query)
-        check_common(parameters)
+    def _route(self, exchange: Exchange, target: Target) -> None:
+        path, parameters = target.path, target.parameters
+        if path.startswith(KV):
+            access = self._tokens.access_of(exchange, parameters)
+            self._metrics.asked["kv"] += 1
+            self._keys.handle(exchange, target, access)
+            return
         if path in (b"/v1/status/leader", b"/"):
             self._answer_open(exchange, path)
             return
         access = self._tokens.access_of(exchange, parameters)
-        if path.startswith(_KV):
-            self._metrics.asked("kv")
-            self._keys.handle(exchange, path[len(_KV) :], parameters, access)
-        elif path.startswith(_SESSION):
-            self._metrics.asked("session")
+        if path.startswith(_SESSION):
+            self._metrics.asked["session"] += 1
             rest = path[len(_SESSION) :]
             self._sessions.handle(exchange, rest, parameters, access)
         elif path == b"/v1/txn":
-            self._metrics.asked("txn")
+            self._metrics.asked["txn"] += 1
             self._txn(exchange, access)
         else:
-            self._metrics.asked("other")
+            self._metrics.asked["other"] += 1
             self._answer_others(exchange, path, parameters, access)
 
     # === transactions ===

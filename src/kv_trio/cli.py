@@ -114,8 +114,9 @@ def check(directory: Path) -> None:
 
     Its server must not run.
     """
+    from kv_trio.database import DATABASE  # noqa: PLC0415
     from kv_trio.errors import KvError  # noqa: PLC0415
-    from kv_trio.log import DATABASE, Log  # noqa: PLC0415
+    from kv_trio.log import Log  # noqa: PLC0415
 
     if not (directory / DATABASE).exists():
         fail(f"there is no {DATABASE} in {directory}")

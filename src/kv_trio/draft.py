@@ -153,7 +153,7 @@ class Draft:
         deleted_at: the numbers of the deletes.
         sessions: what is new of each session; None for an ended one.
         lock_delays: keys whose lock was lost, with the seconds to wait.
-        forgotten: keys whose tombstones are folded into `floor`.
+        forgotten: keys whose tombstones go: written again, or folded into `floor`.
     """
 
     def __init__(self, base: View, *, one_index: bool = False) -> None:
@@ -188,8 +188,15 @@ class Draft:
         return operation.apply_to(self, now)
 
     def fold_tombstones(self, store: Store) -> None:
-        """Forget the oldest deletes of the store that it stands on, if too many."""
+        """Forget the oldest deletes of the store that it stands on, if too many.
+
+        And those of keys that are there again.
+        """
         self.floor = store.floor
+        if store.tombstones:
+            entries = self.entries.items()
+            live = [key for key, entry in entries if entry is not None]
+            self.forgotten = [key for key in live if key in store.tombstones]
         if len(store.tombstones) + len(self.deleted_at) <= core.TOMBSTONES:
             return
         old = [pair for pair in store.tombstones.items() if pair[0] not in self.entries]

@@ -19,19 +19,19 @@ from kv_trio.errors import BadQuery, Compacted, StorageError, StoreDamaged
 from kv_trio.events import Streams
 from kv_trio.history import History
 from kv_trio.query import (
+    Question,
     Read,
+    Target,
     check_session_id,
     parse_index,
     parse_last_event_id,
     parse_limit,
     parse_read,
     parse_unsigned,
-    parse_wait_s,
 )
 from kv_trio.render import (
     JSON,
     answer_entries,
-    answer_read,
     bad_query,
     describe_revision,
     dump_json,
@@ -76,25 +76,20 @@ class KeysApi:
     def __repr__(self) -> str:
         return "<KeysApi>"
 
-    def handle(
-        self,
-        exchange: Exchange,
-        key: bytes,
-        parameters: dict[str, str],
-        access: Access,
-    ) -> None:
+    def handle(self, exchange: Exchange, target: Target, access: Access) -> None:
         """Answer a request, now or when its time has come.
 
         Raises:
             BadQuery: it makes no sense, or is not allowed.
         """
+        key, parameters = target.key, target.parameters
         match exchange.method:
             case "GET" if "history" in parameters or "at" in parameters:
                 self._read_past(exchange, key, parameters, access)
             case "GET" if b"text/event-stream" in (exchange.header(b"accept") or b""):
                 self._stream(exchange, key, parameters, access)
             case "GET":
-                self._read(exchange, key, parameters, access)
+                self._read(exchange, target.question, access)
             case "PUT" | "POST":
                 self._put(exchange, key, parameters, access)
             case "DELETE":
@@ -102,21 +97,14 @@ class KeysApi:
             case _:
                 exchange.respond(method_not_allowed(exchange.method, METHODS))
 
-    def _read(
-        self,
-        exchange: Exchange,
-        key: bytes,
-        parameters: dict[str, str],
-        access: Access,
-    ) -> None:
-        read = parse_read(key, parameters)
-        index, wait_s = parse_index(parameters), parse_wait_s(parameters)
+    def _read(self, exchange: Exchange, question: Question, access: Access) -> None:
+        read, index = question.read, question.index
         _check_read(read, access)
         if index and must_wait(self._store, index, index_of(self._store, read)):
-            jitter_s = wait_s / 16 * self._draw()
-            self._watchers.park(exchange, read, access, wait_s + jitter_s)
+            jitter_s = question.wait_s / 16 * self._draw()
+            self._watchers.park(exchange, read, access, question.wait_s + jitter_s)
         else:
-            exchange.respond(answer_read(self._store, read, access))
+            exchange.respond(self._watchers.answers.find(read, access))
 
     def _stream(
         self,

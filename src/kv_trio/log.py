@@ -1,8 +1,8 @@
-"""The durable half: one SQLite database in one directory.
+"""The durable half of a store: what changes becomes a transaction on disk.
 
-`synchronous=FULL` in WAL mode: when `commit` returns, the changes are on disk. A
-failed commit leaves the database as it was. One server at a time has the directory
-(a lock on a file in it, which the kernel drops when the process dies, however).
+When `commit` returns, the changes are on disk; a commit that fails leaves the database
+as it was. A small one on a quick disk is done where it is asked for, since handing it
+to a thread and back costs more than the disk does; what could take long is not.
 
 SQLite notices a page that makes no sense, but not a flipped bit in a value; so each
 row has a checksum, which is compared when it is read.
@@ -10,7 +10,6 @@ row has a checksum, which is compared when it is read.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -20,25 +19,33 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from kv_trio.core import FIRST_INDEX, Session, Store
-from kv_trio.draft import Draft
-from kv_trio.errors import StorageError, StoreDamaged, StoreLocked
-from kv_trio.history import Bounds, History
-from kv_trio.rows import (
-    COLUMNS,
-    SCHEMA,
-    read_entry,
-    read_revision,
-    row_of_entry,
-    row_of_revision,
+from kv_trio.core import Session, Store
+from kv_trio.database import (
+    BUSY_S,
+    connect,
+    damaged,
+    name_of,
+    open_database,
+    take_lock,
 )
+from kv_trio.draft import Draft
+from kv_trio.errors import StorageError
+from kv_trio.history import Bounds, History
+from kv_trio.inspection import copy_to, count_rows, find_faults
+from kv_trio.rows import COLUMNS, Row, read_entry, row_of_revision
 
-DATABASE = "kv.sqlite"
-_FORMAT = 2
-_BUSY_S = 1.0  # another program may read, or back up, the database for a moment
+QUICK_S = 0.001
+"""A disk that takes longer than this is waited for in a thread."""
+
+_QUICK_BYTES = 64 * 1024  # of values in a commit that is done at once
+_QUICK_KEYS = 8
+_FORGETS = 0.9  # the slowest commit is remembered so much after each further one
+_POLL_S = 0.01
 _BATCH = 1000  # revisions that one transaction forgets at most
 _TRIM_EVERY = 32  # writes of a key between two looks at the length of its history
 _TRIM_KEYS = 100_000  # keys whose writes are counted at most
+
+Write = Callable[[sqlite3.Connection], None]
 
 
 class Log:
@@ -61,15 +68,16 @@ class Log:
         self._lock = -1 if self.directory is None else take_lock(self.directory)
         self._written: Counter[bytes] = Counter()
         self._writing = threading.Lock()
+        self._sync_s = 0.0 if self.directory is None else 2 * QUICK_S  # not yet known
         try:
-            self._db = self._open()
+            self._db = open_database(self.directory)
             self.history = self._open_history()
         except BaseException:
             self._unlock()
             raise
 
     def __repr__(self) -> str:
-        return f"<Log {self.directory or 'in memory'}>"
+        return f"<Log {name_of(self.directory)}>"
 
     @property
     def blocks(self) -> bool:
@@ -100,10 +108,8 @@ class Log:
                     db.execute("SELECT * FROM sessions")
                 )
             ]
-        except sqlite3.DatabaseError as exc:
-            raise self._damaged(exc) from exc
-        except ValueError as exc:
-            raise self._damaged(exc) from exc
+        except (sqlite3.DatabaseError, ValueError) as exc:
+            raise damaged(self.directory, exc) from exc
         store = Store()
         store.restore(
             *(entries, tombstones, sessions),
@@ -123,7 +129,41 @@ class Log:
             StorageError: it is not durable, and nothing of it is kept.
         """
         now_ms = time.time_ns() // 1_000_000 if time_ms is None else time_ms
-        self._transact(lambda _: self._write(draft, now_ms))
+        self._transact(partial(self._write, draft, now_ms))
+
+    def commit_at_once(self, draft: Draft) -> bool:
+        """Make a draft durable if that is quick; False, and nothing done, if not.
+
+        It is quick where the disk was so lately, the draft is small, and nobody else
+        is writing. A disk that suddenly stalls is waited for, but only once.
+
+        Raises:
+            StorageError: as `commit`.
+        """
+        if not self._is_quick(draft) or not self._writing.acquire(blocking=False):
+            return False
+        try:
+            if not self._begin(patience_s=0):
+                return False
+            self._finish(partial(self._write, draft, time.time_ns() // 1_000_000))
+        finally:
+            self._writing.release()
+        return True
+
+    def fold(self) -> None:
+        """Bring the write-ahead log into the database, beside those who write.
+
+        So no commit has to. What the disk refuses now is left for the next time.
+        """
+        if self.directory is None:
+            return
+        db = connect(self.directory)
+        try:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error:
+            pass  # nothing is lost: it is all in the log
+        finally:
+            db.close()
 
     def compact(self, index: int) -> int:
         """Forget the history up to an index, but for what was the state then.
@@ -149,34 +189,11 @@ class Log:
 
     def check(self) -> list[str]:
         """Read everything; give what is wrong with it."""
-        rows = self._db.execute("PRAGMA integrity_check").fetchall()
-        faults = [text for (text,) in rows if text != "ok"]
-        for table, columns, read in (
-            ("entries", COLUMNS, read_entry),
-            ("history", f"{COLUMNS}, time_ms", read_revision),
-        ):
-            for row in self._db.execute(f"SELECT {columns} FROM {table}"):
-                try:
-                    read(row)
-                except ValueError as exc:
-                    faults.append(f"{table}: {exc}")
-        lost = self._db.execute(
-            "SELECT entries.key FROM entries LEFT JOIN history USING (key, modify_index)"
-            " WHERE history.value IS NOT entries.value"
-        )
-        faults += [
-            f"history: the present state of {key!r} is not in it" for (key,) in lost
-        ]
-        return faults
+        return find_faults(self._db)
 
     def counts(self) -> dict[str, int]:
         """Give how many rows each table has."""
-        tables = ("entries", "history", "tombstones", "sessions")
-        count = "SELECT count(*) FROM"
-        return {
-            table: self._db.execute(f"{count} {table}").fetchone()[0]
-            for table in tables
-        }
+        return count_rows(self._db)
 
     def back_up(self, path: str | os.PathLike[str]) -> None:
         """Write a copy of the database, of one consistent state, to a new file.
@@ -184,59 +201,117 @@ class Log:
         Raises:
             StorageError: the file exists, or cannot be written.
         """
-        if Path(path).exists():
-            raise StorageError(f"{path} exists; a backup overwrites nothing")
-        reader = self._connect() if self.blocks else self._db
+        if self.directory is None:
+            copy_to(self._db, path)
+            return
+        reader = connect(self.directory)
         try:
-            reader.execute("VACUUM INTO ?", (os.fspath(path),))
-        except sqlite3.Error as exc:
-            raise StorageError(f"cannot back up to {path}: {exc}") from exc
+            copy_to(reader, path)
         finally:
-            if self.blocks:
-                reader.close()
+            reader.close()
 
-    # === private ===
+    # === private: transactions ===
 
-    @property
-    def _name(self) -> str:
-        return str(self.directory or "memory")
+    def _transact(self, write: Write) -> None:
+        with self._writing:
+            self._begin(patience_s=BUSY_S)
+            self._finish(write)
 
-    def _write(self, draft: Draft, now_ms: int) -> None:
+    def _begin(self, *, patience_s: float) -> bool:
+        """Begin a transaction; False if another program has the database.
+
+        Raises:
+            StorageError: it has it for longer than the patience, if there is any.
+        """
+        patient_until = time.monotonic() + patience_s
+        while True:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as exc:
+                busy = exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if busy and not patience_s:
+                    return False
+                if not busy or time.monotonic() > patient_until:
+                    raise self._refused(exc) from exc
+                time.sleep(_POLL_S)
+            else:
+                return True
+
+    def _finish(self, write: Write) -> None:
         db = self._db
-        kept = [entry for entry in draft.entries.values() if entry is not None]
-        gone = [(key,) for key, entry in draft.entries.items() if entry is None]
-        db.executemany(
-            "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            map(row_of_entry, kept),
-        )
-        db.executemany("DELETE FROM entries WHERE key = ?", gone)
-        db.executemany(
-            "DELETE FROM tombstones WHERE key = ?",
-            [*((e.key,) for e in kept), *((key,) for key in draft.forgotten)],
-        )
-        db.executemany(
-            "INSERT OR REPLACE INTO tombstones VALUES (?, ?)", draft.deleted_at.items()
-        )
-        self._write_history(draft, now_ms)
-        self._write_sessions(draft)
-        db.executemany(
-            "UPDATE meta SET value = ? WHERE name = ?",
-            [(draft.index, "index"), (draft.floor, "floor")],
-        )
+        try:
+            write(db)
+            started = time.perf_counter()
+            db.execute("COMMIT")
+        except sqlite3.Error as exc:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise self._refused(exc) from exc
+        if self.blocks:
+            sync_s = time.perf_counter() - started
+            self._sync_s = max(sync_s, self._sync_s * _FORGETS)
 
-    def _write_history(self, draft: Draft, now_ms: int) -> None:
+    def _is_quick(self, draft: Draft) -> bool:
+        if self._sync_s > QUICK_S or len(draft.entries) > _QUICK_KEYS:
+            return not self.blocks
+        values = [entry.value for entry in draft.entries.values() if entry is not None]
+        return sum(map(len, values)) <= _QUICK_BYTES
+
+    def _refused(self, exc: sqlite3.Error) -> StorageError:
+        return StorageError(f"cannot write to {name_of(self.directory)}: {exc}")
+
+    # === private: rows ===
+
+    def _write(self, draft: Draft, now_ms: int, db: sqlite3.Connection) -> None:
+        kept = self._write_history(draft, now_ms, db)
+        if kept:
+            db.executemany(
+                "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", kept
+            )
+        if draft.deleted_at:
+            db.executemany(
+                "DELETE FROM entries WHERE key = ?",
+                [(key,) for key in draft.deleted_at],
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO tombstones VALUES (?, ?)",
+                draft.deleted_at.items(),
+            )
+        if draft.forgotten:
+            db.executemany(
+                "DELETE FROM tombstones WHERE key = ?",
+                [(key,) for key in draft.forgotten],
+            )
+        if draft.sessions:
+            self._write_sessions(draft)
+        db.execute("UPDATE meta SET value = ? WHERE name = 'index'", (draft.index,))
+        if draft.floor:
+            db.execute("UPDATE meta SET value = ? WHERE name = 'floor'", (draft.floor,))
+
+    def _write_history(
+        self, draft: Draft, now_ms: int, db: sqlite3.Connection
+    ) -> list[Row]:
+        """Write what every key became; give the rows of what they are now."""
         revisions = draft.revisions()
-        self._db.executemany(
+        rows = [row_of_revision(revision) for revision in revisions]
+        db.executemany(
             "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [row_of_revision(revision, now_ms) for revision in revisions],
+            [(*row, now_ms) for row in rows],
         )
-        if len(self._written) > _TRIM_KEYS:
-            self._written.clear()
-        for revision in revisions:
-            self._written[revision.key] += 1
-            if self._written[revision.key] >= _TRIM_EVERY:
-                del self._written[revision.key]
-                self.history.trim(self._db, revision.key, self.bounds.count)
+        self._trim([revision.key for revision in revisions], db)
+        last = {row[0]: row for row in rows}
+        return [row for key, row in last.items() if draft.entries[key] is not None]
+
+    def _trim(self, keys: list[bytes], db: sqlite3.Connection) -> None:
+        """Look now and then at how long the history of a key is."""
+        written = self._written
+        if len(written) > _TRIM_KEYS:
+            written.clear()
+        for key in keys:
+            written[key] += 1
+            if written[key] >= _TRIM_EVERY:
+                del written[key]
+                self.history.trim(db, key, self.bounds.count)
 
     def _write_sessions(self, draft: Draft) -> None:
         for id_, session in draft.sessions.items():
@@ -250,100 +325,15 @@ class Log:
                     ),
                 )
 
-    def _transact(self, write: Callable[[sqlite3.Connection], None]) -> None:
-        db = self._db
-        with self._writing:
-            try:
-                db.execute("BEGIN IMMEDIATE")
-                write(db)
-                db.execute("COMMIT")
-            except sqlite3.Error as exc:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise StorageError(f"cannot write to {self._name}: {exc}") from exc
-
-    def _unlock(self) -> None:
-        if self._lock >= 0:
-            os.close(self._lock)
-
-    def _connect(self) -> sqlite3.Connection:
-        path = ":memory:" if self.directory is None else self.directory / DATABASE
-        return sqlite3.connect(
-            path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-        )
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            db = self._connect()
-        except sqlite3.Error as exc:
-            raise StorageError(f"cannot open {self._name}: {exc}") from exc
-        try:
-            self._prepare(db)
-        except sqlite3.OperationalError as exc:
-            db.close()
-            raise StorageError(f"cannot use {self._name}: {exc}") from exc
-        except sqlite3.DatabaseError as exc:
-            db.close()
-            raise self._damaged(exc) from exc
-        except BaseException:
-            db.close()
-            raise
-        return db
+    # === private: opening ===
 
     def _open_history(self) -> History:
         if self.directory is None:
             return History(self._db, owned=False)
-        reader = self._connect()
+        reader = connect(self.directory)
         reader.execute("PRAGMA query_only = ON")
         return History(reader, owned=True)
 
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        found = db.execute("PRAGMA quick_check").fetchone()[0]
-        if found != "ok":
-            raise self._damaged(found)
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, _FORMAT):
-            raise self._damaged(f"format {version}, expected {_FORMAT}")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        if version == 0:
-            # A store in memory cannot go on where the last one was, so it begins at
-            # the present second: higher than anything that was given before.
-            first = int(time.time()) if self.directory is None else FIRST_INDEX
-            db.execute("BEGIN IMMEDIATE")
-            for statement in SCHEMA:
-                db.execute(statement)
-            db.executemany(
-                "INSERT INTO meta VALUES (?, ?)",
-                [("index", first), ("floor", 0), ("compacted", first)],
-            )
-            db.execute(f"PRAGMA user_version = {_FORMAT}")
-            db.execute("COMMIT")
-
-    def _damaged(self, reason: object) -> StoreDamaged:
-        return StoreDamaged(
-            f"the database in {self._name} cannot be read ({reason}); restore it"
-            " from a backup, or move it away to begin with an empty store"
-        )
-
-
-def take_lock(directory: Path) -> int:
-    """Have a data directory, made if absent, for this process; give the lock's fd.
-
-    Raises:
-        StorageError: it cannot be used.
-        StoreLocked: another process has it.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as exc:
-        raise StorageError(f"cannot use {directory} for data: {exc.strerror}") from exc
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        os.close(lock)
-        raise StoreLocked(
-            f"another server has {directory} open; stop it, or choose another directory"
-        ) from exc
-    return lock
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+import collections
+from collections.abc import Callable, Iterator, Mapping, Sized
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,6 +14,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from kv_trio.core import Store
 
@@ -22,14 +25,16 @@ _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Metrics:
-    """The figures of one store, in a registry of its own."""
+    """The figures of one store, in a registry of its own.
+
+    Attributes:
+        asked: how many requests there were, by endpoint.
+    """
 
     def __init__(self, store: Store, watchers: Sized, streams: Sized) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            *("kv_trio_requests", "Requests by endpoint.", ["endpoint"]),
-            registry=self.registry,
-        )
+        self.asked: collections.Counter[str] = collections.Counter()
+        self.registry.register(_Requests(self.asked))
         self._writes = Counter(
             *("kv_trio_writes", "Operations that are on disk."),
             registry=self.registry,
@@ -59,17 +64,9 @@ class Metrics:
             "kv_trio_index", "The number of the last change.", lambda: store.index
         )
         ProcessCollector(registry=self.registry)
-        self._of_endpoint: dict[str, Counter] = {}
 
     def __repr__(self) -> str:
         return "<Metrics>"
-
-    def asked(self, endpoint: str) -> None:
-        """Count a request."""
-        counter = self._of_endpoint.get(endpoint)
-        if counter is None:
-            counter = self._of_endpoint[endpoint] = self._requests.labels(endpoint)
-        counter.inc()
 
     def committed(self, operations: int, seconds: float, woken: int) -> None:
         """Count a batch that is on disk."""
@@ -88,3 +85,19 @@ class Metrics:
 
     def _gauge(self, name: str, what: str, things: Sized) -> None:
         self.follow(name, what, lambda: len(things))
+
+
+class _Requests(Collector):
+    """Counts that are kept as plain numbers, since every request has one."""
+
+    def __init__(self, asked: Mapping[str, int]) -> None:
+        self._asked = asked
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Give them as Prometheus wants them."""
+        shown = CounterMetricFamily(
+            "kv_trio_requests", "Requests by endpoint.", labels=["endpoint"]
+        )
+        for endpoint, count in self._asked.items():
+            shown.add_metric([endpoint], count)
+        yield shown

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import posixpath
 import re
+from functools import cached_property, lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 import attrs
 
 from kv_trio.errors import BadQuery, Moved
 
+KV = b"/v1/kv/"
 DATACENTER = "dc1"
 DEFAULT_WAIT_S = 300.0
 MAX_WAIT_S = 600.0
 HISTORY_LIMIT = 1000
 """Revisions in one answer at most."""
+_SHORT = 512  # bytes of a target that is remembered
 _UINT64 = 2**64
 _DIGITS = 20  # of the longest unsigned 64-bit number
 _DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)")
@@ -35,7 +38,7 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _IN_PATH = "/:@!$&'()*+,;=~-._"
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Read:
     """What of the store is read, and in which form. Equal ones have equal answers."""
 
@@ -50,6 +53,73 @@ class Read:
     def is_prefix(self) -> bool:
         """Whether it asks for all keys with a prefix."""
         return self.recurse or self.keys
+
+
+@attrs.frozen
+class Question:
+    """A read, and whether it waits.
+
+    Attributes:
+        index: what a blocking query waits to be passed; 0 for no waiting.
+        wait_s: for how long it waits, without the jitter.
+    """
+
+    read: Read
+    index: int
+    wait_s: float
+
+
+@attrs.frozen(eq=False)
+class Target:
+    """What a request is about.
+
+    Attributes:
+        path: decoded, in its clean form.
+        parameters: by name; not to be changed.
+    """
+
+    path: bytes
+    parameters: dict[str, str]
+
+    @property
+    def key(self) -> bytes:
+        """What stands after `/v1/kv/`."""
+        return self.path[len(KV) :]
+
+    @cached_property
+    def question(self) -> Question:
+        """What is read of the keys.
+
+        Raises:
+            BadQuery: the parameters make no sense.
+        """
+        read = parse_read(self.key, self.parameters)
+        return Question(
+            read, parse_index(self.parameters), parse_wait_s(self.parameters)
+        )
+
+
+def parse_target(target: bytes) -> Target:
+    """Read a request's target; one that is seen often is read once.
+
+    Raises:
+        BadQuery: it makes no sense, or asks for what is not here.
+        Moved: its path is not in its clean form.
+    """
+    if len(target) > _SHORT:
+        return _parse_target(target)
+    return _parse_short(target)
+
+
+def _parse_target(target: bytes) -> Target:
+    path, _, query = target.partition(b"?")
+    decoded = parse_path(path)
+    parameters = parse_parameters(query)
+    check_common(parameters)
+    return Target(decoded, parameters)
+
+
+_parse_short = lru_cache(4096)(_parse_target)
 
 
 def parse_parameters(query: bytes) -> dict[str, str]:

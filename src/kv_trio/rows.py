@@ -41,21 +41,18 @@ COLUMNS = "key, value, flags, create_index, modify_index, lock_index, session, c
 Row = tuple[Any, ...]
 
 
-def row_of_entry(entry: Entry) -> Row:
-    """Give an entry's row."""
-    columns = (
-        *(entry.key, entry.value, str(entry.flags), entry.create_index),
-        *(entry.modify_index, entry.lock_index, entry.session),
-    )
+def row_of_revision(revision: Revision) -> Row:
+    """Give a revision's row, as in `COLUMNS`; of one that still holds, the entry's."""
+    entry = revision.entry
+    columns: Row
+    if entry is None:
+        columns = (revision.key, None, "0", 0, revision.index, 0, None)
+    else:
+        columns = (
+            *(entry.key, entry.value, str(entry.flags), entry.create_index),
+            *(entry.modify_index, entry.lock_index, entry.session),
+        )
     return (*columns, _checksum(columns))
-
-
-def row_of_revision(revision: Revision, time_ms: int) -> Row:
-    """Give a revision's row."""
-    if revision.entry is not None:
-        return (*row_of_entry(revision.entry), time_ms)
-    columns = (revision.key, None, "0", 0, revision.index, 0, None)
-    return (*columns, _checksum(columns), time_ms)
 
 
 def read_entry(row: Row) -> Entry:

@@ -17,6 +17,7 @@ import trio
 
 import http_trio
 from http_trio import Answer, Exchange, Limits
+from kv_trio.answers import Answers
 from kv_trio.api import Api
 from kv_trio.core import Store
 from kv_trio.errors import BadQuery, StorageError
@@ -146,7 +147,7 @@ class _Service:
         self._log = log
         self._tokens = tokens
         self._observe = observe
-        self._watchers = Watchers(store)
+        self._watchers = Watchers(Answers(store))
         self._streams = Streams(store, self._ask)
         self._writer = Writer(store, log, self._committed)
         self._metrics = Metrics(store, self._watchers, self._streams)
@@ -177,6 +178,7 @@ class _Service:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._writer.run)
             nursery.start_soon(self._writer.expire_sessions)
+            nursery.start_soon(self._writer.fold_log)
             nursery.start_soon(self._tokens.follow, self._granted)
             nursery.start_soon(self._compact_old)
             async with trio.open_nursery() as serving:

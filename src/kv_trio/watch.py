@@ -1,9 +1,10 @@
 """Watchers: blocking queries that wait for a change.
 
-A watcher is a parked exchange, filed under the key or the prefix that it reads. A
-change wakes just those whom it concerns, and renders each distinct answer once.
+A watcher is a parked exchange. Those who read the same, with the same rights, are a
+group, filed under the key or the prefix that it reads. A change looks up just the
+groups that it concerns, and renders one answer for each.
 
-The rule that it obeys: reading the state and filing the watcher are one synchronous
+The rule that it obeys: reading the state and joining the group are one synchronous
 step, so no change can fall between them.
 """
 
@@ -15,48 +16,73 @@ import attrs
 
 from http_trio import Answer, Exchange
 from kv_trio.access import Access
+from kv_trio.answers import Answers
 from kv_trio.core import Store
 from kv_trio.interest import Interest
 from kv_trio.query import Read
-from kv_trio.render import answer_read
-
-_DENIED = Answer(403, b"Permission denied")
 
 
-@attrs.frozen(eq=False, slots=True)
-class Watcher:
-    """One who waits."""
+@attrs.define(eq=False)
+class _Group:
+    """Those who wait for the same answer."""
 
-    exchange: Exchange
     read: Read
     access: Access
+    watchers: Watchers
+    waiting: dict[Exchange, None] = attrs.field(factory=dict)
+
+    def due(self, exchange: Exchange) -> None:
+        """Answer one whose time is up."""
+        self.leave(exchange)
+        exchange.respond(self.watchers.answers.find(self.read, self.access))
+
+    def leave(self, exchange: Exchange) -> None:
+        """Forget one; the last one ends the group."""
+        if exchange in self.waiting:
+            del self.waiting[exchange]
+            if not self.waiting:
+                self.watchers.disband(self)
+
+    def answer_all(self, answer: Answer) -> int:
+        """Answer all; give how many they were. Nobody joins this group any more."""
+        self.watchers.disband(self)
+        waiting, self.waiting = self.waiting, {}
+        for exchange in waiting:
+            exchange.respond(answer)
+        return len(waiting)
 
 
 class Watchers:
-    """Those who wait for keys, and those who wait for sessions."""
+    """Those who wait for keys, and those who wait for sessions.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._waiting: Interest[Watcher] = Interest()
+    Attributes:
+        answers: what they are answered.
+    """
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+        self._groups: dict[tuple[Read, Access], _Group] = {}
+        self._interest: Interest[_Group] = Interest()
         self._for_sessions: dict[Exchange, Callable[[Exchange], None]] = {}
 
     def __repr__(self) -> str:
         return f"<Watchers {len(self)}>"
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._for_sessions)
+        waiting = sum(len(group.waiting) for group in self._groups.values())
+        return waiting + len(self._for_sessions)
 
     def park(
         self, exchange: Exchange, read: Read, access: Access, wait_s: float
     ) -> None:
         """Answer the exchange at the next change of what it reads, or in wait_s."""
-        watcher = Watcher(exchange, read, access)
-        self._waiting.add(watcher, read.key, prefix=read.is_prefix)
-        exchange.park(
-            wait_s,
-            lambda _: self._time_is_up(watcher),
-            lambda _: self._forget(watcher),
-        )
+        sort = (read, access)
+        group = self._groups.get(sort)
+        if group is None:
+            group = self._groups[sort] = _Group(read, access, self)
+            self._interest.add(group, read.key, prefix=read.is_prefix)
+        group.waiting[exchange] = None
+        exchange.park(wait_s, group.due, group.leave)
 
     def park_for_sessions(
         self, exchange: Exchange, answer: Callable[[Exchange], None], wait_s: float
@@ -75,18 +101,13 @@ class Watchers:
 
     def wake(self, changed: Iterable[bytes]) -> int:
         """Answer those whom the changed keys concern; give how many that were."""
-        concerned: dict[Watcher, None] = {}
+        concerned: dict[_Group, None] = {}
         for key in changed:
-            concerned.update(dict.fromkeys(self._waiting.concerned(key)))
-        rendered: dict[tuple[Read, Access], Answer] = {}
-        for watcher in concerned:
-            self._forget(watcher)
-            sort = (watcher.read, watcher.access)
-            answer = rendered.get(sort)
-            if answer is None:
-                answer = rendered[sort] = answer_read(self._store, *sort)
-            watcher.exchange.respond(answer)
-        return len(concerned)
+            concerned.update(dict.fromkeys(self._interest.concerned(key)))
+        find = self.answers.find
+        return sum(
+            group.answer_all(find(group.read, group.access)) for group in concerned
+        )
 
     def wake_for_sessions(self) -> None:
         """Answer those who wait for a change of the sessions."""
@@ -96,19 +117,16 @@ class Watchers:
 
     def revoke(self, holds: Callable[[Access], bool]) -> None:
         """Refuse those whose rights do not hold any more."""
-        for watcher in list(self._waiting):
-            if not holds(watcher.access):
-                self._forget(watcher)
-                watcher.exchange.respond(_DENIED)
+        denied = Answer(403, b"Permission denied")
+        for group in list(self._groups.values()):
+            if not holds(group.access):
+                group.answer_all(denied)
 
-    def _time_is_up(self, watcher: Watcher) -> None:
-        self._forget(watcher)
-        answer = answer_read(self._store, watcher.read, watcher.access)
-        watcher.exchange.respond(answer)
-
-    def _forget(self, watcher: Watcher) -> None:
-        read = watcher.read
-        self._waiting.discard(watcher, read.key, prefix=read.is_prefix)
+    def disband(self, group: _Group) -> None:
+        """Let nobody join a group any more."""
+        del self._groups[group.read, group.access]
+        read = group.read
+        self._interest.discard(group, read.key, prefix=read.is_prefix)
 
 
 def must_wait(store: Store, index: int, current: int) -> bool:

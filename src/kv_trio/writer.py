@@ -25,6 +25,7 @@ from kv_trio.log import Log
 _log = logging.getLogger(__name__)
 
 _BATCH = 1024  # operations a transaction takes at most
+_FOLD_EVERY = 100  # transactions
 
 Done = Callable[[Outcome | StorageError], None]
 
@@ -75,6 +76,8 @@ class Writer:
         self._work = trio.Event()
         self._sessions_changed = trio.Event()
         self._expiring: set[str] = set()
+        self._unfolded = 0  # transactions since the log was folded
+        self._full = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Writer queued={len(self._queue)}>"
@@ -124,6 +127,13 @@ class Writer:
                     self._expiring.add(id_)
                     self.submit(Destroy(id_), partial(self._expired, id_))
 
+    async def fold_log(self) -> None:
+        """Keep the database's log short, beside the writes, until cancelled."""
+        while True:
+            self._full = trio.Event()
+            await self._full.wait()
+            await trio.to_thread.run_sync(self._log.fold)
+
     def _expired(self, id_: str, _: Outcome | StorageError) -> None:
         """Have another try later, should the disk have refused."""
         self._expiring.discard(id_)
@@ -166,10 +176,12 @@ class Writer:
             done(outcome)
 
     async def _commit(self, draft: Draft) -> None:
-        if self._log.blocks:
+        if not self._log.commit_at_once(draft):
             await trio.to_thread.run_sync(self._log.commit, draft)
-        else:
-            self._log.commit(draft)
+        self._unfolded += 1
+        if self._unfolded >= _FOLD_EVERY:
+            self._unfolded = 0
+            self._full.set()
 
     def _follow_sessions(self, draft: Draft) -> None:
         now = trio.current_time()

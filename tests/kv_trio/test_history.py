@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from kv_trio import log as log_module
 from kv_trio.core import Entry, Store
+from kv_trio.database import DATABASE
 from kv_trio.draft import Delete, Draft, Operation, Put
 from kv_trio.errors import Compacted, StoreDamaged
 from kv_trio.history import Bounds
-from kv_trio.log import DATABASE, Log
+from kv_trio.log import Log
 
 KEYS = [b"a", b"a/1", b"a/\xff", b"b"]
 

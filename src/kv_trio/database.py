@@ -1,0 +1,126 @@
+"""Opening a store's SQLite database, and keeping a directory for one server.
+
+`synchronous=FULL` in WAL mode: when a commit returns, it is on disk. One server at a
+time has the directory (a lock on a file in it, which the kernel drops when the process
+dies, however).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+from kv_trio.core import FIRST_INDEX
+from kv_trio.errors import StorageError, StoreDamaged, StoreLocked
+from kv_trio.rows import SCHEMA
+
+DATABASE = "kv.sqlite"
+FORMAT = 2
+"""What `PRAGMA user_version` says."""
+
+BUSY_S = 1.0
+"""How long another program that has the database for itself is waited for."""
+
+_WAL_PAGES = 4000
+"""Pages of the log beyond which a commit folds it itself; mostly `Log.fold` has."""
+
+
+def connect(directory: Path | None) -> sqlite3.Connection:
+    """Open a connection to a directory's database, or to a new one in memory."""
+    path = ":memory:" if directory is None else directory / DATABASE
+    return sqlite3.connect(
+        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+    )
+
+
+def open_database(directory: Path | None) -> sqlite3.Connection:
+    """Open the connection that writes; the database is made if absent.
+
+    From then on it waits for nobody: a commit finds out at once that it has to.
+
+    Raises:
+        StorageError: it cannot be made or written.
+        StoreDamaged: what is there is no database of ours, or a broken one.
+    """
+    name = name_of(directory)
+    try:
+        db = connect(directory)
+    except sqlite3.Error as exc:
+        raise StorageError(f"cannot open {name}: {exc}") from exc
+    try:
+        _prepare(db, directory)
+        db.execute("PRAGMA busy_timeout = 0")
+    except sqlite3.OperationalError as exc:
+        db.close()
+        raise StorageError(f"cannot use {name}: {exc}") from exc
+    except sqlite3.DatabaseError as exc:
+        db.close()
+        raise damaged(directory, exc) from exc
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def name_of(directory: Path | None) -> str:
+    """Name a database in a message."""
+    return str(directory or "memory")
+
+
+def damaged(directory: Path | None, reason: object) -> StoreDamaged:
+    """Say that a database makes no sense, and what to do."""
+    return StoreDamaged(
+        f"the database in {name_of(directory)} cannot be read ({reason}); restore it"
+        " from a backup, or move it away to begin with an empty store"
+    )
+
+
+def take_lock(directory: Path) -> int:
+    """Have a data directory, made if absent, for this process; give the lock's fd.
+
+    Raises:
+        StorageError: it cannot be used.
+        StoreLocked: another process has it.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as exc:
+        raise StorageError(f"cannot use {directory} for data: {exc.strerror}") from exc
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(lock)
+        raise StoreLocked(
+            f"another server has {directory} open; stop it, or choose another directory"
+        ) from exc
+    return lock
+
+
+def _prepare(db: sqlite3.Connection, directory: Path | None) -> None:
+    found = db.execute("PRAGMA quick_check").fetchone()[0]
+    if found != "ok":
+        raise damaged(directory, found)
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, FORMAT):
+        raise damaged(directory, f"format {version}, expected {FORMAT}")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+    if version == 0:
+        # A store in memory cannot go on where the last one was, so it begins at the
+        # present microsecond: higher than whatever was given before, since no store
+        # takes a million writes in a second.
+        first = FIRST_INDEX if directory else time.time_ns() // 1000
+        db.execute("BEGIN IMMEDIATE")
+        for statement in SCHEMA:
+            db.execute(statement)
+        db.executemany(
+            "INSERT INTO meta VALUES (?, ?)",
+            [("index", first), ("floor", 0), ("compacted", first)],
+        )
+        db.execute(f"PRAGMA user_version = {FORMAT}")
+        db.execute("COMMIT")
