@@ -68,7 +68,7 @@ class Log:
         self._lock = -1 if self.directory is None else take_lock(self.directory)
         self._written: Counter[bytes] = Counter()
         self._writing = threading.Lock()
-        self._sync_s = 0.0 if self.directory is None else 2 * QUICK_S  # not yet known
+        self._sync_s = 2 * QUICK_S  # not yet known
         try:
             self._db = open_database(self.directory)
             self.history = self._open_history()
@@ -252,8 +252,10 @@ class Log:
             self._sync_s = max(sync_s, self._sync_s * _FORGETS)
 
     def _is_quick(self, draft: Draft) -> bool:
+        if not self.blocks:
+            return True
         if self._sync_s > QUICK_S or len(draft.entries) > _QUICK_KEYS:
-            return not self.blocks
+            return False
         values = [entry.value for entry in draft.entries.values() if entry is not None]
         return sum(map(len, values)) <= _QUICK_BYTES
 
