@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 ASYNC_OFF := ASYNC114,ASYNC127,ASYNC910,ASYNC911,ASYNC912,ASYNC913
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench fuzz wheel clean
+.PHONY: help install demo test check format bench crash fuzz wheel clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ format: install  ## Bring the code into the house's layout
 bench: install  ## Measure: the proxy beside nginx, and how fast a change is live
 	$(BIN)/python -m benchmarks.proxy --quick
 	$(BIN)/python -m benchmarks.propagation --changes 200
+
+crash: install  ## Kill the store 100 times while it is written to; nothing may be lost
+	$(BIN)/python -m tests.e2e.crash --rounds 100
 
 wheel: install  ## Build the distribution into dist/
 	$(BIN)/python -m build

@@ -180,17 +180,20 @@ class Store:
         index: int,
         floor: int,
     ) -> None:
-        """Take up what was read from disk."""
+        """Take up what was read from disk.
+
+        Raises:
+            ValueError: a change is newer than the store.
+        """
+        newest = [*(one.modify_index for one in entries), *tombstones.values(), floor]
+        if max(newest) > index:
+            raise ValueError(f"a change is at {max(newest)}, the store at {index}")
         self.index, self.floor = index, floor
         self._entries = SortedDict((entry.key, entry) for entry in entries)
         self._tombstones = dict(sorted(tombstones.items(), key=lambda pair: pair[1]))
         self._deleted = SortedDict(tombstones)
         self.sessions = {session.id: session for session in sessions}
-        self.kv_index = max(
-            floor,
-            max((entry.modify_index for entry in entries), default=0),
-            max(tombstones.values(), default=0),
-        )
+        self.kv_index = max(newest)
         self.session_index = index
         for entry in entries:
             if entry.session is not None:

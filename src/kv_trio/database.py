@@ -15,10 +15,11 @@ from pathlib import Path
 
 from kv_trio.core import FIRST_INDEX
 from kv_trio.errors import StorageError, StoreDamaged, StoreLocked
-from kv_trio.rows import SCHEMA
+from kv_trio.rows import SCHEMA, seal
+from kv_trio.wal import find_damage
 
 DATABASE = "kv.sqlite"
-FORMAT = 2
+FORMAT = 3
 """What `PRAGMA user_version` says."""
 
 BUSY_S = 1.0
@@ -46,6 +47,7 @@ def open_database(directory: Path | None) -> sqlite3.Connection:
         StoreDamaged: what is there is no database of ours, or a broken one.
     """
     name = name_of(directory)
+    _check_log(directory)
     try:
         db = connect(directory)
     except sqlite3.Error as exc:
@@ -63,6 +65,11 @@ def open_database(directory: Path | None) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def set_meta(db: sqlite3.Connection, name: str, value: int) -> None:
+    """Write one of the numbers of the whole store."""
+    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", seal(name, value))
 
 
 def name_of(directory: Path | None) -> str:
@@ -100,6 +107,20 @@ def take_lock(directory: Path) -> int:
     return lock
 
 
+def _check_log(directory: Path | None) -> None:
+    """Look at the log before SQLite does, which would drop what it cannot read."""
+    if directory is None:
+        return
+    try:
+        damage = find_damage((directory / f"{DATABASE}-wal").read_bytes())
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise StorageError(f"cannot read the log in {directory}: {exc}") from exc
+    if damage:
+        raise damaged(directory, damage)
+
+
 def _prepare(db: sqlite3.Connection, directory: Path | None) -> None:
     found = db.execute("PRAGMA quick_check").fetchone()[0]
     if found != "ok":
@@ -118,9 +139,7 @@ def _prepare(db: sqlite3.Connection, directory: Path | None) -> None:
         db.execute("BEGIN IMMEDIATE")
         for statement in SCHEMA:
             db.execute(statement)
-        db.executemany(
-            "INSERT INTO meta VALUES (?, ?)",
-            [("index", first), ("floor", 0), ("compacted", first)],
-        )
+        for name, value in (("index", first), ("floor", 0), ("compacted", first)):
+            set_meta(db, name, value)
         db.execute(f"PRAGMA user_version = {FORMAT}")
         db.execute("COMMIT")

@@ -14,6 +14,7 @@ import threading
 import attrs
 
 from kv_trio.core import Entry, Revision
+from kv_trio.database import set_meta
 from kv_trio.errors import Compacted, StoreDamaged
 from kv_trio.rows import COLUMNS, Row, read_revision
 
@@ -152,9 +153,7 @@ class History:
 
     def begin_compaction(self, index: int, db: sqlite3.Connection) -> None:
         """Let nobody ask about the time before an index any more."""
-        db.execute(
-            "UPDATE meta SET value = max(value, ?) WHERE name = 'compacted'", (index,)
-        )
+        set_meta(db, "compacted", max(index, self._compacted()))
         db.execute("DELETE FROM trims WHERE at <= ?", (index,))
 
     def forget(self, revisions: list[Row], db: sqlite3.Connection) -> None:
@@ -171,8 +170,10 @@ class History:
             raise Compacted(index, oldest)
 
     def _oldest(self, trimmed: int | None) -> int:
-        compacted = self._one("SELECT value FROM meta WHERE name = 'compacted'", ())
-        return max(compacted or 0, trimmed or 0)
+        return max(self._compacted(), trimmed or 0)
+
+    def _compacted(self) -> int:
+        return self._one("SELECT value FROM meta WHERE name = 'compacted'", ()) or 0
 
     def _one(self, query: str, values: Row) -> int | None:
         with self._reading:

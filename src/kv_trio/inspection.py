@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from kv_trio.errors import StorageError
-from kv_trio.rows import COLUMNS, read_entry, read_revision
+from kv_trio.rows import COLUMNS, Row, read_entry, read_revision, read_session, unseal
 
 _TABLES = ("entries", "history", "tombstones", "sessions")
 
@@ -16,10 +17,14 @@ def find_faults(db: sqlite3.Connection) -> list[str]:
     """Read everything; give what is wrong with it."""
     rows = db.execute("PRAGMA integrity_check").fetchall()
     faults = [text for (text,) in rows if text != "ok"]
-    for table, columns, read in (
+    tables: tuple[tuple[str, str, Callable[[Row], object]], ...] = (
         ("entries", COLUMNS, read_entry),
         ("history", f"{COLUMNS}, time_ms", read_revision),
-    ):
+        ("tombstones", "*", unseal),
+        ("sessions", "*", read_session),
+        ("meta", "*", unseal),
+    )
+    for table, columns, read in tables:
         for row in db.execute(f"SELECT {columns} FROM {table}"):
             try:
                 read(row)

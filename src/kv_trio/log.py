@@ -19,20 +19,30 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from kv_trio.core import Session, Store
+from kv_trio.core import Store
 from kv_trio.database import (
     BUSY_S,
     connect,
     damaged,
     name_of,
     open_database,
+    set_meta,
     take_lock,
 )
 from kv_trio.draft import Draft
 from kv_trio.errors import StorageError
 from kv_trio.history import Bounds, History
 from kv_trio.inspection import copy_to, count_rows, find_faults
-from kv_trio.rows import COLUMNS, Row, read_entry, row_of_revision
+from kv_trio.rows import (
+    COLUMNS,
+    Row,
+    read_entry,
+    read_session,
+    row_of_revision,
+    row_of_session,
+    seal,
+    unseal,
+)
 
 QUICK_S = 0.001
 """A disk that takes longer than this is waited for in a thread."""
@@ -69,6 +79,7 @@ class Log:
         self._written: Counter[bytes] = Counter()
         self._writing = threading.Lock()
         self._sync_s = 2 * QUICK_S  # not yet known
+        self._refused_one = False
         try:
             self._db = open_database(self.directory)
             self.history = self._open_history()
@@ -98,24 +109,22 @@ class Log:
         """
         db = self._db
         try:
-            meta = dict(db.execute("SELECT name, value FROM meta"))
+            meta: dict[str, int] = dict(map(unseal, db.execute("SELECT * FROM meta")))
             rows = db.execute(f"SELECT {COLUMNS} FROM entries")
             entries = [read_entry(row) for row in rows]
-            tombstones = dict(db.execute("SELECT key, at FROM tombstones"))
+            buried = db.execute("SELECT * FROM tombstones")
+            tombstones: dict[bytes, int] = dict(map(unseal, buried))
             sessions = [
-                Session(id_, name, ttl_s, ttl, delay_s, bool(deletes), create_index)
-                for id_, name, ttl_s, ttl, delay_s, deletes, create_index in (
-                    db.execute("SELECT * FROM sessions")
-                )
+                read_session(row) for row in db.execute("SELECT * FROM sessions")
             ]
-        except (sqlite3.DatabaseError, ValueError) as exc:
+            store = Store()
+            store.restore(
+                *(entries, tombstones, sessions),
+                index=meta["index"],
+                floor=meta["floor"],
+            )
+        except (sqlite3.DatabaseError, ValueError, KeyError) as exc:
             raise damaged(self.directory, exc) from exc
-        store = Store()
-        store.restore(
-            *(entries, tombstones, sessions),
-            index=meta["index"],
-            floor=meta["floor"],
-        )
         return store
 
     def commit(self, draft: Draft, time_ms: int | None = None) -> None:
@@ -224,6 +233,7 @@ class Log:
             StorageError: it has it for longer than the patience, if there is any.
         """
         patient_until = time.monotonic() + patience_s
+        self._mend()
         while True:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -246,10 +256,23 @@ class Log:
         except sqlite3.Error as exc:
             if db.in_transaction:
                 db.execute("ROLLBACK")
+            self._refused_one = self.blocks
             raise self._refused(exc) from exc
         if self.blocks:
             sync_s = time.perf_counter() - started
             self._sync_s = max(sync_s, self._sync_s * _FORGETS)
+
+    def _mend(self) -> None:
+        """Have a log without the remains of a commit that failed.
+
+        They would look like damage: see `kv_trio.wal`.
+        """
+        if self._refused_one:
+            try:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.Error:
+                return  # the disk refuses still, so the commit will tell
+            self._refused_one = False
 
     def _is_quick(self, draft: Draft) -> bool:
         if not self.blocks:
@@ -276,8 +299,8 @@ class Log:
                 [(key,) for key in draft.deleted_at],
             )
             db.executemany(
-                "INSERT OR REPLACE INTO tombstones VALUES (?, ?)",
-                draft.deleted_at.items(),
+                "INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)",
+                [seal(*pair) for pair in draft.deleted_at.items()],
             )
         if draft.forgotten:
             db.executemany(
@@ -286,9 +309,9 @@ class Log:
             )
         if draft.sessions:
             self._write_sessions(draft)
-        db.execute("UPDATE meta SET value = ? WHERE name = 'index'", (draft.index,))
+        set_meta(db, "index", draft.index)
         if draft.floor:
-            db.execute("UPDATE meta SET value = ? WHERE name = 'floor'", (draft.floor,))
+            set_meta(db, "floor", draft.floor)
 
     def _write_history(
         self, draft: Draft, now_ms: int, db: sqlite3.Connection
@@ -320,11 +343,8 @@ class Log:
             self._db.execute("DELETE FROM sessions WHERE id = ?", (id_,))
             if session is not None:
                 self._db.execute(
-                    "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        *(session.id, session.name, session.ttl_s, session.ttl),
-                        *(session.lock_delay_s, session.deletes, session.create_index),
-                    ),
+                    "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    row_of_session(session),
                 )
 
     # === private: opening ===

@@ -1,7 +1,7 @@
 """Rows of the database and the values that they stand for, pure.
 
-Flags are text, since SQLite's integers end at 2**63. The last column is a checksum
-over the others, for SQLite does not notice a flipped bit in a value.
+Flags are text, since SQLite's integers end at 2**63. The column `checksum` is one over
+those before it, for SQLite does not notice a flipped bit in a value.
 """
 
 from __future__ import annotations
@@ -9,21 +9,24 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from kv_trio.core import Entry, Revision
+from kv_trio.core import Entry, Revision, Session
 
 SCHEMA = (
-    "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE meta (
+      name TEXT PRIMARY KEY, value INTEGER NOT NULL, checksum INTEGER NOT NULL
+    ) WITHOUT ROWID""",
     """CREATE TABLE entries (
       key BLOB PRIMARY KEY, value BLOB NOT NULL, flags TEXT NOT NULL,
       create_index INTEGER NOT NULL, modify_index INTEGER NOT NULL,
       lock_index INTEGER NOT NULL, session TEXT, checksum INTEGER NOT NULL
     ) WITHOUT ROWID""",
-    """CREATE TABLE tombstones (key BLOB PRIMARY KEY, at INTEGER NOT NULL)
-    WITHOUT ROWID""",
+    """CREATE TABLE tombstones (
+      key BLOB PRIMARY KEY, at INTEGER NOT NULL, checksum INTEGER NOT NULL
+    ) WITHOUT ROWID""",
     """CREATE TABLE sessions (
       id TEXT PRIMARY KEY, name TEXT NOT NULL, ttl_s REAL NOT NULL, ttl TEXT NOT NULL,
       lock_delay_s REAL NOT NULL, deletes INTEGER NOT NULL,
-      create_index INTEGER NOT NULL
+      create_index INTEGER NOT NULL, checksum INTEGER NOT NULL
     ) WITHOUT ROWID""",
     """CREATE TABLE history (
       key BLOB NOT NULL, value BLOB, flags TEXT NOT NULL,
@@ -39,6 +42,42 @@ COLUMNS = "key, value, flags, create_index, modify_index, lock_index, session, c
 """What `read_entry` reads."""
 
 Row = tuple[Any, ...]
+
+
+def seal(*columns: Any) -> Row:
+    """Give a row of these columns and their checksum."""
+    return (*columns, zlib.crc32(repr(columns).encode()))
+
+
+def unseal(row: Row) -> Row:
+    """Give the columns of a row that was sealed.
+
+    Raises:
+        ValueError: it is not as it was written.
+    """
+    *columns, _ = row
+    if seal(*columns) != row:
+        raise ValueError(f"the checksum of {columns[0]!r} does not fit")
+    return tuple(columns)
+
+
+def row_of_session(session: Session) -> Row:
+    """Give a session's row."""
+    return seal(
+        *(session.id, session.name, session.ttl_s, session.ttl, session.lock_delay_s),
+        *(int(session.deletes), session.create_index),
+    )
+
+
+def read_session(row: Row) -> Session:
+    """Give the session of a row.
+
+    Raises:
+        ValueError: it is not as it was written.
+    """
+    id_, name, ttl_s, ttl, lock_delay_s, deletes, create_index = unseal(row)
+    numbers = (ttl_s, ttl, lock_delay_s)
+    return Session(id_, name, *numbers, bool(deletes), create_index)
 
 
 def row_of_revision(revision: Revision) -> Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from kv_trio import Client, Contact, StorageError, StoreLocked, StoreRefused, serve
-from kv_trio.log import Log
+from kv_trio import Client, Contact, StoreRefused, serve
 from kv_trio.testing import in_memory_store
 
 
@@ -210,36 +208,3 @@ async def test_the_index_goes_on_after_a_restart(tmp_path: Path) -> None:
                 await client.delete("k")
             nursery.cancel_scope.cancel()
     assert indexes == [2, 4, 6]
-
-
-async def test_a_disk_that_refuses_is_a_500_and_nothing_changes(tmp_path: Path) -> None:
-    async with trio.open_nursery() as nursery:
-        url = await serving(nursery, tmp_path)
-        async with Client(url) as client:
-            await client.put("k", b"old")
-            with sqlite3.connect(tmp_path / "kv.sqlite", isolation_level=None) as other:
-                other.execute("BEGIN IMMEDIATE")  # the server cannot write meanwhile
-                with pytest.raises(StoreRefused, match="cannot write to") as caught:
-                    await client.put("k", b"new")
-                other.execute("ROLLBACK")
-            other.close()
-            assert caught.value.status == 500
-            entry = (await client.get("k")).entry
-            assert entry is not None
-            assert entry.value == b"old"
-            assert (await client.put("k", b"newer")).done
-        nursery.cancel_scope.cancel()
-
-
-def test_a_directory_has_one_server(tmp_path: Path) -> None:
-    log = Log(tmp_path)
-    with pytest.raises(StoreLocked, match="another server"):
-        Log(tmp_path)
-    log.close()
-    Log(tmp_path).close()
-
-
-def test_a_directory_that_cannot_be_used_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot use"):
-        Log(tmp_path / "file")
