@@ -25,7 +25,7 @@ from urllib.parse import quote
 from canary_trio.asked import Split
 from canary_trio.config import Config
 from canary_trio.routing import Decision, Reason
-from canary_trio.tally import Latency, Tally, Way
+from canary_trio.tally import ArmTally, Tally, Way
 
 
 class Mark:
@@ -37,10 +37,14 @@ class Mark:
         json: the members of a log line, `"revision":57,"arm":"canary",...`.
         text: the same as words, `arm=canary reason=rule:beta revision=57`.
         counts: of requests that ended, by `tally.CLASSES`.
-        latency: of the arm.
+        served: the counts of the arm that served.
+        chosen: of the arm that was chosen at first.
     """
 
-    __slots__ = ("counts", "field", "json", "latency", "line", "text", "way")
+    __slots__ = (
+        *("chosen", "counts", "field", "json", "line", "served", "text"),
+        "way",
+    )
 
     def __init__(self, way: Way, revision: int, name: str | None, tally: Tally) -> None:
         self.way = way
@@ -53,7 +57,8 @@ class Mark:
         self.json = _members(way, revision)
         self.text = _words(way, revision)
         self.counts = tally.of_way(way)
-        self.latency: Latency = tally.of_arm(way.arm)
+        self.served: ArmTally = tally.of_arm(way.arm)
+        self.chosen: ArmTally = tally.of_arm(way.chosen)
 
     def __repr__(self) -> str:
         return f"<Mark {self.text.decode()}>"
@@ -61,7 +66,7 @@ class Mark:
     def count(self, status: int, seconds: float) -> None:
         """Count a request that ended; status 0 where the client left first."""
         self.counts[status // 100] += 1
-        self.latency.add(seconds)
+        self.served.add(seconds)
 
 
 class Marks:

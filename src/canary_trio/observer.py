@@ -58,6 +58,8 @@ class Observer:
             retries: further tries than the first.
         """
         mark.count(status, seconds)
+        if retries:
+            mark.chosen.retries += retries
         if self.log is not None:
             self.log.record(
                 exchange,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import trio
 
 import http_trio
 from canary_trio.access_log import AccessLog
+from canary_trio.admin import Admin
 from canary_trio.config import Config
 from canary_trio.control import Control
 from canary_trio.forward import Forwarder
@@ -23,7 +23,7 @@ from canary_trio.memory import default_directory
 from canary_trio.observer import Observer
 from canary_trio.runtime import Runtime
 from canary_trio.status import Table, describe
-from http_trio import Answer, Exchange
+from canary_trio.view import View
 
 DEFAULT_BIND = "127.0.0.1:8080"
 DEFAULT_ADMIN = "127.0.0.1:8081"
@@ -39,14 +39,14 @@ class Proxy:
     """
 
     id: str
-    _service: str
-    _runtime: Runtime
-    _control: Control
+    _view: View
     _server: http_trio.Server
     _admin: http_trio.Server
 
     def __repr__(self) -> str:
-        return f"<Proxy {self._service} {self.id} at {self.url} runs {self.revision}>"
+        return (
+            f"<Proxy {self._view.service} {self.id} at {self.url} runs {self.revision}>"
+        )
 
     @property
     def url(self) -> str:
@@ -66,18 +66,18 @@ class Proxy:
     @property
     def revision(self) -> int:
         """What requests are routed by."""
-        return self._control.running
+        return self._view.control.running
 
     @property
     def config(self) -> Config:
         """What requests are routed by, as a value."""
-        live = self._runtime.live
+        live = self._view.runtime.live
         assert live is not None, "a proxy is handed out when the first one is live"
         return live.config
 
     def status(self) -> Table:
         """Give its state, as `/status` does."""
-        return describe(self._service, self.id, self._runtime, self._control)
+        return describe(self._view)
 
     def drain(self, deadline_s: float = 30.0) -> None:
         """Begin to stop: finish what is in progress, then let `serve` return."""
@@ -110,7 +110,7 @@ async def serve(
             `canary/<service>/`, to write below `canary/<service>/proxies/`, and the
             first proxy to write `canary/<service>/secret`.
         binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`.
-        admin: where `/status`, `/healthz` and `/ready` are.
+        admin: where `/status`, `/metrics`, `/healthz` and `/ready` are.
         bootstrap: a document to write if the store has none.
         state: the directory where the last good document is kept.
         remember: False to keep nothing on disk.
@@ -158,44 +158,18 @@ async def serve(
             if access_log is not None:
                 nursery.start_soon(access_log.run)
             async with trio.open_nursery() as serving:
-                about = _Admin(partial(describe, service, id_, runtime, control))
-                start_admin = partial(http_trio.serve, about, admin_sockets)
+                view = View(service, id_, runtime, control)
+                start_admin = partial(http_trio.serve, Admin(view), admin_sockets)
                 admin_server = await nursery.start(start_admin)
                 server = await serving.start(
                     partial(http_trio.serve, Forwarder(runtime), sockets, limits=limits)
                 )
+                view.server = server
                 if on_listening is not None:
                     on_listening(addresses[0], addresses[-1])
                 await control.ready.wait()
-                task_status.started(
-                    Proxy(id_, service, runtime, control, server, admin_server)
-                )
+                task_status.started(Proxy(id_, view, server, admin_server))
             nursery.cancel_scope.cancel()
-
-
-class _Admin:
-    """The handler of the admin listener."""
-
-    def __init__(self, state: partial[Table]) -> None:
-        self._state = state
-
-    def __call__(self, exchange: Exchange) -> None:
-        match exchange.path:
-            case b"/status":
-                body = json.dumps(self._state(), indent=2).encode() + b"\n"
-                exchange.respond(Answer(200, body, b"application/json"))
-            case b"/healthz":
-                exchange.respond(Answer(200, b"ok\n"))
-            case b"/ready":
-                ready = self._state()["config"] is not None
-                exchange.respond(
-                    Answer(200, b"ready\n")
-                    if ready
-                    else Answer(503, b"no configuration yet\n")
-                )
-            case _:
-                text = b"there are /status, /healthz and /ready\n"
-                exchange.respond(Answer(404, text))
 
 
 def _default_id(address: str) -> str:

@@ -8,17 +8,19 @@ import trio
 from canary_trio.config import WHOLE, Config
 from canary_trio.control import STALE_S, Control
 from canary_trio.runtime import Live, Runtime
+from canary_trio.view import View
 
 Table = dict[str, object]
 
 
-def describe(service: str, proxy_id: str, runtime: Runtime, control: Control) -> Table:
+def describe(view: View) -> Table:
     """Give the state of a proxy."""
+    runtime, control = view.runtime, view.control
     live = runtime.live
     status = control.status
     return {
-        "service": service,
-        "id": proxy_id,
+        "service": view.service,
+        "id": view.proxy_id,
         "running": control.running,
         "attempted": status.attempted,
         "failed": None if status.failed is None else attrs.asdict(status.failed),

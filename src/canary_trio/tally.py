@@ -42,17 +42,24 @@ class Way:
     rule: str = ""
 
 
-class Latency:
-    """How long the requests of one arm took: counts by `BOUNDS_S`, and the sum."""
+class ArmTally:
+    """What the requests of one arm took.
 
-    __slots__ = ("counts", "sum_s")
+    Attributes:
+        counts: of requests that it served, by `BOUNDS_S`.
+        sum_s: of their seconds.
+        retries: further tries of requests that were meant for it.
+    """
+
+    __slots__ = ("counts", "retries", "sum_s")
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS_S) + 1)
         self.sum_s = 0.0
+        self.retries = 0
 
     def __repr__(self) -> str:
-        return f"<Latency {sum(self.counts)} in {self.sum_s:.3f} s>"
+        return f"<ArmTally {sum(self.counts)} in {self.sum_s:.3f} s>"
 
     def add(self, seconds: float) -> None:
         """Count one request."""
@@ -65,10 +72,11 @@ class Tally:
 
     def __init__(self) -> None:
         self._ways: dict[Way, list[int]] = {}
-        self._latencies: dict[str, Latency] = {}
+        self._arms: dict[str, ArmTally] = {}
+        self._failures: dict[tuple[str, str], int] = {}
 
     def __repr__(self) -> str:
-        return f"<Tally ways={len(self._ways)} arms={list(self._latencies)}>"
+        return f"<Tally ways={len(self._ways)} arms={list(self._arms)}>"
 
     @property
     def ways(self) -> Mapping[Way, list[int]]:
@@ -76,9 +84,14 @@ class Tally:
         return self._ways
 
     @property
-    def latencies(self) -> Mapping[str, Latency]:
-        """By the arm that served."""
-        return self._latencies
+    def arms(self) -> Mapping[str, ArmTally]:
+        """By arm."""
+        return self._arms
+
+    @property
+    def failures(self) -> Mapping[tuple[str, str], int]:
+        """Tries that gave no answer, by arm and by condition."""
+        return self._failures
 
     def of_way(self, way: Way) -> list[int]:
         """Give the counts of a way, by `CLASSES`, to be added to."""
@@ -86,6 +99,11 @@ class Tally:
             way = attrs.evolve(way, rule="other")
         return self._ways.setdefault(way, [0] * len(CLASSES))
 
-    def of_arm(self, arm: str) -> Latency:
-        """Give the latencies of an arm, to be added to."""
-        return self._latencies.setdefault(arm, Latency())
+    def of_arm(self, arm: str) -> ArmTally:
+        """Give the counts of an arm, to be added to."""
+        return self._arms.setdefault(arm, ArmTally())
+
+    def failed(self, arm: str, condition: str) -> None:
+        """Count a try at an arm that gave no answer."""
+        key = (arm, condition)
+        self._failures[key] = self._failures.get(key, 0) + 1

@@ -28,7 +28,7 @@ class _Head:
 
 
 @attrs.define
-class _Exchange:
+class Exchange:
     target: bytes = b"/"
     client: str = "192.0.2.7"
     answer_bytes: int = 2
@@ -39,7 +39,7 @@ class _Exchange:
 
 
 def _record(log: AccessLog, target: bytes = b"/") -> None:
-    exchange = cast(Any, _Exchange(target))
+    exchange = cast(Any, Exchange(target))
     log.record(exchange, _MARK, 200, 0.1, server="", request_id=b"", retries=0)
 
 

@@ -135,7 +135,7 @@ async def test_a_deleted_document_changes_nothing() -> None:
 
 async def test_counters_and_debts_outlive_a_change() -> None:
     async with in_memory_store() as client, proxy_on(client) as proxy:
-        runtime = proxy._runtime
+        runtime = proxy._view.runtime
         live = runtime.live
         assert live is not None
         server = live.arms["stable"].servers[0]

@@ -105,9 +105,9 @@ def test_a_mark_is_made_once_for_a_way_and_counts_for_all_revisions() -> None:
         "4xx": 0,
         "5xx": 1,
     }
-    latency = tally.latencies["canary"]
-    assert (sum(latency.counts), latency.counts[-1]) == (3, 1)
-    assert latency.sum_s == pytest.approx(99.303)
+    arm = tally.arms["canary"]
+    assert (sum(arm.counts), arm.counts[-1]) == (3, 1)
+    assert arm.sum_s == pytest.approx(99.303)
 
 
 def test_only_decisions_of_the_ratio_count_for_the_split() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.e2e.processes import PATIENCE_S, World, ask, connected_to, world
+from tests.e2e.processes import PATIENCE_S, Process, World, ask, connected_to, world
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def field(head: bytes, name: bytes) -> str:
 
 
 async def test_each_answer_says_by_what_it_was_routed(here: World) -> None:
-    _, address = await here.start_proxy(ratio=0.25, decision_header="X-Canary")
+    proxy, address = await here.start_proxy(ratio=0.25, decision_header="X-Canary")
     said: Counter[tuple[str, bytes]] = Counter()
     async with connected_to(address) as client:
         for _ in range(8):
@@ -42,12 +42,31 @@ async def test_each_answer_says_by_what_it_was_routed(here: World) -> None:
             (f'{revision}, arm="canary", reason=ratio', b"v2"): 2,
         }
 
+        text = await page(proxy, b"/metrics")
+        series = 'canary_requests_total{arm="%s",chosen="%s",code="2xx",reason="ratio"'
+        assert f'{series % ("canary", "canary")},rule=""}} 2.0\n' in text
+        assert 'canary_split_observed_share{arm="canary"} 0.25\n' in text
+        assert "canary_connections 1.0\n" in text
+        assert (
+            f'canary_config_revision{{state="running"}} {revision.split("=")[1]}'
+            in text
+        )
+
         written = await here.canary("set", "sticky_sessions=true", "--wait", "5")
         head, _ = await client.ask()
         assert field(head, b"X-Canary").startswith(f"revision={written.out.split()[1]}")
         cookie = field(head, b"Set-Cookie").partition(";")[0].encode()
         head, _ = await client.ask(b"/", b"Cookie: " + cookie)
         assert field(head, b"X-Canary").endswith("reason=sticky")
+
+
+async def page(proxy: Process, path: bytes) -> str:
+    """Ask the admin listener."""
+    match = await proxy.says(r"admin on ([\d.:]+)")
+    async with connected_to(match[1]) as client:
+        head, body = await client.ask(path)
+        assert head.startswith(b"HTTP/1.1 200 "), head
+        return body.decode()
 
 
 def log_lines(file: Path) -> list[dict[str, Any]]:

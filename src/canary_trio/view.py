@@ -1,0 +1,26 @@
+"""One proxy from the inside, for whoever looks at it: status, metrics, explain."""
+
+from __future__ import annotations
+
+import attrs
+
+import http_trio
+from canary_trio.control import Control
+from canary_trio.runtime import Runtime
+
+
+@attrs.define(eq=False)
+class View:
+    """What there is to look at.
+
+    Attributes:
+        service: its name.
+        proxy_id: the proxy's name in the fleet.
+        server: its listeners; None while they are not open.
+    """
+
+    service: str
+    proxy_id: str
+    runtime: Runtime = attrs.field(repr=False)
+    control: Control = attrs.field(repr=False)
+    server: http_trio.Server | None = None

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import trio
+from prometheus_client.parser import text_string_to_metric_families
+
+from canary_trio import metrics
+from canary_trio.control import Control
+from canary_trio.document import build
+from canary_trio.families import FAMILIES, Family, Kind
+from canary_trio.routing import Decision, Reason
+from canary_trio.runtime import Runtime
+from canary_trio.view import View
+from tests.canary_trio.test_access_log import Exchange
+
+DOC = Path(__file__).parents[2] / "docs" / "metrics.md"
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+async def _view(servers: int = 1, ratio: float = 0.25) -> View:
+    runtime = Runtime("web")
+    arms = {
+        name: {
+            "servers": [f"http://10.0.{at // 250}.{at % 250}" for at in range(servers)]
+        }
+        for name in ("stable", "canary")
+    }
+    config = build({"ratio": ratio, "arms": arms})
+    runtime.install(await runtime.build(config, 57, b"secret"))
+    control = Control(
+        runtime,
+        service="web",
+        proxy_id="one",
+        config_server="http://127.0.0.1:1",
+        token=None,
+        bootstrap=None,
+        memory=None,
+        address="",
+        admin="",
+    )
+    return View("web", "one", runtime, control)
+
+
+def _samples(text: bytes) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def _get(samples: Samples, name: str, **labels: str) -> float:
+    return samples[name, frozenset(labels.items())]
+
+
+async def test_the_figures_are_those_that_were_counted() -> None:
+    view = await _view()
+    live = view.runtime.live
+    assert live is not None
+    canary = Decision("canary", Reason.RATIO)
+    for _ in range(3):
+        live.marks.note(Decision("stable", Reason.RATIO))
+    mark = live.marks.note(canary)
+    moved = live.marks.moved(canary, "stable", Reason.FALLBACK)
+    observer, exchange = view.runtime.observer, cast(Any, Exchange())
+    observer.ended(exchange, mark, 200, 0.003)
+    observer.ended(exchange, mark, 0, 20.0)
+    observer.ended(exchange, moved, 502, 0.2, retries=2)
+    observer.tally.failed("canary", "unreachable")
+
+    said = _samples(await metrics.render(view))
+
+    of_canary = {"arm": "canary", "chosen": "canary", "reason": "ratio", "rule": ""}
+    requests = "canary_requests_total"
+    assert _get(said, requests, code="2xx", **of_canary) == 1
+    assert _get(said, requests, code="none", **of_canary) == 1
+    of_moved = {"arm": "stable", "chosen": "canary", "reason": "fallback", "rule": ""}
+    assert _get(said, requests, code="5xx", **of_moved) == 1
+    assert _get(said, "canary_retries_total", arm="canary") == 2
+    failures = "canary_failures_total"
+    assert _get(said, failures, arm="canary", condition="unreachable") == 1
+    seconds = "canary_request_seconds"
+    assert _get(said, f"{seconds}_bucket", arm="canary", le="0.0025") == 0
+    assert _get(said, f"{seconds}_bucket", arm="canary", le="0.005") == 1
+    assert _get(said, f"{seconds}_bucket", arm="canary", le="+Inf") == 2
+    assert _get(said, f"{seconds}_count", arm="canary") == 2
+    assert _get(said, f"{seconds}_sum", arm="canary") == pytest.approx(20.003)
+    assert _get(said, "canary_split_asked_share", arm="canary") == 0.25
+    assert _get(said, "canary_split_observed_share", arm="canary") == 0.25
+    assert _get(said, "canary_split_decisions", arm="stable") == 3
+    assert _get(said, "canary_config_revision", state="running") == 57
+    assert _get(said, "canary_store_contact_age_seconds") == math.inf
+
+
+async def test_every_metric_is_shown_with_its_kind_and_its_meaning() -> None:
+    view = await _view()
+    assert view.runtime.live is not None
+    view.runtime.live.marks.note(Decision("canary", Reason.RATIO)).count(200, 0.1)
+    view.runtime.observer.tally.failed("canary", "unreachable")
+    text = (await metrics.render(view)).decode()
+    shown = {
+        (family.name, family.type, family.documentation)
+        for family in text_string_to_metric_families(text)
+    }
+
+    for family in FAMILIES:
+        if not family.name.startswith(("canary_access_log_", "canary_connections")):
+            name = family.name.removesuffix("_total")
+            assert (name, family.kind.value, family.text) in shown
+
+
+async def test_a_thousand_servers_are_rendered_in_slices() -> None:
+    view = await _view(servers=200)
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        text = await metrics.render(view)
+        nursery.cancel_scope.cancel()
+
+    per_server = [one for one in FAMILIES if one.labels == ("arm", "server")]
+    assert turns >= len(per_server) * 400 / metrics.SLICE
+    said = _samples(text)
+    for family in per_server:
+        assert sum(name == family.name for name, _ in said) == 400
+        assert text.count(b"# TYPE %b " % family.name.encode()) == 1
+
+
+def _row(family: Family) -> str:
+    labels = ", ".join(f"`{label}`" for label in family.labels)
+    return f"| `{family.name}` | {family.kind.value} | {labels} | {family.text} |"
+
+
+def test_the_docs_name_what_there_is_and_nothing_else() -> None:
+    said = DOC.read_text()
+
+    for family in FAMILIES:
+        assert _row(family) in said
+    rows = [line for line in said.splitlines() if line.startswith("| `")]
+    assert len(rows) == len(FAMILIES)
+    known = {family.name for family in FAMILIES}
+    known |= {
+        f"{family.name}_{part}"
+        for family in FAMILIES
+        if family.kind is Kind.HISTOGRAM
+        for part in ("bucket", "count", "sum")
+    }
+    assert set(re.findall(r"\bcanary_[a-z_]+", said)) <= known
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_names_follow_the_conventions(family: Family) -> None:
+    assert re.fullmatch(r"canary_[a-z_]+", family.name)
+    assert family.name.endswith("_total") == (family.kind is Kind.COUNTER)
+    assert family.text.endswith(".")
+    assert "_seconds" in family.name or "Time" not in family.text
