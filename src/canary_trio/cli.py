@@ -10,47 +10,16 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from canary_trio import asking
 from canary_trio.log_options import log_options
 
 if TYPE_CHECKING:
     from canary_trio.changes import Fleet
     from kv_trio import Client
-
-T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
-
-_ASKER = "canary_trio.asker"  # of the context: the secret that the store is shown
-
-
-def _keep_token(context: click.Context, _: click.Parameter, token: str | None) -> None:
-    context.meta[_ASKER] = token
-
-
-def _config_server(command: F) -> F:
-    """Give a command the options that say where the store is, and who asks."""
-    url = click.option(
-        "--config-server",
-        envvar="CANARY_CONFIG_SERVER",
-        show_envvar=True,
-        default="http://127.0.0.1:8500",
-        show_default=True,
-        metavar="URL",
-        help="The store, a kv-trio or a Consul.",
-    )
-    token = click.option(
-        "--token",
-        envvar=["KV_TRIO_TOKEN", "CONSUL_HTTP_TOKEN"],
-        show_envvar=True,
-        expose_value=False,
-        callback=_keep_token,
-        help="The secret of the store's token; better in the environment.",
-    )
-    return url(token(command))
-
 
 _wait = click.option(
     "--wait",
@@ -59,7 +28,6 @@ _wait = click.option(
     metavar="SECONDS",
     help="Return when every live proxy routes by the new revision.",
 )
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,7 +38,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("service")
-@_config_server
+@asking.config_server
 @click.option(
     "--bind",
     "binds",
@@ -102,28 +70,28 @@ def serve(**options: Any) -> None:
     bootstrap = options.pop("bootstrap")
     if bootstrap is not None:
         options["bootstrap"] = _read_valid(bootstrap)
-    failure = run(**options, token=click.get_current_context().meta[_ASKER])
+    failure = run(**options, token=click.get_current_context().meta[asking.ASKER])
     if failure:
-        _fail(failure)
+        asking.fail(failure)
 
 
 @main.command()
 @click.argument("service")
-@_config_server
+@asking.config_server
 def get(service: str, config_server: str) -> None:
     """Print the document of SERVICE."""
     from canary_trio.changes import read_document  # noqa: PLC0415
 
-    text, _ = _ask(config_server, lambda client: read_document(client, service))
+    text, _ = asking.ask(config_server, lambda client: read_document(client, service))
     sys.stdout.buffer.write(text)
 
 
 @main.command("set")
 @click.argument("service")
 @click.argument("assignments", nargs=-1, required=True, metavar="FIELD=VALUE...")
-@_config_server
+@asking.config_server
 @_wait
-@_as_json
+@asking.as_json
 def set_(
     service: str,
     assignments: tuple[str, ...],
@@ -149,9 +117,9 @@ def set_(
 @click.argument(
     "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 )
-@_config_server
+@asking.config_server
 @_wait
-@_as_json
+@asking.as_json
 def apply(
     service: str, file: Path, config_server: str, wait_s: float | None, *, as_json: bool
 ) -> None:
@@ -184,8 +152,8 @@ def validate(file: Path) -> None:
 
 @main.command()
 @click.argument("service")
-@_config_server
-@_as_json
+@asking.config_server
+@asking.as_json
 def status(service: str, config_server: str, *, as_json: bool) -> None:
     """Show what each live proxy of SERVICE runs, and what it refused.
 
@@ -199,7 +167,7 @@ def status(service: str, config_server: str, *, as_json: bool) -> None:
         _, revision = await read_document(client, service)
         return revision, await read_fleet(client, service, revision)
 
-    revision, fleet = _ask(config_server, read)
+    revision, fleet = asking.ask(config_server, read)
     if as_json:
         shown = [attrs.asdict(report) for report in fleet.reports]
         click.echo(json.dumps({"revision": revision, "proxies": shown}, indent=2))
@@ -237,7 +205,7 @@ def demo(**options: Any) -> None:
 
     failure = run(**options)
     if failure:
-        _fail(failure)
+        asking.fail(failure)
 
 
 def _write(
@@ -265,7 +233,7 @@ def _write(
         fleet = await read_fleet(client, service, revision)
         return revision, fleet, trio.current_time() - begun
 
-    revision, fleet, took_s = _ask(config_server, write)
+    revision, fleet, took_s = asking.ask(config_server, write)
     _say_written(revision, fleet, took_s, as_json=as_json)
 
 
@@ -303,31 +271,6 @@ def _say_written(
         sys.exit(3)
 
 
-def _ask(config_server: str, ask: Callable[[Client], Awaitable[T]]) -> T:
-    """Ask the store; turn what goes wrong into one line and an exit status."""
-    import trio  # noqa: PLC0415
-
-    from canary_trio.errors import CanaryError, InvalidConfig  # noqa: PLC0415
-    from kv_trio import Client, KvError, StoreUnreachable  # noqa: PLC0415
-
-    token = click.get_current_context().meta[_ASKER]
-
-    async def connected() -> T:
-        async with Client(config_server, token=token) as client:
-            return await ask(client)
-
-    try:
-        return trio.run(connected)
-    except InvalidConfig as exc:
-        _fail(*map(str, exc.problems))
-    except StoreUnreachable as exc:
-        _fail(f"{exc}; is the store running there?  (--config-server URL)")
-    except (CanaryError, KvError) as exc:
-        _fail(str(exc))
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 def _read_valid(file: Path) -> bytes:
     from canary_trio.document import load  # noqa: PLC0415
     from canary_trio.errors import InvalidConfig  # noqa: PLC0415
@@ -335,15 +278,9 @@ def _read_valid(file: Path) -> bytes:
     try:
         text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as exc:
-        _fail(f"cannot read {file}: {exc.strerror}")
+        asking.fail(f"cannot read {file}: {exc.strerror}")
     try:
         load(text)
     except InvalidConfig as exc:
-        _fail(*(f"{file}: {problem}" for problem in exc.problems))
+        asking.fail(*(f"{file}: {problem}" for problem in exc.problems))
     return text
-
-
-def _fail(*reasons: str) -> NoReturn:
-    for reason in reasons:
-        click.echo(f"canary: {reason}", err=True)
-    sys.exit(1)

@@ -1,0 +1,77 @@
+"""How commands ask the store: their options, and what they say when it goes wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from kv_trio import Client
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+ASKER = "canary_trio.asker"  # of the context: the secret that the store is shown
+
+
+def _keep_token(context: click.Context, _: click.Parameter, token: str | None) -> None:
+    context.meta[ASKER] = token
+
+
+def config_server(command: F) -> F:
+    """Give a command the options that say where the store is, and who asks."""
+    url = click.option(
+        "--config-server",
+        envvar="CANARY_CONFIG_SERVER",
+        show_envvar=True,
+        default="http://127.0.0.1:8500",
+        show_default=True,
+        metavar="URL",
+        help="The store, a kv-trio or a Consul.",
+    )
+    token = click.option(
+        "--token",
+        envvar=["KV_TRIO_TOKEN", "CONSUL_HTTP_TOKEN"],
+        show_envvar=True,
+        expose_value=False,
+        callback=_keep_token,
+        help="The secret of the store's token; better in the environment.",
+    )
+    return url(token(command))
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def ask(url: str, question: Callable[[Client], Awaitable[T]]) -> T:
+    """Ask the store; turn what goes wrong into one line and an exit status."""
+    import trio  # noqa: PLC0415
+
+    from canary_trio.errors import CanaryError, InvalidConfig  # noqa: PLC0415
+    from kv_trio import Client, KvError, StoreUnreachable  # noqa: PLC0415
+
+    token = click.get_current_context().meta[ASKER]
+
+    async def connected() -> T:
+        async with Client(url, token=token) as client:
+            return await question(client)
+
+    try:
+        return trio.run(connected)
+    except InvalidConfig as exc:
+        fail(*map(str, exc.problems))
+    except StoreUnreachable as exc:
+        fail(f"{exc}; is the store running there?  (--config-server URL)")
+    except (CanaryError, KvError) as exc:
+        fail(str(exc))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def fail(*reasons: str) -> NoReturn:
+    for reason in reasons:
+        click.echo(f"canary: {reason}", err=True)
+    sys.exit(1)
