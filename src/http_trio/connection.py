@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -37,6 +38,7 @@ _log = logging.getLogger(__name__)
 _HEAD, _BODY, _BUSY, _FLUSHING, _LINGERING, _AWAY, _CLOSED = range(7)
 _DEAD = 8 | 16  # EPOLLERR, EPOLLHUP
 _LINGER_BYTES = 4 * 1024 * 1024  # of a refused upload, read and dropped at most
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -413,13 +415,13 @@ class Connection:
     def _take_request(self) -> bool:
         """Take one request from the buffer; give whether another may be there."""
         buffer = self.buffer
+        if buffer[:2] == b"\r\n":  # RFC 9112 section 2.2: empty lines before a request
+            buffer = self.buffer = _without_empty_lines(buffer)
+            self._scanned = 0
         end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3)) + 4
         if end < 4 or end > self.lane.limits.head:
             self._await_more(buffer)
             return False
-        if end == 4 or buffer[:2] == b"\r\n":  # RFC 9112 section 2.2: an empty line
-            self.buffer = buffer[2:]
-            return True
         try:
             head = parse_request_head(buffer[:end], self.lane.limits)
         except BadRequest as exc:
@@ -542,3 +544,9 @@ class Connection:
         if mask != self._mask:
             self._mask = mask
             self.lane.poller.modify(self.fd, mask)
+
+
+def _without_empty_lines(buffer: bytes) -> bytes:
+    """All at once: one by one, a flood of them takes quadratic time."""
+    found = _EMPTY_LINES.match(buffer)
+    return buffer if found is None else buffer[found.end() :]

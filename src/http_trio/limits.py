@@ -31,6 +31,9 @@ class Limits:
     trailers: int = 8 * 1024
     """Bytes of a trailer section, or of a chunk's size line."""
 
+    interim_answers: int = 100
+    """Answers of 1xx before the final one; beyond it 502."""
+
     connections: int = 10_000
     """Open client connections; above it none is accepted until one ends."""
 

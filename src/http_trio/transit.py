@@ -117,6 +117,7 @@ class Transit:
     __slots__ = (
         "_body",
         "_delivery",
+        "_interims",
         "_keep",
         "_peer",
         "_received",
@@ -142,6 +143,7 @@ class Transit:
         self.head: AnswerHead | None = None
         self.passage: Passage | None = None
         self._upstream = upstream
+        self._interims = 0
         self._delivery = delivery
         self._body: bytes | None = None
         self._timers: tuple[Timer, ...] = ()
@@ -418,6 +420,9 @@ class Transit:
                 break
             if head.status == 101:
                 raise BadAnswer("101 to a request without Upgrade")
+            self._interims += 1
+            if self._interims > exchange.limits.interim_answers:
+                raise BadAnswer(f"more than {self._interims - 1} interim answers")
             exchange.send_interim(head)
             if exchange.gone:
                 return

@@ -50,6 +50,8 @@ class FakeUpstream:
     port: int = 0
     asked: list[Asked] = attrs.field(factory=list)
     connections: int = 0
+    raw: Callable[[trio.SocketStream], Awaitable[None]] | None = None
+    """What is done with a connection instead of reading requests from it."""
 
     @property
     def upstream(self) -> Upstream:
@@ -61,6 +63,9 @@ class FakeUpstream:
         number = self.connections
         buffer = b""
         try:
+            if self.raw is not None:
+                await self.raw(stream)
+                return
             while True:
                 while b"\r\n\r\n" not in buffer:
                     data = await stream.receive_some()
@@ -218,3 +223,36 @@ async def connected(server: Server) -> AsyncIterator[Client]:
             stream = await trio.open_tcp_stream(host.strip("[]"), int(port))
         async with stream:
             yield Client(stream)
+
+
+@asynccontextmanager
+async def scripted(
+    first: bytes, count: int, then: bytes
+) -> AsyncIterator[tuple[Server, list[bytes]]]:
+    """Run a proxy before an upstream that reads in a certain order.
+
+    It reads a head, sends `first`, reads `count` bytes of the body, and sends `then`.
+    Gives the proxy and the heads that were read.
+    """
+    heads: list[bytes] = []
+
+    async def serve_one(stream: trio.SocketStream) -> None:
+        async with stream:
+            client = Client(stream)
+            heads.append(await client.head())
+            if first:
+                await stream.send_all(first)
+            await client.exactly(count)
+            if then:
+                await stream.send_all(then)
+            await client.to_end()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(
+            partial(trio.serve_tcp, serve_one, 0, host="127.0.0.1")
+        )
+        port = listeners[0].socket.getsockname()[1]
+        upstream = Upstream("it", [(trio.socket.AF_INET, ("127.0.0.1", port))], b"it")
+        async with proxying(upstream) as proxy:
+            yield proxy, heads
+        nursery.cancel_scope.cancel()
