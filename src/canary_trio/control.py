@@ -128,7 +128,7 @@ class Control:
                     self._secret = remembered.secret
                     nursery.start_soon(self._fall_back, remembered)
                 nursery.start_soon(self._keep_remembering, self._memory)
-            nursery.start_soon(self._runtime.keep_resolving)
+            nursery.start_soon(self._runtime.run)
             while True:
                 self.status.config_server = await self._follow(
                     self.status.config_server

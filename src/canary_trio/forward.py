@@ -13,9 +13,10 @@ from canary_trio.observer import Observer
 from canary_trio.routing import Decision
 from canary_trio.runtime import LiveArm, Runtime, ServerState
 from canary_trio.session import without_cookie
-from http_trio import Answer, Delivery, Exchange, Failure, Upstream, refusal
+from http_trio import Answer, Condition, Delivery, Exchange, Failure, Upstream, refusal
 
 _TRIES = 3  # servers that one request may be sent to
+UNREACHABLE = frozenset({Condition.UNREACHABLE, Condition.CONNECT_TIMEOUT})
 _COOKIE = re.compile(rb"\r\ncookie:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 
@@ -49,15 +50,21 @@ class Forwarder:
             _hide_cookie(exchange, cookie)
         mark = live.marks.note(decision)
         arm = live.arms[decision.arm]
-        server = arm.pick()
-        delivery = _Counted(arm, server, decision, mark, runtime.observer)
+        server = arm.pick(None)
+        if server is None:
+            runtime.observer.ended(exchange, mark, 503, 0.0)
+            exchange.respond(refusal(503, "no server is usable", retry_after_s=1))
+            return
+        delivery = _Counted(
+            arm, server, decision, mark, runtime.observer, exchange.lane.now
+        )
         exchange.forward(server.upstream, delivery)
 
 
 class _Counted(Delivery):
     """A delivery that counts, and tries another server when one cannot be reached."""
 
-    __slots__ = ("_arm", "_mark", "_observer", "_server", "_tried")
+    __slots__ = (*("_arm", "_mark", "_observer", "_server", "_started", "_tried"),)
 
     def __init__(
         self,
@@ -66,6 +73,7 @@ class _Counted(Delivery):
         decision: Decision,
         mark: Mark,
         observer: Observer,
+        now: float,
     ) -> None:
         cookie = decision.cookie
         fields = b"\r\nSet-Cookie: " + cookie if cookie else b""
@@ -74,23 +82,25 @@ class _Counted(Delivery):
         self._observer = observer
         self._arm = arm
         self._server = server
-        self._tried = 1
+        self._tried: tuple[ServerState, ...] = ()
         arm.state.requests += 1
-        server.in_flight += 1
+        self._started = now
+        server.began(now)
 
     def failed(self, exchange: Exchange, failure: Failure) -> Upstream | None:
         """Try the arm's other servers with what did not leave us."""
-        del exchange
-        self._server.failures += 1
-        others = self._arm.servers
-        if failure.sent or self._tried >= min(_TRIES, len(others)):
+        if failure.sent or len(self._tried) + 1 >= _TRIES:
             return None
-        at = others.index(self._server)
-        self._server.in_flight -= 1
-        self._server = others[(at + 1) % len(others)]
-        self._server.in_flight += 1
-        self._tried += 1
-        return self._server.upstream
+        tried = (*self._tried, self._server)
+        other = self._arm.pick_other(tried, None)
+        if other is None:
+            return None
+        now = exchange.lane.now
+        unreachable = failure.condition in UNREACHABLE
+        self._server.ended(now, False, self._started, unreachable=unreachable)
+        self._server, self._tried, self._started = other, tried, now
+        other.began(now)
+        return other.upstream
 
     def ended(self, exchange: Exchange, status: int, failure: Failure | None) -> None:
         """Count what became of it."""
@@ -102,12 +112,16 @@ class _Counted(Delivery):
             status,
             seconds,
             server=server.server.url,
-            retries=self._tried - 1,
+            retries=len(self._tried),
         )
-        server.in_flight -= 1
-        if failure is None:
-            server.requests += 1
-        if failure is not None or status >= 500:
+        bad = failure is not None or status >= 500
+        server.ended(
+            exchange.lane.now,
+            None if not bad and not status else not bad,
+            self._started,
+            unreachable=failure is not None and failure.condition in UNREACHABLE,
+        )
+        if bad:
             self._arm.state.errors += 1
 
 

@@ -1,82 +1,51 @@
-"""What outlives a configuration: pools, requests in flight, counters, debts.
+"""What outlives a configuration: pools, health, requests in flight, counters, debts.
 
 A configuration is replaced whole; this stays. Upstreams are keyed by their address, so
 a change keeps the warm connections; servers are keyed by arm and address, so that
-one that serves two arms is counted apart.
+one that serves two arms is counted and judged apart. A server that a configuration does
+not name any more is kept until its last request has ended.
 
-`Runtime.build` makes a configuration ready, and no request notices; `install` puts it
-in place, in one synchronous step, and lets go of what it no longer names.
+`Runtime.build` makes a configuration ready, in slices between which requests are served,
+and no request notices; `install` puts it in place, in one short synchronous step.
+`run` is what goes on beside: names are resolved, ejections end, servers are checked.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import logging
+import math
 import random
 import secrets
-import socket
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 import attrs
 import trio
 
-from canary_trio import balance
-from canary_trio.config import Balance, Config, Server
+from canary_trio.arms import ArmState, LiveArm
+from canary_trio.config import Arm, Config, Server
 from canary_trio.marks import Marks
 from canary_trio.observer import Observer
+from canary_trio.resolving import Resolve, Resolver, resolve_by_system
+from canary_trio.roster import Roster
 from canary_trio.routing import Chance, Routes
+from canary_trio.servers import ServerState
 from canary_trio.split import Sequence
+from canary_trio.targets import Target, make_upstream
 from http_trio import Upstream
 
-_log = logging.getLogger(__name__)
+__all__ = ["ArmState", "Live", "LiveArm", "Runtime", "ServerState"]
 
-RESOLVE_S = 3.0
-"""How long a name may take to resolve; then its server has no address for now."""
-
-RESOLVE_AGAIN_S = 30.0
-"""How often the names of servers are resolved again."""
-
-
-@attrs.define(eq=False)
-class ServerState:
-    """One server of one arm.
-
-    Attributes:
-        requests: answered with whatever it said.
-        failures: tries that gave no usable answer.
-    """
-
-    server: Server
-    upstream: Upstream
-    weight: int
-    in_flight: int = 0
-    turn: int = 0
-    requests: int = 0
-    failures: int = 0
-
-
-@attrs.define(eq=False)
-class ArmState:
-    """One arm's counters.
-
-    Attributes:
-        requests: sent to it.
-        errors: of these, answered with an error of ours or with 5xx.
-    """
-
-    name: str
-    requests: int = 0
-    errors: int = 0
+_SLICE = 50  # servers that are made ready before requests have their turn: half a ms
 
 
 @attrs.frozen(eq=False)
-class LiveArm:
-    """An arm made ready: its servers, and how one of them is chosen."""
+class _Seat:
+    """What a server's state is to be once its configuration is installed."""
 
-    state: ArmState
-    servers: tuple[ServerState, ...]
-    pick: Callable[[], ServerState]
+    state: ServerState
+    server: Server
+    upstream: Upstream
 
 
 @attrs.frozen(eq=False)
@@ -88,6 +57,13 @@ class Live:
     routes: Routes
     arms: Mapping[str, LiveArm]
     marks: Marks
+    _seats: Mapping[str, tuple[_Seat, ...]] = attrs.field(repr=False)
+
+    def seats(self) -> Iterator[tuple[str, _Seat]]:
+        """Give all servers, by arm."""
+        for name, seats in self._seats.items():
+            for seat in seats:
+                yield name, seat
 
 
 class Runtime:
@@ -97,6 +73,8 @@ class Runtime:
         live: what requests are routed by; None before the first document.
         sequence: the exact split's debts.
         observer: what is told of each request.
+        arms: by name.
+        now: the clock, the same as the lane's.
     """
 
     def __init__(
@@ -104,38 +82,50 @@ class Runtime:
         service: str,
         chance: Chance | None = None,
         observer: Observer | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        resolve: Resolve = resolve_by_system,
     ) -> None:
         self.live: Live | None = None
         self.observer = observer or Observer()
         self.sequence = Sequence()
         self.chance = chance or Chance(random.random, secrets.token_bytes)
         self.arms: dict[str, ArmState] = {}
+        self.now = now
         self._service = service
-        self._upstreams: dict[str, Upstream] = {}
+        self._upstreams: dict[Target, Upstream] = {}
         self._servers: dict[tuple[str, str], ServerState] = {}
+        self._resolver = Resolver(resolve)
+        self._sooner = trio.Event()
 
     def __repr__(self) -> str:
         revision = self.live.revision if self.live else None
         return f"<Runtime {self._service} revision={revision}>"
 
     async def build(self, config: Config, revision: int, secret: bytes) -> Live:
-        """Make a configuration ready; names that do not resolve now are tried later."""
-        urls = {
-            server.url: server for arm in config.arms.values() for server in arm.servers
-        }
-        async with trio.open_nursery() as nursery:
-            for url, server in urls.items():
-                if url not in self._upstreams:
-                    upstream = _upstream(server)
-                    self._upstreams[url] = upstream
-                    if not upstream.addresses:
-                        nursery.start_soon(self._resolve, server)
+        """Make a configuration ready; names that do not resolve now are tried later.
+
+        Raises:
+            http_trio.BadCertificate: of an arm's `tls.ca`.
+        """
+        routes = Routes(config, service=self._service, secret=secret)
+        seats: dict[str, tuple[_Seat, ...]] = {}
+        for name, arm in config.arms.items():
+            seats[name] = await self._seat_all(name, arm)
+        await self._resolver.wait_first()
         return Live(
             revision=revision,
             config=config,
-            routes=Routes(config, service=self._service, secret=secret),
+            routes=routes,
             arms=MappingProxyType(
-                {name: self._arm(name, config) for name in config.arms}
+                {
+                    name: LiveArm(
+                        config.arms[name],
+                        self._arm(name),
+                        tuple(seat.state for seat in taken),
+                    )
+                    for name, taken in seats.items()
+                }
             ),
             marks=Marks(
                 config,
@@ -143,100 +133,105 @@ class Runtime:
                 self.observer.tally,
                 before=self.live.marks if self.live else None,
             ),
+            seats=seats,
         )
 
     def install(self, live: Live) -> None:
         """Route by this from the next request on."""
-        for arm in live.arms.values():
-            for state in arm.servers:
-                state.weight = state.server.weight
+        now = self.now()
+        kept = self._servers
+        self._servers = {}
+        for arm_name, seat in live.seats():
+            seat.state.server, seat.state.upstream = seat.server, seat.upstream
+            self._servers[arm_name, seat.server.url] = seat.state
+        self._configure(live, now)
         self.live = live
-        used = {s.upstream.name for arm in live.arms.values() for s in arm.servers}
-        for url in [url for url in self._upstreams if url not in used]:
-            self._upstreams.pop(url).close_idle()
-        kept = {
-            (arm.state.name, s.server.url)
-            for arm in live.arms.values()
-            for s in arm.servers
-        }
-        self._servers = {key: s for key, s in self._servers.items() if key in kept}
+        for key, state in kept.items():
+            if state.in_flight and key not in self._servers:
+                self._servers[key] = state
+        self._drop_unused()
 
-    async def keep_resolving(self) -> None:
-        """Resolve the names of servers again and again, until cancelled."""
-        while True:
-            await trio.sleep(RESOLVE_AGAIN_S)
-            live = self.live
-            servers = (
-                [s.server for arm in live.arms.values() for s in arm.servers]
-                if live
-                else []
-            )
-            async with trio.open_nursery() as nursery:
-                for server in {
-                    s.url: s for s in servers if _literal(s.host) is None
-                }.values():
-                    nursery.start_soon(self._resolve, server)
+    async def run(self) -> None:
+        """Do what goes on beside the requests, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._resolver.keep)
+            nursery.start_soon(self._keep_time)
 
-    def _arm(self, name: str, config: Config) -> LiveArm:
-        arm = config.arms[name]
-        servers = tuple(self._server(name, server) for server in arm.servers)
-        state = self.arms.setdefault(name, ArmState(name))
-        return LiveArm(
-            state, servers, _policy(arm.balance, servers, self.chance.uniform)
-        )
+    # === private ===
 
-    def _server(self, arm: str, server: Server) -> ServerState:
-        state = self._servers.get((arm, server.url))
-        if state is None:
-            upstream = self._upstreams[server.url]
-            state = ServerState(server, upstream, server.weight)
-            self._servers[arm, server.url] = state
-        elif state.server != server:
-            state.server = server
-        return state
+    async def _seat_all(self, name: str, arm: Arm) -> tuple[_Seat, ...]:
+        seats = []
+        for at, server in enumerate(arm.servers):
+            seats.append(self._seat(name, arm, server))
+            if at % _SLICE == _SLICE - 1:
+                await trio.lowlevel.checkpoint()
+        return tuple(seats)
 
-    async def _resolve(self, server: Server) -> None:
-        upstream = self._upstreams.get(server.url)
+    def _seat(self, name: str, arm: Arm, server: Server) -> _Seat:
+        target = Target.of(server, arm.tls)
+        upstream = self._upstreams.get(target)
         if upstream is None:
-            return
-        try:
-            with trio.fail_after(RESOLVE_S):
-                found = await trio.socket.getaddrinfo(
-                    server.host, server.port, type=socket.SOCK_STREAM
-                )
-        except (OSError, trio.TooSlowError) as exc:
-            _log.warning("%s: its name does not resolve: %s", server.url, exc)
-        else:
-            upstream.addresses = tuple((family, at) for family, _, _, _, at in found)
+            upstream = self._upstreams[target] = make_upstream(server, target)
+            self._resolver.add(server, upstream)
+        key = name, server.url
+        state = self._servers.get(key)
+        if state is None:
+            roster = self._arm(name).roster
+            state = self._servers[key] = ServerState(server, upstream, roster)
+        return _Seat(state, server, upstream)
 
+    def _arm(self, name: str) -> ArmState:
+        arm = self.arms.get(name)
+        if arm is None:
+            roster = Roster(
+                self.chance.uniform,
+                on_due=self._wake,
+                on_left=lambda state: self._left(name, state),
+                on_unreachable=lambda state: self._resolver.hasten(state.upstream),
+            )
+            arm = self.arms[name] = ArmState(name, roster)
+        return arm
 
-def _policy(
-    kind: Balance, servers: tuple[ServerState, ...], draw: Callable[[], float]
-) -> Callable[[], ServerState]:
-    """Degrade to the simpler case here, so that no request has to ask."""
-    if len(servers) == 1:
-        only = servers[0]
-        return lambda: only
-    match kind:
-        case Balance.ROUND_ROBIN:
-            return lambda: balance.round_robin(servers)
-        case Balance.RANDOM:
-            return lambda: balance.random_choice(servers, draw)
-        case Balance.LEAST_REQUESTS | Balance.HASH:
-            return lambda: balance.least_requests(servers, draw)
+    def _configure(self, live: Live, now: float) -> None:
+        sticky = live.config.sticky_sessions
+        for name, arm in live.arms.items():
+            fallback = arm.config.fallback
+            arm.state.roster.configure(
+                arm.config,
+                arm.servers,
+                falls_back=fallback not in (None, name) and fallback in live.arms,
+                sticky=sticky is not None and sticky.server,
+                now=now,
+            )
+        for name, state in self.arms.items():
+            if name not in live.arms:
+                state.roster.retire()
 
+    def _left(self, arm: str, state: ServerState) -> None:
+        """Forget a removed server whose last request has ended."""
+        key = arm, state.server.url
+        if self._servers.get(key) is state:
+            del self._servers[key]
+            self._drop_unused()
 
-def _upstream(server: Server) -> Upstream:
-    host = server.url.removeprefix("http://").encode()
-    family = _literal(server.host)
-    addresses = [] if family is None else [(family, (server.host, server.port))]
-    return Upstream(server.url, addresses, host)
+    def _drop_unused(self) -> None:
+        used = {state.upstream for state in self._servers.values()}
+        for target in [t for t, up in self._upstreams.items() if up not in used]:
+            upstream = self._upstreams.pop(target)
+            upstream.close_idle()
+            self._resolver.discard(upstream)
 
+    def _wake(self) -> None:
+        self._sooner.set()
 
-def _literal(host: str) -> socket.AddressFamily | None:
-    """Give the family of an address; None for a name."""
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        return None
-    return socket.AF_INET if version == 4 else socket.AF_INET6
+    async def _keep_time(self) -> None:
+        """Tell the arms when something is due."""
+        while True:
+            self._sooner = trio.Event()
+            now = self.now()
+            soonest = math.inf
+            for arm in list(self.arms.values()):
+                arm.roster.tick(now)
+                soonest = min(soonest, arm.roster.next_due)
+            with trio.move_on_after(max(0.0, soonest - now)):
+                await self._sooner.wait()

@@ -151,6 +151,10 @@ class TlsSocket:
         """Give the descriptor, as `socket.fileno`."""
         return self._sock.fileno()
 
+    def getpeername(self) -> object:
+        """As of the socket."""
+        return self._sock.getpeername()
+
     def getsockopt(self, level: int, option: int) -> int:
         """Give an option, as `socket.getsockopt`."""
         return self._sock.getsockopt(level, option)

@@ -123,6 +123,13 @@ class Upstream:
         """Begin the next connection at the next address."""
         self._at += 1
 
+    def move_to(self, addresses: Sequence[Address]) -> None:
+        """Go to these addresses from now on; idle connections to others are closed."""
+        self.addresses = tuple(addresses)
+        kept = {at[:2] for family, at in self.addresses if family != socket.AF_UNIX}
+        for connection in [one for one in self.idle if one.peer not in kept]:
+            connection.close()
+
     def close_idle(self) -> None:
         """Close the idle connections: this server is used no more."""
         while self.idle:
@@ -205,6 +212,15 @@ class UpstreamConnection:
     def connecting(self) -> bool:
         """Whether the connection is not made, or not secured, yet."""
         return self._phase <= _SECURING
+
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """The address at the other end; None if it is none, or gone."""
+        try:
+            at = self.sock.getpeername()
+        except OSError:
+            return None
+        return (at[0], at[1]) if isinstance(at, tuple) else None
 
     def alive(self) -> bool:
         """Tell whether an idle connection can still be used."""

@@ -1,0 +1,56 @@
+"""An arm at run time: what outlives a configuration, and one configuration's view of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import attrs
+
+from canary_trio.config import Arm
+from canary_trio.roster import Roster
+from canary_trio.servers import ServerState
+
+Pick = Callable[[bytes | None], ServerState | None]
+PickOther = Callable[[Collection[ServerState], bytes | None], ServerState | None]
+
+
+@attrs.define(eq=False)
+class ArmState:
+    """One arm: its servers and its counters.
+
+    Attributes:
+        roster: its servers, and which of them are usable.
+        requests: sent to it.
+        errors: of these, answered with an error of ours or with 5xx.
+    """
+
+    name: str
+    roster: Roster
+    requests: int = 0
+    errors: int = 0
+
+
+@attrs.frozen(eq=False)
+class LiveArm:
+    """An arm as one revision has it.
+
+    What can be chosen is always of this moment: a server that a later revision has
+    removed is not chosen any more.
+
+    Attributes:
+        config: the arm's part of the document.
+        state: what outlives this revision.
+        servers: as configured, in order.
+        pick: give the server of a request, by its key if it has one: see `Roster.pick`.
+        pick_other: give another one than those tried: see `Roster.pick_other`.
+    """
+
+    config: Arm
+    state: ArmState
+    servers: tuple[ServerState, ...]
+    pick: Pick = attrs.field(init=False, repr=False)
+    pick_other: PickOther = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "pick", self.state.roster.pick)
+        object.__setattr__(self, "pick_other", self.state.roster.pick_other)
