@@ -50,7 +50,7 @@ class Forwarder:
             _hide_cookie(exchange, cookie)
         mark = live.marks.note(decision)
         arm = live.arms[decision.arm]
-        server = arm.pick(None)
+        server = arm.pick(decision.key)
         if server is None:
             runtime.observer.ended(exchange, mark, 503, 0.0)
             exchange.respond(refusal(503, "no server is usable", retry_after_s=1))
@@ -64,7 +64,9 @@ class Forwarder:
 class _Counted(Delivery):
     """A delivery that counts, and tries another server when one cannot be reached."""
 
-    __slots__ = (*("_arm", "_mark", "_observer", "_server", "_started", "_tried"),)
+    __slots__ = (
+        *("_arm", "_key", "_mark", "_observer", "_server", "_started", "_tried"),
+    )
 
     def __init__(
         self,
@@ -81,6 +83,7 @@ class _Counted(Delivery):
         self._mark = mark
         self._observer = observer
         self._arm = arm
+        self._key = decision.key
         self._server = server
         self._tried: tuple[ServerState, ...] = ()
         arm.state.requests += 1
@@ -92,7 +95,7 @@ class _Counted(Delivery):
         if failure.sent or len(self._tried) + 1 >= _TRIES:
             return None
         tried = (*self._tried, self._server)
-        other = self._arm.pick_other(tried, None)
+        other = self._arm.pick_other(tried, self._key)
         if other is None:
             return None
         now = exchange.lane.now
