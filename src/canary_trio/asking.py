@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-ASKER = "canary_trio.asker"  # of the context: the secret that the store is shown
+ASKER = "canary_trio.asker"  # of the context: how the store is asked
 
 
-def _keep_token(context: click.Context, _: click.Parameter, token: str | None) -> None:
-    context.meta[ASKER] = token
+def _keep(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    context.meta.setdefault(ASKER, {})[option.name] = value
 
 
 def config_server(command: F) -> F:
@@ -37,10 +37,20 @@ def config_server(command: F) -> F:
         envvar=["KV_TRIO_TOKEN", "CONSUL_HTTP_TOKEN"],
         show_envvar=True,
         expose_value=False,
-        callback=_keep_token,
+        callback=_keep,
         help="The secret of the store's token; better in the environment.",
     )
-    return url(token(command))
+    ca_file = click.option(
+        "--ca-file",
+        envvar=["KV_TRIO_CA_FILE", "CONSUL_CACERT"],
+        show_envvar=True,
+        expose_value=False,
+        callback=_keep,
+        metavar="FILE",
+        help="The authorities that an https:// store is verified by, as PEM."
+        "  [default: the system's]",
+    )
+    return url(token(ca_file(command)))
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -51,12 +61,13 @@ def ask(url: str, question: Callable[[Client], Awaitable[T]]) -> T:
     import trio  # noqa: PLC0415
 
     from canary_trio.errors import CanaryError, InvalidConfig  # noqa: PLC0415
+    from http_trio import HttpError  # noqa: PLC0415
     from kv_trio import Client, KvError, StoreUnreachable  # noqa: PLC0415
 
-    token = click.get_current_context().meta[ASKER]
+    asker = click.get_current_context().meta[ASKER]
 
     async def connected() -> T:
-        async with Client(url, token=token) as client:
+        async with Client(url, **asker) as client:
             return await question(client)
 
     try:
@@ -65,7 +76,7 @@ def ask(url: str, question: Callable[[Client], Awaitable[T]]) -> T:
         fail(*map(str, exc.problems))
     except StoreUnreachable as exc:
         fail(f"{exc}; is the store running there?  (--config-server URL)")
-    except (CanaryError, KvError) as exc:
+    except (CanaryError, HttpError, KvError) as exc:
         fail(str(exc))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from canary_trio import asking
+from canary_trio.listen_options import listen_options, settle
 from canary_trio.log_options import log_options
 
 if TYPE_CHECKING:
@@ -39,14 +40,7 @@ def main() -> None:
 @main.command()
 @click.argument("service")
 @asking.config_server
-@click.option(
-    "--bind",
-    "binds",
-    multiple=True,
-    default=["127.0.0.1:8080"],
-    show_default=True,
-    help="HOST:PORT or unix:PATH; may be repeated.",
-)
+@listen_options
 @click.option(
     "--admin", default="127.0.0.1:8081", show_default=True, help="Where /status is."
 )
@@ -70,7 +64,9 @@ def serve(**options: Any) -> None:
     bootstrap = options.pop("bootstrap")
     if bootstrap is not None:
         options["bootstrap"] = _read_valid(bootstrap)
-    failure = run(**options, token=click.get_current_context().meta[asking.ASKER])
+    listening = ("binds", "tls_binds", "tls_cert", "tls_key")
+    options |= settle(**{name: options.pop(name) for name in listening})
+    failure = run(**options, **click.get_current_context().meta[asking.ASKER])
     if failure:
         asking.fail(failure)
 

@@ -78,6 +78,7 @@ class Control:
         proxy_id: str,
         config_server: str,
         token: str | None,
+        ca_file: str | None = None,
         bootstrap: bytes | None,
         memory: Path | None,
         address: str,
@@ -89,7 +90,7 @@ class Control:
         self._runtime = runtime
         self._service = service
         self._id = proxy_id
-        self._token = token
+        self._asker: dict[str, str | None] = {"token": token, "ca_file": ca_file}
         self._bootstrap = bootstrap
         self._memory = memory
         self._address, self._admin = address, admin
@@ -139,7 +140,7 @@ class Control:
     async def _follow(self, url: str) -> str:
         """Follow one store; give the URL of the next one."""
         moved_to = url
-        async with Client(url, token=self._token) as client:
+        async with Client(url, **self._asker) as client:
             try:
                 async with trio.open_nursery() as nursery:
                     await self._prepare(client)
@@ -226,7 +227,7 @@ class Control:
 
     async def _wait_valid_at(self, url: str) -> None:
         pause_s = _BACKOFF_S[0]
-        async with Client(url, token=self._token) as client:
+        async with Client(url, **self._asker) as client:
             while True:
                 try:
                     entry = (await client.get(config_key(self._service))).entry

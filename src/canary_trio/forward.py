@@ -23,9 +23,8 @@ _COOKIE = re.compile(rb"\r\ncookie:[ \t]*([^\r\n]*)", re.IGNORECASE)
 class Forwarder:
     """The handler of the proxy's listeners."""
 
-    def __init__(self, runtime: Runtime, *, secure: bool = False) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._secure = secure
         self._not_ready: Answer = refusal(
             503, "this proxy has no configuration yet", retry_after_s=1
         )
@@ -43,7 +42,7 @@ class Forwarder:
             exchange.client,
             runtime.sequence,
             runtime.chance,
-            secure=self._secure,
+            secure=exchange.secure,
         )
         cookie = live.routes.hidden_cookie
         if cookie is not None:

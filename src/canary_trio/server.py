@@ -89,7 +89,10 @@ async def serve(
     *,
     config_server: str = DEFAULT_CONFIG_SERVER,
     token: str | None = None,
+    ca_file: str | None = None,
     binds: Sequence[str] = (DEFAULT_BIND,),
+    tls: http_trio.Tls | None = None,
+    tls_binds: Sequence[str] = (),
     admin: str = DEFAULT_ADMIN,
     bootstrap: bytes | None = None,
     state: str | os.PathLike[str] | None = None,
@@ -109,7 +112,11 @@ async def serve(
         token: the secret of the store's token. It needs to read below
             `canary/<service>/`, to write below `canary/<service>/proxies/`, and the
             first proxy to write `canary/<service>/secret`.
+        ca_file: the authorities that an https:// store is verified by, as PEM; by
+            default the system's.
         binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`.
+        tls: the certificate of `tls_binds`; its files are read again when they change.
+        tls_binds: where to serve with TLS, HTTP/1.1 and HTTP/2.
         admin: where `/status`, `/metrics`, `/healthz` and `/ready` are.
         bootstrap: a document to write if the store has none.
         state: the directory where the last good document is kept.
@@ -117,27 +124,35 @@ async def serve(
         proxy_id: its name in the fleet, by default the host's with the port.
         limits: of the listeners and of the connections to the upstreams.
         access_log: takes a line for each request; it is closed at the end.
-        on_listening: called with the first address and the admin's once both listen;
+        on_listening: called with the addresses and the admin's once all listen;
             until the first document the proxy answers 503.
         on_live: called with each revision in the step that makes it live.
         task_status: `started` gets the `Proxy` when the first document is live.
 
     Raises:
         http_trio.BadBind: an address cannot be had.
+        http_trio.BadCertificate: a certificate cannot be used.
         BadName: the service or the proxy has a name that cannot be part of a key.
 
     Cancelled, it closes everything, and takes its acknowledgement back from the store
     within a second.
     """
     check_name(service)
+    if tls is not None:
+        tls.context()  # while it is a plain error, not one in a group
     with contextlib.ExitStack() as owned:
-        sockets = http_trio.open_listeners(binds)
-        for sock in sockets:
+        plain = http_trio.open_listeners(binds)
+        secure = http_trio.open_listeners(tls_binds)
+        for sock in (*plain, *secure):
             owned.enter_context(sock)
         admin_sockets = http_trio.open_listeners([admin])
         for sock in admin_sockets:
             owned.enter_context(sock)
-        addresses = [http_trio.address_of(sock) for sock in (*sockets, *admin_sockets)]
+        addresses = [
+            *(http_trio.address_of(sock) for sock in plain),
+            *(f"https://{http_trio.address_of(sock)}" for sock in secure),
+        ]
+        admin_address = http_trio.address_of(admin_sockets[0])
         id_ = check_name(proxy_id or _default_id(addresses[0]))
         runtime = Runtime(service, observer=Observer(access_log))
         directory = Path(state) if state is not None else default_directory()
@@ -147,10 +162,11 @@ async def serve(
             proxy_id=id_,
             config_server=config_server.rstrip("/"),
             token=token,
+            ca_file=ca_file,
             bootstrap=bootstrap,
             memory=directory / f"{service}@{id_}.json" if remember else None,
             address=addresses[0],
-            admin=addresses[-1],
+            admin=admin_address,
             on_live=on_live,
         )
         async with trio.open_nursery() as nursery:
@@ -161,12 +177,18 @@ async def serve(
                 view = View(service, id_, runtime, control)
                 start_admin = partial(http_trio.serve, Admin(view), admin_sockets)
                 admin_server = await nursery.start(start_admin)
-                server = await serving.start(
-                    partial(http_trio.serve, Forwarder(runtime), sockets, limits=limits)
+                start = partial(
+                    http_trio.serve,
+                    Forwarder(runtime),
+                    plain,
+                    tls=tls,
+                    tls_binds=secure,
+                    limits=limits,
                 )
+                server = await serving.start(start)
                 view.server = server
                 if on_listening is not None:
-                    on_listening(addresses[0], addresses[-1])
+                    on_listening(", ".join(addresses), admin_address)
                 await control.ready.wait()
                 task_status.started(Proxy(id_, view, server, admin_server))
             nursery.cancel_scope.cancel()

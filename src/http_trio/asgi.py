@@ -12,7 +12,6 @@ The lane's tasks live in the server's `lifespan` call, or in the nursery of the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import trio
 
@@ -26,9 +25,6 @@ from http_trio.forwarding import Forwarding
 from http_trio.lane import Lane
 from http_trio.limits import Limits
 from http_trio.pairs import Pairs
-
-Client = tuple[str, bytes]
-"""A client's address, or "unix", and the scheme that it uses."""
 
 
 def as_asgi(
@@ -63,17 +59,11 @@ class AsgiApp:
     """A handler as an ASGI 3 application; `as_asgi` makes it."""
 
     def __init__(
-        self,
-        handler: Handler,
-        limits: Limits,
-        forwarding: Forwarding,
-        *,
-        client_of: Callable[[Scope], Client] | None = None,
+        self, handler: Handler, limits: Limits, forwarding: Forwarding
     ) -> None:
         self._handler = handler
         self._limits = limits
         self._forwarding = forwarding
-        self._client_of = client_of or _named_client
         self._pairs: Pairs | None = None
 
     def __repr__(self) -> str:
@@ -137,7 +127,6 @@ class AsgiApp:
         self, pairs: Pairs, scope: Scope, receive: Receive, send: Send
     ) -> None:
         try:
-            peer, scheme = self._client_of(scope)
             asked = read_request(scope)
         except BadRequest as exc:
             answer = refusal(exc.status, str(exc))
@@ -150,23 +139,23 @@ class AsgiApp:
             )
             await send({"type": "http.response.body", "body": answer.body})
             return
-        with pairs.open(peer, scheme) as sock:
+        with pairs.open(*_client(scope)) as sock:
             await HttpExchange(scope, receive, send).run(asked, sock)
 
     async def _serve_websocket(
         self, pairs: Pairs, scope: Scope, receive: Receive, send: Send
     ) -> None:
         try:
-            peer, scheme = self._client_of(scope)
             request = read_websocket(scope, new_key(os.urandom(16)))
         except BadRequest:
             await send({"type": "websocket.close", "code": 1000})
             return
-        with pairs.open(peer, scheme) as sock:
+        with pairs.open(*_client(scope)) as sock:
             await WebSocketExchange(scope, receive, send).run(request, sock)
 
 
-def _named_client(scope: Scope) -> Client:
+def _client(scope: Scope) -> tuple[str, bytes]:
+    """Give the client's address, or "unix", and how it reached the server."""
     client = scope.get("client")
     secure = scope.get("scheme") in ("https", "wss")
     peer = "unix" if client is None else str(client[0]).removeprefix("::ffff:")

@@ -10,6 +10,7 @@ whatever hangs on the exchange; an answer that was cut never looks whole.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -30,6 +31,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _FIRST_S = 0.2  # until the head goes ahead of a body whose first bytes dawdle
+_LINGER_S = 2.0  # as `Limits.linger_s`: for the next piece of an upload, once answered
 _TRAILERS = 8 * 1024  # as `Limits.trailers`; the lane has checked them
 
 
@@ -66,7 +68,10 @@ class HttpExchange:
         self._trailers = "http.response.trailers" in extensions and any(
             name == b"te" and value == b"trailers" for name, value in scope["headers"]
         )
-        self._ends_early = scope["http_version"] >= "2"
+        self._streams = scope["http_version"] >= "2"
+        self._uploaded = trio.Event()
+        self._heard = 0
+        self._gone = False
 
     async def run(self, asked: Asked, sock: socket.socket) -> None:
         """Carry it over a connection to the lane.
@@ -74,47 +79,58 @@ class HttpExchange:
         Raises:
             AnswerCut: the answer broke off.
         """
-        wire = Wire(sock)
         cut: AnswerCut | None = None
         async with trio.open_nursery() as nursery:
-            scope = nursery.cancel_scope
-            nursery.start_soon(self._ask, asked, Wire(sock), scope)
+            nursery.start_soon(self._ask, asked, sock)
             try:
-                await self._answer(asked.method, wire)
+                await self._answer(asked.method, Wire(sock))
             except AnswerCut as exc:
                 cut = exc
-            scope.cancel()
-        if cut is not None:
+            nursery.cancel_scope.cancel()
+        if cut is not None and not self._gone:
             raise cut
 
     # === towards the lane ===
 
-    async def _ask(self, asked: Asked, wire: Wire, scope: trio.CancelScope) -> None:
-        first, framing = None, asked.framing
+    async def _ask(self, asked: Asked, sock: socket.socket) -> None:
+        wire, first, framing = Wire(sock), None, asked.framing
         if framing is None:
             first = await self._first_message()
             whole = first is not None and not first.get("more_body", False)
             framing = len(first.get("body", b"")) if first and whole else CHUNKED
         try:
-            await wire.send(asked.head(framing), math.inf)
-            await self._send_body(wire, framing, first, scope)
+            if not self._gone:
+                await wire.send(asked.head(framing), math.inf)
+                await self._send_body(wire, framing, first)
         except OSError:
             pass  # it has heard enough; what it answers says why
-        await self._wait_gone(scope)
+        while not self._gone:  # the rest of a body that nobody wants, then the end
+            await self._hear()
+        # No cancelling here: the server may be about to end its side of the answer.
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
     async def _first_message(self) -> Message | None:
         with trio.move_on_after(_FIRST_S):
-            return await self._receive()
+            return await self._hear()
         return None
 
+    async def _hear(self) -> Message:
+        message = await self._receive()
+        self._heard += 1
+        if message["type"] == "http.disconnect":
+            self._gone = True
+        if not message.get("more_body", False):
+            self._uploaded.set()
+        return message
+
     async def _send_body(
-        self, wire: Wire, framing: int, message: Message | None, scope: trio.CancelScope
+        self, wire: Wire, framing: int, message: Message | None
     ) -> None:
         left = math.inf if framing == CHUNKED else framing
         while left > 0:
-            message = message or await self._receive()
-            if message["type"] == "http.disconnect":
-                scope.cancel()
+            message = message or await self._hear()
+            if self._gone:
                 return
             body = message.get("body", b"")
             if body and framing == CHUNKED:
@@ -128,12 +144,7 @@ class HttpExchange:
         if framing == CHUNKED:
             await wire.send(b"0\r\n\r\n", math.inf)
         elif left > 0:
-            scope.cancel()  # a body that is shorter than was said
-
-    async def _wait_gone(self, scope: trio.CancelScope) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass  # the rest of a body that nobody wants
-        scope.cancel()
+            self._gone = True  # a body that is shorter than was said
 
     # === from the lane ===
 
@@ -173,7 +184,7 @@ class HttpExchange:
                 return
             data = await _receive(wire)
             if not data:
-                if not self._ends_early:
+                if not self._streams:
                     raise AnswerCut(f"closed {left} bytes before the end of its answer")
                 # In HTTP/2 a stream that ends before its Content-Length is malformed
                 # (RFC 9113 section 8.1.1), so the client sees that it was cut.
@@ -197,7 +208,23 @@ class HttpExchange:
             fields = split_fields(b"".join(b"\r\n" + line for line in lines))
             await self._send({"type": "http.response.trailers", "headers": fields})
 
+    async def _wait_uploaded(self) -> None:
+        """Let the client finish its upload, as long as it goes on with it.
+
+        An answer that ends sooner is the end of the client's connection under
+        hypercorn (0.18), which trips over what still comes of its stream.
+        """
+        heard = -1
+        while heard < self._heard and not self._uploaded.is_set():
+            heard = self._heard
+            with trio.move_on_after(_LINGER_S):
+                await self._uploaded.wait()
+
     async def _send_part(self, body: bytes, *, more: bool) -> None:
+        if not more and self._streams and not self._uploaded.is_set():
+            await self._send_part(body, more=True)
+            await self._wait_uploaded()
+            body = b""
         await self._send(
             {"type": "http.response.body", "body": body, "more_body": more}
         )

@@ -50,6 +50,7 @@ class WebSocketExchange:
         self._answers = "websocket.http.response" in extensions
         self._frames = Connection(ConnectionType.CLIENT)
         self._accepted = False
+        self._sending = trio.Lock()
         self._pieces: list[str | bytes] = []
         self._size = 0
 
@@ -58,7 +59,7 @@ class WebSocketExchange:
         wire = Wire(sock)
         await self._receive()  # websocket.connect
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pass_up, Wire(sock), nursery.cancel_scope)
+            nursery.start_soon(self._pass_up, Wire(sock))
             try:
                 await wire.send(request, math.inf)
                 await self._answer(wire)
@@ -109,7 +110,7 @@ class WebSocketExchange:
 
     # === the client's messages ===
 
-    async def _pass_up(self, wire: Wire, scope: trio.CancelScope) -> None:
+    async def _pass_up(self, wire: Wire) -> None:
         try:
             while (message := await self._receive())["type"] == "websocket.receive":
                 text = message.get("text")
@@ -121,14 +122,15 @@ class WebSocketExchange:
                 )
             code = message.get("code") or 1005
             await self._send_up(wire, CloseConnection(code=_sendable(code)))
+            # No cancelling here: the server may be about to end its side.
+            wire.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # the other direction sees the end, and what came before it
-        else:
-            scope.cancel()
 
     async def _send_up(self, wire: Wire, event: Event) -> None:
-        if self._accepted and self._frames.state is not ConnectionState.CLOSED:
-            await wire.send(self._frames.send(event), math.inf)
+        async with self._sending:  # whole frames, whichever task sends them
+            if self._accepted and self._frames.state is not ConnectionState.CLOSED:
+                await wire.send(self._frames.send(event), math.inf)
 
     # === the upstream's messages ===
 

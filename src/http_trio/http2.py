@@ -1,15 +1,16 @@
 """HTTP/2, by hypercorn: the only module that imports it, and its public API only.
 
-hypercorn listens on a port of its own on the loopback interface, without TLS (RFC
-9113 section 3.3, prior knowledge), and runs `as_asgi`. What a TLS listener decrypts
-of a client that chose HTTP/2 is moved there, and back. So the sockets, the handshakes,
-the limits on connections and the certificates stay with the listener, and
-whoever is no client of ours, but finds that port, is answered 421.
+For each client that chose HTTP/2, hypercorn listens on a port of its own on the
+loopback interface, without TLS (RFC 9113 section 3.3, prior knowledge), and runs
+`as_asgi`. What the TLS listener decrypts of the client is moved there, and back. So the
+sockets, the handshakes, the limits on connections and the certificates stay
+with the listener; whoever else finds that port is answered 421.
 
-Draining does not use hypercorn's own: when it is told to stop, it closes a connection
-before the END_STREAM of its last answer is out (0.18). So each client is sent GOAWAY
-between two frames, hypercorn closes what is idle as ever, only sooner, and the rest has
-until the deadline of `serve`.
+One hypercorn for each client, since on trio an error in one of its connections ends it
+whole (0.18: a request target that is not ASCII does). Nor is its own draining used:
+it closes a connection before the END_STREAM of its last answer is out. Instead
+each client is sent GOAWAY between two frames, hypercorn closes what is idle as ever,
+only sooner, and the rest has until the deadline of `serve`.
 
 The rule that it obeys: a client's connection here ends when either side ends.
 """
@@ -34,7 +35,6 @@ from http_trio.answer import Answer
 from http_trio.asgi import AsgiApp
 from http_trio.asgi_http import AnswerCut, Receive, Send
 from http_trio.asgi_messages import Scope
-from http_trio.errors import BadRequest
 from http_trio.frames import Frames, goaway
 from http_trio.limits import Limits
 from http_trio.tls_socket import TlsSocket
@@ -57,78 +57,35 @@ class Http2:
 
     def __init__(self, lane: Lane, handler: Handler, rules: Forwarding) -> None:
         self.lane = lane
-        self._app = AsgiApp(handler, lane.limits, rules, client_of=self._client_of)
+        self._app = AsgiApp(handler, lane.limits, rules)
         self._pairs = self._app.use(lane)
-        self._clients: dict[int, Http2Client] = {}
-        self._address = ("127.0.0.1", 0)
-        self._config = _config(lane.limits)
+        self._clients: set[Http2Client] = set()
 
     def __repr__(self) -> str:
         return f"<Http2 clients={len(self._clients)}>"
 
-    async def run(
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Serve until drained or cancelled; `started` when it can carry clients."""
-        async with trio.open_nursery() as nursery:
-            run = partial(
-                serve,
-                cast("Framework", self._serve),
-                self._config,
-                shutdown_trigger=trio.sleep_forever,
-                mode="asgi",
-            )
-            urls = await nursery.start(run)
-            self._address = ("127.0.0.1", int(urls[0].rpartition(":")[2]))
-            task_status.started()
-
     def carry(self, sock: TlsSocket, peer: str, listener: Listener) -> Http2Client:
         """Take over a client that chose HTTP/2."""
-        client = Http2Client(sock, peer, listener)
-        self.lane.spawn(self._carry, client)
+        client = Http2Client(self._app, sock, peer, listener)
+        self._clients.add(client)
+        self.lane.spawn(self._run, client)
         return client
 
     def drain(self) -> None:
         """Ask the clients for no more streams; answer the parked, end what is idle."""
-        self._config.keep_alive_timeout = _LEAVE_S
-        for client in self._clients.values():
+        for client in self._clients:
             client.say_goaway()
             self.lane.spawn(client.leave_if_idle)
         self._pairs.drain()
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = self._clients.get(_port(scope))
-        if client is None:
-            await self._app(scope, receive, send)  # the lifespan, or to be refused
-            return
-        client.streams += 1
-        try:
-            await self._app(scope, receive, send)
-        except AnswerCut as exc:
-            # ASGI cannot reset a stream, so the connection is what shows it.
-            _log.debug("%s", exc)
-            client.abort()
-        finally:
-            client.streams -= 1
-
-    def _client_of(self, scope: Scope) -> tuple[str, bytes]:
-        client = self._clients.get(_port(scope))
-        if client is None:
-            raise BadRequest(421, "this port is not for you")
-        return client.peer, b"https"
-
-    async def _carry(self, client: Http2Client) -> None:
-        port = 0
+    async def _run(self, client: Http2Client) -> None:
         try:
             with client.scope:
-                inner = await _connect(self._address)
-                port = inner.getsockname()[1]
-                self._clients[port] = client
-                await client.move(inner, self.lane.limits)
-        except OSError as exc:
-            _log.debug("%r: %s", client, exc)
+                await client.run()
+        except Exception as exc:  # of hypercorn, whatever it is: it is this client's
+            _log.warning("%r ended: %r", client, exc, exc_info=_log.isEnabledFor(10))
         finally:
-            self._clients.pop(port, None)
+            self._clients.discard(client)
             client.close()
 
 
@@ -136,22 +93,45 @@ class Http2Client:
     """A client's connection that speaks HTTP/2.
 
     Attributes:
-        peer: its address, or "unix".
         streams: how many are open.
     """
 
-    def __init__(self, sock: TlsSocket, peer: str, listener: Listener) -> None:
-        self.peer = peer
+    def __init__(
+        self, app: AsgiApp, sock: TlsSocket, peer: str, listener: Listener
+    ) -> None:
         self.streams = 0
         self.scope = trio.CancelScope()
+        self._app = app
         self._sock = sock
+        self._peer = peer
         self._listener = listener
+        self._limits = listener.lane.limits
+        self._config = _config(self._limits)
+        self._port = 0
         self._frames = Frames()
         self._sending = False
         self._leaving = False
 
     def __repr__(self) -> str:
-        return f"<Http2Client {self.peer} streams={self.streams}>"
+        return f"<Http2Client {self._peer} streams={self.streams}>"
+
+    async def run(self) -> None:
+        """Serve until either side ends."""
+        async with trio.open_nursery() as nursery:
+            urls = await nursery.start(
+                partial(
+                    serve,
+                    cast("Framework", self._serve),
+                    self._config,
+                    shutdown_trigger=trio.sleep_forever,
+                    mode="asgi",
+                )
+            )
+            inner = await _connect(("127.0.0.1", int(urls[0].rpartition(":")[2])))
+            self._port = inner.getsockname()[1]
+            with inner:
+                await self._move(inner)
+            nursery.cancel_scope.cancel()
 
     def abort(self) -> None:
         """Close at once."""
@@ -168,6 +148,7 @@ class Http2Client:
     def say_goaway(self) -> None:
         """Ask for no more streams, as soon as a frame may be put in."""
         self._leaving = True
+        self._config.keep_alive_timeout = _LEAVE_S
         if not self._sending and self._frames.between:
             self._leaving = False
             with contextlib.suppress(OSError):  # a client that takes nothing now
@@ -179,12 +160,32 @@ class Http2Client:
         if not self.streams:
             self.abort()
 
-    async def move(self, inner: socket.socket, limits: Limits) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application, told who its client really is."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["client"] is None or scope["client"][1] != self._port:
+            await _turn_away(scope, send)
+            return
+        client = None if self._peer == "unix" else (self._peer, self._port)
+        scheme = "https" if scope["type"] == "http" else "wss"
+        scope = {**scope, "client": client, "scheme": scheme}
+        self.streams += 1
+        try:
+            await self._app(scope, receive, send)
+        except AnswerCut as exc:
+            # ASGI cannot reset a stream, so the connection is what shows it.
+            _log.debug("%r: %s", self, exc)
+            self.abort()
+        finally:
+            self.streams -= 1
+
+    async def _move(self, inner: socket.socket) -> None:
         """Move bytes both ways until either side ends."""
-        with inner:
-            async with trio.open_nursery() as nursery:
-                for pump in (self._move_up, self._move_down):
-                    nursery.start_soon(pump, inner, limits.write_s, nursery)
+        async with trio.open_nursery() as nursery:
+            for pump in (self._move_up, self._move_down):
+                nursery.start_soon(pump, inner, self._limits.write_s, nursery)
 
     async def _move_up(
         self, inner: socket.socket, write_s: float, nursery: trio.Nursery
@@ -235,15 +236,18 @@ async def _connect(address: tuple[str, int]) -> socket.socket:
     return sock
 
 
-def _port(scope: Scope) -> int:
-    client = scope.get("client")
-    return 0 if client is None else int(client[1])
+async def _turn_away(scope: Scope, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    await send({"type": "http.response.start", "status": 421, "headers": []})
+    await send({"type": "http.response.body", "body": b"this port is not for you\n"})
 
 
 def _config(limits: Limits) -> Config:
     config = Config()
     config.bind = ["127.0.0.1:0"]
-    config.backlog = 4096
+    config.backlog = 1
     config.errorlog = _log_of_hypercorn
     config.include_date_header = False  # the engine's is there
     config.include_server_header = False

@@ -157,7 +157,6 @@ async def serve(
                 )
                 for sock in secure
             ]
-            await nursery.start(http2.run)
         server = Server(lane, listeners, http2)
         nursery.start_soon(lane.run)
         nursery.start_soon(lane.keep_time)

@@ -40,6 +40,23 @@ class Tls:
     key: str | os.PathLike[str] | None = None
     http2: bool = True
 
+    def context(self) -> ssl.SSLContext:
+        """Make a listener's context of the files as they are.
+
+        Raises:
+            BadCertificate: they cannot be read, or do not belong together.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        context.set_ciphers(_CIPHERS)
+        context.set_alpn_protocols(["h2", "http/1.1"] if self.http2 else ["http/1.1"])
+        try:
+            context.load_cert_chain(self.cert, self.key, password=_refuse_to_ask)
+        except (OSError, ValueError) as exc:
+            raise BadCertificate(_what_is_wrong(self, exc)) from exc
+        return context
+
 
 class Certificate:
     """A listener's context, as new as its files."""
@@ -52,7 +69,7 @@ class Certificate:
         """
         self._tls = tls
         self._seen = self._state()
-        self._context = server_context(tls)
+        self._context = tls.context()
 
     def __repr__(self) -> str:
         return f"<Certificate {os.fspath(self._tls.cert)}>"
@@ -63,7 +80,7 @@ class Certificate:
         if state != self._seen:
             self._seen = state
             try:
-                self._context = server_context(self._tls)
+                self._context = self._tls.context()
             except BadCertificate as exc:
                 _log.error("%s; the certificate in use stays", exc)
             else:
@@ -81,24 +98,6 @@ def _stamp(file: str | os.PathLike[str]) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def server_context(tls: Tls) -> ssl.SSLContext:
-    """Make a listener's context.
-
-    Raises:
-        BadCertificate: its files cannot be read, or do not belong together.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_ciphers(_CIPHERS)
-    context.set_alpn_protocols(["h2", "http/1.1"] if tls.http2 else ["http/1.1"])
-    try:
-        context.load_cert_chain(tls.cert, tls.key, password=_refuse_to_ask)
-    except (OSError, ValueError) as exc:
-        raise BadCertificate(_what_is_wrong(tls, exc)) from exc
-    return context
 
 
 def client_context(

@@ -77,6 +77,18 @@ def main() -> None:
     show_default=True,
     help="Open connections; a client beyond them gets a 429.",
 )
+@click.option(
+    "--tls-cert",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Serve HTTPS with this certificate, PEM; read again when it changes.",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Its private key.  [default: in the file of the certificate]",
+)
 def serve(
     binds: tuple[str, ...],
     data: Path | None,
@@ -85,12 +97,15 @@ def serve(
     history_days: float,
     connections: int,
     *,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     insecure: bool,
 ) -> None:
     """Serve a store until SIGTERM or Ctrl-C."""
     import attrs  # noqa: PLC0415  # keeps --help quick, as below
     import trio  # noqa: PLC0415
 
+    from http_trio import Tls  # noqa: PLC0415
     from kv_trio.history import Bounds  # noqa: PLC0415
     from kv_trio.server import LIMITS  # noqa: PLC0415
 
@@ -104,7 +119,11 @@ def serve(
     _raise_file_limit(connections + _SPARE_FILES)
     bounds = Bounds(history_count, history_days * _DAY_S)
     limits = attrs.evolve(LIMITS, connections=connections)
-    trio.run(_serve, binds, data, bounds, {"tokens": token_file, "limits": limits})
+    if tls_key is not None and tls_cert is None:
+        raise click.UsageError("--tls-key needs a --tls-cert FILE")
+    tls = None if tls_cert is None else Tls(tls_cert, tls_key)
+    settings = {"tokens": token_file, "limits": limits, "tls": tls}
+    trio.run(_serve, binds, data, bounds, settings)
 
 
 @main.command()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -22,6 +23,7 @@ import attrs
 import httpx
 import trio
 
+from http_trio import client_context
 from kv_trio.core import Entry, Revision
 from kv_trio.errors import StoreRefused, StoreUnreachable, UnexpectedAnswer
 from kv_trio.following import Contact, Watch
@@ -90,13 +92,31 @@ class Client:
     may be cancelled at any time; whether a cancelled write took effect is not known.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, token: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        token: str | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Make a client; nothing is sent yet.
+
+        Args:
+            url: the server's.
+            token: the secret that it is shown.
+            ca_file: the authorities that an https:// server is verified by, as PEM;
+                by default the system's.
+
+        Raises:
+            http_trio.BadCertificate: the authorities cannot be read.
+        """
         headers = {"X-Consul-Token": token} if token else {}
         self.url = url.rstrip("/")
         self._http = httpx.AsyncClient(
             headers=headers,
             timeout=httpx.Timeout(None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            verify=_trust(self.url, ca_file),
             trust_env=False,  # a proxy for the web is none for the store
         )
 
@@ -403,8 +423,7 @@ class Client:
                 f"{self.url}: no answer in {deadline_s:g} s"
             ) from exc
         except httpx.HTTPError as exc:
-            reason = str(exc) or type(exc).__name__
-            raise StoreUnreachable(f"{self.url}: {reason}") from exc
+            raise StoreUnreachable(f"{self.url}: {_reason(exc)}") from exc
         except httpx.InvalidURL as exc:
             raise StoreUnreachable(f"{self.url!r} is not a URL: {exc}") from exc
         if answer.is_success:
@@ -426,8 +445,7 @@ class Client:
                     raise StoreRefused(got.status_code, text.strip()[:500])
                 yield got
         except httpx.HTTPError as exc:
-            reason = str(exc) or type(exc).__name__
-            raise StoreUnreachable(f"{self.url}: {reason}") from exc
+            raise StoreUnreachable(f"{self.url}: {_reason(exc)}") from exc
 
 
 def _path(key: str) -> str:
@@ -477,3 +495,20 @@ def _revision(shown: Mapping[str, Any]) -> Revision:
     time_ms = round(datetime.fromisoformat(shown["Time"]).timestamp() * 1000)
     entry = None if shown.get("Deleted") else _entry(shown)
     return Revision(shown["Key"].encode(), shown["ModifyIndex"], entry, time_ms)
+
+
+def _trust(url: str, ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | bool:
+    """Give whom an https:// server is verified by. Without TLS nothing is to be read."""
+    return client_context(ca=ca_file) if url.startswith("https:") else False
+
+
+def _reason(exc: BaseException) -> str:
+    """Say why in words; of TLS they are in what it was raised from."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({cause.verify_message})"
+        if isinstance(cause, ssl.SSLError) and cause.reason:
+            return f"no TLS ({cause.reason.lower().replace('_', ' ')})"
+        cause = cause.__cause__ or cause.__context__
+    return str(exc) or type(exc).__name__

@@ -96,6 +96,7 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
     bounds: Bounds | None = None,
     tokens: str | os.PathLike[str] | None = None,
     limits: Limits = LIMITS,
+    tls: http_trio.Tls | None = None,
     observe: Observer | None = None,
     task_status: trio.TaskStatus[KvServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -109,6 +110,7 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         bounds: how much of the past is kept; `Bounds()` by default.
         tokens: a token file, see `kv_trio.tokens`; None lets everybody do everything.
         limits: of its connections; beyond `limits.connections` a client gets a 429.
+        tls: the certificate, if it is to be served with TLS; read again when it changes.
         observe: called after each durable batch of changes, with the changed keys, the
             store's index and the `trio.current_time()` at which its first was queued.
         task_status: `started` gets the `KvServer` once it listens.
@@ -117,9 +119,12 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         StorageError, StoreLocked, StoreDamaged: the directory cannot be used.
         BadTokens: the token file cannot be used.
         http_trio.BadBind: an address cannot be had.
+        http_trio.BadCertificate: the certificate cannot be used.
 
     Cancelled, it ends the transaction that is on and drops what is queued behind it.
     """
+    if tls is not None:
+        tls.context()  # while it is a plain error, not one in a group
     granted = await trio.to_thread.run_sync(Tokens, tokens)
     with contextlib.ExitStack() as owned:
         sockets = http_trio.open_listeners(binds)
@@ -129,7 +134,7 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         owned.callback(log.close)
         store = await trio.to_thread.run_sync(log.load)
         service = _Service(store, log, granted, observe, sockets)
-        await service.run(sockets, limits, task_status)
+        await service.run(sockets, limits, tls, task_status)
 
 
 class _Service:
@@ -173,6 +178,7 @@ class _Service:
         self,
         sockets: Sequence[socket.socket],
         limits: Limits,
+        tls: http_trio.Tls | None,
         task_status: trio.TaskStatus[KvServer],
     ) -> None:
         async with trio.open_nursery() as nursery:
@@ -188,6 +194,7 @@ class _Service:
                     sockets,
                     limits=limits,
                     overload=_TOO_MANY,
+                    tls=tls,
                 )
                 server = await serving.start(run)
                 task_status.started(KvServer(self._store, self._watchers, server))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
+_CA_FILE = "kv_trio.ca_file"  # of the context
 _STEPS = 64  # of a transaction; what every Consul takes
 _STEP_BYTES = 256 * 1024  # of values in one of them
 
@@ -51,7 +52,21 @@ def asks(verb: F) -> F:
         show_envvar=True,
         help="The secret of a token.",
     )
-    return url(token(verb))
+    ca_file = click.option(
+        "--ca-file",
+        envvar=["KV_TRIO_CA_FILE", "CONSUL_CACERT"],
+        show_envvar=True,
+        expose_value=False,
+        callback=_keep_ca_file,
+        metavar="FILE",
+        help="The authorities that an https:// server is verified by, as PEM."
+        "  [default: the system's]",
+    )
+    return url(token(ca_file(verb)))
+
+
+def _keep_ca_file(context: click.Context, _: click.Parameter, file: str | None) -> None:
+    context.meta[_CA_FILE] = file
 
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -267,18 +282,21 @@ def run(target: Target, ask: Callable[[Client], Awaitable[T]]) -> T:
     """Ask the server; a failure is one line and exit status 1."""
     import trio  # noqa: PLC0415  # keeps --help quick, as below
 
+    from http_trio import HttpError  # noqa: PLC0415
     from kv_trio.client import Client  # noqa: PLC0415
     from kv_trio.errors import KvError, StoreUnreachable  # noqa: PLC0415
 
+    ca_file = click.get_current_context().meta[_CA_FILE]
+
     async def connected() -> T:
-        async with Client(target.url, token=target.token) as client:
+        async with Client(target.url, token=target.token, ca_file=ca_file) as client:
             return await ask(client)
 
     try:
         return trio.run(connected)
     except StoreUnreachable as exc:
         fail(f"{exc}; is the server running?  kv-trio serve")
-    except KvError as exc:
+    except (HttpError, KvError) as exc:
         fail(str(exc))
     except KeyboardInterrupt:
         sys.exit(0)

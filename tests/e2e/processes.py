@@ -125,6 +125,7 @@ class World:
     nursery: trio.Nursery
     store_port: int = attrs.field(factory=free_port)
     versions: dict[str, str] = attrs.field(factory=dict)
+    processes: dict[str, Process] = attrs.field(factory=dict)
     store: Process | None = None
 
     @property
@@ -143,6 +144,7 @@ class World:
             process = await self.start("python", "-m", "tests.e2e.version", name)
             match = await process.says(r"listens on (\S+)")
             self.versions[name] = f"http://{match[1]}"
+            self.processes[name] = process
 
     async def start_store(self) -> Process:
         bind = f"127.0.0.1:{self.store_port}"

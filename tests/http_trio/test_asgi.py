@@ -282,7 +282,8 @@ async def echo_websocket(stream: trio.SocketStream) -> None:
                 case TextMessage():
                     await stream.send_all(ws.send(TextMessage(event.data.upper())))
                 case CloseConnection():
-                    await stream.send_all(ws.send(event.response()))
+                    if event.code != 1006:  # it did say goodbye
+                        await stream.send_all(ws.send(event.response()))
                     return
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from http_trio import BadCertificate, Tls, client_context
-from http_trio.tls import Certificate, server_context
+from http_trio.tls import Certificate
 from tests.http_trio.secure import Authority
 
 
@@ -19,7 +19,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 def test_old_versions_are_not_spoken(authority: Authority) -> None:
-    context = server_context(Tls(*authority.issue()))
+    context = Tls(*authority.issue()).context()
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
@@ -27,7 +27,7 @@ def test_a_key_may_be_in_the_file_of_its_certificate(authority: Authority) -> No
     cert, key = authority.issue()
     both = authority.directory / "both.pem"
     both.write_bytes(key.read_bytes() + cert.read_bytes())
-    server_context(Tls(both))
+    Tls(both).context()
 
 
 def test_what_is_wrong_with_the_files_is_said(authority: Authority) -> None:
@@ -44,7 +44,7 @@ def test_what_is_wrong_with_the_files_is_said(authority: Authority) -> None:
         (Tls(cert), "there is no certificate, or no key, as PEM"),
     ]:
         with pytest.raises(BadCertificate, match=words):
-            server_context(tls)
+            tls.context()
 
 
 def test_a_passphrase_is_not_asked_for(authority: Authority) -> None:
@@ -60,7 +60,7 @@ def test_a_passphrase_is_not_asked_for(authority: Authority) -> None:
         )
     )
     with pytest.raises(BadCertificate, match="passphrase"):
-        server_context(Tls(cert, key))
+        Tls(cert, key).context()
 
 
 def test_changed_files_are_taken_up(authority: Authority) -> None:

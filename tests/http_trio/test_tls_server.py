@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import socket
 import ssl
 import warnings
 from collections.abc import AsyncIterator
@@ -325,11 +327,71 @@ async def test_old_tls_is_refused(authority: Authority) -> None:
 
 async def test_the_port_behind_http2_serves_nobody_else(authority: Authority) -> None:
     async with secure(whoami, authority) as server:
-        assert server._http2 is not None
-        host, port = server._http2._address
-        inner = f"http://{host}:{port}"
-        async with httpx.AsyncClient(trust_env=False) as client:
-            assert (await client.get(inner)).status_code == 421
+        async with tls_client(port_of(server), authority.trusting("h2")) as client:
+            two = Http2Peer(client)
+            await two.ask("/")
+            await two.next(h2.events.ResponseReceived)
+            inner = next(iter(server._http2._clients))._config.bind  # type: ignore[union-attr]
+            assert inner == ["127.0.0.1:0"]
+            for port in listening_ports() - {port_of(server)}:
+                async with httpx.AsyncClient(trust_env=False) as other:
+                    answer = await other.get(f"http://127.0.0.1:{port}")
+                    assert answer.status_code == 421
+
+
+def listening_ports() -> set[int]:
+    """Give the TCP ports on which this process listens."""
+    ports = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            sock = socket.socket(fileno=os.dup(int(entry.name)))
+            with sock:
+                if sock.family == socket.AF_INET and sock.getsockopt(
+                    socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+                ):
+                    ports.add(sock.getsockname()[1])
+    return ports
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [(":method", "GET"), (":path", "/\u00e9"), (":scheme", "https")],
+        [(":method", "CONNECT")],
+        [(":method", "CONNECT"), (":protocol", "websocket"), (":path", "/")],
+    ],
+)
+async def test_what_hypercorn_trips_over_ends_one_client_only(
+    authority: Authority, fields: list[tuple[str, str]]
+) -> None:
+    context = authority.trusting("h2")
+    async with secure(whoami, authority) as server:
+        async with tls_client(port_of(server), context) as client:
+            two = Http2Peer(client, checked=False)
+            await two.open(*fields, (":authority", "a"), ends=True)
+            with trio.move_on_after(1):
+                await client.to_end()
+        async with asking(server, authority, http2=True) as other:
+            assert (await other.get("/")).status_code == 200
+
+
+async def test_an_answer_may_come_before_the_upload_ends(authority: Authority) -> None:
+    """And the client may go on with the upload, or leave it."""
+
+    def handle(exchange: Exchange) -> None:
+        exchange.respond(Answer(403, b"no"))
+
+    async with secure(handle, authority) as server:
+        async with tls_client(port_of(server), authority.trusting("h2")) as client:
+            two = Http2Peer(client)
+            await two.ask("/", ends=False)
+            await two.next(h2.events.ResponseReceived)
+            assert await two.data() == b"no"
+            await two.send(b"x" * 1000)
+            await two.send(b"x" * 1000, ends=True)
+            await two.next(h2.events.StreamEnded)
+            await two.ask("/", ends=False)
+            await two.next(h2.events.StreamEnded)
 
 
 # === the certificate ===
@@ -462,6 +524,7 @@ async def test_draining_asks_http2_clients_for_no_more(authority: Authority) -> 
                 assert (goaway.error_code, goaway.last_stream_id) == (0, 2**31 - 1)
                 assert (await two.next(h2.events.DataReceived)).data == b"drained"
                 await two.next(h2.events.StreamEnded)
+                await trio.sleep(0.3)  # longer than an idle client is given
                 slow.release.set()
                 assert (await two.next(h2.events.DataReceived)).data == b"in time"
                 await two.next(h2.events.StreamEnded)
@@ -509,9 +572,13 @@ async def test_an_idle_client_holds_no_drain_up(
 class Http2Peer:
     """An HTTP/2 client, frame by frame."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, checked: bool = True) -> None:
         self._client = client
-        config = h2.config.H2Configuration(header_encoding=None)
+        config = h2.config.H2Configuration(
+            header_encoding=None,
+            validate_outbound_headers=checked,
+            normalize_outbound_headers=checked,
+        )
         self._h2 = h2.connection.H2Connection(config)
         self._h2.initiate_connection()
         self._h2.state_machine.process_input = self._forgive(  # type: ignore[method-assign]
@@ -535,17 +602,17 @@ class Http2Peer:
         self._h2.send_headers(stream, list(fields), end_stream=ends)
         await self._client.send(self._h2.data_to_send())
 
-    async def ask(self, path: str) -> None:
+    async def ask(self, path: str, *, ends: bool = True) -> None:
         await self.open(
             (":method", "GET"),
             (":path", path),
             (":scheme", "https"),
             (":authority", "a"),
-            ends=True,
+            ends=ends,
         )
 
-    async def send(self, data: bytes) -> None:
-        self._h2.send_data(1, data)
+    async def send(self, data: bytes, *, ends: bool = False) -> None:
+        self._h2.send_data(1, data, end_stream=ends)
         await self._client.send(self._h2.data_to_send())
 
     async def head(self) -> list[tuple[bytes, bytes]]:

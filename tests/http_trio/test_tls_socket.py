@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from http_trio import Tls, client_context
 from http_trio.poller import READ, WRITE
-from http_trio.tls import server_context
 from http_trio.tls_socket import TlsSocket, held, what_failed
 from tests.http_trio.secure import Authority
 
@@ -50,9 +49,7 @@ class Ends:
 @pytest.fixture(scope="module")
 def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ends]:
     authority = Authority(tmp_path_factory.mktemp("tls"))
-    made = Ends(
-        server_context(Tls(*authority.issue())), client_context(ca=authority.ca_file)
-    )
+    made = Ends(Tls(*authority.issue()).context(), client_context(ca=authority.ca_file))
     yield made
     for sock in made.made:
         sock.close()

@@ -13,7 +13,6 @@ import pytest
 import trio
 
 from http_trio import Condition, Limits, Tls, Upstream, client_context
-from http_trio.tls import server_context
 from tests.http_trio.peers import Record, connected, proxying
 from tests.http_trio.secure import Authority
 
@@ -60,7 +59,7 @@ class SecureServer:
 async def secure_server(
     talk: Talk, authority: Authority, *names: str
 ) -> AsyncIterator[SecureServer]:
-    server = SecureServer(talk, server_context(Tls(*authority.issue(*names))))
+    server = SecureServer(talk, Tls(*authority.issue(*names)).context())
     server.context.sni_callback = lambda _, name, __: server.names.append(name)
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(

@@ -1,0 +1,85 @@
+"""The options of `canary serve` that say where it listens, and with what certificate.
+
+Without a certificate it serves HTTP. With one it serves HTTPS, and HTTP only where
+`--bind` asks for it: who gives a certificate does not expect an open door beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from http_trio import Tls
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_BIND = "127.0.0.1:8080"
+DEFAULT_TLS_BIND = "127.0.0.1:8443"
+
+_BIND = click.option(
+    "--bind",
+    "binds",
+    multiple=True,
+    help="HOST:PORT or unix:PATH for HTTP; may be repeated."
+    f"  [default: {DEFAULT_BIND}, or none with a certificate]",
+)
+_TLS_BIND = click.option(
+    "--tls-bind",
+    "tls_binds",
+    multiple=True,
+    help="HOST:PORT or unix:PATH for HTTPS; may be repeated."
+    f"  [default: {DEFAULT_TLS_BIND} with a certificate]",
+)
+_TLS_CERT = click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="CANARY_TLS_CERT",
+    show_envvar=True,
+    metavar="FILE",
+    help="The certificate and its chain, as PEM; read again when it changes.",
+)
+_TLS_KEY = click.option(
+    "--tls-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="CANARY_TLS_KEY",
+    show_envvar=True,
+    metavar="FILE",
+    help="Its private key.  [default: in the file of the certificate]",
+)
+
+
+def listen_options(command: F) -> F:
+    """Give a command the options; `settle` makes parameters of `serve` of them."""
+    return _BIND(_TLS_BIND(_TLS_CERT(_TLS_KEY(command))))
+
+
+def settle(
+    binds: Sequence[str],
+    tls_binds: Sequence[str],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+) -> dict[str, Any]:
+    """Give what `server.serve` wants: `binds`, `tls` and `tls_binds`.
+
+    Raises:
+        click.UsageError: an option stands without the one that it needs.
+    """
+    if tls_cert is None:
+        if tls_binds or tls_key:
+            raise click.UsageError("--tls-bind and --tls-key need a --tls-cert FILE")
+        return {"binds": tuple(binds) or (DEFAULT_BIND,)}
+    return {
+        "binds": tuple(binds),
+        "tls": _tls(tls_cert, tls_key),
+        "tls_binds": tuple(tls_binds) or (DEFAULT_TLS_BIND,),
+    }
+
+
+def _tls(cert: Path, key: Path | None) -> Tls:
+    from http_trio import Tls  # noqa: PLC0415  # keeps --help quick
+
+    return Tls(cert, key)

@@ -1,0 +1,138 @@
+"""The commands over TLS, with the clients that people use."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.e2e.processes import Process, World, free_port, run, world
+from tests.http_trio.secure import Authority
+
+needs_curl = pytest.mark.skipif(
+    shutil.which("curl") is None, reason="curl is not installed"
+)
+needs_h2load = pytest.mark.skipif(
+    shutil.which("h2load") is None, reason="h2load (nghttp2-client) is not installed"
+)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+async def start_secure(
+    made: World, authority: Authority, **changes: object
+) -> tuple[Process, str]:
+    """Start a proxy with TLS; give it and where it serves."""
+    cert, key = authority.issue(stem="proxy")
+    process = await made.start(
+        *("canary", "serve", "web", "--config-server", made.store_url),
+        *("--tls-bind", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+        *("--tls-cert", cert, "--tls-key", key),
+        *("--bootstrap", made.write(**changes)),
+    )
+    match = await process.says(r"listens on (https://[\d.:]+), admin on ([\d.:]+)")
+    await process.says("runs revision")
+    return process, match[1]
+
+
+async def fetch(*words: object) -> str:
+    with trio.fail_after(20):
+        done = await trio.run_process(
+            ["curl", "--silent", "--show-error", *map(str, words)], capture_stdout=True
+        )
+    return done.stdout.decode()
+
+
+@needs_curl
+async def test_curl_is_served(tmp_path: Path, authority: Authority) -> None:
+    file = tmp_path / "upload"
+    file.write_bytes(bytes(range(256)) * 8192)
+    async with world(tmp_path) as made:
+        _, where = await start_secure(made, authority, sticky_sessions=True)
+        for version in ("1.1", "2"):
+            words = (f"--http{version}", "--cacert", authority.ca_file)
+            said = await fetch(*words, "-D", "-", where, "-w", "\n%{http_version}")
+            head, _, body = said.partition("\r\n\r\n")
+            assert body == f"v1\n{version}"
+            cookie = head.lower().partition("set-cookie:")[2].partition("\r\n")[0]
+            assert "; secure" in cookie
+            for how in (("-T", file), ("--data-binary", f"@{file}")):
+                assert await fetch(*words, *how, f"{where}/length") == "2097152"
+
+
+@needs_h2load
+async def test_h2load_loses_nothing(tmp_path: Path, authority: Authority) -> None:
+    async with world(tmp_path) as made:
+        _, where = await start_secure(made, authority)
+        for words in (["--h1"], ["-m", "10"]):
+            done = await trio.run_process(
+                ["h2load", *words, "-n", "500", "-c", "5", where], capture_stdout=True
+            )
+            assert b"500 succeeded, 0 failed, 0 errored" in done.stdout
+
+
+async def test_a_store_with_tls_serves_the_commands(
+    tmp_path: Path, authority: Authority
+) -> None:
+    ca = ("--ca-file", authority.ca_file)
+    cert, key = authority.issue()
+    url = f"https://127.0.0.1:{free_port()}"
+    async with trio.open_nursery() as nursery:
+        made = World(tmp_path, nursery)
+        bind = url.removeprefix("https://")
+        store = await made.start(
+            *("kv-trio", "serve", "--bind", bind, "--tls-cert", cert, "--tls-key", key)
+        )
+        await store.says("listens on")
+        asked = ("--url", url)
+        await run("kv-trio", "put", "a", "1", *asked, *ca)
+        assert (await run("kv-trio", "get", "a", *asked, *ca)).out.strip() == "1"
+        failed = await run("kv-trio", "get", "a", *asked, status=1)
+        assert "its certificate is not trusted" in failed.err
+
+        await made.start_versions("v1", "v2")
+        proxy = await made.start(
+            *("canary", "serve", "web", "--config-server", url, *ca),
+            *("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+            *("--bootstrap", made.write()),
+        )
+        await proxy.says("runs revision")
+        words = ("web", "ratio=0.5", "--wait", "10", "--config-server", url)
+        changed = await run("canary", "set", *words, *ca)
+        assert "live on 1/1 proxies" in changed.out
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_proxy_with_a_bad_certificate_says_so(
+    tmp_path: Path, authority: Authority
+) -> None:
+    cert, _ = authority.issue()
+    missing = tmp_path / "missing.key"
+    words = ("--tls-cert", cert, "--tls-key", missing)
+    ran = await run("canary", "serve", "web", *words, status=1)
+    assert ran.err.strip().endswith(f"cannot read {missing}: No such file or directory")
+    ran = await run("canary", "serve", "web", "--tls-bind", "127.0.0.1:0", status=2)
+    assert "--tls-cert" in ran.err
+
+
+@needs_curl
+async def test_sigterm_drains_http2(tmp_path: Path, authority: Authority) -> None:
+    async with world(tmp_path) as made:
+        process, where = await start_secure(made, authority)
+        answers: list[str] = []
+
+        async def ask() -> None:
+            words = ("--http2", "--cacert", authority.ca_file, f"{where}/slow")
+            answers.append(await fetch(*words))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await made.processes["v1"].says("asked to be slow")
+            assert await process.ends(signal.SIGTERM) == 0
+    assert answers == ["v1"]
