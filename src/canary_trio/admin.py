@@ -1,4 +1,4 @@
-"""The admin listener: status, health, metrics.
+"""The admin listener: status, health, metrics, and what would become of a request.
 
 It is for the operator's network, not for clients: it says where the servers are.
 """
@@ -8,12 +8,21 @@ from __future__ import annotations
 import json
 from functools import partial
 
+import attrs
+
 from canary_trio import metrics
+from canary_trio.described import BadDescription, read_description
+from canary_trio.explain import explain
 from canary_trio.status import describe
 from canary_trio.view import View
 from http_trio import Answer, Exchange
 
-_PAGES = b"there are /status, /metrics, /healthz and /ready\n"
+EXPLAIN_BYTES = 64 * 1024
+"""Of a request that is described to /explain at most."""
+
+_PAGES = b"there are /status, /metrics, /healthz, /ready and POST /explain\n"
+_JSON = b"application/json"
+_ALLOWED = {b"/explain": b"POST"}
 
 
 class Admin:
@@ -27,13 +36,15 @@ class Admin:
 
     def __call__(self, exchange: Exchange) -> None:
         """Answer a request."""
-        if exchange.method not in ("GET", "HEAD"):
-            exchange.respond(Answer(405, _PAGES, headers=((b"Allow", b"GET, HEAD"),)))
+        allowed = _ALLOWED.get(exchange.path, b"GET, HEAD")
+        if exchange.method.encode() not in allowed.split(b", "):
+            exchange.respond(Answer(405, _PAGES, headers=((b"Allow", allowed),)))
             return
         match exchange.path:
             case b"/status":
-                body = json.dumps(describe(self._view), indent=2).encode() + b"\n"
-                exchange.respond(Answer(200, body, b"application/json"))
+                exchange.respond(_json(200, describe(self._view)))
+            case b"/explain":
+                exchange.collect(EXPLAIN_BYTES, self._explain)
             case b"/metrics":
                 exchange.spawn(partial(_respond_metrics, self._view))
             case b"/healthz":
@@ -47,6 +58,26 @@ class Admin:
         if self._view.runtime.live is None:
             return Answer(503, b"no configuration yet\n")
         return Answer(200, b"ready\n")
+
+    def _explain(self, exchange: Exchange, body: bytes) -> None:
+        runtime = self._view.runtime
+        live = runtime.live
+        if live is None:
+            exchange.respond(self._readiness())
+            return
+        try:
+            found = explain(
+                read_description(body), live.routes, live.revision, runtime.chance
+            )[0]
+        except BadDescription as exc:
+            problems = [attrs.asdict(problem) for problem in exc.problems]
+            exchange.respond(_json(400, {"problems": problems}))
+        else:
+            exchange.respond(_json(200, attrs.asdict(found)))
+
+
+def _json(status: int, shown: dict[str, object]) -> Answer:
+    return Answer(status, json.dumps(shown, indent=2).encode() + b"\n", _JSON)
 
 
 async def _respond_metrics(view: View, exchange: Exchange) -> None:

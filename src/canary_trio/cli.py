@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from canary_trio import asking
+from canary_trio.explain_command import explain
 from canary_trio.listen_options import listen_options, settle
 from canary_trio.log_options import log_options
 
@@ -35,6 +36,9 @@ _wait = click.option(
 @click.version_option(package_name="canary-trio")
 def main() -> None:
     """A canary-release reverse proxy that is reconfigured while it runs."""
+
+
+main.add_command(explain)
 
 
 @main.command()

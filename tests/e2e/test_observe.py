@@ -162,3 +162,38 @@ async def test_a_log_that_cannot_be_opened_is_said_at_once(
         r"canary: cannot open the access log \S+/no/x: No such file or directory\n",
         said.err,
     )
+
+
+async def test_a_request_is_explained_without_being_sent(here: World) -> None:
+    rules = [{"name": "beta", "header": "X-Beta", "equals": "yes", "arm": "canary"}]
+    proxy, address = await here.start_proxy(
+        rules=rules, sticky_sessions=True, ratio=0.5, decision_header="X-Canary"
+    )
+    async with connected_to(address) as client:
+        head, _ = await client.ask()
+        cookie = field(head, b"Set-Cookie").partition(";")[0]
+        head, body = await client.ask(b"/", b"Cookie: " + cookie.encode())
+    arm = {b"v1": "stable", b"v2": "canary"}[body]
+    routed = field(head, b"X-Canary")
+
+    said = await here.canary("explain", "http://h/x", "-b", cookie, "--json")
+    here_said = json.loads(said.out)
+    asked = json.dumps({"target": "/x", "headers": {"Cookie": cookie}})
+    match = await proxy.says(r"admin on ([\d.:]+)")
+    async with connected_to(match[1]) as admin:
+        head, answer = await admin.ask(b"/explain", method=b"POST", body=asked.encode())
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert json.loads(answer) == here_said
+        head, answer = await admin.ask(b"/explain", method=b"POST", body=b"{}x")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert json.loads(answer)["problems"][0]["path"] == "$"
+
+    assert (here_said["arm"], here_said["reason"]) == (arm, "sticky")
+    assert routed == f'revision={here_said["revision"]}, arm="{arm}", reason=sticky'
+    said = await here.canary("explain", "-H", "X-Beta: yes")
+    assert said.out.splitlines() == [
+        f"revision {here_said['revision']}: arm canary, by rule beta",
+        f"  server {here.versions['v2']}",
+    ]
+    said = await here.canary("explain", "-X", "a b", status=1)
+    assert 'canary: $.method: found "a b", expected a method' in said.err
