@@ -1,0 +1,132 @@
+"""The client against a real Consul, where there is one: `$CONSUL`, or on the path."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+
+import attrs
+import pytest
+import trio
+
+from kv_trio import Client, KvError, Step, live
+from tests.e2e.processes import PATIENCE_S, free_port
+
+CONSUL = os.environ.get("CONSUL") or shutil.which("consul")
+
+pytestmark = pytest.mark.skipif(
+    CONSUL is None, reason="no Consul; benchmarks/README.md tells how to get one"
+)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    ports = {name: free_port() for name in ("server", "serf-lan")}
+    words = [str(CONSUL), "agent", "-dev", "-bind=127.0.0.1", f"-http-port={port}"]
+    words += [f"-{name}-port={found}" for name, found in ports.items()]
+    words += ["-serf-wan-port=-1", "-dns-port=-1", "-grpc-port=-1"]
+    words += ["-hcl", "disable_update_check = true"]
+    log = (tmp_path_factory.mktemp("consul") / "log").open("wb")
+    with log, subprocess.Popen(words, stdout=log, stderr=log) as process:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[Client]:
+    async with Client(url) as made:
+        with trio.fail_after(PATIENCE_S):
+            while not await ready(made):
+                await trio.sleep(0.05)
+        yield made
+        await made.delete("", recurse=True)
+
+
+async def ready(client: Client) -> bool:
+    try:
+        return (await client.put("ready", b"yes")).done
+    except KvError:
+        return False
+
+
+async def test_keys_are_written_read_and_removed(client: Client) -> None:
+    first = await client.put("a/b", b"1", cas=0, flags=7)
+    late = await client.put("a/b", b"2", cas=0)
+    next_ = await client.put("a/b", b"3", cas=first.index)
+
+    snapshot = await client.get("a/b")
+    assert (first.done, late.done, next_.done) == (True, False, True)
+    assert snapshot.entry is not None
+    assert (snapshot.entry.value, snapshot.entry.modify_index) == (b"3", next_.index)
+    assert await client.keys("a/") == ("a/b",)
+    assert [entry.key for entry in (await client.list("a/")).entries] == [b"a/b"]
+    assert await client.delete("a/b", cas=next_.index)
+    assert (await client.get("a/b")).entry is None
+
+
+async def test_a_transaction_takes_effect_at_once(client: Client) -> None:
+    done = await client.transact([Step("set", "a", b"1"), Step("get", "a")])
+    failed = await client.transact([Step("set", "b", b""), Step("get", "none")])
+
+    assert done.done
+    assert done.results[1].value == b"1"
+    assert not failed.done
+    assert failed.failed[0].at == 1
+    assert (await client.get("b")).entry is None
+
+
+async def test_a_watch_gives_the_last_state(client: Client) -> None:
+    async with client.watch("k") as states, trio.open_nursery() as nursery:
+        assert (await anext(states)).entry is None
+        seen: list[bytes] = []
+
+        async def follow() -> None:
+            async for state in states:
+                assert state.entry is not None
+                seen.append(state.entry.value)
+                if seen[-1] == b"19":
+                    return
+
+        nursery.start_soon(follow)
+        for n in range(20):
+            await client.put("k", b"%d" % n)
+    assert seen == sorted(set(seen), key=int)
+
+
+async def test_a_lock_is_had_by_one(client: Client) -> None:
+    holders = most = 0
+
+    async def work() -> None:
+        nonlocal holders, most
+        async with client.lock("lock"):
+            holders += 1
+            most = max(most, holders)
+            await trio.sleep(0.01)
+            holders -= 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(work)
+    assert most == 1
+
+
+@attrs.frozen
+class Rate:
+    rate: int
+
+
+async def test_a_live_value_follows_its_key(client: Client) -> None:
+    await client.put("limits", b'{"rate": 1}')
+    async with live(client, "limits", Rate) as limits:
+        await client.put("limits", b'{"rate": 2}')
+        assert await limits.changed() == Rate(2)
+
+
+async def test_what_only_our_server_has_is_refused_clearly(client: Client) -> None:
+    with pytest.raises(KvError, match="the store answered 40"):
+        await client.compact()
