@@ -1,6 +1,6 @@
 """A versioned key-value store with a fast watch, and its client."""
 
-from kv_trio.client import Client, Listing, Snapshot, Written
+from kv_trio.client import Client
 from kv_trio.core import Entry, Revision, Session
 from kv_trio.errors import (
     BadQuery,
@@ -19,6 +19,7 @@ from kv_trio.following import Contact, Watch
 from kv_trio.history import Bounds
 from kv_trio.live_value import Invalid, Live, live
 from kv_trio.server import KvServer, serve
+from kv_trio.states import Listing, Snapshot, Written
 from kv_trio.txn import Step, StepFailed, Transacted
 
 __all__ = [

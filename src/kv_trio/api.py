@@ -27,7 +27,8 @@ from kv_trio.render import (
 )
 from kv_trio.sessions import SessionsApi
 from kv_trio.tokens import Tokens
-from kv_trio.txn import Transacted, parse_transaction
+from kv_trio.txn import Transacted
+from kv_trio.txn_json import parse_transaction
 from kv_trio.writer import Writer
 
 _SESSION = b"/v1/session/"

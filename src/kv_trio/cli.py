@@ -6,6 +6,7 @@ Exit status: 0 done; 1 failed, with one line on stderr; 2 wrong usage; 3 no such
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import resource
 import signal
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kv_trio import verbs
-from kv_trio.output import fail
+from kv_trio import moving, verbs
+from kv_trio.asking import as_json
+from kv_trio.output import fail, show_json
 
 if TYPE_CHECKING:
     from kv_trio.history import Bounds
@@ -128,7 +130,8 @@ def serve(
 
 @main.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-def check(directory: Path) -> None:
+@as_json
+def check(directory: Path, *, as_json: bool) -> None:
     """Read a data DIRECTORY whole, and tell what is wrong with it.
 
     Its server must not run.
@@ -147,12 +150,15 @@ def check(directory: Path) -> None:
             log.close()
     except KvError as exc:
         fail(str(exc))
-    for fault in faults:
+    if as_json:
+        show_json({"whole": not faults, "faults": faults, "rows": counts})
+    for fault in [] if as_json else faults:
         click.echo(f"kv-trio: {fault}", err=True)
     if faults:
         fail(f"{len(faults)} faults in {directory}; restore it from a backup")
-    shown = ", ".join(f"{count} {table}" for table, count in counts.items())
-    click.echo(f"{directory} is whole: {shown}")
+    if not as_json:
+        shown = ", ".join(f"{count} {table}" for table, count in counts.items())
+        click.echo(f"{directory} is whole: {shown}")
 
 
 @main.command()
@@ -173,7 +179,10 @@ def token(name: str, read: tuple[str, ...], write: tuple[str, ...]) -> None:
     click.echo("\n" + lines, nl=False)
 
 
-for _verb in verbs.VERBS:
+for _verb in (
+    *(verbs.get, verbs.put, verbs.delete, verbs.list_, verbs.watch, verbs.history),
+    *(moving.export, moving.import_, moving.compact, moving.backup),
+):
     main.add_command(_verb)
 
 
@@ -209,6 +218,8 @@ async def _serve(
                     f" {server.store.index}"
                 )
                 sys.stdout.flush()
+                gc.collect()
+                gc.freeze()  # the store's keys are looked through once, not each time
                 async for _ in signals:
                     server.drain(_DRAIN_S)
                     break

@@ -21,8 +21,9 @@ import cattrs
 import trio
 
 from kv_trio.beside import beside
-from kv_trio.client import WAIT_S, Client, Snapshot
+from kv_trio.client import WAIT_S, Client
 from kv_trio.following import Contact
+from kv_trio.states import Snapshot
 
 T = TypeVar("T")
 

@@ -26,23 +26,13 @@ from kv_trio.database import (
     damaged,
     name_of,
     open_database,
-    set_meta,
     take_lock,
 )
 from kv_trio.draft import Draft
 from kv_trio.errors import StorageError
 from kv_trio.history import Bounds, History
 from kv_trio.inspection import copy_to, count_rows, find_faults
-from kv_trio.rows import (
-    COLUMNS,
-    Row,
-    read_entry,
-    read_session,
-    row_of_revision,
-    row_of_session,
-    seal,
-    unseal,
-)
+from kv_trio.tables import read_store, write_draft
 
 QUICK_S = 0.001
 """A disk that takes longer than this is waited for in a thread."""
@@ -107,25 +97,10 @@ class Log:
         Raises:
             StoreDamaged: a row is not what was written.
         """
-        db = self._db
         try:
-            meta: dict[str, int] = dict(map(unseal, db.execute("SELECT * FROM meta")))
-            rows = db.execute(f"SELECT {COLUMNS} FROM entries")
-            entries = [read_entry(row) for row in rows]
-            buried = db.execute("SELECT * FROM tombstones")
-            tombstones: dict[bytes, int] = dict(map(unseal, buried))
-            sessions = [
-                read_session(row) for row in db.execute("SELECT * FROM sessions")
-            ]
-            store = Store()
-            store.restore(
-                *(entries, tombstones, sessions),
-                index=meta["index"],
-                floor=meta["floor"],
-            )
+            return read_store(self._db)
         except (sqlite3.DatabaseError, ValueError, KeyError) as exc:
             raise damaged(self.directory, exc) from exc
-        return store
 
     def commit(self, draft: Draft, time_ms: int | None = None) -> None:
         """Make a draft durable; blocks for as long as the disk takes.
@@ -285,47 +260,10 @@ class Log:
     def _refused(self, exc: sqlite3.Error) -> StorageError:
         return StorageError(f"cannot write to {name_of(self.directory)}: {exc}")
 
-    # === private: rows ===
-
     def _write(self, draft: Draft, now_ms: int, db: sqlite3.Connection) -> None:
-        kept = self._write_history(draft, now_ms, db)
-        if kept:
-            db.executemany(
-                "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", kept
-            )
-        if draft.deleted_at:
-            db.executemany(
-                "DELETE FROM entries WHERE key = ?",
-                [(key,) for key in draft.deleted_at],
-            )
-            db.executemany(
-                "INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)",
-                [seal(*pair) for pair in draft.deleted_at.items()],
-            )
-        if draft.forgotten:
-            db.executemany(
-                "DELETE FROM tombstones WHERE key = ?",
-                [(key,) for key in draft.forgotten],
-            )
-        if draft.sessions:
-            self._write_sessions(draft)
-        set_meta(db, "index", draft.index)
-        if draft.floor:
-            set_meta(db, "floor", draft.floor)
-
-    def _write_history(
-        self, draft: Draft, now_ms: int, db: sqlite3.Connection
-    ) -> list[Row]:
-        """Write what every key became; give the rows of what they are now."""
         revisions = draft.revisions()
-        rows = [row_of_revision(revision) for revision in revisions]
-        db.executemany(
-            "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(*row, now_ms) for row in rows],
-        )
+        write_draft(db, draft, revisions, now_ms)
         self._trim([revision.key for revision in revisions], db)
-        last = {row[0]: row for row in rows}
-        return [row for key, row in last.items() if draft.entries[key] is not None]
 
     def _trim(self, keys: list[bytes], db: sqlite3.Connection) -> None:
         """Look now and then at how long the history of a key is."""
@@ -337,15 +275,6 @@ class Log:
             if written[key] >= _TRIM_EVERY:
                 del written[key]
                 self.history.trim(db, key, self.bounds.count)
-
-    def _write_sessions(self, draft: Draft) -> None:
-        for id_, session in draft.sessions.items():
-            self._db.execute("DELETE FROM sessions WHERE id = ?", (id_,))
-            if session is not None:
-                self._db.execute(
-                    "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    row_of_session(session),
-                )
 
     # === private: opening ===
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import attrs
 
+from kv_trio.durations import parse_duration_s
 from kv_trio.errors import BadQuery, Moved
 
 KV = b"/v1/kv/"
@@ -24,16 +25,6 @@ HISTORY_LIMIT = 1000
 _SHORT = 512  # bytes of a target that is remembered
 _UINT64 = 2**64
 _DIGITS = 20  # of the longest unsigned 64-bit number
-_DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)")
-_UNITS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-}
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _IN_PATH = "/:@!$&'()*+,;=~-._"
 
@@ -272,36 +263,3 @@ def check_session_id(text: str) -> None:
         raise BadQuery(
             500, "failed session lookup: index error: UUID must be 36 characters"
         )
-
-
-def parse_duration_s(text: str) -> float:
-    """Read a duration as Go writes it.
-
-    >>> parse_duration_s("1m30s"), parse_duration_s("250ms"), parse_duration_s("0")
-    (90.0, 0.25, 0.0)
-
-    Raises:
-        ValueError: it is none.
-    """
-    sign = -1.0 if text.startswith("-") else 1.0
-    rest = text[1:] if text[:1] in "+-" else text
-    if rest == "0":
-        return 0.0
-    parts = _DURATION.findall(rest)
-    if not parts or "".join(parts) != rest:
-        raise ValueError(f"duration {text!r}, expected such as 10s or 1m30s")
-    return sign * sum(_part_s(part) for part in parts)
-
-
-def format_duration(seconds: float) -> str:
-    """Write whole milliseconds as a duration.
-
-    >>> format_duration(1.5)
-    '1500ms'
-    """
-    return f"{round(seconds * 1000)}ms"
-
-
-def _part_s(part: str) -> float:
-    number = part.rstrip("nuµmsh")
-    return float(number) * _UNITS[part[len(number) :]]

@@ -12,10 +12,10 @@ from http_trio import Answer, Exchange
 from kv_trio.access import Access
 from kv_trio.core import Session, Store
 from kv_trio.draft import Create, Destroy, Outcome
+from kv_trio.durations import parse_duration_s
 from kv_trio.errors import BadQuery, StorageError
 from kv_trio.query import (
     check_session_id,
-    parse_duration_s,
     parse_index,
     parse_wait_s,
 )

@@ -1,4 +1,4 @@
-"""Transactions, pure: `PUT /v1/txn` as steps, and what comes of them.
+"""Transactions, pure: steps that take effect together, and what comes of them.
 
 All steps are tried in order on a draft of their own, where each sees what those before
 it wrote; all writes share one number. If any step fails, nothing of it takes effect,
@@ -9,24 +9,14 @@ The texts are Consul's: its clients match on them.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import attrs
 
 from kv_trio.access import Access
 from kv_trio.core import Entry
 from kv_trio.draft import Delete, Draft, Outcome, Put
-from kv_trio.errors import BadQuery
 
-STEPS = 128
-"""Steps of a transaction at most; Consul took 64 up to 1.13."""
-
-_UINT64 = 2**64
-_FIELDS = ("Verb", "Key", "Value", "Flags", "Index", "Session")
 _WRITES = frozenset(
     {"set", "cas", "lock", "unlock", "delete", "delete-tree", "delete-cas"}
 )
@@ -134,118 +124,13 @@ class _FailedError(Exception):
     """A step's condition does not hold."""
 
 
-def parse_transaction(body: bytes, access: Access, *, value_limit: int) -> Transaction:
-    """Read a transaction from Consul's JSON; the names of its fields have no case.
-
-    Raises:
-        BadQuery: it makes no sense, or is too large; with Consul's texts.
-    """
-    if not body.strip():
-        raise BadQuery(400, "Failed to parse body: EOF")
-    try:
-        asked = json.loads(body)
-        if asked is not None and not isinstance(asked, list):
-            kind = {dict: "object", str: "string", bool: "bool"}.get(
-                type(asked), "number"
-            )
-            raise ValueError(
-                f"json: cannot unmarshal {kind} into Go value of type api.TxnOps"
-            )
-        steps = tuple(_parse_step(one) for one in asked or [])
-    except json.JSONDecodeError as exc:
-        text = "unexpected EOF" if exc.pos >= len(exc.doc.rstrip()) else exc.msg
-        raise BadQuery(400, f"Failed to parse body: {text}") from exc
-    except (ValueError, RecursionError) as exc:
-        raise BadQuery(400, f"Failed to parse body: {exc}") from exc
-    if len(steps) > STEPS:
-        text = f"Transaction contains too many operations ({len(steps)} > {STEPS})"
-        raise BadQuery(413, text)
-    for step in steps:
-        if len(step.value) > value_limit:
-            text = f"Value for key {_quoted(step.key)} is too large"
-            raise BadQuery(413, f"{text} ({len(step.value)} > {value_limit} bytes)")
-    return Transaction(steps, access)
-
-
-def dump_step(step: Step) -> dict[str, Any]:
-    """Write a step in Consul's JSON; what is not given is left out."""
-    given = {
-        "Verb": step.verb,
-        "Key": step.key.decode(),
-        "Value": base64.b64encode(step.value).decode(),
-        "Flags": step.flags,
-        "Index": step.index,
-        "Session": step.session,
-    }
-    return {"KV": {name: value for name, value in given.items() if value}}
-
-
-def _parse_step(asked: object) -> Step:
-    operation = _fields(asked, ("KV",))
-    given = _fields(operation.get("KV", {}), _FIELDS)
-    value = _of_type(given, "Value", str, "")
-    try:
-        decoded = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError) as exc:
-        raise ValueError(f"illegal base64 data at input byte {_bad_at(value)}") from exc
-    return Step(
-        verb=_of_type(given, "Verb", str, ""),
-        key=_of_type(given, "Key", str, "").encode(),
-        value=decoded,
-        flags=_unsigned(given, "Flags"),
-        index=_unsigned(given, "Index"),
-        session=_of_type(given, "Session", str, ""),
-    )
-
-
-def _fields(asked: object, names: tuple[str, ...]) -> dict[str, Any]:
-    """Give the fields of an object by their right names."""
-    if asked is None:
-        return {}
-    if not isinstance(asked, Mapping):
-        raise ValueError(  # noqa: TRY004  # all faults are one
-            f"json: cannot unmarshal {type(asked).__name__} into an operation"
-        )
-    right = {name.lower(): name for name in names}
-    found: dict[str, Any] = {}
-    for name, value in asked.items():
-        if name.lower() not in right:
-            raise ValueError(f'json: unknown field "{name}"')
-        if value is not None:
-            found[right[name.lower()]] = value
-    return found
-
-
-def _of_type(given: dict[str, Any], name: str, kind: type[str], default: str) -> str:
-    value = given.get(name, default)
-    if not isinstance(value, kind):
-        raise ValueError(  # noqa: TRY004  # all faults are one
-            f"json: cannot unmarshal {json.dumps(value)} into {name}, a string"
-        )
-    return value
-
-
-def _unsigned(given: dict[str, Any], name: str) -> int:
-    value = given.get(name, 0)
-    if type(value) is not int or not 0 <= value < _UINT64:
-        raise ValueError(
-            f"json: cannot unmarshal {json.dumps(value)} into {name}, a uint64"
-        )
-    return value
-
-
-def _bad_at(text: str) -> int:
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    wrong = (at for at, char in enumerate(text) if char not in alphabet)
-    return next(wrong, len(text))
-
-
-def _quoted(key: bytes) -> str:
+def quoted(key: bytes) -> str:
+    """Give a key as Consul shows it in its texts."""
     return json.dumps(key.decode("utf-8", "replace"), ensure_ascii=False)
 
 
 def _read(step: Step, draft: Draft) -> list[Entry]:
-    key = _quoted(step.key)
+    key = quoted(step.key)
     if step.verb == "get-tree":
         found = [draft.get(name) for name in draft.keys_under(step.key)]
         return [entry for entry in found if entry is not None]
@@ -292,7 +177,7 @@ def _check_session(step: Step, key: str, entry: Entry | None) -> None:
 
 
 def _write(step: Step, draft: Draft, now: float) -> list[Entry]:
-    key = _quoted(step.key)
+    key = quoted(step.key)
     put = Put(step.key, step.value, step.flags)
     operation: Put | Delete
     match step.verb:

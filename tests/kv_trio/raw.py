@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import trio
 
-from kv_trio.txn import dump_step
+from kv_trio.txn_json import dump_step
 from tests.http_trio import peers
 from tests.kv_trio.store_model import (
     Answer,

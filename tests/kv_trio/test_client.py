@@ -145,8 +145,12 @@ async def test_a_cancelled_wait_for_a_lock_leaves_no_session(client: Client) -> 
         with trio.move_on_after(0.05):
             async with client.lock("lock"):
                 pytest.fail("somebody else has it")
-        answer = await client._http.get(client.url + "/v1/session/list")
-        assert len(answer.json()) == 1
+        (session,) = await client.sessions()
+        assert (session.name, session.ttl_s, session.deletes) == (
+            "lock lock",
+            10,
+            False,
+        )
 
 
 async def test_a_backup_is_a_store(client: Client, tmp_path: Path) -> None:

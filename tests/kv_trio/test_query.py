@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from kv_trio.durations import parse_duration_s
 from kv_trio.errors import BadQuery, Moved
 from kv_trio.query import (
     MAX_WAIT_S,
     Read,
-    parse_duration_s,
     parse_index,
     parse_parameters,
     parse_path,

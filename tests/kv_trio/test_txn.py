@@ -12,15 +12,8 @@ from kv_trio.access import EVERYTHING, NOTHING, Access
 from kv_trio.core import Session, Store
 from kv_trio.draft import Create, Draft, Operation, Outcome, Put
 from kv_trio.errors import BadQuery
-from kv_trio.txn import (
-    STEPS,
-    Step,
-    StepFailed,
-    Transacted,
-    Transaction,
-    dump_step,
-    parse_transaction,
-)
+from kv_trio.txn import Step, StepFailed, Transacted, Transaction
+from kv_trio.txn_json import STEPS, dump_step, parse_transaction
 
 LIMIT = 1000
 

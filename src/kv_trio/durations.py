@@ -1,0 +1,49 @@
+"""Durations as Go writes them, pure: Consul's API has them everywhere."""
+
+from __future__ import annotations
+
+import re
+
+_DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)")
+_UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
+
+
+def parse_duration_s(text: str) -> float:
+    """Read a duration as Go writes it.
+
+    >>> parse_duration_s("1m30s"), parse_duration_s("250ms"), parse_duration_s("0")
+    (90.0, 0.25, 0.0)
+
+    Raises:
+        ValueError: it is none.
+    """
+    sign = -1.0 if text.startswith("-") else 1.0
+    rest = text[1:] if text[:1] in "+-" else text
+    if rest == "0":
+        return 0.0
+    parts = _DURATION.findall(rest)
+    if not parts or "".join(parts) != rest:
+        raise ValueError(f"duration {text!r}, expected such as 10s or 1m30s")
+    return sign * sum(_part_s(part) for part in parts)
+
+
+def format_duration(seconds: float) -> str:
+    """Write whole milliseconds as a duration.
+
+    >>> format_duration(1.5)
+    '1500ms'
+    """
+    return f"{round(seconds * 1000)}ms"
+
+
+def _part_s(part: str) -> float:
+    number = part.rstrip("nuµmsh")
+    return float(number) * _UNITS[part[len(number) :]]

@@ -1,0 +1,90 @@
+"""A store's state in the tables of a database: read whole, written by drafts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from kv_trio.core import Revision, Store
+from kv_trio.database import set_meta
+from kv_trio.draft import Draft
+from kv_trio.rows import (
+    COLUMNS,
+    Row,
+    read_entry,
+    read_session,
+    row_of_revision,
+    row_of_session,
+    seal,
+    unseal,
+)
+
+
+def read_store(db: sqlite3.Connection) -> Store:
+    """Read the whole state.
+
+    Raises:
+        sqlite3.DatabaseError: a page makes no sense.
+        KeyError, ValueError: a row is not there, or not as it was written.
+    """
+    meta: dict[str, int] = dict(map(unseal, db.execute("SELECT * FROM meta")))
+    rows = db.execute(f"SELECT {COLUMNS} FROM entries")
+    entries = [read_entry(row) for row in rows]
+    buried = db.execute("SELECT * FROM tombstones")
+    tombstones: dict[bytes, int] = dict(map(unseal, buried))
+    sessions = [read_session(row) for row in db.execute("SELECT * FROM sessions")]
+    store = Store()
+    store.restore(
+        *(entries, tombstones, sessions),
+        index=meta["index"],
+        floor=meta["floor"],
+    )
+    return store
+
+
+def write_draft(
+    db: sqlite3.Connection, draft: Draft, revisions: list[Revision], now_ms: int
+) -> None:
+    """Write what a draft changes, within a transaction.
+
+    Args:
+        db: where to.
+        draft: what is new.
+        revisions: its revisions.
+        now_ms: their time.
+    """
+    rows = [row_of_revision(revision) for revision in revisions]
+    db.executemany(
+        "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(*row, now_ms) for row in rows],
+    )
+    last = {row[0]: row for row in rows}
+    kept = [row for key, row in last.items() if draft.entries[key] is not None]
+    db.executemany(
+        "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", kept
+    )
+    if draft.deleted_at:
+        _write_deletes(db, draft.deleted_at)
+    if draft.forgotten:
+        _run_each(db, "DELETE FROM tombstones WHERE key = ?", draft.forgotten)
+    if draft.sessions:
+        _write_sessions(db, draft)
+    set_meta(db, "index", draft.index)
+    if draft.floor:
+        set_meta(db, "floor", draft.floor)
+
+
+def _write_deletes(db: sqlite3.Connection, deleted_at: dict[bytes, int]) -> None:
+    _run_each(db, "DELETE FROM entries WHERE key = ?", deleted_at)
+    tombstones = [seal(*pair) for pair in deleted_at.items()]
+    db.executemany("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)", tombstones)
+
+
+def _write_sessions(db: sqlite3.Connection, draft: Draft) -> None:
+    _run_each(db, "DELETE FROM sessions WHERE id = ?", draft.sessions)
+    rows: list[Row] = [row_of_session(one) for one in draft.sessions.values() if one]
+    db.executemany("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _run_each(db: sqlite3.Connection, statement: str, ids: Iterable[object]) -> None:
+    db.executemany(statement, [(id_,) for id_ in ids])
