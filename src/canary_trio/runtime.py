@@ -24,6 +24,7 @@ import trio
 
 from canary_trio.arms import ArmState, LiveArm
 from canary_trio.config import Arm, Config, Server
+from canary_trio.health import Checks
 from canary_trio.marks import Marks
 from canary_trio.observer import Observer
 from canary_trio.resolving import Resolve, Resolver, resolve_by_system
@@ -96,6 +97,7 @@ class Runtime:
         self._upstreams: dict[Target, Upstream] = {}
         self._servers: dict[tuple[str, str], ServerState] = {}
         self._resolver = Resolver(resolve)
+        self._checks = Checks(self.chance.uniform, now)
         self._sooner = trio.Event()
 
     def __repr__(self) -> str:
@@ -150,11 +152,17 @@ class Runtime:
             if state.in_flight and key not in self._servers:
                 self._servers[key] = state
         self._drop_unused()
+        self._checks.follow(
+            (server, arm.config.health)
+            for arm in live.arms.values()
+            for server in arm.servers
+        )
 
     async def run(self) -> None:
         """Do what goes on beside the requests, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._resolver.keep)
+            nursery.start_soon(self._checks.run)
             nursery.start_soon(self._keep_time)
 
     # === private ===

@@ -34,6 +34,7 @@ class ServerState:
         full: whether it has no place for another request now.
         removed: whether the configuration has it no more.
         up: what active checks say; True until they say otherwise.
+        check_error: what the latest active check found wrong; "" for nothing.
         ejected_until: when it comes back from an ejection; 0 if it is not out.
         unreachable: whether it went out since no connection could be made.
         warm_from: when its slow start began; 0 if it is warm.
@@ -53,6 +54,7 @@ class ServerState:
     full: bool = False
     removed: bool = False
     up: bool = True
+    check_error: str = ""
     ejected_until: float = 0.0
     unreachable: bool = False
     warm_from: float = 0.0

@@ -144,16 +144,19 @@ class Relay:
         name = peer.upstream.name
         with trio.move_on_after(self._transit.waits.connect_s):
             await trio.lowlevel.wait_writable(peer.sock)
-            code = peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            while code := peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                if not peer.reconnect():
+                    break
+                self.use(peer)
+                await trio.lowlevel.wait_writable(peer.sock)
             if not code and isinstance(peer.sock, TlsSocket):
                 return await _secured(name, peer.sock)
             if not code:
                 return None
-            peer.upstream.try_next_address()
             return Failure(
                 Condition.UNREACHABLE, name, sent=False, detail=os.strerror(code)
             )
-        peer.upstream.try_next_address()
+        peer.blame_address()
         return Failure(Condition.CONNECT_TIMEOUT, name, sent=False)
 
     def _pause_after(self, failure: Failure) -> float:

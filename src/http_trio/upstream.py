@@ -14,7 +14,7 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from http_trio.errors import Condition, Failure
@@ -32,6 +32,9 @@ Address = tuple[socket.AddressFamily, Any]
 _CONNECTING, _SECURING, _BUSY, _IDLE, _CLOSED = range(5)
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EAGAIN)
 
+SHUN_S = 10.0
+"""How long an address that did not accept is the last one to be tried."""
+
 
 class Upstream:
     """One server: where it is, and the connections to it.
@@ -40,7 +43,8 @@ class Upstream:
 
     Attributes:
         name: what logs and metrics call it, such as its URL.
-        addresses: resolved; tried in turn, from the next one after a failure.
+        addresses: resolved; each connection begins at the next one, and goes on to the
+            others while it is refused.
         host: the Host for a request that has none.
         prefix: what is put before the target of every request, such as `b"/base"`.
         tls: the context for TLS, see `client_context`; None for plain HTTP.
@@ -51,6 +55,7 @@ class Upstream:
 
     __slots__ = (
         "_at",
+        "_shunned",
         "addresses",
         "host",
         "idle",
@@ -82,6 +87,7 @@ class Upstream:
         self.idle: dict[UpstreamConnection, None] = {}
         self.open = 0
         self._at = 0
+        self._shunned: dict[Address, float] = {}
 
     def __repr__(self) -> str:
         return f"<Upstream {self.name} open={self.open} idle={len(self.idle)}>"
@@ -106,26 +112,46 @@ class Upstream:
             return self._failure(Condition.FULL, f"{self.open} connections are open")
         if not self.addresses:
             return self._failure(Condition.UNREACHABLE, "its name does not resolve")
-        family, address = self.addresses[self._at % len(self.addresses)]
         try:
-            sock = _open_socket(family)
-            secured = self._secured(sock)
+            sock, address = self.open_socket(lane.now, ())
         except OSError as exc:
             return self._failure(Condition.UNREACHABLE, exc.strerror or str(exc))
-        code = sock.connect_ex(address)
-        if code not in _IN_PROGRESS:
-            sock.close()
-            self.try_next_address()
-            return self._failure(Condition.UNREACHABLE, os.strerror(code))
-        return UpstreamConnection(self, lane, secured)
-
-    def try_next_address(self) -> None:
-        """Begin the next connection at the next address."""
         self._at += 1
+        return UpstreamConnection(self, lane, sock, address)
+
+    def open_socket(
+        self, now: float, tried: Collection[Address]
+    ) -> tuple[AnySocket, Address]:
+        """Begin to connect to an address that was not tried; those shunned come last.
+
+        Raises:
+            OSError: none of them can even be begun with.
+        """
+        at = self._at % len(self.addresses)
+        order = [*self.addresses[at:], *self.addresses[:at]]
+        if self._shunned:
+            order.sort(key=lambda one: self._shunned.get(one, 0.0) > now)
+        failure = OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+        for address in order:
+            if address in tried:
+                continue
+            try:
+                return self._begin(*address), address
+            except OSError as exc:
+                self.shun(address, now)
+                failure = exc
+        raise failure
+
+    def shun(self, address: Address, now: float) -> None:
+        """Note that an address did not accept."""
+        self._shunned[address] = now + SHUN_S
 
     def move_to(self, addresses: Sequence[Address]) -> None:
         """Go to these addresses from now on; idle connections to others are closed."""
         self.addresses = tuple(addresses)
+        self._shunned = {
+            at: until for at, until in self._shunned.items() if at in self.addresses
+        }
         kept = {at[:2] for family, at in self.addresses if family != socket.AF_UNIX}
         for connection in [one for one in self.idle if one.peer not in kept]:
             connection.close()
@@ -135,6 +161,17 @@ class Upstream:
         while self.idle:
             self.idle.popitem()[0].close()
 
+    def _begin(self, family: socket.AddressFamily, at: Any) -> AnySocket:
+        sock = _open_socket(family)
+        try:
+            code = sock.connect_ex(at)
+            if code not in _IN_PROGRESS:
+                raise OSError(code, os.strerror(code))
+            return self._secured(sock)
+        except BaseException:
+            sock.close()
+            raise
+
     def _secured(self, sock: socket.socket) -> AnySocket:
         if self.tls is None:
             return sock
@@ -143,7 +180,6 @@ class Upstream:
                 sock, self.tls, server_name=self.server_name, session=self.session
             )
         except ValueError as exc:  # the name cannot be one
-            sock.close()
             raise OSError(errno.EINVAL, str(exc)) from exc
 
     def _failure(self, condition: Condition, detail: str) -> Failure:
@@ -183,6 +219,7 @@ class UpstreamConnection:
         "_outbox",
         "_phase",
         "_transit",
+        "_tried",
         "deadline",
         "fd",
         "fresh",
@@ -191,7 +228,9 @@ class UpstreamConnection:
         "upstream",
     )
 
-    def __init__(self, upstream: Upstream, lane: Lane, sock: AnySocket) -> None:
+    def __init__(
+        self, upstream: Upstream, lane: Lane, sock: AnySocket, address: Address
+    ) -> None:
         self.upstream = upstream
         self.sock = sock
         self.fd = sock.fileno()
@@ -202,6 +241,7 @@ class UpstreamConnection:
         self._phase = _CONNECTING
         self._transit: Transit | None = None
         self._outbox = b""
+        self._tried = [address]
         upstream.open += 1
         lane.watch(self.fd, self, WRITE)
 
@@ -212,6 +252,31 @@ class UpstreamConnection:
     def connecting(self) -> bool:
         """Whether the connection is not made, or not secured, yet."""
         return self._phase <= _SECURING
+
+    def blame_address(self) -> None:
+        """Note that the address is at fault; the next connections begin elsewhere."""
+        self.upstream.shun(self._tried[-1], self._lane.now)
+
+    def reconnect(self) -> bool:
+        """Begin again at another address of the server; False if all were tried.
+
+        The socket is another one then.
+        """
+        self.blame_address()
+        try:
+            sock, address = self.upstream.open_socket(self._lane.now, self._tried)
+        except OSError:
+            return False
+        watched = self._lane.sockets.get(self.fd) is self
+        if watched:
+            self._lane.unwatch(self.fd)
+        self.sock.close()
+        self.sock, self.fd = sock, sock.fileno()
+        self._tried.append(address)
+        self._phase = _CONNECTING
+        if watched:
+            self._lane.watch(self.fd, self, WRITE)
+        return True
 
     @property
     def peer(self) -> tuple[str, int] | None:
@@ -304,7 +369,7 @@ class UpstreamConnection:
         if self._transit is None:
             self.close()
         elif self._phase <= _SECURING:
-            self.upstream.try_next_address()
+            self.blame_address()
             self._transit.failed(Condition.CONNECT_TIMEOUT, "")
         else:
             self._transit.expired()
@@ -321,14 +386,14 @@ class UpstreamConnection:
         assert transit is not None, "a connection is begun for a transit"
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            self.upstream.try_next_address()
-            transit.failed(Condition.UNREACHABLE, os.strerror(code))
+            if not self.reconnect():
+                transit.failed(Condition.UNREACHABLE, os.strerror(code))
             return
         if isinstance(self.sock, TlsSocket):
             try:
                 wanted = self.sock.handshake()
             except OSError as exc:
-                self.upstream.try_next_address()
+                self.blame_address()
                 transit.failed(Condition.UNTRUSTED, what_failed(exc))
                 return
             if wanted:
