@@ -34,6 +34,10 @@ fuzz: install  ## Fuzz the pure modules for a minute (FUZZ="--seconds 600")
 	  -c constraints.txt atheris || echo "no atheris here; mutations without its guidance"
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
+soak: install  ## A minute of load with faults, then a million requests: nothing leaks
+	@$(BIN)/python -m tests.http_trio.chaos $(SOAK)
+	@$(BIN)/python -m benchmarks.leaks
+
 demo: install  ## Run the main job: two versions, a store and a proxy, live
 	@$(BIN)/canary demo
 

@@ -7,7 +7,8 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import attrs
 
@@ -28,6 +29,17 @@ _BROWSER = {
     "Upgrade-Insecure-Requests": "1",
 }
 
+_FRESH = """
+local users = {%s}
+local count = 0
+request = function()
+  count = count + 1
+  local session = string.format("session=%%032x; theme=dark", count)
+  wrk.headers["Cookie"] = session .. users[count %% #users + 1]
+  return wrk.format("GET", "/items/" .. count .. "?page=" .. count %% 7)
+end
+"""
+
 
 @attrs.frozen
 class Peer:
@@ -39,6 +51,7 @@ class Peer:
         pid: its process, whose children count too.
         scheme: how it is spoken to.
         cookie: what a returning user's browser would send beside its own cookies.
+        script: for wrk, by which each request's head is another one.
     """
 
     name: str
@@ -46,6 +59,7 @@ class Peer:
     pid: int
     scheme: str = "http"
     cookie: str = ""
+    script: Path | None = None
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -89,6 +103,8 @@ def load(peer: Peer, connections: int, seconds: int, path: str = "/") -> Load:
     words += [f"-d{seconds}s", f"{peer.scheme}://127.0.0.1:{peer.port}{path}"]
     for name, value in peer.fields.items():
         words += ["-H", f"{name}: {value}"]
+    if peer.script is not None:
+        words += ["-s", str(peer.script)]
     before, begun = cpu_s(peer.pid), time.monotonic()
     out = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     used, wall = cpu_s(peer.pid) - before, time.monotonic() - begun
@@ -144,6 +160,18 @@ def cookie_of(peer: Peer, name: str) -> str:
     if found is None:
         raise RuntimeError(f"{peer.name} gave no cookie {name}:\n{answer}")
     return found[1]
+
+
+def fresh_heads(path: Path, cookies: Sequence[str]) -> Path:
+    """Write a script by which each request has another path and another session.
+
+    Args:
+        path: where.
+        cookies: those of returning users, taken in turn; empty for none.
+    """
+    users = ", ".join(f'"; {cookie}"' for cookie in cookies) or '""'
+    path.write_text(_FRESH % users)
+    return path
 
 
 def idle_memory(peer: Peer, connections: int) -> float:

@@ -14,12 +14,33 @@ from operator import attrgetter
 
 import attrs
 
-from benchmarks.measure import Asker, Load, Peer, cookie_of, idle_memory, load
-from benchmarks.peers import canary_proxy, need, show_python, versions
-from benchmarks.rivals import caddy, copier, haproxy, nginx_proxy
+from benchmarks.measure import (
+    Asker,
+    Load,
+    Peer,
+    cookie_of,
+    fresh_heads,
+    idle_memory,
+    load,
+)
+from benchmarks.peers import (
+    canary_proxy,
+    directory,
+    free_port,
+    need,
+    show_python,
+    versions,
+)
+from benchmarks.rivals import caddy, copier, haproxy, make_certificate, nginx_proxy
 
-Found = Mapping[str, Sequence[float]]
-"""What each peer gave, round by round."""
+_USERS = 500
+_RULES = (  # none of them matches: every request is held against all
+    {"header": "X-Canary", "equals": "always", "arm": "canary"},
+    {"cookie": "beta", "present": True, "arm": "canary"},
+    {"path_prefix": "/beta/", "arm": "canary"},
+    {"host": "beta.example.test", "arm": "canary"},
+    {"query": "preview", "equals": "1", "arm": "canary"},
+)
 
 
 @attrs.frozen
@@ -31,10 +52,11 @@ class Plan:
     large_rounds: int
     latency_blocks: int
     idle: int
+    tls: tuple[int, ...]
 
 
-QUICK = Plan(rounds=2, seconds=1, large_rounds=1, latency_blocks=10, idle=1000)
-FULL = Plan(rounds=7, seconds=2, large_rounds=5, latency_blocks=60, idle=5000)
+QUICK = Plan(2, 1, large_rounds=1, latency_blocks=10, idle=1000, tls=(32,))
+FULL = Plan(5, 2, large_rounds=5, latency_blocks=60, idle=5000, tls=(32, 256))
 
 
 @attrs.frozen
@@ -98,12 +120,17 @@ class Bench:
         name: str,
         *,
         cookie: str = "",
+        fresh: bool = False,
         options: tuple[str, ...] = (),
         **document: object,
     ) -> Peer:
         running = canary_proxy(0, self._one, self._two, options=options, **document)
         port, _, pid = self._stack.enter_context(running)
         peer = Peer(name, port, pid)
+        if fresh:
+            users = [cookie_of(peer, cookie) for _ in range(_USERS)] if cookie else []
+            path = self._stack.enter_context(directory()) / "heads.lua"
+            return attrs.evolve(peer, script=fresh_heads(path, users))
         return attrs.evolve(peer, cookie=cookie_of(peer, cookie)) if cookie else peer
 
     # === tables ===
@@ -115,6 +142,15 @@ class Bench:
             self._canary("canary"),
             self._canary("canary, new users", sticky_sessions=True),
             self._canary("canary, returning", cookie="canary", sticky_sessions=True),
+            self._canary("canary, new heads", fresh=True),
+            self._canary(
+                "canary, all features",
+                cookie="canary",
+                fresh=True,
+                options=("--access-log", "{dir}/access.log"),
+                sticky_sessions=True,
+                rules=_RULES,
+            ),
         ]
         for connections in (32, 256):
             loads = self._take_turns(peers, connections, "/", self._plan.rounds)
@@ -131,6 +167,8 @@ class Bench:
             self._bar(f"CPU per request, {at}", cpu, "caddy", 0.5)
             self._bar(f"requests/s, {at}", rate, "nginx", 0.6, 0.9, more=True)
             self._bar(f"requests/s, {at}", rate, "caddy", 2.0, more=True)
+            full = "canary, all features"
+            self._bar(f"CPU, all features, {at}", cpu, "nginx", 2.5, 1.75, ours=full)
 
     def large(self) -> None:
         """Large answers, 8 connections: bytes per second."""
@@ -177,6 +215,26 @@ class Bench:
             self._bar(f"added latency, {label[:3]}", columns[label], "caddy", 1.0)
         _table(peers, columns)
 
+    def tls(self) -> None:
+        """Small answers over TLS."""
+        path = self._stack.enter_context(directory())
+        certificate = make_certificate(path)
+        arms = (0, self._one, self._two)
+        at, pid = self._stack.enter_context(nginx_proxy(*arms, certificate=certificate))
+        secure = free_port()
+        options = ("--tls-bind", f"127.0.0.1:{secure}", "--tls-cert", str(certificate))
+        ours = self._canary("canary", options=options)
+        peers = [
+            Peer("nginx", at, pid, "https"),
+            attrs.evolve(ours, port=secure, scheme="https"),
+        ]
+        for connections in self._plan.tls:
+            loads = self._take_turns(peers, connections, "/", self._plan.rounds)
+            print(f"\nSmall answers over TLS 1.3, {connections} connections")
+            cpu, rate = _column(loads, "cpu_us"), _column(loads, "rate")
+            busy = _column(loads, "busy")
+            _table(peers, {"us CPU/request": cpu, "requests/s": rate}, busy)
+
     def memory(self) -> None:
         """Memory of an idle kept connection."""
         names = ("nginx", "haproxy", "caddy", "copier")
@@ -210,8 +268,9 @@ class Bench:
         aim: float | None = None,
         *,
         more: bool = False,
+        ours: str = "canary",
     ) -> None:
-        ratio = found["canary"] / found[rival]
+        ratio = found[ours] / found[rival]
         unit = f"x {rival}"
         self.bars.append(Bar(what, ratio, bar, aim, unit, more_is_better=more))
 
@@ -230,14 +289,16 @@ def _table(
     columns: Mapping[str, Mapping[str, float]],
     busy: Mapping[str, float] | None = None,
 ) -> None:
-    head = "".join(f"{label:>16} {'x nginx':>8} {'x caddy':>8}" for label in columns)
+    rivals = [name for name in ("nginx", "caddy") if any(p.name == name for p in peers)]
+    beside = "".join(f" {'x ' + name:>8}" for name in rivals)
+    head = "".join(f"{label:>16}{beside}" for label in columns)
     print(f"  {'proxy':<24}{head}{'  busy' if busy else ''}")
     for peer in peers:
         row = f"  {peer.name:<24}"
         for found in columns.values():
             value = found[peer.name]
-            row += f"{value:>16.1f} {value / found['nginx']:>8.2f}"
-            row += f" {value / found['caddy']:>8.2f}"
+            row += f"{value:>16.1f}"
+            row += "".join(f" {value / found[name]:>8.2f}" for name in rivals)
         print(row + (f"  {busy[peer.name]:4.0%}" if busy else ""))
 
 
@@ -246,6 +307,7 @@ TABLES: dict[str, Callable[[Bench], None]] = {
     "large": Bench.large,
     "latency": Bench.latency,
     "memory": Bench.memory,
+    "tls": Bench.tls,
 }
 
 
@@ -254,7 +316,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="about a minute")
     parser.add_argument("--only", choices=TABLES, help="one table")
     options = parser.parse_args()
-    need("nginx", "haproxy", "caddy", "wrk", "taskset", "pgrep")
+    need("nginx", "haproxy", "caddy", "wrk", "openssl", "taskset", "pgrep")
     os.sched_setaffinity(0, {1})
     show_python()
     plan = QUICK if options.quick else FULL
@@ -265,7 +327,7 @@ def main() -> None:
                 bench = Bench(stack, plan)
                 table(bench)
                 bars += bench.bars
-    print("\nThe bars")
+    print("\nThe bars" if bars else "")
     for bar in bars:
         print(bar)
 

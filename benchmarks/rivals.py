@@ -8,6 +8,7 @@ not set here is the default of the Debian package.
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,23 @@ http://:{port} {{
   }}
 }}
 """
+
+
+def make_certificate(path: Path) -> Path:
+    """Make a certificate for this machine, with its key, in one file."""
+    key, certificate = path / "key.pem", path / "certificate.pem"
+    subject = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-days", "2", *curve, *subject),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    certificate.write_bytes(certificate.read_bytes() + key.read_bytes())
+    return certificate
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ class Condition(enum.Enum):
     """Why an upstream gave no usable answer."""
 
     UNREACHABLE = "unreachable"
-    """The connection was refused, or there is no route or no socket for it."""
+    """The connection was refused, or there is no route for it."""
 
     UNTRUSTED = "untrusted"
     """The TLS handshake failed, or the certificate is not one that we trust."""
@@ -64,7 +64,7 @@ class Condition(enum.Enum):
     """No connection within `Limits.connect_s`."""
 
     FULL = "full"
-    """`Limits.upstream_connections` are open to this upstream already."""
+    """`Limits.upstream_connections` are open already, or no descriptor is left to us."""
 
     CLOSED = "closed"
     """The upstream closed or reset the connection before its answer was complete."""

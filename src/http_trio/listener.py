@@ -24,6 +24,7 @@ from http_trio.connection import Connection
 from http_trio.errors import BadBind
 from http_trio.forwarding import Forwarding
 from http_trio.poller import READ
+from http_trio.upstream import OUT_OF_RESOURCES
 
 if TYPE_CHECKING:
     from http_trio.exchange import Handler
@@ -35,7 +36,6 @@ _BACKLOG = 4096
 _ACCEPTS = 64  # connections accepted per turn, so that a storm delays nobody for long
 _OVERLOADED = 64  # connections beyond the limit that are being turned away at a time
 _RETRY_S = 0.1  # after descriptors ran out
-_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _BIND = re.compile(
     r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})"
 )
@@ -118,6 +118,7 @@ class Listener:
         self._rules = rules
         self._overload = overload
         self._accepting = True
+        self._starved = False
         self._open = True
         lane.watch(sock.fileno(), self, READ)
 
@@ -137,11 +138,14 @@ class Listener:
             except BlockingIOError:
                 return
             except OSError as exc:
-                if exc.errno in _OUT_OF_RESOURCES:
-                    _log.warning("%s accepts nothing for now: %s", self.address, exc)
+                if exc.errno in OUT_OF_RESOURCES:
+                    if not self._starved:
+                        self._starved = True
+                        _log.warning("%s accepts nothing for now: %s", self, exc)
                     self._pause(self.lane.now + _RETRY_S)
                     return
                 continue  # that client was gone before it was accepted
+            self._starved = False
             client = self._accepted(sock, address)
             if room <= 0 and self._overload is not None:
                 client.turn_away(self._overload)

@@ -30,6 +30,7 @@ Address = tuple[socket.AddressFamily, Any]
 """A resolved address: its family, and what `socket.connect` takes."""
 
 _CONNECTING, _SECURING, _BUSY, _IDLE, _CLOSED = range(5)
+OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EAGAIN)
 
 SHUN_S = 10.0
@@ -115,7 +116,9 @@ class Upstream:
         try:
             sock, address = self.open_socket(lane.now, ())
         except OSError as exc:
-            return self._failure(Condition.UNREACHABLE, exc.strerror or str(exc))
+            starved = exc.errno in OUT_OF_RESOURCES  # no fault of the server
+            condition = Condition.FULL if starved else Condition.UNREACHABLE
+            return self._failure(condition, exc.strerror or str(exc))
         self._at += 1
         return UpstreamConnection(self, lane, sock, address)
 
@@ -138,6 +141,8 @@ class Upstream:
             try:
                 return self._begin(*address), address
             except OSError as exc:
+                if exc.errno in OUT_OF_RESOURCES:
+                    raise
                 self.shun(address, now)
                 failure = exc
         raise failure

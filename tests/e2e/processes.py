@@ -169,10 +169,19 @@ class World:
         file.write_text(json.dumps(self.document(**changes)))
         return file
 
-    async def start_proxy(self, *words: object, **changes: Any) -> tuple[Process, str]:
-        """Start a proxy; give it and its address when its first document is live."""
+    async def start_proxy(
+        self, *words: object, under: tuple[object, ...] = (), **changes: Any
+    ) -> tuple[Process, str]:
+        """Start a proxy; give it and its address when its first document is live.
+
+        Args:
+            words: options of its command.
+            under: a command that runs another one, which is this.
+            changes: of its document.
+        """
+        canary = (*under, BIN / "canary") if under else ("canary",)
         process = await self.start(
-            *("canary", "serve", "web", "--config-server", self.store_url),
+            *(*canary, "serve", "web", "--config-server", self.store_url),
             *("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
             *("--bootstrap", self.write(**changes), *words),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 
 import attrs
 import pytest
@@ -403,3 +404,19 @@ async def _one_bad_one_good(one: Watched) -> None:
             await until_final(client)
     async with connected(one.proxy) as client:
         assert (await client.ask(b"/good"))[1] == b"good"
+
+
+async def test_without_descriptors_it_is_not_the_upstreams_fault(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with watched(answering(b""), caplog, PATIENT) as one:
+        async with connected(one.proxy) as client:
+            monkeypatch.setattr("http_trio.upstream._open_socket", none_left)
+            assert (await client.ask())[0].startswith(b"HTTP/1.1 503 ")
+        await one.wait_settled()
+        failure = one.books.last[1]
+        assert failure is not None
+        assert failure.condition is Condition.FULL
