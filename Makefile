@@ -55,9 +55,10 @@ format: install  ## Bring the code into the house's layout
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: install  ## Measure: the proxy beside nginx, and how fast a change is live
+bench: install  ## Measure: the proxy and the store beside others, a change's way
 	$(BIN)/python -m benchmarks.proxy --quick
 	$(BIN)/python -m benchmarks.propagation --changes 200
+	$(BIN)/python -m benchmarks.store --quick
 
 crash: install  ## Kill the store 100 times while it is written to; nothing may be lost
 	$(BIN)/python -m tests.e2e.crash --rounds 100

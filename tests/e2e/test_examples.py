@@ -15,3 +15,13 @@ async def test_embed() -> None:
         "ratio 0.25: {'v1': 75, 'v2': 25}",
         "ratio 1: {'v2': 100}",
     ]
+
+
+async def test_live_value() -> None:
+    said = await run("python", EXAMPLES / "live_value.py")
+
+    assert said.out.splitlines() == [
+        "at first Limits(rate=10)",
+        "now Limits(rate=20)",
+    ]
+    assert "limits stays as it was: invalid value for type" in said.err
