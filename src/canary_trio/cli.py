@@ -18,6 +18,7 @@ from canary_trio import asking
 from canary_trio.explain_command import explain
 from canary_trio.listen_options import listen_options, settle
 from canary_trio.log_options import log_options
+from canary_trio.status_command import status
 
 if TYPE_CHECKING:
     from canary_trio.changes import Fleet
@@ -39,6 +40,7 @@ def main() -> None:
 
 
 main.add_command(explain)
+main.add_command(status)
 
 
 @main.command()
@@ -148,39 +150,6 @@ def validate(file: Path) -> None:
     """Tell whether FILE is a valid document, and all that is wrong with it."""
     _read_valid(file)
     click.echo(f"{file} is valid")
-
-
-@main.command()
-@click.argument("service")
-@asking.config_server
-@asking.as_json
-def status(service: str, config_server: str, *, as_json: bool) -> None:
-    """Show what each live proxy of SERVICE runs, and what it refused.
-
-    Exit status 1 if any of them does not route by the newest revision.
-    """
-    import attrs  # noqa: PLC0415
-
-    from canary_trio.changes import read_document, read_fleet  # noqa: PLC0415
-
-    async def read(client: Client) -> tuple[int, Fleet]:
-        _, revision = await read_document(client, service)
-        return revision, await read_fleet(client, service, revision)
-
-    revision, fleet = asking.ask(config_server, read)
-    if as_json:
-        shown = [attrs.asdict(report) for report in fleet.reports]
-        click.echo(json.dumps({"revision": revision, "proxies": shown}, indent=2))
-    else:
-        live, known = len(fleet.live), len(fleet.reports)
-        click.echo(f"{service}: revision {revision}, live on {live}/{known} proxies")
-        for report in fleet.reports:
-            click.echo(f"  {report.id}  {report.address}  runs {report.running}")
-            if report.failed is not None:
-                for problem in report.failed.problems:
-                    click.echo(f"    refused {report.failed.revision}: {problem}")
-    if len(fleet.live) < len(fleet.reports):
-        sys.exit(1)
 
 
 @main.command()

@@ -23,12 +23,14 @@ class Record:
         times: how often it was out, less what time has forgiven.
         back_at: when it came back the last time.
         on_trial: whether it came back, and nothing has succeeded yet.
+        total: how often it was out, in all.
     """
 
     in_a_row: int = 0
     times: int = 0
     back_at: float = 0.0
     on_trial: bool = False
+    total: int = 0
 
     def succeeded(self) -> None:
         """Note a success."""
@@ -45,6 +47,7 @@ class Record:
         forgiven = int((now - self.back_at) / rule.time) if self.times else 0
         self.times = max(0, self.times - forgiven) + 1
         self.in_a_row = 0
+        self.total += 1
         return now + min(self.times * rule.time, rule.longest)
 
     def came_back(self, now: float) -> None:

@@ -122,6 +122,8 @@ def _field(text: str) -> tuple[str, str]:
 
 def _shown(found: Explanation) -> str:
     """Say it in words, one fact a line."""
+    from canary_trio.holds import called  # noqa: PLC0415
+
     of = f"revision {found.revision}" if found.revision else "this document"
     if not found.certain:
         shares = found.shares or {}
@@ -130,7 +132,7 @@ def _shown(found: Explanation) -> str:
         if found.new_user:
             lines.append("  it would be given a cookie, and stay with its arm")
         return "\n".join(lines)
-    why = f"rule {found.rule}" if found.rule is not None else found.reason
+    why = called(found.rule) if found.rule is not None else found.reason
     lines = [f"{of}: arm {found.arm}, by {why}"]
     if found.bucket is not None:
         lines.append(f"  bucket {found.bucket} of 10,000")

@@ -22,7 +22,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from canary_trio.families import FAMILIES, Buckets, Family, Kind, Row
+from canary_trio.families import FAMILIES, Family, Kind
+from canary_trio.readings import Buckets, Row
 from canary_trio.view import View
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode()

@@ -158,6 +158,12 @@ class Runtime:
             for server in arm.servers
         )
 
+    def in_flight(self, arm: str) -> int:
+        """Give the requests in progress at an arm, at removed servers too."""
+        return sum(
+            state.in_flight for (name, _), state in self._servers.items() if name == arm
+        )
+
     async def run(self) -> None:
         """Do what goes on beside the requests, until cancelled."""
         async with trio.open_nursery() as nursery:

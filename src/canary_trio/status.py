@@ -1,4 +1,7 @@
-"""What a proxy says of itself to people and programs: its state as one table."""
+"""What a proxy says of itself to people and programs: its state as one table.
+
+`/status` gives it as JSON, and `canary status --arms` shows the part about the arms.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import trio
 
 from canary_trio.config import WHOLE, Config
 from canary_trio.control import STALE_S, Control
-from canary_trio.runtime import Live, Runtime
+from canary_trio.holds import holds
+from canary_trio.runtime import Live, LiveArm, Runtime, ServerState
 from canary_trio.view import View
 
 Table = dict[str, object]
@@ -27,7 +31,9 @@ def describe(view: View) -> Table:
         "remembered": status.remembered,
         "store": _contact(control, live.config if live else None),
         "config": None if live is None else _config(live.config),
+        "split": None if live is None else _split(live),
         "arms": {} if live is None else _arms(live, runtime),
+        "removed_arms": {} if live is None else _removed(live, runtime),
     }
 
 
@@ -57,24 +63,62 @@ def _config(config: Config) -> Table:
     }
 
 
-def _arms(live: Live, runtime: Runtime) -> Table:
-    total = sum(state.requests for state in runtime.arms.values())
+def _split(live: Live) -> Table:
+    """Say how the ratio's decisions since its last change compare with what it asks."""
+    split = live.marks.split
     return {
-        name: {
-            "requests": arm.state.requests,
-            "errors": arm.state.errors,
-            "share": round(arm.state.requests / total, 4) if total else None,
-            "servers": [
-                {
-                    "url": server.server.url,
-                    "weight": server.weight,
-                    "in_flight": server.in_flight,
-                    "requests": server.requests,
-                    "failures": server.failures,
-                    "connections": server.upstream.open,
-                }
-                for server in arm.servers
-            ],
-        }
-        for name, arm in live.arms.items()
+        "decisions": split.total,
+        "p_value": split.p_value(),
+        "mismatch": split.is_mismatch(),
+    }
+
+
+def _arms(live: Live, runtime: Runtime) -> Table:
+    return {name: _arm(name, arm, live, runtime) for name, arm in live.arms.items()}
+
+
+def _arm(name: str, arm: LiveArm, live: Live, runtime: Runtime) -> Table:
+    split, roster = live.marks.split, arm.state.roster
+    in_flight = runtime.in_flight(name)
+    held_by = holds(live.config, name)
+    if in_flight:
+        held_by.append(f"{in_flight} requests in progress")
+    return {
+        "asked_share": split.shares.get(name, 0) / WHOLE,
+        "observed_share": split.observed(name),
+        "requests": arm.state.requests,
+        "errors": arm.state.errors,
+        "in_flight": in_flight,
+        "usable_servers": len(roster.usable),
+        "panic": roster.panic,
+        "safe_to_remove": not held_by,
+        "held_by": held_by,
+        "servers": [_server(server) for server in arm.servers],
+    }
+
+
+def _server(server: ServerState) -> Table:
+    return {
+        "url": server.server.url,
+        "mode": server.server.mode.value,
+        "healthy": server.healthy,
+        "up": server.up,
+        "ejected": bool(server.ejected_until),
+        "ejections": server.record.total,
+        "weight": server.weight,
+        "in_flight": server.in_flight,
+        "requests": server.requests,
+        "failures": server.failures,
+        "latency_s": round(server.latency_s, 6),
+        "connections": server.upstream.open,
+    }
+
+
+def _removed(live: Live, runtime: Runtime) -> Table:
+    """Say which arms are no more in the document, but have requests in progress."""
+    counts = {name: runtime.in_flight(name) for name in runtime.arms}
+    return {
+        name: {"in_flight": count}
+        for name, count in counts.items()
+        if count and name not in live.arms
     }

@@ -15,6 +15,7 @@ from canary_trio.document import build
 from canary_trio.families import FAMILIES, Family, Kind
 from canary_trio.routing import Decision, Reason
 from canary_trio.runtime import Runtime
+from canary_trio.status import describe
 from canary_trio.view import View
 from tests.canary_trio.test_access_log import Exchange
 
@@ -112,6 +113,38 @@ async def test_every_metric_is_shown_with_its_kind_and_its_meaning() -> None:
         if not family.name.startswith(("canary_access_log_", "canary_connections")):
             name = family.name.removesuffix("_total")
             assert (name, family.kind.value, family.text) in shown
+
+
+async def test_an_arm_with_requests_in_progress_is_not_safe_to_remove() -> None:
+    view = await _view(ratio=0)
+    assert view.runtime.live is not None
+    server = view.runtime.live.arms["canary"].servers[0]
+    server.began(0.0)
+    said = cast(Any, describe(view))["arms"]["canary"]
+    assert (said["safe_to_remove"], said["in_flight"]) == (False, 1)
+    assert said["held_by"] == ["1 requests in progress"]
+    in_flight = _get(
+        _samples(await metrics.render(view)), "canary_arm_in_flight", arm="canary"
+    )
+    assert in_flight == 1
+
+    server.ended(0.1, True, 0.0)
+    said = cast(Any, describe(view))["arms"]["canary"]
+    assert (said["safe_to_remove"], said["held_by"]) == (True, [])
+
+
+async def test_an_arm_that_is_removed_is_shown_until_its_last_request_ends() -> None:
+    view = await _view()
+    runtime = view.runtime
+    assert runtime.live is not None
+    server = runtime.live.arms["canary"].servers[0]
+    server.began(0.0)
+    config = build({"arms": {"stable": {"servers": ["http://10.0.0.0"]}}})
+    runtime.install(await runtime.build(config, 58, b"secret"))
+    assert describe(view)["removed_arms"] == {"canary": {"in_flight": 1}}
+
+    server.ended(0.1, True, 0.0)
+    assert describe(view)["removed_arms"] == {}
 
 
 async def test_a_thousand_servers_are_rendered_in_slices() -> None:

@@ -197,3 +197,25 @@ async def test_a_request_is_explained_without_being_sent(here: World) -> None:
     ]
     said = await here.canary("explain", "-X", "a b", status=1)
     assert 'canary: $.method: found "a b", expected a method' in said.err
+
+
+async def test_the_status_says_when_an_arm_can_be_removed(here: World) -> None:
+    proxy, address = await here.start_proxy("--id", "one", ratio=0.5)
+    await ask(address, 10)
+    arms = json.loads(await page(proxy, b"/status"))["arms"]
+    assert [(arm["asked_share"], arm["observed_share"]) for arm in arms.values()] == [
+        *((0.5, 0.5), (0.5, 0.5))
+    ]
+    assert arms["canary"]["held_by"] == ["the ratio gives it 0.5"]
+
+    await here.canary("set", "ratio=0", "--wait", "5")
+    said = await here.canary("status", "--arms")
+    _, canary, server = (
+        line
+        for line in said.out.splitlines()
+        if "canary:" in line or "runs" in line or here.versions["v2"] in line
+    )
+    assert "asked 0" in canary
+    assert "safe to remove" in canary
+    assert "ready, 0 in progress" in server
+    assert (await here.canary("status", "--arms", "--json")).out.count('"held_by"') == 2
