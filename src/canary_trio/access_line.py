@@ -49,9 +49,17 @@ class Said(Protocol):
 class Asked(Protocol):
     """What a line says of the request: a `RequestHead`."""
 
-    method: bytes
-    target: bytes
-    http10: bool
+    @property
+    def method(self) -> bytes:
+        """The method."""
+
+    @property
+    def target(self) -> bytes:
+        """The path and the query."""
+
+    @property
+    def http10(self) -> bool:
+        """Whether it came as HTTP/1.0."""
 
 
 class Over(Protocol):

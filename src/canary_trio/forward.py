@@ -134,4 +134,4 @@ def _hide_cookie(exchange: Exchange, name: str) -> None:
         left = without_cookie(match[1], name)
         return b"\r\nCookie: " + left if left else b""
 
-    exchange.head.kept = _COOKIE.sub(rest, exchange.head.kept)
+    exchange.fields = _COOKIE.sub(rest, exchange.fields)

@@ -2,6 +2,7 @@
 
 from http_trio.answer import Answer, refusal
 from http_trio.asgi import AsgiApp, as_asgi
+from http_trio.delivery import Delivery, Retry
 from http_trio.errors import (
     BadAnswer,
     BadBind,
@@ -18,7 +19,6 @@ from http_trio.limits import Limits, Waits
 from http_trio.listener import address_of
 from http_trio.server import Server, open_listeners, serve
 from http_trio.tls import Tls, client_context
-from http_trio.transit import Delivery, Retry
 from http_trio.upstream import Upstream
 
 __all__ = [

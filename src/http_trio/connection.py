@@ -98,6 +98,7 @@ class Connection:
         "_forwarded_host",
         "_handler",
         "_keep",
+        "_known",
         "_lingered",
         "_listener",
         "_mask",
@@ -131,6 +132,7 @@ class Connection:
         self.buffer = b""
         self.deadline = lane.now + lane.limits.head_s
         self._handler = handler
+        self._known = lane.known_requests.get
         self._listener = listener
         self._phase = _HEAD
         self._exchange: Exchange | None = None
@@ -156,7 +158,9 @@ class Connection:
 
     def ready(self, mask: int) -> None:
         """Handle readiness."""
-        if self._phase == _FLUSHING:
+        if self._phase == _HEAD:
+            self._read_request()
+        elif self._phase == _FLUSHING:
             if mask & _DEAD:
                 self.abort()
             else:
@@ -355,6 +359,29 @@ class Connection:
 
     # === private ===
 
+    def _read_request(self) -> None:
+        """Read when a request may begin: most often it comes whole, and alone."""
+        try:
+            data = self.sock.recv(BUFFER)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.abort()
+            return
+        if not data:
+            self._client_ended()
+            return
+        if not self.buffer:
+            head = self._known(data)
+            if head is not None:
+                self._begin(head)
+                return
+            self.deadline = self.lane.now + self.lane.limits.head_s
+            self.buffer = data
+        else:
+            self.buffer += data
+        self._process()
+
     def _read(self) -> None:
         try:
             data = self.sock.recv(BUFFER)
@@ -366,11 +393,6 @@ class Connection:
         phase = self._phase
         if not data:
             self._client_ended()
-        elif phase == _HEAD:
-            if not self.buffer:
-                self.deadline = self.lane.now + self.lane.limits.head_s
-            self.buffer = self.buffer + data if self.buffer else data
-            self._process()
         elif phase == _BODY:
             self._take_body(data)
         elif phase == _LINGERING:
@@ -428,7 +450,16 @@ class Connection:
             self.refuse(exc.status, str(exc))
             return False
         self._scanned = 0
-        self.buffer = buffer[end:] if end < len(buffer) else b""
+        if end < len(buffer):
+            self.buffer = buffer[end:]
+        else:
+            self.buffer = b""
+            self.lane.known_requests.offer(buffer, head)
+        self._begin(head)
+        return bool(self.buffer)
+
+    def _begin(self, head: RequestHead) -> None:
+        """Let the handler decide on a request."""
         self._phase = _BUSY
         self.deadline = math.inf
         self._body_taken = False
@@ -441,7 +472,6 @@ class Connection:
                 exchange.respond(refusal(500, ""))
             else:
                 self.abort()
-        return bool(self.buffer)
 
     def _await_more(self, buffer: bytes) -> None:
         limits = self.lane.limits

@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from http_trio.answer import Answer, refusal
+from http_trio.delivery import Delivery
 from http_trio.head import AnswerHead, RequestHead, find_value, find_values
 from http_trio.limits import BUFFER, Limits
-from http_trio.transit import Delivery, Transit
+from http_trio.transit import Transit
 
 if TYPE_CHECKING:
     from http_trio.connection import Connection
@@ -32,6 +33,8 @@ class Exchange:
 
     Attributes:
         head: what was asked.
+        fields: what of the head's fields goes to an upstream, each line led by CRLF,
+            without Host; at first `head.kept`. A handler may set it, a head never.
         client: the peer's address, or "unix".
         began: the lane's clock, in seconds, when the head was complete.
         answer_bytes: the content that went to the client, in bytes; of a forwarded
@@ -48,12 +51,14 @@ class Exchange:
         "began",
         "client",
         "connection",
+        "fields",
         "head",
         "lane",
     )
 
     def __init__(self, connection: Connection, head: RequestHead) -> None:
         self.head = head
+        self.fields = head.kept
         self.lane: Lane = connection.lane
         self.connection: Connection | None = connection
         self.client = connection.peer

@@ -51,9 +51,12 @@ _HOST = re.compile(
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)(/[^#]*|\?[^#]*|)\Z")
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class RequestHead:
     """One request's header section, checked.
+
+    Those that come again share one (see `known`), so it never changes: what is to
+    go on otherwise than it came is for the exchange to say.
 
     Attributes:
         method: as sent, `b"GET"`.
@@ -76,18 +79,27 @@ class RequestHead:
     expects_continue: bool = False
     upgrade: bytes | None = None
     takes_trailers: bool = False
+    repeatable: bool = False
+    """Whether the request may be sent twice."""
     forwarded: tuple[tuple[bytes, bytes], ...] = ()
     """What the client said of those before it: (lower-case name, value) pairs."""
+    _start: bytes = attrs.field(default=b"", init=False, repr=False)
 
     @property
-    def repeatable(self) -> bool:
-        """Whether the request may be sent twice."""
-        return self.method in IDEMPOTENT
+    def start(self) -> bytes:
+        """What goes to most upstreams, up to our own fields; rendered once."""
+        if not self._start:
+            start = _request_start(self, self.kept, self.host or b"", b"", self.framing)
+            object.__setattr__(self, "_start", start)
+        return self._start
 
 
 @attrs.define(eq=False)
 class AnswerHead:
     """One answer's header section, checked.
+
+    Those that come again share one (see `known`), which must not change; `private`
+    gives one that may.
 
     Attributes:
         status: 100 to 599.
@@ -106,6 +118,24 @@ class AnswerHead:
     keep_alive: bool
     dated: bool
     upgrade: bytes | None = None
+    _start: bytes = attrs.field(default=b"", init=False, repr=False)
+
+    @property
+    def start(self) -> bytes:
+        """What goes to most clients, up to Date and our own fields; rendered once."""
+        if not self._start:
+            self._start = b"HTTP/1.1%b%b%b" % (
+                *(self.line, self.kept),
+                b"" if self.framing < 0 else _length_line(self),
+            )
+        return self._start
+
+    def private(self) -> AnswerHead:
+        """Give one that is shared with nobody, to be changed."""
+        return AnswerHead(
+            *(self.status, self.line, self.kept, self.framing, self.length),
+            *(self.keep_alive, self.dated, self.upgrade),
+        )
 
 
 def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
@@ -133,12 +163,28 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     if method == b"CONNECT":
         raise BadRequest(501, "CONNECT is for forward proxies")
     pieces = _REQUEST_FIELDS.split(raw[line_end:-4])
-    head = RequestHead(raw, method, target, None, b"".join(pieces[::3]))
-    head.http10 = version == b"HTTP/1.0"
-    _read_request_fields(head, _collect(pieces))
+    kept = b"".join(pieces[::3])
+    said = _collect(pieces)
+    http10 = version == b"HTTP/1.0"
+    host = _read_host(said.get(b"host", _NONE), http10=http10)
+    framing = 0
+    if b"content-length" in said or b"transfer-encoding" in said:
+        lengths = said.get(b"content-length", _NONE)
+        codings = said.get(b"transfer-encoding", _NONE)
+        framing = request_framing(lengths, codings, http10=http10)
+    options = _options(said[b"connection"]) if b"connection" in said else _NONE
+    if options:
+        kept = _without_named(kept, options)
+    wishes = _NO_WISHES if http10 else _read_wishes(said, options)
     if target[:1] != b"/" or b"#" in target:
-        _settle_target(head)
-    return head
+        host, target = _settle_target(method, target, host)
+    return RequestHead(
+        *(raw, method, target, host, kept, framing, http10),
+        (b"keep-alive" in options) if http10 else (b"close" not in options),
+        *wishes,
+        method in IDEMPOTENT,
+        _read_forwarded(said),
+    )
 
 
 def parse_answer_head(raw: bytes, method: bytes) -> AnswerHead:
@@ -185,6 +231,7 @@ def render_request(
     body_length: int | None,
     *,
     prefix: bytes = b"",
+    kept: bytes | None = None,
 ) -> bytes:
     """Give the head that goes to the upstream.
 
@@ -193,10 +240,28 @@ def render_request(
         fallback_host: the Host for a client that named none.
         added: our own fields, each line led by CRLF.
         prefix: of the path, put before the target; `*` is no path and stays.
+        kept: the fields that go on, in place of `head.kept`.
         body_length: the length of a body that is held whole; None to keep the
             framing that the request came with.
     """
     framing = head.framing if body_length is None else body_length
+    if kept is None:
+        kept = head.kept
+    if (
+        kept is head.kept
+        and framing == head.framing
+        and head.host is not None
+        and not prefix
+    ):
+        return b"%b%b\r\n\r\n" % (head.start, added)
+    host = fallback_host if head.host is None else head.host
+    start = _request_start(head, kept, host, prefix, framing)
+    return b"%b%b\r\n\r\n" % (start, added)
+
+
+def _request_start(
+    head: RequestHead, kept: bytes, host: bytes, prefix: bytes, framing: int
+) -> bytes:
     if framing == CHUNKED:
         frame = b"\r\nTransfer-Encoding: chunked"
     elif framing or head.framing or head.method in _BODY_METHODS:
@@ -209,13 +274,9 @@ def render_request(
         frame += b"\r\nConnection: TE\r\nTE: trailers"
     if head.expects_continue:
         frame += b"\r\nExpect: 100-continue"
-    host = fallback_host if head.host is None else head.host
     target = prefix + head.target if prefix and head.target != b"*" else head.target
     return b"".join(
-        (
-            *(head.method, b" ", target, b" HTTP/1.1\r\nHost: ", host),
-            *(head.kept, frame, added, b"\r\n\r\n"),
-        )
+        (head.method, b" ", target, b" HTTP/1.1\r\nHost: ", host, kept, frame)
     )
 
 
@@ -237,8 +298,7 @@ def render_answer(
     framing = head.framing
     frame = b""
     if framing >= 0:
-        if head.length is not None and head.status != 204 and head.status >= 200:
-            frame = b"\r\nContent-Length: " + head.length
+        pass
     elif to_http10:
         framing, connection = UNTIL_CLOSE, b"close"
     else:
@@ -247,7 +307,13 @@ def render_answer(
         frame += b"\r\nDate: " + http_date()
     if connection:
         frame += b"\r\nConnection: " + connection
-    return b"HTTP/1.1%b%b%b%b\r\n\r\n" % (head.line, head.kept, frame, added), framing
+    return b"%b%b%b\r\n\r\n" % (head.start, frame, added), framing
+
+
+def _length_line(head: AnswerHead) -> bytes:
+    if head.length is None or head.status == 204 or head.status < 200:
+        return b""
+    return b"\r\nContent-Length: " + head.length
 
 
 def find_values(raw: bytes, name: bytes) -> list[bytes]:
@@ -292,25 +358,14 @@ def _read_status_line(line: bytes) -> tuple[int, bool]:
     return int(match[2]), match[1] == b"0"
 
 
-def _read_request_fields(head: RequestHead, said: dict[bytes, list[bytes]]) -> None:
-    """Draw the conclusions from the fields that concern this connection."""
-    head.host = _read_host(said.get(b"host", _NONE), http10=head.http10)
-    if b"content-length" in said or b"transfer-encoding" in said:
-        lengths = said.get(b"content-length", _NONE)
-        codings = said.get(b"transfer-encoding", _NONE)
-        head.framing = request_framing(lengths, codings, http10=head.http10)
-    options = _options(said[b"connection"]) if b"connection" in said else _NONE
-    if options:
-        head.kept = _without_named(head.kept, options)
-    if head.http10:
-        head.keep_alive = b"keep-alive" in options
-    else:
-        head.keep_alive = b"close" not in options
-        _read_wishes(head, said, options)
-    if not _SAYS_FORWARDED.isdisjoint(said):
-        head.forwarded = tuple(
-            (name, value) for name in _SAYS_FORWARDED for value in said.get(name, _NONE)
-        )
+def _read_forwarded(
+    said: dict[bytes, list[bytes]],
+) -> tuple[tuple[bytes, bytes], ...]:
+    if _SAYS_FORWARDED.isdisjoint(said):
+        return ()
+    return tuple(
+        (name, value) for name in _SAYS_FORWARDED for value in said.get(name, _NONE)
+    )
 
 
 def _read_host(hosts: list[bytes], *, http10: bool) -> bytes | None:
@@ -326,34 +381,44 @@ def _read_host(hosts: list[bytes], *, http10: bool) -> bytes | None:
     return hosts[0]
 
 
+_NO_WISHES: tuple[bool, bytes | None, bool] = False, None, False
+
+
 def _read_wishes(
-    head: RequestHead, said: dict[bytes, list[bytes]], options: list[bytes]
-) -> None:
-    """What an HTTP/1.1 client may ask of the connection beyond keeping it."""
+    said: dict[bytes, list[bytes]], options: list[bytes]
+) -> tuple[bool, bytes | None, bool]:
+    """What an HTTP/1.1 client may ask of the connection beyond keeping it.
+
+    Gives whether it expects 100, the protocol it would change to, and whether it
+    takes trailers.
+    """
+    expects, upgrade, trailers = _NO_WISHES
     if b"te" in said:
-        head.takes_trailers = b"trailers" in _options(said[b"te"])
+        trailers = b"trailers" in _options(said[b"te"])
     if b"expect" in said:
         if said[b"expect"][0].lower() != b"100-continue":
             raise BadRequest(417, f"Expect {said[b'expect'][0][:40]!r}")
-        head.expects_continue = True
+        expects = True
     if b"upgrade" in options and b"upgrade" in said:
         protocol = said[b"upgrade"][0].lower()
         # Others, above all h2c, would open a way past every rule behind this one.
-        head.upgrade = protocol if protocol == b"websocket" else None
+        upgrade = protocol if protocol == b"websocket" else None
+    return expects, upgrade, trailers
 
 
-def _settle_target(head: RequestHead) -> None:
+def _settle_target(
+    method: bytes, target: bytes, host: bytes | None
+) -> tuple[bytes | None, bytes]:
     """Bring a target that is not in origin form into it (RFC 9112 section 3.2)."""
-    if head.target == b"*" and head.method == b"OPTIONS":
-        return
-    match = _ABSOLUTE.match(head.target)
+    if target == b"*" and method == b"OPTIONS":
+        return host, target
+    match = _ABSOLUTE.match(target)
     if match is None:
-        raise BadRequest(400, f"target {head.target[:60]!r}, expected a path")
+        raise BadRequest(400, f"target {target[:60]!r}, expected a path")
     if not match[1] or _HOST.match(match[1]) is None:
         raise BadRequest(400, f"authority {match[1][:60]!r} in the target")
-    head.host = match[1]
     rest = match[2]
-    head.target = rest if rest[:1] == b"/" else b"/" + rest
+    return match[1], rest if rest[:1] == b"/" else b"/" + rest
 
 
 def _collect(pieces: list[bytes]) -> dict[bytes, list[bytes]]:

@@ -21,6 +21,8 @@ from typing import Any, Protocol
 import trio
 
 from http_trio.deadlines import Deadlines
+from http_trio.head import AnswerHead, RequestHead
+from http_trio.known import Known
 from http_trio.limits import Limits
 from http_trio.poller import open_poller
 
@@ -81,6 +83,8 @@ class Lane:
         self.limits = limits
         self.now = time.monotonic()
         self.draining = False
+        self.known_requests = Known[RequestHead]()
+        self.known_answers = Known[AnswerHead]()
         self.poller = open_poller()
         self.sockets: dict[int, Socket] = {}
         self._nursery = nursery

@@ -15,12 +15,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
-
-import attrs
+from typing import TYPE_CHECKING
 
 from http_trio import relay
-from http_trio.answer import Answer, refusal
+from http_trio.answer import Answer, http_date
+from http_trio.delivery import Delivery, Retry
 from http_trio.errors import BadAnswer, Condition, Failure, ProtocolError
 from http_trio.framing import UNTIL_CLOSE
 from http_trio.head import (
@@ -36,79 +35,6 @@ if TYPE_CHECKING:
     from http_trio.exchange import Exchange
     from http_trio.lane import Timer
     from http_trio.upstream import Upstream, UpstreamConnection
-
-_FULL_RETRY_AFTER_S = 1
-
-
-@attrs.frozen
-class Retry:
-    """Try an upstream, but only after a pause, in seconds.
-
-    A client that leaves meanwhile ends the exchange.
-    """
-
-    upstream: Upstream
-    after_s: float
-
-
-class Delivery:
-    """What the one who forwards adds, decides and learns. Made to be subclassed.
-
-    Attributes:
-        request_fields: lines added to the request, each led by CRLF.
-        answer_fields: lines added to the answer, each led by CRLF.
-        waits: how long this request may take; None for the limits of `serve`.
-        reads_answers: whether `answered` is to be called.
-    """
-
-    __slots__ = ("answer_fields", "request_fields", "waits")
-
-    reads_answers: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        request_fields: bytes = b"",
-        answer_fields: bytes = b"",
-        waits: Waits | None = None,
-    ) -> None:
-        self.request_fields = request_fields
-        self.answer_fields = answer_fields
-        self.waits = waits
-
-    def failed(self, exchange: Exchange, failure: Failure) -> Upstream | Retry | None:
-        """Give another upstream to try, or None to answer with an error.
-
-        Called when nothing of an answer has gone out. Where `failure.sent`, only a
-        request whose `head.repeatable` holds may be sent again.
-        """
-        del exchange, failure
-        return None
-
-    def answered(self, exchange: Exchange, head: AnswerHead) -> Upstream | Retry | None:
-        """Look at a final answer's head, of which nothing has gone out; None lets it.
-
-        Called only where `reads_answers` holds. It may change `head.kept`, the
-        fields that go to the client, and `answer_fields`. To give an upstream drops
-        this answer and sends the request there; only while `exchange.can_repeat`.
-        """
-        del exchange, head
-        return None
-
-    def refuse(self, exchange: Exchange, failure: Failure) -> Answer:
-        """Give the answer for a failure that is final."""
-        del exchange
-        full = failure.condition is Condition.FULL
-        return refusal(
-            failure.status,
-            failure.condition.value,
-            retry_after_s=_FULL_RETRY_AFTER_S if full else None,
-        )
-
-    def ended(self, exchange: Exchange, status: int, failure: Failure | None) -> None:
-        """Learn the end: the status that went out (0 if none), and what went wrong.
-
-        Neither a status nor a failure means that the client went away first.
-        """
 
 
 class Transit:
@@ -179,7 +105,9 @@ class Transit:
         added = exchange.forwarding_fields() + self._delivery.request_fields
         upstream = self._upstream
         return render_request(
-            exchange.head, upstream.host, added, body_length, prefix=upstream.prefix
+            *(exchange.head, upstream.host, added, body_length),
+            prefix=upstream.prefix,
+            kept=exchange.fields,
         )
 
     # === what the upstream's connection tells ===
@@ -415,19 +343,23 @@ class Transit:
                     raise BadAnswer("a header section beyond the limit")
                 self._received = data
                 return
-            head = parse_answer_head(data[:end], exchange.head.method)
+            head = self._parse_head(data[:end])
+            data = data[end:]
             if head.status >= 200:
-                break
+                self._begin(head, data)
+                return
             if head.status == 101:
                 raise BadAnswer("101 to a request without Upgrade")
-            self._interims += 1
-            if self._interims > exchange.limits.interim_answers:
-                raise BadAnswer(f"more than {self._interims - 1} interim answers")
             exchange.send_interim(head)
             if exchange.gone:
                 return
-            data = data[end:]
-        body = data[end:]
+
+    def _begin(self, head: AnswerHead, body: bytes) -> None:
+        if self._delivery.reads_answers:
+            head = head.private()
+        elif head.framing == len(body) and not self.exchange.head.http10:
+            self._pass_whole(head, body)
+            return
         after_s = self.after_answer(head)
         if after_s is not None:
             self._release(reusable=head.keep_alive and len(body) == head.framing)
@@ -436,6 +368,40 @@ class Transit:
         out = self.begin_answer(head, body, last=False)
         assert self.passage is not None, "begin_answer sets it"
         self._pass_on(self.passage, out)
+
+    def _parse_head(self, raw: bytes) -> AnswerHead:
+        method = self.exchange.head.method
+        if method == b"HEAD":  # what its answers mean is not in their bytes alone
+            return parse_answer_head(raw, method)
+        known = self.exchange.lane.known_answers
+        head = known.get(raw)
+        if head is None:
+            head = parse_answer_head(raw, method)
+            known.offer(raw, head)
+        return head
+
+    def _pass_whole(self, head: AnswerHead, body: bytes) -> None:
+        """Pass on an answer that came in one piece, as most do.
+
+        It gives what `begin_answer` and a passage of this length would.
+        """
+        exchange, delivery, peer = self.exchange, self._delivery, self._peer
+        assert peer is not None, "an answer comes over a connection"
+        self.status = head.status
+        exchange.answer_bytes = len(body)
+        keep = exchange.keeps_connection()
+        added = delivery.answer_fields
+        if not keep:
+            added = b"\r\nConnection: close" + added
+        if not head.dated:
+            added = b"\r\nDate: " + http_date() + added
+        self._peer = None
+        if head.keep_alive:
+            peer.release()
+        else:
+            peer.close()
+        self._end(None)
+        exchange.send_last(b"%b%b\r\n\r\n%b" % (head.start, added, body), keep=keep)
 
     def _relay(self, passage: Passage, data: bytes) -> None:
         assert self._peer is not None, "only a connection in use is received from"
