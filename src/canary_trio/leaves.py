@@ -100,9 +100,12 @@ RATIO = Shape(_read_ratio, any_of(SHARE.schema, _SHARES.schema), _write_ratio)
 ARM_NAME = text(
     r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", "a name of letters, digits, - _ and ."
 )
+NAME_SIZE = 100
+"""Characters of a rule's name at most."""
+
 RULE_NAME = text(
-    r"[A-Za-z0-9](?:[A-Za-z0-9_. -]{0,98}[A-Za-z0-9_.-])?",
-    "a name of letters, digits, - _ . and spaces within, at most 100",
+    rf"[A-Za-z0-9](?:[A-Za-z0-9_. -]{{0,{NAME_SIZE - 2}}}[A-Za-z0-9_.-])?",
+    f"a name of letters, digits, - _ . and spaces within, at most {NAME_SIZE}",
 )
 COOKIE_NAME = text(r"[A-Za-z0-9_-]{1,64}", "a name of letters, digits, - and _")
 ANY_COOKIE_NAME = text(_NAME_CHARACTERS, "the name of a cookie (RFC 6265), such as uid")

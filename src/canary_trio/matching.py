@@ -4,7 +4,8 @@ Each rule is filed under one of its conditions, the most telling one, and looked
 if a request meets that: under a value (of a header, cookie, parameter), a value's
 beginning, a path, a host, a network, a method, or the mere presence of a value. Its other
 conditions are its checks. Only a rule without any of these is looked at each time. So
-what a request costs grows with what it brings along, not with the number of rules.
+what a request costs grows with what it brings along, not with the number of rules; but
+each pattern that asks for a value which is there is tried.
 
 First match wins: of all that are looked at, the one with the least place in the
 document is taken. Entries of a drawer are in order, so each is left as early as
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from canary_trio.cohort import bucket
-from canary_trio.patterns import compile_pattern
+from canary_trio.patterns import VALUE_SIZE, compile_pattern
 from canary_trio.rules import (
     ClientIn,
     Condition,
@@ -53,6 +54,7 @@ class Rules:
         self._paths = _Paths()
         self._hosts: dict[bytes, Entries] = {}
         self._below: dict[bytes, Entries] = {}
+        self._by_address: dict[Key, _Percents] = {}
         self._networks: dict[tuple[int, int], dict[int, Entries]] = {}
         self._methods: dict[bytes, Entries] = {}
         self._always: Entries = []
@@ -78,6 +80,8 @@ class Rules:
             best = self._first_of_network(best, seen)
         if self._methods:
             best = _first(self._methods.get(seen.head.method, ()), best, seen)
+        for percents in self._by_address.values():
+            best = percents.first(best, seen)
         if self._always:
             best = _first(self._always, best, seen)
         return best if best < self._count else None
@@ -111,6 +115,9 @@ class Rules:
         rest = rule.conditions[:at] + rule.conditions[at + 1 :]
         anchor = rule.conditions[at]
         checks = tuple(self._check(condition) for condition in rest)
+        if isinstance(anchor, ValueIs) and anchor.test is Test.PERCENT:
+            self._percents(anchor.key).append(place, anchor.share, checks)
+            return
         drawers = self._drawers(anchor)
         for drawer in drawers:
             drawer.append((place, checks))
@@ -150,9 +157,17 @@ class Rules:
     def _last(self, anchor: Condition) -> Entries:
         """Give where a rule lies whose anchor must still be checked."""
         assert isinstance(anchor, ValueIs), "the others are settled"
-        if anchor.test is Test.PRESENT or anchor.key.source is Source.ADDRESS:
+        if anchor.test is Test.PRESENT:
             return self._always
         return self._of(anchor.key).present
+
+    def _percents(self, key: Key) -> _Percents:
+        if key.source is Source.ADDRESS:
+            found = self._by_address.setdefault(key, _Percents(key, self._salt))
+        else:
+            drawer = self._of(key)
+            found = drawer.percents = drawer.percents or _Percents(key, self._salt)
+        return found
 
     def _of(self, key: Key) -> _Values:
         names = self._values.setdefault(SLOTS[key.source], {})
@@ -213,9 +228,10 @@ def _telling(condition: Condition) -> int:
 class _Values:
     """The rules that ask for one header, cookie or parameter."""
 
-    __slots__ = ("equal", "prefixes", "present")
+    __slots__ = ("equal", "percents", "prefixes", "present")
 
     def __init__(self) -> None:
+        self.percents: _Percents | None = None
         self.equal: dict[bytes, Entries] = {}
         self.prefixes: dict[int, dict[bytes, Entries]] = {}
         self.present: Entries = []
@@ -227,7 +243,35 @@ class _Values:
         best = _first(self.equal.get(value, ()), best, seen)
         for length, prefixes in self.prefixes.items():
             best = _first(prefixes.get(value[:length], ()), best, seen)
+        if self.percents is not None:
+            best = self.percents.first(best, seen)
         return _first(self.present, best, seen) if self.present else best
+
+
+class _Percents:
+    """The rules that ask for the bucket of one key, which is computed once."""
+
+    __slots__ = ("_entries", "_get_key", "_salt")
+
+    def __init__(self, key: Key, salt: bytes) -> None:
+        self._entries: list[tuple[int, int, tuple[Check, ...]]] = []
+        self._get_key = key_getter(key)
+        self._salt = salt
+
+    def append(self, place: int, share: int, checks: tuple[Check, ...]) -> None:
+        self._entries.append((place, share, checks))
+
+    def first(self, best: int, seen: Seen) -> int:
+        key = self._get_key(seen)
+        if key is None or self._entries[0][0] >= best:
+            return best
+        own = bucket(key, self._salt)
+        for place, share, checks in self._entries:
+            if place >= best:
+                return best
+            if own < share and all(check(seen) for check in checks):
+                return place
+        return best
 
 
 class _Paths:
@@ -332,7 +376,9 @@ def _check_value(condition: ValueIs, salt: bytes) -> Check:
         case Test.REGEX:
             search = compile_pattern(condition.value)
             return lambda seen: (
-                (found := seen.found[slot].get(name)) is not None and search(found)
+                (found := seen.found[slot].get(name)) is not None
+                and len(found) <= VALUE_SIZE
+                and search(found)
             )
         case _:
             assert_never(condition.test)

@@ -21,6 +21,7 @@ from canary_trio.leaves import (
     HEADER_NAME,
     HOST_PATTERN,
     METHOD,
+    NAME_SIZE,
     NETWORK,
     PATH,
     PATTERN,
@@ -100,19 +101,23 @@ _KEY_TABLE = table(
     cookie=ANY_COOKIE_NAME,
     query=QUERY_NAME,
 )
-_SOURCES = (Source.HEADER, Source.COOKIE, Source.QUERY)
+_SOURCES = tuple((source, source.value) for source in Source)
 
 
 def key_of(given: Any) -> Key | None:
     """Give the one key that a table's fields name; None for none or several."""
-    keys = [
-        Key(source, name)
-        for source in _SOURCES
-        if (name := getattr(given, source.value, None)) is not None
-    ]
-    if given.address is not None:
-        keys.append(Key(Source.ADDRESS, v4=given.address.v4, v6=given.address.v6))
-    return keys[0] if len(keys) == 1 else None
+    found = None
+    for source, field in _SOURCES:
+        value = getattr(given, field, None)
+        if value is None:
+            continue
+        if found is not None:
+            return None
+        is_address = source is Source.ADDRESS
+        found = (
+            Key(source, "", value.v4, value.v6) if is_address else Key(source, value)
+        )
+    return found
 
 
 def write_key(key: Key) -> dict[str, Any]:
@@ -259,28 +264,29 @@ _RULE_TABLE = table(
 def _read_rules(value: Any, _: object = None) -> tuple[Rule, ...]:
     if not isinstance(value, list):
         raise Fault(show(value), 'a list of rules such as [{"header": ..., ...}]')
-    expanded = each(_read_rule, enumerate(value), "[{}]")
+    tables = each(_read_rule, enumerate(value), "[{}]")
     rules: list[Rule] = []
-    for of_table in expanded:
-        for suffix, name, rule in of_table:
-            named = name or f"rule {len(rules) + 1}"
-            rules.append(attrs.evolve(rule, name=named + suffix if name else named))
+    seen: set[str] = set()
+    for place, (given_name, expanded) in enumerate(tables):
+        for suffix, arm, conditions in expanded:
+            name = f"{given_name}{suffix}" if given_name else f"rule {len(rules) + 1}"
+            if name in seen:
+                raise at(
+                    Fault(f"a second {show(name)}", "each name once"), f"[{place}].name"
+                )
+            seen.add(name)
+            rules.append(Rule(name, arm, conditions))
     if len(rules) > RULES:
         raise Fault(f"{len(rules)} rules", f"at most {RULES}")
-    _check_names(rules)
     return tuple(rules)
 
 
-def _check_names(rules: Sequence[Rule]) -> None:
-    seen: set[str] = set()
-    for rule in rules:
-        if rule.name in seen:
-            raise Fault(f"two rules named {show(rule.name)}", "each name once")
-        seen.add(rule.name)
+_Expanded = tuple[str, str, tuple[Condition, ...]]
+"""A rule of a table: what is added to its name, the arm, the conditions."""
 
 
-def _read_rule(value: Any) -> list[tuple[str, str | None, Rule]]:
-    """Give the rules of a table: (what is added to the name, the name, rule)."""
+def _read_rule(value: Any) -> tuple[str | None, list[_Expanded]]:
+    """Give the name of a table, and its rules."""
     if not isinstance(value, dict):
         raise Fault(show(value), 'a table such as {"header": ..., "arm": ...}')
     given: RuleTable = _RULE_TABLE.read(value)
@@ -294,19 +300,18 @@ def _read_rule(value: Any) -> list[tuple[str, str | None, Rule]]:
             raise at(exc, f".all[{place}]") from None
         shared += found
     words = list(_ingress_words(given))
-    if not words and not shared:
-        raise Fault("no condition", "at least one, such as header and equals")
-    if not words and given.arm is None:
-        raise at(Fault("nothing", "the name of an arm"), ".arm")
-    arm = given.arm or CANARY
     if not words:
-        return [("", given.name, Rule("", arm, _in_order(shared)))]
-    return [
-        (
-            suffix,
-            given.name,
-            Rule("", arm if leads else STABLE, _in_order([*shared, condition])),
-        )
+        if not shared:
+            raise Fault("no condition", "at least one, such as header and equals")
+        if given.arm is None:
+            raise at(Fault("nothing", "the name of an arm"), ".arm")
+        return given.name, [("", given.arm, _in_order(shared))]
+    if given.name is not None and len(given.name + _LONGEST_SUFFIX) > NAME_SIZE:
+        expected = f"at most {NAME_SIZE - len(_LONGEST_SUFFIX)} characters here"
+        raise at(Fault(show(given.name), expected), ".name")
+    arm = given.arm or CANARY
+    return given.name, [
+        (suffix, arm if leads else STABLE, _in_order([*shared, condition]))
         for suffix, condition, leads in words
     ]
 
@@ -336,7 +341,8 @@ def _ingress_words(given: RuleTable) -> Iterator[tuple[str, Condition, bool]]:
         yield f"{by} never", ValueIs(key, Test.EQUALS, "never"), False
 
 
-_TESTS = tuple(test for test in Test)
+_LONGEST_SUFFIX = " by cookie never"
+_TESTS = tuple((test, test.value) for test in Test)
 
 
 def _conditions(given: ConditionTable) -> list[Condition]:
@@ -356,10 +362,8 @@ def _conditions(given: ConditionTable) -> list[Condition]:
 
 
 def _value_condition(given: ConditionTable) -> ValueIs | None:
-    tests = [test for test in _TESTS if getattr(given, test.value) is not None]
-    named = [
-        source.value for source in Source if getattr(given, source.value) is not None
-    ]
+    tests = [test for test, field in _TESTS if getattr(given, field) is not None]
+    named = [field for _, field in _SOURCES if getattr(given, field) is not None]
     if not tests and not named:
         return None
     key = key_of(given)
@@ -385,6 +389,8 @@ _ORDER = {ValueIs: 0, PathPrefix: 1, HostIs: 2, MethodIs: 3, ClientIn: 4}
 
 
 def _in_order(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
+    if len(conditions) == 1:
+        return (conditions[0],)
     return tuple(sorted(conditions, key=lambda one: _ORDER[type(one)]))
 
 

@@ -200,6 +200,7 @@ HEADER = {"header": "X-A", "equals": "b"}
         ({"header": "X-A", "regex": "(?=a)", "arm": "canary"}, ".regex"),
         ({"header": "X-A", "regex": "a" * 1001, "arm": "canary"}, ".regex"),
         ({"header": "X-A", "regex": "((a{100}){100}){10}", "arm": "canary"}, ".regex"),
+        ({"header": "X-A", "regex": "(ab|cd){100}", "arm": "canary"}, ".regex"),
         ({"path_prefix": "api", "arm": "canary"}, ".path_prefix"),
         ({"host": "a:80", "arm": "canary"}, ".host"),
         ({"host": ["a", "*b"], "arm": "canary"}, ".host[1]"),
@@ -220,6 +221,7 @@ HEADER = {"header": "X-A", "equals": "b"}
             "",
         ),
         ({**HEADER, "arm": "canary", "name": " x"}, ".name"),
+        ({"canary-by-cookie": "a", "name": "x" * 90}, ".name"),
     ],
     ids=str,
 )
@@ -234,7 +236,9 @@ def test_a_bad_rule_is_named_by_its_path(rule: object, path: str) -> None:
 def test_two_rules_may_not_have_one_name() -> None:
     rule = {**HEADER, "arm": "canary", "name": "beta"}
 
-    assert list(problems({"arms": ARMS, "rules": [rule, rule]})) == ["$.rules"]
+    assert list(problems({"arms": ARMS, "rules": [rule, rule]})) == ["$.rules[1].name"]
+    clash = [{**rule, "name": "rule 2"}, {**HEADER, "arm": "canary"}]
+    assert list(problems({"arms": ARMS, "rules": clash})) == ["$.rules[1].name"]
 
 
 def test_all_faults_of_rules_are_told_at_once() -> None:
