@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 ASYNC_OFF := ASYNC114,ASYNC127,ASYNC910,ASYNC911,ASYNC912,ASYNC913
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench crash fuzz wheel clean
+.PHONY: help install demo test check format bench docs crash fuzz wheel clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,10 @@ bench: install  ## Measure: the proxy and the store beside others, a change's wa
 	$(BIN)/python -m benchmarks.proxy --quick
 	$(BIN)/python -m benchmarks.propagation --changes 200
 	$(BIN)/python -m benchmarks.store --quick
+	$(BIN)/python -m benchmarks.routing
+
+docs: install  ## Write the tables of docs/document.md anew
+	$(BIN)/python -m canary_trio.schema docs/document.md
 
 crash: install  ## Kill the store 100 times while it is written to; nothing may be lost
 	$(BIN)/python -m tests.e2e.crash --rounds 100

@@ -153,6 +153,15 @@ def validate(file: Path) -> None:
 
 
 @main.command()
+@click.option("--markdown", is_flag=True, help="Print tables for people instead.")
+def schema(*, markdown: bool) -> None:
+    """Print the JSON Schema of a document (draft 2020-12)."""
+    from canary_trio.schema import json_schema, reference  # noqa: PLC0415
+
+    click.echo(reference() if markdown else json.dumps(json_schema(), indent=2))
+
+
+@main.command()
 @click.option(
     "--for",
     "for_s",

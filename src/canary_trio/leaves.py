@@ -55,7 +55,12 @@ def read_share(value: Any, _: object = None) -> int:
 
 SHARE = Shape(
     read_share,
-    {"type": "number", "minimum": 0, "maximum": 1},
+    {
+        "title": "0 to 1 in steps of 0.0001",
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+    },
     lambda share: share / WHOLE,
 )
 
@@ -71,7 +76,12 @@ def _read_percent(value: Any, _: object = None) -> int:
 
 PERCENT = Shape(
     _read_percent,
-    {"type": "number", "minimum": 0, "maximum": 100},
+    {
+        "title": "0 to 100 in steps of 0.01",
+        "type": "number",
+        "minimum": 0,
+        "maximum": 100,
+    },
     lambda share: share / (WHOLE // 100),
 )
 
@@ -183,13 +193,15 @@ FIELD_NAMES = listed(CHANGED_NAME, most=100, of="names of fields")
 # === URLs ===
 
 
+_SERVER_URL = "http://HOST[:PORT][/PREFIX], https://... or unix:/PATH"
+
+
 def _read_server_url(value: Any, _: object = None) -> str:
-    expected = "http://HOST[:PORT][/PREFIX], https://... or unix:/PATH"
-    if not isinstance(value, str) or len(value) > 300:
-        raise Fault(show(value), expected)
-    parts = split_url(value)
+    parts = split_url(value) if isinstance(value, str) and len(value) <= 300 else None
     if parts is None:
-        raise Fault(show(value), expected)
+        raise Fault(show(value), _SERVER_URL)
+    if parts.path:
+        return str(value)
     if parts.host.startswith("["):
         try:
             ipaddress.IPv6Address(parts.host[1:-1])
@@ -197,17 +209,18 @@ def _read_server_url(value: Any, _: object = None) -> str:
             raise Fault(show(value), "an IPv6 address in its brackets") from exc
     if not 0 < parts.port < 65536:
         raise Fault(show(value), "a port from 1 to 65535")
-    if _refuses_yet(value, parts.prefix):
-        raise Fault(show(value), "http://HOST[:PORT]: others are not supported yet")
     return value.rstrip("/")
 
 
-def _refuses_yet(url: str, prefix: str) -> bool:
-    """What the runtime cannot serve yet."""
-    return not url.startswith("http://") or bool(prefix)
-
-
-SERVER_URL = Shape(_read_server_url, {"type": "string", "maxLength": 300})
+SERVER_URL = Shape(
+    _read_server_url,
+    {
+        "title": _SERVER_URL,
+        "type": "string",
+        "pattern": r"^(?:https?://[A-Za-z0-9\[][^\s?#@]*|unix:/[^\x00-\x1f?#]+)$",
+        "maxLength": 300,
+    },
+)
 
 
 def _read_config_server(value: Any, _: object = None) -> str | None:
@@ -228,7 +241,17 @@ def _read_config_server(value: Any, _: object = None) -> str | None:
     return value.rstrip("/")
 
 
-CONFIG_SERVER = Shape(_read_config_server, any_of({"type": "null"}, {"type": "string"}))
+CONFIG_SERVER = Shape(
+    _read_config_server,
+    any_of(
+        {
+            "title": "a URL such as http://127.0.0.1:8500",
+            "type": "string",
+            "pattern": "^https?://",
+        },
+        {"type": "null"},
+    ),
+)
 
 
 # === numbers of HTTP and IP ===
@@ -256,8 +279,17 @@ def status_codes(*, least: int) -> Shape:
     one = Shape(
         _read_range,
         any_of(
-            {"type": "integer", "minimum": 100, "maximum": 599},
-            {"type": "string", "pattern": "^[1-5][0-9]{2}(?:-[1-5][0-9]{2})?$"},
+            {
+                "title": "a code such as 502",
+                "type": "integer",
+                "minimum": 100,
+                "maximum": 599,
+            },
+            {
+                "title": 'a range such as "502-504"',
+                "type": "string",
+                "pattern": "^[1-5][0-9]{2}(?:-[1-5][0-9]{2})?$",
+            },
         ),
         _write_range,
     )
@@ -274,7 +306,15 @@ def _read_network(value: Any, _: object = None) -> Network:
     raise Fault(show(value), "a network such as 10.0.0.0/8 or 2001:db8::/32")
 
 
-NETWORK = Shape(_read_network, {"type": "string"}, str)
+NETWORK = Shape(
+    _read_network,
+    {
+        "title": "a network such as 10.0.0.0/8 or 2001:db8::/32",
+        "type": "string",
+        "pattern": "^[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?$",
+    },
+    str,
+)
 V4_BITS = whole(1, 32)
 V6_BITS = whole(1, 128)
 
@@ -292,5 +332,10 @@ def _read_pattern(value: Any, _: object = None) -> str:
 
 PATTERN = Shape(
     _read_pattern,
-    {"type": "string", "minLength": 1, "maxLength": patterns.PATTERN_SIZE},
+    {
+        "title": f"an RE2 pattern of at most {patterns.PATTERN_SIZE} characters",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": patterns.PATTERN_SIZE,
+    },
 )

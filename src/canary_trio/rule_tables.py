@@ -139,7 +139,11 @@ def _read_key(value: Any, _: object = None) -> Key:
 
 KEY = either(
     {"address": Key(Source.ADDRESS)},
-    Shape(_read_key, _KEY_TABLE.schema, write_key),
+    Shape(
+        _read_key,
+        {**_KEY_TABLE.schema, "minProperties": 1, "maxProperties": 1},
+        write_key,
+    ),
     '"address", or a table with one of address, header, cookie and query',
 )
 
@@ -443,6 +447,15 @@ def _write_test(condition: ValueIs) -> Mapping[str, Any]:
             return {test.value: condition.value}
 
 
+_ENOUGH = [
+    {"required": [field]} for field in ("arm", "canary-by-header", "canary-by-cookie")
+]
 RULE_LIST = Shape(
-    _read_rules, {"type": "array", "items": _RULE_TABLE.schema}, _write_rules
+    _read_rules,
+    {
+        "type": "array",
+        "items": {**_RULE_TABLE.schema, "minProperties": 1, "anyOf": _ENOUGH},
+        "maxItems": RULES,
+    },
+    _write_rules,
 )

@@ -15,6 +15,7 @@ import difflib
 import enum
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -63,14 +64,14 @@ class Shape:
 
 
 def checked(ok: Callable[[Any], object], expected: str, **schema: Any) -> Shape:
-    """What passes a check, as it is."""
+    """What passes a check, as it is; `expected` says what that is, in words."""
 
     def read(value: Any, _: object = None) -> Any:
         if not ok(value):
             raise Fault(show(value), expected)
         return value
 
-    return Shape(read, schema)
+    return Shape(read, {"title": expected, **schema})
 
 
 def flag() -> Shape:
@@ -97,7 +98,8 @@ def number(low: float, high: float, what: str = "a number") -> Shape:
             raise Fault(show(value), f"{what} from {low:g} to {high:g}")
         return float(value)
 
-    return Shape(read, {"type": "number", "minimum": low, "maximum": high})
+    schema = {"type": "number", "minimum": low, "maximum": high}
+    return Shape(read, {"title": f"{what} from {low:g} to {high:g}", **schema})
 
 
 def seconds(low: float, high: float) -> Shape:
@@ -106,14 +108,12 @@ def seconds(low: float, high: float) -> Shape:
 
 
 def text(pattern: str, expected: str) -> Shape:
-    r"""A string that a pattern describes from its beginning to its end.
+    """A string that a pattern describes from its beginning to its end.
 
     Args:
         pattern: in what Python's and JSON Schema's (ECMA 262) patterns share; no anchors.
         expected: in words.
     """
-    import re  # noqa: PLC0415
-
     match = re.compile(rf"(?:{pattern})\Z").match
     return checked(
         lambda v: isinstance(v, str) and match(v),
@@ -143,7 +143,7 @@ def optional(shape: Shape) -> Shape:
     """A value, or null."""
     return Shape(
         lambda value, _=None: None if value is None else shape.read(value),
-        any_of({"type": "null"}, shape.schema),
+        any_of(shape.schema, {"type": "null"}),
         lambda value: None if value is None else shape.write(value),
     )
 

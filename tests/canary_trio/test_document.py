@@ -304,12 +304,16 @@ def test_defaults_are_left_out() -> None:
 @pytest.mark.parametrize(
     "server",
     [
-        "https://a",
+        "https://",
+        "unix:a",
+        "unix:/" + "a" * 200,
+        "http://[::g]",
+        "http://a/../b",
+        "http://a/b?c",
         "a:80",
         "http://",
         "http://a:0",
         "http://a:99999",
-        "http://a/path",
         "http://a?q",
         "http://u:p@a",
         "http://u@a:80",
@@ -325,6 +329,30 @@ def test_a_bad_server_is_refused(server: object) -> None:
     found = problems({"arms": {"stable": {"servers": ["http://ok", server]}}})
 
     assert list(found) == ["$.arms.stable.servers[1]"]
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("http://a", ("a", 80, "", "", False)),
+        ("https://a", ("a", 443, "", "", True)),
+        ("https://[::1]:8443/base/", ("::1", 8443, "/base", "", True)),
+        ("http://a:81/b/c", ("a", 81, "/b/c", "", False)),
+        ("unix:/run/app.sock", ("", 0, "", "/run/app.sock", False)),
+    ],
+)
+def test_a_server_is_taken_apart(url: str, parts: tuple[Any, ...]) -> None:
+    config = load(json.dumps({"arms": {"stable": {"servers": [url]}}}))
+    (server,) = config.arms["stable"].servers
+
+    assert (
+        server.host,
+        server.port,
+        server.prefix,
+        server.path,
+        server.is_tls,
+    ) == parts
+    assert load(dump(config)) == config
 
 
 def test_all_faults_are_told_at_once() -> None:
