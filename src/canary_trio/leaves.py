@@ -197,11 +197,13 @@ _SERVER_URL = "http://HOST[:PORT][/PREFIX], https://... or unix:/PATH"
 
 
 def _read_server_url(value: Any, _: object = None) -> str:
-    parts = split_url(value) if isinstance(value, str) and len(value) <= 300 else None
+    if not isinstance(value, str) or len(value) > 300:
+        raise Fault(show(value), _SERVER_URL)
+    parts = split_url(value)
     if parts is None:
         raise Fault(show(value), _SERVER_URL)
     if parts.path:
-        return str(value)
+        return value
     if parts.host.startswith("["):
         try:
             ipaddress.IPv6Address(parts.host[1:-1])

@@ -86,27 +86,22 @@ def _join(path: str, name: str) -> str:
 
 
 def _words(schema: Schema, told: dict[int, str], path: str) -> str:
+    """Say what may stand at a place."""
     if "properties" in schema:
         place = told[id(schema["properties"])]
         return "a table" if place == path else f"a table as `{place}`"
     if "anyOf" in schema:
         return "; ".join(_words(one, told, path) for one in schema["anyOf"])
-    if "title" in schema:
+    if "title" in schema:  # a leaf's own words
         return _cell(schema["title"].replace("*.", "\\*."))
-    if "enum" in schema:
-        return ", ".join(f"`{_plain(value)}`" for value in schema["enum"])
-    match schema["type"]:
-        case "array":
-            return f"a list: {_words(schema['items'], told, f'{path}[]')}"
-        case "object":
-            inner = _words(schema["additionalProperties"], told, f"{path}.NAME")
-            return f"by name: {inner}"
-        case "boolean":
-            return "`true`, `false`"
-        case "null":
-            return "`null`"
-        case kind:
-            return str(kind)
+    values = [None] if schema.get("type") == "null" else schema.get("enum")
+    if values is not None:
+        return ", ".join(f"`{_plain(value)}`" for value in values)
+    kind: str = schema["type"]
+    assert kind in ("array", "object"), "whatever is simple has a title"
+    if kind == "array":
+        return f"a list: {_words(schema['items'], told, f'{path}[]')}"
+    return f"by name: {_words(schema['additionalProperties'], told, f'{path}.NAME')}"
 
 
 def _default(field: Schema) -> str:
