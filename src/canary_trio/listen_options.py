@@ -6,6 +6,7 @@ Without a certificate it serves HTTP. With one it serves HTTPS, and HTTP only wh
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_BIND = "127.0.0.1:8080"
 DEFAULT_TLS_BIND = "127.0.0.1:8443"
+MOST_WORKERS = 256
 
 _BIND = click.option(
     "--bind",
@@ -52,9 +54,32 @@ _TLS_KEY = click.option(
 )
 
 
+def _count(_: click.Context, __: click.Parameter, text: str) -> int:
+    if text == "auto":
+        cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
+        return len(cores(0))
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise click.BadParameter(
+            f"{text!r}, expected a number from 1 to {MOST_WORKERS}, or auto"
+        )
+    return int(text)
+
+
+_WORKERS = click.option(
+    "--workers",
+    default="1",
+    callback=_count,
+    envvar="CANARY_WORKERS",
+    show_envvar=True,
+    show_default=True,
+    metavar="N|auto",
+    help="Processes that share the addresses; auto is one for each core.",
+)
+
+
 def listen_options(command: F) -> F:
     """Give a command the options; `settle` makes parameters of `serve` of them."""
-    return _BIND(_TLS_BIND(_TLS_CERT(_TLS_KEY(command))))
+    return _BIND(_TLS_BIND(_TLS_CERT(_TLS_KEY(_WORKERS(command)))))
 
 
 def settle(

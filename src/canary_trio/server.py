@@ -90,9 +90,11 @@ async def serve(
     config_server: str = DEFAULT_CONFIG_SERVER,
     token: str | None = None,
     ca_file: str | None = None,
-    binds: Sequence[str] = (DEFAULT_BIND,),
+    binds: Sequence[str | socket.socket] = (DEFAULT_BIND,),
     tls: http_trio.Tls | None = None,
-    tls_binds: Sequence[str] = (),
+    tls_binds: Sequence[str | socket.socket] = (),
+    reuse_port: bool = False,
+    listen_late: bool = False,
     admin: str = DEFAULT_ADMIN,
     bootstrap: bytes | None = None,
     state: str | os.PathLike[str] | None = None,
@@ -114,9 +116,13 @@ async def serve(
             first proxy to write `canary/<service>/secret`.
         ca_file: the authorities that an https:// store is verified by, as PEM; by
             default the system's.
-        binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`.
+        binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`, or sockets that
+            listen already.
         tls: the certificate of `tls_binds`; its files are read again when they change.
         tls_binds: where to serve with TLS, HTTP/1.1 and HTTP/2.
+        reuse_port: whether other processes may serve on the same TCP ports.
+        listen_late: whether to take connections only when the first document is live,
+            because others take them meanwhile.
         admin: where `/status`, `/metrics`, `/healthz` and `/ready` are.
         bootstrap: a document to write if the store has none.
         state: the directory where the last good document is kept.
@@ -141,8 +147,10 @@ async def serve(
     if tls is not None:
         tls.context()  # while it is a plain error, not one in a group
     with contextlib.ExitStack() as owned:
-        plain = http_trio.open_listeners(binds)
-        secure = http_trio.open_listeners(tls_binds)
+        open_all = partial(
+            http_trio.open_listeners, reuse_port=reuse_port, listening=not listen_late
+        )
+        plain, secure = open_all(binds), open_all(tls_binds)
         for sock in (*plain, *secure):
             owned.enter_context(sock)
         admin_sockets = http_trio.open_listeners([admin])
@@ -153,7 +161,7 @@ async def serve(
             *(f"https://{http_trio.address_of(sock)}" for sock in secure),
         ]
         admin_address = http_trio.address_of(admin_sockets[0])
-        id_ = check_name(proxy_id or _default_id(addresses[0]))
+        id_ = check_name(proxy_id or default_id(addresses[0]))
         runtime = Runtime(service, observer=Observer(access_log))
         directory = Path(state) if state is not None else default_directory()
         control = Control(
@@ -185,6 +193,8 @@ async def serve(
                     tls_binds=secure,
                     limits=limits,
                 )
+                if listen_late:
+                    await control.ready.wait()
                 server = await serving.start(start)
                 view.server = server
                 if on_listening is not None:
@@ -194,6 +204,7 @@ async def serve(
             nursery.cancel_scope.cancel()
 
 
-def _default_id(address: str) -> str:
+def default_id(address: str) -> str:
+    """Give the name of a proxy that was given none: its host's, with its port."""
     where = address.rpartition(":")[2].rpartition("/")[2]
     return f"{socket.gethostname()}-{where}"[:63]

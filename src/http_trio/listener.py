@@ -41,8 +41,30 @@ _BIND = re.compile(
 )
 
 
-def open_listener(bind: str) -> socket.socket:
+class UnixListener(socket.socket):
+    """A listening Unix socket that takes its path with it when it is closed."""
+
+    path: Path | None = None
+
+    def close(self) -> None:
+        """Close it, as `socket.close`."""
+        path, self.path = self.path, None
+        super().close()
+        if path is not None:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def open_listener(
+    bind: str, *, reuse_port: bool = False, listening: bool = True
+) -> socket.socket:
     """Open a listening socket.
+
+    Args:
+        bind: the address.
+        reuse_port: whether other processes of this user may listen on the same TCP
+            port, each getting its part of the connections (SO_REUSEPORT).
+        listening: False to have the TCP port, but no connections until it is served.
 
     Raises:
         BadBind: the address makes no sense, is taken, or is not ours.
@@ -66,10 +88,13 @@ def open_listener(bind: str) -> socket.socket:
         raise BadBind(f"cannot listen on {bind}: {exc.strerror or exc}") from exc
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
-        sock.listen(_BACKLOG)
+        if listening:
+            sock.listen(_BACKLOG)
     except OSError as exc:
         sock.close()
         raise BadBind(f"cannot listen on {bind}: {_what_to_do(exc)}") from exc
@@ -120,6 +145,7 @@ class Listener:
         self._accepting = True
         self._starved = False
         self._open = True
+        sock.listen(_BACKLOG)  # most do already
         lane.watch(sock.fileno(), self, READ)
 
     def __repr__(self) -> str:
@@ -159,11 +185,7 @@ class Listener:
         if self._open:
             self._open = False
             self._pause(math.inf)
-            path = self.address.removeprefix("unix:")
             self.sock.close()
-            if path != self.address:
-                with contextlib.suppress(OSError):
-                    Path(path).unlink()
 
     def ended(self, client: Client) -> None:
         """Forget a client that is gone."""
@@ -208,10 +230,11 @@ class Listener:
 
 def _open_unix(bind: str) -> socket.socket:
     path = Path(bind.removeprefix("unix:"))
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
         sock.bind(str(path))
+        sock.path = path
         sock.listen(_BACKLOG)
     except OSError as exc:
         sock.close()

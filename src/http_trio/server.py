@@ -86,8 +86,20 @@ class Server:
                 await trio.sleep(_NOTICE_S)
 
 
-def open_listeners(binds: Sequence[str | socket.socket]) -> list[socket.socket]:
+def open_listeners(
+    binds: Sequence[str | socket.socket],
+    *,
+    reuse_port: bool = False,
+    listening: bool = True,
+) -> list[socket.socket]:
     """Open all of them, or none: so that a caller can fail before it starts anything.
+
+    Args:
+        binds: addresses, or sockets that listen already.
+        reuse_port: whether other processes of this user may listen on the same TCP
+            ports, each getting its part of the connections (SO_REUSEPORT).
+        listening: False to have the TCP ports, but no connections until `serve` has
+            them.
 
     Raises:
         BadBind: an address cannot be had.
@@ -95,7 +107,11 @@ def open_listeners(binds: Sequence[str | socket.socket]) -> list[socket.socket]:
     with contextlib.ExitStack() as opened:
         sockets = []
         for bind in binds:
-            sock = open_listener(bind) if isinstance(bind, str) else bind
+            sock = (
+                open_listener(bind, reuse_port=reuse_port, listening=listening)
+                if isinstance(bind, str)
+                else bind
+            )
             sockets.append(opened.enter_context(sock))
         opened.pop_all()
         return sockets
