@@ -32,10 +32,18 @@ class Download:
         self._idle_s = self._waits.stream_idle_s
         self._awaiting = trio.CancelScope()
         self._reading = trio.CancelScope()
+        self._was_reset = False
 
     def request_is_out(self) -> None:
         """The answer's head is due from now on."""
         self._awaiting.deadline = trio.current_time() + self._waits.answer_s
+
+    def upstream_reset(self) -> None:
+        """The system told of a reset while sending, and will not tell it again.
+
+        What reads as an end from now on is none.
+        """
+        self._was_reset = True
 
     def client_half_closed(self) -> None:
         """Wait less for what goes on: whether anybody still reads is not known."""
@@ -102,6 +110,7 @@ class Download:
 
     async def _read_head(self) -> tuple[AnswerHead, bytes]:
         request = self._transit.exchange.head
+        interims = 0
         data = b""
         while True:
             end = data.find(b"\r\n\r\n") + 4
@@ -121,15 +130,21 @@ class Download:
                 return head, data
             if head.status >= 200:
                 return head, data
+            interims += 1
+            if interims > self._limits.interim_answers:
+                raise BadAnswer(f"more than {interims - 1} interim answers")
             if not request.http10:
                 await self.send(b"HTTP/1.1%b%b\r\n\r\n" % (head.line, head.kept))
 
     async def _receive(self, idle_s: float) -> bytes:
         with trio.move_on_after(idle_s) as self._reading:
             try:
-                return await self._up.receive(math.inf)
+                data = await self._up.receive(math.inf)
             except OSError as exc:
                 raise self._failed(Condition.CLOSED, str(exc)) from exc
+            if not data and self._was_reset:
+                raise self._failed(Condition.CLOSED, "reset")
+            return data
         raise self._failed(Condition.STALLED)
 
     async def _take(self, view: memoryview) -> int:

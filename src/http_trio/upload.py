@@ -123,7 +123,9 @@ class Upload:
     async def _send(self, data: bytes | memoryview) -> None:
         try:
             await self._up.send(data, self._limits.write_s)
-        except (OSError, trio.TooSlowError):
+        except (OSError, trio.TooSlowError) as exc:
             # It takes no more. Its answer, or its end, will say why.
+            if isinstance(exc, ConnectionResetError):
+                self._download.upstream_reset()
             self._download.request_is_out()
             await trio.sleep_forever()

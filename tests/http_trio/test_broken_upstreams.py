@@ -160,16 +160,12 @@ CASES = {
 }
 
 
-_NOT_YET = {("until close, reset", TASK)}
-
-
 @pytest.mark.parametrize(
     ("name", "lane"),
     [
         pytest.param(name, lane, id=f"{name}-{label}")
         for name in CASES
         for lane, label in ((EXPRESS, "express"), (TASK, "task"))
-        if (name, lane) not in _NOT_YET
     ],
 )
 async def test_what_the_client_is_told(
@@ -326,8 +322,9 @@ async def _upload(client: Client, size: int) -> None:
         await client.send(b"x" * size)
 
 
+@lanes
 async def test_a_flood_of_interim_answers_ends(
-    caplog: pytest.LogCaptureFixture,
+    lane: Lane, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def flood(asked: Asked) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
@@ -335,7 +332,7 @@ async def test_a_flood_of_interim_answers_ends(
                 await asked.stream.send_all(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100)
 
     async with watched(flood, caplog, PATIENT) as one, connected(one.proxy) as client:
-        await ask(client, EXPRESS)
+        await ask(client, lane)
         assert (await until_final(client)).startswith(b"HTTP/1.1 502 ")
 
 
