@@ -107,6 +107,8 @@ class Store:
     Attributes:
         index: the number of the last change.
         floor: no prefix's index is below it.
+        base: nor is the index of anything below it: what was read before is of another
+            store, whose copy this one is.
         kv_index: the number of the last change of a key; 0 before the first.
         session_index: the number of the last change of a session.
     """
@@ -114,6 +116,7 @@ class Store:
     def __init__(self) -> None:
         self.index = FIRST_INDEX
         self.floor = 0
+        self.base = 0
         self.kv_index = 0
         self.session_index = 0
         self.sessions: dict[str, Session] = {}
@@ -157,7 +160,7 @@ class Store:
         """Give the number of a key's last change, at least 1; it never falls."""
         entry = self._entries.get(key)
         if entry is not None:
-            return entry.modify_index
+            return max(entry.modify_index, self.base)
         return max(1, self.floor, self._tombstones.get(key, 0))
 
     def index_under(self, prefix: bytes) -> int:
@@ -179,16 +182,22 @@ class Store:
         *,
         index: int,
         floor: int,
+        base: int = 0,
     ) -> None:
         """Take up what was read from disk.
 
         Raises:
             ValueError: a change is newer than the store.
         """
-        newest = [*(one.modify_index for one in entries), *tombstones.values(), floor]
+        newest = [
+            *(one.modify_index for one in entries),
+            *tombstones.values(),
+            floor,
+            base,
+        ]
         if max(newest) > index:
             raise ValueError(f"a change is at {max(newest)}, the store at {index}")
-        self.index, self.floor = index, floor
+        self.index, self.floor, self.base = index, max(floor, base), base
         self._entries = SortedDict((entry.key, entry) for entry in entries)
         self._tombstones = dict(sorted(tombstones.items(), key=lambda pair: pair[1]))
         self._deleted = SortedDict(tombstones)

@@ -15,16 +15,17 @@ from pathlib import Path
 
 from kv_trio.core import FIRST_INDEX
 from kv_trio.errors import StorageError, StoreDamaged, StoreLocked
-from kv_trio.rows import SCHEMA, seal
+from kv_trio.rows import SCHEMA, seal, unseal
 from kv_trio.wal import find_damage
 
 DATABASE = "kv.sqlite"
-FORMAT = 3
+FORMAT = 4
 """What `PRAGMA user_version` says."""
 
 BUSY_S = 1.0
 """How long another program that has the database for itself is waited for."""
 
+_COPIED = "copied_us"  # of a copy: microseconds of Unix time
 _WAL_PAGES = 4000
 """Pages of the log beyond which a commit folds it itself; mostly `Log.fold` has."""
 
@@ -70,6 +71,38 @@ def open_database(directory: Path | None) -> sqlite3.Connection:
 def set_meta(db: sqlite3.Connection, name: str, value: int) -> None:
     """Write one of the numbers of the whole store."""
     db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", seal(name, value))
+
+
+def take_up_copy(db: sqlite3.Connection) -> None:
+    """Let a copy that is put in place go on above all that its original ever gave.
+
+    No store takes a million writes in a second, so the microseconds since the copy was
+    made are enough. Whoever knows an index of the original is told the state anew.
+
+    Raises:
+        ValueError: a row is not as it was written.
+        sqlite3.Error: the disk refuses.
+    """
+    meta: dict[str, int] = dict(map(unseal, db.execute("SELECT * FROM meta")))
+    copied_us = meta.get(_COPIED)
+    if copied_us is None:
+        return
+    base = meta["index"] + max(1, time.time_ns() // 1000 - copied_us)
+    db.execute("BEGIN IMMEDIATE")
+    set_meta(db, "index", base)
+    set_meta(db, "base", base)
+    db.execute("DELETE FROM meta WHERE name = ?", (_COPIED,))
+    db.execute("COMMIT")
+
+
+def mark_copy(path: Path) -> None:
+    """Let a database know that it is a copy, and of when."""
+    db = sqlite3.connect(path)
+    try:
+        with db:
+            set_meta(db, _COPIED, time.time_ns() // 1000)
+    finally:
+        db.close()
 
 
 def name_of(directory: Path | None) -> str:
@@ -139,7 +172,8 @@ def _prepare(db: sqlite3.Connection, directory: Path | None) -> None:
         db.execute("BEGIN IMMEDIATE")
         for statement in SCHEMA:
             db.execute(statement)
-        for name, value in (("index", first), ("floor", 0), ("compacted", first)):
+        numbers = {"index": first, "floor": 0, "base": 0, "compacted": first}
+        for name, value in numbers.items():
             set_meta(db, name, value)
         db.execute(f"PRAGMA user_version = {FORMAT}")
         db.execute("COMMIT")

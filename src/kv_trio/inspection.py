@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from kv_trio.database import mark_copy
 from kv_trio.errors import StorageError
 from kv_trio.rows import COLUMNS, Row, read_entry, read_revision, read_session, unseal
 
@@ -56,5 +57,6 @@ def copy_to(db: sqlite3.Connection, path: str | os.PathLike[str]) -> None:
         raise StorageError(f"{path} exists; a backup overwrites nothing")
     try:
         db.execute("VACUUM INTO ?", (os.fspath(path),))
+        mark_copy(Path(path))
     except sqlite3.Error as exc:
         raise StorageError(f"cannot back up to {path}: {exc}") from exc

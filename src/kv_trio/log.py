@@ -27,6 +27,7 @@ from kv_trio.database import (
     name_of,
     open_database,
     take_lock,
+    take_up_copy,
 )
 from kv_trio.draft import Draft
 from kv_trio.errors import StorageError
@@ -95,10 +96,14 @@ class Log:
         """Read the whole state.
 
         Raises:
+            StorageError: the disk refuses.
             StoreDamaged: a row is not what was written.
         """
         try:
+            take_up_copy(self._db)
             return read_store(self._db)
+        except sqlite3.OperationalError as exc:
+            raise self._refused(exc) from exc
         except (sqlite3.DatabaseError, ValueError, KeyError) as exc:
             raise damaged(self.directory, exc) from exc
 

@@ -41,7 +41,7 @@ def answer_read(store: Store, read: Read, access: Access) -> Answer:
         entry = store.get(read.key)
         if entry is None:
             return absent(store, read)
-        return _answer_found([entry], read, entry.modify_index)
+        return _answer_found([entry], read, index_of(store, read))
     entries = [entry for entry in store.under(read.key) if access.may_read(entry.key)]
     if entries or (read.keys and not read.key):
         return _answer_found(entries, read, index_of(store, read))

@@ -38,6 +38,7 @@ def read_store(db: sqlite3.Connection) -> Store:
         *(entries, tombstones, sessions),
         index=meta["index"],
         floor=meta["floor"],
+        base=meta["base"],
     )
     return store
 

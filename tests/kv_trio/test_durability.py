@@ -28,6 +28,7 @@ from kv_trio.core import Store
 from kv_trio.database import DATABASE
 from kv_trio.draft import Delete, Draft, Operation, Put
 from kv_trio.log import Log
+from kv_trio.watch import must_wait
 
 
 @asynccontextmanager
@@ -337,3 +338,31 @@ def test_a_key_that_was_deleted_and_written_again_has_no_tombstone(
     with opened(tmp_path) as (_, store):
         assert not store.tombstones
         assert store.index_of(b"k") == 4
+
+
+def test_a_copy_that_is_put_in_place_goes_on_above_its_original(tmp_path: Path) -> None:
+    """So nobody who knows a later index of the original waits beside the state."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with opened(tmp_path / "kv") as (log, store):
+        write(log, store, Put(b"k", b"kept"))
+        log.back_up(copy / DATABASE)
+        for n in range(50):
+            write(log, store, Put(b"k", b"lost %d" % n))
+        last = store.index
+    log = Log(copy)  # as `kv-trio check` does
+    assert not log.check()
+    log.close()
+    known = 0
+    for _ in range(2):  # also after another restart
+        with opened(copy) as (_, restored):
+            entry = restored.get(b"k")
+            assert entry is not None
+            assert entry.value == b"kept"
+            assert not must_wait(restored, last, restored.index_of(b"k"))
+            assert not must_wait(restored, last, restored.index_under(b""))
+            known = restored.index_of(b"k")
+            assert must_wait(restored, known, restored.index_of(b"k"))
+    with opened(copy) as (log, restored):
+        write(log, restored, Put(b"k", b"new"))
+        assert restored.index_of(b"k") == restored.index > known > last

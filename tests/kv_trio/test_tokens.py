@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
+from hmac import compare_digest
 from pathlib import Path
 
 import httpx
@@ -10,6 +11,23 @@ import trio
 from kv_trio import BadTokens, Client, StoreRefused, serve, tokens
 from kv_trio.access import NOTHING, Access
 from kv_trio.tokens import make_token, parse_tokens
+
+
+def test_a_secret_is_compared_with_every_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However near it is, and wherever in the file: so time tells nothing."""
+    made = [make_token(name, ["a/"], []) for name in ("one", "two", "three")]
+    grants = parse_tokens("".join(lines for _, lines in made))
+    compared: list[bool] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append(compare_digest(one, other))
+        return compared[-1]
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
+    for secret in (made[0][0], made[2][0], "unknown"):
+        compared.clear()
+        grants.find(secret)
+        assert len(compared) == 3
 
 
 def test_a_made_token_is_found_by_its_secret() -> None:
