@@ -350,6 +350,9 @@ class Transit:
                 return
             if head.status == 101:
                 raise BadAnswer("101 to a request without Upgrade")
+            self._interims += 1
+            if self._interims > exchange.limits.interim_answers:
+                raise BadAnswer(f"more than {self._interims - 1} interim answers")
             exchange.send_interim(head)
             if exchange.gone:
                 return
