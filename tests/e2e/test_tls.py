@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -9,7 +11,15 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.e2e.processes import Process, World, free_port, run, world
+from tests.e2e.processes import (
+    Process,
+    World,
+    ask,
+    connected_to,
+    free_port,
+    run,
+    world,
+)
 from tests.http_trio.secure import Authority
 
 needs_curl = pytest.mark.skipif(
@@ -96,16 +106,32 @@ async def test_a_store_with_tls_serves_the_commands(
         failed = await run("kv-trio", "get", "a", *asked, status=1)
         assert "its certificate is not trusted" in failed.err
 
-        await made.start_versions("v1", "v2")
+        document = tmp_path / "web.json"
+        stable = {"servers": [url], "tls": {"ca": str(authority.ca_file)}}
+        canary = {"servers": [url]}  # which the system's authorities do not know
+        arms = {"stable": stable, "canary": canary}
+        document.write_text(json.dumps({"arms": arms, "ratio": 0}))
         proxy = await made.start(
             *("canary", "serve", "web", "--config-server", url, *ca),
             *("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
-            *("--bootstrap", made.write()),
+            *("--bootstrap", document),
         )
+        says = await proxy.says(r"listens on ([\d.:]+), admin on ([\d.:]+)")
+        address, admin = says[1], says[2]
         await proxy.says("runs revision")
+        assert await ask(address, 2, b"/v1/kv/a?raw") == ["1", "1"]
         words = ("web", "ratio=0.5", "--wait", "10", "--config-server", url)
         changed = await run("canary", "set", *words, *ca)
         assert "live on 1/1 proxies" in changed.out
+        async with connected_to(address) as client:
+            told = {(await client.ask(b"/v1/kv/a?raw"))[0].split()[1] for _ in "123456"}
+        assert told <= {b"200", b"502", b"503"}  # stable may stand in for the canary
+        async with connected_to(admin) as client:
+            _, metrics = await client.ask(b"/metrics")
+        failed = (
+            rb'canary_server_failures_total\{arm="canary",server="https[^}]*\} [1-9]'
+        )
+        assert re.search(failures, metrics)
         nursery.cancel_scope.cancel()
 
 
