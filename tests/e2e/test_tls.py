@@ -128,7 +128,7 @@ async def test_a_store_with_tls_serves_the_commands(
         assert told <= {b"200", b"502", b"503"}  # stable may stand in for the canary
         async with connected_to(admin) as client:
             _, metrics = await client.ask(b"/metrics")
-        failed = (
+        failures = (
             rb'canary_server_failures_total\{arm="canary",server="https[^}]*\} [1-9]'
         )
         assert re.search(failures, metrics)
