@@ -9,6 +9,7 @@ import attrs
 from canary_trio.config import Arm
 from canary_trio.roster import Roster
 from canary_trio.servers import ServerState
+from canary_trio.shield import Budget
 
 Pick = Callable[[bytes | None], ServerState | None]
 PickOther = Callable[[Collection[ServerState], bytes | None], ServerState | None]
@@ -20,14 +21,23 @@ class ArmState:
 
     Attributes:
         roster: its servers, and which of them are usable.
-        requests: sent to it.
-        errors: of these, answered with an error of ours or with 5xx.
+        budget: of repeats.
+        requests: that belong to it.
+        errors: of these and of those taken over, which it failed: answered with an error
+            of ours or with 5xx, or served elsewhere in the end.
+        saved: of its errors, served elsewhere: no client saw them.
+        fallbacks: of its requests, given to another arm.
+        taken_over: requests of other arms that it was given.
     """
 
     name: str
     roster: Roster
+    budget: Budget = attrs.field(factory=Budget)
     requests: int = 0
     errors: int = 0
+    saved: int = 0
+    fallbacks: int = 0
+    taken_over: int = 0
 
 
 @attrs.frozen(eq=False)

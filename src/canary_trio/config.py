@@ -253,6 +253,17 @@ class Config:
         " recall, or a table.",
         factory=Connections,
     )
+    request_id: str | None = described(
+        "The name of a field that names each request for the servers: a client's own"
+        " name is kept if it is short and harmless, else one is made; null for none.",
+        default="X-Request-Id",
+    )
+    start_traces: float | None = described(
+        "If set, a request without a valid `traceparent` is given one (W3C Trace"
+        " Context), and this share of them, 0 to 1, asks to be recorded. A valid one is"
+        " always passed on.",
+        default=None,
+    )
     decision_header: str | None = described(
         "The name of an answer field that says revision, arm and reason; null for none.",
         default=None,

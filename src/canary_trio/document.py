@@ -397,6 +397,8 @@ DOCUMENT = table(
         _CONNECTIONS_TABLE,
         "keep, drain, recall, or a table with change and time",
     ),
+    request_id=optional(CHANGED_NAME),
+    start_traces=optional(number(0, 1)),
     decision_header=optional(CHANGED_NAME),
     config_server=CONFIG_SERVER,
     update_rate=seconds(0.1, 600),

@@ -7,13 +7,13 @@ what that changes for the choice of servers it tells its `Roster`, at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
 
 from canary_trio.config import Server, ServerMode
 from canary_trio.ejection import Record
+from canary_trio.slots import Queue
 
 if TYPE_CHECKING:
     from canary_trio.roster import Roster
@@ -41,7 +41,7 @@ class ServerState:
         requests: given to it.
         failures: of these, without an answer or with 5xx.
         latency_s: the mean of the latest answers; 0 before the first.
-        on_room: called after a request has ended, where one waits for a place.
+        queue: those that wait for a place; None before the first.
     """
 
     server: Server
@@ -62,7 +62,7 @@ class ServerState:
     failures: int = 0
     latency_s: float = 0.0
     record: Record = attrs.field(factory=Record)
-    on_room: Callable[[], None] | None = attrs.field(default=None, repr=False)
+    queue: Queue | None = None
 
     @property
     def name(self) -> str:
@@ -118,7 +118,7 @@ class ServerState:
         elif ok is not None:
             self.failures += 1
             self.roster.failed(self, now, unreachable=unreachable)
-        if self.on_room is not None:
-            self.on_room()
+        if self.queue:
+            self.queue.freed()
         if self.removed and not self.in_flight:
             self.roster.left(self)

@@ -220,6 +220,8 @@ DOCUMENTS = table(
     ),
     connections=st.sampled_from(["keep", "drain", "recall"])
     | table(change=st.sampled_from(["keep", "drain", "recall"]), time=seconds(0, 100)),
+    request_id=st.none() | FIELD_NAMES,
+    start_traces=st.none() | st.floats(0, 1),
     decision_header=st.none() | FIELD_NAMES,
     config_server=st.none() | st.just("http://127.0.0.1:8500"),
     update_rate=seconds(0.1, 600),

@@ -15,6 +15,7 @@ from canary_trio.config import Arm, Balance, Server, ServerMode
 from canary_trio.policy import Ejection, ServerLimits
 from canary_trio.roster import Roster
 from canary_trio.servers import ServerState
+from canary_trio.slots import Queue
 from http_trio import Upstream
 
 START = 1000.0
@@ -188,15 +189,30 @@ def test_a_new_limit_holds_at_once() -> None:
     assert set(bench.picks()) == {one, other}
 
 
-def test_room_is_told() -> None:
+class Waits:
+    """Takes the place that it is given."""
+
+    def __init__(self, server: ServerState) -> None:
+        self.server = server
+        self.was_full: bool | None = None
+
+    def admit(self) -> None:
+        self.was_full = self.server.full
+        self.server.began(START)
+
+
+def test_who_waits_gets_the_place() -> None:
     bench = Bench.of(1, limits=ServerLimits(in_flight=1))
-    told: list[bool] = []
     server = bench.servers[0]
-    server.on_room = lambda: told.append(server.full)
+    server.queue = Queue(server)
     server.began(START)
+    waits = Waits(server)
+    server.queue.join(waits)
     server.ended(START, None, START)
 
-    assert told == [False]
+    assert waits.was_full is False
+    assert server.in_flight == 1
+    assert not server.queue
 
 
 # === slow start ===
