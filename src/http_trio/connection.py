@@ -164,7 +164,7 @@ class Connection:
             if mask & _DEAD:
                 self.abort()
             else:
-                self._flush()
+                self.flush()
         elif self._outbox and mask & (WRITE | _DEAD):
             self._flush_part()
         elif self._ended:
@@ -172,6 +172,25 @@ class Connection:
                 self.abort()
         else:
             self._read()
+
+    def flush(self) -> None:
+        """Send the last of an answer, as far as the client takes it."""
+        if self._phase != _FLUSHING:
+            return
+        data = self._outbox
+        if data:
+            try:
+                count = self.sock.send(data)
+            except BlockingIOError:
+                count = 0
+            except OSError:
+                self.drop()
+                return
+            if count < len(data):
+                self._await_room(count)
+                return
+            self._outbox = b""
+        self._next()
 
     def expire(self) -> None:
         """Handle that the client was too slow, or idle for too long."""
@@ -308,24 +327,13 @@ class Connection:
         """Send the last of an answer, then go on with the next request, or close."""
         self._exchange = None
         self._keep = keep
-        if self._outbox:
-            self._outbox += data
-            self._phase = _FLUSHING
-            return
-        try:
-            count = self.sock.send(data) if data else 0
-        except BlockingIOError:
-            count = 0
-        except OSError:
-            self.drop()
-            return
-        if count < len(data):
-            self._outbox = data[count:]
-            self._phase = _FLUSHING
-            self.deadline = self.lane.now + self.lane.limits.write_s
-            self._watch_for(WRITE)
+        self._outbox = self._outbox + data if self._outbox else data
+        self._phase = _FLUSHING
+        lane = self.lane
+        if lane.in_batch:
+            lane.unsent.append(self)
         else:
-            self._next()
+            self.flush()
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer with an error and close: where this request ends is not known."""
@@ -511,18 +519,12 @@ class Connection:
             self._body_taken = True
             collecting.then(collecting.exchange, body)
 
-    def _flush(self) -> None:
-        try:
-            count = self.sock.send(self._outbox)
-        except BlockingIOError:
-            return
-        except OSError:
-            self.drop()
-            return
-        self._outbox = self._outbox[count:]
-        self.deadline = self.lane.now + self.lane.limits.write_s
-        if not self._outbox:
-            self._next()
+    def _await_room(self, count: int) -> None:
+        """Wait until the client takes more; it has taken count bytes."""
+        if count or self._mask != WRITE:
+            self._outbox = self._outbox[count:]
+            self.deadline = self.lane.now + self.lane.limits.write_s
+            self._watch_for(WRITE)
 
     def _flush_part(self) -> None:
         """Send more of an answer that is still being written."""

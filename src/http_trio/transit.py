@@ -158,7 +158,7 @@ class Transit:
             self._end(failure)
         elif self.status:
             self._give_up(failure)
-        elif stale and self.exchange.head.repeatable and not self._retried:
+        elif stale and not self._retried and self._may_repeat(failure):
             self._retried = True
             self._send_to(self._connect())
         else:
@@ -316,6 +316,9 @@ class Transit:
             self.note_refusal(answer)
             self._end(failure)
             exchange.respond(answer)
+
+    def _may_repeat(self, failure: Failure) -> bool:
+        return not failure.sent or self.exchange.head.repeatable
 
     def _overdue(self) -> None:
         failure = self._failure(Condition.REQUEST_TIMEOUT, "")

@@ -310,9 +310,21 @@ class UpstreamConnection:
             self.deadline = self._lane.now + transit.waits.connect_s
             return
         self._phase = _BUSY
-        self.sent = True
-        self.deadline = self._lane.now + transit.waits.answer_s
-        self._send(request)
+        self.sent = False
+        lane = self._lane
+        self.deadline = lane.now + transit.waits.answer_s
+        self._outbox = request
+        if lane.in_batch:
+            lane.unsent.append(self)
+        else:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what there is of the request, as far as the server takes it."""
+        if self._outbox and self._phase == _BUSY:
+            data, self._outbox = self._outbox, b""
+            self.sent = True
+            self._send(data)
 
     def touch(self, stream_idle_s: float) -> None:
         """Note that the server goes on with its answer; it may rest so long again."""
@@ -430,7 +442,9 @@ class UpstreamConnection:
         except OSError as exc:
             transit.failed(Condition.CLOSED, exc.strerror or str(exc))
             return
-        if data:
-            transit.received(data)
-        else:
+        if not data:
             transit.closed()
+        elif self.sent:
+            transit.received(data)
+        else:  # what came is no answer to what is still here
+            transit.failed(Condition.CLOSED, "spoke without being asked")
