@@ -8,6 +8,7 @@ where atheris is installed; `test_targets.py` runs each shortly.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ import httptools
 
 from canary_trio import document, edit, seen, session
 from canary_trio.errors import BadAssignment, InvalidConfig
+from canary_trio.routing import Chance, Routes
+from canary_trio.split import Sequence
 from http_trio.chunked import BadChunk, ChunkedReader
 from http_trio.errors import BadAnswer, BadRequest, ProtocolError
 from http_trio.forwarding import Forwarding, forwarding_fields
@@ -242,11 +245,53 @@ def cookies(data: bytes) -> None:
         assert session.Sessions(b"secret", 0).verify(value) is None
 
 
+_ROUTES = Routes(
+    document.load(
+        json.dumps(
+            {
+                "arms": {
+                    name: {"servers": [f"http://{name}"]} for name in ("stable", "b")
+                },
+                "ratio": {"b": 0.5},
+                "sticky_sessions": True,
+                "rules": [
+                    {"header": "X-A", "regex": "a+b", "arm": "b"},
+                    {"cookie": "beta", "prefix": "1", "arm": "b"},
+                    {"query": "p", "equals": "1", "arm": "b"},
+                    {"path_prefix": "/b/", "arm": "b"},
+                    {"host": "*.test", "arm": "b"},
+                    {"network": "10.0.0.0/8", "arm": "b"},
+                ],
+            }
+        )
+    ),
+    service="web",
+    secret=b"s" * 32,
+)
+
+
+def decision(data: bytes) -> None:
+    """Every request that is accepted has an arm, and the same one when it comes again."""
+    try:
+        head = parse_request_head(_as_head(data), _LIMITS)
+    except BadRequest:
+        return
+    client = "10.0.0.1" if len(data) % 2 else "192.0.2.1"
+    chance = Chance(random.Random(1).random, random.Random(1).randbytes)
+    first = _ROUTES.choose(head, client, Sequence(), chance, secure=False)
+    assert first.arm in ("stable", "b")
+    if first.cookie is None:
+        again = _ROUTES.choose(head, client, Sequence(), chance, secure=False)
+        assert (again.arm, again.reason) == (first.arm, first.reason)
+    else:
+        assert not any(byte in b"\r\n\0" for byte in first.cookie)
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         *(request_head, answer_head, framing, chunked, passage, forwarding),
-        *(config, assignments, cookies),
+        *(config, assignments, cookies, decision),
     )
 }
 
@@ -303,6 +348,10 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     ),
 }
 SEEDS["forwarding"] = SEEDS["request_head"]
+SEEDS["decision"] = (
+    b"GET /b/?p=1&p=%31&=&p HTTP/1.1\r\nHost: a.test:80\r\nCookie: beta=1; canary-web=x",
+    b"GET /c?q HTTP/1.1\r\nHost: h\r\nX-A: aaaaaab\r\nCookie: beta\r\nCookie: canary=a.b.c",
+)
 
 
 def _as_head(data: bytes) -> bytes:
