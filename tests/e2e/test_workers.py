@@ -153,6 +153,8 @@ async def test_what_no_worker_can_do_is_said_once(tmp_path: Path) -> None:
     log = tmp_path / "no" / "such" / "directory"
     ran = await run("canary", "serve", "web", *words, "--access-log", log, status=1)
     assert ran.err.count("cannot open the access log") == 1
+    ran = await run("canary", "serve", "no/name", *words, status=1)
+    assert ran.err.count("\n") == 1
 
 
 def is_running(pid: int) -> bool:
