@@ -110,11 +110,12 @@ def load(peer: Peer, connections: int, seconds: int, path: str = "/") -> Load:
     used, wall = cpu_s(peer.pid) - before, time.monotonic() - begun
     if "Non-2xx" in out or "Socket errors" in out:
         raise RuntimeError(f"{peer.name} failed requests:\n{out}")
-    found = re.search(r"(\d+) requests in ([\d.]+)(m?)s, ([\d.]+)(K|M|G)B read", out)
-    assert found is not None, out
-    requests = int(found[1])
+    found = re.search(r"(\d+) requests in ([\d.]+)(m?)s, ([\d.]+)([KMG]?)B read", out)
+    requests = int(found[1]) if found else 0
+    if found is None or not requests:
+        raise RuntimeError(f"{peer.name} answered nothing in {seconds} s:\n{out}")
     took = float(found[2])
-    size = float(found[4]) * 1024.0 ** (1 + "KMG".index(found[5]))
+    size = float(found[4]) * 1024.0 ** " KMG".index(found[5] or " ")
     return Load(used / requests * 1e6, requests / took, size / took, used / wall)
 
 
