@@ -168,7 +168,7 @@ async def test_users_are_split_by_the_ratio_and_forged_cookies_replaced(
     async with connected_to(address) as client:
         for _ in range(1000):
             head, body = await client.ask(
-                b"/", b"Cookie: canary=1.AAAAAAAAAAAAAAAA." + b"A" * 22
+                b"/", b"Cookie: canary=1.AAAAAAAAAAAAAAAA." + b"A" * 24
             )
             assert b"Set-Cookie: canary=1." in head
             arms[body] += 1
