@@ -8,4 +8,4 @@ from tests.e2e.crash import crash
 
 
 async def test_what_is_acknowledged_outlives_a_kill(tmp_path: Path) -> None:
-    assert "none of them broken" in await crash(tmp_path, rounds=4, seed=1)
+    assert "none of them broken" in await crash(tmp_path, rounds=3, seed=1)
