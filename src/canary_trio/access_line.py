@@ -94,6 +94,7 @@ class Format(Protocol):
         server: str,
         request_id: bytes,
         retries: int,
+        failure: str = "",
     ) -> bytes:
         """Give the line.
 
@@ -106,6 +107,7 @@ class Format(Protocol):
             server: that answered.
             request_id: as the client may have sent it.
             retries: further tries than the first.
+            failure: why there was no answer, or not all of it; empty for no failure.
         """
 
 
@@ -128,6 +130,7 @@ def _json_formatter() -> Format:
         server: str,
         request_id: bytes,
         retries: int,
+        failure: str = "",
     ) -> bytes:
         nonlocal second, prefix
         whole = int(at)
@@ -144,7 +147,7 @@ def _json_formatter() -> Format:
             request_id = escape_json(request_id)
         return (
             b'%b.%03dZ","client":"%b","method":"%b","target":"%b","status":%d,"bytes":%d,'
-            b'"seconds":%.6f,"server":"%b","request_id":"%b","retries":%d,%b}\n'
+            b'"seconds":%.6f,"server":"%b","request_id":"%b","retries":%d,%b%b}\n'
         ) % (
             prefix,
             int((at - whole) * 1000),
@@ -158,6 +161,7 @@ def _json_formatter() -> Format:
             request_id,
             retries,
             said.json,
+            b',"failure":"%b"' % json_name(failure) if failure else b"",
         )
 
     return line
@@ -177,6 +181,7 @@ def _text_formatter() -> Format:
         server: str,
         request_id: bytes,
         retries: int,
+        failure: str = "",
     ) -> bytes:
         nonlocal second, prefix
         whole = int(at)
@@ -192,7 +197,7 @@ def _text_formatter() -> Format:
         if _UNSAFE_IN_TEXT(request_id):
             request_id = escape_text(request_id)
         return (
-            b'%b%b "%b %b %b" %d %d seconds=%.6f server=%b id=%b retries=%d %b\n'
+            b'%b%b "%b %b %b" %d %d seconds=%.6f server=%b id=%b retries=%d %b%b\n'
         ) % (
             over.client.encode(),
             prefix,
@@ -206,6 +211,7 @@ def _text_formatter() -> Format:
             request_id or b"-",
             retries,
             said.text,
+            b" failure=" + text_name(failure) if failure else b"",
         )
 
     return line

@@ -101,6 +101,7 @@ class AccessLog:
         server: str,
         request_id: bytes,
         retries: int,
+        failure: str = "",
     ) -> None:
         """Take the line of a request that has ended."""
         size = self._size
@@ -116,6 +117,7 @@ class AccessLog:
             server=server,
             request_id=request_id,
             retries=retries,
+            failure=failure,
         )
         if not size:
             self._news.set()

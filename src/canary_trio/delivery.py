@@ -148,12 +148,15 @@ class Guarded(Delivery):
         sent = failure.sent
         if sent and not exchange.head.repeatable:
             return None
-        condition = failure.condition
-        return self._go_on(
+        condition, arm = failure.condition, self._plan.name
+        following = self._go_on(
             sent=sent,
             ok=None if condition is Condition.FULL else False,
             unreachable=condition in _UNREACHABLE,
         )
+        if following is not None:
+            self._context.observer.tally.failed(arm, condition.value)
+        return following
 
     def refuse(self, exchange: Exchange, failure: Failure) -> Answer:
         """Give the answer for a failure that is final; it says what was decided."""
@@ -189,7 +192,12 @@ class Guarded(Delivery):
             server=server.server.url,
             request_id=self._request_id,
             retries=self._tries,
+            failure=failure,
         )
+        mirror = self._mark.mirror
+        if mirror is not None:
+            fields = self._fields + self._names
+            mirror.offer(exchange, status, fields, answered=failure is None)
 
     # === elsewhere ===
 

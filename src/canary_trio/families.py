@@ -100,16 +100,34 @@ FAMILIES = (
     ),
     Family(
         *(_COUNTER, "canary_arm_requests_total"),
-        "Requests that were meant for an arm.",
+        "Requests that belong to an arm.",
         ("arm",),
         readings.arms(lambda state: state.requests),
     ),
     Family(
         *(_COUNTER, "canary_arm_errors_total"),
-        "Requests that failed at an arm (5xx, or no answer), also those that another"
-        " arm saved.",
+        "Requests that an arm failed: answered with 5xx or an error of ours, or served by"
+        " another arm in the end.",
         ("arm",),
         readings.arms(lambda state: state.errors),
+    ),
+    Family(
+        *(_COUNTER, "canary_arm_saved_total"),
+        "Of these, those that were served elsewhere: no client saw the error.",
+        ("arm",),
+        readings.arms(lambda state: state.saved),
+    ),
+    Family(
+        *(_COUNTER, "canary_arm_fallbacks_total"),
+        "Requests of an arm that were given to another one.",
+        ("arm",),
+        readings.arms(lambda state: state.fallbacks),
+    ),
+    Family(
+        *(_COUNTER, "canary_arm_taken_over_total"),
+        "Requests of other arms that an arm was given.",
+        ("arm",),
+        readings.arms(lambda state: state.taken_over),
     ),
     Family(
         *(_GAUGE, "canary_arm_in_flight"),
@@ -162,6 +180,12 @@ FAMILIES = (
         readings.each(lambda state: state.in_flight),
     ),
     Family(
+        *(_GAUGE, "canary_server_pending"),
+        "Requests that wait for a place at a server.",
+        _SERVER,
+        readings.each(lambda state: 0 if state.queue is None else len(state.queue)),
+    ),
+    Family(
         *(_COUNTER, "canary_server_requests_total"),
         "Requests that a server was given.",
         _SERVER,
@@ -190,6 +214,40 @@ FAMILIES = (
         "Connections to a server that wait for a request.",
         _SERVER,
         readings.each(lambda state: len(state.upstream.idle)),
+    ),
+    Family(
+        *(_COUNTER, "canary_mirror_copies_total"),
+        "Copies of requests, by the arm that got them, and how the answer compares with"
+        " the original's: same (status and size), other_status, other_size, no_answer or"
+        " late.",
+        ("arm", "outcome"),
+        readings.copies,
+    ),
+    Family(
+        *(_COUNTER, "canary_mirror_skipped_total"),
+        "Copies that were not made though it was their turn: body (too large, or"
+        " streamed), busy (concurrency), no_server, or no_original (no answer to compare"
+        " with).",
+        ("arm", "cause"),
+        readings.skips,
+    ),
+    Family(
+        *(_COUNTER, "canary_mirror_size_difference_bytes_total"),
+        "Bytes by which the answers of the same status differed in size.",
+        ("arm",),
+        readings.size_differences,
+    ),
+    Family(
+        *(_HISTOGRAM, "canary_mirror_seconds"),
+        "Time that the answers to copies took, connecting included.",
+        ("arm",),
+        readings.copy_seconds,
+    ),
+    Family(
+        *(_GAUGE, "canary_mirror_in_progress"),
+        "Copies in progress.",
+        (),
+        readings.copies_in_progress,
     ),
     Family(
         *(_GAUGE, "canary_connections"),

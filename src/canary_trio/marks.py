@@ -20,12 +20,26 @@ The answer field is a Dictionary of RFC 9651 (Structured Field Values for HTTP):
 from __future__ import annotations
 
 import json
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from canary_trio.asked import Split
 from canary_trio.config import Config
 from canary_trio.routing import Decision, Reason
 from canary_trio.tally import ArmTally, Tally, Way
+
+
+class Mirror(Protocol):
+    """Who takes requests that are over, to copy them: a `Mirroring`."""
+
+    @property
+    def arm(self) -> str:
+        """The arm that gets the copies."""
+
+    def offer(
+        self, exchange: Any, status: int, fields: bytes, *, answered: bool
+    ) -> None:
+        """Take a request whose answer has been sent."""
 
 
 class Mark:
@@ -39,15 +53,17 @@ class Mark:
         counts: of requests that ended, by `tally.CLASSES`.
         served: the counts of the arm that served.
         chosen: of the arm that was chosen at first.
+        mirror: who copies such requests; None for nobody.
     """
 
     __slots__ = (
-        *("chosen", "counts", "field", "json", "line", "served", "text"),
-        "way",
+        *("chosen", "counts", "field", "json", "line", "mirror", "served"),
+        *("text", "way"),
     )
 
     def __init__(self, way: Way, revision: int, name: str | None, tally: Tally) -> None:
         self.way = way
+        self.mirror: Mirror | None = None
         self.field: tuple[bytes, bytes] | None = None
         self.line = b""
         if name is not None:
@@ -77,15 +93,22 @@ class Marks:
         revision: its number.
         tally: where requests are counted, which outlives it.
         before: of the revision before, whose split goes on if the ratio is the same.
+        mirror: who copies requests; those of its own arm are not copied.
     """
 
     def __init__(
-        self, config: Config, revision: int, tally: Tally, before: Marks | None = None
+        self,
+        config: Config,
+        revision: int,
+        tally: Tally,
+        before: Marks | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self.split: Split = Split.of(config, None if before is None else before.split)
         self._revision = revision
         self._name = config.decision_header
         self._tally = tally
+        self._mirror = mirror
         self._marks: dict[tuple[str, Reason, str | None], Mark] = {}
         self._moved: dict[tuple[str, str | None, str, Reason], Mark] = {}
 
@@ -115,7 +138,10 @@ class Marks:
         return mark
 
     def _mark(self, way: Way) -> Mark:
-        return Mark(way, self._revision, self._name, self._tally)
+        mark = Mark(way, self._revision, self._name, self._tally)
+        if self._mirror is not None and self._mirror.arm != way.arm:
+            mark.mirror = self._mirror
+        return mark
 
 
 def unrouted(tally: Tally) -> Mark:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from canary_trio.copies import Copies
 from canary_trio.marks import Mark, unrouted
 from canary_trio.tally import Tally
 
 if TYPE_CHECKING:
     from canary_trio.access_log import AccessLog
-    from http_trio import Exchange
+    from http_trio import Exchange, Failure
 
 
 class Observer:
@@ -21,14 +22,16 @@ class Observer:
 
     Attributes:
         tally: the counters.
+        copies: what was learnt from copies of requests.
         log: where a line goes for each request; None for nowhere.
         unrouted: the mark of requests that met no configuration.
     """
 
-    __slots__ = ("log", "tally", "unrouted")
+    __slots__ = ("copies", "log", "tally", "unrouted")
 
     def __init__(self, log: AccessLog | None = None) -> None:
         self.tally = Tally()
+        self.copies = Copies()
         self.log = log
         self.unrouted: Mark = unrouted(self.tally)
 
@@ -45,6 +48,7 @@ class Observer:
         server: str = "",
         request_id: bytes = b"",
         retries: int = 0,
+        failure: Failure | None = None,
     ) -> None:
         """Note that an exchange is over.
 
@@ -56,10 +60,13 @@ class Observer:
             server: that answered or was tried last; empty for none.
             request_id: as it went to the server; whatever the client said is safe.
             retries: further tries than the first.
+            failure: why the server gave no answer, or not all of it.
         """
         mark.count(status, seconds)
         if retries:
             mark.chosen.retries += retries
+        if failure is not None:
+            self.tally.failed(mark.way.arm, failure.condition.value)
         if self.log is not None:
             self.log.record(
                 exchange,
@@ -69,4 +76,5 @@ class Observer:
                 server=server,
                 request_id=request_id,
                 retries=retries,
+                failure="" if failure is None else failure.condition.value,
             )

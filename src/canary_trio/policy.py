@@ -141,8 +141,14 @@ class Mirror:
 
     arm: str = described("The arm that gets the copies.")
     share: int = described("The share of requests copied, 0 to 1.", default=10_000)
+    methods: tuple[str, ...] = described(
+        "The methods of requests that are copied. Others than GET, HEAD and OPTIONS may"
+        " change something, and a copy changes it again.",
+        default=("GET", "HEAD", "OPTIONS"),
+    )
     body: int = described(
-        "Bytes of a request's body at most; beyond it no copy is made.",
+        "Bytes of a request's body at most; beyond it no copy is made, nor where the body"
+        " was streamed, as those beyond 64 KiB are.",
         default=64 * 1024,
     )
     concurrency: int = described(

@@ -15,7 +15,7 @@ import attrs
 from canary_trio.access_log import AccessLog
 from canary_trio.config import WHOLE
 from canary_trio.runtime import ArmState, ServerState
-from canary_trio.tally import BOUNDS_S, CLASSES
+from canary_trio.tally import BOUNDS_S, CLASSES, ArmTally
 from canary_trio.view import View
 
 
@@ -52,8 +52,7 @@ def seconds(view: View, _: float) -> Rows:
     """Give the histogram of each arm's latency."""
     for name, arm in view.runtime.observer.tally.arms.items():
         if name:  # else it was no arm that answered
-            counts = tuple(accumulate(arm.counts))
-            yield (name,), Buckets(_ENDS, counts, arm.sum_s)
+            yield (name,), _buckets(arm)
 
 
 def failures(view: View, _: float) -> Rows:
@@ -136,6 +135,44 @@ def each(read: Callable[[ServerState], float]) -> Read:
             yield labels, read(state)
 
     return rows
+
+
+# === copies of requests ===
+
+
+def copies(view: View, _: float) -> Rows:
+    """Give how copies compared, by arm and outcome."""
+    for name, arm in view.runtime.observer.copies.arms.items():
+        for outcome, count in arm.outcomes.items():
+            yield (name, outcome), count
+
+
+def skips(view: View, _: float) -> Rows:
+    """Give the copies that were not made, by arm and cause."""
+    for name, arm in view.runtime.observer.copies.arms.items():
+        for cause, count in arm.skips.items():
+            yield (name, cause), count
+
+
+def size_differences(view: View, _: float) -> Rows:
+    """Give the bytes by which answers differed, by arm."""
+    for name, arm in view.runtime.observer.copies.arms.items():
+        yield (name,), arm.size_difference
+
+
+def copy_seconds(view: View, _: float) -> Rows:
+    """Give the histogram of the copies' time, by arm."""
+    for name, arm in view.runtime.observer.copies.arms.items():
+        yield (name,), _buckets(arm.took)
+
+
+def copies_in_progress(view: View, _: float) -> Rows:
+    """Give how many copies are in progress."""
+    yield (), view.runtime.observer.copies.in_progress
+
+
+def _buckets(tally: ArmTally) -> Buckets:
+    return Buckets(_ENDS, tuple(accumulate(tally.counts)), tally.sum_s)
 
 
 # === the process and its configuration ===

@@ -26,6 +26,7 @@ from canary_trio.arms import ArmState, LiveArm
 from canary_trio.config import Arm, Config, Server
 from canary_trio.health import Checks
 from canary_trio.marks import Marks
+from canary_trio.mirror import Mirroring
 from canary_trio.observer import Observer
 from canary_trio.resolving import Resolve, Resolver, resolve_by_system
 from canary_trio.roster import Roster
@@ -115,26 +116,30 @@ class Runtime:
         for name, arm in config.arms.items():
             seats[name] = await self._seat_all(name, arm)
         await self._resolver.wait_first()
+        arms = {
+            name: LiveArm(
+                config.arms[name],
+                self._arm(name),
+                tuple(seat.state for seat in taken),
+            )
+            for name, taken in seats.items()
+        }
+        mirror = config.mirror
+        marks = Marks(
+            config,
+            revision,
+            self.observer.tally,
+            before=self.live.marks if self.live else None,
+            mirror=None
+            if mirror is None
+            else Mirroring(mirror, arms[mirror.arm], self.observer.copies),
+        )
         return Live(
             revision=revision,
             config=config,
             routes=routes,
-            arms=MappingProxyType(
-                {
-                    name: LiveArm(
-                        config.arms[name],
-                        self._arm(name),
-                        tuple(seat.state for seat in taken),
-                    )
-                    for name, taken in seats.items()
-                }
-            ),
-            marks=Marks(
-                config,
-                revision,
-                self.observer.tally,
-                before=self.live.marks if self.live else None,
-            ),
+            arms=MappingProxyType(arms),
+            marks=marks,
             seats=seats,
         )
 

@@ -32,6 +32,7 @@ def describe(view: View) -> Table:
         "store": _contact(control, live.config if live else None),
         "config": None if live is None else _config(live.config),
         "split": None if live is None else _split(live),
+        "mirror": _mirror(runtime),
         "arms": {} if live is None else _arms(live, runtime),
         "removed_arms": {} if live is None else _removed(live, runtime),
     }
@@ -73,6 +74,14 @@ def _split(live: Live) -> Table:
     }
 
 
+def _mirror(runtime: Runtime) -> Table:
+    """Say how the answers to copies compared, by the arm that got them."""
+    return {
+        name: {"outcomes": dict(arm.outcomes), "skipped": dict(arm.skips)}
+        for name, arm in runtime.observer.copies.arms.items()
+    }
+
+
 def _arms(live: Live, runtime: Runtime) -> Table:
     return {name: _arm(name, arm, live, runtime) for name, arm in live.arms.items()}
 
@@ -88,6 +97,8 @@ def _arm(name: str, arm: LiveArm, live: Live, runtime: Runtime) -> Table:
         "observed_share": split.observed(name),
         "requests": arm.state.requests,
         "errors": arm.state.errors,
+        "saved": arm.state.saved,
+        "fallbacks": arm.state.fallbacks,
         "in_flight": in_flight,
         "usable_servers": len(roster.usable),
         "panic": roster.panic,
@@ -107,6 +118,7 @@ def _server(server: ServerState) -> Table:
         "ejections": server.record.total,
         "weight": server.weight,
         "in_flight": server.in_flight,
+        "pending": 0 if server.queue is None else len(server.queue),
         "requests": server.requests,
         "failures": server.failures,
         "latency_s": round(server.latency_s, 6),

@@ -39,6 +39,7 @@ class Exchange:
         began: the lane's clock, in seconds, when the head was complete.
         answer_bytes: the content that went to the client, in bytes; of a forwarded
             request, and valid when its delivery is told of the end.
+        body: of a forwarded request, if it was held whole; None if it was streamed.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Exchange:
         "_transit",
         "answer_bytes",
         "began",
+        "body",
         "client",
         "connection",
         "fields",
@@ -64,6 +66,7 @@ class Exchange:
         self.client = connection.peer
         self.began = connection.lane.now
         self.answer_bytes = 0
+        self.body: bytes | None = None
         self._transit: Transit | None = None
         self._on_due: Callable[[Exchange], None] | None = None
         self._on_gone: Callable[[Exchange], None] | None = None
@@ -336,6 +339,7 @@ class Exchange:
 
 def _send_collected(exchange: Exchange, body: bytes) -> None:
     if exchange.transit is not None:
+        exchange.body = body
         exchange.transit.send(body)
 
 

@@ -82,6 +82,26 @@ def test_a_line_of_text_begins_as_the_common_log_format() -> None:
     assert b'"GET / HTTP/1.0"' in _line(LineForm.TEXT, _Asked(target=b"/", http10=True))
 
 
+def test_a_failure_is_named() -> None:
+    said = [
+        formatter(form)(
+            _AT,
+            _Over(_Asked()),
+            _Said(),
+            504,
+            0.1,
+            server="http://h:1",
+            request_id=b"",
+            retries=0,
+            failure="answer timeout",
+        )
+        for form in LineForm
+    ]
+
+    assert json.loads(said[0])["failure"] == "answer timeout"
+    assert said[1].endswith(rb" revision=57 failure=answer\x20timeout" + b"\n")
+
+
 def test_what_is_unknown_is_a_dash_in_text() -> None:
     assert b" server=- id=- " in _line(LineForm.TEXT, server="", request_id=b"")
 

@@ -103,6 +103,7 @@ async def test_every_metric_is_shown_with_its_kind_and_its_meaning() -> None:
     assert view.runtime.live is not None
     view.runtime.live.marks.note(Decision("canary", Reason.RATIO)).count(200, 0.1)
     view.runtime.observer.tally.failed("canary", "unreachable")
+    view.runtime.observer.copies.of_arm("canary")
     text = (await metrics.render(view)).decode()
     shown = {
         (family.name, family.type, family.documentation)

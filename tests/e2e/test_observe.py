@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 import trio
 
-from tests.e2e.processes import PATIENCE_S, Process, World, ask, connected_to, world
+from tests.e2e.processes import (
+    PATIENCE_S,
+    Process,
+    World,
+    ask,
+    connected_to,
+    free_port,
+    world,
+)
 
 
 @pytest.fixture
@@ -219,3 +227,29 @@ async def test_the_status_says_when_an_arm_can_be_removed(here: World) -> None:
     assert "safe to remove" in canary
     assert "ready, 0 in progress" in server
     assert (await here.canary("status", "--arms", "--json")).out.count('"held_by"') == 2
+
+
+async def test_a_mirror_that_is_dead_or_answers_otherwise_harms_nobody(
+    here: World,
+) -> None:
+    mirror = {"arm": "canary", "timeout": 1}
+    proxy, address = await here.start_proxy(mirror=mirror)
+
+    async def skipped(**wanted: int) -> dict[str, int]:
+        with trio.fail_after(PATIENCE_S):
+            while True:
+                shown = json.loads(await page(proxy, b"/status"))["mirror"]
+                found: dict[str, dict[str, int]] = shown["canary"]
+                if found["outcomes"].items() >= wanted.items():
+                    return found["skipped"]
+                await trio.sleep(0.01)
+
+    assert set(await ask(address, 20)) == {"v1"}
+    assert set((await skipped(same=20)).values()) == {0}
+
+    dead = f"http://127.0.0.1:{free_port()}"
+    other = here.store_url  # which answers something else
+    for url, outcome in ((dead, "no_answer"), (other, "other_size")):
+        await here.canary("set", f'arms.canary.servers=["{url}"]', "--wait", "5")
+        assert set(await ask(address, 20)) == {"v1"}
+        assert set((await skipped(same=20, **{outcome: 20})).values()) == {0}
