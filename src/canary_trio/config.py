@@ -249,8 +249,8 @@ class Config:
         "Copies of requests for another arm.", default=None
     )
     connections: Connections = described(
-        "What a change does to long connections whose arm or server is gone: keep, drain,"
-        " recall, or a table.",
+        "What a change does to long connections whose arm, server or route is gone: keep,"
+        " drain, recall, or a table.",
         factory=Connections,
     )
     request_id: str | None = described(

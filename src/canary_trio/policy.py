@@ -158,7 +158,7 @@ class Mirror:
 
 
 class OnChange(enum.Enum):
-    """What becomes of long connections whose arm or route a change removed."""
+    """What becomes of long connections whose arm, server or route a change removed."""
 
     KEEP = "keep"
     DRAIN = "drain"
@@ -167,11 +167,11 @@ class OnChange(enum.Enum):
 
 @attrs.frozen
 class Connections:
-    """What a change does to WebSockets and streams whose arm or server is gone."""
+    """What a change does to WebSockets and streams that it would route elsewhere."""
 
     change: OnChange = described(
-        "keep: they go on; drain: they are ended after `time`; recall: at once, spread"
-        " over `time`.",
+        "keep: they go on; drain: they are ended after `time`; recall: from the first"
+        " second on, spread over `time`.",
         default=OnChange.KEEP,
     )
     time: float = described("Seconds.", default=30.0)

@@ -98,6 +98,7 @@ class Runtime:
         self._upstreams: dict[Target, Upstream] = {}
         self._servers: dict[tuple[str, str], ServerState] = {}
         self._resolver = Resolver(resolve)
+        self._changed = trio.Event()
         self._checks = Checks(self.chance.uniform, now)
         self._sooner = trio.Event()
 
@@ -153,6 +154,8 @@ class Runtime:
             self._servers[arm_name, seat.server.url] = seat.state
         self._configure(live, now)
         self.live = live
+        self._changed.set()
+        self._changed = trio.Event()
         for key, state in kept.items():
             if state.in_flight and key not in self._servers:
                 self._servers[key] = state
@@ -162,6 +165,12 @@ class Runtime:
             for arm in live.arms.values()
             for server in arm.servers
         )
+
+    async def wait_other(self, seen: Live | None) -> Live:
+        """Wait until another configuration than this is live, and give it."""
+        while self.live is None or self.live is seen:
+            await self._changed.wait()
+        return self.live
 
     def in_flight(self, arm: str) -> int:
         """Give the requests in progress at an arm, at removed servers too."""

@@ -16,6 +16,7 @@ import http_trio
 from canary_trio.access_log import AccessLog
 from canary_trio.admin import Admin
 from canary_trio.config import Config
+from canary_trio.connections import LongConnections
 from canary_trio.control import Control
 from canary_trio.forward import Forwarder
 from canary_trio.keys import check_name
@@ -197,6 +198,8 @@ async def serve(
                     await control.ready.wait()
                 server = await serving.start(start)
                 view.server = server
+                view.long = LongConnections(runtime, server, runtime.chance.uniform)
+                nursery.start_soon(view.long.run)
                 if on_listening is not None:
                     on_listening(", ".join(addresses), admin_address)
                 await control.ready.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 import http_trio
+from canary_trio.connections import LongConnections
 from canary_trio.control import Control
 from canary_trio.runtime import Runtime
 
@@ -17,6 +18,7 @@ class View:
         service: its name.
         proxy_id: the proxy's name in the fleet.
         server: its listeners; None while they are not open.
+        long: what a change does to long connections; None as long.
     """
 
     service: str
@@ -24,3 +26,4 @@ class View:
     runtime: Runtime = attrs.field(repr=False)
     control: Control = attrs.field(repr=False)
     server: http_trio.Server | None = None
+    long: LongConnections | None = None

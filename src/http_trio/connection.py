@@ -82,6 +82,13 @@ class _Collecting:
         self.size = 0
 
 
+def exchanges_of(lane: Lane) -> list[Exchange]:
+    """Give all that are in progress on a lane, and in the tasks beside it."""
+    clients = (one for one in (*lane.sockets.values(), *lane.away))
+    found = (one.exchange for one in clients if isinstance(one, Connection))
+    return [exchange for exchange in found if exchange is not None]
+
+
 class Connection:
     """One client's connection.
 
@@ -153,6 +160,11 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<Connection from {self.peer} phase={self._phase}>"
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """That is in progress."""
+        return self._exchange
 
     # === for the lane ===
 
@@ -228,6 +240,7 @@ class Connection:
         self._exchange = None
         self._collecting = None
         self.lane.unwatch(self.fd)
+        self.lane.away.discard(self)
         self.sock.close()
         self._listener.ended(self)
 
@@ -355,6 +368,7 @@ class Connection:
         self._phase = _AWAY
         self.deadline = math.inf
         self.lane.unwatch(self.fd)
+        self.lane.away.add(self)
         buffer, self.buffer = self.buffer, b""
         return buffer
 
@@ -363,6 +377,7 @@ class Connection:
         self.buffer = buffer + held(self.sock)
         self._phase = _BUSY
         self._mask = READ
+        self.lane.away.discard(self)
         self.lane.watch(self.fd, self, READ)
 
     # === private ===

@@ -245,6 +245,38 @@ class Exchange:
         if self.connection is not None:
             self.lane.spawn(run, self)
 
+    @property
+    def delivery(self) -> Delivery | None:
+        """Of the request, while it is forwarded."""
+        return None if self._transit is None else self._transit.delivery
+
+    @property
+    def switched(self) -> bool:
+        """Whether it is a WebSocket by now."""
+        return self._transit is not None and self._transit.status == 101
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether something of the answer to a forwarded request has gone out."""
+        return self._transit is not None and self._transit.status != 0
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether its answer has begun, and nobody knows where it ends."""
+        transit = self._transit
+        if transit is None or not transit.status:
+            return False
+        return transit.head is None or transit.head.framing < 0
+
+    def recall(self) -> None:
+        """End early what is forwarded, if its answer has begun.
+
+        A WebSocket gets close frames, 1012 to the client, then has `Limits.recall_s`;
+        any other answer is cut, which its client sees.
+        """
+        if self._transit is not None:
+            self._transit.recall()
+
     # === what the engine asks and tells ===
 
     @property

@@ -99,6 +99,8 @@ class Lane:
         self.known_answers = Known[AnswerHead]()
         self.poller = open_poller()
         self.sockets: dict[int, Socket] = {}
+        self.away: set[Socket] = set()
+        """Clients' connections that tasks have."""
         self._nursery = nursery
         self._parked: Deadlines[Parked] = Deadlines()
         self._sleeps_until = math.inf

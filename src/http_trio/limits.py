@@ -82,6 +82,9 @@ class Limits:
     upstream_idle_s: float = 60.0
     """An idle connection to an upstream; then it is closed."""
 
+    recall_s: float = 2.0
+    """From the close frames of a WebSocket that is recalled to its cut."""
+
     linger_s: float = 2.0
     """After a refusal, how long what the client still sends is read and dropped.
 

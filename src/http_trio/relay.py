@@ -68,6 +68,7 @@ class Relay:
         self._switched: tuple[AnswerHead, bytes] | None = None
         self._working = trio.CancelScope()
         self._ended_by: Fault | None = None
+        self._tunnel: Tunnel | None = None
         transit.carrier = self
 
     def use(self, peer: UpstreamConnection) -> None:
@@ -100,6 +101,14 @@ class Relay:
         self._ended_by = self._ended_by or UpstreamFailed(failure)
         self._working.cancel()
 
+    def recall(self) -> None:
+        """End the answer that has begun, early; a WebSocket with close frames."""
+        if self._tunnel is not None:
+            self._tunnel.recall()
+        else:
+            self._ended_by = self._ended_by or ClientGone()
+            self._working.cancel()
+
     # === the work ===
 
     async def carry(self) -> None:
@@ -110,7 +119,7 @@ class Relay:
             await trio.sleep(after_s)
             await self._open()
         if self._switched is not None:
-            await self._tunnel(*self._switched)
+            await self._run_tunnel(*self._switched)
 
     async def carry_rest(self) -> None:
         """Bring the rest of an answer back; the request is out."""
@@ -208,14 +217,20 @@ class Relay:
             name = transit.upstream.name
             raise UpstreamFailed.because(Condition.CLOSED, name, str(exc)) from exc
 
-    async def _tunnel(self, head: AnswerHead, rest: bytes) -> None:
+    async def _run_tunnel(self, head: AnswerHead, rest: bytes) -> None:
+        self._tunnel = Tunnel(
+            self._down,
+            self._up,
+            idle_s=self._transit.waits.tunnel_idle_s,
+            recall_s=self._limits.recall_s,
+            ahead=rest,
+        )
         data = self._transit.switch(head) + rest
         try:
             await self._down.send(data, self._limits.write_s)
         except (OSError, trio.TooSlowError) as exc:
             raise ClientGone from exc
-        idle_s = self._transit.waits.tunnel_idle_s
-        await Tunnel(self._down, self._up, idle_s=idle_s).run()
+        await self._tunnel.run()
 
     # === the end ===
 

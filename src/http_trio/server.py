@@ -18,7 +18,8 @@ import attrs
 import trio
 
 from http_trio.answer import Answer
-from http_trio.exchange import Handler
+from http_trio.connection import exchanges_of
+from http_trio.exchange import Exchange, Handler
 from http_trio.forwarding import Forwarding
 from http_trio.lane import Lane
 from http_trio.limits import Limits
@@ -58,6 +59,11 @@ class Server:
         return sum(len(listener.connections) for listener in self._listeners)
 
     @property
+    def exchanges(self) -> list[Exchange]:
+        """Those in progress."""
+        return exchanges_of(self.lane)
+
+    @property
     def url(self) -> str:
         """The URL of the first TCP address."""
         first = next(one for one in self._listeners if one.address[:5] != "unix:")
@@ -81,9 +87,20 @@ class Server:
                 connection.drain()
         if self._http2 is not None:
             self._http2.drain()
-        with trio.move_on_after(self._deadline_s):
-            while self.connections:  # noqa: ASYNC110  # a drain is rare; counting is not
+        recall_s = min(self.lane.limits.recall_s, self._deadline_s / 2)
+        with trio.move_on_after(self._deadline_s) as deadline:
+            recall_at = deadline.deadline - recall_s
+            while self.connections:
                 await trio.sleep(_NOTICE_S)
+                if trio.current_time() >= recall_at:
+                    recall_at = math.inf
+                    self._recall_websockets()
+
+    def _recall_websockets(self) -> None:
+        """Tell those whose end nobody knows that they are to come back."""
+        for exchange in exchanges_of(self.lane):
+            if exchange.switched:
+                exchange.recall()
 
 
 def open_listeners(

@@ -171,7 +171,23 @@ class Transit:
         self._release(reusable=False)
         self._end(None)
 
+    def recall(self) -> None:
+        """End an answer that has begun, early and visibly; a WebSocket politely."""
+        if not self.status:
+            return
+        if self.carrier is not None:
+            self.carrier.recall()
+            return
+        self._release(reusable=False)
+        self._end(None)
+        self.exchange.cut()
+
     # === shared with the task lane ===
+
+    @property
+    def delivery(self) -> Delivery:
+        """Whose it is."""
+        return self._delivery
 
     @property
     def upstream(self) -> Upstream:

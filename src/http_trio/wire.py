@@ -40,6 +40,7 @@ class Wire:
         if self.buffer:
             data, self.buffer = self.buffer, b""
             return data
+        await self._take_turns()
         while True:
             try:
                 data = self.sock.recv(_COPY)
@@ -47,7 +48,7 @@ class Wire:
                 with trio.fail_after(idle_s):
                     await trio.lowlevel.wait_readable(self.sock)
             else:
-                await self._take_turns(len(data))
+                self._since_turn += len(data)
                 return data
 
     async def send(self, data: bytes | memoryview, idle_s: float) -> None:
@@ -73,6 +74,7 @@ class Wire:
             view[:count] = self.buffer[:count]
             self.buffer = self.buffer[count:]
             return count
+        await self._take_turns()
         while True:
             try:
                 count = self.sock.recv_into(view)
@@ -80,11 +82,11 @@ class Wire:
                 with trio.fail_after(idle_s):
                     await trio.lowlevel.wait_readable(self.sock)
             else:
-                await self._take_turns(count)
+                self._since_turn += count
                 return count
 
-    async def _take_turns(self, count: int) -> None:
-        self._since_turn += count
+    async def _take_turns(self) -> None:
+        """Let others work, before anything is read: so a cancelled read loses nothing."""
         if self._since_turn >= _TURN:
             self._since_turn = 0
             await trio.lowlevel.checkpoint()
