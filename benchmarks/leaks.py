@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.peers import canary_proxy, memory, need, versions
+from benchmarks.peers import canary_proxy, end_on_sigterm, memory, need, versions
 
 _ROUND_S = 5
 _CONNECTIONS = 64
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1_000_000)
     options = parser.parse_args()
     need("nginx", "wrk", "taskset", "pgrep")
+    end_on_sigterm()
     log = ("--access-log", "{dir}/access.log")
     with (
         versions(1) as (one, two),

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -53,6 +54,11 @@ def need(*programs: str) -> None:
             f"{', '.join(missing)} not found; on Debian: apt-get install nginx-light haproxy"
             " caddy wrk procps"
         )
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM unwind the program, so that the processes it started end with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
 
 
 def python(*words: object) -> list[object]:

@@ -26,6 +26,7 @@ from benchmarks.measure import (
 from benchmarks.peers import (
     canary_proxy,
     directory,
+    end_on_sigterm,
     free_port,
     need,
     show_python,
@@ -317,6 +318,7 @@ def main() -> None:
     parser.add_argument("--only", choices=TABLES, help="one table")
     options = parser.parse_args()
     need("nginx", "haproxy", "caddy", "wrk", "openssl", "taskset", "pgrep")
+    end_on_sigterm()
     os.sched_setaffinity(0, {1})
     show_python()
     plan = QUICK if options.quick else FULL
