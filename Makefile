@@ -60,6 +60,7 @@ bench: install  ## Measure: the proxy and the store beside others, a change's wa
 	$(BIN)/python -m benchmarks.propagation --changes 200
 	$(BIN)/python -m benchmarks.store --quick
 	$(BIN)/python -m benchmarks.routing
+	$(BIN)/python -m benchmarks.swap
 
 docs: install  ## Write the tables of docs/document.md anew
 	$(BIN)/python -m canary_trio.schema docs/document.md

@@ -9,6 +9,7 @@ Shares are whole numbers of ten-thousandths, since the finest step is 0.0001.
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -76,6 +77,7 @@ _URL = re.compile(
 _UNIX = re.compile(r"unix:(/[^\x00-\x1f?#]{1,106})\Z")  # sun_path has 108 bytes
 
 
+@functools.lru_cache(maxsize=4096)  # each change names the same servers again
 def split_url(url: str) -> UrlParts | None:
     """Take a server's URL apart; None if it is none.
 
@@ -119,22 +121,22 @@ class Server:
     @property
     def host(self) -> str:
         """The host, IPv6 without its brackets; "" for a Unix socket."""
-        return self._parts.host.strip("[]")
+        return self.parts.host.strip("[]")
 
     @property
     def port(self) -> int:
         """The port; 0 for a Unix socket."""
-        return self._parts.port
+        return self.parts.port
 
     @property
     def prefix(self) -> str:
         """What goes before each target, without a last slash; "" for nothing."""
-        return self._parts.prefix
+        return self.parts.prefix
 
     @property
     def path(self) -> str:
         """The path of a Unix socket; "" for a host."""
-        return self._parts.path
+        return self.parts.path
 
     @property
     def is_tls(self) -> bool:
@@ -142,7 +144,8 @@ class Server:
         return self.url.startswith("https:")
 
     @property
-    def _parts(self) -> UrlParts:
+    def parts(self) -> UrlParts:
+        """The URL, taken apart."""
         parts = split_url(self.url)
         assert parts is not None, "the loader lets no other URL pass"
         return parts

@@ -24,7 +24,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from canary_trio.document import load
+from canary_trio.document import build, load, parse
 from canary_trio.errors import InvalidConfig, Problem
 from canary_trio.keys import Refusal, Report, config_key, proxies_prefix, secret_key
 from canary_trio.memory import Remembered, recall, remember
@@ -44,6 +44,7 @@ RECALL_AFTER_S = 0.5
 
 _BACKOFF_S = (0.05, 2.0)
 _SECRET_BYTES = 32
+_LONG = 16 * 1024  # bytes of a document that is not read at one go
 
 
 @attrs.define(eq=False)
@@ -268,7 +269,10 @@ class Control:
         self._news.set()
 
     async def _install(self, document: bytes, revision: int) -> None:
-        config = load(document)
+        table = parse(document)
+        if len(document) > _LONG:
+            await trio.lowlevel.checkpoint()  # each half takes some milliseconds
+        config = build(table)
         self._runtime.install(await self._runtime.build(config, revision, self._secret))
         self.ready.set()
         if self._on_live is not None:

@@ -17,7 +17,6 @@ import attrs
 import trio
 
 from canary_trio.config import Server
-from canary_trio.targets import known_addresses
 from http_trio import Upstream
 from http_trio.upstream import Address
 
@@ -82,8 +81,8 @@ class Resolver:
         return f"<Resolver names={len(self._names)} failing={failing}>"
 
     def add(self, server: Server, upstream: Upstream) -> None:
-        """Keep an upstream's addresses up to date, if its host is a name."""
-        if upstream not in self._names and known_addresses(server) is None:
+        """Keep the addresses of a server whose host is a name up to date."""
+        if upstream not in self._names:
             self._names[upstream] = _Name(server, upstream, due=-math.inf)
             self._news.set()
 

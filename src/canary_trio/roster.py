@@ -22,7 +22,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from canary_trio.balance import Draw, LeastRequests, Policy, Random, RoundRobin
 from canary_trio.config import Arm, Balance, ServerMode
@@ -136,6 +136,7 @@ class Roster:
         falls_back: bool,
         sticky: bool,
         now: float,
+        layout: Hash[ServerState] | None = None,
     ) -> None:
         """Take over a configuration.
 
@@ -145,21 +146,42 @@ class Roster:
             falls_back: whether another arm serves when none is usable here.
             sticky: whether a key keeps its server.
             now: the time.
+            layout: its servers laid out for hashing, if that is needed: with many
+                of them that takes too long for now.
         """
         before, self._arm = self._arm, arm
         self._falls_back = falls_back
         self._take_members(servers)
-        if before is None or before.balance is not arm.balance:
-            self._replace_policy(arm.balance)
+        if arm.balance is Balance.HASH and layout is not None:
+            self._open = Random(self._draw, self._open)  # until all is settled
+        elif before is None or before.balance is not arm.balance:
+            self._replace_policy(_POLICIES[arm.balance])
         for server in servers:
             server.limit = arm.limits.in_flight
             self._check_full(server)
             self._set_weight(server, now)
         if not sticky:
             self._sticky = None
-        elif self._sticky is None:
-            self._sticky = Hash(self._draw)
+        elif layout is not None or self._sticky is None:
+            self._sticky = (layout or Hash(self._draw)).copy()
         self._refresh(now, warm=before is None)
+        if arm.balance is Balance.HASH and layout is not None:
+            self._replace_policy(lambda _, servers: _follow(layout, servers))
+
+    def needs_layout(
+        self, arm: Arm, servers: Collection[ServerState], *, sticky: bool
+    ) -> bool:
+        """Tell whether `configure` is to be given a layout: other servers to be hashed."""
+        if arm.balance is not Balance.HASH and not sticky:
+            return False
+        lacking = (sticky and self._sticky is None) or (
+            arm.balance is Balance.HASH and not isinstance(self._open, Hash)
+        )
+        return lacking or set(servers) != set(self.servers)
+
+    def lay_out(self, servers: Iterable[ServerState]) -> Hash[ServerState]:
+        """Make a layout for `configure`."""
+        return Hash(self._draw, servers)
 
     def retire(self) -> None:
         """Take that the configuration has the arm no more."""
@@ -239,11 +261,12 @@ class Roster:
             server.removed = False
         self.servers = tuple(servers)
 
-    def _replace_policy(self, balance: Balance) -> None:
+    def _replace_policy(self, make: _MakePolicy) -> None:
         before = list(self._open)
         for server in before:
             self._open.remove(server)  # it leaves what it owes with the server
-        self._open = _POLICIES[balance](self._draw, before)
+        self._open = make(self._draw, before)
+        self._look_for_only()
 
     def _check_full(self, server: ServerState) -> None:
         full = server.in_flight >= server.limit
@@ -328,13 +351,7 @@ class Roster:
         """Sticky users are served by draining servers too, and wait at full ones."""
         held = [one for one in self.servers if one.server.mode is not _MAINTENANCE]
         healthy = [one for one in held if one.healthy]
-        wanted = dict.fromkeys(_reachable(held) if self.panic else healthy)
-        for server in [one for one in sticky if one not in wanted]:
-            sticky.remove(server)
-        present = set(sticky)
-        for server in wanted:
-            if server not in present:
-                sticky.add(server)
+        _follow(sticky, _reachable(held) if self.panic else healthy)
 
     def _look_for_only(self) -> None:
         self._only = next(iter(self._open)) if len(self._open) == 1 else None
@@ -348,8 +365,24 @@ def _reachable(servers: Sequence[ServerState]) -> Sequence[ServerState]:
     return [server for server in servers if not server.unreachable] or servers
 
 
-_POLICIES: dict[Balance, Callable[[Draw, Sequence[ServerState]], Policy[ServerState]]]
-_POLICIES = {
+def _follow(
+    layout: Hash[ServerState], servers: Sequence[ServerState]
+) -> Hash[ServerState]:
+    """Bring a layout to hold just these servers, with the weights of now."""
+    wanted = dict.fromkeys(servers)
+    for server in [one for one in layout if one not in wanted]:
+        layout.remove(server)
+    present = set(layout)
+    for server in wanted:
+        if server in present:
+            layout.reweigh(server)
+        else:
+            layout.add(server)
+    return layout
+
+
+_MakePolicy = Callable[[Draw, Sequence[ServerState]], Policy[ServerState]]
+_POLICIES: dict[Balance, _MakePolicy] = {
     Balance.ROUND_ROBIN: lambda _, servers: RoundRobin(servers),
     Balance.RANDOM: Random,
     Balance.LEAST_REQUESTS: LeastRequests,

@@ -23,7 +23,8 @@ import attrs
 import trio
 
 from canary_trio.arms import ArmState, LiveArm
-from canary_trio.config import Arm, Config, Server
+from canary_trio.config import Arm, Config, Server, ServerMode
+from canary_trio.hashing import Hash, points_of
 from canary_trio.health import Checks
 from canary_trio.marks import Marks
 from canary_trio.mirror import Mirroring
@@ -33,7 +34,7 @@ from canary_trio.roster import Roster
 from canary_trio.routing import Chance, Routes
 from canary_trio.servers import ServerState
 from canary_trio.split import Sequence
-from canary_trio.targets import Target, make_upstream
+from canary_trio.targets import Target, make_upstream, target_of
 from http_trio import Upstream
 
 __all__ = ["ArmState", "Live", "LiveArm", "Runtime", "ServerState"]
@@ -41,7 +42,7 @@ __all__ = ["ArmState", "Live", "LiveArm", "Runtime", "ServerState"]
 _SLICE = 50  # servers that are made ready before requests have their turn: half a ms
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Seat:
     """What a server's state is to be once its configuration is installed."""
 
@@ -59,6 +60,7 @@ class Live:
     routes: Routes
     arms: Mapping[str, LiveArm]
     marks: Marks
+    layouts: Mapping[str, Hash[ServerState]] = attrs.field(repr=False)
     _seats: Mapping[str, tuple[_Seat, ...]] = attrs.field(repr=False)
 
     def seats(self) -> Iterator[tuple[str, _Seat]]:
@@ -114,8 +116,13 @@ class Runtime:
         """
         routes = Routes(config, service=self._service, secret=secret)
         seats: dict[str, tuple[_Seat, ...]] = {}
+        layouts: dict[str, Hash[ServerState]] = {}
         for name, arm in config.arms.items():
-            seats[name] = await self._seat_all(name, arm)
+            taken = seats[name] = await self._seat_all(name, arm)
+            states = [seat.state for seat in taken]
+            roster = self._arm(name).roster
+            if roster.needs_layout(arm, states, sticky=_keeps_servers(config)):
+                layouts[name] = await self._lay_out(roster, taken)
         await self._resolver.wait_first()
         arms = {
             name: LiveArm(
@@ -142,6 +149,7 @@ class Runtime:
             arms=MappingProxyType(arms),
             marks=marks,
             seats=seats,
+            layouts=layouts,
         )
 
     def install(self, live: Live) -> None:
@@ -195,12 +203,27 @@ class Runtime:
                 await trio.lowlevel.checkpoint()
         return tuple(seats)
 
+    async def _lay_out(
+        self, roster: Roster, seats: tuple[_Seat, ...]
+    ) -> Hash[ServerState]:
+        """Lay out the servers for hashing, which takes longer than a swap may."""
+        for at, seat in enumerate(seats):
+            points_of(seat.server.url)  # it keeps them
+            if at % _SLICE == _SLICE - 1:
+                await trio.lowlevel.checkpoint()
+        return roster.lay_out(
+            seat.state
+            for seat in seats
+            if seat.server.mode is not ServerMode.MAINTENANCE and seat.state.healthy
+        )
+
     def _seat(self, name: str, arm: Arm, server: Server) -> _Seat:
-        target = Target.of(server, arm.tls)
+        target = target_of(server, arm.tls)
         upstream = self._upstreams.get(target)
         if upstream is None:
             upstream = self._upstreams[target] = make_upstream(server, target)
-            self._resolver.add(server, upstream)
+            if not upstream.addresses:
+                self._resolver.add(server, upstream)
         key = name, server.url
         state = self._servers.get(key)
         if state is None:
@@ -221,14 +244,15 @@ class Runtime:
         return arm
 
     def _configure(self, live: Live, now: float) -> None:
-        sticky = live.config.sticky_sessions
+        sticky = _keeps_servers(live.config)
         for name, arm in live.arms.items():
             fallback = arm.config.fallback
             arm.state.roster.configure(
                 arm.config,
                 arm.servers,
                 falls_back=fallback not in (None, name) and fallback in live.arms,
-                sticky=sticky is not None and sticky.server,
+                sticky=sticky,
+                layout=live.layouts.get(name),
                 now=now,
             )
         for name, state in self.arms.items():
@@ -263,3 +287,9 @@ class Runtime:
                 soonest = min(soonest, arm.roster.next_due)
             with trio.move_on_after(max(0.0, soonest - now)):
                 await self._sooner.wait()
+
+
+def _keeps_servers(config: Config) -> bool:
+    """Tell whether users are sticky to servers."""
+    sticky = config.sticky_sessions
+    return sticky is not None and sticky.server

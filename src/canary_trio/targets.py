@@ -6,35 +6,21 @@ unless they verify its certificate in different ways.
 
 from __future__ import annotations
 
-import ipaddress
+import contextlib
 import socket
 
-import attrs
-
-from canary_trio.config import Server
+from canary_trio.config import Server, UrlParts
 from canary_trio.policy import UpstreamTls
 from http_trio import Upstream, client_context
 from http_trio.upstream import Address
 
-_DEFAULT_PORT = {False: 80, True: 443}
+Target = tuple[str, UpstreamTls | None]
+"""Whom to connect to: a URL, and how its certificate is verified, where it has one."""
 
 
-@attrs.frozen
-class Target:
-    """Whom to connect to, and how.
-
-    Attributes:
-        url: the server's.
-        tls: how its certificate is verified; None where there is none.
-    """
-
-    url: str
-    tls: UpstreamTls | None
-
-    @classmethod
-    def of(cls, server: Server, tls: UpstreamTls) -> Target:
-        """Give the target of a server in an arm with these settings."""
-        return cls(server.url, tls if server.is_tls else None)
+def target_of(server: Server, tls: UpstreamTls) -> Target:
+    """Give the target of a server in an arm with these settings."""
+    return server.url, tls if server.is_tls else None
 
 
 def make_upstream(server: Server, target: Target) -> Upstream:
@@ -43,44 +29,49 @@ def make_upstream(server: Server, target: Target) -> Upstream:
     Raises:
         http_trio.BadCertificate: the authorities to trust cannot be read.
     """
-    tls = target.tls
+    parts = server.parts
+    _, tls = target
+    name = None if tls is None else tls.server_name
     return Upstream(
         server.url,
-        known_addresses(server) or (),
-        host_field(server),
-        prefix=server.prefix.encode(),
+        known_addresses(parts) or (),
+        host_field(parts, secure=tls is not None),
+        prefix=parts.prefix.encode(),
         tls=None if tls is None else client_context(verify=tls.verify, ca=tls.ca),
-        server_name=None if tls is None else tls.server_name,
+        server_name=name or parts.host.strip("[]"),
     )
 
 
-def known_addresses(server: Server) -> tuple[Address, ...] | None:
+def known_addresses(parts: UrlParts) -> tuple[Address, ...] | None:
     """Give the addresses of a server that needs no resolving; None for a name.
 
-    >>> from canary_trio.config import Server
-    >>> known_addresses(Server("http://[::1]:8000"))[0][1]
+    >>> known_addresses(UrlParts("[::1]", 8000))[0][1]
     ('::1', 8000)
+    >>> known_addresses(UrlParts("example.org", 80)) is None
+    True
     """
-    if server.path:
-        return ((socket.AF_UNIX, server.path),)
-    try:
-        version = ipaddress.ip_address(server.host).version
-    except ValueError:
-        return None
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    return ((family, (server.host, server.port)),)
+    if parts.path:
+        return ((socket.AF_UNIX, parts.path),)
+    host = parts.host.strip("[]")
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):  # it is a name, or of the other family
+            socket.inet_pton(family, host)
+            return ((family, (host, parts.port)),)
+    return None
 
 
-def host_field(server: Server) -> bytes:
+def host_field(parts: UrlParts, *, secure: bool) -> bytes:
     """Give the Host that names a server (RFC 9110 section 7.2).
 
-    >>> from canary_trio.config import Server
-    >>> host_field(Server("https://[::1]:8443/base")), host_field(Server("unix:/run/a"))
-    (b'[::1]:8443', b'localhost')
+    >>> host_field(UrlParts("[::1]", 8443), secure=True)
+    b'[::1]:8443'
+    >>> host_field(UrlParts("example.org", 443), secure=True)
+    b'example.org'
+    >>> host_field(UrlParts(path="/run/a"), secure=False)
+    b'localhost'
     """
-    if server.path:
+    if parts.path:
         return b"localhost"
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    if server.port == _DEFAULT_PORT[server.is_tls]:
-        return host.encode()
-    return f"{host}:{server.port}".encode()
+    if parts.port == (443 if secure else 80):
+        return parts.host.encode()
+    return f"{parts.host}:{parts.port}".encode()
