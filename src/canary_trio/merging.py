@@ -12,7 +12,7 @@ rest, what all agree on, or else what the worker says that lags furthest behind.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -20,14 +20,25 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from canary_trio.copies import Outcome, Skip
+
 LOWEST = frozenset(
-    {"canary_config_revision", "canary_split_mismatch_p", "process_start_time_seconds"}
+    {
+        "canary_arm_usable_servers",
+        "canary_config_revision",
+        "canary_server_healthy",
+        "canary_split_mismatch_p",
+        "process_start_time_seconds",
+    }
 )
 """Gauges of which the lowest holds for all."""
 
 HIGHEST = frozenset(
     {
+        "canary_arm_panic",
         "canary_config_remembered",
+        "canary_server_ejected",
+        "canary_server_latency_seconds",
         "canary_server_weight",
         "canary_split_asked_share",
         "canary_store_contact_age_seconds",
@@ -39,9 +50,20 @@ HIGHEST = frozenset(
 _OBSERVED, _DECISIONS = "canary_split_observed_share", "canary_split_decisions"
 
 ADDED = frozenset(
-    {"connections", "errors", "failures", "in_flight", "requests", "retries"}
+    {
+        *("connections", "decisions", "ejections", "errors", "failures", "fallbacks"),
+        *("in_flight", "pending", "requests", "retries", "saved"),
+        *Outcome,
+        *Skip,
+    }
 )
 """The names of the numbers in a status that are added."""
+
+IN_ALL = frozenset({"healthy", "safe_to_remove", "up"})
+"""The names of what is so if all workers say so."""
+
+IN_ANY = frozenset({"ejected", "mismatch", "panic"})
+"""The names of what is so if one worker says so."""
 
 Table = dict[str, Any]
 _Values = dict[tuple[str, tuple[tuple[str, str], ...]], list[float]]
@@ -81,10 +103,10 @@ def merge_status(tables: Sequence[Table]) -> Table:
     merged: Table = _merge_tables(slowest_first)
     arms = merged.get("arms")
     if isinstance(arms, dict):
-        total = sum(arm.get("requests", 0) for arm in arms.values())
+        total = sum(arm.get("decisions", 0) for arm in arms.values())
         for arm in arms.values():
-            if "share" in arm:
-                arm["share"] = round(arm["requests"] / total, 4) if total else None
+            if "observed_share" in arm:
+                arm["observed_share"] = arm["decisions"] / total if total else None
     return merged
 
 
@@ -138,6 +160,8 @@ def _merge(name: str, values: list[Any]) -> Any:
         return _merge_tables(values)
     if name in ADDED and all(isinstance(value, int | float) for value in values):
         return sum(values)
+    if name in _RULES:
+        return _RULES[name](values)
     if all(_lists_servers(value) for value in values):
         urls = dict.fromkeys(row["url"] for value in values for row in value)
         return [
@@ -145,6 +169,17 @@ def _merge(name: str, values: list[Any]) -> Any:
             for url in urls
         ]
     return values[0]
+
+
+def _union(lists: Sequence[list[str]]) -> list[str]:
+    return list(dict.fromkeys(member for one in lists for member in one))
+
+
+_RULES: Mapping[str, Callable[[Sequence[Any]], Any]] = {
+    **dict.fromkeys(IN_ALL, all),
+    **dict.fromkeys(IN_ANY, any),
+    "held_by": _union,
+}
 
 
 def _lists_servers(value: Any) -> bool:

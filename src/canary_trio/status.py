@@ -95,6 +95,7 @@ def _arm(name: str, arm: LiveArm, live: Live, runtime: Runtime) -> Table:
     return {
         "asked_share": split.shares.get(name, 0) / WHOLE,
         "observed_share": split.observed(name),
+        "decisions": split.counts.get(name, 0),
         "requests": arm.state.requests,
         "errors": arm.state.errors,
         "saved": arm.state.saved,

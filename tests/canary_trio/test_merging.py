@@ -105,16 +105,30 @@ def test_metrics_of_the_supervisor_stand_beside() -> None:
 def test_states_of_workers_are_one() -> None:
     def state(running: int, requests: int, url: str) -> dict[str, object]:
         server = {"url": url, "weight": 2, "requests": requests, "in_flight": 1}
-        arms = {"stable": {"requests": requests, "share": 1.0, "servers": [server]}}
+        server |= {"healthy": running == 7, "ejected": running == 6}
+        arm = {"decisions": requests, "observed_share": 0.5, "servers": [server]}
+        arm |= {"safe_to_remove": running == 6, "held_by": ["rule a", f"{requests}"]}
+        arms = {"stable": arm}
         return {"service": "web", "running": running, "config": running, "arms": arms}
 
     merged = merge_status([state(7, 3, "http://a"), state(6, 5, "http://a")])
     assert merged["service"] == "web"
     assert (merged["running"], merged["config"]) == (6, 6)
     assert merged["arms"]["stable"] == {
-        "requests": 8,
-        "share": 1.0,
-        "servers": [{"url": "http://a", "weight": 2, "requests": 8, "in_flight": 2}],
+        "decisions": 8,
+        "observed_share": 1.0,
+        "safe_to_remove": False,
+        "held_by": ["rule a", "5", "3"],
+        "servers": [
+            {
+                "url": "http://a",
+                "weight": 2,
+                "requests": 8,
+                "in_flight": 2,
+                "healthy": False,
+                "ejected": True,
+            }
+        ],
     }
     apart = merge_status([state(7, 3, "http://a"), state(6, 5, "http://b")])
     urls = [row["url"] for row in apart["arms"]["stable"]["servers"]]

@@ -13,6 +13,7 @@ from canary_trio import metrics
 from canary_trio.control import Control
 from canary_trio.document import build
 from canary_trio.families import FAMILIES, Family, Kind
+from canary_trio.merging import HIGHEST, LOWEST
 from canary_trio.routing import Decision, Reason
 from canary_trio.runtime import Runtime
 from canary_trio.status import describe
@@ -169,6 +170,21 @@ async def test_a_thousand_servers_are_rendered_in_slices() -> None:
     for family in per_server:
         assert sum(name == family.name for name, _ in said) == 400
         assert text.count(b"# TYPE %b " % family.name.encode()) == 1
+
+
+def test_of_each_gauge_it_is_known_what_several_workers_say() -> None:
+    added = {
+        *("canary_arm_in_flight", "canary_connections", "canary_mirror_in_progress"),
+        *("canary_server_connections", "canary_server_idle_connections"),
+        *("canary_server_in_flight", "canary_server_pending"),
+        *("canary_split_decisions", "canary_proxy_info"),
+    }
+    others = {"canary_split_observed_share"}  # worked out anew
+
+    gauges = {family.name for family in FAMILIES if family.kind is Kind.GAUGE}
+    assert gauges == added | others | {
+        name for name in LOWEST | HIGHEST if name.startswith("canary_")
+    }
 
 
 def _row(family: Family) -> str:
