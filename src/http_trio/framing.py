@@ -67,6 +67,10 @@ def answer_framing(
     Raises:
         BadAnswer: the framing is ambiguous or unknown.
     """
+    if not codings and len(lengths) == 1 and status >= 200 and method != b"HEAD":
+        length = _length(lengths)  # as most are
+        if length is not None:
+            return 0 if status in (204, 304) else length
     if codings:
         if lengths:
             raise BadAnswer("both Content-Length and Transfer-Encoding")

@@ -147,25 +147,13 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     line_end = raw.find(b"\r\n")
     if line_end > limits.request_line:
         raise BadRequest(414, f"a request line of {line_end} bytes")
-    if raw.count(b"\r\n") > limits.fields + 2:
+    if raw.count(b"\n") > limits.fields + 2:
         raise BadRequest(431, f"more than {limits.fields} header fields")
     _check_with_llhttp(raw)
-    line = raw[:line_end]
-    if b"\n" in line or b"\r" in line:
-        # llhttp skips some before the method; after the target it sees HTTP/0.9.
-        raise BadRequest(400, "a bare CR or LF in the request line")
-    words = line.split(b" ")
-    if len(words) != 3:
-        raise BadRequest(400, "a request line that is not three words")
-    method, target, version = words
-    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
-        raise BadRequest(505, f"version {version[:20]!r}")
-    if method == b"CONNECT":
-        raise BadRequest(501, "CONNECT is for forward proxies")
+    method, target, http10 = _read_request_line(raw, line_end)
     pieces = _REQUEST_FIELDS.split(raw[line_end:-4])
     kept = b"".join(pieces[::3])
     said = _collect(pieces)
-    http10 = version == b"HTTP/1.0"
     host = _read_host(said.get(b"host", _NONE), http10=http10)
     framing = 0
     if b"content-length" in said or b"transfer-encoding" in said:
@@ -173,9 +161,13 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
         codings = said.get(b"transfer-encoding", _NONE)
         framing = request_framing(lengths, codings, http10=http10)
     options = _options(said[b"connection"]) if b"connection" in said else _NONE
-    if options:
+    if options and options != _KEEP_ALIVE:
         kept = _without_named(kept, options)
-    wishes = _NO_WISHES if http10 else _read_wishes(said, options)
+    wishes = (
+        _NO_WISHES
+        if http10 or _WISHES.isdisjoint(said)
+        else _read_wishes(said, options)
+    )
     if target[:1] != b"/" or b"#" in target:
         host, target = _settle_target(method, target, host)
     return RequestHead(
@@ -183,7 +175,7 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
         (b"keep-alive" in options) if http10 else (b"close" not in options),
         *wishes,
         method in IDEMPOTENT,
-        _read_forwarded(said),
+        () if _SAYS_FORWARDED.isdisjoint(said) else _read_forwarded(said),
     )
 
 
@@ -208,7 +200,7 @@ def parse_answer_head(raw: bytes, method: bytes) -> AnswerHead:
     codings = said.get(b"transfer-encoding", _NONE)
     dates = said.get(b"date")
     options = _options(said[b"connection"]) if b"connection" in said else _NONE
-    if options:
+    if options and options != _KEEP_ALIVE:
         kept = _without_named(kept, options)
     if dates:  # after those that Connection names: an answer has a Date
         kept += b"\r\nDate: " + dates[0]
@@ -332,6 +324,8 @@ _SAYS_FORWARDED = frozenset(
     {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"}
 )
 _NONE: list[bytes] = []
+_KEEP_ALIVE = [b"keep-alive"]
+_REQUEST_LINE = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/1\.([01])\r\n")
 _STATUS_LINE = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\Z"
 )
@@ -358,11 +352,30 @@ def _read_status_line(line: bytes) -> tuple[int, bool]:
     return int(match[2]), match[1] == b"0"
 
 
+def _read_request_line(raw: bytes, end: int) -> tuple[bytes, bytes, bool]:
+    """Give the method, the target, and whether it is HTTP/1.0."""
+    match = _REQUEST_LINE.match(raw)
+    if match is None:
+        raise _bad_request_line(raw[:end])
+    method, target, minor = match.groups()
+    if method == b"CONNECT":
+        raise BadRequest(501, "CONNECT is for forward proxies")
+    return method, target, minor == b"0"
+
+
+def _bad_request_line(line: bytes) -> BadRequest:
+    if b"\n" in line or b"\r" in line:
+        # llhttp skips some before the method; after the target it sees HTTP/0.9.
+        return BadRequest(400, "a bare CR or LF in the request line")
+    words = line.split(b" ")
+    if len(words) != 3 or not all(words):
+        return BadRequest(400, "a request line that is not three words")
+    return BadRequest(505, f"version {words[2][:20]!r}")
+
+
 def _read_forwarded(
     said: dict[bytes, list[bytes]],
 ) -> tuple[tuple[bytes, bytes], ...]:
-    if _SAYS_FORWARDED.isdisjoint(said):
-        return ()
     return tuple(
         (name, value) for name in _SAYS_FORWARDED for value in said.get(name, _NONE)
     )
@@ -381,6 +394,7 @@ def _read_host(hosts: list[bytes], *, http10: bool) -> bytes | None:
     return hosts[0]
 
 
+_WISHES = frozenset({b"te", b"expect", b"upgrade"})
 _NO_WISHES: tuple[bool, bytes | None, bool] = False, None, False
 
 
@@ -424,8 +438,13 @@ def _settle_target(
 def _collect(pieces: list[bytes]) -> dict[bytes, list[bytes]]:
     """Gather the special fields that a split found: lower-case name to values."""
     said: dict[bytes, list[bytes]] = {}
-    for name, value in zip(pieces[1::3], pieces[2::3], strict=True):
-        said.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
+    for at in range(1, len(pieces), 3):
+        name = pieces[at].lower()
+        value = pieces[at + 1].rstrip(b" \t")
+        if name in said:
+            said[name].append(value)
+        else:
+            said[name] = [value]
     return said
 
 
