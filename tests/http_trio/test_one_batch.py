@@ -6,6 +6,7 @@ same thread, finds all of it at once, in the order in which it was written.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 
@@ -121,3 +122,22 @@ async def test_many_clients_at_once_get_each_their_own() -> None:
 
             for number in range(20):
                 nursery.start_soon(connect, number)
+
+
+async def test_a_request_leaves_nothing_for_the_collector() -> None:
+    async with fake_upstream(ok) as fake, proxying(fake.upstream) as proxy:
+        async with connected(proxy) as client:
+            await client.ask(b"/warm")
+            gc.collect()
+            gc.disable()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            try:
+                for number in range(50):
+                    await client.ask(b"/%d" % (number % 10))
+                gc.collect()
+                found = {type(thing).__module__ for thing in gc.garbage}
+            finally:
+                gc.set_debug(0)
+                gc.garbage.clear()
+                gc.enable()
+    assert not [name for name in found if name.startswith("http_trio")]
