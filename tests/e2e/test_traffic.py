@@ -1,0 +1,117 @@
+"""What happens to traffic when servers die, and when the configuration changes."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.sync.server import ServerConnection
+from websockets.sync.server import serve as serve_websockets
+
+from tests.e2e.processes import Process, World, connected_to, world
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[World]:
+    async with world(tmp_path) as made:
+        yield made
+
+
+async def start_version(here: World, name: str) -> tuple[Process, str]:
+    process = await here.start("python", "-m", "tests.e2e.version", name)
+    match = await process.says(r"listens on (\S+)")
+    return process, f"http://{match[1]}"
+
+
+async def test_killing_every_canary_server_under_load_fails_no_request(
+    here: World,
+) -> None:
+    first, first_url = await start_version(here, "c1")
+    second, second_url = await start_version(here, "c2")
+    arms = {
+        "stable": {"servers": [here.versions["v1"]]},
+        "canary": {"servers": [first_url, second_url]},
+    }
+    proxy, address = await here.start_proxy(arms=arms, ratio=0.5)
+    answers: Counter[str] = Counter()
+    stop = trio.Event()
+
+    async def load(path: bytes) -> None:
+        async with connected_to(address) as client:
+            while not stop.is_set():
+                head, body = await client.ask(path)
+                assert head.startswith(b"HTTP/1.1 200 "), head
+                answers[body.decode()] += 1
+
+    async with trio.open_nursery() as nursery:
+        for at in range(20):
+            nursery.start_soon(load, b"/slow" if at % 4 == 0 else b"/")
+        with trio.fail_after(30):
+            while min(answers["c1"], answers["c2"]) < 50:
+                await trio.sleep(0.01)
+            first.kill()
+            while answers["c2"] < 150:
+                await trio.sleep(0.01)
+            second.kill()
+            await second.process.wait()
+            since = answers["v1"]
+            while answers["v1"] < since + 500:
+                await trio.sleep(0.01)
+        stop.set()
+    assert set(answers) == {"v1", "c1", "c2"}
+    assert proxy.process.poll() is None
+
+
+def echo(websocket: ServerConnection) -> None:
+    for message in websocket:
+        websocket.send(message)
+
+
+@pytest.fixture
+def echo_url() -> Iterator[str]:
+    """A WebSocket server that is not ours."""
+    with serve_websockets(echo, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def ask(websocket: ClientConnection, text: str) -> str | bytes:
+    websocket.send(text)
+    return websocket.recv(10)
+
+
+async def test_a_recalled_websocket_hears_1012_and_others_stay(
+    here: World, echo_url: str
+) -> None:
+    run = trio.to_thread.run_sync
+    arms = {name: {"servers": [echo_url]} for name in ("stable", "canary")}
+    recall = {"change": "recall", "time": 0.1}
+    rules = [{"header": "X-Canary", "equals": "yes", "arm": "canary"}]
+    _, address = await here.start_proxy(arms=arms, rules=rules, connections=recall)
+    url, canary = f"ws://{address}/", {"X-Canary": "yes"}
+    with contextlib.ExitStack() as stack:
+        stays = await run(stack.enter_context, connect(url))
+        goes = await run(stack.enter_context, connect(url, additional_headers=canary))
+        await here.canary("set", "update_rate=20", "--wait", "5")
+        for websocket in (stays, goes):
+            assert await run(ask, websocket, "hello") == "hello"
+
+        file = here.write(arms={"stable": arms["stable"]}, connections=recall)
+        await here.canary("apply", file, "--wait", "5")
+
+        with pytest.raises(ConnectionClosed) as closed:
+            await run(goes.recv, 10)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+        assert await run(ask, stays, "still here") == "still here"
+        await run(stack.close)
