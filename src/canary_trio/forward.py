@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 
+from canary_trio import hops
 from canary_trio.delivery import Context, Guarded, Reading
 from canary_trio.plans import Plans
 from canary_trio.request_ids import RandomHex
@@ -45,6 +46,8 @@ class Forwarder:
         if context is None or context.plans.live is not live:
             context = self._make_ready(live)
         plans = context.plans
+        if exchange.head.method in hops.METHODS and not self._passes(exchange):
+            return
         decision = live.routes.choose(
             exchange.head,
             exchange.client,
@@ -64,6 +67,19 @@ class Forwarder:
         plan = plans.by_arm.get(decision.arm) or plans.of(decision.arm)
         kind = Reading if plan.reads_answers else Guarded
         kind(context, plan, decision, exchange, names, request_id).start()
+
+    def _passes(self, exchange: Exchange) -> bool:
+        """Count a hop; answer a request that is meant for us."""
+        left = hops.hops_left(exchange.fields)
+        if left == 0:
+            answer = hops.answer_here(exchange.head.method)
+            observer = self._runtime.observer
+            observer.ended(exchange, observer.unrouted, answer.status, 0.0)
+            exchange.respond(answer)
+            return False
+        if left is not None:
+            exchange.fields = hops.one_less(exchange.fields)
+        return True
 
     def _make_ready(self, live: Live) -> Context:
         runtime = self._runtime

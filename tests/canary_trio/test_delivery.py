@@ -443,6 +443,32 @@ async def test_names_may_be_off_and_traces_on() -> None:
         assert field(asked, b"traceparent")[0].endswith(b"-01")
 
 
+@pytest.mark.parametrize(
+    ("method", "left", "expected", "passed_on"),
+    [
+        (b"OPTIONS", b"0", 204, None),
+        (b"TRACE", b"0", 405, None),
+        (b"OPTIONS", b"5", 200, [b"4"]),
+        (b"TRACE", b"1", 200, [b"0"]),
+        (b"OPTIONS", b"nonsense", 200, [b"nonsense"]),
+        (b"GET", b"0", 200, [b"0"]),
+    ],
+)
+async def test_hops_are_counted(
+    method: bytes, left: bytes, expected: int, passed_on: list[bytes] | None
+) -> None:
+    async with fake_upstream(says_stable) as fake:
+        async with proxied({"stable": arm(fake)}, ratio=0) as proxy:
+            async with connected(proxy.server) as client:
+                said = b"Max-Forwards: " + left
+                head, _ = await client.ask(b"/", said, method=method)
+        assert status(head) == expected
+        if passed_on is None:
+            assert not fake.asked
+        else:
+            assert field(fake.asked[0].head, b"max-forwards") == passed_on
+
+
 # === nothing is left behind ===
 
 
