@@ -11,8 +11,10 @@ from functools import partial
 import attrs
 
 from canary_trio import metrics
+from canary_trio.config import Balance
 from canary_trio.described import BadDescription, read_description
-from canary_trio.explain import explain
+from canary_trio.explain import Explanation, explain
+from canary_trio.runtime import Live
 from canary_trio.status import describe
 from canary_trio.view import View
 from http_trio import Answer, Exchange
@@ -66,14 +68,30 @@ class Admin:
             exchange.respond(self._readiness())
             return
         try:
-            found = explain(
+            found, key = explain(
                 read_description(body), live.routes, live.revision, runtime.chance
-            )[0]
+            )
         except BadDescription as exc:
             problems = [attrs.asdict(problem) for problem in exc.problems]
             exchange.respond(_json(400, {"problems": problems}))
         else:
-            exchange.respond(_json(200, attrs.asdict(found)))
+            exchange.respond(_json(200, attrs.asdict(_served(found, key, live))))
+
+
+def _served(found: Explanation, key: bytes | None, live: Live) -> Explanation:
+    """Add who can serve it at this moment; no server's turn is taken."""
+    if found.arm is None:
+        return found
+    arm, sticky = live.arms[found.arm], live.config.sticky_sessions
+    usable = tuple(server.name for server in arm.state.roster.usable)
+    server = None
+    if key is not None:
+        by_user = sticky is not None and sticky.server
+        if by_user or arm.config.balance is Balance.HASH:
+            server = arm.pick(key)
+    return attrs.evolve(
+        found, servers=usable, server=None if server is None else server.name
+    )
 
 
 def _json(status: int, shown: dict[str, object]) -> Answer:
