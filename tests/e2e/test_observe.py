@@ -122,6 +122,42 @@ async def test_each_request_has_a_line_that_says_how_it_was_routed(
     assert lines[4]["method"] == "POST"
 
 
+async def test_who_served_in_whose_place_is_said_everywhere(
+    here: World, tmp_path: Path
+) -> None:
+    file = tmp_path / "access.log"
+    dead = {"servers": [f"http://127.0.0.1:{free_port()}"], "ejection": {"failures": 2}}
+    arms = {**here.document()["arms"], "canary": dead}
+    proxy, address = await here.start_proxy(
+        *("--access-log", file), ratio=1, arms=arms, decision_header="X-Canary"
+    )
+    reasons = []
+    async with connected_to(address) as client:
+        for _ in range(4):
+            head, body = await client.ask(b"/", b"X-Request-Id: mine")
+            assert body == b"v1"
+            value = field(head, b"X-Canary")
+            reasons.append(value.split("reason=")[1])
+            assert 'arm="stable"' in value
+    lines = await wait_for_lines(file, 4)
+
+    retry, fallback = ('%s, chosen="canary"' % why for why in ("retry", "fallback"))
+    assert reasons == [retry, retry, fallback, fallback]
+    said = [(line["reason"], line["retries"]) for line in lines]
+    assert said == [("retry", 1), ("retry", 1), ("fallback", 0), ("fallback", 0)]
+    for line in lines:
+        assert (line["arm"], line["chosen"]) == ("stable", "canary")
+        assert (line["server"], line["request_id"]) == (here.versions["v1"], "mine")
+    text = await page(proxy, b"/metrics")
+    assert 'canary_failures_total{arm="canary",condition="unreachable"} 2.0' in text
+    assert 'canary_arm_saved_total{arm="canary"} 4.0' in text
+    assert 'canary_retries_total{arm="canary"} 2.0' in text
+    assert (
+        f'canary_server_healthy{{arm="canary",server="{dead["servers"][0]}"}} 0.0'
+        in text
+    )
+
+
 async def test_a_log_is_rotated_by_a_signal_and_complete_at_the_end(
     here: World, tmp_path: Path
 ) -> None:
