@@ -141,7 +141,7 @@ async def test_who_served_in_whose_place_is_said_everywhere(
             assert 'arm="stable"' in value
     lines = await wait_for_lines(file, 4)
 
-    retry, fallback = ('%s, chosen="canary"' % why for why in ("retry", "fallback"))
+    retry, fallback = (f'{why}, chosen="canary"' for why in ("retry", "fallback"))
     assert reasons == [retry, retry, fallback, fallback]
     said = [(line["reason"], line["retries"]) for line in lines]
     assert said == [("retry", 1), ("retry", 1), ("fallback", 0), ("fallback", 0)]
