@@ -399,11 +399,31 @@ class Connection:
             if head is not None:
                 self._begin(head)
                 return
+            if data[-4:] == b"\r\n\r\n" and self._take_lone(data):
+                return
             self.deadline = self.lane.now + self.lane.limits.head_s
             self.buffer = data
         else:
             self.buffer += data
         self._process()
+
+    def _take_lone(self, data: bytes) -> bool:
+        """Take what is one request's head and nothing else; give whether it was."""
+        limits = self.lane.limits
+        if (
+            data.find(b"\r\n\r\n") + 4 != len(data)
+            or len(data) > limits.head
+            or data[:2] == b"\r\n"
+        ):
+            return False
+        try:
+            head = parse_request_head(data, limits)
+        except BadRequest as exc:
+            self.refuse(exc.status, str(exc))
+            return True
+        self.lane.known_requests.offer(data, head)
+        self._begin(head)
+        return True
 
     def _read(self) -> None:
         try:
