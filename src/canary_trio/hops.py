@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from http_trio import Answer
+from http_trio.answer import Answer
 
 METHODS = frozenset({b"TRACE", b"OPTIONS"})
 
