@@ -34,7 +34,9 @@ CHECKS_AT_ONCE = 32
 BODY = 1024 * 1024
 """Bytes of an answer to a check that are read at most."""
 
-UNREACHABLE = frozenset({Condition.UNREACHABLE, Condition.CONNECT_TIMEOUT})
+UNREACHABLE = frozenset(
+    {Condition.UNREACHABLE, Condition.CONNECT_TIMEOUT, Condition.UNTRUSTED}
+)
 
 
 @attrs.define(eq=False)
@@ -195,9 +197,12 @@ class Checks:
     def _conclude(self, watch: _Watch, error: str, *, unreachable: bool) -> None:
         server = watch.server
         server.check_error = error
-        if not watch.verdict.note(watch.rule, good=not error):
-            return
+        changed = watch.verdict.note(watch.rule, good=not error)
         up = watch.verdict.up
+        if up and not error:
+            server.roster.reached(server, self._now())
+        if not changed:
+            return
         if up:
             _log.info("%s is up", server.name)
         else:

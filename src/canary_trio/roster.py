@@ -216,7 +216,9 @@ class Roster:
         if server.removed or not server.healthy:
             return
         if server.record.failed(rule) and self._can_spare(server, unreachable):
-            server.ejected_until = server.record.ejected(rule, now)
+            server.ejected_until = server.record.ejected(
+                rule, now, unreachable=unreachable
+            )
             server.unreachable = unreachable
             self._remind(server.ejected_until, server)
             self._refresh(now)
@@ -232,15 +234,23 @@ class Roster:
         if not server.removed:
             self._refresh(now)
 
+    def reached(self, server: ServerState, now: float) -> None:
+        """Take that an active check finds a server well, whatever requests found.
+
+        That says nothing of failures to answer, but all of failures to connect.
+        """
+        if server.ejected_until and server.record.cut_off:
+            self._readmit(server, now)
+            if not server.removed:
+                self._refresh(now)
+
     def tick(self, now: float) -> None:
         """Do what is due: ejections end, cold servers grow warmer."""
         changed = False
         while self._due and self._due[0][0] <= now:
             _, _, server = heapq.heappop(self._due)
             if 0 < server.ejected_until <= now:
-                server.ejected_until = 0.0
-                server.unreachable = server.unreachable and not server.up
-                server.record.came_back(now)
+                self._readmit(server, now)
                 changed = True
             elif server.warm_from and not server.removed:
                 self._set_weight(server, now)
@@ -293,6 +303,11 @@ class Roster:
             self._open.reweigh(server)
         if self._sticky is not None:
             self._sticky.reweigh(server)
+
+    def _readmit(self, server: ServerState, now: float) -> None:
+        server.ejected_until = 0.0
+        server.unreachable = server.unreachable and not server.up
+        server.record.came_back(now)
 
     def _remind(self, at: float, server: ServerState) -> None:
         sooner = at < self.next_due

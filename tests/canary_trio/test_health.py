@@ -194,6 +194,20 @@ async def test_changes_keep_what_was_learnt_and_the_pace(
         assert len(world.asked) == 3 * 4  # at 0, 10, 20 and 30 seconds
 
 
+async def test_who_was_cut_off_is_back_with_the_next_good_check(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with checking(2) as world:
+        world.follow()
+        await trio.sleep(1)
+        server = world.bench.servers[0]
+        world.bench.now = trio.current_time()
+        world.bench.fail(server, unreachable=True)
+        assert server.ejected_until
+        await trio.sleep(9.5)
+        assert server.healthy
+
+
 async def test_who_is_checked_no_more_is_up_and_begins_anew(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

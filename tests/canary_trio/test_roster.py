@@ -116,6 +116,18 @@ def test_the_last_one_is_out_if_it_is_gone_and_another_arm_serves() -> None:
     assert bench.roster.pick(None) is not None
 
 
+def test_a_check_that_reaches_it_ends_an_ejection_for_not_being_reached() -> None:
+    bench = Bench.of(3)
+    cut_off, sick = bench.servers[:2]
+    bench.fail(cut_off, unreachable=True)
+    bench.fail(sick)
+    for server in (cut_off, sick):
+        bench.roster.reached(server, bench.now)
+
+    assert (cut_off.healthy, sick.healthy) == (True, False)
+    assert cut_off.record.on_trial
+
+
 # === panic ===
 
 

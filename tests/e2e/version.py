@@ -1,4 +1,4 @@
-"""An upstream as a process: says its name, after as many milliseconds as it is told."""
+"""An upstream as a process: says its name. Its second argument is where it listens."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def answer(name: bytes, exchange: Exchange) -> None:
         exchange.respond(Answer(200, name))
 
 
-async def main(name: str) -> None:
+async def main(name: str, bind: str = "127.0.0.1:0") -> None:
     handler = partial(answer, name.encode())
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(serve, handler, ["127.0.0.1:0"]))
+        server = await nursery.start(partial(serve, handler, [bind]))
         print(f"{name} listens on {server.addresses[0]}", flush=True)
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1])
+    trio.run(main, *sys.argv[1:])
