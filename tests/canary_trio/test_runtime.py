@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import trio
 
-from canary_trio.config import Server, UpstreamTls
+from canary_trio.config import Server
 from canary_trio.document import load
 from canary_trio.forward import Forwarder
+from canary_trio.policy import UpstreamTls
 from canary_trio.resolving import Resolver
 from canary_trio.runtime import Runtime
 from canary_trio.targets import make_upstream, target_of

@@ -24,10 +24,10 @@ def answer(name: bytes, exchange: Exchange) -> None:
         exchange.respond(Answer(200, name))
 
 
-async def main(name: str, bind: str = "127.0.0.1:0") -> None:
+async def main(name: str, *binds: str) -> None:
     handler = partial(answer, name.encode())
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(serve, handler, [bind]))
+        server = await nursery.start(partial(serve, handler, binds or ["127.0.0.1:0"]))
         print(f"{name} listens on {server.addresses[0]}", flush=True)
 
 
