@@ -24,7 +24,8 @@ def answer(name: bytes, exchange: Exchange) -> None:
         exchange.respond(Answer(200, name))
 
 
-async def main(name: str, *binds: str) -> None:
+async def main(*words: str) -> None:
+    name, *binds = words
     handler = partial(answer, name.encode())
     async with trio.open_nursery() as nursery:
         server = await nursery.start(partial(serve, handler, binds or ["127.0.0.1:0"]))
