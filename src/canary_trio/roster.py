@@ -22,11 +22,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from canary_trio.balance import Draw, LeastRequests, Policy, Random, RoundRobin
+from canary_trio.balance import Draw
+from canary_trio.choosing import Choice, Layout, follow
 from canary_trio.config import Arm, Balance, ServerMode
-from canary_trio.hashing import Hash
 from canary_trio.servers import ServerState
 
 _LEAST_WARM = 0.1  # of its weight that a cold server begins with: Envoy's default
@@ -40,7 +40,7 @@ class Roster:
 
     Attributes:
         servers: as configured, in order.
-        usable: those that may serve new users now.
+        choice: which one serves a request; `pick` and `pick_other` are its own.
         panic: whether health is ignored.
         panics: how often that began.
     """
@@ -62,69 +62,29 @@ class Roster:
             on_unreachable: called when a server could not be connected to.
         """
         self.servers: tuple[ServerState, ...] = ()
-        self.usable: dict[ServerState, None] = {}
+        self.choice = Choice(draw)
+        self.pick = self.choice.pick
+        self.pick_other = self.choice.pick_other
         self.panic = False
         self.panics = 0
-        self._draw = draw
         self._on_due = on_due
         self._on_left = on_left
         self._on_unreachable = on_unreachable
         self._arm: Arm | None = None
         self._falls_back = False
-        self._open: Policy[ServerState] = Random(draw)
-        self._only: ServerState | None = None
-        self._sticky: Hash[ServerState] | None = None
         self._due: list[_Due] = []
         self._numbers = itertools.count()
 
     def __repr__(self) -> str:
         return (
             f"<Roster usable={len(self.usable)}/{len(self.servers)}"
-            f" open={len(self._open)} panic={self.panic}>"
+            f" open={len(self.choice.open)} panic={self.panic}>"
         )
 
-    # === choosing ===
-
-    def pick(self, key: bytes | None = None) -> ServerState | None:
-        """Choose a server for a request; None if none is usable.
-
-        What is chosen is full only if all usable ones are, or if the user is sticky
-        to it: then the request may wait there.
-
-        Args:
-            key: of the user, or of the request, if it has one.
-        """
-        if key is not None and self._sticky:
-            return self._sticky.pick(key)
-        if self._only is not None:
-            return self._only
-        if self._open:
-            return self._open.pick(key)
-        return self._any_of(self.usable)
-
-    def pick_other(
-        self, tried: Collection[ServerState], key: bytes | None = None
-    ) -> ServerState | None:
-        """Choose a server for another try of a request; None if there is no other.
-
-        A healthy one first, should the arm be in a panic. It looks at all servers:
-        tries are few.
-        """
-        others = [server for server in self._open if server not in tried]
-        if not others:
-            return None
-        healthy = [server for server in others if server.healthy] or others
-        if key is not None and isinstance(self._open, Hash):
-            avoided = {*tried, *(set(others) - set(healthy))}
-            chosen: ServerState = self._open.pick(key, avoided)
-            return chosen
-        return self._any_of(healthy)
-
-    def _any_of(self, servers: Collection[ServerState]) -> ServerState | None:
-        """Give the least busy of them for its weight, by chance if there are several."""
-        if not servers:
-            return None
-        return min(servers, key=lambda one: (one.in_flight / one.weight, self._draw()))
+    @property
+    def usable(self) -> Collection[ServerState]:
+        """Those that may serve new users now."""
+        return self.choice.usable
 
     # === what changes ===
 
@@ -136,7 +96,7 @@ class Roster:
         falls_back: bool,
         sticky: bool,
         now: float,
-        layout: Hash[ServerState] | None = None,
+        layout: Layout | None = None,
     ) -> None:
         """Take over a configuration.
 
@@ -152,21 +112,23 @@ class Roster:
         before, self._arm = self._arm, arm
         self._falls_back = falls_back
         self._take_members(servers)
-        if arm.balance is Balance.HASH and layout is not None:
-            self._open = Random(self._draw, self._open)  # until all is settled
+        choice = self.choice
+        hashed = layout if arm.balance is Balance.HASH else None
+        if hashed is not None:
+            choice.suspend_policy()
         elif before is None or before.balance is not arm.balance:
-            self._replace_policy(_POLICIES[arm.balance])
+            choice.choose_by(arm.balance)
         for server in servers:
             server.limit = arm.limits.in_flight
             self._check_full(server)
             self._set_weight(server, now)
         if not sticky:
-            self._sticky = None
-        elif layout is not None or self._sticky is None:
-            self._sticky = (layout or Hash(self._draw)).copy()
+            choice.sticky = None
+        elif layout is not None or choice.sticky is None:
+            choice.sticky = layout.copy() if layout else choice.lay_out(())
         self._refresh(now, warm=before is None)
-        if arm.balance is Balance.HASH and layout is not None:
-            self._replace_policy(lambda _, servers: _follow(layout, servers))
+        if hashed is not None:
+            choice.choose_by_layout(hashed)
 
     def needs_layout(
         self, arm: Arm, servers: Collection[ServerState], *, sticky: bool
@@ -174,38 +136,21 @@ class Roster:
         """Tell whether `configure` is to be given a layout: other servers to be hashed."""
         if arm.balance is not Balance.HASH and not sticky:
             return False
-        lacking = (sticky and self._sticky is None) or (
-            arm.balance is Balance.HASH and not isinstance(self._open, Hash)
+        lacking = (sticky and self.choice.sticky is None) or (
+            arm.balance is Balance.HASH and not self.choice.is_hashed
         )
         return lacking or set(servers) != set(self.servers)
-
-    def lay_out(self, servers: Iterable[ServerState]) -> Hash[ServerState]:
-        """Make a layout for `configure`."""
-        return Hash(self._draw, servers)
 
     def retire(self) -> None:
         """Take that the configuration has the arm no more."""
         self._take_members(())
         for server in list(self.usable):
-            self._go(server)
-        self._sticky = None
-        self._look_for_only()
+            self.choice.go(server)
+        self.choice.sticky = None
 
     def left(self, server: ServerState) -> None:
         """Take that the last request of a removed server has ended."""
         self._on_left(server)
-
-    def filled(self, server: ServerState) -> None:
-        """Take that a server has become full."""
-        if server in self.usable:
-            self._open.remove(server)
-            self._look_for_only()
-
-    def freed(self, server: ServerState) -> None:
-        """Take that a server is full no more."""
-        if server in self.usable:
-            self._open.add(server)
-            self._look_for_only()
 
     def failed(self, server: ServerState, now: float, *, unreachable: bool) -> None:
         """Take that a request failed at a server."""
@@ -271,18 +216,11 @@ class Roster:
             server.removed = False
         self.servers = tuple(servers)
 
-    def _replace_policy(self, make: _MakePolicy) -> None:
-        before = list(self._open)
-        for server in before:
-            self._open.remove(server)  # it leaves what it owes with the server
-        self._open = make(self._draw, before)
-        self._look_for_only()
-
     def _check_full(self, server: ServerState) -> None:
         full = server.in_flight >= server.limit
         if full != server.full:
             server.full = full
-            (self.filled if full else self.freed)(server)
+            (self.choice.filled if full else self.choice.freed)(server)
 
     def _set_weight(self, server: ServerState, now: float) -> None:
         """Give a server its weight of this moment."""
@@ -293,16 +231,13 @@ class Roster:
             age = now - server.warm_from
             if age < slow_start:
                 weight *= max(_LEAST_WARM, age / slow_start)
-                self._remind(now + slow_start / _WARMING_STEPS, server)
+                self._remind_warming(server, now)
             else:
                 server.warm_from = 0.0
         if weight == server.weight:
             return
         server.weight = weight
-        if server in self.usable and not server.full:
-            self._open.reweigh(server)
-        if self._sticky is not None:
-            self._sticky.reweigh(server)
+        self.choice.reweigh(server)
 
     def _readmit(self, server: ServerState, now: float) -> None:
         server.ejected_until = 0.0
@@ -314,6 +249,13 @@ class Roster:
         heapq.heappush(self._due, (at, next(self._numbers), server))
         if sooner:
             self._on_due()
+
+    def _remind_warming(self, server: ServerState, now: float) -> None:
+        """Have one reminder at a time, however often the configuration changes."""
+        assert self._arm is not None, "it is configured first"
+        if now >= server.warmer_at:
+            server.warmer_at = now + self._arm.slow_start / _WARMING_STEPS
+            self._remind(server.warmer_at, server)
 
     def _can_spare(self, server: ServerState, unreachable: bool) -> bool:  # noqa: FBT001
         if unreachable and self._falls_back:
@@ -330,13 +272,12 @@ class Roster:
         """
         usable = self._find_usable()
         for server in [one for one in self.usable if one not in usable]:
-            self._go(server)
+            self.choice.go(server)
         for server in usable:
             if server not in self.usable:
                 self._come(server, now, warm=warm or self.panic)
-        if self._sticky is not None:
-            self._refresh_sticky(self._sticky)
-        self._look_for_only()
+        if self.choice.sticky is not None:
+            self._refresh_sticky(self.choice.sticky)
 
     def _find_usable(self) -> dict[ServerState, None]:
         assert self._arm is not None, "it is configured first"
@@ -348,28 +289,18 @@ class Roster:
         self.panic = panic
         return dict.fromkeys(_reachable(ready) if panic else healthy)
 
-    def _go(self, server: ServerState) -> None:
-        del self.usable[server]
-        if not server.full:
-            self._open.remove(server)
-
     def _come(self, server: ServerState, now: float, *, warm: bool) -> None:
         assert self._arm is not None, "it is configured first"
         if not warm and self._arm.slow_start:
             server.warm_from = now
             self._set_weight(server, now)
-        self.usable[server] = None
-        if not server.full:
-            self._open.add(server)
+        self.choice.come(server)
 
-    def _refresh_sticky(self, sticky: Hash[ServerState]) -> None:
+    def _refresh_sticky(self, sticky: Layout) -> None:
         """Sticky users are served by draining servers too, and wait at full ones."""
         held = [one for one in self.servers if one.server.mode is not _MAINTENANCE]
         healthy = [one for one in held if one.healthy]
-        _follow(sticky, _reachable(held) if self.panic else healthy)
-
-    def _look_for_only(self) -> None:
-        self._only = next(iter(self._open)) if len(self._open) == 1 else None
+        follow(sticky, _reachable(held) if self.panic else healthy)
 
 
 _MAINTENANCE = ServerMode.MAINTENANCE
@@ -378,28 +309,3 @@ _MAINTENANCE = ServerMode.MAINTENANCE
 def _reachable(servers: Sequence[ServerState]) -> Sequence[ServerState]:
     """Leave out those that nobody can connect to, unless that is all of them."""
     return [server for server in servers if not server.unreachable] or servers
-
-
-def _follow(
-    layout: Hash[ServerState], servers: Sequence[ServerState]
-) -> Hash[ServerState]:
-    """Bring a layout to hold just these servers, with the weights of now."""
-    wanted = dict.fromkeys(servers)
-    for server in [one for one in layout if one not in wanted]:
-        layout.remove(server)
-    present = set(layout)
-    for server in wanted:
-        if server in present:
-            layout.reweigh(server)
-        else:
-            layout.add(server)
-    return layout
-
-
-_MakePolicy = Callable[[Draw, Sequence[ServerState]], Policy[ServerState]]
-_POLICIES: dict[Balance, _MakePolicy] = {
-    Balance.ROUND_ROBIN: lambda _, servers: RoundRobin(servers),
-    Balance.RANDOM: Random,
-    Balance.LEAST_REQUESTS: LeastRequests,
-    Balance.HASH: Hash,
-}

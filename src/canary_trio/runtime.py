@@ -23,8 +23,9 @@ import attrs
 import trio
 
 from canary_trio.arms import ArmState, LiveArm
+from canary_trio.choosing import Layout
 from canary_trio.config import Arm, Config, Server, ServerMode
-from canary_trio.hashing import Hash, points_of
+from canary_trio.hashing import points_of
 from canary_trio.health import Checks
 from canary_trio.marks import Marks
 from canary_trio.mirror import Mirroring
@@ -60,7 +61,7 @@ class Live:
     routes: Routes
     arms: Mapping[str, LiveArm]
     marks: Marks
-    layouts: Mapping[str, Hash[ServerState]] = attrs.field(repr=False)
+    layouts: Mapping[str, Layout] = attrs.field(repr=False)
     _seats: Mapping[str, tuple[_Seat, ...]] = attrs.field(repr=False)
 
     def seats(self) -> Iterator[tuple[str, _Seat]]:
@@ -116,7 +117,7 @@ class Runtime:
         """
         routes = Routes(config, service=self._service, secret=secret)
         seats: dict[str, tuple[_Seat, ...]] = {}
-        layouts: dict[str, Hash[ServerState]] = {}
+        layouts: dict[str, Layout] = {}
         for name, arm in config.arms.items():
             taken = seats[name] = await self._seat_all(name, arm)
             states = [seat.state for seat in taken]
@@ -203,18 +204,18 @@ class Runtime:
                 await trio.lowlevel.checkpoint()
         return tuple(seats)
 
-    async def _lay_out(
-        self, roster: Roster, seats: tuple[_Seat, ...]
-    ) -> Hash[ServerState]:
+    async def _lay_out(self, roster: Roster, seats: tuple[_Seat, ...]) -> Layout:
         """Lay out the servers for hashing, which takes longer than a swap may."""
         for at, seat in enumerate(seats):
             points_of(seat.server.url)  # it keeps them
             if at % _SLICE == _SLICE - 1:
                 await trio.lowlevel.checkpoint()
-        return roster.lay_out(
-            seat.state
-            for seat in seats
-            if seat.server.mode is not ServerMode.MAINTENANCE and seat.state.healthy
+        return roster.choice.lay_out(
+            [
+                seat.state
+                for seat in seats
+                if seat.server.mode is not ServerMode.MAINTENANCE and seat.state.healthy
+            ]
         )
 
     def _seat(self, name: str, arm: Arm, server: Server) -> _Seat:

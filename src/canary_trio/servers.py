@@ -38,6 +38,7 @@ class ServerState:
         ejected_until: when it comes back from an ejection; 0 if it is not out.
         unreachable: whether it went out since no connection could be made.
         warm_from: when its slow start began; 0 if it is warm.
+        warmer_at: when its weight grows next, while it is cold.
         requests: given to it.
         failures: of these, without an answer or with 5xx.
         latency_s: the mean of the latest answers; 0 before the first.
@@ -58,6 +59,7 @@ class ServerState:
     ejected_until: float = 0.0
     unreachable: bool = False
     warm_from: float = 0.0
+    warmer_at: float = 0.0
     requests: int = 0
     failures: int = 0
     latency_s: float = 0.0
@@ -86,7 +88,7 @@ class ServerState:
         self.in_flight += 1
         if self.in_flight >= self.limit and not self.full:
             self.full = True
-            self.roster.filled(self)
+            self.roster.choice.filled(self)
 
     def ended(
         self,
@@ -108,7 +110,7 @@ class ServerState:
         self.in_flight -= 1
         if self.full and self.in_flight < self.limit:
             self.full = False
-            self.roster.freed(self)
+            self.roster.choice.freed(self)
         if ok:
             seconds = now - started
             mean = self.latency_s
