@@ -135,8 +135,9 @@ class Choice:
 
     def _replace_policy(self, make: _MakePolicy) -> None:
         before = list(self._open)
-        for server in before:
-            self._open.remove(server)  # it leaves what it owes with the server
+        if isinstance(self._open, RoundRobin):
+            for server in before:
+                self._open.remove(server)  # it leaves what it owes with the server
         self._open = make(self._draw, before)
 
     def _any_of(self, servers: Collection[ServerState]) -> ServerState | None:
