@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 ASYNC_OFF := ASYNC114,ASYNC127,ASYNC910,ASYNC911,ASYNC912,ASYNC913
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench docs crash fuzz wheel clean
+.PHONY: help install demo test check format bench docs crash fuzz soak wheel clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -41,13 +41,15 @@ soak: install  ## A minute of load with faults, then a million requests: nothing
 demo: install  ## Run the main job: two versions, a store and a proxy, live
 	@$(BIN)/canary demo
 
-test: install  ## Pass the tests
-	@$(BIN)/python -m pytest -q
+# Two at a time: more would only make the tests that start processes wait for each other.
+test: install  ## Pass the tests (TESTS="tests/kv_trio -k watch" for some of them)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(TESTS)
 
 check: install  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/flake8-async --enable=ASYNC --disable=$(ASYNC_OFF) $$(find src examples -name '*.py')
+	find src examples -name '*.py' | \
+	  xargs -P 2 -n 40 $(BIN)/flake8-async --enable=ASYNC --disable=$(ASYNC_OFF)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 

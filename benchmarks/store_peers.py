@@ -1,14 +1,8 @@
 """The stores that are compared: their processes, each durable, on ports of its own.
 
 - etcd: Debian's `etcd-server`; spoken to through its JSON gateway.
-- Consul 1.8.7: in Debian bullseye, not in bookworm. It need not be installed: with a
-  line for bullseye, of the mirror that apt uses, in a file LIST:
-
-      mkdir -p LISTS/partial
-      options="-o Dir::Etc::sourcelist=$PWD/LIST -o Dir::Etc::sourceparts=-
-               -o Dir::State::lists=$PWD/LISTS"
-      apt-get $options update && apt-get $options download consul
-      dpkg -x consul_*.deb DIR && export CONSUL=$PWD/DIR/usr/bin/consul
+- Consul 1.8.7: in Debian bullseye, not in bookworm. `.ci/get-consul DIRECTORY` unpacks it
+  from there; it need not be installed.
 
   It is taken from $CONSUL, or from the path.
 """

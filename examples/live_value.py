@@ -28,7 +28,7 @@ async def main() -> None:
             await client.put("limits", b'{"rate": 10}')
             async with kv_trio.live(client, "limits", Limits) as limits:
                 print("at first", limits.current)
-                await client.put("limits", b'{"rate": "no number"}')
+                await client.put("limits", b'{"rate": "no number"}')  # is never current
                 await client.put("limits", b'{"rate": 20}')
                 print("now", await limits.changed())
         nursery.cancel_scope.cancel()

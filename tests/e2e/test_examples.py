@@ -24,4 +24,3 @@ async def test_live_value() -> None:
         "at first Limits(rate=10)",
         "now Limits(rate=20)",
     ]
-    assert "limits stays as it was: invalid value for type" in said.err

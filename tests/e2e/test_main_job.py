@@ -32,6 +32,7 @@ async def test_1_all_requests_follow_a_change_that_was_waited_for(here: World) -
     assert re.fullmatch(r"revision \d+ live on 1/1 proxies in [\d.]+ ms\n", said.out)
 
 
+@pytest.mark.timeout(240)  # twenty commands start beside fifty busy clients
 async def test_2_twenty_changes_under_load_lose_nothing(here: World) -> None:
     _, address = await here.start_proxy()
     answers: Counter[str] = Counter()

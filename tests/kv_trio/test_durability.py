@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -208,16 +209,29 @@ def test_a_directory_that_is_a_file_is_said(tmp_path: Path) -> None:
         Log(tmp_path / "file")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    Log(tmp_path).close()
-    (tmp_path / "lock").chmod(0o400)
-    tmp_path.chmod(0o500)
+def test_a_directory_that_cannot_be_written_is_said() -> None:
+    with tempfile.TemporaryDirectory() as name:  # tmp_path lies below what root closes
+        directory = Path(name)
+        Log(directory).close()
+        (directory / "lock").chmod(0o400)
+        directory.chmod(0o555)
+        try:
+            with without_privileges(), pytest.raises(StorageError, match="cannot use"):
+                Log(directory)
+        finally:
+            directory.chmod(0o700)
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """Root may write everywhere, so be nobody meanwhile."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
     try:
-        with pytest.raises(StorageError, match="cannot use"):
-            Log(tmp_path)
+        yield
     finally:
-        tmp_path.chmod(0o700)
+        os.seteuid(was)
 
 
 # === damage ===
