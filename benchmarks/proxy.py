@@ -59,6 +59,8 @@ class Plan:
 QUICK = Plan(2, 1, large_rounds=1, latency_blocks=10, idle=1000, tls=(32,))
 FULL = Plan(5, 2, large_rounds=5, latency_blocks=60, idle=5000, tls=(32, 256))
 
+_ALL = "canary, all features"
+
 
 @attrs.frozen
 class Bar:
@@ -77,7 +79,7 @@ class Bar:
             "" if self.aim is None else f", aim {self.aim:g}: {self._verdict(self.aim)}"
         )
         return (
-            f"  {self.what:<44} {self.measured:6.2f} {self.unit:<9}"
+            f"  {self.what:<46} {self.measured:6.2f} {self.unit:<9}"
             f" bar {sign} {self.bar:g}: {self._verdict(self.bar)}{aim}"
         )
 
@@ -144,13 +146,16 @@ class Bench:
             self._canary("canary, new users", sticky_sessions=True),
             self._canary("canary, returning", cookie="canary", sticky_sessions=True),
             self._canary("canary, new heads", fresh=True),
-            self._canary(
-                "canary, all features",
-                cookie="canary",
-                fresh=True,
-                options=("--access-log", "{dir}/access.log"),
-                sticky_sessions=True,
-                rules=_RULES,
+            *(
+                self._canary(
+                    name,
+                    cookie="canary",
+                    fresh=fresh,
+                    options=("--access-log", "{dir}/access.log"),
+                    sticky_sessions=True,
+                    rules=_RULES,
+                )
+                for name, fresh in ((_ALL, False), (f"{_ALL}, new heads", True))
             ),
         ]
         for connections in (32, 256):
@@ -168,8 +173,9 @@ class Bench:
             self._bar(f"CPU per request, {at}", cpu, "caddy", 0.5)
             self._bar(f"requests/s, {at}", rate, "nginx", 0.6, 0.9, more=True)
             self._bar(f"requests/s, {at}", rate, "caddy", 2.0, more=True)
-            full = "canary, all features"
-            self._bar(f"CPU, all features, {at}", cpu, "nginx", 2.5, 1.75, ours=full)
+            for full in (_ALL, f"{_ALL}, new heads"):
+                what = full.removeprefix("canary, ")
+                self._bar(f"CPU, {what}, {at}", cpu, "nginx", 2.5, 1.75, ours=full)
 
     def large(self) -> None:
         """Large answers, 8 connections: bytes per second."""

@@ -90,6 +90,8 @@ class Forwarder:
 
 def _without_cookie(kept: bytes, name: str) -> bytes:
     """Keep our cookie from the upstream: it is between us and the user."""
+    if b"%b=" % name.encode() not in kept:
+        return kept
 
     def rest(match: re.Match[bytes]) -> bytes:
         left = without_cookie(match[1], name)

@@ -13,6 +13,7 @@ raised epoch makes all cookies foreign.
 
 from __future__ import annotations
 
+import functools
 import hmac
 import re
 from base64 import urlsafe_b64encode
@@ -92,6 +93,9 @@ def without_cookie(header: bytes, name: str) -> bytes:
     >>> without_cookie(b"a=1; canary=x; b=2", "canary")
     b'a=1; b=2'
     """
-    mark = name.encode() + b"="
-    pairs = (pair.strip(b" \t") for pair in header.split(b";"))
-    return b"; ".join(pair for pair in pairs if pair and not pair.startswith(mark))
+    return _cookie_pattern(name).sub(b"", header).strip(b" \t;")
+
+
+@functools.lru_cache(maxsize=64)
+def _cookie_pattern(name: str) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:^|;)[ \t]*" + re.escape(name.encode()) + rb"=[^;]*")
