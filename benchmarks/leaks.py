@@ -1,8 +1,9 @@
 """Does the proxy leak: its descriptors and memory after a million requests, and before.
 
 The real proxy, with sticky sessions and an access log, under wrk: small and large
-answers, bodies, HEAD, connections that are closed. It is measured idle, after ten
-thousand requests and after a million; they should be the same.
+answers, bodies, connections that are closed (not HEAD: wrk waits for a body then, and a
+connection is stuck). It is measured idle, after ten thousand requests and after a
+million; they should be the same.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ request = function()
   if count % 500 == 0 then return wrk.format("GET", "/large/1MiB") end
   if count % 50 == 0 then return wrk.format("GET", "/", {["Connection"] = "close"}) end
   if count % 10 == 1 then return wrk.format("POST", "/", nil, body) end
-  if count % 10 == 2 then return wrk.format("HEAD", "/") end
   return wrk.format("GET", "/")
 end
 """

@@ -127,7 +127,8 @@ class Relay:
         upload = Upload(self._exchange, self._down, self._up, download)
         upload.is_out()
         self._uploaded = True
-        await download.send(self.unsent)
+        unsent, self.unsent = self.unsent, b""
+        await download.send(unsent)
         await _beside(upload.run, download.relay)
 
     async def _open(self) -> None:

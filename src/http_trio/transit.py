@@ -471,4 +471,5 @@ class Transit:
             timer.cancel()
         if passage is not None:
             exchange.answer_bytes = passage.passed
+        self.carrier = None  # a cycle: it would wait, with buffers, for the collector
         self._delivery.ended(exchange, self.status, failure)

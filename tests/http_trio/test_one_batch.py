@@ -124,8 +124,12 @@ async def test_many_clients_at_once_get_each_their_own() -> None:
                 nursery.start_soon(connect, number)
 
 
-async def test_a_request_leaves_nothing_for_the_collector() -> None:
-    async with fake_upstream(ok) as fake, proxying(fake.upstream) as proxy:
+@pytest.mark.parametrize("size", [1, 300_000], ids=["express", "task"])
+async def test_a_request_leaves_nothing_for_the_collector(size: int) -> None:
+    async def answer(asked: Asked) -> None:
+        await asked.answer(b"x" * size)
+
+    async with fake_upstream(answer) as fake, proxying(fake.upstream) as proxy:
         async with connected(proxy) as client:
             await client.ask(b"/warm")
             gc.collect()
