@@ -115,3 +115,44 @@ async def test_a_recalled_websocket_hears_1012_and_others_stay(
         assert closed.value.rcvd.code == 1012
         assert await run(ask, stays, "still here") == "still here"
         await run(stack.close)
+
+
+async def test_an_arm_has_waits_and_fields_of_its_own(here: World) -> None:
+    stable = {
+        "servers": [here.versions["v1"]],
+        "timeouts": {"answer": 0.1},
+        "request_headers": {"set": {"Cookie": "who=proxy"}},
+        "answer_headers": {"add": {"X-Arm": "stable"}},
+    }
+    _, address = await here.start_proxy(arms={"stable": stable})
+
+    async with connected_to(address) as client:
+        head, body = await client.ask(b"/cookie")
+        late, _ = await client.ask(b"/slow")
+        after, _ = await client.ask()
+
+    assert (head.splitlines()[0], body) == (b"HTTP/1.1 200 OK", b"who=proxy")
+    assert b"\r\nX-Arm: stable" in head
+    assert late.startswith(b"HTTP/1.1 504 ")
+    assert after.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_beyond_a_servers_places_one_waits_and_the_next_is_refused(
+    here: World,
+) -> None:
+    limits = {"in_flight": 1, "pending": 1, "wait": 10}
+    stable = {"servers": [here.versions["v1"]], "limits": limits}
+    _, address = await here.start_proxy(arms={"stable": stable})
+    heads: list[bytes] = []
+
+    async def ask() -> None:
+        async with connected_to(address) as client:
+            head, _ = await client.ask(b"/slow")
+            heads.append(head)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(ask)
+
+    assert sorted(head[9:12] for head in heads) == [b"200", b"200", b"503"]
+    assert any(b"\r\nRetry-After: " in head for head in heads)
