@@ -128,7 +128,7 @@ async def test_an_arm_has_waits_and_fields_of_its_own(here: World) -> None:
 
     async with connected_to(address) as client:
         head, body = await client.ask(b"/cookie")
-        late, _ = await client.ask(b"/slow")
+        late, _ = await client.ask(b"/never")
         after, _ = await client.ask()
 
     assert (head.splitlines()[0], body) == (b"HTTP/1.1 200 OK", b"who=proxy")

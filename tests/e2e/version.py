@@ -14,6 +14,8 @@ def answer(name: bytes, exchange: Exchange) -> None:
     if exchange.path == b"/slow":
         print("asked to be slow", flush=True)
         exchange.park(0.3, lambda ex: ex.respond(Answer(200, name)))
+    elif exchange.path == b"/never":
+        exchange.park(3600, lambda ex: ex.respond(Answer(200, name)))
     elif exchange.path == b"/length":
         exchange.collect(
             10**8, lambda ex, body: ex.respond(Answer(200, b"%d" % len(body)))
