@@ -6,12 +6,13 @@ Without a certificate it serves HTTP. With one it serves HTTPS, and HTTP only wh
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from http_trio import count_processors
 
 if TYPE_CHECKING:
     from http_trio import Tls
@@ -56,8 +57,7 @@ _TLS_KEY = click.option(
 
 def _count(_: click.Context, __: click.Parameter, text: str) -> int:
     if text == "auto":
-        cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
-        return len(cores(0))
+        return count_processors()
     if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
         raise click.BadParameter(
             f"{text!r}, expected a number from 1 to {MOST_WORKERS}, or auto"

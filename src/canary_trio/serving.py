@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 from collections.abc import AsyncIterator
 from functools import partial
@@ -19,7 +18,6 @@ from canary_trio.access_log import AccessLog, BadLog
 from canary_trio.errors import CanaryError
 from canary_trio.server import Proxy, serve
 
-_GC_THRESHOLD = 10_000  # objects made and not let go of, between two looks for cycles
 DRAIN_S = 30.0
 """How long requests in progress have when the process is asked to end."""
 
@@ -118,16 +116,9 @@ async def serve_process(
                 else:
                     proxies.append(proxy)
                     teller.live(proxy.revision)
-                    _collect_seldom()
+                    http_trio.collect_seldom()
             nursery.cancel_scope.cancel()
     return failure
-
-
-def _collect_seldom() -> None:
-    """Leave what is there alone, and look for cycles seldom: requests make none."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD)
 
 
 async def _reopen_on(signals: AsyncIterator[int], log: AccessLog | None) -> None:

@@ -14,9 +14,11 @@ from http_trio.errors import (
     ProtocolError,
 )
 from http_trio.exchange import Exchange, Handler
+from http_trio.fan_out import respond_all
 from http_trio.forwarding import Forwarding
 from http_trio.limits import Limits, Waits
 from http_trio.listener import address_of
+from http_trio.process import collect_seldom, count_processors
 from http_trio.server import Server, open_listeners, serve
 from http_trio.tls import Tls, client_context
 from http_trio.upstream import Upstream
@@ -45,7 +47,10 @@ __all__ = [
     "address_of",
     "as_asgi",
     "client_context",
+    "collect_seldom",
+    "count_processors",
     "open_listeners",
     "refusal",
+    "respond_all",
     "serve",
 ]

@@ -297,6 +297,13 @@ class Connection:
         if head.framing == 0:
             then(exchange, b"")
             return
+        if not self._mask & READ and not self._ended:  # it was parked, and read ahead
+            self._watch_for(READ)
+        if 0 < head.framing <= min(limit, len(self.buffer)):  # most often it is here
+            body, self.buffer = self.buffer[: head.framing], self.buffer[head.framing :]
+            self._body_taken = True
+            then(exchange, body)
+            return
         collecting = _Collecting(exchange, limit, then, on_too_large)
         self._collecting = collecting
         if head.framing > limit:
@@ -305,8 +312,6 @@ class Connection:
         if head.expects_continue and not self.buffer:
             self.send_part(_CONTINUE)
         self._phase = _BODY
-        if not self._mask & READ and not self._ended:  # it was parked, and read ahead
-            self._watch_for(READ)
         buffer, self.buffer = self.buffer, b""
         self._take_body(buffer)
 
@@ -347,6 +352,24 @@ class Connection:
             lane.unsent.append(self)
         else:
             self.flush()
+
+    def sent_last(self, data: bytes, count: int) -> None:
+        """Note that the last of an answer was sent, and go on as `send_last` does.
+
+        Args:
+            data: what was sent.
+            count: bytes of it that the client took; below 0 if it is gone.
+        """
+        self._exchange = None
+        self._keep = True
+        if count == len(data):
+            self._next()
+        elif count < 0:
+            self.drop()
+        else:
+            self._phase = _FLUSHING
+            self._outbox = data
+            self._await_room(count)
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer with an error and close: where this request ends is not known."""
@@ -395,12 +418,13 @@ class Connection:
             self._client_ended()
             return
         if not self.buffer:
-            head = self._known(data)
-            if head is not None:
-                self._begin(head)
-                return
-            if data[-4:] == b"\r\n\r\n" and self._take_lone(data):
-                return
+            if data[-4:] == b"\r\n\r\n":
+                head = self._known(data)
+                if head is not None:
+                    self._begin(head)
+                    return
+                if self._take_lone(data):
+                    return
             self.deadline = self.lane.now + self.lane.limits.head_s
             self.buffer = data
         else:
@@ -487,17 +511,17 @@ class Connection:
         if end < 4 or end > self.lane.limits.head:
             self._await_more(buffer)
             return False
-        try:
-            head = parse_request_head(buffer[:end], self.lane.limits)
-        except BadRequest as exc:
-            self.refuse(exc.status, str(exc))
-            return False
+        raw = buffer[:end]
+        head = self._known(raw)
+        if head is None:
+            try:
+                head = parse_request_head(raw, self.lane.limits)
+            except BadRequest as exc:
+                self.refuse(exc.status, str(exc))
+                return False
+            self.lane.known_requests.offer(raw, head)
         self._scanned = 0
-        if end < len(buffer):
-            self.buffer = buffer[end:]
-        else:
-            self.buffer = b""
-            self.lane.known_requests.offer(buffer, head)
+        self.buffer = buffer[end:]
         self._begin(head)
         return bool(self.buffer)
 

@@ -354,6 +354,25 @@ class Exchange:
         if connection is not None:
             connection.send_last(data, keep=keep)
 
+    @property
+    def takes_plain(self) -> bool:
+        """Whether it can be answered with the bytes that most are, and nothing else."""
+        head = self.head
+        return (
+            head.keep_alive
+            and head.framing == 0
+            and not head.http10
+            and head.method != b"HEAD"
+            and not self.lane.draining
+        )
+
+    def sent_last(self, data: bytes, count: int) -> None:
+        """Note that the end of the answer was sent, and how much of it was taken."""
+        connection = self.connection
+        self._leave()
+        if connection is not None:
+            connection.sent_last(data, count)
+
     def transit_ended(self) -> None:
         """The forwarding is over, whatever came of it."""
         self._transit = None

@@ -101,6 +101,7 @@ class Lane:
         self.sockets: dict[int, Socket] = {}
         self.away: set[Socket] = set()
         """Clients' connections that tasks have."""
+        self._after_batch: list[Callable[[], None]] = []
         self._nursery = nursery
         self._parked: Deadlines[Parked] = Deadlines()
         self._sleeps_until = math.inf
@@ -133,6 +134,16 @@ class Lane:
     def call_later(self, after_s: float, call: Callable[[], None]) -> Timer:
         """Call in after_s seconds."""
         return Timer(self, after_s, call)
+
+    def after_batch(self, call: Callable[[], None]) -> bool:
+        """Call when all that is ready now has been served, and the answers are out.
+
+        So work for many requests that came at once is done once. Gives False, and
+        does not call, where nothing is being served.
+        """
+        if self.in_batch:
+            self._after_batch.append(call)
+        return self.in_batch
 
     def spawn(self, run: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Start a task in the lane's nursery; an error in it ends only itself."""
@@ -193,6 +204,10 @@ class Lane:
                 self._guarded(socket.abort)
         self._send_unsent()
         self.in_batch = False
+        if self._after_batch:
+            calls, self._after_batch = self._after_batch, []
+            for call in calls:
+                call()  # an error in it is nobody's but the program's
 
     def _send_unsent(self) -> None:
         for sender in self.unsent:  # an answer that is out may make way for the next

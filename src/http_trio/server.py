@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -77,6 +77,16 @@ class Server:
         """
         self._deadline_s = min(self._deadline_s, deadline_s)
         self._drain.set()
+
+    def after_batch(self, call: Callable[[], None]) -> bool:
+        """Call once the requests that are ready now have been handled.
+
+        For what many of them share, such as one sync of a disk. It must not wait for
+        long: no request is handled meanwhile. An error in it ends `serve`.
+
+        Gives False, and does not call, unless a handler runs on the express lane.
+        """
+        return self.lane.after_batch(call)
 
     async def _wait_drained(self) -> None:
         await self._drain.wait()

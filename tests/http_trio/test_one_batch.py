@@ -13,6 +13,7 @@ import socket
 import pytest
 import trio
 
+from http_trio import Answer, Exchange
 from tests.http_trio.peers import (
     Asked,
     Client,
@@ -20,6 +21,7 @@ from tests.http_trio.peers import (
     connected,
     fake_upstream,
     proxying,
+    serving,
 )
 
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
@@ -145,3 +147,42 @@ async def test_a_request_leaves_nothing_for_the_collector(size: int) -> None:
                 gc.garbage.clear()
                 gc.enable()
     assert not [name for name in found if name.startswith("http_trio")]
+
+
+async def test_what_is_for_after_a_batch_is_called_once_when_it_is_served() -> None:
+    told: list[str] = []
+
+    def handler(exchange: Exchange) -> None:
+        if not any(what == "later" for what in told):
+            assert server.after_batch(lambda: told.append("after"))
+            told.append("later")
+        exchange.respond(Answer(200))
+        told.append("handled")
+
+    async with serving(handler) as server:
+        async with connected(server) as one, connected(server) as two:
+            for client in (one, two):
+                await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n")
+            await trio.sleep(0.05)
+            for client in (one, two):
+                write(client.stream, b"\r\n")  # both requests are whole at once
+            await one.answer()
+            await two.answer()
+        assert told == ["later", "handled", "handled", "after"]
+        assert not server.after_batch(lambda: told.append("never"))
+        assert "never" not in told
+
+
+async def test_an_error_after_a_batch_ends_the_server() -> None:
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    def handler(exchange: Exchange) -> None:
+        server.after_batch(fail)
+        exchange.respond(Answer(200, b"sent before"))
+
+    bug = pytest.RaisesExc(RuntimeError, match="a bug")
+    with pytest.RaisesGroup(bug, flatten_subgroups=True):
+        async with serving(handler) as server, connected(server) as client:
+            assert (await client.ask())[1] == b"sent before"
+            await trio.sleep(10)
