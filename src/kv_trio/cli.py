@@ -6,7 +6,6 @@ Exit status: 0 done; 1 failed, with one line on stderr; 2 wrong usage; 3 no such
 
 from __future__ import annotations
 
-import gc
 import ipaddress
 import resource
 import signal
@@ -196,7 +195,7 @@ async def _serve(
 
     import trio  # noqa: PLC0415
 
-    from http_trio import HttpError  # noqa: PLC0415
+    from http_trio import HttpError, collect_seldom  # noqa: PLC0415
     from kv_trio.errors import KvError  # noqa: PLC0415
     from kv_trio.server import KvServer  # noqa: PLC0415
     from kv_trio.server import serve as serve_store  # noqa: PLC0415
@@ -218,8 +217,7 @@ async def _serve(
                     f" {server.store.index}"
                 )
                 sys.stdout.flush()
-                gc.collect()
-                gc.freeze()  # the store's keys are looked through once, not each time
+                collect_seldom()
                 async for _ in signals:
                     server.drain(_DRAIN_S)
                     break

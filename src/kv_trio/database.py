@@ -7,6 +7,7 @@ dies, however).
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -19,22 +20,31 @@ from kv_trio.rows import SCHEMA, seal, unseal
 from kv_trio.wal import find_damage
 
 DATABASE = "kv.sqlite"
-FORMAT = 4
+FORMAT = 5
 """What `PRAGMA user_version` says."""
 
 BUSY_S = 1.0
 """How long another program that has the database for itself is waited for."""
 
+_LOG = f"{DATABASE}-wal"
+_LOG_BYTES = 4 * 1024 * 1024
 _COPIED = "copied_us"  # of a copy: microseconds of Unix time
 _WAL_PAGES = 4000
 """Pages of the log beyond which a commit folds it itself; mostly `Log.fold` has."""
 
 
 def connect(directory: Path | None) -> sqlite3.Connection:
-    """Open a connection to a directory's database, or to a new one in memory."""
-    path = ":memory:" if directory is None else directory / DATABASE
+    """Open a connection to a directory's database, or to a new one in memory.
+
+    Of the processes only this one has it, which saves SQLite the locks of each
+    transaction: in the VFS "unix-excl" its connections share an index in memory.
+    """
+    if directory is None:
+        where = "file::memory:"
+    else:
+        where = f"{(directory / DATABASE).absolute().as_uri()}?vfs=unix-excl"
     return sqlite3.connect(
-        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+        where, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )
 
 
@@ -87,7 +97,9 @@ def take_up_copy(db: sqlite3.Connection) -> None:
     copied_us = meta.get(_COPIED)
     if copied_us is None:
         return
-    base = meta["index"] + max(1, time.time_ns() // 1000 - copied_us)
+    (last,) = db.execute("SELECT max(modify_index) FROM journal").fetchone()
+    given = max(meta["index"], last or 0)
+    base = given + max(1, time.time_ns() // 1000 - copied_us)
     db.execute("BEGIN IMMEDIATE")
     set_meta(db, "index", base)
     set_meta(db, "base", base)
@@ -118,6 +130,23 @@ def damaged(directory: Path | None, reason: object) -> StoreDamaged:
     )
 
 
+def lengthen_log(directory: Path | None) -> None:
+    """Make the write-ahead log as long as it mostly gets, with zeros at its end.
+
+    A file that grows has its length to be written at each sync, which takes half as
+    long again. SQLite reads its log up to what is no frame of it, and writes over the
+    rest. While it writes, this must not be called; if there is no room, it does less.
+    """
+    if directory is None:
+        return
+    with contextlib.suppress(OSError), (directory / _LOG).open("ab") as log:
+        missing = _LOG_BYTES - log.tell()
+        if missing > 0:
+            log.write(bytes(missing))
+            log.flush()
+            os.fsync(log.fileno())
+
+
 def take_lock(directory: Path) -> int:
     """Have a data directory, made if absent, for this process; give the lock's fd.
 
@@ -145,7 +174,7 @@ def _check_log(directory: Path | None) -> None:
     if directory is None:
         return
     try:
-        damage = find_damage((directory / f"{DATABASE}-wal").read_bytes())
+        damage = find_damage((directory / _LOG).read_bytes())
     except FileNotFoundError:
         return
     except OSError as exc:

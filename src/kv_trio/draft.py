@@ -165,10 +165,11 @@ class Draft:
         self.sessions: dict[str, Session | None] = {}
         self.lock_delays: dict[bytes, float] = {}
         self.forgotten: list[bytes] = []
-        self._revisions: dict[tuple[bytes, int], Entry | None] = {}
+        self._revisions: dict[tuple[bytes, int], Revision] = {}
         self._base = base
         self._first_index = base.index
         self._one_index = one_index
+        self._folded = False  # tombstones into the floor
 
     def __repr__(self) -> str:
         return f"<Draft index={self.index} changed={len(self.entries)}>"
@@ -178,10 +179,14 @@ class Draft:
         """Whether there is anything to make durable."""
         return self.index != self._first_index
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it does nothing but write and delete keys."""
+        return not self.sessions and not self._folded
+
     def revisions(self) -> list[Revision]:
         """Give each state that a key took, in order."""
-        states = self._revisions.items()
-        return [Revision(key, index, entry) for (key, index), entry in states]
+        return list(self._revisions.values())
 
     def apply(self, operation: Operation, now: float) -> Outcome:
         """Try an operation; now is in seconds."""
@@ -203,6 +208,7 @@ class Draft:
         for key, at in old[: max(0, len(old) + len(self.deleted_at) - core.TOMBSTONES)]:
             self.forgotten.append(key)
             self.floor = max(self.floor, at)
+            self._folded = True
 
     def absorb(self, draft: Draft) -> None:
         """Take over the changes of a draft that stands on this one."""
@@ -267,11 +273,12 @@ class Draft:
         """Let a key have an entry."""
         self.entries[entry.key] = entry
         self.deleted_at.pop(entry.key, None)
-        self._revisions[entry.key, entry.modify_index] = entry
-        return Outcome(done=True, index=entry.modify_index)
+        key, index = entry.key, entry.modify_index
+        self._revisions[key, index] = Revision(key, index, entry)
+        return Outcome(done=True, index=index)
 
     def bury(self, key: bytes, index: int) -> None:
         """Remove a key."""
         self.entries[key] = None
         self.deleted_at[key] = index
-        self._revisions[key, index] = None
+        self._revisions[key, index] = Revision(key, index, None)

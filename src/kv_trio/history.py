@@ -2,8 +2,9 @@
 
 Bounded by count (per key) and by age. What is gone is known: up to `compacted` for
 all keys, and for a key that was trimmed up to the oldest revision that is left of it,
-so a question about it is answered by `Compacted`, never by a wrong value. The last
-state of a key is never forgotten.
+so a question about it is answered by `Compacted`, never by a wrong value: it is looked
+up after the answer, for something may be forgotten meanwhile. The last state of a key
+is never forgotten.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import attrs
 from kv_trio.core import Entry, Revision
 from kv_trio.database import set_meta
 from kv_trio.errors import Compacted, StoreDamaged
+from kv_trio.journal import REVISIONS
 from kv_trio.rows import COLUMNS, Row, read_revision
 
 _REVISION = f"{COLUMNS}, time_ms"
+_IS_LATEST = "key = k AND modify_index = m"
 
 
 @attrs.frozen
@@ -58,7 +61,7 @@ class History:
     def of(self, key: bytes, *, until: int, limit: int) -> list[Revision]:
         """Give the revisions of a key up to an index, the newest first."""
         return self._revisions(
-            f"SELECT {_REVISION} FROM history WHERE key = ? AND modify_index <= ?"
+            f"SELECT {_REVISION} FROM {REVISIONS} WHERE key = ? AND modify_index <= ?"
             " ORDER BY modify_index DESC LIMIT ?",
             (key, until, limit),
         )
@@ -69,9 +72,9 @@ class History:
         Raises:
             Compacted: that is forgotten.
         """
+        found = self.of(key, until=index, limit=1)
         trimmed = self._one("SELECT max(at) FROM trims WHERE key = ?", (key,))
         self._check_kept(index, trimmed)
-        found = self.of(key, until=index, limit=1)
         return found[0].entry if found else None
 
     def oldest_of(self, key: bytes) -> int:
@@ -87,14 +90,15 @@ class History:
             Compacted: that is forgotten of at least one of them.
         """
         under, bounds = _under(prefix)
-        trimmed = self._one(f"SELECT max(at) FROM trims WHERE {under}", bounds)
-        self._check_kept(index, trimmed)
         found = self._revisions(
-            f"SELECT {_REVISION} FROM history JOIN (SELECT key AS k, max(modify_index)"
-            f" AS m FROM history WHERE {under} AND modify_index <= ? GROUP BY key)"
-            " ON key = k AND modify_index = m ORDER BY key",
+            "WITH latest AS (SELECT key AS k, max(modify_index) AS m FROM"
+            f" {REVISIONS} WHERE {under} AND modify_index <= ? GROUP BY key)"
+            f" SELECT {_REVISION} FROM history JOIN latest ON {_IS_LATEST} UNION ALL"
+            f" SELECT {_REVISION} FROM journal JOIN latest ON {_IS_LATEST} ORDER BY key",
             (*bounds, index),
         )
+        trimmed = self._one(f"SELECT max(at) FROM trims WHERE {under}", bounds)
+        self._check_kept(index, trimmed)
         return [revision.entry for revision in found if revision.entry is not None]
 
     def since(
@@ -107,16 +111,17 @@ class History:
         Raises:
             Compacted: some of it is forgotten.
         """
-        self._check_kept(after, None)
         under, bounds = _under(key) if recurse else ("key = ?", (key,))
-        return self._revisions(
-            f"SELECT {_REVISION} FROM history WHERE {under} AND modify_index > ?"
+        found = self._revisions(
+            f"SELECT {_REVISION} FROM {REVISIONS} WHERE {under} AND modify_index > ?"
             " AND modify_index <= ? ORDER BY modify_index, key",
             (*bounds, after, until),
         )
+        self._check_kept(after, None)
+        return found
 
     def last_before(self, time_ms: int) -> int:
-        """Give the index of the last revision before a time; 0 if there is none."""
+        """Give the index of the last filed revision before a time; 0 if none is."""
         query = "SELECT max(modify_index) FROM history WHERE time_ms < ?"
         return self._one(query, (time_ms,)) or 0
 
@@ -124,6 +129,7 @@ class History:
         """Give the keys and indexes of the revisions that compaction would forget.
 
         A state that still held at that index is not among them: it is the state then.
+        All up to there must be filed.
         """
         with self._reading:
             return self._reader.execute(

@@ -9,9 +9,23 @@ from pathlib import Path
 
 from kv_trio.database import mark_copy
 from kv_trio.errors import StorageError
-from kv_trio.rows import COLUMNS, Row, read_entry, read_revision, read_session, unseal
+from kv_trio.journal import ENTRIES, REVISIONS, TOMBSTONES
+from kv_trio.rows import (
+    COLUMNS,
+    Row,
+    read_entry,
+    read_revision,
+    read_session,
+    read_tombstone,
+    unseal,
+)
 
-_TABLES = ("entries", "history", "tombstones", "sessions")
+_COUNTED = {
+    "entries": ENTRIES,
+    "history": REVISIONS,
+    "tombstones": TOMBSTONES,
+    "sessions": "sessions",
+}
 
 
 def find_faults(db: sqlite3.Connection) -> list[str]:
@@ -21,7 +35,8 @@ def find_faults(db: sqlite3.Connection) -> list[str]:
     tables: tuple[tuple[str, str, Callable[[Row], object]], ...] = (
         ("entries", COLUMNS, read_entry),
         ("history", f"{COLUMNS}, time_ms", read_revision),
-        ("tombstones", "*", unseal),
+        ("journal", f"{COLUMNS}, time_ms", read_revision),
+        ("tombstones", "*", read_tombstone),
         ("sessions", "*", read_session),
         ("meta", "*", unseal),
     )
@@ -40,10 +55,10 @@ def find_faults(db: sqlite3.Connection) -> list[str]:
 
 
 def count_rows(db: sqlite3.Connection) -> dict[str, int]:
-    """Give how many rows each table has."""
+    """Give how many entries and so on there are, whether or not they are filed."""
     return {
-        table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-        for table in _TABLES
+        name: db.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]
+        for name, rows in _COUNTED.items()
     }
 
 

@@ -52,8 +52,6 @@ METHODS = "OPTIONS,GET,PUT,POST,DELETE"
 OLDEST = b"X-Kv-Oldest-Index"
 """The field that says from which index on the past is known."""
 
-_ONE_OF = ("cas", "acquire", "release")
-
 
 class KeysApi:
     """The endpoint's handler."""
@@ -91,7 +89,7 @@ class KeysApi:
             case "GET":
                 self._read(exchange, target.question, access)
             case "PUT" | "POST":
-                self._put(exchange, key, parameters, access)
+                self._put(exchange, target, access)
             case "DELETE":
                 self._delete(exchange, key, parameters, access)
             case _:
@@ -157,37 +155,24 @@ class KeysApi:
             answer = failed(exc)
         exchange.respond(answer)
 
-    def _put(
-        self,
-        exchange: Exchange,
-        key: bytes,
-        parameters: dict[str, str],
-        access: Access,
-    ) -> None:
+    def _put(self, exchange: Exchange, target: Target, access: Access) -> None:
+        key = target.key
         if not key:
             raise BadQuery(400, "Missing key name")
-        given = [name for name in sorted(_ONE_OF) if name in parameters]
-        if len(given) > 1:
-            flags = "&".join(f"{name}={parameters[name]}" for name in sorted(given))
-            raise BadQuery(400, f"Conflicting flags: {flags}")
-        flags_value = parse_unsigned(parameters, "flags") or 0
-        cas = parse_unsigned(parameters, "cas")
+        how = target.condition
         if not access.may_write(key):
             raise BadQuery(403, "Permission denied")
 
         def write(_: Exchange, value: bytes) -> None:
-            acquire, release = parameters.get("acquire"), parameters.get("release")
             try:
-                for session in (acquire, release):
+                for session in (how.acquire, how.release):
                     if session is not None:
                         check_session_id(session)
             except BadQuery as exc:
                 exchange.respond(bad_query(exc))
                 return
-            self._submit(
-                exchange,
-                Put(*(key, value, flags_value, cas), acquire=acquire, release=release),
-            )
+            put = Put(key, value, how.flags, how.cas, how.acquire, how.release)
+            self._submit(exchange, put)
 
         exchange.collect(VALUE_LIMIT, write, _too_large)
 

@@ -1,8 +1,7 @@
 """The durable half of a store: what changes becomes a transaction on disk.
 
 When `commit` returns, the changes are on disk; a commit that fails leaves the database
-as it was. A small one on a quick disk is done where it is asked for, since handing it
-to a thread and back costs more than the disk does; what could take long is not.
+as it was. What is small goes into the journal, to be filed later (`kv_trio.journal`).
 
 SQLite notices a page that makes no sense, but not a flipped bit in a value; so each
 row has a checksum, which is compared when it is read.
@@ -12,18 +11,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from kv_trio.core import Store
 from kv_trio.database import (
-    BUSY_S,
     connect,
     damaged,
+    lengthen_log,
     name_of,
     open_database,
     take_lock,
@@ -33,20 +30,20 @@ from kv_trio.draft import Draft
 from kv_trio.errors import StorageError
 from kv_trio.history import Bounds, History
 from kv_trio.inspection import copy_to, count_rows, find_faults
+from kv_trio.journal import ADD, file_journal, journal_rows
+from kv_trio.rows import Row
 from kv_trio.tables import read_store, write_draft
-
-QUICK_S = 0.001
-"""A disk that takes longer than this is waited for in a thread."""
+from kv_trio.transactions import Transactions
 
 _QUICK_BYTES = 64 * 1024  # of values in a commit that is done at once
 _QUICK_KEYS = 8
-_FORGETS = 0.9  # the slowest commit is remembered so much after each further one
-_POLL_S = 0.01
+_FOLD_EVERY = 500  # commits
+_JOURNALED = 1024  # rows in the journal, or so, until they are filed
+_JOURNALED_AT_ONCE = 256  # rows of one commit beyond which they are filed at once
+_JOURNALED_BYTES = 16 * 1024 * 1024  # of their values
 _BATCH = 1000  # revisions that one transaction forgets at most
 _TRIM_EVERY = 32  # writes of a key between two looks at the length of its history
 _TRIM_KEYS = 100_000  # keys whose writes are counted at most
-
-Write = Callable[[sqlite3.Connection], None]
 
 
 class Log:
@@ -68,11 +65,13 @@ class Log:
         self.bounds = bounds or Bounds()
         self._lock = -1 if self.directory is None else take_lock(self.directory)
         self._written: Counter[bytes] = Counter()
-        self._writing = threading.Lock()
-        self._sync_s = 2 * QUICK_S  # not yet known
-        self._refused_one = False
+        self._overdue: set[bytes] = set()
+        self._unfolded = 0  # commits
+        self._journaled = 0  # rows
+        self._journaled_bytes = 0
         try:
-            self._db = open_database(self.directory)
+            db = open_database(self.directory)
+            self._transactions = Transactions(db, self.directory)
             self.history = self._open_history()
         except BaseException:
             self._unlock()
@@ -89,7 +88,7 @@ class Log:
     def close(self) -> None:
         """Close the database and let another server have the directory."""
         self.history.close()
-        self._db.close()
+        self._transactions.close()
         self._unlock()
 
     def load(self) -> Store:
@@ -99,13 +98,18 @@ class Log:
             StorageError: the disk refuses.
             StoreDamaged: a row is not what was written.
         """
+        db = self._transactions.db
         try:
-            take_up_copy(self._db)
-            return read_store(self._db)
+            take_up_copy(db)
+            store = read_store(db)
         except sqlite3.OperationalError as exc:
-            raise self._refused(exc) from exc
+            raise self._transactions.refused(exc) from exc
         except (sqlite3.DatabaseError, ValueError, KeyError) as exc:
             raise damaged(self.directory, exc) from exc
+        lengthen_log(self.directory)
+        return store
+
+    # === writing ===
 
     def commit(self, draft: Draft, time_ms: int | None = None) -> None:
         """Make a draft durable; blocks for as long as the disk takes.
@@ -117,8 +121,8 @@ class Log:
         Raises:
             StorageError: it is not durable, and nothing of it is kept.
         """
-        now_ms = time.time_ns() // 1_000_000 if time_ms is None else time_ms
-        self._transact(partial(self._write, draft, now_ms))
+        rows = journal_rows(draft.revisions(), time_ms)
+        self._transactions.run(partial(self._write, draft, rows))
 
     def commit_at_once(self, draft: Draft) -> bool:
         """Make a draft durable if that is quick; False, and nothing done, if not.
@@ -129,21 +133,35 @@ class Log:
         Raises:
             StorageError: as `commit`.
         """
-        if not self._is_quick(draft) or not self._writing.acquire(blocking=False):
+        if self.blocks and not self._is_quick(draft):
             return False
-        try:
-            if not self._begin(patience_s=0):
-                return False
-            self._finish(partial(self._write, draft, time.time_ns() // 1_000_000))
-        finally:
-            self._writing.release()
-        return True
+        rows = journal_rows(draft.revisions())
+        if len(rows) != 1 or not draft.is_plain:
+            return self._transactions.run_at_once(partial(self._write, draft, rows))
+        done = self._transactions.add_at_once(ADD, rows[0])
+        if done:
+            self._count(rows)
+        return done
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to `fold`."""
+        return (
+            self._unfolded >= _FOLD_EVERY
+            or self._journaled >= _JOURNALED // 2
+            or self._journaled_bytes >= _JOURNALED_BYTES // 2
+        )
 
     def fold(self) -> None:
-        """Bring the write-ahead log into the database, beside those who write.
+        """File the journal, and bring SQLite's own log into the database.
 
         So no commit has to. What the disk refuses now is left for the next time.
         """
+        self._unfolded = 0
+        try:
+            self._transactions.run(self._file)
+        except StorageError:
+            return  # nothing is lost
         if self.directory is None:
             return
         db = connect(self.directory)
@@ -154,6 +172,8 @@ class Log:
         finally:
             db.close()
 
+    # === forgetting ===
+
     def compact(self, index: int) -> int:
         """Forget the history up to an index, but for what was the state then.
 
@@ -163,26 +183,30 @@ class Log:
         Raises:
             StorageError: the disk refuses; what was forgotten so far stays so.
         """
-        self._transact(partial(self.history.begin_compaction, index))
+        run = self._transactions.run
+        run(self._file)
+        run(partial(self.history.begin_compaction, index))
         replaced = self.history.replaced_by(index)
         for at in range(0, len(replaced), _BATCH):
-            forget = partial(self.history.forget, replaced[at : at + _BATCH])
-            self._transact(forget)
+            run(partial(self.history.forget, replaced[at : at + _BATCH]))
         return len(replaced)
 
     def compact_old(self) -> int:
         """Forget what is older than the bound, as `compact` does."""
+        self._transactions.run(self._file)
         before_ms = time.time_ns() // 1_000_000 - round(self.bounds.age_s * 1000)
         index = self.history.last_before(before_ms)
         return self.compact(index) if index else 0
 
+    # === looking ===
+
     def check(self) -> list[str]:
         """Read everything; give what is wrong with it."""
-        return find_faults(self._db)
+        return find_faults(self._transactions.db)
 
     def counts(self) -> dict[str, int]:
-        """Give how many rows each table has."""
-        return count_rows(self._db)
+        """Give how many there are of each sort of thing."""
+        return count_rows(self._transactions.db)
 
     def back_up(self, path: str | os.PathLike[str]) -> None:
         """Write a copy of the database, of one consistent state, to a new file.
@@ -191,7 +215,7 @@ class Log:
             StorageError: the file exists, or cannot be written.
         """
         if self.directory is None:
-            copy_to(self._db, path)
+            copy_to(self._transactions.db, path)
             return
         reader = connect(self.directory)
         try:
@@ -199,93 +223,60 @@ class Log:
         finally:
             reader.close()
 
-    # === private: transactions ===
-
-    def _transact(self, write: Write) -> None:
-        with self._writing:
-            self._begin(patience_s=BUSY_S)
-            self._finish(write)
-
-    def _begin(self, *, patience_s: float) -> bool:
-        """Begin a transaction; False if another program has the database.
-
-        Raises:
-            StorageError: it has it for longer than the patience, if there is any.
-        """
-        patient_until = time.monotonic() + patience_s
-        self._mend()
-        while True:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error as exc:
-                busy = exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if busy and not patience_s:
-                    return False
-                if not busy or time.monotonic() > patient_until:
-                    raise self._refused(exc) from exc
-                time.sleep(_POLL_S)
-            else:
-                return True
-
-    def _finish(self, write: Write) -> None:
-        db = self._db
-        try:
-            write(db)
-            started = time.perf_counter()
-            db.execute("COMMIT")
-        except sqlite3.Error as exc:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            self._refused_one = self.blocks
-            raise self._refused(exc) from exc
-        if self.blocks:
-            sync_s = time.perf_counter() - started
-            self._sync_s = max(sync_s, self._sync_s * _FORGETS)
-
-    def _mend(self) -> None:
-        """Have a log without the remains of a commit that failed.
-
-        They would look like damage: see `kv_trio.wal`.
-        """
-        if self._refused_one:
-            try:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            except sqlite3.Error:
-                return  # the disk refuses still, so the commit will tell
-            self._refused_one = False
+    # === private: writing ===
 
     def _is_quick(self, draft: Draft) -> bool:
-        if not self.blocks:
-            return True
-        if self._sync_s > QUICK_S or len(draft.entries) > _QUICK_KEYS:
+        if len(draft.entries) > _QUICK_KEYS or not self._transactions.is_quick:
             return False
-        values = [entry.value for entry in draft.entries.values() if entry is not None]
-        return sum(map(len, values)) <= _QUICK_BYTES
+        size = 0
+        for entry in draft.entries.values():
+            if entry is not None:
+                size += len(entry.value)
+        return size <= _QUICK_BYTES and not self._is_overfull
 
-    def _refused(self, exc: sqlite3.Error) -> StorageError:
-        return StorageError(f"cannot write to {name_of(self.directory)}: {exc}")
+    @property
+    def _is_overfull(self) -> bool:
+        """Whether the next commit has to file the journal, since `fold` is late."""
+        full = self._journaled >= _JOURNALED
+        return full or self._journaled_bytes >= _JOURNALED_BYTES
 
-    def _write(self, draft: Draft, now_ms: int, db: sqlite3.Connection) -> None:
-        revisions = draft.revisions()
-        write_draft(db, draft, revisions, now_ms)
-        self._trim([revision.key for revision in revisions], db)
+    def _write(self, draft: Draft, rows: list[Row], db: sqlite3.Connection) -> None:
+        journaled = draft.is_plain and len(rows) <= _JOURNALED_AT_ONCE
+        if not journaled or self._is_overfull:
+            self._file(db)
+        if journaled:
+            db.executemany(ADD, rows)
+        else:
+            write_draft(db, draft, rows)
+        self._count(rows)
 
-    def _trim(self, keys: list[bytes], db: sqlite3.Connection) -> None:
-        """Look now and then at how long the history of a key is."""
+    def _count(self, rows: list[Row]) -> None:
+        """Note what waits to be filed, and whose history is to be looked at then."""
         written = self._written
         if len(written) > _TRIM_KEYS:
             written.clear()
-        for key in keys:
+        for key, value, *_ in rows:
+            self._journaled_bytes += len(value or b"")
             written[key] += 1
             if written[key] >= _TRIM_EVERY:
                 del written[key]
-                self.history.trim(db, key, self.bounds.count)
+                self._overdue.add(key)
+        self._journaled += len(rows)
+        self._unfolded += 1
+
+    def _file(self, db: sqlite3.Connection) -> None:
+        """File the journal, and forget what is beyond the bound of a key's history."""
+        file_journal(db)
+        self._journaled = self._journaled_bytes = 0
+        for key in self._overdue:
+            self.history.trim(db, key, self.bounds.count)
+        self._overdue.clear()
 
     # === private: opening ===
 
     def _open_history(self) -> History:
         if self.directory is None:
-            return History(self._db, owned=False)
+            return History(self._transactions.db, owned=False)
         reader = connect(self.directory)
         reader.execute("PRAGMA query_only = ON")
         return History(reader, owned=True)

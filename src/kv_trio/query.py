@@ -26,6 +26,7 @@ _SHORT = 512  # bytes of a target that is remembered
 _UINT64 = 2**64
 _DIGITS = 20  # of the longest unsigned 64-bit number
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_ONE_OF = ("acquire", "cas", "release")
 _IN_PATH = "/:@!$&'()*+,;=~-._"
 
 
@@ -60,6 +61,23 @@ class Question:
     wait_s: float
 
 
+@attrs.frozen
+class Condition:
+    """How a key is written; at most one of the last three is given.
+
+    Attributes:
+        flags: the number that goes with the value.
+        cas: the key's index that it must have; 0 for an absent key.
+        acquire: the session that is to have the key's lock.
+        release: the session that is to lose it.
+    """
+
+    flags: int
+    cas: int | None
+    acquire: str | None
+    release: str | None
+
+
 @attrs.frozen(eq=False)
 class Target:
     """What a request is about.
@@ -88,6 +106,15 @@ class Target:
         return Question(
             read, parse_index(self.parameters), parse_wait_s(self.parameters)
         )
+
+    @cached_property
+    def condition(self) -> Condition:
+        """How a key is written.
+
+        Raises:
+            BadQuery: the parameters make no sense.
+        """
+        return parse_condition(self.parameters)
 
 
 def parse_target(target: bytes) -> Target:
@@ -236,6 +263,24 @@ def parse_unsigned(
             status, f'strconv.ParseUint: parsing "{text}": value out of range'
         )
     return int(text)
+
+
+def parse_condition(parameters: dict[str, str]) -> Condition:
+    """Give how a key is written; whether its sessions make sense is not looked at.
+
+    Raises:
+        BadQuery: the parameters contradict each other, or a number is none.
+    """
+    given = [name for name in _ONE_OF if name in parameters]
+    if len(given) > 1:
+        flags = "&".join(f"{name}={parameters[name]}" for name in given)
+        raise BadQuery(400, f"Conflicting flags: {flags}")
+    return Condition(
+        parse_unsigned(parameters, "flags") or 0,
+        parse_unsigned(parameters, "cas"),
+        parameters.get("acquire"),
+        parameters.get("release"),
+    )
 
 
 def parse_limit(parameters: dict[str, str]) -> int:

@@ -11,6 +11,7 @@ import html
 import json
 import re
 import time
+from binascii import b2a_base64
 from functools import lru_cache
 from typing import Any
 
@@ -137,7 +138,7 @@ def write_entry(entry: Entry) -> bytes:
         entry.lock_index,
         _write_short_key(key) if len(key) <= _SHORT else _write_key(key),
         entry.flags,
-        b'"%b"' % base64.b64encode(entry.value) if entry.value else b"null",
+        b'"%b"' % b2a_base64(entry.value, newline=False) if entry.value else b"null",
         session,
         entry.create_index,
         entry.modify_index,

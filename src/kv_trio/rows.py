@@ -1,5 +1,6 @@
 """Rows of the database and the values that they stand for, pure.
 
+A tombstone is what is left of the revision that deleted the key, with its checksum.
 Flags are text, since SQLite's integers end at 2**63. The column `checksum` is one over
 those before it, for SQLite does not notice a flipped bit in a value.
 """
@@ -35,6 +36,12 @@ SCHEMA = (
       time_ms INTEGER NOT NULL, PRIMARY KEY (key, modify_index)
     ) WITHOUT ROWID""",
     "CREATE INDEX history_in_order ON history (modify_index, time_ms)",
+    """CREATE TABLE journal (
+      key BLOB NOT NULL, value BLOB, flags TEXT NOT NULL,
+      create_index INTEGER NOT NULL, modify_index INTEGER NOT NULL,
+      lock_index INTEGER NOT NULL, session TEXT, checksum INTEGER NOT NULL,
+      time_ms INTEGER NOT NULL
+    )""",
     """CREATE TABLE trims (key BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID""",
 )
 
@@ -122,10 +129,24 @@ def read_revision(row: Row) -> Revision:
     return Revision(entry.key, entry.modify_index, None if deleted else entry, row[-1])
 
 
+def row_of_tombstone(key: bytes, at: int) -> Row:
+    """Give a deleted key's row."""
+    return (key, at, row_of_revision(Revision(key, at, None))[-1])
+
+
+def read_tombstone(row: Row) -> tuple[bytes, int]:
+    """Give a deleted key, and the number of its delete.
+
+    Raises:
+        ValueError: it is not as it was written.
+    """
+    key, at, _ = row
+    if row_of_tombstone(key, at) != row:
+        raise ValueError(f"the checksum of the deleted key {key!r} does not fit")
+    return key, at
+
+
 def _checksum(columns: Row) -> int:
     key, value, *rest = columns
-    return zlib.crc32(repr((*rest, len(key), value is None)).encode(), _crc(key, value))
-
-
-def _crc(key: bytes, value: bytes | None) -> int:
-    return zlib.crc32(value or b"", zlib.crc32(key))
+    contents = zlib.crc32(value or b"", zlib.crc32(key))
+    return zlib.crc32(repr((*rest, len(key), value is None)).encode(), contents)

@@ -197,6 +197,7 @@ class _Service:
                     tls=tls,
                 )
                 server = await serving.start(run)
+                self._writer.after_batch = server.after_batch
                 task_status.started(KvServer(self._store, self._watchers, server))
             nursery.cancel_scope.cancel()
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from kv_trio.core import Revision, Store
+from kv_trio.core import Store
 from kv_trio.database import set_meta
 from kv_trio.draft import Draft
+from kv_trio.journal import read_journal
 from kv_trio.rows import (
     COLUMNS,
     Row,
     read_entry,
     read_session,
-    row_of_revision,
+    read_tombstone,
     row_of_session,
-    seal,
+    row_of_tombstone,
     unseal,
 )
 
@@ -29,37 +30,40 @@ def read_store(db: sqlite3.Connection) -> Store:
     """
     meta: dict[str, int] = dict(map(unseal, db.execute("SELECT * FROM meta")))
     rows = db.execute(f"SELECT {COLUMNS} FROM entries")
-    entries = [read_entry(row) for row in rows]
-    buried = db.execute("SELECT * FROM tombstones")
-    tombstones: dict[bytes, int] = dict(map(unseal, buried))
+    entries = {row[0]: read_entry(row) for row in rows}
+    tombstones = dict(map(read_tombstone, db.execute("SELECT * FROM tombstones")))
+    index = meta["index"]
+    for revision in read_journal(db):
+        index = max(index, revision.index)
+        if revision.entry is None:
+            entries.pop(revision.key, None)
+            tombstones[revision.key] = revision.index
+        else:
+            tombstones.pop(revision.key, None)
+            entries[revision.key] = revision.entry
     sessions = [read_session(row) for row in db.execute("SELECT * FROM sessions")]
     store = Store()
     store.restore(
-        *(entries, tombstones, sessions),
-        index=meta["index"],
+        *(list(entries.values()), tombstones, sessions),
+        index=index,
         floor=meta["floor"],
         base=meta["base"],
     )
     return store
 
 
-def write_draft(
-    db: sqlite3.Connection, draft: Draft, revisions: list[Revision], now_ms: int
-) -> None:
-    """Write what a draft changes, within a transaction.
+def write_draft(db: sqlite3.Connection, draft: Draft, rows: list[Row]) -> None:
+    """Write what a draft changes to where it belongs, within a transaction.
+
+    The journal must be empty: its rows are newer than what is in the other tables.
 
     Args:
         db: where to.
         draft: what is new.
-        revisions: its revisions.
-        now_ms: their time.
+        rows: its revisions, as `journal_rows` gives them.
     """
-    rows = [row_of_revision(revision) for revision in revisions]
-    db.executemany(
-        "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(*row, now_ms) for row in rows],
-    )
-    last = {row[0]: row for row in rows}
+    db.executemany("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    last = {row[0]: row[:-1] for row in rows}
     kept = [row for key, row in last.items() if draft.entries[key] is not None]
     db.executemany(
         "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", kept
@@ -77,7 +81,7 @@ def write_draft(
 
 def _write_deletes(db: sqlite3.Connection, deleted_at: dict[bytes, int]) -> None:
     _run_each(db, "DELETE FROM entries WHERE key = ?", deleted_at)
-    tombstones = [seal(*pair) for pair in deleted_at.items()]
+    tombstones = [row_of_tombstone(*pair) for pair in deleted_at.items()]
     db.executemany("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)", tombstones)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from http_trio import Answer, Exchange
+from http_trio import Answer, Exchange, respond_all
 from kv_trio.access import Access
 from kv_trio.answers import Answers
 from kv_trio.core import Store
@@ -47,8 +47,7 @@ class _Group:
         """Answer all; give how many they were. Nobody joins this group any more."""
         self.watchers.disband(self)
         waiting, self.waiting = self.waiting, {}
-        for exchange in waiting:
-            exchange.respond(answer)
+        respond_all(waiting, answer)
         return len(waiting)
 
 
@@ -101,13 +100,14 @@ class Watchers:
 
     def wake(self, changed: Iterable[bytes]) -> int:
         """Answer those whom the changed keys concern; give how many that were."""
-        concerned: dict[_Group, None] = {}
-        for key in changed:
-            concerned.update(dict.fromkeys(self._interest.concerned(key)))
-        find = self.answers.find
-        return sum(
-            group.answer_all(find(group.read, group.access)) for group in concerned
-        )
+        concerned = {
+            group: None for key in changed for group in self._interest.concerned(key)
+        }
+        woken = 0
+        for group in concerned:
+            answer = self.answers.find(group.read, group.access)
+            woken += group.answer_all(answer)
+        return woken
 
     def wake_for_sessions(self) -> None:
         """Answer those who wait for a change of the sessions."""

@@ -2,7 +2,7 @@
 
 Whatever has queued up while the disk was busy is tried in order on one draft and
 made durable in one transaction (group commit), so the cost of a sync is shared. Then
-it is published, the watchers are woken, and the writers are answered, all in one
+it is published, the writers are answered, and the watchers are woken, all in one
 synchronous step. When the disk refuses, the whole batch is refused, and memory stays
 as it was.
 """
@@ -25,9 +25,10 @@ from kv_trio.log import Log
 _log = logging.getLogger(__name__)
 
 _BATCH = 1024  # operations a transaction takes at most
-_FOLD_EVERY = 100  # transactions
 
 Done = Callable[[Outcome | StorageError], None]
+AfterBatch = Callable[[Callable[[], None]], bool]
+"""Calls soon, but after all that is to be done at once; False if it does not call."""
 
 
 @attrs.frozen
@@ -49,11 +50,23 @@ class Committed:
     commit_s: float
 
 
+@attrs.frozen
+class _Batch:
+    """Operations that were tried on a draft which is not durable yet."""
+
+    operations: list[tuple[Operation, Done]]
+    draft: Draft
+    outcomes: list[Outcome]
+    queued_at: float
+    began: float
+
+
 class Writer:
     """The queue of operations, and the sessions' clocks.
 
     Attributes:
         refused: operations that the disk refused so far.
+        after_batch: of the server whose requests queue operations, if there is one.
     """
 
     def __init__(
@@ -64,19 +77,20 @@ class Writer:
         Args:
             store: what is written to.
             log: makes it durable.
-            committed: called after each batch, before its writers are answered.
+            committed: called after each batch, when its writers are answered.
         """
         self.refused = 0
+        self.after_batch: AfterBatch = lambda _: False
         self._renewed_at: dict[str, float] = {}
         self._store = store
         self._log = log
         self._committed = committed
         self._queue: list[tuple[Operation, Done]] = []
         self._queued_at = 0.0
+        self._busy = False  # the task has a batch
         self._work = trio.Event()
         self._sessions_changed = trio.Event()
         self._expiring: set[str] = set()
-        self._unfolded = 0  # transactions since the log was folded
         self._full = trio.Event()
 
     def __repr__(self) -> str:
@@ -84,10 +98,12 @@ class Writer:
 
     def submit(self, operation: Operation, done: Done) -> None:
         """Queue an operation; `done` is called in the trio thread with what came of it."""
-        if not self._queue:
-            self._queued_at = trio.current_time()
         self._queue.append((operation, done))
-        self._work.set()
+        if len(self._queue) > 1:
+            return
+        self._queued_at = trio.current_time()
+        if self._busy or not self.after_batch(self._write_at_once):
+            self._work.set()
 
     def renew(self, id_: str) -> bool:
         """Start a session's time anew; False if there is none, or its time is over."""
@@ -105,10 +121,11 @@ class Writer:
             while not self._queue:
                 self._work = trio.Event()
                 await self._work.wait()
-            batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
-            queued_at = self._queued_at
+            self._busy = True
+            batch = self._take_batch()
             with trio.CancelScope(shield=True):  # half a transaction helps nobody
-                await self._write(batch, queued_at)
+                await self._write(batch)
+            self._busy = False
             await trio.lowlevel.checkpoint()
 
     async def expire_sessions(self) -> None:
@@ -132,7 +149,10 @@ class Writer:
         while True:
             self._full = trio.Event()
             await self._full.wait()
-            await trio.to_thread.run_sync(self._log.fold)
+            if self._log.blocks:
+                await trio.to_thread.run_sync(self._log.fold)
+            else:
+                self._log.fold()
 
     def _expired(self, id_: str, _: Outcome | StorageError) -> None:
         """Have another try later, should the disk have refused."""
@@ -151,44 +171,71 @@ class Writer:
             default=float("inf"),
         )
 
-    async def _write(
-        self, batch: list[tuple[Operation, Done]], queued_at: float
-    ) -> None:
+    def _write_at_once(self) -> None:
+        """Write what is queued, if that is quick; leave it to the task if not."""
+        batch = self._take_batch()
+        try:
+            quick = not batch.draft.changed or self._log.commit_at_once(batch.draft)
+        except StorageError as exc:
+            self._refuse(batch, exc)
+            return
+        if quick:
+            self._finish(batch)
+        else:
+            self._queue = batch.operations + self._queue
+            self._work.set()
+
+    async def _write(self, batch: _Batch) -> None:
+        try:
+            if batch.draft.changed and not self._log.commit_at_once(batch.draft):
+                await trio.to_thread.run_sync(self._log.commit, batch.draft)
+        except StorageError as exc:
+            self._refuse(batch, exc)
+        else:
+            self._finish(batch)
+
+    def _take_batch(self) -> _Batch:
+        """Take what is queued, and try it on a draft."""
+        operations, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
         draft = Draft(self._store)
         now = trio.current_time()
-        outcomes = [draft.apply(operation, now) for operation, _ in batch]
+        outcomes = [draft.apply(operation, now) for operation, _ in operations]
         if draft.changed:
             draft.fold_tombstones(self._store)
-            started = time.perf_counter()
-            try:
-                await self._commit(draft)
-            except StorageError as exc:
-                _log.error("%d writes refused: %s", len(batch), exc)
-                self.refused += len(batch)
-                for _, done in batch:
-                    done(exc)
-                return
-            commit_s = time.perf_counter() - started
-            keys = self._store.publish(draft, trio.current_time())
-            self._follow_sessions(draft)
-            self._committed(Committed(draft, keys, len(batch), queued_at, commit_s))
-        for (_, done), outcome in zip(batch, outcomes, strict=True):
-            done(outcome)
+        began = time.perf_counter()
+        return _Batch(operations, draft, outcomes, self._queued_at, began)
 
-    async def _commit(self, draft: Draft) -> None:
-        if not self._log.commit_at_once(draft):
-            await trio.to_thread.run_sync(self._log.commit, draft)
-        self._unfolded += 1
-        if self._unfolded >= _FOLD_EVERY:
-            self._unfolded = 0
+    def _refuse(self, batch: _Batch, exc: StorageError) -> None:
+        _log.error("%d writes refused: %s", len(batch.operations), exc)
+        self.refused += len(batch.operations)
+        for _, done in batch.operations:
+            done(exc)
+
+    def _finish(self, batch: _Batch) -> None:
+        """Let everybody see what is durable."""
+        draft = batch.draft
+        if not draft.changed:
+            self._answer(batch)
+            return
+        commit_s = time.perf_counter() - batch.began
+        now = trio.current_time()
+        keys = self._store.publish(draft, now)
+        if draft.sessions:
+            self._follow_sessions(draft, now)
+        self._answer(batch)  # before the watchers, who may be many
+        count = len(batch.operations)
+        self._committed(Committed(draft, keys, count, batch.queued_at, commit_s))
+        if self._log.is_full:
             self._full.set()
 
-    def _follow_sessions(self, draft: Draft) -> None:
-        now = trio.current_time()
+    def _answer(self, batch: _Batch) -> None:
+        for (_, done), outcome in zip(batch.operations, batch.outcomes, strict=True):
+            done(outcome)
+
+    def _follow_sessions(self, draft: Draft, now: float) -> None:
         for id_, session in draft.sessions.items():
             if session is None:
                 self._renewed_at.pop(id_, None)
             else:
                 self._renewed_at[id_] = now
-        if draft.sessions:
-            self._sessions_changed.set()
+        self._sessions_changed.set()

@@ -34,12 +34,13 @@ OPERATION = st.one_of(
     st.builds(Delete, st.sampled_from(KEYS), recurse=st.booleans()),
 )
 COMPACT = st.integers(0, 20)
+FOLD = st.none()
 
 
 @settings(deadline=None)
-@given(st.lists(st.one_of(OPERATION, COMPACT), max_size=40), st.integers(1, 4))
+@given(st.lists(st.one_of(OPERATION, COMPACT, FOLD), max_size=40), st.integers(1, 4))
 def test_the_past_is_right_or_said_to_be_forgotten(
-    steps: list[Operation | int], count: int
+    steps: list[Operation | int | None], count: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_module, "_TRIM_EVERY", 2)
@@ -52,6 +53,8 @@ def test_the_past_is_right_or_said_to_be_forgotten(
         for step in steps:
             if isinstance(step, int):
                 log.compact(max(first, store.index - step))
+            elif step is None:
+                log.fold()
             else:
                 write(log, store, step)
                 states[store.index] = {e.key: e for e in store.under(b"")}
@@ -139,12 +142,15 @@ def test_the_past_outlives_a_restart(tmp_path: Path) -> None:
     log.close()
 
 
-def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("table", ["journal", "entries"])
+def test_a_flipped_bit_is_noticed(tmp_path: Path, table: str) -> None:
     log = Log(tmp_path)
     write(log, log.load(), Put(b"k", b"one value"))
+    if table == "entries":
+        log.fold()
     log.close()
     with sqlite3.connect(tmp_path / DATABASE, isolation_level=None) as other:
-        other.execute("UPDATE entries SET value = ?", (b"One value",))
+        other.execute(f"UPDATE {table} SET value = ?", (b"One value",))
     other.close()
 
     log = Log(tmp_path)
