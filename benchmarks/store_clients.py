@@ -23,6 +23,7 @@ from benchmarks.store_peers import PATIENCE_S, Server, settle
 from benchmarks.store_words import is_event, is_whole
 
 _RECEIVE = 64 * 1024
+_PIECE = 4096
 _AT_ONCE = 500  # connections that are opened before the server may catch up
 _INDEX = re.compile(rb"\r\nX-Consul-Index: (\d+)\r\n")
 
@@ -76,16 +77,32 @@ class Connections:
         self._partial[fd] = data
         return b""
 
-    def receive_mark(self, fd: int, mark: bytes) -> bool:
-        """Tell whether an answer has come up to a mark, as quickly as can be."""
-        data = os.read(fd, _RECEIVE)
-        if not data:
+    def pieces(self) -> Iterator[tuple[int, bytes]]:
+        """Wait for answers; give what has come, in pieces, as quickly as can be."""
+        for fd in self.poll():
+            yield fd, os.read(fd, _PIECE)
+
+    def is_marked(self, fd: int, piece: bytes, mark: bytes) -> bool:
+        """Tell whether an answer has come up to a mark, of which a piece is known."""
+        self._keep(fd, piece)
+        if mark not in self._partial[fd]:
+            return False
+        del self._partial[fd]
+        return True
+
+    def is_whole(self, fd: int, piece: bytes) -> bool:
+        """Tell whether an answer, of which this is a piece, is whole, and a 200."""
+        self._keep(fd, piece)
+        if not is_whole(self._partial[fd]):
+            return False
+        data = self._partial.pop(fd)
+        assert data.startswith(b"HTTP/1.1 200"), data
+        return True
+
+    def _keep(self, fd: int, piece: bytes) -> None:
+        if not piece:
             sys.exit(f"{self.server.peer.name} closed a connection")
-        data = self._partial.pop(fd, b"") + data
-        if mark in data:
-            return True
-        self._partial[fd] = data
-        return False
+        self._partial[fd] = self._partial.get(fd, b"") + piece
 
     def _connect(self) -> None:
         sock = socket.create_connection(("127.0.0.1", self.server.peer.port), 10)
@@ -124,23 +141,23 @@ class Watchers:
     def _write(self, count: int) -> tuple[float, list[int]]:
         value = b"%020d" % next(self._numbers) * 5
         request, shown = self._dialect.put(self._key, value), b64encode(value)
-        written = False
         answered: list[int] = []
-        begun = last = time.perf_counter()
+        begun = time.perf_counter()
         self._all.send(self._writer, request)
+        end = begun
+        written = False
         while not written or len(answered) < count:
-            for fd in self._all.poll():
-                if fd == self._writer:
-                    written = written or self._acknowledged()
-                elif self._all.receive_mark(fd, shown):
-                    last = time.perf_counter()
+            before = len(answered)
+            for fd, data in self._all.pieces():
+                if shown in data:
                     answered.append(fd)
-        return last - begun, answered
-
-    def _acknowledged(self) -> bool:
-        data = self._all.receive(self._writer)
-        assert not data or data.startswith(b"HTTP/1.1 200"), data
-        return bool(data)
+                elif fd == self._writer:
+                    written = self._all.is_whole(fd, data)
+                elif self._all.is_marked(fd, data, shown):
+                    answered.append(fd)
+            if len(answered) > before:
+                end = time.perf_counter()
+        return end - begun, answered
 
     def _watch(self, fds: Iterable[int]) -> None:
         """Let them wait for what comes after the present."""
