@@ -605,7 +605,7 @@ class Connection:
         if not self._keep:
             self._close_gently()
             return
-        if not self._ended:
+        if self._mask != READ and not self._ended:
             self._watch_for(READ)
         self._phase = _HEAD
         lane = self.lane

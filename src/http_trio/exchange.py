@@ -128,6 +128,12 @@ class Exchange:
         connection = self.connection
         if connection is None:
             return
+        if self.takes_plain:  # most often, so without the steps of `send_last`
+            self.connection = None
+            if self._on_due is not None:
+                self._unpark()
+            connection.send_last(answer.render(), keep=True)
+            return
         keep = self.keeps_connection() and connection.skip_body(self.head)
         data = answer.render(
             for_head=self.head.method == b"HEAD",
@@ -357,14 +363,7 @@ class Exchange:
     @property
     def takes_plain(self) -> bool:
         """Whether it can be answered with the bytes that most are, and nothing else."""
-        head = self.head
-        return (
-            head.keep_alive
-            and head.framing == 0
-            and not head.http10
-            and head.method != b"HEAD"
-            and not self.lane.draining
-        )
+        return self.head.takes_plain and not self.lane.draining
 
     def sent_last(self, data: bytes, count: int) -> None:
         """Note that the end of the answer was sent, and how much of it was taken."""
@@ -379,7 +378,8 @@ class Exchange:
 
     def _leave(self) -> None:
         self.connection = None
-        self._unpark()
+        if self._on_due is not None:
+            self._unpark()
 
     def _unpark(self) -> None:
         if self._tick >= 0:

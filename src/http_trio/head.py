@@ -72,6 +72,7 @@ class _RequestFields:
     takes_trailers: bool
     repeatable: bool
     forwarded: tuple[tuple[bytes, bytes], ...]
+    takes_plain: bool
     _start: bytes = attrs.field(default=b"", init=False, repr=False)
 
 
@@ -92,6 +93,8 @@ class RequestHead(_RequestFields):
         repeatable: whether the request may be sent twice.
         forwarded: what the client said of those before it, as (lower-case name,
             value) pairs.
+        takes_plain: whether it can be answered with the bytes that most are, and its
+            connection lives on: it is HTTP/1.1, not HEAD, and has no body.
     """
 
     __slots__ = ()
@@ -185,12 +188,13 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     )
     if target[:1] != b"/" or b"#" in target:
         host, target = _settle_target(method, target, host)
+    keep_alive = (b"keep-alive" in options) if http10 else (b"close" not in options)
     head = _RequestFields(
-        *(raw, method, target, host, kept, framing, http10),
-        (b"keep-alive" in options) if http10 else (b"close" not in options),
+        *(raw, method, target, host, kept, framing, http10, keep_alive),
         *wishes,
         method in IDEMPOTENT,
         () if _SAYS_FORWARDED.isdisjoint(said) else _read_forwarded(said),
+        takes_plain=keep_alive and not http10 and not framing and method != b"HEAD",
     )
     object.__setattr__(head, "__class__", RequestHead)
     return cast(RequestHead, head)

@@ -22,10 +22,15 @@ class Access:
     name: str
     read: tuple[bytes, ...] = ()
     write: tuple[bytes, ...] = ()
+    _readable: tuple[bytes, ...] = attrs.field(init=False, eq=False, repr=False)
+
+    @_readable.default
+    def _(self) -> tuple[bytes, ...]:
+        return self.read + self.write
 
     def may_read(self, key: bytes) -> bool:
         """Tell whether it may read a key."""
-        return key.startswith(self.read + self.write)
+        return key.startswith(self._readable)
 
     def may_write(self, key: bytes) -> bool:
         """Tell whether it may write a key."""
@@ -37,7 +42,7 @@ class Access:
 
     def may_read_under(self, prefix: bytes) -> bool:
         """Tell whether it may read every key with a prefix."""
-        return prefix.startswith(self.read + self.write)
+        return prefix.startswith(self._readable)
 
 
 EVERYTHING = Access("everything", write=(b"",))

@@ -70,7 +70,7 @@ class Api:
     def __call__(self, exchange: Exchange) -> None:
         """Answer a request, now or when its time has come."""
         try:
-            self._route(exchange, parse_target(exchange.target))
+            self._route(exchange, parse_target(exchange.head.target))
         except BadQuery as exc:
             exchange.respond(bad_query(exc))
         except Moved as exc:

@@ -48,6 +48,8 @@ T = TypeVar("T")
 VALUE_LIMIT = 512 * 1024
 """Bytes of a value."""
 
+_EVENTS = b"text/event-stream"
+
 METHODS = "OPTIONS,GET,PUT,POST,DELETE"
 OLDEST = b"X-Kv-Oldest-Index"
 """The field that says from which index on the past is known."""
@@ -81,16 +83,16 @@ class KeysApi:
             BadQuery: it makes no sense, or is not allowed.
         """
         key, parameters = target.key, target.parameters
-        match exchange.method:
-            case "GET" if "history" in parameters or "at" in parameters:
+        match exchange.head.method:
+            case b"GET" if "history" in parameters or "at" in parameters:
                 self._read_past(exchange, key, parameters, access)
-            case "GET" if b"text/event-stream" in (exchange.header(b"accept") or b""):
+            case b"GET" if _wants_events(exchange):
                 self._stream(exchange, key, parameters, access)
-            case "GET":
+            case b"GET":
                 self._read(exchange, target.question, access)
-            case "PUT" | "POST":
+            case b"PUT" | b"POST":
                 self._put(exchange, target, access)
-            case "DELETE":
+            case b"DELETE":
                 self._delete(exchange, key, parameters, access)
             case _:
                 exchange.respond(method_not_allowed(exchange.method, METHODS))
@@ -207,6 +209,12 @@ class KeysApi:
                 exchange.respond(Answer(200, body, JSON, index))
 
         self._writer.submit(operation, done)
+
+
+def _wants_events(exchange: Exchange) -> bool:
+    if _EVENTS not in exchange.head.raw:  # most often: no need to take fields apart
+        return False
+    return _EVENTS in (exchange.header(b"accept") or b"")
 
 
 def _check_read(read: Read, access: Access) -> None:

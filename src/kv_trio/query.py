@@ -32,7 +32,11 @@ _IN_PATH = "/:@!$&'()*+,;=~-._"
 
 @attrs.frozen(cache_hash=True)
 class Read:
-    """What of the store is read, and in which form. Equal ones have equal answers."""
+    """What of the store is read, and in which form. Equal ones have equal answers.
+
+    Attributes:
+        is_prefix: whether it asks for all keys with a prefix.
+    """
 
     key: bytes
     recurse: bool = False
@@ -40,10 +44,10 @@ class Read:
     separator: bytes = b""
     raw: bool = False
     pretty: bool = False
+    is_prefix: bool = attrs.field(init=False, eq=False, repr=False)
 
-    @property
-    def is_prefix(self) -> bool:
-        """Whether it asks for all keys with a prefix."""
+    @is_prefix.default
+    def _(self) -> bool:
         return self.recurse or self.keys
 
 
@@ -90,7 +94,7 @@ class Target:
     path: bytes
     parameters: dict[str, str]
 
-    @property
+    @cached_property
     def key(self) -> bytes:
         """What stands after `/v1/kv/`."""
         return self.path[len(KV) :]
