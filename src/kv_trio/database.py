@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ BUSY_S = 1.0
 
 _LOG = f"{DATABASE}-wal"
 _LOG_BYTES = 4 * 1024 * 1024
+_ROOM_BYTES = 64 * 1024 * 1024
 _COPIED = "copied_us"  # of a copy: microseconds of Unix time
 _WAL_PAGES = 4000
 """Pages of the log beyond which a commit folds it itself; mostly `Log.fold` has."""
@@ -135,9 +137,9 @@ def lengthen_log(directory: Path | None) -> None:
 
     A file that grows has its length to be written at each sync, which takes half as
     long again. SQLite reads its log up to what is no frame of it, and writes over the
-    rest. While it writes, this must not be called; if there is no room, it does less.
+    rest. While it writes, this must not be called. Where room is scarce, it does nothing.
     """
-    if directory is None:
+    if directory is None or shutil.disk_usage(directory).free < _ROOM_BYTES:
         return
     with contextlib.suppress(OSError), (directory / _LOG).open("ab") as log:
         missing = _LOG_BYTES - log.tell()

@@ -110,12 +110,12 @@ async def test_a_check_tells_what_is_wrong(tmp_path: Path) -> None:
         await made.store.ends()
     await run("kv-trio", "check", tmp_path / "kv")
     with sqlite3.connect(tmp_path / "kv" / "kv.sqlite") as other:
-        other.execute("UPDATE history SET value = 'other'")
+        other.execute("UPDATE journal SET value = 'other'")
     other.close()
 
     found = await run("kv-trio", "check", tmp_path / "kv", status=1)
 
-    assert "history: the checksum of the key b'k' does not fit" in found.err
+    assert "journal: the checksum of the key b'k' does not fit" in found.err
     await run("kv-trio", "check", tmp_path / "none", status=1)
 
 

@@ -397,3 +397,45 @@ def test_a_copy_that_is_put_in_place_goes_on_above_its_original(tmp_path: Path) 
     with opened(copy) as (log, restored):
         write(log, restored, Put(b"k", b"new"))
         assert restored.index_of(b"k") == restored.index > known > last
+
+
+# === the length of the log ===
+
+
+def test_no_commit_has_to_lengthen_the_log(tmp_path: Path) -> None:
+    path = tmp_path / f"{DATABASE}-wal"
+    with opened(tmp_path) as (log, store):
+        size = path.stat().st_size
+        for n in range(50):
+            write(log, store, Put(b"k", b"value %d" % n))
+        assert path.stat().st_size == size > 50 * 4096
+        shutil.copytree(tmp_path, tmp_path / "killed")
+    with opened(tmp_path / "killed") as (log, again):
+        assert again.index == store.index
+        assert again.get(b"k") == store.get(b"k")
+        assert (tmp_path / "killed" / path.name).stat().st_size == size
+
+
+def test_a_log_is_not_lengthened_where_room_is_scarce(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kv_trio.database._ROOM_BYTES", 2**62)
+    with opened(tmp_path) as (log, store):
+        write(log, store, Put(b"k", b"v"))
+        assert (tmp_path / f"{DATABASE}-wal").stat().st_size < 100_000
+
+
+def test_a_log_that_a_refused_commit_shortened_is_lengthened_again(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / f"{DATABASE}-wal"
+    with opened(tmp_path) as (log, store):
+        size = path.stat().st_size
+        db = log._transactions.db
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StorageError, match="full"):
+            write(log, store, Put(b"k", b"x" * 100_000))
+        db.execute("PRAGMA max_page_count = 1000000")
+        write(log, store, Put(b"k", b"x" * 100_000))
+        assert path.stat().st_size == size
