@@ -19,7 +19,8 @@ from kv_trio.rows import Row
 QUICK_S = 0.002
 """A disk that takes longer than this is waited for in a thread."""
 
-_FORGETS = 0.9  # the slowest commit is remembered so much after each further one
+_SLOW_S = 4 * QUICK_S  # as slow as a disk can be, as far as this goes
+_FORGETS = 0.8  # the slowest commit is remembered so much after each further one
 _POLL_S = 0.01
 
 Write = Callable[[sqlite3.Connection], None]
@@ -138,8 +139,8 @@ class Transactions:
             raise self._refused(exc) from exc
 
     def _note(self, began: float) -> None:
-        """Remember how long the disk took."""
-        took_s = time.perf_counter() - began
+        """Remember how long the disk took; one long time does not count for ever."""
+        took_s = min(time.perf_counter() - began, _SLOW_S)
         self._sync_s = max(took_s, self._sync_s * _FORGETS)
 
     def _refused(self, exc: sqlite3.Error) -> StorageError:
