@@ -23,6 +23,7 @@ _BIN = Path(sys.executable).parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PATIENCE_S = 10.0
+_given_ports: set[int] = set()
 _SIZES = {"1MiB": 1 << 20, "10MiB": 10 << 20}
 _NGINX = """
 {user} worker_processes 1; daemon off; pid {dir}/pid; error_log {dir}/error crit;
@@ -81,10 +82,14 @@ def show_python() -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Give a port that nobody listens on, and that was not given before."""
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port: int = sock.getsockname()[1]
+        if port not in _given_ports:
+            _given_ports.add(port)
+            return port
 
 
 def wait_for_port(port: int) -> None:

@@ -268,9 +268,8 @@ class Log:
         """File the journal, and forget what is beyond the bound of a key's history."""
         file_journal(db)
         self._journaled = self._journaled_bytes = 0
-        for key in self._overdue:
-            self.history.trim(db, key, self.bounds.count)
-        self._overdue.clear()
+        while self._overdue:  # another thread may add to it meanwhile
+            self.history.trim(db, self._overdue.pop(), self.bounds.count)
 
     # === private: opening ===
 

@@ -178,11 +178,12 @@ class Writer:
             quick = not batch.draft.changed or self._log.commit_at_once(batch.draft)
         except StorageError as exc:
             self._refuse(batch, exc)
-            return
-        if quick:
-            self._finish(batch)
         else:
-            self._queue = batch.operations + self._queue
+            if quick:
+                self._finish(batch)
+            else:
+                self._queue = batch.operations + self._queue
+        if self._queue:
             self._work.set()
 
     async def _write(self, batch: _Batch) -> None:
