@@ -554,4 +554,6 @@ async def test_whatever_happens_nothing_is_left_in_flight() -> None:
             servers = [s for a in proxy.runtime.arms.values() for s in a.roster.servers]
             assert not any(server.queue for server in servers)
             assert {server.in_flight for server in servers} == {0}
-            assert proxy.runtime.arms["canary"].saved
+            states = proxy.runtime.arms.values()
+            assert any(state.errors for state in states)
+            assert any(state.saved or state.fallbacks for state in states)
