@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from canary_trio.forward import Forwarder
 from canary_trio.runtime import Runtime, ServerState
 from http_trio import Server
 from tests.http_trio.peers import Asked, FakeUpstream, serving
+from tests.ports import free_port
 
 PATIENCE_S = 10.0
 
@@ -36,9 +36,7 @@ async def hangs_up(asked: Asked) -> None:
 
 def closed_url() -> str:
     """Where nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{sock.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def url_of(fake: FakeUpstream) -> str:

@@ -29,9 +29,10 @@ import trio
 
 from kv_trio import Client, Step
 from kv_trio.log import Log
-from tests.e2e.processes import free_port, running
+from tests.e2e.processes import running
 from tests.kv_trio.raw import Raw
 from tests.kv_trio.store_model import Delete, Put, Ran, Transact, Wrote
+from tests.ports import free_port
 
 WRITERS = 8
 PAIR = ("t/a", "t/b")

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -19,16 +18,10 @@ import attrs
 import trio
 
 from tests.http_trio.peers import Client
+from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @attrs.define(eq=False)

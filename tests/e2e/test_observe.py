@@ -19,9 +19,9 @@ from tests.e2e.processes import (
     World,
     ask,
     connected_to,
-    free_port,
     world,
 )
+from tests.ports import free_port
 
 
 @pytest.fixture

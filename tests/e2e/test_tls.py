@@ -16,11 +16,11 @@ from tests.e2e.processes import (
     World,
     ask,
     connected_to,
-    free_port,
     run,
     world,
 )
 from tests.http_trio.secure import Authority
+from tests.ports import free_port
 
 needs_curl = pytest.mark.skipif(
     shutil.which("curl") is None, reason="curl is not installed"
