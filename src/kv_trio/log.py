@@ -33,7 +33,7 @@ from kv_trio.inspection import copy_to, count_rows, find_faults
 from kv_trio.journal import ADD, file_journal, journal_rows
 from kv_trio.rows import Row
 from kv_trio.tables import read_store, write_draft
-from kv_trio.transactions import Transactions
+from kv_trio.transactions import Transactions, Write
 
 _QUICK_BYTES = 64 * 1024  # of values in a commit that is done at once
 _QUICK_KEYS = 8
@@ -159,7 +159,7 @@ class Log:
         """
         self._unfolded = 0
         try:
-            self._transactions.run(self._file)
+            self._tend(self._file)
         except StorageError:
             return  # nothing is lost
         if self.directory is None:
@@ -183,17 +183,16 @@ class Log:
         Raises:
             StorageError: the disk refuses; what was forgotten so far stays so.
         """
-        run = self._transactions.run
-        run(self._file)
-        run(partial(self.history.begin_compaction, index))
+        self._tend(self._file)
+        self._tend(partial(self.history.begin_compaction, index))
         replaced = self.history.replaced_by(index)
         for at in range(0, len(replaced), _BATCH):
-            run(partial(self.history.forget, replaced[at : at + _BATCH]))
+            self._tend(partial(self.history.forget, replaced[at : at + _BATCH]))
         return len(replaced)
 
     def compact_old(self) -> int:
         """Forget what is older than the bound, as `compact` does."""
-        self._transactions.run(self._file)
+        self._tend(self._file)
         before_ms = time.time_ns() // 1_000_000 - round(self.bounds.age_s * 1000)
         index = self.history.last_before(before_ms)
         return self.compact(index) if index else 0
@@ -263,6 +262,10 @@ class Log:
                 self._overdue.add(key)
         self._journaled += len(rows)
         self._unfolded += 1
+
+    def _tend(self, write: Write) -> None:
+        """Write what nobody waits for."""
+        self._transactions.run(write, noted=False)
 
     def _file(self, db: sqlite3.Connection) -> None:
         """File the journal, and forget what is beyond the bound of a key's history."""

@@ -38,7 +38,7 @@ class Transactions:
         self.db = db
         self._directory = directory
         self._writing = threading.Lock()
-        self._sync_s = 2 * QUICK_S  # not yet known
+        self._sync_s = 0.0  # quick, until the first one tells
         self._refused_one = False
 
     def __repr__(self) -> str:
@@ -53,15 +53,22 @@ class Transactions:
         """Close the connection."""
         self.db.close()
 
-    def run(self, write: Write) -> None:
+    def run(self, write: Write, *, noted: bool = True) -> None:
         """Write in a transaction; blocks for as long as the disk takes.
+
+        Args:
+            write: called with the connection, within the transaction.
+            noted: whether it tells how quick the disk is; what is large does not.
 
         Raises:
             StorageError: it is not durable, and nothing of it is kept.
         """
         with self._writing:
             self._begin(patience_s=BUSY_S)
+            sync_s = self._sync_s
             self._finish(write)
+            if not noted:
+                self._sync_s = sync_s
 
     def run_at_once(self, write: Write) -> bool:
         """Write in a transaction; False, and nothing done, if somebody else writes.
