@@ -19,11 +19,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.ports import free_port
+
 _BIN = Path(sys.executable).parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PATIENCE_S = 10.0
-_given_ports: set[int] = set()
 _SIZES = {"1MiB": 1 << 20, "10MiB": 10 << 20}
 _NGINX = """
 {user} worker_processes 1; daemon off; pid {dir}/pid; error_log {dir}/error crit;
@@ -79,17 +80,6 @@ def show_python() -> None:
     """Say which interpreter runs what is ours."""
     code = "import sys; print(sys.executable, sys.version.replace('\\n', ' '))"
     subprocess.run([*map(str, python("-c", code))], check=True)
-
-
-def free_port() -> int:
-    """Give a port that nobody listens on, and that was not given before."""
-    while True:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port: int = sock.getsockname()[1]
-        if port not in _given_ports:
-            _given_ports.add(port)
-            return port
 
 
 def wait_for_port(port: int) -> None:

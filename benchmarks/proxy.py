@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from operator import attrgetter
 
 import attrs
+from tests.ports import free_port
 
 from benchmarks.measure import (
     Asker,
@@ -27,7 +28,6 @@ from benchmarks.peers import (
     canary_proxy,
     directory,
     end_on_sigterm,
-    free_port,
     need,
     show_python,
     versions,

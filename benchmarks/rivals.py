@@ -12,7 +12,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.peers import directory, free_port, nginx, process, python, wait_for_port
+from tests.ports import free_port
+
+from benchmarks.peers import directory, nginx, process, python, wait_for_port
 
 Running = Iterator[tuple[int, int]]
 """A proxy's port and its process."""

@@ -20,8 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
+from tests.ports import free_port
 
-from benchmarks.peers import free_port, python
+from benchmarks.peers import python
 from benchmarks.store_words import ConsulWords, Dialect, EtcdWords, is_whole
 
 PATIENCE_S = 60.0

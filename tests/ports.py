@@ -1,4 +1,4 @@
-"""Ports for tests."""
+"""Ports for what tests and benchmarks start."""
 
 from __future__ import annotations
 

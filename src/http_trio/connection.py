@@ -440,14 +440,20 @@ class Connection:
             or data[:2] == b"\r\n"
         ):
             return False
+        head = self._parse(data)
+        if head is not None:
+            self._begin(head)
+        return True
+
+    def _parse(self, raw: bytes) -> RequestHead | None:
+        """Give a head that is not known; None if it is refused."""
         try:
-            head = parse_request_head(data, limits)
+            head = parse_request_head(raw, self.lane.limits)
         except BadRequest as exc:
             self.refuse(exc.status, str(exc))
-            return True
-        self.lane.known_requests.offer(data, head)
-        self._begin(head)
-        return True
+            return None
+        self.lane.known_requests.offer(raw, head)
+        return head
 
     def _read(self) -> None:
         try:
@@ -512,14 +518,9 @@ class Connection:
             self._await_more(buffer)
             return False
         raw = buffer[:end]
-        head = self._known(raw)
+        head = self._known(raw) or self._parse(raw)
         if head is None:
-            try:
-                head = parse_request_head(raw, self.lane.limits)
-            except BadRequest as exc:
-                self.refuse(exc.status, str(exc))
-                return False
-            self.lane.known_requests.offer(raw, head)
+            return False
         self._scanned = 0
         self.buffer = buffer[end:]
         self._begin(head)

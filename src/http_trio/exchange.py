@@ -128,10 +128,8 @@ class Exchange:
         connection = self.connection
         if connection is None:
             return
-        if self.takes_plain:  # most often, so without the steps of `send_last`
-            self.connection = None
-            if self._on_due is not None:
-                self._unpark()
+        if self.takes_plain:
+            self._leave()
             connection.send_last(answer.render(), keep=True)
             return
         keep = self.keeps_connection() and connection.skip_body(self.head)

@@ -26,8 +26,8 @@ _HELPERS = 3  # at most: the part of a send that needs the GIL is not shared
 def respond_all(exchanges: Iterable[Exchange], answer: Answer) -> None:
     """Answer many requests with the same, as soon as can be.
 
-    Blocks for as long as the sends take, which is never longer than one by one. Those
-    whose client is slow, or gone, are dealt with as `Exchange.respond` does.
+    Blocks for as long as the sends take. Those whose client is slow, or gone, are dealt
+    with as `Exchange.respond` does.
     """
     data = answer.render()
     plain: list[Exchange] = []

@@ -139,12 +139,13 @@ def lengthen_log(directory: Path | None) -> None:
     long again. SQLite reads its log up to what is no frame of it, and writes over the
     rest. While it writes, this must not be called. Where room is scarce, it does nothing.
     """
-    if directory is None or shutil.disk_usage(directory).free < _ROOM_BYTES:
+    if directory is None:
         return
-    with contextlib.suppress(OSError), (directory / _LOG).open("ab") as log:
-        missing = _LOG_BYTES - log.tell()
-        if missing > 0:
-            log.write(bytes(missing))
+    with contextlib.suppress(OSError):  # nothing is lost: it is slower, no more
+        if shutil.disk_usage(directory).free < _ROOM_BYTES:
+            return
+        with (directory / _LOG).open("ab") as log:
+            log.write(bytes(max(0, _LOG_BYTES - log.tell())))
             log.flush()
             os.fsync(log.fileno())
 

@@ -18,9 +18,8 @@ from kv_trio.core import Entry, Revision
 from kv_trio.database import set_meta
 from kv_trio.errors import Compacted, StoreDamaged
 from kv_trio.journal import REVISIONS
-from kv_trio.rows import COLUMNS, Row, read_revision
+from kv_trio.rows import REVISION, Row, read_revision
 
-_REVISION = f"{COLUMNS}, time_ms"
 _IS_LATEST = "key = k AND modify_index = m"
 
 
@@ -61,7 +60,7 @@ class History:
     def of(self, key: bytes, *, until: int, limit: int) -> list[Revision]:
         """Give the revisions of a key up to an index, the newest first."""
         return self._revisions(
-            f"SELECT {_REVISION} FROM {REVISIONS} WHERE key = ? AND modify_index <= ?"
+            f"SELECT {REVISION} FROM {REVISIONS} WHERE key = ? AND modify_index <= ?"
             " ORDER BY modify_index DESC LIMIT ?",
             (key, until, limit),
         )
@@ -93,8 +92,8 @@ class History:
         found = self._revisions(
             "WITH latest AS (SELECT key AS k, max(modify_index) AS m FROM"
             f" {REVISIONS} WHERE {under} AND modify_index <= ? GROUP BY key)"
-            f" SELECT {_REVISION} FROM history JOIN latest ON {_IS_LATEST} UNION ALL"
-            f" SELECT {_REVISION} FROM journal JOIN latest ON {_IS_LATEST} ORDER BY key",
+            f" SELECT {REVISION} FROM history JOIN latest ON {_IS_LATEST} UNION ALL"
+            f" SELECT {REVISION} FROM journal JOIN latest ON {_IS_LATEST} ORDER BY key",
             (*bounds, index),
         )
         trimmed = self._one(f"SELECT max(at) FROM trims WHERE {under}", bounds)
@@ -113,7 +112,7 @@ class History:
         """
         under, bounds = _under(key) if recurse else ("key = ?", (key,))
         found = self._revisions(
-            f"SELECT {_REVISION} FROM {REVISIONS} WHERE {under} AND modify_index > ?"
+            f"SELECT {REVISION} FROM {REVISIONS} WHERE {under} AND modify_index > ?"
             " AND modify_index <= ? ORDER BY modify_index, key",
             (*bounds, after, until),
         )

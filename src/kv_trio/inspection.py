@@ -12,6 +12,7 @@ from kv_trio.errors import StorageError
 from kv_trio.journal import ENTRIES, REVISIONS, TOMBSTONES
 from kv_trio.rows import (
     COLUMNS,
+    REVISION,
     Row,
     read_entry,
     read_revision,
@@ -34,8 +35,8 @@ def find_faults(db: sqlite3.Connection) -> list[str]:
     faults = [text for (text,) in rows if text != "ok"]
     tables: tuple[tuple[str, str, Callable[[Row], object]], ...] = (
         ("entries", COLUMNS, read_entry),
-        ("history", f"{COLUMNS}, time_ms", read_revision),
-        ("journal", f"{COLUMNS}, time_ms", read_revision),
+        ("history", REVISION, read_revision),
+        ("journal", REVISION, read_revision),
         ("tombstones", "*", read_tombstone),
         ("sessions", "*", read_session),
         ("meta", "*", unseal),

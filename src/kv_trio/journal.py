@@ -19,16 +19,13 @@ from collections.abc import Iterator
 
 from kv_trio.core import Revision
 from kv_trio.database import set_meta
-from kv_trio.rows import COLUMNS, Row, read_revision, row_of_revision
+from kv_trio.rows import COLUMNS, REVISION, Row, read_revision, row_of_revision
 
-_REVISION = f"{COLUMNS}, time_ms"
 _LAST = f"(SELECT {COLUMNS}, max(rowid) FROM journal GROUP BY key)"  # of each key
 _WRITTEN = f"FROM {_LAST} WHERE value IS NOT NULL"
 _DELETED = f"FROM {_LAST} WHERE value IS NULL"
 
-REVISIONS = (
-    f"(SELECT {_REVISION} FROM history UNION ALL SELECT {_REVISION} FROM journal)"
-)
+REVISIONS = f"(SELECT {REVISION} FROM history UNION ALL SELECT {REVISION} FROM journal)"
 """All that is known of the past, to select from."""
 
 ENTRIES = (
@@ -47,7 +44,7 @@ ADD = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 """The statement that adds a row of `journal_rows`."""
 
 _FILE = (
-    f"INSERT INTO history SELECT {_REVISION} FROM journal",
+    f"INSERT INTO history SELECT {REVISION} FROM journal",
     f"INSERT OR REPLACE INTO entries SELECT {COLUMNS} {_WRITTEN}",
     f"DELETE FROM entries WHERE key IN (SELECT key {_DELETED})",
     f"INSERT OR REPLACE INTO tombstones SELECT key, modify_index, checksum {_DELETED}",
@@ -67,7 +64,7 @@ def read_journal(db: sqlite3.Connection) -> Iterator[Revision]:
     Raises:
         ValueError: a row is not as it was written.
     """
-    rows = db.execute(f"SELECT {_REVISION} FROM journal ORDER BY rowid")
+    rows = db.execute(f"SELECT {REVISION} FROM journal ORDER BY rowid")
     return map(read_revision, rows)
 
 

@@ -48,6 +48,9 @@ SCHEMA = (
 COLUMNS = "key, value, flags, create_index, modify_index, lock_index, session, checksum"
 """What `read_entry` reads."""
 
+REVISION = f"{COLUMNS}, time_ms"
+"""What `read_revision` reads."""
+
 Row = tuple[Any, ...]
 
 

@@ -65,10 +65,9 @@ class Transactions:
         """
         with self._writing:
             self._begin(patience_s=BUSY_S)
-            sync_s = self._sync_s
-            self._finish(write)
-            if not noted:
-                self._sync_s = sync_s
+            took_s = self._finish(write)
+            if noted:
+                self._note(took_s)
 
     def run_at_once(self, write: Write) -> bool:
         """Write in a transaction; False, and nothing done, if somebody else writes.
@@ -81,7 +80,7 @@ class Transactions:
         try:
             if not self._begin(patience_s=0):
                 return False
-            self._finish(write)
+            self._note(self._finish(write))
         finally:
             self._writing.release()
         return True
@@ -98,7 +97,7 @@ class Transactions:
                 self._mend()
             began = time.perf_counter()
             self.db.execute(statement, row)
-            self._note(began)
+            self._note(time.perf_counter() - began)
         except sqlite3.Error as exc:
             if _is_busy(exc):
                 return False
@@ -134,24 +133,24 @@ class Transactions:
             else:
                 return True
 
-    def _finish(self, write: Write) -> None:
+    def _finish(self, write: Write) -> float:
+        """Write and commit; give the seconds that the disk took."""
         try:
             write(self.db)
             began = time.perf_counter()
             self.db.execute("COMMIT")
-            self._note(began)
         except sqlite3.Error as exc:
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
             raise self._refused(exc) from exc
+        return time.perf_counter() - began
 
-    def _note(self, began: float) -> None:
+    def _note(self, took_s: float) -> None:
         """Remember how long the disk took; one long time does not count for ever."""
-        took_s = min(time.perf_counter() - began, _SLOW_S)
-        self._sync_s = max(took_s, self._sync_s * _FORGETS)
+        self._sync_s = max(min(took_s, _SLOW_S), self._sync_s * _FORGETS)
 
     def _refused(self, exc: sqlite3.Error) -> StorageError:
-        """Say that the disk refused a commit."""
+        """End what the disk refused to commit, and say so."""
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
         self._refused_one = self._directory is not None
         return self.refused(exc)
 

@@ -87,7 +87,7 @@ class Writer:
         self._committed = committed
         self._queue: list[tuple[Operation, Done]] = []
         self._queued_at = 0.0
-        self._busy = False  # the task has a batch
+        self._taken: _Batch | None = None  # that the task has, or is to have
         self._work = trio.Event()
         self._sessions_changed = trio.Event()
         self._expiring: set[str] = set()
@@ -102,7 +102,7 @@ class Writer:
         if len(self._queue) > 1:
             return
         self._queued_at = trio.current_time()
-        if self._busy or not self.after_batch(self._write_at_once):
+        if self._taken is not None or not self.after_batch(self._write_at_once):
             self._work.set()
 
     def renew(self, id_: str) -> bool:
@@ -118,14 +118,14 @@ class Writer:
         What is queued behind it is not written, and its writers are not answered.
         """
         while True:
-            while not self._queue:
+            while self._taken is None and not self._queue:
                 self._work = trio.Event()
                 await self._work.wait()
-            self._busy = True
-            batch = self._take_batch()
+            if self._taken is None:
+                self._taken = self._take_batch()
             with trio.CancelScope(shield=True):  # half a transaction helps nobody
-                await self._write(batch)
-            self._busy = False
+                await self._write(self._taken)
+            self._taken = None
             await trio.lowlevel.checkpoint()
 
     async def expire_sessions(self) -> None:
@@ -182,8 +182,8 @@ class Writer:
             if quick:
                 self._finish(batch)
             else:
-                self._queue = batch.operations + self._queue
-        if self._queue:
+                self._taken = batch
+        if self._queue or self._taken is not None:
             self._work.set()
 
     async def _write(self, batch: _Batch) -> None:

@@ -26,7 +26,7 @@ from kv_trio import (
     serve,
 )
 from kv_trio.core import Store
-from kv_trio.database import DATABASE
+from kv_trio.database import DATABASE, lengthen_log
 from kv_trio.draft import Delete, Draft, Operation, Put
 from kv_trio.log import Log
 from kv_trio.transactions import Transactions
@@ -129,9 +129,9 @@ async def test_a_disk_that_got_slow_is_waited_for_in_a_thread(
     threads: list[str] = []
     note = Transactions._note
 
-    def look(transactions: Transactions, began: float) -> None:
+    def look(transactions: Transactions, took_s: float) -> None:
         threads.append(threading.current_thread().name)
-        note(transactions, began)
+        note(transactions, took_s)
 
     monkeypatch.setattr(Log, "compact_old", lambda _: 0)  # it writes as a store starts
     async with serving(tmp_path) as (_, client):
@@ -195,6 +195,39 @@ async def test_a_disk_that_is_full_is_a_500_until_there_is_room(
         entry = store.get(b"k")
         assert entry is not None
         assert len(entry.value) == 100_000
+
+
+def test_a_disk_that_is_full_refuses_a_small_write_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kv_trio.transactions.QUICK_S", 1000.0)
+    with opened(tmp_path) as (log, store):
+        db = log._transactions.db
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages + 2}")
+
+        def put(value: bytes) -> None:
+            draft = Draft(store)
+            draft.apply(Put(b"k", value), 0.0)
+            draft.fold_tombstones(store)
+            assert log.commit_at_once(draft)
+            store.publish(draft, 0.0)
+
+        def fill() -> None:
+            for n in range(100):
+                put(b"%d" % n * 1000)
+
+        with pytest.raises(StorageError, match="database or disk is full"):
+            fill()
+        assert not db.in_transaction
+        refused_at = store.index
+        db.execute("PRAGMA max_page_count = 1000000")
+        put(b"later")
+        assert store.index == refused_at + 1
+        assert not log.check()
+    with opened(tmp_path) as (_, again):
+        assert again.index == store.index
+        assert again.get(b"k") == store.get(b"k")
 
 
 # === a directory that cannot be used ===
@@ -424,6 +457,12 @@ def test_a_log_is_not_lengthened_where_room_is_scarce(
     with opened(tmp_path) as (log, store):
         write(log, store, Put(b"k", b"v"))
         assert (tmp_path / f"{DATABASE}-wal").stat().st_size < 100_000
+
+
+def test_a_log_that_cannot_be_lengthened_stays_as_it_is(tmp_path: Path) -> None:
+    lengthen_log(tmp_path / "none")
+    (tmp_path / f"{DATABASE}-wal").mkdir()
+    lengthen_log(tmp_path)
 
 
 def test_a_log_that_a_refused_commit_shortened_is_lengthened_again(

@@ -28,10 +28,10 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     note = Transactions._note
 
-    def look(transactions: Transactions, began: float) -> None:
+    def look(transactions: Transactions, took_s: float) -> None:
         main = threading.current_thread() is threading.main_thread()
         found.append("at once" if main else "in a thread")
-        note(transactions, began)
+        note(transactions, took_s)
 
     monkeypatch.setattr(Transactions, "_note", look)
     return found
