@@ -29,7 +29,7 @@ from canary_trio.errors import InvalidConfig, Problem
 from canary_trio.keys import Refusal, Report, config_key, proxies_prefix, secret_key
 from canary_trio.memory import Remembered, recall, remember
 from canary_trio.runtime import Runtime
-from kv_trio import Client, Contact, KvError, Snapshot, StoreRefused
+from kv_trio import Client, Contact, KvError, Snapshot, Step, StoreRefused
 
 _log = logging.getLogger(__name__)
 
@@ -305,10 +305,7 @@ class Control:
                     renew_at = now + SESSION_TTL_S / 3
                 report = self.report()
                 if report != told:
-                    session = self._session
-                    written = await client.put(key, report.dump(), acquire=session)
-                    if not written.done:
-                        await self._take_over(client, key)
+                    if not await self._acknowledge(client, key, report):
                         continue
                     told = report
                 pause_s = _BACKOFF_S[0]
@@ -324,14 +321,26 @@ class Control:
         name = f"canary {self._service} {self._id}"
         self._session = await client.create_session(name, SESSION_TTL_S, deletes=True)
 
-    async def _take_over(self, client: Client, key: str) -> None:
-        """Another session holds our key: our own of a former life, or a namesake's."""
+    async def _acknowledge(self, client: Client, key: str, report: Report) -> bool:
+        """Write a report; False if it is to be tried again.
+
+        If another session holds our key (our own of a former life, or a namesake's),
+        the key changes hands in one transaction and that session ends. Ended first, it
+        would take the key along, and the fleet would miss a proxy that lags.
+        """
+        mine, text = self._session, report.dump()
+        if (await client.put(key, text, acquire=mine)).done:
+            return True
         entry = (await client.get(key)).entry
-        if entry is not None and entry.session is not None:
-            _log.warning(
-                "%s is held by an older session of this name; it ends now", key
-            )
+        if entry is None or entry.session is None:
+            return False
+        _log.warning("%s is held by an older session of this name; it ends now", key)
+        unlock = Step("unlock", key, text, session=entry.session)
+        lock = Step("lock", key, text, session=mine)
+        taken = await client.transact([unlock, lock])
+        if taken.done:
             await client.destroy_session(entry.session)
+        return taken.done
 
     async def _wait_for_news(self, longest_s: float) -> None:
         with trio.move_on_after(max(0.0, longest_s)):

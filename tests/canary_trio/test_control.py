@@ -93,6 +93,10 @@ async def test_a_namesakes_key_is_taken_over() -> None:
                 await wait_applied(
                     client, "web", proxy.revision, until=lambda f: bool(f.live)
                 )
+            states = await client.history("canary/web/proxies/p")
+        assert old not in {session.id for session in await client.sessions()}
+    assert len(states) >= 2
+    assert None not in [state.entry for state in states], "the fleet missed a proxy"
 
 
 async def test_a_proxy_says_goodbye() -> None:

@@ -67,7 +67,8 @@ async def test_3_traffic_never_notices_that_the_store_was_killed(here: World) ->
 
     await here.start_store()
     assert set(await ask(address, 50)) == {"v1"}
-    await here.canary("set", "ratio=1", "--wait", "10")
+    said = await here.canary("set", "ratio=1", "--wait", "10")
+    assert "live on 1/1" in said.out
 
     assert set(await ask(address, 50)) == {"v2"}
     assert process.process.poll() is None
@@ -86,7 +87,8 @@ async def test_4_with_the_store_down_the_last_good_document_serves(here: World) 
     assert set(await ask(address, 50)) == {"v2"}
     assert "as remembered" in again.output
     await here.start_store()
-    await here.canary("set", "ratio=0", "--wait", "10")
+    said = await here.canary("set", "ratio=0", "--wait", "10")
+    assert "live on 1/1" in said.out
     assert set(await ask(address, 50)) == {"v1"}
 
 
