@@ -256,6 +256,14 @@ FAMILIES = (
         readings.connections,
     ),
     Family(
+        *(_COUNTER, "canary_refused_requests_total"),
+        "Requests over HTTP/1.1 that were answered before they could be routed, by"
+        " status: no valid HTTP (400, 417, 501, 505), too slow (408), or too long (414,"
+        " 431).",
+        ("code",),
+        readings.refused,
+    ),
+    Family(
         *(_GAUGE, "canary_config_revision"),
         "The revision that runs, the newest that was seen, and the last that was"
         " refused, unless a newer one runs; 0 for none.",

@@ -184,6 +184,13 @@ def connections(view: View, _: float) -> Rows:
         yield (), view.server.connections
 
 
+def refused(view: View, _: float) -> Rows:
+    """Give the requests that the engine refused, by status."""
+    if view.server is not None:
+        for status, count in sorted(view.server.refused.items()):
+            yield (str(status),), count
+
+
 def of_log(read: Callable[[AccessLog], float]) -> Read:
     """Give a reader of one number of the access log."""
 

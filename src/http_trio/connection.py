@@ -382,6 +382,7 @@ class Connection:
 
     def turn_away(self, answer: Answer) -> None:
         """Answer, whatever was asked, and close."""
+        self.lane.refused[answer.status] += 1
         self.send_last(answer.render(connection=b"close"), keep=False)
 
     # === for the task lane ===

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -101,6 +102,8 @@ class Lane:
         self.sockets: dict[int, Socket] = {}
         self.away: set[Socket] = set()
         """Clients' connections that tasks have."""
+        self.refused: Counter[int] = Counter()
+        """By status, the answers that no handler gave: see `Server.refused`."""
         self._after_batch: list[Callable[[], None]] = []
         self._nursery = nursery
         self._parked: Deadlines[Parked] = Deadlines()

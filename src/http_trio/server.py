@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -57,6 +57,15 @@ class Server:
     def connections(self) -> int:
         """How many clients are connected."""
         return sum(len(listener.connections) for listener in self._listeners)
+
+    @property
+    def refused(self) -> Mapping[int, int]:
+        """By status, the answers over HTTP/1.1 that no handler gave, since the start.
+
+        They are for what is not served (400, 417, 501, 505), too slow (408) or too long
+        (414, 431), and for clients beyond the limit of connections, if they are told.
+        """
+        return self.lane.refused
 
     @property
     def exchanges(self) -> list[Exchange]:

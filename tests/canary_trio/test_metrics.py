@@ -13,14 +13,19 @@ from canary_trio import metrics
 from canary_trio.control import Control
 from canary_trio.document import build
 from canary_trio.families import FAMILIES, Family, Kind
+from canary_trio.forward import Forwarder
 from canary_trio.merging import HIGHEST, LOWEST
 from canary_trio.routing import Decision, Reason
 from canary_trio.runtime import Runtime
 from canary_trio.status import describe
 from canary_trio.view import View
 from tests.canary_trio.test_access_log import Exchange
+from tests.http_trio.peers import connected, serving
 
 DOC = Path(__file__).parents[2] / "docs" / "metrics.md"
+ELSEWHERE = ("canary_access_log_", "canary_connections", "canary_refused_")
+"""What only a log or a listener shows."""
+
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -112,7 +117,7 @@ async def test_every_metric_is_shown_with_its_kind_and_its_meaning() -> None:
     }
 
     for family in FAMILIES:
-        if not family.name.startswith(("canary_access_log_", "canary_connections")):
+        if not family.name.startswith(ELSEWHERE):
             name = family.name.removesuffix("_total")
             assert (name, family.kind.value, family.text) in shown
 
@@ -185,6 +190,21 @@ def test_of_each_gauge_it_is_known_what_several_workers_say() -> None:
     assert gauges == added | others | {
         name for name in LOWEST | HIGHEST if name.startswith("canary_")
     }
+
+
+async def test_requests_that_the_engine_refuses_are_counted_by_status() -> None:
+    view = await _view()
+    async with serving(Forwarder(view.runtime)) as server:
+        view.server = server
+        for raw in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n") * 2:
+            async with connected(server) as client:
+                await client.send(raw)
+                await client.to_end()
+
+        said = _samples(await metrics.render(view))
+
+    name = "canary_refused_requests_total"
+    assert _get(said, name, code="400") == _get(said, name, code="501") == 2
 
 
 def _row(family: Family) -> str:

@@ -130,7 +130,7 @@ async def test_the_demo_runs_by_itself_and_reacts(tmp_path: Path) -> None:
         "--store",
         f"127.0.0.1:{store}",
     ]
-    async with running("canary", "demo", *words, "--for", "5", state=tmp_path) as demo:
+    async with running("canary", "demo", *words, "--for", "8", state=tmp_path) as demo:
         await demo.says(r"set demo ratio=0\.5 --wait 2")
         url = f"http://127.0.0.1:{store}"
         said = await run(

@@ -143,6 +143,7 @@ async def test_what_is_refused_is_answered_once_and_closed(
 
     assert answer.count(b"HTTP/1.1 ") == 1
     assert int(answer[9:12]) == status
+    assert server.refused == {status: 1}
 
 
 async def test_http10_closes_unless_asked_to_keep() -> None:
