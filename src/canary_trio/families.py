@@ -257,9 +257,9 @@ FAMILIES = (
     ),
     Family(
         *(_COUNTER, "canary_refused_requests_total"),
-        "Requests over HTTP/1.1 that were answered before they could be routed, by"
-        " status: no valid HTTP (400, 417, 501, 505), too slow (408), or too long (414,"
-        " 431).",
+        "Requests over HTTP/1.1 that the engine answered itself, by status: no valid HTTP"
+        " (400, 417, 501, 505), too slow (408), or too long (414, 431). One whose body is"
+        " at fault was routed by then, and counts there as a client that left.",
         ("code",),
         readings.refused,
     ),
