@@ -1,9 +1,13 @@
 """What a proxy says of itself to people and programs: its state as one table.
 
 `/status` gives it as JSON, and `canary status --arms` shows the part about the arms.
+The tables have a rule for each member that a function gives: what several workers say of
+it (`merging`). A test holds them together.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import attrs
 import trio
@@ -11,10 +15,86 @@ import trio
 from canary_trio.config import WHOLE, Config
 from canary_trio.control import STALE_S, Control
 from canary_trio.holds import holds
+from canary_trio.merging import ByName, Rows, Rule, Shape
+from canary_trio.rule_tables import write_key
 from canary_trio.runtime import Live, LiveArm, Runtime, ServerState
 from canary_trio.view import View
 
 Table = dict[str, object]
+
+_CONTACT: Mapping[str, Shape] = {
+    "url": Rule.SLOWEST,
+    "last_contact_age_s": Rule.LONGEST,
+    "stale": Rule.ANY,
+    "error": Rule.SAID,
+    "move_error": Rule.SAID,
+}
+
+_SPLIT: Mapping[str, Shape] = {
+    "decisions": Rule.ADDED,
+    "p_value": Rule.LOWEST,
+    "mismatch": Rule.ANY,
+}
+
+_MIRROR: Mapping[str, Shape] = {
+    "outcomes": ByName(Rule.ADDED),
+    "skipped": ByName(Rule.ADDED),
+}
+
+_SERVER: Mapping[str, Shape] = {
+    "url": Rule.SLOWEST,
+    "mode": Rule.SLOWEST,
+    "healthy": Rule.ALL,
+    "up": Rule.ALL,
+    "ejected": Rule.ANY,
+    "ejections": Rule.ADDED,
+    "weight": Rule.HIGHEST,
+    "in_flight": Rule.ADDED,
+    "pending": Rule.ADDED,
+    "requests": Rule.ADDED,
+    "failures": Rule.ADDED,
+    "latency_s": Rule.HIGHEST,
+    "connections": Rule.ADDED,
+}
+
+_ARM: Mapping[str, Shape] = {
+    "asked_share": Rule.SLOWEST,
+    "observed_share": Rule.SHARE,
+    "decisions": Rule.ADDED,
+    "requests": Rule.ADDED,
+    "errors": Rule.ADDED,
+    "saved": Rule.ADDED,
+    "fallbacks": Rule.ADDED,
+    "taken_over": Rule.ADDED,
+    "repeats": Rule.ADDED,
+    "repeats_refused": Rule.ADDED,
+    "in_flight": Rule.ADDED,
+    "usable_servers": Rule.LOWEST,
+    "panic": Rule.ANY,
+    "safe_to_remove": Rule.ALL,
+    "held_by": Rule.UNION,
+    "servers": Rows("url", _SERVER),
+}
+
+_REMOVED: Mapping[str, Shape] = {
+    "in_flight": Rule.ADDED,
+}
+
+RULES: Mapping[str, Shape] = {
+    "service": Rule.SLOWEST,
+    "id": Rule.SLOWEST,
+    "running": Rule.LOWEST,
+    "attempted": Rule.LOWEST,
+    "failed": Rule.SLOWEST,
+    "remembered": Rule.ANY,
+    "store": _CONTACT,
+    "config": Rule.SLOWEST,
+    "split": _SPLIT,
+    "mirror": ByName(_MIRROR),
+    "arms": ByName(_ARM),
+    "removed_arms": ByName(_REMOVED),
+}
+"""What several workers say of all that `describe` gives."""
 
 
 def describe(view: View) -> Table:
@@ -59,7 +139,7 @@ def _config(config: Config) -> Table:
         "ratio": {name: share / WHOLE for name, share in config.ratio.items()},
         "sticky_sessions": False
         if sticky is None
-        else {"cookie": sticky.key.name, "epoch": sticky.epoch},
+        else {**write_key(sticky.key), "epoch": sticky.epoch},
         "update_rate": config.update_rate,
     }
 

@@ -10,14 +10,17 @@ from __future__ import annotations
 import itertools
 import json
 import socket
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import attrs
 import trio
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from canary_trio.merging import merge_metrics, merge_status
+from canary_trio import families, status
+from canary_trio.merging import merge_metrics, merge_status, with_reference
 from canary_trio.metrics import CONTENT_TYPE
 from http_trio import Answer, Delivery, Exchange, Upstream
 from http_trio.framing import UNTIL_CLOSE
@@ -70,7 +73,7 @@ class AdminOfAll:
     async def _status(self, exchange: Exchange) -> None:
         answers = await self._ask(b"/status")
         told = [json.loads(answer.body) for answer in answers if answer is not None]
-        merged = merge_status(told) if told else {}
+        merged = merge_status(told, status.RULES) if told else {}
         rows = [
             {
                 "worker": worker.number,
@@ -87,7 +90,7 @@ class AdminOfAll:
     async def _metrics(self, exchange: Exchange) -> None:
         answers = await self._ask(b"/metrics")
         texts = [answer.body.decode() for answer in answers if answer is not None]
-        body = merge_metrics(texts, self._own(len(texts)))
+        body = merge_metrics(texts, families.RULES, self._own(len(texts)))
         exchange.respond(Answer(200, body, CONTENT_TYPE))
 
     async def _ready(self, exchange: Exchange) -> None:
@@ -165,3 +168,21 @@ async def ask_worker(admin: str, path: bytes) -> Said | None:
 def _upstream(worker: Asked) -> Upstream:
     address = (socket.AF_UNIX, worker.admin)
     return Upstream(f"worker {worker.number}", [address], b"worker")
+
+
+def with_rules(page: str) -> str:
+    """Give a page of the docs with the rules of merging written anew.
+
+    Raises:
+        ValueError: it has no place for them.
+    """
+    return with_reference(page, status.RULES, families.RULES)
+
+
+def _write(path: str) -> None:
+    page = Path(path)
+    page.write_text(with_rules(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _write(sys.argv[1])

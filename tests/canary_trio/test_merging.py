@@ -7,7 +7,8 @@ import pytest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
-from canary_trio.merging import merge_metrics, merge_status
+from canary_trio import families, status
+from canary_trio.merging import ByName, Rule, merge_metrics, merge_status
 
 
 def values(text: bytes) -> dict[str, float]:
@@ -66,7 +67,7 @@ OTHER = (
 
 
 def test_metrics_of_workers_are_one() -> None:
-    merged = values(merge_metrics([ONE, OTHER]))
+    merged = values(merge_metrics([ONE, OTHER], families.RULES))
     stable, canary = [("arm", "stable")], [("arm", "canary")]
     assert merged[f"canary_requests_total{stable}"] == 8
     assert merged[f"canary_requests_total{canary}"] == 2
@@ -86,20 +87,27 @@ def test_metrics_of_workers_are_one() -> None:
 
 
 def test_one_worker_stays_as_it_is() -> None:
-    assert values(merge_metrics([ONE])) == pytest.approx(
+    assert values(merge_metrics([ONE], families.RULES)) == pytest.approx(
         values(ONE.encode()), nan_ok=True
     )
 
 
 def test_what_nobody_knows_is_not_a_number() -> None:
-    merged = values(merge_metrics([ONE, ONE]))
+    merged = values(merge_metrics([ONE, ONE], families.RULES))
     assert math.isnan(merged["canary_split_mismatch_p"])
+
+
+def test_a_metric_without_a_rule_is_left_out() -> None:
+    rules = {"canary_connections": Rule.ADDED}
+    assert values(merge_metrics([ONE, ONE], rules)) == {"canary_connections": 8}
 
 
 def test_metrics_of_the_supervisor_stand_beside() -> None:
     own = GaugeMetricFamily("canary_workers", "Workers.", labels=["state"])
     own.add_metric(["asked"], 2)
-    assert values(merge_metrics([], [own])) == {"canary_workers[('state', 'asked')]": 2}
+    assert values(merge_metrics([], {}, [own])) == {
+        "canary_workers[('state', 'asked')]": 2
+    }
 
 
 def test_states_of_workers_are_one() -> None:
@@ -111,7 +119,8 @@ def test_states_of_workers_are_one() -> None:
         arms = {"stable": arm}
         return {"service": "web", "running": running, "config": running, "arms": arms}
 
-    merged = merge_status([state(7, 3, "http://a"), state(6, 5, "http://a")])
+    alike = [state(7, 3, "http://a"), state(6, 5, "http://a")]
+    merged = merge_status(alike, status.RULES)
     assert merged["service"] == "web"
     assert (merged["running"], merged["config"]) == (6, 6)
     assert merged["arms"]["stable"] == {
@@ -130,7 +139,8 @@ def test_states_of_workers_are_one() -> None:
             }
         ],
     }
-    apart = merge_status([state(7, 3, "http://a"), state(6, 5, "http://b")])
+    others = [state(7, 3, "http://a"), state(6, 5, "http://b")]
+    apart = merge_status(others, status.RULES)
     urls = [row["url"] for row in apart["arms"]["stable"]["servers"]]
     assert urls == ["http://b", "http://a"]
 
@@ -138,6 +148,46 @@ def test_states_of_workers_are_one() -> None:
 def test_a_worker_without_a_document_lags_behind_all() -> None:
     told: list[dict[str, Any]] = [
         {"running": 3, "arms": {}, "config": {}},
-        {"running": None, "arms": {}},
+        {"running": 0, "arms": {}, "config": None},
     ]
-    assert merge_status(told)["running"] is None
+    assert merge_status(told, status.RULES)["running"] == 0
+    assert merge_status(told, status.RULES)["config"] is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "slowest", "other", "both"),
+    [
+        (Rule.ADDED, 2, 3, 5),
+        (Rule.ADDED, None, 3, 3),
+        (Rule.ADDED, None, None, None),
+        (Rule.LOWEST, 3, 2, 2),
+        (Rule.LOWEST, None, 2, 2),
+        (Rule.HIGHEST, 2, 3, 3),
+        (Rule.LONGEST, 2.5, 3.5, 3.5),
+        (Rule.LONGEST, 2.5, None, None),
+        (Rule.ALL, True, True, True),
+        (Rule.ALL, True, False, False),
+        (Rule.ANY, False, True, True),
+        (Rule.ANY, False, False, False),
+        (Rule.UNION, ["a", "b"], ["b", "c"], ["a", "b", "c"]),
+        (Rule.SAID, "", "refused", "refused"),
+        (Rule.SAID, "", "", ""),
+        (Rule.SLOWEST, "a", "b", "a"),
+        (Rule.SLOWEST, None, "b", None),
+    ],
+)
+def test_what_a_rule_does(rule: Rule, slowest: Any, other: Any, both: Any) -> None:
+    tables = [{"running": 2, "it": other}, {"running": 1, "it": slowest}]
+    assert merge_status(tables, {"it": rule}) == {"it": both}
+
+
+def test_a_field_without_a_rule_is_left_out() -> None:
+    told = {"arms": {"a": {"new": 1, "requests": 2}}, "running": 1}
+    rules = {"arms": ByName({"requests": Rule.ADDED})}
+    assert merge_status([told, told], rules) == {"arms": {"a": {"requests": 4}}}
+
+
+def test_what_one_worker_has_no_table_of_is_that_of_the_others() -> None:
+    told: list[dict[str, Any]] = [{"split": None}, {"split": {"decisions": 3}}]
+    rules = {"split": {"decisions": Rule.ADDED}}
+    assert merge_status(told, rules) == {"split": {"decisions": 3}}

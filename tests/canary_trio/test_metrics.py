@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from canary_trio import metrics
 from canary_trio.control import Control
 from canary_trio.document import build
-from canary_trio.families import FAMILIES, Family, Kind
+from canary_trio.families import FAMILIES, RULES, Family, Kind
 from canary_trio.forward import Forwarder
-from canary_trio.merging import HIGHEST, LOWEST
+from canary_trio.merging import Rule, merge_metrics
 from canary_trio.routing import Decision, Reason
 from canary_trio.runtime import Runtime
 from canary_trio.status import describe
@@ -177,19 +177,17 @@ async def test_a_thousand_servers_are_rendered_in_slices() -> None:
         assert text.count(b"# TYPE %b " % family.name.encode()) == 1
 
 
-def test_of_each_gauge_it_is_known_what_several_workers_say() -> None:
-    added = {
-        *("canary_arm_in_flight", "canary_connections", "canary_mirror_in_progress"),
-        *("canary_server_connections", "canary_server_idle_connections"),
-        *("canary_server_in_flight", "canary_server_pending"),
-        *("canary_split_decisions", "canary_proxy_info"),
-    }
-    others = {"canary_split_observed_share"}  # worked out anew
+async def test_all_metrics_have_a_rule_for_several_workers() -> None:
+    view = await _view()
+    text = await metrics.render(view)
 
-    gauges = {family.name for family in FAMILIES if family.kind is Kind.GAUGE}
-    assert gauges == added | others | {
-        name for name in LOWEST | HIGHEST if name.startswith("canary_")
-    }
+    merged = merge_metrics([text.decode()] * 2, RULES)
+    assert _samples(merged).keys() == _samples(text).keys()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_only_gauges_are_merged_otherwise_than_added(family: Family) -> None:
+    assert family.kind is Kind.GAUGE or family.rule is Rule.ADDED
 
 
 async def test_requests_that_the_engine_refuses_are_counted_by_status() -> None:
