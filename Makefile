@@ -35,7 +35,7 @@ fuzz: install  ## Fuzz the pure modules for a minute (FUZZ="--seconds 600")
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
 soak: install  ## A minute of load with faults, then a million requests: nothing leaks
-	@$(BIN)/python -m tests.http_trio.chaos $(SOAK)
+	@$(BIN)/python -m tests.http_trio.integration.chaos $(SOAK)
 	@$(BIN)/python -m benchmarks.leaks
 
 demo: install  ## Run the main job: two versions, a store and a proxy, live
@@ -64,8 +64,9 @@ bench: install  ## Measure: the proxy and the store beside others, a change's wa
 	$(BIN)/python -m benchmarks.routing
 	$(BIN)/python -m benchmarks.swap
 
-docs: install  ## Write the tables of docs/document.md anew
-	$(BIN)/python -m canary_trio.schema docs/document.md
+docs: install  ## Write the tables of docs/ that are made from the code anew
+	$(BIN)/python -m canary_trio.config.json_schema docs/document.md
+	$(BIN)/python -m canary_trio.process.admin docs/workers.md
 
 crash: install  ## Kill the store 100 times while it is written to; nothing may be lost
 	$(BIN)/python -m tests.e2e.crash --rounds 100

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from operator import attrgetter
 
 import attrs
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 from benchmarks.measure import (
     Asker,

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 from benchmarks.peers import directory, nginx, process, python, wait_for_port
 

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from canary_trio.document import load
-from canary_trio.routing import Chance, Routes
-from canary_trio.session import Sessions
-from canary_trio.split import Sequence
-from http_trio.head import parse_request_head
+from canary_trio.config.document import load
+from canary_trio.routing.router import Chance, Routes
+from canary_trio.routing.sticky_cookie import Sessions
+from canary_trio.routing.weighted_sequence import Sequence
+from http_trio.http1.request_head import parse_request_head
 from http_trio.limits import Limits
 
 SECRET = b"s" * 32

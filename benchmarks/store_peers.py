@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 from benchmarks.peers import python
 from benchmarks.store_words import ConsulWords, Dialect, EtcdWords, is_whole
@@ -86,7 +86,7 @@ def find_peers() -> list[Peer]:
 def kv_trio() -> Peer:
     port = free_port()
     words = (
-        *map(str, python("-c", "from kv_trio.cli import main; main()")),
+        *map(str, python("-c", "from kv_trio.cli.main import main; main()")),
         *("serve", "--bind", f"127.0.0.1:{port}"),
         *("--data", "{data}", "--connections", str(_CONNECTIONS)),
     )

@@ -19,11 +19,11 @@ from typing import Any
 import attrs
 import trio
 
-from canary_trio.config import Balance, split_url
-from canary_trio.document import build, load, parse
-from canary_trio.hashing import points_of
-from canary_trio.runtime import Runtime
-from canary_trio.servers import ServerState
+from canary_trio.config.document import build, load, parse
+from canary_trio.config.model import Balance, split_url
+from canary_trio.proxy.runtime import Runtime
+from canary_trio.upstream.consistent_hash import points_of
+from canary_trio.upstream.server import ServerState
 
 COUNTS = (10, 100, 1000)
 ROUNDS = 9

@@ -1,8 +1,8 @@
 """A canary-release reverse proxy with live configuration."""
 
-from canary_trio.access_line import LineForm
-from canary_trio.access_log import AccessLog, BadLog
-from canary_trio.changes import (
+from canary_trio.config.document import dump, load
+from canary_trio.config.model import Arm, Balance, Config, Server, Sticky, Style
+from canary_trio.control.documents import (
     Fleet,
     change,
     read_document,
@@ -10,8 +10,7 @@ from canary_trio.changes import (
     wait_applied,
     write_document,
 )
-from canary_trio.config import Arm, Balance, Config, Server, Sticky, Style
-from canary_trio.document import dump, load
+from canary_trio.control.store_keys import BadName, Refusal, Report
 from canary_trio.errors import (
     BadAssignment,
     CanaryError,
@@ -20,8 +19,9 @@ from canary_trio.errors import (
     Problem,
     WrittenMeanwhile,
 )
-from canary_trio.keys import BadName, Refusal, Report
-from canary_trio.server import Proxy, serve
+from canary_trio.serve import Proxy, serve
+from canary_trio.telemetry.access_log import AccessLog, BadLog
+from canary_trio.telemetry.access_log_format import LineForm
 
 __all__ = [
     "AccessLog",

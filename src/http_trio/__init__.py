@@ -1,8 +1,6 @@
 """HTTP/1.1 on trio, fast: a server, a proxy's wire, and one kind of handler."""
 
-from http_trio.answer import Answer, refusal
-from http_trio.asgi import AsgiApp, as_asgi
-from http_trio.delivery import Delivery, Retry
+from http_trio.asgi.app import AsgiApp, as_asgi
 from http_trio.errors import (
     BadAnswer,
     BadBind,
@@ -13,15 +11,17 @@ from http_trio.errors import (
     HttpError,
     ProtocolError,
 )
-from http_trio.exchange import Exchange, Handler
-from http_trio.fan_out import respond_all
-from http_trio.forwarding import Forwarding
+from http_trio.http1.forwarded import Forwarding
+from http_trio.http1.response import Answer, refusal
 from http_trio.limits import Limits, Waits
-from http_trio.listener import address_of
-from http_trio.process import collect_seldom, count_processors
-from http_trio.server import Server, open_listeners, serve
-from http_trio.tls import Tls, client_context
-from http_trio.upstream import Upstream
+from http_trio.net.process import collect_seldom, count_processors
+from http_trio.net.tls_context import Tls, client_context
+from http_trio.proxy.hooks import Delivery, Retry
+from http_trio.serve import Server, open_listeners, serve
+from http_trio.server.exchange import Exchange, Handler
+from http_trio.server.fan_out import respond_all
+from http_trio.server.listener import address_of
+from http_trio.upstream.pool import Upstream
 
 __all__ = [
     "Answer",

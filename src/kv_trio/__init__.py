@@ -1,7 +1,9 @@
 """A versioned key-value store with a fast watch, and its client."""
 
-from kv_trio.client import Client
-from kv_trio.core import Entry, Revision, Session
+from kv_trio.client.client import Client
+from kv_trio.client.live_value import Invalid, Live, live
+from kv_trio.client.results import Listing, Snapshot, Written
+from kv_trio.client.watch import Contact, Watch
 from kv_trio.errors import (
     BadQuery,
     BadTokens,
@@ -15,12 +17,10 @@ from kv_trio.errors import (
     StoreUnreachable,
     UnexpectedAnswer,
 )
-from kv_trio.following import Contact, Watch
-from kv_trio.history import Bounds
-from kv_trio.live_value import Invalid, Live, live
-from kv_trio.server import KvServer, serve
-from kv_trio.states import Listing, Snapshot, Written
-from kv_trio.txn import Step, StepFailed, Transacted
+from kv_trio.serve import KvServer, serve
+from kv_trio.state.store import Entry, Revision, Session
+from kv_trio.state.txn import Step, StepFailed, Transacted
+from kv_trio.storage.history import Bounds
 
 __all__ = [
     "BadQuery",

@@ -8,8 +8,8 @@ from functools import partial
 
 import trio
 
-from kv_trio.client import Client
-from kv_trio.server import serve
+from kv_trio.client.client import Client
+from kv_trio.serve import serve
 
 
 @asynccontextmanager

@@ -17,8 +17,8 @@ from typing import Any
 import attrs
 import trio
 
-from tests.http_trio.peers import Client
-from tests.ports import free_port
+from http_trio.testing.peers import Client
+from tests.support.ports import free_port
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 20.0

@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from tests.e2e.processes import ask, run, running, world
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 
 async def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:

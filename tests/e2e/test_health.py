@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.e2e.processes import PATIENCE_S, World, ask, connected_to, world
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 CHECK = {"interval": 0.2, "timeout": 5, "rise": 2, "fall": 2}
 

@@ -21,7 +21,7 @@ from tests.e2e.processes import (
     connected_to,
     world,
 )
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 
 @pytest.fixture

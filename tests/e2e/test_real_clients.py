@@ -20,7 +20,7 @@ from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websockets
 
 from http_trio import Answer, Delivery, Exchange, Server, Upstream, serve
-from tests.http_trio.peers import proxying, serving
+from http_trio.testing.peers import proxying, serving
 
 LARGE = os.urandom(3_000_000)
 

@@ -13,7 +13,7 @@ import trio
 
 from kv_trio import Client, KvError, Step, live
 from tests.e2e.processes import PATIENCE_S
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 CONSUL = os.environ.get("CONSUL") or shutil.which("consul")
 

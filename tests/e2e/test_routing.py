@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from canary_trio import change
-from canary_trio.cohort import bucket, salt_of
+from canary_trio.routing.buckets import bucket, salt_of
 from kv_trio import Client
 from tests.e2e.processes import World, connected_to, world
 

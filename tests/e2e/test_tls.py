@@ -19,8 +19,8 @@ from tests.e2e.processes import (
     run,
     world,
 )
-from tests.http_trio.secure import Authority
-from tests.ports import free_port
+from tests.http_trio.support.certificates import Authority
+from tests.support.ports import free_port
 
 needs_curl = pytest.mark.skipif(
     shutil.which("curl") is None, reason="curl is not installed"

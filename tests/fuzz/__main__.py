@@ -19,9 +19,17 @@ from pathlib import Path
 
 _MODULES = [
     *(f"http_trio.{name}" for name in ("chunked", "forwarding", "framing", "head")),
-    *("http_trio.passage", "canary_trio.session", "canary_trio.edit"),
-    *("canary_trio.document", "canary_trio.leaves", "canary_trio.shapes"),
-    *("canary_trio.rule_tables", "canary_trio.matching"),
+    *(
+        "http_trio.http1.body",
+        "canary_trio.routing.sticky_cookie",
+        "canary_trio.control.assignments",
+    ),
+    *(
+        "canary_trio.config.document",
+        "canary_trio.config.scalars",
+        "canary_trio.config.codec",
+    ),
+    *("canary_trio.config.rule_codec", "canary_trio.routing.rule_matcher"),
 ]
 
 

@@ -15,15 +15,24 @@ from typing import Any
 import h11
 import httptools
 
-from canary_trio import document, edit, seen, session
+from canary_trio.config import document
+from canary_trio.control import assignments as edit
 from canary_trio.errors import BadAssignment, InvalidConfig
-from canary_trio.routing import Chance, Routes
-from canary_trio.split import Sequence
-from http_trio.chunked import BadChunk, ChunkedReader
+from canary_trio.routing import request_view as seen
+from canary_trio.routing import sticky_cookie as session
+from canary_trio.routing.router import Chance, Routes
+from canary_trio.routing.weighted_sequence import Sequence
 from http_trio.errors import BadAnswer, BadRequest, ProtocolError
-from http_trio.forwarding import Forwarding, forwarding_fields
-from http_trio.framing import CHUNKED, UNTIL_CLOSE, answer_framing, request_framing
-from http_trio.head import (
+from http_trio.http1.body import Passage
+from http_trio.http1.chunked import BadChunk, ChunkedReader
+from http_trio.http1.forwarded import Forwarding, forwarding_fields
+from http_trio.http1.framing import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    answer_framing,
+    request_framing,
+)
+from http_trio.http1.request_head import (
     RequestHead,
     parse_answer_head,
     parse_request_head,
@@ -31,7 +40,6 @@ from http_trio.head import (
     render_request,
 )
 from http_trio.limits import Limits
-from http_trio.passage import Passage
 
 Target = Callable[[bytes], None]
 

@@ -1,0 +1,102 @@
+"""The admin listener: status, health, metrics, and what would become of a request.
+
+It is for the operator's network, not for clients: it says where the servers are.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import attrs
+
+from canary_trio.admin import metrics
+from canary_trio.admin.proxy_view import View
+from canary_trio.admin.status import describe
+from canary_trio.config.model import Balance
+from canary_trio.proxy.runtime import Live
+from canary_trio.routing.explain import Explanation, explain
+from canary_trio.routing.request_spec import BadDescription, read_description
+from http_trio import Answer, Exchange
+
+EXPLAIN_BYTES = 64 * 1024
+"""Of a request that is described to /explain at most."""
+
+_PAGES = b"there are /status, /metrics, /healthz, /ready and POST /explain\n"
+_JSON = b"application/json"
+_ALLOWED = {b"/explain": b"POST"}
+
+
+class Admin:
+    """The handler of the admin listener."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def __repr__(self) -> str:
+        return f"<Admin of {self._view.service}>"
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Answer a request."""
+        allowed = _ALLOWED.get(exchange.path, b"GET, HEAD")
+        if exchange.method.encode() not in allowed.split(b", "):
+            exchange.respond(Answer(405, _PAGES, headers=((b"Allow", allowed),)))
+            return
+        match exchange.path:
+            case b"/status":
+                exchange.respond(_json(200, describe(self._view)))
+            case b"/explain":
+                exchange.collect(EXPLAIN_BYTES, self._explain)
+            case b"/metrics":
+                exchange.spawn(partial(_respond_metrics, self._view))
+            case b"/healthz":
+                exchange.respond(Answer(200, b"ok\n"))
+            case b"/ready":
+                exchange.respond(self._readiness())
+            case _:
+                exchange.respond(Answer(404, _PAGES))
+
+    def _readiness(self) -> Answer:
+        if self._view.runtime.live is None:
+            return Answer(503, b"no configuration yet\n")
+        return Answer(200, b"ready\n")
+
+    def _explain(self, exchange: Exchange, body: bytes) -> None:
+        runtime = self._view.runtime
+        live = runtime.live
+        if live is None:
+            exchange.respond(self._readiness())
+            return
+        try:
+            found, key = explain(
+                read_description(body), live.routes, live.revision, runtime.chance
+            )
+        except BadDescription as exc:
+            problems = [attrs.asdict(problem) for problem in exc.problems]
+            exchange.respond(_json(400, {"problems": problems}))
+        else:
+            exchange.respond(_json(200, attrs.asdict(_served(found, key, live))))
+
+
+def _served(found: Explanation, key: bytes | None, live: Live) -> Explanation:
+    """Add who can serve it at this moment; no server's turn is taken."""
+    if found.arm is None:
+        return found
+    arm, sticky = live.arms[found.arm], live.config.sticky_sessions
+    usable = tuple(server.name for server in arm.state.roster.usable)
+    server = None
+    if key is not None:
+        by_user = sticky is not None and sticky.server
+        if by_user or arm.config.balance is Balance.HASH:
+            server = arm.pick(key)
+    return attrs.evolve(
+        found, servers=usable, server=None if server is None else server.name
+    )
+
+
+def _json(status: int, shown: dict[str, object]) -> Answer:
+    return Answer(status, json.dumps(shown, indent=2).encode() + b"\n", _JSON)
+
+
+async def _respond_metrics(view: View, exchange: Exchange) -> None:
+    exchange.respond(Answer(200, await metrics.render(view), metrics.CONTENT_TYPE))

@@ -1,0 +1,29 @@
+"""One proxy from the inside, for whoever looks at it: status, metrics, explain."""
+
+from __future__ import annotations
+
+import attrs
+
+import http_trio
+from canary_trio.control.supervisor import Control
+from canary_trio.proxy.long_connections import LongConnections
+from canary_trio.proxy.runtime import Runtime
+
+
+@attrs.define(eq=False)
+class View:
+    """What there is to look at.
+
+    Attributes:
+        service: its name.
+        proxy_id: the proxy's name in the fleet.
+        server: its listeners; None while they are not open.
+        long: what a change does to long connections; None as long.
+    """
+
+    service: str
+    proxy_id: str
+    runtime: Runtime = attrs.field(repr=False)
+    control: Control = attrs.field(repr=False)
+    server: http_trio.Server | None = None
+    long: LongConnections | None = None

@@ -1,0 +1,220 @@
+"""What a proxy says of itself to people and programs: its state as one table.
+
+`/status` gives it as JSON, and `canary status --arms` shows the part about the arms.
+The tables have a rule for each member that a function gives: what several workers say of
+it (`merging`). A test holds them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import trio
+
+from canary_trio.admin.proxy_view import View
+from canary_trio.config.model import WHOLE, Config
+from canary_trio.config.rule_codec import write_key
+from canary_trio.control.supervisor import STALE_S, Control
+from canary_trio.process.merge import ByName, Rows, Rule, Shape
+from canary_trio.proxy.runtime import Live, LiveArm, Runtime, ServerState
+from canary_trio.routing.arm_references import holds
+
+Table = dict[str, object]
+
+_CONTACT: Mapping[str, Shape] = {
+    "url": Rule.SLOWEST,
+    "last_contact_age_s": Rule.LONGEST,
+    "stale": Rule.ANY,
+    "error": Rule.SAID,
+    "move_error": Rule.SAID,
+}
+
+_SPLIT: Mapping[str, Shape] = {
+    "decisions": Rule.ADDED,
+    "p_value": Rule.LOWEST,
+    "mismatch": Rule.ANY,
+}
+
+_MIRROR: Mapping[str, Shape] = {
+    "outcomes": ByName(Rule.ADDED),
+    "skipped": ByName(Rule.ADDED),
+}
+
+_SERVER: Mapping[str, Shape] = {
+    "url": Rule.SLOWEST,
+    "mode": Rule.SLOWEST,
+    "healthy": Rule.ALL,
+    "up": Rule.ALL,
+    "ejected": Rule.ANY,
+    "ejections": Rule.ADDED,
+    "weight": Rule.HIGHEST,
+    "in_flight": Rule.ADDED,
+    "pending": Rule.ADDED,
+    "requests": Rule.ADDED,
+    "failures": Rule.ADDED,
+    "latency_s": Rule.HIGHEST,
+    "connections": Rule.ADDED,
+}
+
+_ARM: Mapping[str, Shape] = {
+    "asked_share": Rule.SLOWEST,
+    "observed_share": Rule.SHARE,
+    "decisions": Rule.ADDED,
+    "requests": Rule.ADDED,
+    "errors": Rule.ADDED,
+    "saved": Rule.ADDED,
+    "fallbacks": Rule.ADDED,
+    "taken_over": Rule.ADDED,
+    "repeats": Rule.ADDED,
+    "repeats_refused": Rule.ADDED,
+    "in_flight": Rule.ADDED,
+    "usable_servers": Rule.LOWEST,
+    "panic": Rule.ANY,
+    "safe_to_remove": Rule.ALL,
+    "held_by": Rule.UNION,
+    "servers": Rows("url", _SERVER),
+}
+
+_REMOVED: Mapping[str, Shape] = {
+    "in_flight": Rule.ADDED,
+}
+
+RULES: Mapping[str, Shape] = {
+    "service": Rule.SLOWEST,
+    "id": Rule.SLOWEST,
+    "running": Rule.LOWEST,
+    "attempted": Rule.LOWEST,
+    "failed": Rule.SLOWEST,
+    "remembered": Rule.ANY,
+    "store": _CONTACT,
+    "config": Rule.SLOWEST,
+    "split": _SPLIT,
+    "mirror": ByName(_MIRROR),
+    "arms": ByName(_ARM),
+    "removed_arms": ByName(_REMOVED),
+}
+"""What several workers say of all that `describe` gives."""
+
+
+def describe(view: View) -> Table:
+    """Give the state of a proxy."""
+    runtime, control = view.runtime, view.control
+    live = runtime.live
+    status = control.status
+    return {
+        "service": view.service,
+        "id": view.proxy_id,
+        "running": control.running,
+        "attempted": status.attempted,
+        "failed": None if status.failed is None else attrs.asdict(status.failed),
+        "remembered": status.remembered,
+        "store": _contact(control, live.config if live else None),
+        "config": None if live is None else _config(live.config),
+        "split": None if live is None else _split(live),
+        "mirror": _mirror(runtime),
+        "arms": {} if live is None else _arms(live, runtime),
+        "removed_arms": {} if live is None else _removed(live, runtime),
+    }
+
+
+def _contact(control: Control, config: Config | None) -> Table:
+    contact = control.status.contact
+    now = trio.current_time()
+    age_s = None if contact.last_s is None else round(now - contact.last_s, 3)
+    patience_s = STALE_S + (config.update_rate * 17 / 16 if config else 0)
+    return {
+        "url": control.status.config_server,
+        "last_contact_age_s": age_s,
+        "stale": age_s is None or age_s > patience_s,
+        "error": contact.error,
+        "move_error": control.status.move_error,
+    }
+
+
+def _config(config: Config) -> Table:
+    sticky = config.sticky_sessions
+    return {
+        "style": config.style.value,
+        "ratio": {name: share / WHOLE for name, share in config.ratio.items()},
+        "sticky_sessions": False
+        if sticky is None
+        else {**write_key(sticky.key), "epoch": sticky.epoch},
+        "update_rate": config.update_rate,
+    }
+
+
+def _split(live: Live) -> Table:
+    """Say how the ratio's decisions since its last change compare with what it asks."""
+    split = live.marks.split
+    return {
+        "decisions": split.total,
+        "p_value": split.p_value(),
+        "mismatch": split.is_mismatch(),
+    }
+
+
+def _mirror(runtime: Runtime) -> Table:
+    """Say how the answers to copies compared, by the arm that got them."""
+    return {
+        name: {"outcomes": dict(arm.outcomes), "skipped": dict(arm.skips)}
+        for name, arm in runtime.observer.copies.arms.items()
+    }
+
+
+def _arms(live: Live, runtime: Runtime) -> Table:
+    return {name: _arm(name, arm, live, runtime) for name, arm in live.arms.items()}
+
+
+def _arm(name: str, arm: LiveArm, live: Live, runtime: Runtime) -> Table:
+    split, roster = live.marks.split, arm.state.roster
+    in_flight = runtime.in_flight(name)
+    held_by = holds(live.config, name)
+    if in_flight:
+        held_by.append(f"{in_flight} requests in progress")
+    return {
+        "asked_share": split.shares.get(name, 0) / WHOLE,
+        "observed_share": split.observed(name),
+        "decisions": split.counts.get(name, 0),
+        "requests": arm.state.requests,
+        "errors": arm.state.errors,
+        "saved": arm.state.saved,
+        "fallbacks": arm.state.fallbacks,
+        "taken_over": arm.state.taken_over,
+        "repeats": arm.state.budget.spent,
+        "repeats_refused": arm.state.budget.refused,
+        "in_flight": in_flight,
+        "usable_servers": len(roster.usable),
+        "panic": roster.panic,
+        "safe_to_remove": not held_by,
+        "held_by": held_by,
+        "servers": [_server(server) for server in arm.servers],
+    }
+
+
+def _server(server: ServerState) -> Table:
+    return {
+        "url": server.server.url,
+        "mode": server.server.mode.value,
+        "healthy": server.healthy,
+        "up": server.up,
+        "ejected": bool(server.ejected_until),
+        "ejections": server.record.total,
+        "weight": server.weight,
+        "in_flight": server.in_flight,
+        "pending": 0 if server.queue is None else len(server.queue),
+        "requests": server.requests,
+        "failures": server.failures,
+        "latency_s": round(server.latency_s, 6),
+        "connections": server.upstream.open,
+    }
+
+
+def _removed(live: Live, runtime: Runtime) -> Table:
+    """Say which arms are no more in the document, but have requests in progress."""
+    counts = {name: runtime.in_flight(name) for name in runtime.arms}
+    return {
+        name: {"in_flight": count}
+        for name, count in counts.items()
+        if count and name not in live.arms
+    }

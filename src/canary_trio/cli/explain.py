@@ -1,0 +1,144 @@
+"""The command `canary explain`: which arm a request would get, without sending it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import random
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from canary_trio.cli import store_options as asking
+
+if TYPE_CHECKING:
+    from canary_trio.config.model import Config
+    from canary_trio.routing.explain import Explanation
+    from canary_trio.routing.request_spec import Described
+    from kv_trio import Client
+
+
+@click.command()
+@click.argument("service")
+@click.argument("url", default="/", metavar="[URL]")
+@asking.config_server
+@click.option("-X", "--request", "method", default="GET", show_default=True)
+@click.option("-H", "--header", "fields", multiple=True, metavar="'NAME: VALUE'")
+@click.option("-b", "--cookie", "cookies", multiple=True, metavar="NAME=VALUE")
+@click.option(
+    "--client",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Where the request comes from.",
+)
+@click.option(
+    "--document",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Ask this file instead of what is in the store.",
+)
+@asking.as_json
+def explain(
+    service: str,
+    url: str,
+    config_server: str,
+    *,
+    method: str,
+    fields: tuple[str, ...],
+    cookies: tuple[str, ...],
+    client: str,
+    document: Path | None,
+    as_json: bool,
+) -> None:
+    """Tell which arm of SERVICE a request to URL would get, and why, without sending it.
+
+    It is computed here, from the document in the store and the fleet's secret, by the
+    code that routes the traffic:
+
+        canary explain web -H 'X-Beta: yes' -b session=1 http://example.org/cart
+    """
+    import attrs  # noqa: PLC0415
+
+    from canary_trio.routing.request_spec import BadDescription, Described  # noqa: PLC0415
+
+    headers = [_field(field) for field in fields]
+    if cookies:
+        headers.append(("Cookie", "; ".join(cookies)))
+    secure = url.startswith("https:")
+    described = Described(method, url, tuple(headers), client, secure=secure)
+    try:
+        described.head()  # before the store is asked
+    except BadDescription as exc:
+        asking.fail(*map(str, exc.problems))
+    found = asking.ask(
+        config_server, lambda store: _explain(store, service, described, document)
+    )
+    click.echo(json.dumps(attrs.asdict(found)) if as_json else _shown(found))
+
+
+async def _explain(
+    store: Client, service: str, described: Described, document: Path | None
+) -> Explanation:
+    from canary_trio.config.document import load  # noqa: PLC0415
+    from canary_trio.control.documents import read_document  # noqa: PLC0415
+    from canary_trio.routing.explain import explain  # noqa: PLC0415
+    from canary_trio.routing.router import Chance, Routes  # noqa: PLC0415
+
+    if document is None:
+        text, revision = await read_document(store, service)
+    else:
+        text, revision = document.read_bytes(), 0  # noqa: ASYNC240  # once, and small
+    config = load(text)
+    secret = await _secret(store, service, config)
+    routes = Routes(config, service=service, secret=secret)
+    chance = Chance(random.random, secrets.token_bytes)
+    return explain(described, routes, revision, chance)[0]
+
+
+async def _secret(store: Client, service: str, config: Config) -> bytes:
+    """Give what the fleet signs cookies with, where a cookie decides."""
+    from canary_trio.config.rules import Source  # noqa: PLC0415
+    from canary_trio.control.store_keys import secret_key  # noqa: PLC0415
+
+    sticky = config.sticky_sessions
+    if sticky is None or sticky.key.source is not Source.COOKIE:
+        return b""
+    entry = (await store.get(secret_key(service))).entry
+    try:
+        return b"" if entry is None else base64.b64decode(entry.value, validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise click.BadParameter(f"found {text!r}, expected 'NAME: VALUE'")
+    return name.strip(), value.strip()
+
+
+def _shown(found: Explanation) -> str:
+    """Say it in words, one fact a line."""
+    from canary_trio.routing.arm_references import called  # noqa: PLC0415
+
+    of = f"revision {found.revision}" if found.revision else "this document"
+    if not found.certain:
+        shares = found.shares or {}
+        split = ", ".join(f"{arm} {share:.4g}" for arm, share in shares.items())
+        lines = [f"{of}: by the ratio: {split}"]
+        if found.new_user:
+            lines.append("  it would be given a cookie, and stay with its arm")
+        return "\n".join(lines)
+    why = called(found.rule) if found.rule is not None else found.reason
+    lines = [f"{of}: arm {found.arm}, by {why}"]
+    if found.bucket is not None:
+        lines.append(f"  bucket {found.bucket} of 10,000")
+    if found.new_user:
+        lines.append("  it would be given a cookie")
+    lines += [f"  server {url}" for url in found.servers]
+    if not found.servers:
+        lines.append(f"  no server is ready; fallback: {found.fallback or 'none'}")
+    return "\n".join(lines)

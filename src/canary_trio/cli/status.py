@@ -1,0 +1,119 @@
+"""The command `canary status`: what each live proxy runs, and how its arms are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from canary_trio.cli import store_options as asking
+
+if TYPE_CHECKING:
+    from canary_trio.control.documents import Fleet
+    from kv_trio import Client
+
+ADMIN_S = 2.0
+"""How long a proxy has to say how its arms are."""
+
+Told = dict[str, dict[str, Any] | str]
+"""What each proxy says of itself, by its id; why not, where it says nothing."""
+
+
+@click.command()
+@click.argument("service")
+@asking.config_server
+@click.option(
+    "--arms", is_flag=True, help="Ask each proxy's admin listener for its arms too."
+)
+@asking.as_json
+def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> None:
+    """Show what each live proxy of SERVICE runs, and what it refused.
+
+    Exit status 1 if any of them does not route by the newest revision.
+    """
+    import attrs  # noqa: PLC0415
+
+    from canary_trio.control.documents import read_document, read_fleet  # noqa: PLC0415
+
+    async def read(client: Client) -> tuple[int, Fleet, Told]:
+        _, revision = await read_document(client, service)
+        fleet = await read_fleet(client, service, revision)
+        return revision, fleet, await _ask_all(fleet) if arms else {}
+
+    revision, fleet, told = asking.ask(config_server, read)
+    if as_json:
+        shown = [
+            attrs.asdict(report) | ({"status": told[report.id]} if arms else {})
+            for report in fleet.reports
+        ]
+        click.echo(json.dumps({"revision": revision, "proxies": shown}, indent=2))
+    else:
+        live, known = len(fleet.live), len(fleet.reports)
+        click.echo(f"{service}: revision {revision}, live on {live}/{known} proxies")
+        for report in fleet.reports:
+            click.echo(f"  {report.id}  {report.address}  runs {report.running}")
+            if report.failed is not None:
+                for problem in report.failed.problems:
+                    click.echo(f"    refused {report.failed.revision}: {problem}")
+            if arms:
+                _show(told[report.id], report.admin)
+    if len(fleet.live) < len(fleet.reports):
+        sys.exit(1)
+
+
+async def _ask_all(fleet: Fleet) -> Told:
+    import trio  # noqa: PLC0415
+
+    from canary_trio.admin.client import NotHeard, read_status  # noqa: PLC0415
+
+    told: Told = {}
+
+    async def ask(id_: str, address: str) -> None:
+        told[id_] = f"no answer within {ADMIN_S:g} s"
+        with trio.move_on_after(ADMIN_S):
+            try:
+                told[id_] = await read_status(address)
+            except NotHeard as exc:
+                told[id_] = str(exc)
+
+    async with trio.open_nursery() as nursery:
+        for report in fleet.reports:
+            nursery.start_soon(ask, report.id, report.admin)
+    return told
+
+
+def _show(told: dict[str, Any] | str, admin: str) -> None:
+    if isinstance(told, str):
+        click.echo(f"    its admin at {admin} cannot be asked: {told}")
+        return
+    if told["split"] is not None and told["split"]["mismatch"]:
+        p_value = told["split"]["p_value"]
+        click.echo(f"    the split is not as asked: p = {p_value:.2g}")
+    for name, arm in told["arms"].items():
+        _show_arm(name, arm)
+    for name, arm in told["removed_arms"].items():
+        click.echo(f"    {name}: removed, {arm['in_flight']} requests in progress")
+
+
+def _show_arm(name: str, arm: dict[str, Any]) -> None:
+    observed = arm["observed_share"]
+    had = "" if observed is None else f", had {observed:.4f}"
+    held = "safe to remove" if arm["safe_to_remove"] else "; ".join(arm["held_by"])
+    click.echo(
+        f"    {name}: asked {arm['asked_share']:g}{had}, {arm['requests']} requests,"
+        f" {arm['errors']} errors, {arm['in_flight']} in progress; {held}"
+    )
+    for server in arm["servers"]:
+        if server["ejected"]:
+            state = "ejected"
+        elif not server["up"]:
+            state = "down"
+        else:
+            state = server["mode"]
+        click.echo(
+            f"      {server['url']}  {state}, {server['in_flight']} in progress,"
+            f" {server['requests']} requests, {server['failures']} failures,"
+            f" ejected {server['ejections']} times"
+        )

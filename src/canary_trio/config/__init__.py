@@ -1,0 +1,1 @@
+"""The document: values, and JSON to values and back. Pure."""

@@ -1,0 +1,343 @@
+"""The leaves of a document: shares, URLs, names, fields, networks, patterns. Pure.
+
+Each is a `Shape` whose value may go where it is meant to go without another look:
+what is a header's value here can be written into a head.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from canary_trio.config import regex as patterns
+from canary_trio.config.codec import (
+    Fault,
+    Shape,
+    any_of,
+    at,
+    checked,
+    is_number,
+    listed,
+    mapped,
+    show,
+    text,
+    whole,
+)
+from canary_trio.config.model import CANARY, WHOLE, split_url
+from canary_trio.config.rules import Network
+
+_HOP_BY_HOP = (
+    "connection content-length expect host keep-alive proxy-connection te trailer"
+    " transfer-encoding upgrade"
+)
+FRAMING_FIELDS = frozenset(_HOP_BY_HOP.split())
+"""What the proxy itself decides, and no document may change (RFC 9110 section 7.6.1)."""
+
+_NAME_CHARACTERS = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}"
+
+
+# === shares ===
+
+
+def read_share(value: Any, _: object = None) -> int:
+    """Read a share as ten-thousandths."""
+    share = round(value * WHOLE) if is_number(value) else -1
+    if not 0 <= share <= WHOLE:
+        raise Fault(show(value), "a number from 0 to 1")
+    if abs(value * WHOLE - share) > 1e-6:
+        raise Fault(show(value), "steps of 0.0001")
+    return share
+
+
+SHARE = Shape(
+    read_share,
+    {
+        "title": "0 to 1 in steps of 0.0001",
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+    },
+    lambda share: share / WHOLE,
+)
+
+
+def _read_percent(value: Any, _: object = None) -> int:
+    share = round(value * (WHOLE // 100)) if is_number(value) else -1
+    if not 0 <= share <= WHOLE:
+        raise Fault(show(value), "a number from 0 to 100")
+    if abs(value * (WHOLE // 100) - share) > 1e-6:
+        raise Fault(show(value), "steps of 0.01")
+    return share
+
+
+PERCENT = Shape(
+    _read_percent,
+    {
+        "title": "0 to 100 in steps of 0.01",
+        "type": "number",
+        "minimum": 0,
+        "maximum": 100,
+    },
+    lambda share: share / (WHOLE // 100),
+)
+
+
+def _read_ratio(value: Any, _: object = None) -> Mapping[str, int]:
+    if isinstance(value, dict):
+        shares: Mapping[str, int] = _SHARES.read(value)
+        return shares
+    share = read_share(value)
+    return MappingProxyType({CANARY: share} if share else {})
+
+
+def _write_ratio(ratio: Mapping[str, int]) -> float | dict[str, float]:
+    if not ratio or (set(ratio) == {CANARY} and ratio[CANARY]):
+        return ratio.get(CANARY, 0) / WHOLE
+    return {name: share / WHOLE for name, share in ratio.items()}
+
+
+_ANY_NAME = checked(lambda v: isinstance(v, str), "a name", type="string")
+_SHARES = mapped(_ANY_NAME, SHARE, most=1000, expected="a table of shares by arm")
+RATIO = Shape(_read_ratio, any_of(SHARE.schema, _SHARES.schema), _write_ratio)
+
+
+# === names ===
+
+ARM_NAME = text(
+    r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", "a name of letters, digits, - _ and ."
+)
+NAME_SIZE = 100
+"""Characters of a rule's name at most."""
+
+RULE_NAME = text(
+    rf"[A-Za-z0-9](?:[A-Za-z0-9_. -]{{0,{NAME_SIZE - 2}}}[A-Za-z0-9_.-])?",
+    f"a name of letters, digits, - _ . and spaces within, at most {NAME_SIZE}",
+)
+COOKIE_NAME = text(r"[A-Za-z0-9_-]{1,64}", "a name of letters, digits, - and _")
+ANY_COOKIE_NAME = text(_NAME_CHARACTERS, "the name of a cookie (RFC 6265), such as uid")
+HEADER_NAME = text(
+    _NAME_CHARACTERS, "the name of a header field (RFC 9110), such as X-User"
+)
+QUERY_NAME = text(r"[^\x00-\x1f\x7f]{1,200}", "the name of a query parameter")
+METHOD = text(r"[A-Z][A-Z-]{0,31}", "a method in capitals, such as GET")
+DOMAIN = text(
+    r"\.?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})", "a domain, such as example.org"
+)
+PATH = text(r"/[!-~]{0,2000}", "a path that begins with / (percent-encoded)")
+FILE = text(r"[^\x00]{1,4096}", "the path of a file")
+VALUE = text(r"[^\x00-\x1f\x7f]{0,4000}", "text without control characters")
+
+_HOST_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]+\]"
+HOST = text(_HOST_NAME, "a host, such as example.org, 10.0.0.1 or [::1]")
+HOST_AND_PORT = text(rf"(?:(?:{_HOST_NAME})(?::[0-9]{{1,5}})?)?", "HOST or HOST:PORT")
+HOST_PATTERN = text(
+    rf"(?:\*\.)?(?:{_HOST_NAME})", "a host without its port, or *.example.org"
+)
+
+
+def _may_change(name: str) -> bool:
+    return name.lower() not in FRAMING_FIELDS
+
+
+def _read_changed_name(value: Any, _: object = None) -> str:
+    name: str = HEADER_NAME.read(value)
+    if not _may_change(name):
+        raise Fault(
+            show(name),
+            "another field: the proxy itself decides Host, the framing and the hop-by-hop"
+            " fields",
+        )
+    return name
+
+
+CHANGED_NAME = Shape(_read_changed_name, HEADER_NAME.schema)
+_FIELD_VALUE = text(
+    r"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]{0,7998}[^\x00-\x20\x7f])?)?",
+    "a field's value: text without control characters, without space at its ends",
+)
+
+
+def _once(names: Any) -> None:
+    """Field names are the same in any case (RFC 9110 section 5.1)."""
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in seen:
+            raise at(Fault(show(name), "each field once"), f".{name}")
+        seen.add(name.lower())
+
+
+def _fields() -> Shape:
+    shape = mapped(
+        CHANGED_NAME,
+        _FIELD_VALUE,
+        most=100,
+        expected='a table of at most 100 fields, such as {"X-Arm": "canary"}',
+    )
+
+    def read(value: Any, _: object = None) -> Any:
+        fields = shape.read(value)
+        _once(fields)
+        return fields
+
+    return Shape(read, shape.schema, shape.write)
+
+
+FIELDS = _fields()
+FIELD_NAMES = listed(CHANGED_NAME, most=100, of="names of fields")
+
+
+# === URLs ===
+
+
+_SERVER_URL = "http://HOST[:PORT][/PREFIX], https://... or unix:/PATH"
+
+
+def _read_server_url(value: Any, _: object = None) -> str:
+    if not isinstance(value, str) or len(value) > 300:
+        raise Fault(show(value), _SERVER_URL)
+    parts = split_url(value)
+    if parts is None:
+        raise Fault(show(value), _SERVER_URL)
+    if parts.path:
+        return value
+    if parts.host.startswith("["):
+        try:
+            ipaddress.IPv6Address(parts.host[1:-1])
+        except ValueError as exc:
+            raise Fault(show(value), "an IPv6 address in its brackets") from exc
+    if not 0 < parts.port < 65536:
+        raise Fault(show(value), "a port from 1 to 65535")
+    return value.rstrip("/")
+
+
+SERVER_URL = Shape(
+    _read_server_url,
+    {
+        "title": _SERVER_URL,
+        "type": "string",
+        "pattern": r"^(?:https?://[A-Za-z0-9\[][^\s?#@]*|unix:/[^\x00-\x1f?#]+)$",
+        "maxLength": 300,
+    },
+)
+
+
+def _read_config_server(value: Any, _: object = None) -> str | None:
+    if value is None:
+        return None
+    expected = "a URL such as http://127.0.0.1:8500"
+    if not isinstance(value, str):
+        raise Fault(show(value), expected)
+    try:
+        parts = urlsplit(value)
+        usable = (
+            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        )
+    except ValueError as exc:
+        raise Fault(show(value), expected) from exc
+    if not usable:
+        raise Fault(show(value), expected)
+    return value.rstrip("/")
+
+
+CONFIG_SERVER = Shape(
+    _read_config_server,
+    any_of(
+        {
+            "title": "a URL such as http://127.0.0.1:8500",
+            "type": "string",
+            "pattern": "^https?://",
+        },
+        {"type": "null"},
+    ),
+)
+
+
+# === numbers of HTTP and IP ===
+
+_RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
+
+
+def _read_range(value: Any, _: object = None) -> tuple[int, int]:
+    if type(value) is int and 100 <= value <= 599:
+        return value, value
+    match = _RANGE.match(value) if isinstance(value, str) else None
+    low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+    if low > high:
+        raise Fault(show(value), 'a status code such as 502, or a range, "502-504"')
+    return low, high
+
+
+def _write_range(codes: tuple[int, int]) -> int | str:
+    low, high = codes
+    return low if low == high else f"{low}-{high}"
+
+
+def status_codes(*, least: int) -> Shape:
+    """Codes and ranges of them."""
+    one = Shape(
+        _read_range,
+        any_of(
+            {
+                "title": "a code such as 502",
+                "type": "integer",
+                "minimum": 100,
+                "maximum": 599,
+            },
+            {
+                "title": 'a range such as "502-504"',
+                "type": "string",
+                "pattern": "^[1-5][0-9]{2}(?:-[1-5][0-9]{2})?$",
+            },
+        ),
+        _write_range,
+    )
+    return listed(one, least=least, most=100, of="status codes and ranges")
+
+
+def _read_network(value: Any, _: object = None) -> Network:
+    if isinstance(value, str):
+        try:
+            return ipaddress.ip_network(value)
+        except ValueError as exc:
+            expected = f"a network such as 10.0.0.0/8 or 2001:db8::/32 ({exc})"
+            raise Fault(show(value), expected) from exc
+    raise Fault(show(value), "a network such as 10.0.0.0/8 or 2001:db8::/32")
+
+
+NETWORK = Shape(
+    _read_network,
+    {
+        "title": "a network such as 10.0.0.0/8 or 2001:db8::/32",
+        "type": "string",
+        "pattern": "^[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?$",
+    },
+    str,
+)
+V4_BITS = whole(1, 32)
+V6_BITS = whole(1, 128)
+
+
+def _read_pattern(value: Any, _: object = None) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= patterns.PATTERN_SIZE:
+        most = patterns.PATTERN_SIZE
+        raise Fault(show(value), f"a pattern (RE2) of at most {most} characters")
+    try:
+        patterns.compile_pattern(value)
+    except patterns.BadPattern as exc:
+        raise Fault(show(value), f"a pattern that RE2 takes ({exc})") from exc
+    return value
+
+
+PATTERN = Shape(
+    _read_pattern,
+    {
+        "title": f"an RE2 pattern of at most {patterns.PATTERN_SIZE} characters",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": patterns.PATTERN_SIZE,
+    },
+)

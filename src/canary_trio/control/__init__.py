@@ -1,0 +1,1 @@
+"""The control plane: documents read, applied, acknowledged, written."""

@@ -1,0 +1,142 @@
+"""Writing a document, and waiting until the fleet routes by it.
+
+Every write is compare-and-set on the revision that was read, so of two writers one
+wins and the other is told. A document is validated here, before it is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import trio
+
+from canary_trio.config.document import build, parse
+from canary_trio.control.assignments import apply_assignments
+from canary_trio.control.store_keys import Report, config_key, proxies_prefix
+from canary_trio.errors import NoDocument, WrittenMeanwhile
+from kv_trio import Client
+
+
+@attrs.frozen
+class Fleet:
+    """The live proxies of a service, as they report.
+
+    Attributes:
+        revision: the one that they are looked at for.
+    """
+
+    revision: int
+    reports: tuple[Report, ...]
+
+    @property
+    def live(self) -> tuple[Report, ...]:
+        """Those that route by the revision, or a later one."""
+        return tuple(one for one in self.reports if one.running >= self.revision)
+
+    @property
+    def refusing(self) -> tuple[Report, ...]:
+        """Those that have refused it."""
+        return tuple(
+            one
+            for one in self.reports
+            if one.failed is not None
+            and one.failed.revision >= self.revision > one.running
+        )
+
+    @property
+    def lagging(self) -> tuple[Report, ...]:
+        """Those that have done neither yet."""
+        done = {one.id for one in (*self.live, *self.refusing)}
+        return tuple(one for one in self.reports if one.id not in done)
+
+
+async def read_document(client: Client, service: str) -> tuple[bytes, int]:
+    """Give a service's document, as it is written, and its revision.
+
+    Raises:
+        NoDocument: there is none.
+        KvError: the store cannot be read.
+    """
+    entry = (await client.get(config_key(service))).entry
+    if entry is None:
+        raise NoDocument(service)
+    return entry.value, entry.modify_index
+
+
+async def write_document(
+    client: Client, service: str, document: dict[str, Any], *, over: int
+) -> int:
+    """Validate and write a document; give its revision.
+
+    Args:
+        client: of the store.
+        service: whose document it is.
+        document: parsed JSON.
+        over: the revision that it replaces; 0 if there must be none.
+
+    Raises:
+        InvalidConfig: with all of its faults; nothing is written.
+        WrittenMeanwhile: another writer was first; nothing is written.
+        KvError: the store cannot be written. If the answer was lost, it may be.
+    """
+    build(document)
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    written = await client.put(config_key(service), text.encode(), cas=over)
+    if not written.done:
+        raise WrittenMeanwhile(service, written.index)
+    return written.index
+
+
+async def change(client: Client, service: str, *assignments: str) -> int:
+    """Read, change, validate and write a document; give its new revision.
+
+    Args:
+        client: of the store.
+        service: whose document it is.
+        assignments: such as `"ratio=0.25"`.
+
+    Raises:
+        BadAssignment: one cannot be read.
+        NoDocument, InvalidConfig, WrittenMeanwhile, KvError: as above.
+    """
+    text, revision = await read_document(client, service)
+    document = apply_assignments(parse(text), assignments)
+    return await write_document(client, service, document, over=revision)
+
+
+async def read_fleet(client: Client, service: str, revision: int) -> Fleet:
+    """Give the live proxies of a service."""
+    return (await _read_fleet(client, service, revision, 0))[0]
+
+
+async def wait_applied(
+    client: Client,
+    service: str,
+    revision: int,
+    *,
+    until: Callable[[Fleet], bool] | None = None,
+) -> Fleet:
+    """Wait until no live proxy lags behind a revision; give the fleet then.
+
+    Put it under `trio.fail_after`: a proxy that was killed counts as live until its
+    session ends, and one that hangs counts for ever.
+    """
+    done = until or (lambda fleet: not fleet.lagging)
+    index = 0
+    while True:
+        fleet, index = await _read_fleet(client, service, revision, index)
+        if done(fleet):
+            return fleet
+        await trio.lowlevel.checkpoint()
+
+
+async def _read_fleet(
+    client: Client, service: str, revision: int, index: int
+) -> tuple[Fleet, int]:
+    listing = await client.list(proxies_prefix(service), index=index)
+    reports = [Report.load(entry.value) for entry in listing.entries]
+    found = tuple(report for report in reports if report is not None)
+    return Fleet(revision, found), max(1, listing.index)

@@ -1,0 +1,407 @@
+"""The supervisor: watch, validate, build, swap, acknowledge, remember.
+
+    store --watch--> document --load--> Config --build--> Live --install--> acknowledge
+
+A document that cannot be read or built changes nothing; the last good one keeps
+running. So three revisions are told apart: the one that was attempted last, the one
+that runs, and the one that failed last. A deleted document changes nothing either.
+
+An acknowledgement is a key of our own in the store, held by a session: it says what
+requests are routed by from that moment on, and it goes away with us. When a document
+names another server, that is followed only once a valid document can be read there.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import random
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import attrs
+import trio
+
+from canary_trio.config.document import build, load, parse
+from canary_trio.control.last_good import Remembered, recall, remember
+from canary_trio.control.store_keys import (
+    Refusal,
+    Report,
+    config_key,
+    proxies_prefix,
+    secret_key,
+)
+from canary_trio.errors import InvalidConfig, Problem
+from canary_trio.proxy.runtime import Runtime
+from kv_trio import Client, Contact, KvError, Snapshot, Step, StoreRefused
+
+_log = logging.getLogger(__name__)
+
+SESSION_TTL_S = 10.0
+"""How long after its last sign of life a proxy counts as live: the store's least."""
+
+STALE_S = 15.0
+"""Without contact for longer than this beyond the update rate, the state is stale."""
+
+RECALL_AFTER_S = 0.5
+"""How long the store has to give a document before the remembered one is used."""
+
+_BACKOFF_S = (0.05, 2.0)
+_SECRET_BYTES = 32
+_LONG = 16 * 1024  # bytes of a document that is not read at one go
+
+
+@attrs.define(eq=False)
+class Status:
+    """How the proxy stands with its configuration.
+
+    Attributes:
+        attempted: the newest revision that was seen.
+        failed: the last one that was refused, unless a newer one runs.
+        contact: with the store.
+        config_server: where documents are read.
+        move_error: why a document's `config_server` is not followed yet.
+        remembered: whether what runs came from disk, not from the store.
+    """
+
+    config_server: str
+    attempted: int = 0
+    failed: Refusal | None = None
+    contact: Contact = attrs.field(factory=Contact)
+    move_error: str = ""
+    remembered: bool = False
+
+
+class Control:
+    """The supervisor of one proxy."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        service: str,
+        proxy_id: str,
+        config_server: str,
+        token: str | None,
+        ca_file: str | None = None,
+        bootstrap: bytes | None,
+        memory: Path | None,
+        address: str,
+        admin: str,
+        on_live: Callable[[int], None] | None = None,
+    ) -> None:
+        self.status = Status(config_server)
+        self.ready = trio.Event()
+        self._runtime = runtime
+        self._service = service
+        self._id = proxy_id
+        self._asker: dict[str, str | None] = {"token": token, "ca_file": ca_file}
+        self._bootstrap = bootstrap
+        self._memory = memory
+        self._address, self._admin = address, admin
+        self._on_live = on_live
+        self._secret = b""
+        self._session = ""
+        self._news = trio.Event()
+        self._good: Remembered | None = None
+        self._good_news = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Control {self._service} {self._id} running={self.running}>"
+
+    @property
+    def running(self) -> int:
+        """The revision that requests are routed by; 0 for none."""
+        return self._runtime.live.revision if self._runtime.live else 0
+
+    def report(self) -> Report:
+        """Give what the fleet is told of this proxy."""
+        return Report(
+            id=self._id,
+            running=self.running,
+            attempted=self.status.attempted,
+            failed=self.status.failed,
+            address=self._address,
+            admin=self._admin,
+        )
+
+    async def run(self) -> None:
+        """Follow the store until cancelled; then say goodbye to it, within a second."""
+        async with trio.open_nursery() as nursery:
+            if self._memory is not None:
+                remembered = await self._recall(self._memory)
+                if remembered is not None:
+                    self._secret = remembered.secret
+                    nursery.start_soon(self._fall_back, remembered)
+                nursery.start_soon(self._keep_remembering, self._memory)
+            nursery.start_soon(self._runtime.run)
+            while True:
+                self.status.config_server = await self._follow(
+                    self.status.config_server
+                )
+
+    # === one store ===
+
+    async def _follow(self, url: str) -> str:
+        """Follow one store; give the URL of the next one."""
+        moved_to = url
+        async with Client(url, **self._asker) as client:
+            try:
+                async with trio.open_nursery() as nursery:
+                    await self._prepare(client)
+                    nursery.start_soon(self._keep_acknowledging, client)
+                    moved_to = await self._watch(client)
+                    nursery.cancel_scope.cancel()
+            finally:
+                with trio.move_on_after(1, shield=True):
+                    await self._say_goodbye(client)
+        return moved_to
+
+    async def _prepare(self, client: Client) -> None:
+        """Write what must be in the store before a document is read; try until it is."""
+        pause_s = _BACKOFF_S[0]
+        while True:
+            try:
+                if self._bootstrap is not None:
+                    key = config_key(self._service)
+                    written = await client.put(key, self._bootstrap, cas=0)
+                    self._bootstrap = None
+                    if written.done:
+                        _log.info("wrote the first document of %s", self._service)
+                await self._agree_on_secret(client)
+            except KvError as exc:
+                self.status.contact.error = str(exc)
+                await trio.sleep(random.random() * pause_s)
+                pause_s = min(2 * pause_s, _BACKOFF_S[1])
+            else:
+                return
+
+    async def _agree_on_secret(self, client: Client) -> None:
+        """Take the fleet's secret, or give it ours if it has none."""
+        key = secret_key(self._service)
+        entry = (await client.get(key)).entry
+        if entry is None:
+            mine = self._secret or secrets.token_bytes(_SECRET_BYTES)
+            await client.put(key, base64.b64encode(mine), cas=0)
+            entry = (await client.get(key)).entry
+        if entry is None:
+            raise StoreRefused(404, f"{key} is gone at once")
+        try:
+            self._secret = base64.b64decode(entry.value, validate=True)
+        except binascii.Error as exc:
+            raise StoreRefused(200, f"{key} holds no secret") from exc
+
+    async def _watch(self, client: Client) -> str:
+        """Apply each document as it comes, until one moves us to another store."""
+        key = config_key(self._service)
+        async with client.watch(key, contact=self.status.contact) as states:
+            live = self._runtime.live
+            states.wait_s = live.config.update_rate if live else states.wait_s
+            snapshot = await anext(states)
+            while True:
+                await self._apply(snapshot)
+                live = self._runtime.live
+                target = live.config.config_server if live else None
+                if live:
+                    states.wait_s = live.config.update_rate
+                if target is None or target == client.url:
+                    self.status.move_error = ""
+                    snapshot = await anext(states)
+                    continue
+                found = await self._next_or_move(states.__anext__, target)
+                if found is None:
+                    return target
+                snapshot = found
+
+    async def _next_or_move(
+        self, next_state: Callable[[], Awaitable[Snapshot]], target: str
+    ) -> Snapshot | None:
+        """Wait for a document here, or (None) for a valid one at the target."""
+        found: Snapshot | None = None
+
+        async def wait_here(scope: trio.CancelScope) -> None:
+            nonlocal found
+            found = await next_state()
+            scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_here, nursery.cancel_scope)
+            await self._wait_valid_at(target)
+            nursery.cancel_scope.cancel()
+        return found
+
+    async def _wait_valid_at(self, url: str) -> None:
+        pause_s = _BACKOFF_S[0]
+        async with Client(url, **self._asker) as client:
+            while True:
+                try:
+                    entry = (await client.get(config_key(self._service))).entry
+                    if entry is not None:
+                        load(entry.value)
+                        return
+                    self.status.move_error = f"{url}: no document there"
+                except KvError as exc:
+                    self.status.move_error = str(exc)
+                except InvalidConfig as exc:
+                    self.status.move_error = f"{url}: {exc}"
+                await trio.sleep(random.random() * pause_s)
+                pause_s = min(2 * pause_s, _BACKOFF_S[1])
+
+    # === one document ===
+
+    async def _apply(self, snapshot: Snapshot) -> None:
+        entry = snapshot.entry
+        if entry is None:
+            _log.warning("%s has no document in the store", self._service)
+            return
+        revision = entry.modify_index
+        self.status.attempted = revision
+        try:
+            await self._install(entry.value, revision)
+        except InvalidConfig as exc:
+            self._refuse(revision, exc.problems)
+        except Exception as exc:
+            _log.exception("revision %d cannot be built", revision)
+            problem = Problem("$", f"{type(exc).__name__}: {exc}", "what can be built")
+            self._refuse(revision, (problem,))
+        else:
+            self.status.failed = None
+            self.status.remembered = False
+            self._good = Remembered(revision, entry.value, self._secret)
+            self._good_news.set()
+            _log.info("revision %d is live", revision)
+        self._news.set()
+
+    async def _install(self, document: bytes, revision: int) -> None:
+        table = parse(document)
+        if len(document) > _LONG:
+            await trio.lowlevel.checkpoint()  # each half takes some milliseconds
+        config = build(table)
+        self._runtime.install(await self._runtime.build(config, revision, self._secret))
+        self.ready.set()
+        if self._on_live is not None:
+            self._on_live(revision)
+
+    def _refuse(self, revision: int, problems: tuple[Problem, ...]) -> None:
+        self.status.failed = Refusal(revision, problems)
+        for problem in problems:
+            _log.error("revision %d is refused: %s", revision, problem)
+
+    # === acknowledging ===
+
+    async def _keep_acknowledging(self, client: Client) -> None:
+        """Tell the store what runs, at once; keep the session; begin anew if it ends."""
+        key = proxies_prefix(self._service) + self._id
+        told: Report | None = None
+        renew_at = 0.0
+        pause_s = _BACKOFF_S[0]
+        self._session = ""
+        while True:
+            try:
+                now = trio.current_time()
+                if not self._session:
+                    await self._begin_session(client)
+                    told, renew_at = None, now + SESSION_TTL_S / 3
+                elif now >= renew_at:  # however often there is news
+                    if not await client.renew_session(self._session):
+                        self._session = ""
+                        continue
+                    renew_at = now + SESSION_TTL_S / 3
+                report = self.report()
+                if report != told:
+                    if not await self._acknowledge(client, key, report):
+                        continue
+                    told = report
+                pause_s = _BACKOFF_S[0]
+                await self._wait_for_news(renew_at - trio.current_time())
+            except KvError as exc:
+                if isinstance(exc, StoreRefused):  # such as: the session has ended
+                    _log.warning("not acknowledged: %s", exc)
+                    self._session = ""
+                await trio.sleep(random.random() * pause_s)
+                pause_s = min(2 * pause_s, _BACKOFF_S[1])
+
+    async def _begin_session(self, client: Client) -> None:
+        name = f"canary {self._service} {self._id}"
+        self._session = await client.create_session(name, SESSION_TTL_S, deletes=True)
+
+    async def _acknowledge(self, client: Client, key: str, report: Report) -> bool:
+        """Write a report; False if it is to be tried again.
+
+        If another session holds our key (our own of a former life, or a namesake's),
+        the key changes hands in one transaction and that session ends. Ended first, it
+        would take the key along, and the fleet would miss a proxy that lags.
+        """
+        mine, text = self._session, report.dump()
+        if (await client.put(key, text, acquire=mine)).done:
+            return True
+        entry = (await client.get(key)).entry
+        if entry is None or entry.session is None:
+            return False
+        _log.warning("%s is held by an older session of this name; it ends now", key)
+        unlock = Step("unlock", key, text, session=entry.session)
+        lock = Step("lock", key, text, session=mine)
+        taken = await client.transact([unlock, lock])
+        if taken.done:
+            await client.destroy_session(entry.session)
+        return taken.done
+
+    async def _wait_for_news(self, longest_s: float) -> None:
+        with trio.move_on_after(max(0.0, longest_s)):
+            await self._news.wait()
+        if self._news.is_set():
+            self._news = trio.Event()
+
+    async def _say_goodbye(self, client: Client) -> None:
+        session, self._session = self._session, ""
+        if not session:
+            return
+        try:
+            await client.destroy_session(session)
+        except KvError as exc:
+            _log.info("could not say goodbye; the session ends by itself: %s", exc)
+
+    # === remembering ===
+
+    async def _recall(self, memory: Path) -> Remembered | None:
+        try:
+            return await trio.to_thread.run_sync(recall, memory)
+        except (OSError, ValueError) as exc:
+            _log.warning("what was remembered cannot be read: %s", exc)
+            return None
+
+    async def _fall_back(self, remembered: Remembered) -> None:
+        """Run what was remembered if the store gives no document soon."""
+        with trio.move_on_after(RECALL_AFTER_S):
+            await self.ready.wait()
+            return
+        try:
+            config = load(remembered.document)
+        except InvalidConfig as exc:
+            _log.warning("what was remembered is not valid any more: %s", exc)
+            return
+        live = await self._runtime.build(config, remembered.revision, remembered.secret)
+        if self._runtime.live is None:
+            self._runtime.install(live)
+            self.status.attempted = live.revision
+            self.status.remembered = True
+            self.ready.set()
+            _log.warning(
+                "no document from %s yet; running revision %d as remembered",
+                self.status.config_server,
+                live.revision,
+            )
+
+    async def _keep_remembering(self, memory: Path) -> None:
+        while True:
+            await self._good_news.wait()
+            self._good_news = trio.Event()
+            assert self._good is not None, "the news is that there is one"
+            try:
+                await trio.to_thread.run_sync(remember, memory, self._good)
+            except OSError as exc:
+                _log.warning(
+                    "cannot remember revision %d: %s", self._good.revision, exc
+                )

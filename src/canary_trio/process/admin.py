@@ -1,0 +1,189 @@
+"""The admin listener of a supervisor: all workers as one.
+
+Each worker has an admin listener of its own, on a Unix socket; they are asked at once
+when somebody asks here. `/status` and `/metrics` are merged (`merging`), `/ready` says
+what the least ready says, and every other page is that of one worker.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import trio
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from canary_trio.admin import metric_catalog as families
+from canary_trio.admin import status
+from canary_trio.admin.metrics import CONTENT_TYPE
+from canary_trio.process.merge import merge_metrics, merge_status, with_reference
+from http_trio import Answer, Delivery, Exchange, Upstream
+from http_trio.http1.body import Passage
+from http_trio.http1.framing import UNTIL_CLOSE
+from http_trio.http1.request_head import parse_answer_head
+
+ASK_S = 5.0
+"""How long a worker has to answer."""
+
+
+class Asked(Protocol):
+    """A worker, as it is asked."""
+
+    number: int
+    restarts: int
+    admin: str
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None while there is none."""
+
+
+class AdminOfAll:
+    """The handler of the supervisor's admin listener."""
+
+    def __init__(
+        self, proxy_id: str, workers: Sequence[Asked], draining: Callable[[], bool]
+    ) -> None:
+        self._id = proxy_id
+        self._workers = workers
+        self._draining = draining
+        self._upstreams = itertools.cycle([_upstream(worker) for worker in workers])
+
+    def __repr__(self) -> str:
+        return f"<AdminOfAll workers={len(self._workers)}>"
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Answer a request."""
+        pages = {
+            b"/status": self._status,
+            b"/metrics": self._metrics,
+            b"/ready": self._ready,
+        }
+        page = pages.get(exchange.path)
+        if page is None or exchange.method not in ("GET", "HEAD"):
+            exchange.forward(next(self._upstreams), Delivery())
+        else:
+            exchange.spawn(page)
+
+    async def _status(self, exchange: Exchange) -> None:
+        answers = await self._ask(b"/status")
+        told = [json.loads(answer.body) for answer in answers if answer is not None]
+        merged = merge_status(told, status.RULES) if told else {}
+        rows = [
+            {
+                "worker": worker.number,
+                "pid": worker.pid,
+                "restarts": worker.restarts,
+                "status": None if answer is None else json.loads(answer.body),
+            }
+            for worker, answer in zip(self._workers, answers, strict=True)
+        ]
+        table = {**merged, "id": self._id, "workers": rows}
+        body = json.dumps(table, indent=2).encode() + b"\n"
+        exchange.respond(Answer(200, body, b"application/json"))
+
+    async def _metrics(self, exchange: Exchange) -> None:
+        answers = await self._ask(b"/metrics")
+        texts = [answer.body.decode() for answer in answers if answer is not None]
+        body = merge_metrics(texts, families.RULES, self._own(len(texts)))
+        exchange.respond(Answer(200, body, CONTENT_TYPE))
+
+    async def _ready(self, exchange: Exchange) -> None:
+        if self._draining():
+            exchange.respond(Answer(503, b"draining\n"))
+            return
+        answers = await self._ask(b"/ready")
+        for worker, answer in zip(self._workers, answers, strict=True):
+            if answer is None or answer.status != 200:
+                why = b"no answer\n" if answer is None else answer.body
+                exchange.respond(Answer(503, b"worker %d: %b" % (worker.number, why)))
+                return
+        exchange.respond(Answer(200, b"ready\n"))
+
+    def _own(self, answering: int) -> list[Metric]:
+        restarts = CounterMetricFamily(
+            "canary_worker_restarts",
+            "Times that a worker was started again after it had ended.",
+            labels=["worker"],
+        )
+        for worker in self._workers:
+            restarts.add_metric([str(worker.number)], worker.restarts)
+        workers = GaugeMetricFamily(
+            "canary_workers",
+            "Workers, as asked for and as they answer.",
+            labels=["state"],
+        )
+        workers.add_metric(["asked"], len(self._workers))
+        workers.add_metric(["answering"], answering)
+        return [restarts, workers]
+
+    async def _ask(self, path: bytes) -> list[Said | None]:
+        """Ask all workers at once; None for one that does not answer."""
+        answers: list[Said | None] = [None] * len(self._workers)
+
+        async def ask(at: int, worker: Asked) -> None:
+            with trio.move_on_after(ASK_S):
+                answers[at] = await ask_worker(worker.admin, path)
+
+        async with trio.open_nursery() as nursery:
+            for at, worker in enumerate(self._workers):
+                nursery.start_soon(ask, at, worker)
+        return answers
+
+
+@attrs.frozen
+class Said:
+    """What a worker answered."""
+
+    status: int
+    body: bytes
+
+
+async def ask_worker(admin: str, path: bytes) -> Said | None:
+    """Ask for one page; None if the worker gives no whole answer."""
+    try:
+        async with await trio.open_unix_socket(admin) as stream:
+            await stream.send_all(
+                b"GET %b HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n" % path
+            )
+            data = bytearray()
+            while more := await stream.receive_some():
+                data += more
+    except (OSError, trio.BrokenResourceError):
+        return None
+    end = data.find(b"\r\n\r\n") + 4
+    if end < 4:
+        return None
+    head = parse_answer_head(bytes(data[:end]), b"GET")
+    passage = Passage(head.framing, UNTIL_CLOSE)
+    body = passage.feed(bytes(data[end:]))
+    return Said(head.status, body) if passage.done else None
+
+
+def _upstream(worker: Asked) -> Upstream:
+    address = (socket.AF_UNIX, worker.admin)
+    return Upstream(f"worker {worker.number}", [address], b"worker")
+
+
+def with_rules(page: str) -> str:
+    """Give a page of the docs with the rules of merging written anew.
+
+    Raises:
+        ValueError: it has no place for them.
+    """
+    return with_reference(page, status.RULES, families.RULES)
+
+
+def _write(path: str) -> None:
+    page = Path(path)
+    page.write_text(with_rules(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _write(sys.argv[1])

@@ -1,0 +1,265 @@
+"""What several workers say, as if one had said it. Pure.
+
+How a number is merged stands beside it: in its row of `families.FAMILIES`, or in the
+tables of `status`, which have the shape of what it shows. Here is what the rules do, and
+how a page of the docs lists them. What has no rule is left out: a number of one worker is
+never shown as that of all. Numbers of metrics whose labels differ stay apart.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+import attrs
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+BEGIN = "<!-- rules: written by `python -m canary_trio.process.admin` -->"
+END = "<!-- end of the rules -->"
+
+
+class Rule(enum.Enum):
+    """What several workers say, of what each says; in the words of the docs."""
+
+    ADDED = "added"
+    LOWEST = "the lowest"
+    HIGHEST = "the highest"
+    LONGEST = "the longest; null, which is never, is longer than all"
+    ALL = "true if all workers say so"
+    ANY = "true if one worker says so"
+    UNION = "all that any worker names"
+    SAID = "the first that is not empty"
+    SHARE = "worked out anew, of the decisions of all"
+    SLOWEST = "as the worker says that runs the oldest revision"
+
+
+@attrs.frozen
+class ByName:
+    """A table whose names are those of arms or the like: one shape for all of them."""
+
+    shape: Shape
+
+
+@attrs.frozen
+class Rows:
+    """A list of tables, which are told apart by one field."""
+
+    key: str
+    shape: Mapping[str, Shape]
+
+
+Shape: TypeAlias = "Rule | ByName | Rows | Mapping[str, Shape]"
+"""The rules of what is shown: one for all of it, or for each of its fields."""
+
+_OBSERVED, _DECISIONS = "canary_split_observed_share", "canary_split_decisions"
+
+Table = dict[str, Any]
+_Values = dict[tuple[str, tuple[tuple[str, str], ...]], list[float]]
+
+
+def merge_metrics(
+    texts: Iterable[str], rules: Mapping[str, Rule], own: Sequence[Metric] = ()
+) -> bytes:
+    """Merge expositions in Prometheus' text format, and add metrics of one's own.
+
+    Args:
+        texts: what the workers say.
+        rules: by the name of the family, which has no `_total`.
+        own: what is shown beside it.
+    """
+    metrics: dict[str, Metric] = {}
+    values: dict[str, _Values] = {}
+    for text in texts:
+        for family in text_string_to_metric_families(text):
+            if family.name not in rules:
+                continue
+            metrics.setdefault(
+                family.name, Metric(family.name, family.documentation, family.type)
+            )
+            found = values.setdefault(family.name, {})
+            for sample in family.samples:
+                key = sample.name, tuple(sorted(sample.labels.items()))
+                found.setdefault(key, []).append(sample.value)
+    for name, metric in metrics.items():
+        metric.samples = [
+            Sample(sample, dict(labels), _number(rules[name], numbers))
+            for (sample, labels), numbers in values[name].items()
+        ]
+    _observe(metrics)
+    return b"".join(map(_text, (*metrics.values(), *own)))
+
+
+def merge_status(tables: Sequence[Table], rules: Mapping[str, Shape]) -> Table:
+    """Merge the states of workers; there is at least one.
+
+    >>> one = {"running": 7, "arms": {"stable": {"requests": 1}}}
+    >>> other = {"running": 6, "arms": {"stable": {"requests": 2}}}
+    >>> arms = ByName({"requests": Rule.ADDED})
+    >>> merge_status([one, other], {"running": Rule.LOWEST, "arms": arms})
+    {'running': 6, 'arms': {'stable': {'requests': 3}}}
+    """
+    slowest_first = sorted(tables, key=lambda table: table.get("running") or 0)
+    merged = _merge_tables(rules, slowest_first)
+    arms = merged.get("arms") or {}
+    total = sum(arm.get("decisions", 0) for arm in arms.values())
+    for arm in arms.values():
+        if "observed_share" in arm:
+            arm["observed_share"] = arm["decisions"] / total if total else None
+    return merged
+
+
+def paths(shape: Shape, path: str = "") -> Iterator[tuple[str, Rule]]:
+    """Give all rules with where they hold, in the order of what is shown.
+
+    >>> [path for path, _ in paths({"arms": ByName({"servers": Rows("url", {})})})]
+    []
+    >>> [path for path, _ in paths({"arms": ByName({"requests": Rule.ADDED})})]
+    ['arms.NAME.requests']
+    """
+    match shape:
+        case Rule():
+            yield path, shape
+        case ByName(inner):
+            yield from paths(inner, f"{path}.NAME")
+        case Rows(_, inner):
+            yield from paths(inner, f"{path}[]")
+        case _:
+            for name, inner in shape.items():
+                yield from paths(inner, f"{path}.{name}" if path else name)
+
+
+def reference(status: Shape, metrics: Mapping[str, Rule]) -> str:
+    """Give all rules as Markdown: a table for the status, one for the metrics."""
+    fields: dict[tuple[str, Rule], list[str]] = {}
+    for path, rule in paths(status):
+        place, _, name = path.rpartition(".")
+        fields.setdefault((place, rule), []).append(f"`{name}`")
+    families: dict[Rule, list[str]] = {}
+    for name, rule in metrics.items():
+        if rule is not Rule.ADDED:
+            families.setdefault(rule, []).append(f"`{name}`")
+    families[Rule.ADDED] = ["all others"]
+    lines = ["| `/status`, in | fields | of several workers |", "|---|---|---|"]
+    lines += [
+        f"| {f'`{place}`' if place else ''} | {', '.join(names)} | {rule.value} |"
+        for (place, rule), names in fields.items()
+    ]
+    lines += ["", "| `/metrics` | of several workers |", "|---|---|"]
+    lines += [
+        f"| {', '.join(names)} | {rule.value} |" for rule, names in families.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def with_reference(page: str, status: Shape, metrics: Mapping[str, Rule]) -> str:
+    """Give a page of the docs with its tables of rules written anew.
+
+    Raises:
+        ValueError: it has no place for them.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"found no {BEGIN} with {END} behind it")
+    return f"{before}{BEGIN}\n\n{reference(status, metrics)}\n{END}{after}"
+
+
+def _number(rule: Rule, numbers: Sequence[float]) -> float:
+    found = _merge_values(rule, [None if math.isnan(n) else n for n in numbers])
+    return math.nan if found is None else float(found)
+
+
+def _observe(metrics: Mapping[str, Metric]) -> None:
+    """Work the observed share out anew, of the decisions of all."""
+    if _OBSERVED not in metrics or _DECISIONS not in metrics:
+        return
+    counts = {s.labels["arm"]: s.value for s in metrics[_DECISIONS].samples}
+    total = sum(counts.values())
+    metrics[_OBSERVED].samples = [
+        Sample(_OBSERVED, {"arm": arm}, count / total if total else math.nan)
+        for arm, count in counts.items()
+    ]
+
+
+class _One:
+    """A registry with one metric."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._metric,)
+
+
+def _text(metric: Metric) -> bytes:
+    return generate_latest(cast("CollectorRegistry", _One(metric)))
+
+
+def _merge(shape: Shape, values: Sequence[Any]) -> Any:
+    """Merge what several say, slowest first; None where none of them has it."""
+    if isinstance(shape, Rule):
+        return _merge_values(shape, values)
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    match shape:
+        case ByName(inner):
+            names = dict.fromkeys(name for table in known for name in table)
+            return _merge_tables(dict.fromkeys(names, inner), known)
+        case Rows(key, inner):
+            return _merge_rows(key, inner, known)
+        case _:
+            return _merge_tables(shape, known)
+
+
+def _merge_tables(shapes: Mapping[str, Shape], tables: Sequence[Table]) -> Table:
+    found = {
+        name: [table[name] for table in tables if name in table] for name in shapes
+    }
+    return {
+        name: _merge(shapes[name], values) for name, values in found.items() if values
+    }
+
+
+def _merge_rows(
+    key: str, shapes: Mapping[str, Shape], lists: Sequence[Sequence[Table]]
+) -> list[Table]:
+    alike: dict[Any, list[Table]] = {}
+    for row in (row for rows in lists for row in rows):
+        alike.setdefault(row[key], []).append(row)
+    return [_merge_tables(shapes, rows) for rows in alike.values()]
+
+
+def _merge_values(rule: Rule, values: Sequence[Any]) -> Any:
+    if rule is Rule.SLOWEST:
+        return values[0]
+    if rule is Rule.LONGEST and None in values:
+        return None
+    known = [value for value in values if value is not None]
+    return _HOW[rule](known) if known else None
+
+
+def _union(lists: Iterable[Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(member for one in lists for member in one))
+
+
+def _first_said(texts: Iterable[str]) -> str:
+    return next(filter(None, texts), "")
+
+
+_HOW: Mapping[Rule, Callable[[Sequence[Any]], Any]] = {
+    Rule.ADDED: sum,
+    Rule.LOWEST: min,
+    Rule.HIGHEST: max,
+    Rule.LONGEST: max,
+    Rule.ALL: all,
+    Rule.ANY: any,
+    Rule.UNION: _union,
+    Rule.SAID: _first_said,
+    Rule.SHARE: lambda _: None,  # until all decisions are known
+}

@@ -1,0 +1,238 @@
+"""Workers: N processes on one port, each a proxy of its own, and their supervisor.
+
+The kernel spreads connections over the workers' sockets (SO_REUSEPORT); a Unix socket is
+opened once and shared. Each worker follows the configuration by itself and is one proxy
+of the fleet, NAME.1 and so on. A worker that ends is started again, later each time it
+does not last; those that run take its connections meanwhile.
+
+The supervisor holds the port, the admin listener and the signals, and serves nothing:
+SIGTERM or Ctrl-C drains all, a second one ends them at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+import http_trio
+from canary_trio.control.store_keys import check_name
+from canary_trio.errors import CanaryError
+from canary_trio.process.admin import AdminOfAll
+from canary_trio.process.serve_process import Console, Teller
+from canary_trio.process.worker_process import WorkerProcess
+from canary_trio.serve import DEFAULT_ADMIN, default_id
+
+_log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.1
+"""Before a worker is started again; twice as long each further time."""
+
+LONGEST_PAUSE_S = 10.0
+"""That pause at most."""
+
+STEADY_S = 30.0
+"""How long a worker must have lasted for the pauses to begin anew."""
+
+
+async def supervise(service: str, count: int, options: dict[str, Any]) -> str:
+    """Run workers until SIGTERM or Ctrl-C; give why it could not, empty if it could.
+
+    Args:
+        service: its name.
+        count: how many workers.
+        options: of `serving.run`.
+    """
+    options = {"log_format": "console", **options}
+    try:
+        check_name(service)
+        if (tls := options.get("tls")) is not None:
+            tls.context()  # refused here, once, and not by each worker
+        with contextlib.ExitStack() as owned:
+            admin = http_trio.open_listeners([options.pop("admin", DEFAULT_ADMIN)])
+            owned.enter_context(admin[0])
+            addresses = _Addresses(owned)
+            for name in ("binds", "tls_binds"):
+                options[name] = [addresses.hold(bind) for bind in options.get(name, ())]
+            name = options.pop("proxy_id", None) or default_id(addresses.names[0])
+            check_name(f"{name}.{count}")
+            directory = owned.enter_context(
+                tempfile.TemporaryDirectory(prefix="canary-")
+            )
+            workers = [
+                WorkerProcess(number, str(Path(directory) / f"{number}.sock"))
+                for number in range(1, count + 1)
+            ]
+            shared = _Shared(name, {**options, "service": service}, addresses.fds)
+            return await _Supervisor(shared, workers).run(admin)
+    except (http_trio.HttpError, CanaryError) as exc:
+        return str(exc)
+
+
+class _Addresses:
+    """The addresses of all workers, held for as long as the stack is.
+
+    Attributes:
+        names: of the addresses, in order.
+        fds: the descriptors of those that workers inherit.
+    """
+
+    def __init__(self, owned: contextlib.ExitStack) -> None:
+        self.names: list[str] = []
+        self.fds: list[int] = []
+        self._owned = owned
+
+    def hold(self, bind: str) -> str | int:
+        """Hold an address; give what each worker listens on.
+
+        A TCP port is only bound here, which keeps it ours while no worker listens and
+        settles port 0. It is first opened alone, since with SO_REUSEPORT another
+        command on the same port would not be noticed.
+        """
+        sock = self._owned.enter_context(http_trio.open_listeners([bind])[0])
+        self.names.append(http_trio.address_of(sock))
+        if sock.family == socket.AF_UNIX:
+            self.fds.append(sock.fileno())
+            return sock.fileno()
+        family, address = sock.family, sock.getsockname()
+        sock.close()
+        held = self._owned.enter_context(socket.socket(family))
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(address)
+        return self.names[-1]
+
+
+@attrs.frozen
+class _Shared:
+    """What all workers are given.
+
+    Attributes:
+        name: of the whole; a worker's is this with its number.
+        options: of each.
+        fds: descriptors that they inherit.
+    """
+
+    name: str
+    options: dict[str, Any]
+    fds: list[int]
+
+    @property
+    def log_on_stdout(self) -> bool:
+        """Whether the access log has standard output for itself."""
+        return str(self.options.get("access_log")) == "-"
+
+    def of(self, worker: WorkerProcess) -> dict[str, Any]:
+        """Give the options of one worker."""
+        return {
+            **self.options,
+            "proxy_id": f"{self.name}.{worker.number}",
+            "admin": f"unix:{worker.admin}",
+            "reuse_port": True,
+            "listen_late": worker.restarts > 0,  # the others answer meanwhile
+        }
+
+
+class _Supervisor:
+    def __init__(self, shared: _Shared, workers: Sequence[WorkerProcess]) -> None:
+        self._shared = shared
+        self._workers = workers
+        self._news = trio.Event()
+        self._stop = trio.Event()
+        self._failure = ""
+
+    async def run(self, admin: Sequence[socket.socket]) -> str:
+        teller = Console(
+            self._shared.options["service"],
+            self._shared.log_on_stdout,
+            len(self._workers),
+        )
+        handler = AdminOfAll(self._shared.name, self._workers, self._stop.is_set)
+        with (
+            trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as stops,
+            trio.open_signal_receiver(*self._rotating()) as rotations,
+        ):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._stop_on, stops, nursery.cancel_scope)
+                nursery.start_soon(self._pass_on, rotations)
+                server = await nursery.start(partial(http_trio.serve, handler, admin))
+                nursery.start_soon(self._announce, teller, server.addresses[0])
+                async with trio.open_nursery() as working:
+                    for worker in self._workers:
+                        working.start_soon(self._keep, worker)
+                nursery.cancel_scope.cancel()
+        return self._failure
+
+    def _rotating(self) -> list[int]:
+        to_file = (
+            self._shared.options.get("access_log") and not self._shared.log_on_stdout
+        )
+        return [signal.SIGUSR1, signal.SIGHUP] if to_file else [signal.SIGUSR1]
+
+    async def _keep(self, worker: WorkerProcess) -> None:
+        """Run a worker, and run it again when it has ended."""
+        pause_s = FIRST_PAUSE_S
+        while not self._stop.is_set():
+            began = trio.current_time()
+            how = await worker.run(
+                self._shared.of(worker), self._shared.fds, self._tell
+            )
+            if self._stop.is_set():
+                return
+            if not worker.addresses:  # nor can the others, or another try
+                self._failure = worker.failure or f"worker {worker.number} {how}"
+                self._end_all()
+                return
+            if trio.current_time() - began > STEADY_S:
+                pause_s = FIRST_PAUSE_S
+            _log.error(
+                "worker %d %s; it is started again in %g s", worker.number, how, pause_s
+            )
+            with trio.move_on_after(pause_s):
+                await self._stop.wait()
+            worker.restarts += 1
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _announce(self, teller: Teller, admin: str) -> None:
+        """Say when all listen, and when all are live."""
+        while not all(worker.addresses for worker in self._workers):
+            await self._wait_news()
+        teller.listening(self._workers[0].addresses, admin)
+        while any(worker.revision < 0 for worker in self._workers):
+            await self._wait_news()
+        teller.live(min(worker.revision for worker in self._workers))
+
+    def _tell(self) -> None:
+        self._news.set()
+
+    async def _wait_news(self) -> None:
+        await self._news.wait()
+        self._news = trio.Event()
+
+    async def _stop_on(
+        self, signals: AsyncIterator[int], scope: trio.CancelScope
+    ) -> None:
+        async for _ in signals:
+            self._end_all()
+            break
+        async for _ in signals:
+            scope.cancel()
+
+    async def _pass_on(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            for worker in self._workers:
+                worker.send_signal(number)
+
+    def _end_all(self) -> None:
+        self._stop.set()
+        for worker in self._workers:
+            worker.send_signal(signal.SIGTERM)

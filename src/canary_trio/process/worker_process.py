@@ -1,0 +1,116 @@
+"""One worker as its supervisor has it: a process, and what it tells.
+
+The other end of the socket, and what is spoken over it, is in `worker`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from canary_trio.process.worker import LENGTH
+
+KILL_S = 5.0
+"""How long a worker has to be gone when it is killed."""
+
+
+@attrs.define(eq=False)
+class WorkerProcess:
+    """One worker.
+
+    Attributes:
+        number: 1, 2 and so on.
+        admin: the path of its admin listener.
+        restarts: times that it was started again.
+        addresses: where it listens; empty before it did for the first time.
+        revision: of its first document; -1 before.
+        failure: why it could not serve, in its own words; empty if it said nothing.
+    """
+
+    number: int
+    admin: str
+    restarts: int = 0
+    addresses: str = ""
+    revision: int = -1
+    failure: str = ""
+    _process: trio.Process | None = attrs.field(default=None, init=False)
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if there is a process."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    async def run(
+        self, options: dict[str, Any], fds: Sequence[int], on_news: Callable[[], None]
+    ) -> str:
+        """Run the process to its end; say how it ended.
+
+        Args:
+            options: of the worker.
+            fds: descriptors that it inherits.
+            on_news: called when it has told something.
+
+        Cancelled, it kills the process and waits for its end.
+        """
+        ours, theirs = trio.socket.socketpair()
+        with ours:
+            with theirs:
+                self._process = process = await trio.lowlevel.open_process(
+                    [sys.executable, "-m", "canary_trio.process.worker"],
+                    stdin=theirs.fileno(),
+                    pass_fds=fds,
+                )
+            try:
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await self._talk(trio.SocketStream(ours), options, on_news)
+                await process.wait()
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    with trio.move_on_after(KILL_S, shield=True):
+                        await process.wait()
+                self._process = None
+        return self._how(process)
+
+    async def _talk(
+        self,
+        stream: trio.SocketStream,
+        options: dict[str, Any],
+        on_news: Callable[[], None],
+    ) -> None:
+        """Hand over the options, and take what the worker tells until it ends."""
+        self.failure = ""
+        data = pickle.dumps(options)
+        await stream.send_all(LENGTH.pack(len(data)) + data)
+        buffer = b""
+        while more := await stream.receive_some():
+            *lines, buffer = (buffer + more).split(b"\n")
+            for line in lines:
+                self._hear(json.loads(line))
+            on_news()
+
+    def _hear(self, told: dict[str, Any]) -> None:
+        self.addresses = told.get("listening", self.addresses)
+        self.revision = told.get("live", self.revision)
+        self.failure = told.get("failed", self.failure)
+
+    def _how(self, process: trio.Process) -> str:
+        code = process.returncode
+        if self.failure:
+            return f"(pid {process.pid}) failed: {self.failure}"
+        if code is not None and code < 0:
+            return f"(pid {process.pid}) was ended by {signal.Signals(-code).name}"
+        return f"(pid {process.pid}) ended with status {code}"

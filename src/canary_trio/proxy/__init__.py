@@ -1,0 +1,1 @@
+"""One request on its way, and what outlives a configuration."""

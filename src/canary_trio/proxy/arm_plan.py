@@ -1,0 +1,127 @@
+"""What forwarding needs of an arm, compiled when a revision first sends it a request.
+
+The rule that it obeys: what does not depend on the request is computed here, once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import attrs
+
+from canary_trio.config.policies import Retries, ServerLimits, Timeouts
+from canary_trio.proxy.header_changes import Changes, compile_changes
+from canary_trio.proxy.request_ids import RandomHex, RequestIds, Traces
+from canary_trio.proxy.runtime import Live, Runtime
+from canary_trio.upstream.arm import ArmState, LiveArm, Pick, PickOther
+from http_trio import Waits
+
+
+@attrs.frozen(eq=False)
+class Plan:
+    """How one arm's requests are forwarded.
+
+    Attributes:
+        name: of the arm.
+        state: its counters and its budget.
+        pick, pick_other: see `LiveArm`.
+        waits, retries, limits: as the document has them.
+        failing: statuses that count as failed and may be tried again.
+        request, answer: changes of fields.
+        reads_answers: whether an answer's head must be looked at: here, or where it
+            falls back to.
+        fallback: the name of the arm that serves when this one cannot; None for none.
+    """
+
+    name: str
+    state: ArmState
+    pick: Pick
+    pick_other: PickOther
+    waits: Waits
+    retries: Retries
+    limits: ServerLimits
+    failing: frozenset[int]
+    request: Changes
+    answer: Changes
+    reads_answers: bool
+    fallback: str | None
+
+
+class Plans:
+    """The plans of one revision.
+
+    Attributes:
+        live: the revision.
+        ids: names requests; None where the document wants no names.
+        traces: starts traces; None where it wants none.
+        hidden_cookie: the name of our cookie where servers are not to see it.
+    """
+
+    def __init__(self, live: Live, runtime: Runtime, random: RandomHex) -> None:
+        config = live.config
+        self.live = live
+        self.hidden_cookie = live.routes.hidden_cookie
+        self.ids = RequestIds(config.request_id, random) if config.request_id else None
+        self.traces = (
+            None
+            if config.start_traces is None
+            else Traces(config.start_traces, random, runtime.chance.uniform)
+        )
+        self.by_arm: dict[str, Plan] = {}
+
+    def __repr__(self) -> str:
+        return f"<Plans revision={self.live.revision} made={list(self.by_arm)}>"
+
+    def of(self, name: str) -> Plan:
+        """Give the plan of an arm of this revision."""
+        plan = self.by_arm.get(name)
+        if plan is None:
+            plan = self.by_arm[name] = self._make(name)
+        return plan
+
+    def _make(self, name: str) -> Plan:
+        arm = self.live.arms[name]
+        config = arm.config
+        fallback = config.fallback
+        if fallback == name or fallback not in self.live.arms:
+            fallback = None
+        reads = _reads(arm) or (
+            fallback is not None and _reads(self.live.arms[fallback])
+        )
+        return Plan(
+            name=name,
+            state=arm.state,
+            pick=arm.pick,
+            pick_other=arm.pick_other,
+            waits=waits_of(config.timeouts),
+            retries=config.retries,
+            limits=config.limits,
+            failing=frozenset(_codes(config.retries.status)),
+            request=compile_changes(config.request_headers),
+            answer=compile_changes(config.answer_headers),
+            reads_answers=reads,
+            fallback=fallback,
+        )
+
+
+def waits_of(timeouts: Timeouts) -> Waits:
+    """Say a document's timeouts in the engine's words."""
+    request = timeouts.request
+    return Waits(
+        connect_s=timeouts.connect,
+        answer_s=timeouts.answer,
+        stream_idle_s=timeouts.idle,
+        tunnel_idle_s=timeouts.tunnel,
+        request_s=math.inf if request is None else request,
+    )
+
+
+def _reads(arm: LiveArm) -> bool:
+    changes = arm.config.answer_headers
+    return bool(changes.remove or changes.set or arm.config.retries.status)
+
+
+def _codes(ranges: Iterable[tuple[int, int]]) -> Iterable[int]:
+    for low, high in ranges:
+        yield from range(low, high + 1)

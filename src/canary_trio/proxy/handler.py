@@ -1,0 +1,100 @@
+"""The handler of the proxy's listeners: decide on an arm, name the request, send it.
+
+It reads the live configuration once, so a request is routed by one revision from its
+first byte to its last.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from canary_trio.proxy import max_forwards as hops
+from canary_trio.proxy.arm_plan import Plans
+from canary_trio.proxy.proxied_request import Context, Guarded, Reading
+from canary_trio.proxy.request_ids import RandomHex
+from canary_trio.proxy.runtime import Live, Runtime
+from canary_trio.routing.sticky_cookie import without_cookie
+from http_trio import Answer, Exchange, refusal
+
+_COOKIE = re.compile(rb"\r\n[cC][oO][oO][kK][iI][eE]:[ \t]*([^\r\n]*)")
+
+
+class Forwarder:
+    """The handler of the proxy's listeners."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._random = RandomHex(os.urandom)
+        self._context: Context | None = None
+        self._not_ready: Answer = refusal(
+            503, "this proxy has no configuration yet", retry_after_s=1
+        )
+
+    def __repr__(self) -> str:
+        return f"<Forwarder {self._runtime}>"
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Send a request to the arm that it belongs to."""
+        runtime = self._runtime
+        live = runtime.live
+        if live is None:
+            runtime.observer.ended(exchange, runtime.observer.unrouted, 503, 0.0)
+            exchange.respond(self._not_ready)
+            return
+        context = self._context
+        if context is None or context.plans.live is not live:
+            context = self._make_ready(live)
+        plans = context.plans
+        if exchange.head.method in hops.METHODS and not self._passes(exchange):
+            return
+        decision = live.routes.choose(
+            exchange.head,
+            exchange.client,
+            runtime.sequence,
+            runtime.chance,
+            secure=exchange.secure,
+        )
+        if plans.hidden_cookie is not None:
+            fields = _without_cookie(exchange.fields, plans.hidden_cookie)
+            exchange.fields = fields
+        request_id = names = b""
+        if plans.ids is not None:
+            request_id, exchange.fields, names = plans.ids.name(exchange.fields)
+        if plans.traces is not None:
+            exchange.fields, line = plans.traces.start(exchange.fields)
+            names += line
+        plan = plans.by_arm.get(decision.arm) or plans.of(decision.arm)
+        kind = Reading if plan.reads_answers else Guarded
+        kind(context, plan, decision, exchange, names, request_id).start()
+
+    def _passes(self, exchange: Exchange) -> bool:
+        """Count a hop; answer a request that is meant for us."""
+        left = hops.hops_left(exchange.fields)
+        if left == 0:
+            answer = hops.answer_here(exchange.head.method)
+            observer = self._runtime.observer
+            observer.ended(exchange, observer.unrouted, answer.status, 0.0)
+            exchange.respond(answer)
+            return False
+        if left is not None:
+            exchange.fields = hops.one_less(exchange.fields)
+        return True
+
+    def _make_ready(self, live: Live) -> Context:
+        runtime = self._runtime
+        plans = Plans(live, runtime, self._random)
+        self._context = Context(plans, runtime.observer, runtime.chance.uniform)
+        return self._context
+
+
+def _without_cookie(kept: bytes, name: str) -> bytes:
+    """Keep our cookie from the upstream: it is between us and the user."""
+    if b"%b=" % name.encode() not in kept:
+        return kept
+
+    def rest(match: re.Match[bytes]) -> bytes:
+        left = without_cookie(match[1], name)
+        return b"\r\nCookie: " + left if left else b""
+
+    return _COOKIE.sub(rest, kept)

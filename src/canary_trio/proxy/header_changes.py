@@ -1,0 +1,57 @@
+"""Changes to the fields of requests and answers, compiled once per revision. Pure.
+
+A head's end-to-end fields are raw lines (`RequestHead.kept`, `AnswerHead.kept`). What is
+removed or replaced is one pattern over them; what is set or added is the same few bytes
+each time. The framing and the hop-by-hop fields are not among those lines, and a
+document that names one is refused, so no change can touch them.
+"""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+from canary_trio.config.policies import HeaderChanges
+
+
+@attrs.frozen
+class Changes:
+    """Compiled changes.
+
+    Attributes:
+        lines: to add, each led by CRLF.
+        left_out: finds the lines to leave out; None if there are none.
+    """
+
+    lines: bytes = b""
+    left_out: re.Pattern[bytes] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.lines or self.left_out)
+
+    def without(self, kept: bytes) -> bytes:
+        """Give the fields of a head without those to leave out.
+
+        >>> changes = compile_changes(HeaderChanges(remove=("X-A",), set={"b": "2"}))
+        >>> changes.without(b"\\r\\nx-a: 1\\r\\nB: 1\\r\\nC: 1") + changes.lines
+        b'\\r\\nC: 1\\r\\nb: 2'
+        """
+        return kept if self.left_out is None else self.left_out.sub(b"", kept)
+
+
+def compile_changes(changes: HeaderChanges) -> Changes:
+    """Make a document's changes ready: `remove` first, then `set`, then `add`."""
+    gone = {name.lower() for name in (*changes.remove, *changes.set)}
+    lines = (
+        b"\r\n%b: %b" % (name.encode("ascii"), value.encode())
+        for table in (changes.set, changes.add)
+        for name, value in table.items()
+    )
+    return Changes(b"".join(lines), lines_of(gone) if gone else None)
+
+
+def lines_of(names: set[str]) -> re.Pattern[bytes]:
+    """Give a pattern that finds the lines of fields with these names, in any case."""
+    words = b"|".join(re.escape(name).encode("ascii") for name in sorted(names))
+    return re.compile(rb"\r\n(?:%b)[ \t]*:[^\r\n]*" % words, re.IGNORECASE)

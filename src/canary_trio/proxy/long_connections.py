@@ -1,0 +1,140 @@
+"""What a change does to long connections: they are kept, drained or recalled.
+
+A change says for itself what becomes of WebSockets and streams that were routed by an
+earlier one (`connections` in the document). The rule that it obeys: only those are
+touched that would not be where they are by the new revision, since their arm or server
+is gone or in maintenance, or their route leads elsewhere; and what ends by itself (an
+answer whose length is known) is let end for as long as the document says.
+
+    keep      nothing
+    drain     all of them when `time` is over
+    recall    those without a known end from the first second on, spread over `time`
+
+Nothing is noted while requests are served: when a change may recall at all, what is in
+progress is looked through, in slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from canary_trio.config.model import STABLE, WHOLE, Config, ServerMode
+from canary_trio.config.policies import OnChange
+from canary_trio.proxy.proxied_request import Guarded
+from canary_trio.proxy.runtime import Live, Runtime
+from canary_trio.routing.router import Chance, Reason
+from canary_trio.routing.weighted_sequence import Sequence
+from http_trio import Exchange, Server
+
+LEAST_S = 1.0
+"""What is in progress has at least so long, or `time` where that is less."""
+
+_SPREAD = 0.1  # of the time of a drain, so that not all come back at once
+_SLICE = 100  # exchanges that are looked at in one step: about a millisecond
+
+
+class LongConnections:
+    """Follows the changes of one proxy.
+
+    Args:
+        runtime: whose changes.
+        server: whose exchanges.
+        draw: gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self, runtime: Runtime, server: Server, draw: Callable[[], float]
+    ) -> None:
+        self._runtime = runtime
+        self._server = server
+        self._draw = draw
+        self._leaving: set[Exchange] = set()
+        self.recalled = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<LongConnections leaving={len(self._leaving)} recalled={self.recalled}>"
+        )
+
+    @property
+    def leaving(self) -> int:
+        """How many are to be ended."""
+        return len(self._leaving)
+
+    async def run(self) -> None:
+        """Look through what is in progress after each change, until cancelled."""
+        live: Live | None = None
+        while True:
+            live = await self._runtime.wait_other(live)
+            if live.config.connections.change is not OnChange.KEEP:
+                await self._review(live)
+
+    async def _review(self, live: Live) -> None:
+        for at, exchange in enumerate(self._server.exchanges):
+            if at % _SLICE == 0:
+                await trio.lowlevel.checkpoint()
+            if self._runtime.live is not live:
+                return  # the next change looks again
+            if exchange not in self._leaving and self._is_misplaced(exchange, live):
+                self._leaving.add(exchange)
+                self._end_later(exchange, live)
+
+    def _end_later(self, exchange: Exchange, live: Live) -> None:
+        rule = live.config.connections
+        after_s = rule.time
+        if rule.change is OnChange.DRAIN:
+            after_s *= 1 + _SPREAD * self._draw()
+        elif exchange.is_open_ended:
+            least_s = min(LEAST_S, rule.time)
+            after_s = least_s + (rule.time - least_s) * self._draw()
+        exchange.lane.call_later(after_s, partial(self._end, exchange))
+
+    def _end(self, exchange: Exchange) -> None:
+        """End it, unless it is over, or a later change lets it stay."""
+        live = self._runtime.live
+        assert live is not None, "there was a change"
+        stays = live.config.connections.change is OnChange.KEEP
+        if exchange.gone or stays or not self._is_misplaced(exchange, live):
+            self._leaving.discard(exchange)
+        elif exchange.has_begun:
+            self._leaving.discard(exchange)
+            self.recalled += 1
+            exchange.recall()
+        else:  # its request goes on; what it becomes is seen then
+            self._end_later(exchange, live)
+
+    def _is_misplaced(self, exchange: Exchange, live: Live) -> bool:
+        return is_misplaced(exchange, live, self._runtime.chance)
+
+
+def is_misplaced(exchange: Exchange, live: Live, chance: Chance) -> bool:
+    """Tell whether a request in progress would not be where it is by a revision."""
+    delivery = exchange.delivery
+    if not isinstance(delivery, Guarded) or delivery.server is None:
+        return False
+    server = delivery.server
+    return (
+        delivery.plan.name not in live.arms
+        or server.removed
+        or server.server.mode is ServerMode.MAINTENANCE
+        or _is_routed_elsewhere(exchange, delivery.decision.arm, live, chance)
+    )
+
+
+def _is_routed_elsewhere(
+    exchange: Exchange, arm: str, live: Live, chance: Chance
+) -> bool:
+    """Ask where its request would go now; chance may lead it wherever a share is."""
+    head, client, secure = exchange.head, exchange.client, exchange.secure
+    decision = live.routes.choose(head, client, Sequence(), chance, secure=secure)
+    if decision.reason is Reason.RATIO:
+        return not _share(live.config, arm)
+    return decision.arm != arm
+
+
+def _share(config: Config, arm: str) -> int:
+    shares = config.ratio
+    return WHOLE - sum(shares.values()) if arm == STABLE else shares.get(arm, 0)

@@ -1,0 +1,142 @@
+"""Copies of requests for another arm, whose answers are compared and thrown away.
+
+A copy is made when the original is over: by then its answer is with the client, and
+what is to be compared is known. So whatever becomes of the copy, the original has
+nothing to wait for; the copy is a task with a connection, a time limit and a place
+among few of its own, and does not count for its server's health. What is left is that
+both share one processor.
+
+The request is copied as the other arm would get it, with `X-Canary-Mirror: 1` added, so
+that the receiver can tell it apart. Whether it may be done twice is known to the operator
+alone: by default only methods that ask for nothing to be changed are copied.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from canary_trio.config.policies import Mirror
+from canary_trio.proxy.header_changes import compile_changes
+from canary_trio.telemetry.mirror_counters import Copies, Outcome, Skip
+from canary_trio.upstream.arm import LiveArm
+from http_trio import Upstream
+from http_trio.http1.request_head import render_request
+from http_trio.upstream.fetch import NoAnswer, fetch
+
+if TYPE_CHECKING:
+    from http_trio import Exchange
+
+_log = logging.getLogger(__name__)
+
+_ADDED = b"\r\nX-Canary-Mirror: 1\r\nConnection: close"
+_SPARE = 64 * 1024  # bytes that a copy's answer is read beyond the original's size
+
+
+class Mirroring:
+    """The mirror of one revision."""
+
+    __slots__ = ("_arm", "_changes", "_copies", "_learnt", "_methods", "_mirror")
+
+    def __init__(self, mirror: Mirror, arm: LiveArm, copies: Copies) -> None:
+        self._mirror = mirror
+        self._arm = arm
+        self._changes = compile_changes(arm.config.request_headers)
+        self._copies = copies
+        self._learnt = copies.of_arm(mirror.arm)
+        self._methods = frozenset(method.encode() for method in mirror.methods)
+
+    def __repr__(self) -> str:
+        return f"<Mirroring to {self._mirror.arm} {self._copies!r}>"
+
+    @property
+    def arm(self) -> str:
+        """The arm that gets the copies."""
+        return self._mirror.arm
+
+    def offer(
+        self, exchange: Exchange, status: int, fields: bytes, *, answered: bool
+    ) -> None:
+        """Take a request whose answer has been sent; copy it if it is its turn.
+
+        Args:
+            exchange: whose head and answer_bytes are valid.
+            status: that went out.
+            fields: of the request, before any arm's changes to it.
+            answered: whether a server gave the answer.
+        """
+        head = exchange.head
+        if head.method not in self._methods or head.upgrade is not None:
+            return
+        if not self._copies.is_next(self._mirror.share):
+            return
+        body = b"" if head.framing == 0 else exchange.body
+        if not answered or not status or exchange.gone:
+            self._skip(Skip.NO_ORIGINAL)
+        elif body is None or len(body) > self._mirror.body:
+            self._skip(Skip.BODY)
+        elif self._copies.in_progress >= self._mirror.concurrency:
+            self._skip(Skip.BUSY)
+        else:
+            server = self._arm.pick(None)
+            if server is None:
+                self._skip(Skip.NO_SERVER)
+            else:
+                self._copies.in_progress += 1
+                fields = self._changes.without(fields) + self._changes.lines
+                copy = _Copy(exchange, fields, body, server.upstream, status)
+                exchange.lane.spawn(self._make, copy)
+
+    def _skip(self, why: Skip) -> None:
+        self._learnt.skips[why] += 1
+
+    async def _make(self, copy: _Copy) -> None:
+        begun = trio.current_time()
+        outcomes = self._learnt.outcomes
+        try:
+            with trio.move_on_after(self._mirror.timeout) as scope:
+                answer = await fetch(
+                    copy.upstream,
+                    copy.request,
+                    method=copy.method,
+                    body=copy.size + _SPARE,
+                )
+                seconds = trio.current_time() - begun
+                found = answer.status, answer.size
+                self._learnt.compare((copy.status, copy.size), found, seconds)
+            if scope.cancelled_caught:
+                outcomes[Outcome.LATE] += 1
+        except NoAnswer as exc:
+            _log.debug("a copy had no answer: %s", exc)
+            outcomes[Outcome.NO_ANSWER] += 1
+        finally:
+            self._copies.in_progress -= 1
+
+
+class _Copy:
+    """One request to be sent again, and what its original was answered."""
+
+    __slots__ = ("method", "request", "size", "status", "upstream")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        fields: bytes,
+        body: bytes,
+        upstream: Upstream,
+        status: int,
+    ) -> None:
+        head = exchange.head
+        added = exchange.forwarding_fields() + _ADDED
+        rendered = render_request(
+            *(head, upstream.host, added, len(body)),
+            prefix=upstream.prefix,
+            kept=fields,
+        )
+        self.method = head.method
+        self.request = rendered + body
+        self.upstream = upstream
+        self.status = status
+        self.size = exchange.answer_bytes

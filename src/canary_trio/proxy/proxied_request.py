@@ -1,0 +1,399 @@
+"""One request on its way: the server that has it, the next one if that fails, the count.
+
+    start --> go --> ended
+      |       ^  |
+      |       |  +-- failed / answered: elsewhere, maybe after a pause
+      +-- wait at a full server, first come, first served
+
+The rule that it obeys: each `began` of a server has one `ended`, and each request is told
+to the observer once, whatever happens. What is decided of a failed try is `shield`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from canary_trio.proxy.arm_plan import Plan, Plans
+from canary_trio.proxy.retry import Step, next_step, pause_s
+from canary_trio.routing.router import Decision, Reason
+from canary_trio.telemetry.decision_labels import Mark, Marks
+from canary_trio.telemetry.observer import Observer
+from canary_trio.upstream.pending_queue import Queue
+from canary_trio.upstream.server import ServerState
+from http_trio import Answer, Condition, Delivery, Failure, Retry, Upstream, refusal
+
+if TYPE_CHECKING:
+    from http_trio import Exchange
+    from http_trio.http1.request_head import AnswerHead
+
+_UNREACHABLE = frozenset(
+    {Condition.UNREACHABLE, Condition.CONNECT_TIMEOUT, Condition.UNTRUSTED}
+)
+_RETRY_AFTER_S = 1
+
+
+class Context:
+    """What the requests of one revision have in common.
+
+    Attributes:
+        plans: of the revision's arms.
+        marks: of its decisions.
+        observer: is told of each end.
+        draw: gives numbers in [0, 1).
+    """
+
+    __slots__ = ("draw", "marks", "observer", "plans")
+
+    def __init__(
+        self, plans: Plans, observer: Observer, draw: Callable[[], float]
+    ) -> None:
+        self.plans = plans
+        self.marks: Marks = plans.live.marks
+        self.observer = observer
+        self.draw = draw
+
+
+class Guarded(Delivery):
+    """One request, under the shield of its arm."""
+
+    __slots__ = (
+        *("_chosen", "_context", "_decision", "_exchange", "_failed", "_fields"),
+        *("_mark", "_names", "_plan", "_repeats", "_request_id", "_server"),
+        *("_started", "_tried", "_tries"),
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        plan: Plan,
+        decision: Decision,
+        exchange: Exchange,
+        names: bytes,
+        request_id: bytes,
+    ) -> None:
+        """Begin with a decision, which is counted.
+
+        Args:
+            context: of its revision.
+            plan: of the arm that was chosen.
+            decision: which chose it.
+            exchange: it.
+            names: lines that name it for the servers, each led by CRLF.
+            request_id: the name, for the log.
+        """
+        self._context = context
+        self._plan = self._chosen = plan
+        self._decision = decision
+        self._mark: Mark = context.marks.note(decision)
+        self._exchange = exchange
+        self._request_id = request_id
+        self._fields = exchange.fields
+        self._names = names
+        self._server: ServerState | None = None
+        self._started = 0.0
+        self._tried: tuple[ServerState, ...] = ()
+        self._tries = self._repeats = 0
+        self._failed = False
+        self.waits = plan.waits
+        self._dress()
+        state = plan.state
+        state.requests += 1
+        if exchange.began >= state.budget.next_at:
+            state.budget.move_on(exchange.began, state.requests)
+
+    def __repr__(self) -> str:
+        return f"<Guarded for {self._plan.name} at {self._server} tries={self._tries}>"
+
+    @property
+    def plan(self) -> Plan:
+        """Of the arm that serves it."""
+        return self._plan
+
+    @property
+    def decision(self) -> Decision:
+        """Why it was sent to the arm that was chosen at first."""
+        return self._decision
+
+    @property
+    def server(self) -> ServerState | None:
+        """That has it now."""
+        return self._server
+
+    # === on its way ===
+
+    def start(self) -> None:
+        """Send it to a server of its arm, or of another arm, or let it wait, or refuse."""
+        server = self._plan.pick(self._decision.key)
+        if server is None:
+            server = self._fall_back()
+            if server is None:
+                self._turn_away("no server is usable")
+                return
+        if server.full:
+            self._wait_at(server)
+        else:
+            self.go(server)
+
+    def go(self, server: ServerState) -> None:
+        """Send it to a server that has a place."""
+        exchange = self._exchange
+        self._server = server
+        now = self._started = exchange.lane.now
+        server.began(now)
+        exchange.forward(server.upstream, self)
+
+    def failed(self, exchange: Exchange, failure: Failure) -> Upstream | Retry | None:
+        """Go elsewhere, if that may be."""
+        sent = failure.sent
+        if sent and not exchange.head.repeatable:
+            return None
+        condition, arm = failure.condition, self._plan.name
+        following = self._go_on(
+            sent=sent,
+            ok=None if condition is Condition.FULL else False,
+            unreachable=condition in _UNREACHABLE,
+        )
+        if following is not None:
+            self._context.observer.tally.failed(arm, condition.value)
+        return following
+
+    def refuse(self, exchange: Exchange, failure: Failure) -> Answer:
+        """Give the answer for a failure that is final; it says what was decided."""
+        answer = super().refuse(exchange, failure)
+        if self._mark.field is not None:
+            answer.headers = (*answer.headers, self._mark.field)
+        return answer
+
+    def ended(self, exchange: Exchange, status: int, failure: Failure | None) -> None:
+        """Count what became of it."""
+        server = self._server
+        assert server is not None, "it was sent to one"
+        now = exchange.lane.now
+        if failure is None and status < 500:
+            # A client that left, and a tunnel, tell nothing of the server.
+            server.ended(now, True if status >= 200 else None, self._started)
+            if self._failed:
+                self._count(bad=False, saved=status > 0)
+        else:
+            condition = None if failure is None else failure.condition
+            server.ended(
+                now,
+                None if condition is Condition.FULL else False,
+                self._started,
+                unreachable=condition in _UNREACHABLE,
+            )
+            self._count(bad=True, saved=False)
+        self._context.observer.ended(
+            exchange,
+            self._mark,
+            status,
+            now - exchange.began,
+            server=server.server.url,
+            request_id=self._request_id,
+            retries=self._tries,
+            failure=failure,
+        )
+        mirror = self._mark.mirror
+        if mirror is not None:
+            fields = self._fields + self._names
+            mirror.offer(exchange, status, fields, answered=failure is None)
+
+    # === elsewhere ===
+
+    def _go_on(
+        self, *, sent: bool, ok: bool | None, unreachable: bool
+    ) -> Upstream | Retry | None:
+        """Leave the server that failed for another one; None to give up, at this one."""
+        plan, retries = self._plan, self._chosen.retries
+        server = self._server
+        assert server is not None, "it was sent to one"
+        now = self._exchange.lane.now
+        tried = (*self._tried, server)
+        other = plan.pick_other(tried, self._decision.key)
+        step = next_step(
+            sent=sent,
+            tries_left=self._ask_budget(now) if sent else self._tries_left,
+            tried=len(tried),
+            other=other is not None,
+            fallback=self._can_fall_back(),
+        )
+        repeat = sent or step is Step.SAME
+        following = None
+        match step:
+            case Step.OTHER:
+                following = other
+            case Step.FALLBACK:
+                following = self._pick_of_fallback()
+            case Step.SAME if sent or self._ask_budget(now):
+                following = plan.pick(self._decision.key)
+        if following is None or following.full:
+            return None
+        server.ended(now, ok, self._started, unreachable=unreachable)
+        self._failed = True
+        self._tries += 1
+        if step is Step.FALLBACK:
+            self._move_to_fallback(Reason.RETRY)
+        else:
+            self._tried = tried
+        pause = 0.0
+        if repeat:
+            pause = pause_s(retries, self._repeats, self._context.draw)
+            self._repeats += 1
+        self._server, self._started = following, now + pause
+        following.began(now)
+        return Retry(following.upstream, pause) if pause else following.upstream
+
+    @property
+    def _tries_left(self) -> int:
+        return self._chosen.retries.tries - self._repeats
+
+    def _ask_budget(self, now: float) -> int:
+        """Give the tries that are left, if the budget has one."""
+        left, state = self._tries_left, self._chosen.state
+        if left and state.budget.take(self._chosen.retries, now, state.requests):
+            return left
+        return 0
+
+    def _can_fall_back(self) -> bool:
+        fallback = self._fallback()
+        return fallback is not None and bool(fallback.state.roster.usable)
+
+    def _fallback(self) -> Plan | None:
+        """Give the plan of the other arm; there is one such move per request."""
+        name = self._chosen.fallback
+        if name is None or self._plan is not self._chosen:
+            return None
+        return self._context.plans.of(name)
+
+    def _pick_of_fallback(self) -> ServerState | None:
+        fallback = self._fallback()
+        assert fallback is not None, "asked only if there is one"
+        return fallback.pick(self._decision.key)
+
+    def _fall_back(self) -> ServerState | None:
+        """Turn to the other arm, since this one has no usable server at all."""
+        if not self._can_fall_back():
+            return None
+        self._failed = True
+        server = self._pick_of_fallback()
+        self._move_to_fallback(Reason.FALLBACK)
+        return server
+
+    def _move_to_fallback(self, why: Reason) -> None:
+        fallback = self._fallback()
+        assert fallback is not None, "asked only if there is one"
+        self._plan = fallback
+        self._tried = ()
+        self._mark = self._context.marks.moved(self._decision, fallback.name, why)
+        self._chosen.state.fallbacks += 1
+        fallback.state.taken_over += 1
+        self._dress()
+
+    def _dress(self) -> None:
+        """Change the fields as the arm wants it."""
+        plan, cookie = self._plan, self._decision.cookie
+        changes = plan.request
+        if changes.left_out is None:  # the engine has these fields rendered already
+            self._exchange.fields = self._fields
+            self.request_fields = self._names + changes.lines
+        else:
+            self._exchange.fields = changes.without(self._fields + self._names)
+            self.request_fields = changes.lines
+        fields = self._mark.line + plan.answer.lines
+        self.answer_fields = b"\r\nSet-Cookie: " + cookie + fields if cookie else fields
+
+    # === waiting ===
+
+    def _wait_at(self, server: ServerState) -> None:
+        limits = self._plan.limits
+        queue = server.queue
+        if queue is None:
+            queue = server.queue = Queue(server)
+        exchange = self._exchange
+        left_s = exchange.began + limits.wait - exchange.lane.now
+        if len(queue) >= limits.pending or left_s <= 0:
+            self._turn_away("too many requests wait for this service")
+            return
+        self._server = server
+        queue.join(self)
+        exchange.park(left_s, self._waited_too_long, self._left)
+
+    def admit(self) -> None:
+        """Take the place that is free now."""
+        server = self._server
+        assert server is not None, "it waits at one"
+        if server.removed or not server.healthy:
+            self.start()
+        else:
+            self.go(server)
+
+    def _waited_too_long(self, _: Exchange) -> None:
+        self._leave_queue()
+        self._turn_away("no server had a place in time")
+
+    def _left(self, exchange: Exchange) -> None:
+        self._leave_queue()
+        self._tell(exchange, 0)
+
+    def _leave_queue(self) -> None:
+        server, self._server = self._server, None
+        assert server is not None, "it waits at one"
+        assert server.queue is not None, "it waits there"
+        server.queue.leave(self)
+
+    # === counting ===
+
+    def _turn_away(self, reason: str) -> None:
+        """Refuse it: nobody has it."""
+        exchange, field = self._exchange, self._mark.field
+        answer = refusal(503, reason, retry_after_s=_RETRY_AFTER_S)
+        if field is not None:
+            answer.headers = (*answer.headers, field)
+        exchange.answer_bytes = (
+            0 if exchange.head.method == b"HEAD" else len(answer.body)
+        )
+        self._count(bad=True, saved=False)
+        self._tell(exchange, answer.status)
+        exchange.respond(answer)
+
+    def _tell(self, exchange: Exchange, status: int) -> None:
+        self._context.observer.ended(
+            exchange,
+            self._mark,
+            status,
+            exchange.lane.now - exchange.began,
+            request_id=self._request_id,
+            retries=self._tries,
+        )
+
+    def _count(self, *, bad: bool, saved: bool) -> None:
+        """Count against the arms what they did not do."""
+        chosen, last = self._chosen.state, self._plan.state
+        if self._failed or bad:
+            chosen.errors += 1
+        if bad and last is not chosen:
+            last.errors += 1
+        chosen.saved += saved
+
+
+class Reading(Guarded):
+    """The same where answers are looked at before anything of them goes out."""
+
+    __slots__ = ()
+    reads_answers = True
+
+    def answered(self, exchange: Exchange, head: AnswerHead) -> Upstream | Retry | None:
+        """Go elsewhere for a status that counts as failed; else change the fields."""
+        plan = self._plan
+        if (
+            head.status in plan.failing
+            and exchange.head.repeatable
+            and exchange.can_repeat
+        ):
+            following = self._go_on(sent=True, ok=False, unreachable=False)
+            if following is not None:
+                return following
+        if plan.answer.left_out is not None:
+            head.kept = plan.answer.without(head.kept)
+        return None

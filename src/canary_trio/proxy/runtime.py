@@ -1,0 +1,296 @@
+"""What outlives a configuration: pools, health, requests in flight, counters, debts.
+
+A configuration is replaced whole; this stays. Upstreams are keyed by their address, so
+a change keeps the warm connections; servers are keyed by arm and address, so that
+one that serves two arms is counted and judged apart. A server that a configuration does
+not name any more is kept until its last request has ended.
+
+`Runtime.build` makes a configuration ready, in slices between which requests are served,
+and no request notices; `install` puts it in place, in one short synchronous step.
+`run` is what goes on beside: names are resolved, ejections end, servers are checked.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+import attrs
+import trio
+
+from canary_trio.config.model import Arm, Config, Server, ServerMode
+from canary_trio.proxy.mirror import Mirroring
+from canary_trio.routing.router import Chance, Routes
+from canary_trio.routing.weighted_sequence import Sequence
+from canary_trio.telemetry.decision_labels import Marks
+from canary_trio.telemetry.observer import Observer
+from canary_trio.upstream.arm import ArmState, LiveArm
+from canary_trio.upstream.consistent_hash import points_of
+from canary_trio.upstream.dns import Resolve, Resolver, resolve_by_system
+from canary_trio.upstream.endpoint import Target, make_upstream, target_of
+from canary_trio.upstream.health_checks import Checks
+from canary_trio.upstream.picker import Layout
+from canary_trio.upstream.server import ServerState
+from canary_trio.upstream.server_set import Roster
+from http_trio import Upstream
+
+__all__ = ["ArmState", "Live", "LiveArm", "Runtime", "ServerState"]
+
+_SLICE = 50  # servers that are made ready before requests have their turn: half a ms
+
+
+@attrs.define(eq=False)
+class _Seat:
+    """What a server's state is to be once its configuration is installed."""
+
+    state: ServerState
+    server: Server
+    upstream: Upstream
+
+
+@attrs.frozen(eq=False)
+class Live:
+    """A configuration made ready."""
+
+    revision: int
+    config: Config
+    routes: Routes
+    arms: Mapping[str, LiveArm]
+    marks: Marks
+    layouts: Mapping[str, Layout] = attrs.field(repr=False)
+    _seats: Mapping[str, tuple[_Seat, ...]] = attrs.field(repr=False)
+
+    def seats(self) -> Iterator[tuple[str, _Seat]]:
+        """Give all servers, by arm."""
+        for name, seats in self._seats.items():
+            for seat in seats:
+                yield name, seat
+
+
+class Runtime:
+    """The state of one proxy.
+
+    Attributes:
+        live: what requests are routed by; None before the first document.
+        sequence: the exact split's debts.
+        observer: what is told of each request.
+        arms: by name.
+        now: the clock, the same as the lane's.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        chance: Chance | None = None,
+        observer: Observer | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        resolve: Resolve = resolve_by_system,
+    ) -> None:
+        self.live: Live | None = None
+        self.observer = observer or Observer()
+        self.sequence = Sequence()
+        self.chance = chance or Chance(random.random, secrets.token_bytes)
+        self.arms: dict[str, ArmState] = {}
+        self.now = now
+        self._service = service
+        self._upstreams: dict[Target, Upstream] = {}
+        self._servers: dict[tuple[str, str], ServerState] = {}
+        self._resolver = Resolver(resolve)
+        self._changed = trio.Event()
+        self._checks = Checks(self.chance.uniform, now)
+        self._sooner = trio.Event()
+
+    def __repr__(self) -> str:
+        revision = self.live.revision if self.live else None
+        return f"<Runtime {self._service} revision={revision}>"
+
+    async def build(self, config: Config, revision: int, secret: bytes) -> Live:
+        """Make a configuration ready; names that do not resolve now are tried later.
+
+        Raises:
+            http_trio.BadCertificate: of an arm's `tls.ca`.
+        """
+        routes = Routes(config, service=self._service, secret=secret)
+        seats: dict[str, tuple[_Seat, ...]] = {}
+        layouts: dict[str, Layout] = {}
+        for name, arm in config.arms.items():
+            taken = seats[name] = await self._seat_all(name, arm)
+            states = [seat.state for seat in taken]
+            roster = self._arm(name).roster
+            if roster.needs_layout(arm, states, sticky=_keeps_servers(config)):
+                layouts[name] = await self._lay_out(roster, taken)
+        await self._resolver.wait_first()
+        arms = {
+            name: LiveArm(
+                config.arms[name],
+                self._arm(name),
+                tuple(seat.state for seat in taken),
+            )
+            for name, taken in seats.items()
+        }
+        mirror = config.mirror
+        marks = Marks(
+            config,
+            revision,
+            self.observer.tally,
+            before=self.live.marks if self.live else None,
+            mirror=None
+            if mirror is None
+            else Mirroring(mirror, arms[mirror.arm], self.observer.copies),
+        )
+        return Live(
+            revision=revision,
+            config=config,
+            routes=routes,
+            arms=MappingProxyType(arms),
+            marks=marks,
+            seats=seats,
+            layouts=layouts,
+        )
+
+    def install(self, live: Live) -> None:
+        """Route by this from the next request on."""
+        now = self.now()
+        kept = self._servers
+        self._servers = {}
+        for arm_name, seat in live.seats():
+            seat.state.server, seat.state.upstream = seat.server, seat.upstream
+            self._servers[arm_name, seat.server.url] = seat.state
+        self._configure(live, now)
+        self.live = live
+        self._changed.set()
+        self._changed = trio.Event()
+        for key, state in kept.items():
+            if state.in_flight and key not in self._servers:
+                self._servers[key] = state
+        self._drop_unused()
+        self._checks.follow(
+            (server, arm.config.health)
+            for arm in live.arms.values()
+            for server in arm.servers
+        )
+
+    async def wait_other(self, seen: Live | None) -> Live:
+        """Wait until another configuration than this is live, and give it."""
+        while self.live is None or self.live is seen:
+            await self._changed.wait()
+        return self.live
+
+    def in_flight(self, arm: str) -> int:
+        """Give the requests in progress at an arm, at removed servers too."""
+        return sum(
+            state.in_flight for (name, _), state in self._servers.items() if name == arm
+        )
+
+    async def run(self) -> None:
+        """Do what goes on beside the requests, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._resolver.keep)
+            nursery.start_soon(self._checks.run)
+            nursery.start_soon(self._keep_time)
+
+    # === private ===
+
+    async def _seat_all(self, name: str, arm: Arm) -> tuple[_Seat, ...]:
+        seats = []
+        for at, server in enumerate(arm.servers):
+            seats.append(self._seat(name, arm, server))
+            if at % _SLICE == _SLICE - 1:
+                await trio.lowlevel.checkpoint()
+        return tuple(seats)
+
+    async def _lay_out(self, roster: Roster, seats: tuple[_Seat, ...]) -> Layout:
+        """Lay out the servers for hashing, which takes longer than a swap may."""
+        for at, seat in enumerate(seats):
+            points_of(seat.server.url)  # it keeps them
+            if at % _SLICE == _SLICE - 1:
+                await trio.lowlevel.checkpoint()
+        return roster.choice.lay_out(
+            [
+                seat.state
+                for seat in seats
+                if seat.server.mode is not ServerMode.MAINTENANCE and seat.state.healthy
+            ]
+        )
+
+    def _seat(self, name: str, arm: Arm, server: Server) -> _Seat:
+        target = target_of(server, arm.tls)
+        upstream = self._upstreams.get(target)
+        if upstream is None:
+            upstream = self._upstreams[target] = make_upstream(server, target)
+            if not upstream.addresses:
+                self._resolver.add(server, upstream)
+        key = name, server.url
+        state = self._servers.get(key)
+        if state is None:
+            roster = self._arm(name).roster
+            state = self._servers[key] = ServerState(server, upstream, roster)
+        return _Seat(state, server, upstream)
+
+    def _arm(self, name: str) -> ArmState:
+        arm = self.arms.get(name)
+        if arm is None:
+            roster = Roster(
+                self.chance.uniform,
+                on_due=self._wake,
+                on_left=lambda state: self._left(name, state),
+                on_unreachable=lambda state: self._resolver.hasten(state.upstream),
+            )
+            arm = self.arms[name] = ArmState(name, roster)
+        return arm
+
+    def _configure(self, live: Live, now: float) -> None:
+        sticky = _keeps_servers(live.config)
+        for name, arm in live.arms.items():
+            fallback = arm.config.fallback
+            arm.state.roster.configure(
+                arm.config,
+                arm.servers,
+                falls_back=fallback not in (None, name) and fallback in live.arms,
+                sticky=sticky,
+                layout=live.layouts.get(name),
+                now=now,
+            )
+        for name, state in self.arms.items():
+            if name not in live.arms:
+                state.roster.retire()
+
+    def _left(self, arm: str, state: ServerState) -> None:
+        """Forget a removed server whose last request has ended."""
+        key = arm, state.server.url
+        if self._servers.get(key) is state:
+            del self._servers[key]
+            self._drop_unused()
+
+    def _drop_unused(self) -> None:
+        used = {state.upstream for state in self._servers.values()}
+        for target in [t for t, up in self._upstreams.items() if up not in used]:
+            upstream = self._upstreams.pop(target)
+            upstream.close_idle()
+            self._resolver.discard(upstream)
+
+    def _wake(self) -> None:
+        self._sooner.set()
+
+    async def _keep_time(self) -> None:
+        """Tell the arms when something is due."""
+        while True:
+            self._sooner = trio.Event()
+            now = self.now()
+            soonest = math.inf
+            for arm in list(self.arms.values()):
+                arm.roster.tick(now)
+                soonest = min(soonest, arm.roster.next_due)
+            with trio.move_on_after(max(0.0, soonest - now)):
+                await self._sooner.wait()
+
+
+def _keeps_servers(config: Config) -> bool:
+    """Tell whether users are sticky to servers."""
+    sticky = config.sticky_sessions
+    return sticky is not None and sticky.server

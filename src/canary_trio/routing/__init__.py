@@ -1,0 +1,1 @@
+"""Which arm a request gets, and why. Pure."""

@@ -1,0 +1,91 @@
+"""Which arm a described request would get, and why, without sending it. Pure.
+
+The rule that is obeyed here: the decision is made by the `Routes` that route the
+traffic, from a head that the engine's own parser has read. What chance or turn decides
+cannot be told before; then `certain` is false, and the shares are what there is to say.
+No turn is taken and no debt is paid. Chance is the real one, since a key that is minted
+here for nobody comes from the same draw as those of users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from canary_trio.config.model import STABLE, WHOLE, ServerMode
+from canary_trio.routing.request_spec import Described
+from canary_trio.routing.router import Chance, Reason, Routes
+from canary_trio.routing.weighted_sequence import Sequence
+
+
+@attrs.frozen
+class Explanation:
+    """What would become of a request.
+
+    Attributes:
+        revision: the configuration that says so.
+        arm: that it would get; None where chance or turn decides.
+        reason: rule, sticky, hash or ratio.
+        rule: the name of the rule, if one decides.
+        bucket: of its user, from 0 to 9,999, if it has a key.
+        certain: whether the same request always gets this arm.
+        shares: of the arms, from 0 to 1, where it is not certain.
+        new_user: whether it would be given a cookie.
+        servers: of the arm that may serve it.
+        server: the one of them that its key leads to, if it has one.
+        fallback: the arm that serves if none of them can.
+    """
+
+    revision: int
+    arm: str | None
+    reason: str
+    rule: str | None = None
+    bucket: int | None = None
+    certain: bool = True
+    shares: Mapping[str, float] | None = None
+    new_user: bool = False
+    servers: tuple[str, ...] = ()
+    server: str | None = None
+    fallback: str | None = None
+
+
+def explain(
+    described: Described, routes: Routes, revision: int, chance: Chance
+) -> tuple[Explanation, bytes | None]:
+    """Tell which arm a request would get; give also the key for its server, if any.
+
+    Raises:
+        BadDescription: it could not be sent so.
+    """
+    config = routes.config
+    decision = routes.choose(
+        described.head(),
+        described.client,
+        Sequence(),
+        chance,
+        secure=described.secure,
+    )
+    whole = {STABLE: WHOLE - sum(config.ratio.values()), **config.ratio}
+    shares = {arm: share / WHOLE for arm, share in whole.items() if share}
+    new_user = decision.cookie is not None
+    certain = decision.reason is not Reason.RATIO or len(shares) == 1
+    servers: tuple[str, ...] = ()
+    if certain:
+        servers = tuple(
+            server.url
+            for server in config.arms[decision.arm].servers
+            if server.mode is ServerMode.READY
+        )
+    return Explanation(
+        revision=revision,
+        arm=decision.arm if certain else None,
+        reason=decision.reason.value,
+        rule=decision.rule,
+        bucket=None if new_user else decision.bucket,
+        certain=certain,
+        shares=None if certain else shares,
+        new_user=new_user,
+        servers=servers,
+        fallback=config.arms[decision.arm].fallback if certain else None,
+    ), None if new_user else decision.key

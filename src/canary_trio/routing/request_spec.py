@@ -1,0 +1,169 @@
+"""A request in words, as someone describes it who asks what would become of it. Pure.
+
+It is read by the engine's own parser, so what it says is what a request would say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import SplitResult, quote, urlsplit
+
+import attrs
+
+from canary_trio.errors import CanaryError, Problem
+from http_trio.errors import BadRequest
+from http_trio.http1.request_head import RequestHead, parse_request_head
+from http_trio.limits import Limits
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
+_KEPT = "/%:?#[]@!$&'()*+,;=~"  # of a target: what is not percent-encoded again
+
+
+class BadDescription(CanaryError):
+    """A request is not described in a way that it could be sent. The asker's fault.
+
+    Attributes:
+        problems: all that is wrong.
+    """
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = problems
+
+
+@attrs.frozen
+class Described:
+    """A request in words.
+
+    Attributes:
+        target: a path with its query, or a URL, whose host is then asked for.
+        headers: fields, as (name, value).
+        client: the address that it comes from.
+        secure: whether it comes over TLS.
+    """
+
+    method: str = "GET"
+    target: str = "/"
+    headers: tuple[tuple[str, str], ...] = ()
+    client: str = "127.0.0.1"
+    secure: bool = False
+
+    def head(self) -> RequestHead:
+        """Give it as the engine would see it.
+
+        Raises:
+            BadDescription: it could not be sent so.
+        """
+        host, target = self._where()
+        lines = [f"{self.method} {target} HTTP/1.1"]
+        if not any(name.lower() == "host" for name, _ in self.headers):
+            lines.append(f"Host: {host}")
+        for at, (name, value) in enumerate(self.headers):
+            _check_field(at, name, value)
+            lines.append(f"{name}: {value}")
+        raw = "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogatepass")
+        try:
+            return parse_request_head(raw, Limits())
+        except BadRequest as exc:
+            found = f"a request that is answered {exc.status}: {exc}"
+            raise BadDescription(Problem("$", found, "one that is HTTP/1.1")) from exc
+
+    def _where(self) -> tuple[str, str]:
+        if not _TOKEN.match(self.method):
+            raise BadDescription(Problem("$.method", _show(self.method), "a method"))
+        url = self.target
+        if url.startswith("/") or url == "*":
+            return "localhost", quote(url, safe=_KEPT, errors="replace")
+        parts = _split(url if "://" in url else f"http://{url}")
+        if parts is None:
+            expected = "a path such as /a?b=c, or a URL"
+            raise BadDescription(Problem("$.target", _show(url), expected))
+        query = f"?{parts.query}" if parts.query else ""
+        host = parts.netloc.rpartition("@")[2]
+        return host, quote((parts.path or "/") + query, safe=_KEPT, errors="replace")
+
+
+def read_description(text: bytes) -> Described:
+    """Read a description from JSON: an object with the attributes of `Described`.
+
+    `headers` is an object, or a list of pairs where a name comes twice.
+
+    Raises:
+        BadDescription: with all of its faults.
+    """
+    try:
+        shown = json.loads(text)
+    except ValueError as exc:
+        raise BadDescription(Problem("$", f"no JSON ({exc})", "an object")) from exc
+    if not isinstance(shown, dict):
+        raise BadDescription(Problem("$", _show(shown), 'such as {"target": "/"}'))
+    problems = []
+    given: dict[str, Any] = {}
+    for name, value in shown.items():
+        kind = _KINDS.get(name)
+        if kind is None:
+            expected = f"one of {', '.join(_KINDS)}"
+            problems.append(Problem(f"$.{name}", "an unknown field", expected))
+        elif name == "headers":
+            fields = _fields(value)
+            if fields is None:
+                problems.append(Problem("$.headers", _show(value), _HEADERS))
+            given[name] = fields
+        elif not isinstance(value, kind):
+            expected = "true or false" if kind is bool else "a string"
+            problems.append(Problem(f"$.{name}", _show(value), expected))
+        else:
+            given[name] = value
+    if problems:
+        raise BadDescription(*problems)
+    return Described(**given)
+
+
+_KINDS = {
+    "method": str,
+    "target": str,
+    "headers": object,
+    "client": str,
+    "secure": bool,
+}
+_HEADERS = 'an object of strings, or a list of pairs such as ["Cookie", "a=b"]'
+
+
+def _fields(value: Any) -> tuple[tuple[str, str], ...] | None:
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    if not isinstance(pairs, list):
+        return None
+    fields = []
+    for pair in pairs:
+        match pair:
+            case (str(name), str(text)) | [str(name), str(text)]:
+                fields.append((name, text))
+            case _:
+                return None
+    return tuple(fields)
+
+
+def _check_field(at: int, name: str, value: str) -> None:
+    if not _TOKEN.match(name):
+        path = f"$.headers[{at}]"
+        raise BadDescription(Problem(path, _show(name), "the name of a field"))
+    if not _VALUE.match(value):
+        expected = "a value without control characters"
+        raise BadDescription(Problem(f"$.headers[{at}]", _show(value), expected))
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return None
+    return parts if known else None
+
+
+def _show(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

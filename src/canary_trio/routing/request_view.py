@@ -1,0 +1,195 @@
+"""What a request shows to rules and keys: fields, cookies, query, address. Pure.
+
+Which of them a revision asks for is known when it is compiled; so a `Reader` looks for
+those only, in one pass over the raw head, and a revision that asks for none reads
+nothing. Of several fields of a name the first counts, and of cookies and parameters
+too; several Cookie fields are one (RFC 6265 section 5.4 allows one).
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from urllib.parse import unquote_to_bytes
+
+from canary_trio.config.rules import Key, Source
+from http_trio.http1.request_head import RequestHead
+
+Found = dict[bytes, bytes]
+GetKey = Callable[["Seen"], bytes | None]
+
+_SEVERAL = 8  # names up to which they are looked for, and beyond which all are read
+_COOKIE = b"cookie"
+
+
+SLOTS = {Source.HEADER: 0, Source.COOKIE: 1, Source.QUERY: 2, Source.ADDRESS: 3}
+"""Where a source's values are in `Seen.found`; an address has none."""
+
+
+class Seen:
+    """One request, as far as it was looked at.
+
+    Attributes:
+        found: what was looked for, by slot (`SLOTS`) and name: fields by their
+            lower-case name, cookies, and parameters percent-decoded.
+        path: the target up to `?`, as sent.
+    """
+
+    __slots__ = ("client", "found", "head", "path")
+
+    def __init__(self, head: RequestHead, client: str) -> None:
+        self.head = head
+        self.client = client
+        self.found = [_NOTHING, _NOTHING, _NOTHING, _NOTHING]
+        self.path = head.target
+
+    def __repr__(self) -> str:
+        return f"<Seen {self.head.target!r} from {self.client}>"
+
+    def host(self) -> bytes:
+        """Give the host that was asked for, in lower case, without port or last dot."""
+        host = (self.head.host or b"").lower()
+        if host[-1:] != b"]":
+            name, colon, port = host.rpartition(b":")
+            if colon and (port.isdigit() or not port):
+                host = name
+        return host.rstrip(b".")
+
+
+_NOTHING: Found = {}
+_FIELDS, _COOKIES, _QUERY = range(3)
+
+
+class Reader:
+    """Looks at requests for what one revision asks.
+
+    Args:
+        keys: of all that it asks for.
+    """
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        names: dict[Source, set[bytes]] = {source: set() for source in Source}
+        for key in keys:
+            names[key.source].add(name_of(key))
+        fields = set(names[Source.HEADER])
+        cookies = names[Source.COOKIE]
+        if cookies:
+            fields.add(_COOKIE)
+        self._fields = _field_pattern(fields) if fields else None
+        self._cookies = cookie_pattern(cookies) if cookies else None
+        self._has_query = bool(names[Source.QUERY])
+
+    def __call__(self, head: RequestHead, client: str) -> Seen:
+        """Look at a request."""
+        seen = Seen(head, client)
+        if self._fields is not None:
+            self._read_fields(seen)
+        if b"?" in head.target:
+            seen.path, _, query = head.target.partition(b"?")
+            if self._has_query:
+                seen.found[_QUERY] = read_query(query)
+        return seen
+
+    def _read_fields(self, seen: Seen) -> None:
+        assert self._fields is not None, "asked only where it is"
+        pairs = self._fields.findall(seen.head.raw)
+        if not pairs:
+            return
+        fields = seen.found[_FIELDS] = {}
+        for name, value in pairs:
+            name = name.lower()  # noqa: PLW2901 - the hot path
+            if name not in fields:
+                fields[name] = value.rstrip(b" \t\r")
+            elif name == _COOKIE:
+                fields[name] += b"; " + value.rstrip(b" \t\r")
+        if self._cookies is not None and _COOKIE in fields:
+            seen.found[_COOKIES] = find_cookies(fields[_COOKIE], self._cookies)
+
+
+def name_of(key: Key) -> bytes:
+    """Give the name under which a key's value is found."""
+    name = key.name.encode()
+    return name.lower() if key.source is Source.HEADER else name
+
+
+def read_query(query: bytes) -> Found:
+    """Take a query apart; the first parameter of a name counts.
+
+    >>> read_query(b"user=a%20b&x&user=c")
+    {b'user': b'a b', b'x': b''}
+    """
+    found: Found = {}
+    for pair in query.split(b"&"):
+        if b"%" in pair or b"+" in pair:
+            name, _, value = pair.replace(b"+", b" ").partition(b"=")
+            found.setdefault(unquote_to_bytes(name), unquote_to_bytes(value))
+        else:
+            name, _, value = pair.partition(b"=")
+            found.setdefault(name, value)
+    return found
+
+
+def cookie_pattern(names: set[bytes]) -> re.Pattern[bytes]:
+    """Give what finds the cookies of these names, and others if they are many."""
+    if len(names) > _SEVERAL:
+        return re.compile(rb"(?:^|;)[ \t]*([^=;]+)=([^;]*)")
+    either = b"|".join(map(re.escape, sorted(names)))
+    return re.compile(rb"(?:^|;)[ \t]*(%b)=([^;]*)" % either)
+
+
+def find_cookies(header: bytes, pattern: re.Pattern[bytes]) -> Found:
+    """Give the cookies of a Cookie field that a pattern of `cookie_pattern` finds."""
+    found: Found = {}
+    for name, value in pattern.findall(header):
+        if name not in found:
+            found[name] = value.strip(b' \t"')
+    return found
+
+
+def key_getter(key: Key) -> GetKey:
+    """Give what finds a key in a request: its bytes, or None where it is not there.
+
+    An empty value is no key: it would make all who send it one user.
+    """
+    if key.source is Source.ADDRESS:
+        v4, v6 = key.v4, key.v6
+        return lambda seen: network_of(seen.client, v4, v6)
+    name, slot = name_of(key), SLOTS[key.source]
+    return lambda seen: seen.found[slot].get(name) or None
+
+
+@functools.lru_cache(maxsize=4096)
+def network_of(client: str, v4: int, v6: int) -> bytes | None:
+    """Give the network of a client as a key; None for a client without an address."""
+    address = address_of(client)
+    if address is None:
+        return None
+    size, number = address
+    return b"%d:%x" % (size, number >> (size - (v4 if size == 32 else v6)))
+
+
+@functools.lru_cache(maxsize=4096)
+def address_of(client: str) -> tuple[int, int] | None:
+    """Give an address as its bits and a number; None for what is none.
+
+    An IPv4 address in IPv6's clothes is one of IPv4 (RFC 4291 section 2.5.5.2).
+    """
+    try:
+        address = ipaddress.ip_address(client.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    return address.max_prefixlen, int(address)
+
+
+def _field_pattern(names: set[bytes]) -> re.Pattern[bytes]:
+    if len(names) > _SEVERAL:
+        return re.compile(rb"\n([^:\r\n]+):[ \t]*(.*)")
+    # One look at the first letter passes most lines by, as in http_trio.http1.request_head; and `.`
+    # takes a value twice as fast as a set does. What ends a line is stripped later.
+    first = b"".join(sorted({re.escape(name[:1]) for name in names}))
+    either = b"|".join(map(re.escape, sorted(names)))
+    return re.compile(rb"\n(?=[%b])(%b):[ \t]*(.*)" % (first, either), re.IGNORECASE)

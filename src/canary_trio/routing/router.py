@@ -1,0 +1,257 @@
+"""Which arm a request gets, and why. Compiled once per revision, pure.
+
+    rules, the first that holds   ->  its arm                      rule
+    a user's key (sticky)         ->  the arm of the key's bucket  sticky
+    a key (style `hash`)          ->  the arm of the key's bucket  hash
+    neither                       ->  the style's draw             ratio
+
+A `Routes` is a configuration made ready: everything that does not depend on the
+request is computed here. What outlives it (the sequence's debts) is handed in. A user
+without a key cookie is given one, and the arm of its bucket; the reason is the ratio.
+
+Decisions are values, and those about one key are equal, so the latest are kept and handed
+out again: the same for each input, only sooner.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from canary_trio.config.model import Balance, Config, Style
+from canary_trio.config.rules import Key, Source, ValueIs
+from canary_trio.routing.buckets import Ranges, bucket, salt_of
+from canary_trio.routing.request_view import GetKey, Reader, Seen, key_getter
+from canary_trio.routing.rule_matcher import Rules
+from canary_trio.routing.sticky_cookie import Sessions, set_cookie
+from canary_trio.routing.weighted_sequence import Sequence, random_arm
+from http_trio.http1.request_head import RequestHead
+
+_KEPT = 4096  # decisions by key; then all are forgotten, which costs a key 2 us once
+_KEPT_SIZE = 128  # bytes of a key; longer ones are computed each time
+
+
+class Reason(enum.StrEnum):
+    """Why a request got its arm; a string, since those hash ten times as fast."""
+
+    RULE = "rule"
+    STICKY = "sticky"
+    HASH = "hash"
+    RATIO = "ratio"
+    FALLBACK = "fallback"
+    """The chosen arm had no usable server."""
+
+    RETRY = "retry"
+    """The chosen arm had failed it."""
+
+
+@attrs.frozen
+class Decision:
+    """An arm for a request.
+
+    Attributes:
+        arm: its name.
+        reason: why.
+        rule: the name of the rule, if one decided.
+        cookie: the value of a Set-Cookie field for a user without a key.
+        key: of the server inside the arm: what its `pick` takes. The user's, or with
+            balance `hash` that of the arm's `hash_by`, unless users are sticky to
+            servers; None if there is none.
+        bucket: of the user, from 0 to 9,999; None where no key was asked for.
+    """
+
+    arm: str
+    reason: Reason
+    rule: str | None = None
+    cookie: bytes | None = None
+    key: bytes | None = None
+    bucket: int | None = None
+
+    def __str__(self) -> str:
+        """Give the reason as a word, such as `rule:beta` or `sticky`."""
+        return f"rule:{self.rule}" if self.rule is not None else self.reason.value
+
+
+@attrs.frozen
+class Chance:
+    """Where chance comes from: the machine, or a test."""
+
+    uniform: Callable[[], float]
+    bytes: Callable[[int], bytes]
+
+
+class Routes:
+    """The routing of one revision."""
+
+    def __init__(self, config: Config, *, service: str, secret: bytes) -> None:
+        self.config = config
+        sticky = config.sticky_sessions
+        epoch = sticky.epoch if sticky else 0
+        self._salt = salt_of(service, epoch)
+        self._ranges = Ranges.of(config.ratio)
+        self._shares = config.ratio
+        self._is_random = config.style is Style.RANDOM
+        self._rules = Rules(config.rules, self._salt) if config.rules else None
+        self._by_rule = [Decision(r.arm, Reason.RULE, r.name) for r in config.rules]
+        self._by_ratio = {arm: Decision(arm, Reason.RATIO) for arm in config.arms}
+        self._get_user: GetKey | None = None
+        self._get_hashed: GetKey | None = None
+        self._cookie: bytes | None = None
+        self._server_keys: Mapping[str, GetKey] = {}
+        self._is_server_sticky = sticky is not None and sticky.server
+        self._known: dict[bytes, Decision] = {}
+        self._hashed: dict[bytes, Decision] = {}
+        if sticky is not None:
+            if sticky.key.source is Source.COOKIE:
+                self._cookie = sticky.key.name.encode()
+                self._sessions = Sessions(secret, epoch)
+                self._set_cookie = set_cookie(sticky, secure=False)
+                self._set_secure = set_cookie(sticky, secure=True)
+            else:
+                self._get_user = key_getter(sticky.key)
+        if config.style is Style.HASH:
+            self._get_hashed = key_getter(config.hash_by)
+        if not self._is_server_sticky:
+            self._server_keys = {
+                name: key_getter(arm.hash_by)
+                for name, arm in config.arms.items()
+                if arm.balance is Balance.HASH
+            }
+        self._read = Reader(_keys(config))
+
+    def __repr__(self) -> str:
+        return f"<Routes {dict(self._shares)} {self._rules or 'no rules'}>"
+
+    @property
+    def hidden_cookie(self) -> str | None:
+        """The name of our cookie if servers are not to see it."""
+        sticky = self.config.sticky_sessions
+        if sticky is None or sticky.forward or self._cookie is None:
+            return None
+        return sticky.key.name
+
+    def choose(
+        self,
+        head: RequestHead,
+        client: str,
+        sequence: Sequence,
+        chance: Chance,
+        *,
+        secure: bool,
+    ) -> Decision:
+        """Choose an arm.
+
+        Args:
+            head: the request's.
+            client: its address as text; what is none has no network.
+            sequence: the exact split, which outlives this revision.
+            chance: for style `random`, and for new users' keys.
+            secure: whether the client came over TLS.
+        """
+        seen = self._read(head, client)
+        decision: Decision | None = None
+        if self._rules is not None:
+            place = self._rules.first(seen)
+            if place is not None:
+                decision = self._by_rule[place]
+                if self._is_server_sticky:
+                    decision = self._with_user(decision, seen, chance, secure=secure)
+        if decision is None:
+            decision = self._of_user(seen, chance, secure=secure)
+        if decision is None and self._get_hashed is not None:
+            key = self._get_hashed(seen)
+            if key is not None:
+                decision = self._of_key(key, Reason.HASH, self._hashed)
+        if decision is None:
+            shares = self._shares
+            decision = self._by_ratio[
+                random_arm(shares, chance.uniform())
+                if self._is_random
+                else sequence.next(shares)
+            ]
+        if self._server_keys:
+            get_key = self._server_keys.get(decision.arm)
+            if get_key is not None:
+                arm, reason, rule = decision.arm, decision.reason, decision.rule
+                key, cookie = get_key(seen), decision.cookie
+                return Decision(arm, reason, rule, cookie, key, decision.bucket)
+        return decision
+
+    def _of_user(self, seen: Seen, chance: Chance, *, secure: bool) -> Decision | None:
+        """Decide by the user's key; None where users have none."""
+        cookie = self._cookie
+        if cookie is not None:
+            value = seen.found[1].get(cookie)
+            if value is not None:
+                decision = self._known.get(value)
+                if decision is not None:
+                    return decision
+                key = self._sessions.verify(value)
+                if key is not None:
+                    return self._keep(
+                        value, self._by_key(key, Reason.STICKY), self._known
+                    )
+            return self._mint(chance, secure=secure)
+        if self._get_user is not None:
+            key = self._get_user(seen)
+            if key is not None:
+                return self._of_key(key, Reason.STICKY, self._known)
+        return None
+
+    def _with_user(
+        self, decision: Decision, seen: Seen, chance: Chance, *, secure: bool
+    ) -> Decision:
+        """Add the user to a rule's decision, so that the server can be kept."""
+        user = self._of_user(seen, chance, secure=secure)
+        if user is None:
+            return decision
+        return attrs.evolve(
+            decision, cookie=user.cookie, key=user.key, bucket=user.bucket
+        )
+
+    def _of_key(
+        self, key: bytes, reason: Reason, kept: dict[bytes, Decision]
+    ) -> Decision:
+        decision = kept.get(key)
+        if decision is not None:
+            return decision
+        return self._keep(key, self._by_key(key, reason), kept)
+
+    def _by_key(self, key: bytes, reason: Reason) -> Decision:
+        place = bucket(key, self._salt)
+        return Decision(self._ranges.arm_of(place), reason, key=key, bucket=place)
+
+    def _keep(
+        self, of: bytes, decision: Decision, kept: dict[bytes, Decision]
+    ) -> Decision:
+        if len(of) <= _KEPT_SIZE:
+            if len(kept) >= _KEPT:
+                kept.clear()
+            kept[of] = decision
+        return decision
+
+    def _mint(self, chance: Chance, *, secure: bool) -> Decision:
+        key, value = self._sessions.mint(chance.bytes)
+        place = bucket(key, self._salt)
+        cookie = (self._set_secure if secure else self._set_cookie) % value
+        return Decision(
+            self._ranges.arm_of(place), Reason.RATIO, None, cookie, key, place
+        )
+
+
+def _keys(config: Config) -> list[Key]:
+    """Give all that the configuration asks of a request."""
+    keys = [
+        condition.key
+        for rule in config.rules
+        for condition in rule.conditions
+        if isinstance(condition, ValueIs)
+    ]
+    if config.sticky_sessions is not None:
+        keys.append(config.sticky_sessions.key)
+    if config.style is Style.HASH:
+        keys.append(config.hash_by)
+    keys += [a.hash_by for a in config.arms.values() if a.balance is Balance.HASH]
+    return keys

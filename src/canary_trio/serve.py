@@ -1,0 +1,213 @@
+"""The proxy as a service: its listeners, its admin and its supervisor in one nursery."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+import http_trio
+from canary_trio.admin.handler import Admin
+from canary_trio.admin.proxy_view import View
+from canary_trio.admin.status import Table, describe
+from canary_trio.config.model import Config
+from canary_trio.control.last_good import default_directory
+from canary_trio.control.store_keys import check_name
+from canary_trio.control.supervisor import Control
+from canary_trio.proxy.handler import Forwarder
+from canary_trio.proxy.long_connections import LongConnections
+from canary_trio.proxy.runtime import Runtime
+from canary_trio.telemetry.access_log import AccessLog
+from canary_trio.telemetry.observer import Observer
+
+DEFAULT_BIND = "127.0.0.1:8080"
+DEFAULT_ADMIN = "127.0.0.1:8081"
+DEFAULT_CONFIG_SERVER = "http://127.0.0.1:8500"
+
+
+@attrs.frozen(eq=False)
+class Proxy:
+    """A proxy that serves.
+
+    Attributes:
+        id: its name in the fleet.
+    """
+
+    id: str
+    _view: View
+    _server: http_trio.Server
+    _admin: http_trio.Server
+
+    def __repr__(self) -> str:
+        return (
+            f"<Proxy {self._view.service} {self.id} at {self.url} runs {self.revision}>"
+        )
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        return self._server.url
+
+    @property
+    def admin_url(self) -> str:
+        """Where its status is."""
+        return self._admin.url
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All that it serves on."""
+        return self._server.addresses
+
+    @property
+    def revision(self) -> int:
+        """What requests are routed by."""
+        return self._view.control.running
+
+    @property
+    def config(self) -> Config:
+        """What requests are routed by, as a value."""
+        live = self._view.runtime.live
+        assert live is not None, "a proxy is handed out when the first one is live"
+        return live.config
+
+    def status(self) -> Table:
+        """Give its state, as `/status` does."""
+        return describe(self._view)
+
+    def drain(self, deadline_s: float = 30.0) -> None:
+        """Begin to stop: finish what is in progress, then let `serve` return."""
+        self._server.drain(deadline_s)
+
+
+async def serve(
+    service: str,
+    *,
+    config_server: str = DEFAULT_CONFIG_SERVER,
+    token: str | None = None,
+    ca_file: str | None = None,
+    binds: Sequence[str | socket.socket] = (DEFAULT_BIND,),
+    tls: http_trio.Tls | None = None,
+    tls_binds: Sequence[str | socket.socket] = (),
+    reuse_port: bool = False,
+    listen_late: bool = False,
+    admin: str = DEFAULT_ADMIN,
+    bootstrap: bytes | None = None,
+    state: str | os.PathLike[str] | None = None,
+    remember: bool = True,
+    proxy_id: str | None = None,
+    limits: http_trio.Limits | None = None,
+    access_log: AccessLog | None = None,
+    on_listening: Callable[[str, str], None] | None = None,
+    on_live: Callable[[int], None] | None = None,
+    task_status: trio.TaskStatus[Proxy] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve a service until cancelled or drained.
+
+    Args:
+        service: its name; the document is at `canary/<service>/config` in the store.
+        config_server: the URL of the store, a kv-trio or a Consul.
+        token: the secret of the store's token. It needs to read below
+            `canary/<service>/`, to write below `canary/<service>/proxies/`, and the
+            first proxy to write `canary/<service>/secret`.
+        ca_file: the authorities that an https:// store is verified by, as PEM; by
+            default the system's.
+        binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`, or sockets that
+            listen already.
+        tls: the certificate of `tls_binds`; its files are read again when they change.
+        tls_binds: where to serve with TLS, HTTP/1.1 and HTTP/2.
+        reuse_port: whether other processes may serve on the same TCP ports.
+        listen_late: whether to take connections only when the first document is live,
+            because others take them meanwhile.
+        admin: where `/status`, `/metrics`, `/healthz` and `/ready` are.
+        bootstrap: a document to write if the store has none.
+        state: the directory where the last good document is kept.
+        remember: False to keep nothing on disk.
+        proxy_id: its name in the fleet, by default the host's with the port.
+        limits: of the listeners and of the connections to the upstreams.
+        access_log: takes a line for each request; it is closed at the end.
+        on_listening: called with the addresses and the admin's once all listen;
+            until the first document the proxy answers 503.
+        on_live: called with each revision in the step that makes it live.
+        task_status: `started` gets the `Proxy` when the first document is live.
+
+    Raises:
+        http_trio.BadBind: an address cannot be had.
+        http_trio.BadCertificate: a certificate cannot be used.
+        BadName: the service or the proxy has a name that cannot be part of a key.
+
+    Cancelled, it closes everything, and takes its acknowledgement back from the store
+    within a second.
+    """
+    check_name(service)
+    if tls is not None:
+        tls.context()  # while it is a plain error, not one in a group
+    with contextlib.ExitStack() as owned:
+        open_all = partial(
+            http_trio.open_listeners, reuse_port=reuse_port, listening=not listen_late
+        )
+        plain, secure = open_all(binds), open_all(tls_binds)
+        for sock in (*plain, *secure):
+            owned.enter_context(sock)
+        admin_sockets = http_trio.open_listeners([admin])
+        for sock in admin_sockets:
+            owned.enter_context(sock)
+        addresses = [
+            *(http_trio.address_of(sock) for sock in plain),
+            *(f"https://{http_trio.address_of(sock)}" for sock in secure),
+        ]
+        admin_address = http_trio.address_of(admin_sockets[0])
+        id_ = check_name(proxy_id or default_id(addresses[0]))
+        runtime = Runtime(service, observer=Observer(access_log))
+        directory = Path(state) if state is not None else default_directory()
+        control = Control(
+            runtime,
+            service=service,
+            proxy_id=id_,
+            config_server=config_server.rstrip("/"),
+            token=token,
+            ca_file=ca_file,
+            bootstrap=bootstrap,
+            memory=directory / f"{service}@{id_}.json" if remember else None,
+            address=addresses[0],
+            admin=admin_address,
+            on_live=on_live,
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(control.run)
+            if access_log is not None:
+                nursery.start_soon(access_log.run)
+            async with trio.open_nursery() as serving:
+                view = View(service, id_, runtime, control)
+                start_admin = partial(http_trio.serve, Admin(view), admin_sockets)
+                admin_server = await nursery.start(start_admin)
+                start = partial(
+                    http_trio.serve,
+                    Forwarder(runtime),
+                    plain,
+                    tls=tls,
+                    tls_binds=secure,
+                    limits=limits,
+                )
+                if listen_late:
+                    await control.ready.wait()
+                server = await serving.start(start)
+                view.server = server
+                view.long = LongConnections(runtime, server, runtime.chance.uniform)
+                nursery.start_soon(view.long.run)
+                if on_listening is not None:
+                    on_listening(", ".join(addresses), admin_address)
+                await control.ready.wait()
+                task_status.started(Proxy(id_, view, server, admin_server))
+            nursery.cancel_scope.cancel()
+
+
+def default_id(address: str) -> str:
+    """Give the name of a proxy that was given none: its host's, with its port."""
+    where = address.rpartition(":")[2].rpartition("/")[2]
+    return f"{socket.gethostname()}-{where}"[:63]

@@ -1,0 +1,1 @@
+"""What is noted while requests are served."""

@@ -1,0 +1,211 @@
+"""The access log: lines are gathered on the lane and written by a thread.
+
+    record -> lines in memory -> (100 ms, or 256 KiB) -> one write in a thread
+
+The rule that it obeys: whatever becomes of the file, the traffic does not notice. A
+disk that is full, a pipe that is closed and a reader that is slow cost lines, which are
+counted as dropped; they never cost a wait. So these lines do not go through `logging`
+or structlog, which the rest of the program uses: those format and write in the caller,
+at twenty times the cost, and raise there what the disk says.
+
+A file is opened for appending, so that several processes may share it, and a batch ends
+with a whole line. `reopen` is for log rotation.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from canary_trio.errors import CanaryError
+from canary_trio.telemetry.access_log_format import LineForm, formatter
+
+if TYPE_CHECKING:
+    from canary_trio.telemetry.decision_labels import Mark
+    from http_trio import Exchange
+
+_log = logging.getLogger(__name__)
+
+FLUSH_S = 0.1
+"""How long a line waits for others at most."""
+
+BATCH_BYTES = 256 * 1024
+"""Lines are written as soon as so many bytes wait."""
+
+BUFFER_BYTES = 4 * 1024 * 1024
+"""Bytes that wait at most while a write takes its time; further lines are dropped."""
+
+LAST_S = 1.0
+"""How long the last lines have when the program ends."""
+
+
+class BadLog(CanaryError):
+    """The access log cannot be opened. The operator's fault."""
+
+
+class AccessLog:
+    """A log of requests, in a file or on standard output.
+
+    Args:
+        path: of the file; None for standard output.
+        form: of the lines.
+
+    Attributes:
+        path: as given.
+        written: lines that are with the kernel.
+
+    Raises:
+        BadLog: the file cannot be opened.
+    """
+
+    def __init__(self, path: Path | None, form: LineForm = LineForm.JSON) -> None:
+        self.written = 0
+        self.path = path
+        self._format = formatter(form)
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._news = trio.Event()
+        self._full = trio.Event()
+        self._writing = threading.Lock()
+        self._reopen = False
+        self._torn = False
+        self._refused = self._lost = 0  # counted by the lane, and by the thread
+        self._trouble = ""
+        try:
+            self._fd = 1 if path is None else _open(path)
+        except OSError as exc:
+            raise BadLog(f"cannot open the access log {path}: {_why(exc)}") from exc
+
+    def __repr__(self) -> str:
+        return f"<AccessLog {self.path or '-'} {self.written} written>"
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were lost: too many waited, or the file took no more."""
+        return self._refused + self._lost
+
+    def record(
+        self,
+        exchange: Exchange,
+        mark: Mark,
+        status: int,
+        seconds: float,
+        *,
+        server: str,
+        request_id: bytes,
+        retries: int,
+        failure: str = "",
+    ) -> None:
+        """Take the line of a request that has ended."""
+        size = self._size
+        if size > BUFFER_BYTES:
+            self._refused += 1
+            return
+        line = self._format(
+            time.time(),
+            exchange,
+            mark,
+            status,
+            seconds,
+            server=server,
+            request_id=request_id,
+            retries=retries,
+            failure=failure,
+        )
+        if not size:
+            self._news.set()
+        self._lines.append(line)
+        self._size = size = size + len(line)
+        if size > BATCH_BYTES:
+            self._full.set()
+
+    def reopen(self) -> None:
+        """Write what follows to a new file of the same name: the old one was moved.
+
+        Where that fails, the old file goes on.
+        """
+        self._reopen = self.path is not None
+        self._news.set()
+
+    async def run(self) -> None:
+        """Write until cancelled; then write the rest, for `LAST_S` at most."""
+        try:
+            while True:
+                await self._news.wait()
+                with trio.move_on_after(FLUSH_S):
+                    await self._full.wait()
+                await self._flush()
+        finally:
+            with trio.move_on_after(LAST_S, shield=True):
+                await self._flush()
+                self._close()
+
+    async def _flush(self) -> None:
+        lines, self._lines, self._size = self._lines, [], 0
+        self._news, self._full = trio.Event(), trio.Event()
+        # Abandoned, since a write that hangs must not keep the program from ending.
+        await trio.to_thread.run_sync(self._write, lines, abandon_on_cancel=True)
+
+    def _close(self) -> None:
+        if self.path is not None:
+            fd, self._fd = self._fd, -1  # what comes after the end is dropped
+            os.close(fd)
+
+    # === in the thread ===
+
+    def _write(self, lines: list[bytes]) -> None:
+        with self._writing:  # a batch that was abandoned may still be at it
+            if self._reopen:
+                self._reopen = False
+                self._open_again()
+            data = b"".join(lines)
+            at = 0
+            try:
+                if self._torn and data:
+                    os.write(self._fd, b"\n")
+                    self._torn = False
+                while at < len(data):
+                    at += os.write(self._fd, data[at:] if at else data)
+            except OSError as exc:
+                self._failed(_why(exc))
+            else:
+                self._trouble = ""
+            whole = len(lines) if at == len(data) else data.count(b"\n", 0, at)
+            self._torn |= 0 < at < len(data) and data[at - 1] != 0x0A
+            self.written += whole
+            self._lost += len(lines) - whole
+
+    def _open_again(self) -> None:
+        assert self.path is not None, "standard output is not opened by us"
+        try:
+            fd = _open(self.path)
+        except OSError as exc:
+            _log.warning("the access log goes on in the old file: %s", _why(exc))
+            return
+        os.close(self._fd)
+        self._fd, self._torn = fd, False
+
+    def _failed(self, why: str) -> None:
+        if why != self._trouble:  # once, not for each batch
+            self._trouble = why
+            _log.error("lines of the access log are dropped: %s", why)
+
+
+def _open(path: Path) -> int:
+    """Open for appending; a pipe without a reader is an error, not a wait."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o640)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.set_blocking(fd, True)
+    return fd
+
+
+def _why(exc: OSError) -> str:
+    return exc.strerror or str(exc)

@@ -1,0 +1,194 @@
+"""What is said of a decision, rendered once per revision: answer field, log, counters. Pure.
+
+Few decisions differ in what is said of them: an arm, a reason, a rule. So a `Mark`
+holds the bytes and the counters of one such way, and a request only looks it up. The
+rule that it obeys: nothing here depends on a single request.
+
+The answer field is a Dictionary of RFC 9651 (Structured Field Values for HTTP):
+
+    X-Canary: revision=57, arm="canary", reason=rule, rule="beta"
+    X-Canary: revision=57, arm="stable", reason=fallback, chosen="canary"
+
+    revision  Integer   the configuration that the request was routed by
+    arm       String    the arm that served it
+    reason    Token     why that arm: rule, sticky, ratio, hash, fallback or retry
+    rule      String    the rule that chose, where one did (a Display String if its
+                        name is not ASCII)
+    chosen    String    the arm that was chosen at first, where another one served
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from canary_trio.config.model import Config
+from canary_trio.routing.router import Decision, Reason
+from canary_trio.telemetry.counters import ArmTally, Tally, Way
+from canary_trio.telemetry.split_check import Split
+
+
+class Mirror(Protocol):
+    """Who takes requests that are over, to copy them: a `Mirroring`."""
+
+    @property
+    def arm(self) -> str:
+        """The arm that gets the copies."""
+
+    def offer(
+        self, exchange: Any, status: int, fields: bytes, *, answered: bool
+    ) -> None:
+        """Take a request whose answer has been sent."""
+
+
+class Mark:
+    """What is said of requests that are routed in one way by one revision.
+
+    Attributes:
+        field: the answer field, or None where the document asks for none.
+        line: the same as a line of a head, led by CRLF; empty for none.
+        json: the members of a log line, `"revision":57,"arm":"canary",...`.
+        text: the same as words, `arm=canary reason=rule:beta revision=57`.
+        counts: of requests that ended, by `tally.CLASSES`.
+        served: the counts of the arm that served.
+        chosen: of the arm that was chosen at first.
+        mirror: who copies such requests; None for nobody.
+    """
+
+    __slots__ = (
+        *("chosen", "counts", "field", "json", "line", "mirror", "served"),
+        *("text", "way"),
+    )
+
+    def __init__(self, way: Way, revision: int, name: str | None, tally: Tally) -> None:
+        self.way = way
+        self.mirror: Mirror | None = None
+        self.field: tuple[bytes, bytes] | None = None
+        self.line = b""
+        if name is not None:
+            value = _dictionary(way, revision)
+            self.field = (name.encode(), value)
+            self.line = b"\r\n%b: %b" % self.field
+        self.json = _members(way, revision)
+        self.text = _words(way, revision)
+        self.counts = tally.of_way(way)
+        self.served: ArmTally = tally.of_arm(way.arm)
+        self.chosen: ArmTally = tally.of_arm(way.chosen)
+
+    def __repr__(self) -> str:
+        return f"<Mark {self.text.decode()}>"
+
+    def count(self, status: int, seconds: float) -> None:
+        """Count a request that ended; status 0 where the client left first."""
+        self.counts[status // 100] += 1
+        self.served.add(seconds)
+
+
+class Marks:
+    """The marks of one revision.
+
+    Args:
+        config: of the revision.
+        revision: its number.
+        tally: where requests are counted, which outlives it.
+        before: of the revision before, whose split goes on if the ratio is the same.
+        mirror: who copies requests; those of its own arm are not copied.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        revision: int,
+        tally: Tally,
+        before: Marks | None = None,
+        mirror: Mirror | None = None,
+    ) -> None:
+        self.split: Split = Split.of(config, None if before is None else before.split)
+        self._revision = revision
+        self._name = config.decision_header
+        self._tally = tally
+        self._mirror = mirror
+        self._marks: dict[tuple[str, Reason, str | None], Mark] = {}
+        self._moved: dict[tuple[str, str | None, str, Reason], Mark] = {}
+
+    def __repr__(self) -> str:
+        return f"<Marks revision={self._revision} known={len(self._marks)}>"
+
+    def note(self, decision: Decision) -> Mark:
+        """Note that a decision was made; give what is said of it."""
+        arm, reason = decision.arm, decision.reason
+        if reason is Reason.RATIO:
+            counts = self.split.counts
+            counts[arm] = counts.get(arm, 0) + 1
+        key = (arm, reason, decision.rule)
+        mark = self._marks.get(key)
+        if mark is None:
+            way = Way(arm, arm, reason, decision.rule or "")
+            mark = self._marks[key] = self._mark(way)
+        return mark
+
+    def moved(self, decision: Decision, arm: str, why: Reason) -> Mark:
+        """Give what is said of a request that another arm serves than the chosen one."""
+        key = (decision.arm, decision.rule, arm, why)
+        mark = self._moved.get(key)
+        if mark is None:
+            way = Way(arm, decision.arm, why, decision.rule or "")
+            mark = self._moved[key] = self._mark(way)
+        return mark
+
+    def _mark(self, way: Way) -> Mark:
+        mark = Mark(way, self._revision, self._name, self._tally)
+        if self._mirror is not None and self._mirror.arm != way.arm:
+            mark.mirror = self._mirror
+        return mark
+
+
+def unrouted(tally: Tally) -> Mark:
+    """Give the mark of requests that no revision has routed."""
+    return Mark(Way("", "", "none"), 0, None, tally)
+
+
+def _dictionary(way: Way, revision: int) -> bytes:
+    members = [
+        f"revision={revision}",
+        f"arm={_string(way.arm)}",
+        f"reason={way.reason}",
+    ]
+    if way.rule:
+        members.append(f"rule={_string(way.rule)}")
+    if way.chosen != way.arm:
+        members.append(f"chosen={_string(way.chosen)}")
+    return ", ".join(members).encode("ascii")
+
+
+def _string(text: str) -> str:
+    """Write a String (RFC 9651 section 4.1.6), or a Display String (4.1.11)."""
+    if text.isascii() and text.isprintable():
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    # Printable ASCII stands for itself, but for % and "; hexadecimal is lower case.
+    escaped = "".join(
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b'%"' else f"%{byte:02x}"
+        for byte in text.encode("utf-8", "replace")
+    )
+    return f'%"{escaped}"'
+
+
+def _members(way: Way, revision: int) -> bytes:
+    shown: dict[str, object] = {"revision": revision, "arm": way.arm}
+    shown["reason"] = way.reason
+    if way.rule:
+        shown["rule"] = way.rule
+    if way.chosen != way.arm:
+        shown["chosen"] = way.chosen
+    return json.dumps(shown, separators=(",", ":")).encode()[1:-1]
+
+
+def _words(way: Way, revision: int) -> bytes:
+    words = [f"arm={quote(way.arm)}", f"reason={way.reason}"]
+    if way.rule:
+        words.append(f"rule={quote(way.rule)}")
+    if way.chosen != way.arm:
+        words.append(f"chosen={quote(way.chosen)}")
+    return " ".join([*words, f"revision={revision}"]).encode()

@@ -1,0 +1,111 @@
+"""What was learnt from copies of requests: how their answers compare. Pure.
+
+It outlives configurations. What is counted is told apart by the arm that got the copy.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+import attrs
+
+from canary_trio.routing.weighted_sequence import Sequence
+from canary_trio.telemetry.counters import ArmTally
+
+
+class Outcome(enum.StrEnum):
+    """How the answer to a copy compares with the original's."""
+
+    SAME = "same"
+    """The same status, and a body of the same size."""
+
+    OTHER_SIZE = "other_size"
+    OTHER_STATUS = "other_status"
+    NO_ANSWER = "no_answer"
+    """The server could not be reached, or its answer made no sense."""
+
+    LATE = "late"
+    """There was none within the mirror's `timeout`."""
+
+
+class Skip(enum.StrEnum):
+    """Why no copy was made of a request whose turn it was."""
+
+    BODY = "body"
+    """It is larger than the mirror's `body`, or was streamed and so not held."""
+
+    BUSY = "busy"
+    """As many copies as the mirror's `concurrency` were in progress."""
+
+    NO_SERVER = "no_server"
+    """The arm had no usable server."""
+
+    NO_ORIGINAL = "no_original"
+    """There was no answer to compare with: the client left, or no server gave one."""
+
+
+@attrs.define(eq=False)
+class ArmCopies:
+    """What was learnt of one arm.
+
+    Attributes:
+        outcomes: of copies that are over.
+        skips: of copies that were not made.
+        size_difference: bytes by which answers of the same status differed, in sum.
+        took: the time that answers took.
+    """
+
+    outcomes: dict[Outcome, int] = attrs.field(
+        factory=lambda: dict.fromkeys(Outcome, 0)
+    )
+    skips: dict[Skip, int] = attrs.field(factory=lambda: dict.fromkeys(Skip, 0))
+    size_difference: int = 0
+    took: ArmTally = attrs.field(factory=ArmTally)
+
+    def compare(
+        self, original: tuple[int, int], copy: tuple[int, int], seconds: float
+    ) -> None:
+        """Count an answer; both are given as status and bytes of content."""
+        self.took.add(seconds)
+        difference = abs(original[1] - copy[1])
+        if original[0] != copy[0]:
+            self.outcomes[Outcome.OTHER_STATUS] += 1
+        elif difference:
+            self.outcomes[Outcome.OTHER_SIZE] += 1
+            self.size_difference += difference
+        else:
+            self.outcomes[Outcome.SAME] += 1
+
+
+class Copies:
+    """All that was learnt of copies, and those that are in progress.
+
+    Attributes:
+        in_progress: how many are.
+    """
+
+    def __init__(self) -> None:
+        self.in_progress = 0
+        self._arms: dict[str, ArmCopies] = {}
+        self._sequence = Sequence()
+
+    def __repr__(self) -> str:
+        return f"<Copies in_progress={self.in_progress} arms={list(self._arms)}>"
+
+    @property
+    def arms(self) -> Mapping[str, ArmCopies]:
+        """By the arm that got them."""
+        return self._arms
+
+    def of_arm(self, arm: str) -> ArmCopies:
+        """Give the counts of an arm, to be added to."""
+        return self._arms.setdefault(arm, ArmCopies())
+
+    def is_next(self, share: int) -> bool:
+        """Tell whether it is a copy's turn: of any n requests exactly the share.
+
+        Args:
+            share: in ten-thousandths.
+        """
+        return self._sequence.next({"copy": share}) == "copy"

@@ -1,0 +1,80 @@
+"""Where it is noted what became of a request: counters always, a log line if there is one.
+
+A request is noted twice: when its arm is decided (`Marks.note`, `Marks.moved`), and when
+it has ended (`Observer.ended`). What lies between costs nothing here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canary_trio.telemetry.counters import Tally
+from canary_trio.telemetry.decision_labels import Mark, unrouted
+from canary_trio.telemetry.mirror_counters import Copies
+
+if TYPE_CHECKING:
+    from canary_trio.telemetry.access_log import AccessLog
+    from http_trio import Exchange, Failure
+
+
+class Observer:
+    """What watches the traffic of one proxy; it outlives configurations.
+
+    Attributes:
+        tally: the counters.
+        copies: what was learnt from copies of requests.
+        log: where a line goes for each request; None for nowhere.
+        unrouted: the mark of requests that met no configuration.
+    """
+
+    __slots__ = ("copies", "log", "tally", "unrouted")
+
+    def __init__(self, log: AccessLog | None = None) -> None:
+        self.tally = Tally()
+        self.copies = Copies()
+        self.log = log
+        self.unrouted: Mark = unrouted(self.tally)
+
+    def __repr__(self) -> str:
+        return f"<Observer {self.tally!r} log={self.log!r}>"
+
+    def ended(
+        self,
+        exchange: Exchange,
+        mark: Mark,
+        status: int,
+        seconds: float,
+        *,
+        server: str = "",
+        request_id: bytes = b"",
+        retries: int = 0,
+        failure: Failure | None = None,
+    ) -> None:
+        """Note that an exchange is over.
+
+        Args:
+            exchange: which; its head, client and answer_bytes are looked at.
+            mark: of the decision that held at its end.
+            status: that went out; 0 where the client left first.
+            seconds: since its head was complete.
+            server: that answered or was tried last; empty for none.
+            request_id: as it went to the server; whatever the client said is safe.
+            retries: further tries than the first.
+            failure: why the server gave no answer, or not all of it.
+        """
+        mark.count(status, seconds)
+        if retries:
+            mark.chosen.retries += retries
+        if failure is not None:
+            self.tally.failed(mark.way.arm, failure.condition.value)
+        if self.log is not None:
+            self.log.record(
+                exchange,
+                mark,
+                status,
+                seconds,
+                server=server,
+                request_id=request_id,
+                retries=retries,
+                failure="" if failure is None else failure.condition.value,
+            )

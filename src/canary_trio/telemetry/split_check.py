@@ -1,0 +1,106 @@
+"""Whether the split that was asked for is the one that happened. Pure.
+
+What is counted are the decisions that the ratio made, since the ratio was last changed:
+the rules' requests and the returning users are not its doing. Chance may stray a little;
+by how much is Pearson's chi-square test, and its p-value below 0.001 is called a sample
+ratio mismatch (R. Kohavi et al., "Trustworthy Online Controlled Experiments", 2020,
+chapter 21): the split is broken, or something chose for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from canary_trio.config.model import STABLE, WHOLE, Config
+
+MISMATCH_P = 0.001
+"""A p-value below this is a mismatch."""
+
+_LEAST_EXPECTED = 5  # per arm; below it the test's distribution is not chi-square yet
+
+
+@attrs.define(eq=False)
+class Split:
+    """What one ratio asked for, and the decisions that were made by it.
+
+    Attributes:
+        shares: of all arms that have one, in ten-thousandths.
+        counts: of decisions by arm.
+    """
+
+    shares: Mapping[str, int]
+    counts: dict[str, int] = attrs.field(factory=dict)
+    terms: object = None
+    """What else the count hangs on: another style or epoch begins a new one."""
+
+    @classmethod
+    def of(cls, config: Config, before: Split | None = None) -> Split:
+        """Give the split of a configuration: the one before, if it asks for the same."""
+        rest = WHOLE - sum(config.ratio.values())
+        shares = {STABLE: rest, **config.ratio}
+        shares = {arm: share for arm, share in shares.items() if share}
+        epoch = config.sticky_sessions.epoch if config.sticky_sessions else None
+        terms = (config.style, epoch)
+        if before is not None and (before.shares, before.terms) == (shares, terms):
+            return before
+        return cls(shares, terms=terms)
+
+    @property
+    def total(self) -> int:
+        """Decisions of the ratio."""
+        return sum(self.counts.values())
+
+    def observed(self, arm: str) -> float | None:
+        """Give the share of decisions that led to an arm; None before the first."""
+        total = self.total
+        return self.counts.get(arm, 0) / total if total else None
+
+    def p_value(self) -> float | None:
+        """Give how likely chance alone strays this far; None while that says nothing."""
+        total = self.total
+        if any(self.counts[arm] for arm in self.counts if arm not in self.shares):
+            return 0.0
+        expected = [share * total / WHOLE for share in self.shares.values()]
+        if len(expected) < 2 or min(expected) < _LEAST_EXPECTED:
+            return None
+        counts = [self.counts.get(arm, 0) for arm in self.shares]
+        return chi_square_p(counts, expected)
+
+    def is_mismatch(self) -> bool:
+        """Tell whether the split is not the one that was asked for."""
+        p = self.p_value()
+        return p is not None and p < MISMATCH_P
+
+
+def chi_square_p(counts: Sequence[int], expected: Sequence[float]) -> float:
+    """Give the p-value of Pearson's test that counts were drawn as expected.
+
+    >>> round(chi_square_p([60, 40], [50, 50]), 4)
+    0.0455
+    """
+    statistic = sum(
+        (count - mean) ** 2 / mean for count, mean in zip(counts, expected, strict=True)
+    )
+    return _chi_square_tail(statistic, len(counts) - 1)
+
+
+def _chi_square_tail(statistic: float, freedom: int) -> float:
+    """Give P(X > statistic): the finite sums of Abramowitz and Stegun 26.4.4, 26.4.5."""
+    half = statistic / 2
+    if freedom % 2:
+        tail = math.erfc(math.sqrt(half))
+        powers = [k + 0.5 for k in range(freedom // 2)]
+    else:
+        tail = 0.0
+        powers = [float(k) for k in range(freedom // 2)]
+    if half > 0:
+        tail += sum(
+            math.exp(power * math.log(half) - half - math.lgamma(power + 1))
+            for power in powers
+        )
+    elif not freedom % 2:
+        tail = 1.0
+    return min(1.0, tail)

@@ -1,0 +1,89 @@
+"""A proxy without a store: a document, upstreams that a test plays, real sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import trio
+from tests.support.ports import free_port
+
+from canary_trio.config.document import load
+from canary_trio.proxy.handler import Forwarder
+from canary_trio.proxy.runtime import Runtime, ServerState
+from http_trio import Server
+from http_trio.testing.peers import Asked, FakeUpstream, serving
+
+PATIENCE_S = 10.0
+
+
+async def says_stable(asked: Asked) -> None:
+    await asked.answer(b"stable")
+
+
+async def says_canary(asked: Asked) -> None:
+    await asked.answer(b"canary")
+
+
+async def hangs_up(asked: Asked) -> None:
+    """Close without an answer."""
+    await asked.stream.aclose()
+    raise trio.ClosedResourceError
+
+
+def closed_url() -> str:
+    """Where nobody listens."""
+    return f"http://127.0.0.1:{free_port()}"
+
+
+def url_of(fake: FakeUpstream) -> str:
+    return f"http://127.0.0.1:{fake.port}"
+
+
+def arm(*servers: FakeUpstream | str, **settings: Any) -> dict[str, Any]:
+    urls = [one if isinstance(one, str) else url_of(one) for one in servers]
+    return {"servers": urls, **settings}
+
+
+@attrs.define
+class Proxied:
+    """A proxy that serves."""
+
+    server: Server
+    runtime: Runtime
+    revision: int = 1
+
+    async def install(self, document: dict[str, Any]) -> None:
+        self.revision += 1
+        config = load(json.dumps(document))
+        live = await self.runtime.build(config, self.revision, b"secret")
+        self.runtime.install(live)
+
+    def server_state(self, name: str, at: int = 0) -> ServerState:
+        live = self.runtime.live
+        assert live is not None
+        return live.arms[name].servers[at]
+
+    @property
+    def in_flight(self) -> int:
+        servers = [s for a in self.runtime.arms.values() for s in a.roster.servers]
+        return sum(server.in_flight for server in servers)
+
+    def counts(self, name: str) -> tuple[int, int, int, int, int]:
+        """Requests, errors, saved, fallbacks and taken over."""
+        a = self.runtime.arms[name]
+        return a.requests, a.errors, a.saved, a.fallbacks, a.taken_over
+
+
+@asynccontextmanager
+async def proxied(arms: dict[str, Any], **document: Any) -> AsyncIterator[Proxied]:
+    """Run a proxy; all requests go to the canary unless the document says otherwise."""
+    runtime = Runtime("web")
+    async with serving(Forwarder(runtime)) as server:
+        proxy = Proxied(server, runtime)
+        await proxy.install({"ratio": 1, "arms": arms, **document})
+        with trio.fail_after(PATIENCE_S):
+            yield proxy

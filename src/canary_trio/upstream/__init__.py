@@ -1,0 +1,1 @@
+"""An arm's servers: their health, their places, whose turn it is."""

@@ -1,0 +1,126 @@
+"""One server of one arm: all that outlives a configuration.
+
+A `ServerState` is keyed by its arm and its URL, so a server that serves two arms is
+counted and judged apart. Who forwards tells it of each request, `began` and `ended`;
+what that changes for the choice of servers it tells its `Roster`, at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from canary_trio.config.model import Server, ServerMode
+from canary_trio.upstream.outlier_detection import Record
+from canary_trio.upstream.pending_queue import Queue
+
+if TYPE_CHECKING:
+    from canary_trio.upstream.server_set import Roster
+    from http_trio import Upstream
+
+_SMOOTHING = 0.1  # the weight of the newest answer in the mean latency
+
+
+@attrs.define(eq=False)
+class ServerState:
+    """One server of one arm.
+
+    Attributes:
+        server: as the running configuration has it.
+        weight: its present share among the others; it grows in a slow start.
+        limit: requests in progress that it is given at most.
+        debt: what round robin owes it.
+        full: whether it has no place for another request now.
+        removed: whether the configuration has it no more.
+        up: what active checks say; True until they say otherwise.
+        check_error: what the latest active check found wrong; "" for nothing.
+        ejected_until: when it comes back from an ejection; 0 if it is not out.
+        unreachable: whether it went out since no connection could be made.
+        warm_from: when its slow start began; 0 if it is warm.
+        warmer_at: when its weight grows next, while it is cold.
+        requests: given to it.
+        failures: of these, without an answer or with 5xx.
+        latency_s: the mean of the latest answers; 0 before the first.
+        queue: those that wait for a place; None before the first.
+    """
+
+    server: Server
+    upstream: Upstream
+    roster: Roster = attrs.field(repr=False)
+    weight: float = 1.0
+    limit: int = 1024
+    in_flight: int = 0
+    debt: float = 0.0
+    full: bool = False
+    removed: bool = False
+    up: bool = True
+    check_error: str = ""
+    ejected_until: float = 0.0
+    unreachable: bool = False
+    warm_from: float = 0.0
+    warmer_at: float = 0.0
+    requests: int = 0
+    failures: int = 0
+    latency_s: float = 0.0
+    record: Record = attrs.field(factory=Record)
+    queue: Queue | None = None
+
+    @property
+    def name(self) -> str:
+        """Its URL."""
+        return self.server.url
+
+    @property
+    def ready(self) -> bool:
+        """Whether the configuration lets it serve new users."""
+        return self.server.mode is ServerMode.READY
+
+    @property
+    def healthy(self) -> bool:
+        """Whether neither active nor passive checks have taken it out."""
+        return self.up and not self.ejected_until
+
+    def began(self, now: float) -> None:
+        """Note that a request goes to it; each is followed by one `ended`."""
+        del now
+        self.requests += 1
+        self.in_flight += 1
+        if self.in_flight >= self.limit and not self.full:
+            self.full = True
+            self.roster.choice.filled(self)
+
+    def ended(
+        self,
+        now: float,
+        ok: bool | None,  # noqa: FBT001  # as read aloud: ended, ok, begun then
+        started: float,
+        *,
+        unreachable: bool = False,
+    ) -> None:
+        """Note that a request, or a try of it, is over.
+
+        Args:
+            now: the lane's clock.
+            ok: whether it had an answer below 500; None if it tells nothing of the
+                server, such as a client that went away.
+            started: when it was sent.
+            unreachable: no connection could be made, so no request can be served.
+        """
+        self.in_flight -= 1
+        if self.full and self.in_flight < self.limit:
+            self.full = False
+            self.roster.choice.freed(self)
+        if ok:
+            seconds = now - started
+            mean = self.latency_s
+            self.latency_s = mean + (seconds - mean) * _SMOOTHING if mean else seconds
+            if self.record.in_a_row or self.record.on_trial:
+                self.record.succeeded()
+        elif ok is not None:
+            self.failures += 1
+            self.roster.failed(self, now, unreachable=unreachable)
+        if self.queue:
+            self.queue.freed()
+        if self.removed and not self.in_flight:
+            self.roster.left(self)

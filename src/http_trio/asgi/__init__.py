@@ -1,0 +1,1 @@
+"""A handler as an ASGI application."""

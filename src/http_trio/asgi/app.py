@@ -1,0 +1,170 @@
+"""The engine's handler as an ASGI 3 application, for a server on trio.
+
+Each HTTP request and each WebSocket of the server becomes a request over a
+connection of its own to the lane (`pairs`), so a handler runs here as it does under
+`serve`: with the same limits, in the same two lanes. The client's address and scheme
+are those that the server names, never what a request says of itself.
+
+The lane's tasks live in the server's `lifespan` call, or in the nursery of the
+`serve` that brings its own lane.
+"""
+
+from __future__ import annotations
+
+import os
+
+import trio
+
+from http_trio.asgi.http import HttpExchange, Receive, Send
+from http_trio.asgi.messages import Scope, read_request, read_websocket
+from http_trio.asgi.websocket import WebSocketExchange, new_key
+from http_trio.errors import BadRequest
+from http_trio.http1.forwarded import Forwarding
+from http_trio.http1.response import refusal
+from http_trio.limits import Limits
+from http_trio.net.event_loop import Lane
+from http_trio.server.exchange import Handler
+from http_trio.server.in_process import Pairs
+
+
+def as_asgi(
+    handler: Handler,
+    *,
+    limits: Limits | None = None,
+    forwarding: Forwarding | None = None,
+) -> AsgiApp:
+    """Make an ASGI 3 application of a handler.
+
+    The server must run on trio and support `lifespan`, as hypercorn does:
+
+        await hypercorn.trio.serve(as_asgi(handler), config)
+
+    Answers stream, and a client that leaves (`http.disconnect`) ends its exchange. A
+    WebSocket reaches the handler as a request with `Upgrade: websocket`. Where the
+    server knows `http.response.trailers`, trailers are passed on.
+
+    Args:
+        handler: as for `serve`.
+        limits: every size and wait, as for `serve`, but of the connections, which are
+            the server's.
+        forwarding: what forwarded requests say of the client; its `proto` is what the
+            server says.
+
+    Cancelled, a call closes its connection to the lane, which ends the exchange.
+    """
+    return AsgiApp(handler, limits or Limits(), forwarding or Forwarding())
+
+
+class AsgiApp:
+    """A handler as an ASGI 3 application; `as_asgi` makes it."""
+
+    def __init__(
+        self, handler: Handler, limits: Limits, forwarding: Forwarding
+    ) -> None:
+        self._handler = handler
+        self._limits = limits
+        self._forwarding = forwarding
+        self._pairs: Pairs | None = None
+
+    def __repr__(self) -> str:
+        return f"<AsgiApp {self._pairs}>"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request or WebSocket, or the server's lifespan."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._live(receive, send)
+            return
+        if self._pairs is None:
+            raise RuntimeError(
+                "no lane runs: as_asgi needs a server that supports lifespan, as"
+                " hypercorn on trio does"
+            )
+        if kind == "http":
+            await self._serve_http(self._pairs, scope, receive, send)
+        elif kind == "websocket":
+            await self._serve_websocket(self._pairs, scope, receive, send)
+        else:
+            raise ValueError(f"scope {kind!r}, expected http, websocket or lifespan")
+
+    def use(self, lane: Lane) -> Pairs:
+        """Run on a lane whose tasks run elsewhere."""
+        self._pairs = Pairs(lane, self._handler, self._forwarding)
+        return self._pairs
+
+    def drain(self) -> None:
+        """Answer the parked exchanges, and let none wait from now on.
+
+        For a server that stops: it tells an application only when its own patience
+        is over, so call this first.
+        """
+        if self._pairs is not None:
+            self._pairs.lane.draining = True
+            self._pairs.drain()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Run the lane from startup to shutdown, if there is none that runs."""
+        await receive()
+        if not _on_trio():
+            message = "as_asgi runs on trio, and this server runs on something else"
+            await send({"type": "lifespan.startup.failed", "message": message})
+            return
+        async with trio.open_nursery() as nursery:
+            if own := self._pairs is None:
+                lane = Lane(self._limits, nursery)
+                self.use(lane)
+                nursery.start_soon(lane.run)
+                nursery.start_soon(lane.keep_time)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            self.drain()
+            nursery.cancel_scope.cancel()
+        if own:
+            self._pairs = None
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _serve_http(
+        self, pairs: Pairs, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        try:
+            asked = read_request(scope)
+        except BadRequest as exc:
+            answer = refusal(exc.status, str(exc))
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": answer.status,
+                    "headers": [(b"content-length", b"%d" % len(answer.body))],
+                }
+            )
+            await send({"type": "http.response.body", "body": answer.body})
+            return
+        with pairs.open(*_client(scope)) as sock:
+            await HttpExchange(scope, receive, send).run(asked, sock)
+
+    async def _serve_websocket(
+        self, pairs: Pairs, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        try:
+            request = read_websocket(scope, new_key(os.urandom(16)))
+        except BadRequest:
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        with pairs.open(*_client(scope)) as sock:
+            await WebSocketExchange(scope, receive, send).run(request, sock)
+
+
+def _client(scope: Scope) -> tuple[str, bytes]:
+    """Give the client's address, or "unix", and how it reached the server."""
+    client = scope.get("client")
+    secure = scope.get("scheme") in ("https", "wss")
+    peer = "unix" if client is None else str(client[0]).removeprefix("::ffff:")
+    return peer, b"https" if secure else b"http"
+
+
+def _on_trio() -> bool:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True

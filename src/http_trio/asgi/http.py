@@ -1,0 +1,237 @@
+"""One HTTP exchange of an ASGI server, over a connection to the lane.
+
+Two tasks: one sends the request and its body, then waits for the client to leave;
+the other brings the answer back. Each waits for the slower side, so neither holds
+more than a buffer. No wait has a limit here: the lane has them all, and closes.
+
+The rule that it obeys: when the client is gone, the connection closes, and with it
+whatever hangs on the exchange; an answer that was cut never looks whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import trio
+
+from http_trio.asgi.messages import Asked, Scope, answer_fields, split_fields
+from http_trio.errors import HttpError
+from http_trio.http1.body import may_trail
+from http_trio.http1.chunked import ChunkedReader
+from http_trio.http1.framing import CHUNKED
+from http_trio.http1.request_head import AnswerHead, parse_answer_head
+from http_trio.net.stream import Wire
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_FIRST_S = 0.2  # until the head goes ahead of a body whose first bytes dawdle
+_LINGER_S = 2.0  # as `Limits.linger_s`: for the next piece of an upload, once answered
+_TRAILERS = 8 * 1024  # as `Limits.trailers`; the lane has checked them
+
+
+class AnswerCut(HttpError):
+    """The answer broke off after its head was sent; the server must cut it, too."""
+
+
+async def read_head(wire: Wire, method: bytes) -> tuple[AnswerHead, bytes]:
+    """Read an answer's head from the lane, and what came of its body with it.
+
+    Raises:
+        AnswerCut: the lane closed without an answer.
+    """
+    data = b""
+    while (end := data.find(b"\r\n\r\n") + 4) < 4:
+        try:
+            more = await wire.receive(math.inf)
+        except OSError as exc:
+            raise AnswerCut("the connection was closed without an answer") from exc
+        if not more:
+            raise AnswerCut("the connection was closed without an answer")
+        data += more
+    return parse_answer_head(data[:end], method), data[end:]
+
+
+class HttpExchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        extensions = scope.get("extensions") or {}
+        self._early_hints = "http.response.early_hint" in extensions
+        self._trailers = "http.response.trailers" in extensions and any(
+            name == b"te" and value == b"trailers" for name, value in scope["headers"]
+        )
+        self._streams = scope["http_version"] >= "2"
+        self._uploaded = trio.Event()
+        self._heard = 0
+        self._gone = False
+
+    async def run(self, asked: Asked, sock: socket.socket) -> None:
+        """Carry it over a connection to the lane.
+
+        Raises:
+            AnswerCut: the answer broke off.
+        """
+        cut: AnswerCut | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ask, asked, sock)
+            try:
+                await self._answer(asked.method, Wire(sock))
+            except AnswerCut as exc:
+                cut = exc
+            nursery.cancel_scope.cancel()
+        if cut is not None and not self._gone:
+            raise cut
+
+    # === towards the lane ===
+
+    async def _ask(self, asked: Asked, sock: socket.socket) -> None:
+        wire, first, framing = Wire(sock), None, asked.framing
+        if framing is None:
+            first = await self._first_message()
+            whole = first is not None and not first.get("more_body", False)
+            framing = len(first.get("body", b"")) if first and whole else CHUNKED
+        try:
+            if not self._gone:
+                await wire.send(asked.head(framing), math.inf)
+                await self._send_body(wire, framing, first)
+        except OSError:
+            pass  # it has heard enough; what it answers says why
+        while not self._gone:  # the rest of a body that nobody wants, then the end
+            await self._hear()
+        # No cancelling here: the server may be about to end its side of the answer.
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    async def _first_message(self) -> Message | None:
+        with trio.move_on_after(_FIRST_S):
+            return await self._hear()
+        return None
+
+    async def _hear(self) -> Message:
+        message = await self._receive()
+        self._heard += 1
+        if message["type"] == "http.disconnect":
+            self._gone = True
+        if not message.get("more_body", False):
+            self._uploaded.set()
+        return message
+
+    async def _send_body(
+        self, wire: Wire, framing: int, message: Message | None
+    ) -> None:
+        left = math.inf if framing == CHUNKED else framing
+        while left > 0:
+            message = message or await self._hear()
+            if self._gone:
+                return
+            body = message.get("body", b"")
+            if body and framing == CHUNKED:
+                await wire.send(b"%x\r\n%b\r\n" % (len(body), body), math.inf)
+            elif body:
+                await wire.send(body[: int(left)], math.inf)
+                left -= len(body)
+            if not message.get("more_body", False):
+                break
+            message = None
+        if framing == CHUNKED:
+            await wire.send(b"0\r\n\r\n", math.inf)
+        elif left > 0:
+            self._gone = True  # a body that is shorter than was said
+
+    # === from the lane ===
+
+    async def _answer(self, method: bytes, wire: Wire) -> None:
+        while True:
+            head, rest = await read_head(wire, method)
+            if head.status >= 200:
+                break
+            await self._hint(head)
+            wire.buffer = rest + wire.buffer
+        trails = self._trailers and head.framing == CHUNKED
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": head.status,
+                "headers": answer_fields(head),
+                "trailers": trails,
+            }
+        )
+        if head.framing == CHUNKED:
+            await self._pass_chunks(wire, rest, trails=trails)
+        else:
+            await self._pass_length(wire, rest, head.framing)
+
+    async def _hint(self, head: AnswerHead) -> None:
+        if head.status == 103 and self._early_hints:
+            fields = split_fields(head.kept)
+            links = [value for name, value in fields if name == b"link"]
+            await self._send({"type": "http.response.early_hint", "links": links})
+
+    async def _pass_length(self, wire: Wire, data: bytes, left: int) -> None:
+        while True:
+            left -= len(data)
+            if data or not left:
+                await self._send_part(data, more=left > 0)
+            if left <= 0:
+                return
+            data = await _receive(wire)
+            if not data:
+                if not self._streams:
+                    raise AnswerCut(f"closed {left} bytes before the end of its answer")
+                # In HTTP/2 a stream that ends before its Content-Length is malformed
+                # (RFC 9113 section 8.1.1), so the client sees that it was cut.
+                await self._send_part(b"", more=False)
+                return
+
+    async def _pass_chunks(self, wire: Wire, data: bytes, *, trails: bool) -> None:
+        reader = ChunkedReader(_TRAILERS)
+        while True:
+            content = reader.feed(data)
+            if reader.done:
+                break
+            if content:
+                await self._send_part(content, more=True)
+            data = await _receive(wire)
+            if not data:
+                raise AnswerCut("closed inside its answer")
+        await self._send_part(content, more=False)
+        if trails:
+            lines = [line for line in reader.trailers if may_trail(line)]
+            fields = split_fields(b"".join(b"\r\n" + line for line in lines))
+            await self._send({"type": "http.response.trailers", "headers": fields})
+
+    async def _wait_uploaded(self) -> None:
+        """Let the client finish its upload, as long as it goes on with it.
+
+        An answer that ends sooner is the end of the client's connection under
+        hypercorn (0.18), which trips over what still comes of its stream.
+        """
+        heard = -1
+        while heard < self._heard and not self._uploaded.is_set():
+            heard = self._heard
+            with trio.move_on_after(_LINGER_S):
+                await self._uploaded.wait()
+
+    async def _send_part(self, body: bytes, *, more: bool) -> None:
+        if not more and self._streams and not self._uploaded.is_set():
+            await self._send_part(body, more=True)
+            await self._wait_uploaded()
+            body = b""
+        await self._send(
+            {"type": "http.response.body", "body": body, "more_body": more}
+        )
+
+
+async def _receive(wire: Wire) -> bytes:
+    try:
+        return await wire.receive(math.inf)
+    except OSError:
+        return b""

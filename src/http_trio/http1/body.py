@@ -1,0 +1,122 @@
+"""A body's way from one framing to another, pure.
+
+Used for both directions and by both lanes: bytes come in as the sender framed them,
+and leave as the receiver is told to expect them. A body that comes to an early end
+never looks whole on the other side: the missing last chunk, or the missing bytes of
+a length, are what shows it (RFC 9112 section 8).
+"""
+
+from __future__ import annotations
+
+from http_trio.errors import ProtocolError
+from http_trio.http1.chunked import LAST_CHUNK, ChunkedReader, encode_chunk
+from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
+
+_NOT_IN_TRAILERS = frozenset(
+    b"connection content-encoding content-length content-range content-type cookie"
+    b" authorization expect host keep-alive proxy-connection set-cookie te trailer"
+    b" transfer-encoding upgrade via forwarded".split()
+)
+
+
+class Truncated(ProtocolError):
+    """The sender closed before its body was complete."""
+
+
+class Passage:
+    """One body on its way.
+
+    Attributes:
+        done: whether the body is complete.
+        passed: bytes of content so far.
+        rest: what came after its end; of the next message, or too much.
+
+    >>> passage = Passage(5, CHUNKED)
+    >>> passage.feed(b"hel"), passage.feed(b"lo!"), passage.rest
+    (b'3\\r\\nhel\\r\\n', b'2\\r\\nlo\\r\\n0\\r\\n\\r\\n', b'!')
+    """
+
+    __slots__ = (
+        "_incoming",
+        "_outgoing",
+        "_reader",
+        "_trailers",
+        "done",
+        "left",
+        "passed",
+        "rest",
+    )
+
+    def __init__(
+        self,
+        incoming: int,
+        outgoing: int,
+        *,
+        trailers: bool = False,
+        line_limit: int = 8192,
+    ) -> None:
+        """Set out.
+
+        Args:
+            incoming: the framing that it comes in.
+            outgoing: the framing that it leaves in.
+            trailers: whether the receiver takes trailers.
+            line_limit: bytes of a chunk's size line, and of all trailers.
+        """
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._trailers = trailers
+        self._reader = ChunkedReader(line_limit) if incoming == CHUNKED else None
+        self.left = max(incoming, 0)
+        """Bytes still to come, where the length is known."""
+        self.done = incoming == 0
+        self.passed = 0
+        self.rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes in; give what is to be sent on.
+
+        Raises:
+            ProtocolError: the framing is broken.
+        """
+        if self._reader is not None:
+            content = self._reader.feed(data)
+            self.done = self._reader.done
+            self.rest = self._reader.rest
+        elif self._incoming == UNTIL_CLOSE:
+            content = data
+        else:
+            content, self.rest = data[: self.left], data[self.left :]
+            self.left -= len(content)
+            self.done = not self.left
+        self.passed += len(content)
+        if self._outgoing != CHUNKED:
+            return content
+        framed = encode_chunk(content) if content else b""
+        return framed + self._last_chunk() if self.done else framed
+
+    def end(self) -> bytes:
+        """The sender closed: give what is still to be sent on.
+
+        Raises:
+            Truncated: the body was not complete.
+        """
+        if self._incoming != UNTIL_CLOSE and not self.done:
+            raise Truncated("the connection closed inside a body")
+        was_done, self.done = self.done, True
+        return b"" if was_done or self._outgoing != CHUNKED else LAST_CHUNK
+
+    def _last_chunk(self) -> bytes:
+        kept = [
+            line
+            for line in (self._reader.trailers if self._reader else ())
+            if may_trail(line)
+        ]
+        if not self._trailers or not kept:
+            return LAST_CHUNK
+        return b"0\r\n%b\r\n\r\n" % b"\r\n".join(kept)
+
+
+def may_trail(line: bytes) -> bool:
+    """Tell whether a field may stand in a trailer (RFC 9110 section 6.5.1)."""
+    return line.partition(b":")[0].lower() not in _NOT_IN_TRAILERS

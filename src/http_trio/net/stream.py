@@ -1,0 +1,130 @@
+"""A socket as a task uses it: receive some, send all, copy much.
+
+The socket is tried first and waited for only when it would block; nothing here
+sets a time limit but the waits that a caller names, since a stalled peer is only
+seen while waiting for it.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import trio
+
+from http_trio.net.tls_socket import AnySocket
+
+_COPY = 256 * 1024  # more gains nothing, less costs system calls
+_TURN = 1024 * 1024  # bytes moved before other tasks have their turn
+_SPARE = 4  # copy buffers kept for the next one; new ones cost page faults
+
+
+class Wire:
+    """A non-blocking socket, with what was read from it already."""
+
+    __slots__ = ("_since_turn", "buffer", "sock")
+
+    def __init__(self, sock: AnySocket, buffer: bytes = b"") -> None:
+        self.sock = sock
+        self.buffer = buffer
+        self._since_turn = 0
+
+    async def receive(self, idle_s: float) -> bytes:
+        """Give what comes next; empty at the end.
+
+        Raises:
+            trio.TooSlowError: nothing came for idle_s seconds.
+            OSError: the peer is gone.
+        """
+        if self.buffer:
+            data, self.buffer = self.buffer, b""
+            return data
+        await self._take_turns()
+        while True:
+            try:
+                data = self.sock.recv(_COPY)
+            except BlockingIOError:
+                with trio.fail_after(idle_s):
+                    await trio.lowlevel.wait_readable(self.sock)
+            else:
+                self._since_turn += len(data)
+                return data
+
+    async def send(self, data: bytes | memoryview, idle_s: float) -> None:
+        """Send all of it.
+
+        Raises:
+            trio.TooSlowError: nothing was taken for idle_s seconds.
+            OSError: the peer is gone.
+        """
+        with memoryview(data) as view:
+            at = 0
+            while at < len(view):
+                try:
+                    at += self.sock.send(view[at:])
+                except BlockingIOError:
+                    with trio.fail_after(idle_s):
+                        await trio.lowlevel.wait_writable(self.sock)
+
+    async def receive_into(self, view: memoryview, idle_s: float) -> int:
+        """Fill a part of view; give how much, 0 at the end. Raises as `receive`."""
+        if self.buffer:
+            count = min(len(view), len(self.buffer))
+            view[:count] = self.buffer[:count]
+            self.buffer = self.buffer[count:]
+            return count
+        await self._take_turns()
+        while True:
+            try:
+                count = self.sock.recv_into(view)
+            except BlockingIOError:
+                with trio.fail_after(idle_s):
+                    await trio.lowlevel.wait_readable(self.sock)
+            else:
+                self._since_turn += count
+                return count
+
+    async def _take_turns(self) -> None:
+        """Let others work, before anything is read: so a cancelled read loses nothing."""
+        if self._since_turn >= _TURN:
+            self._since_turn = 0
+            await trio.lowlevel.checkpoint()
+
+
+def has_hung_up(sock: AnySocket) -> bool:
+    """Tell whether the peer of a socket at its end is gone, and not only its sending.
+
+    Known of Unix sockets at once; of TCP only when a reset has come.
+    """
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)
+    return bool(poll.poll(0))
+
+
+async def copy(
+    take: Callable[[memoryview], Awaitable[int]],
+    give: Callable[[memoryview], Awaitable[None]],
+    count: int,
+) -> None:
+    """Move so many bytes; whichever of the two raises ends it."""
+    with copy_buffer() as view:
+        while count:
+            got = await take(view[:count])
+            await give(view[:got])
+            count -= got
+
+
+_spare: list[bytearray] = []
+
+
+@contextmanager
+def copy_buffer() -> Iterator[memoryview]:
+    """Lend a large buffer."""
+    buffer = _spare.pop() if _spare else bytearray(_COPY)
+    try:
+        with memoryview(buffer) as view:
+            yield view
+    finally:
+        if len(_spare) < _SPARE:
+            _spare.append(buffer)

@@ -1,0 +1,1 @@
+"""Between the two: a request passed on, and its response passed back."""

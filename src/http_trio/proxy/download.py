@@ -1,0 +1,164 @@
+"""From the upstream to the client, in the task lane: an answer's head, then its body.
+
+Two waits are set from outside while it reads: the answer is due some time after the
+request is out, and once the client has closed its half, the answer may dawdle less.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+from http_trio.errors import BadAnswer, Condition, ProtocolError
+from http_trio.http1.body import Truncated
+from http_trio.http1.request_head import AnswerHead, parse_answer_head
+from http_trio.net.stream import Wire, copy
+from http_trio.proxy.errors import ClientGone, UpstreamFailed
+
+if TYPE_CHECKING:
+    from http_trio.proxy.upstream_request import Transit
+
+
+class Download:
+    """One answer on its way."""
+
+    def __init__(self, transit: Transit, up: Wire, down: Wire) -> None:
+        self._transit = transit
+        self._up, self._down = up, down
+        self._limits = transit.exchange.limits
+        self._waits = transit.waits
+        self._idle_s = self._waits.stream_idle_s
+        self._awaiting = trio.CancelScope()
+        self._reading = trio.CancelScope()
+        self._was_reset = False
+
+    def request_is_out(self) -> None:
+        """The answer's head is due from now on."""
+        self._awaiting.deadline = trio.current_time() + self._waits.answer_s
+
+    def upstream_reset(self) -> None:
+        """The system told of a reset while sending, and will not tell it again.
+
+        What reads as an end from now on is none.
+        """
+        self._was_reset = True
+
+    def client_half_closed(self) -> None:
+        """Wait less for what goes on: whether anybody still reads is not known."""
+        self._idle_s = self._limits.half_closed_s
+        until = trio.current_time() + self._idle_s
+        self._reading.deadline = min(self._reading.deadline, until)
+
+    async def await_head(self) -> tuple[AnswerHead, bytes]:
+        """Give the final head, or that of a switch, and what came behind it.
+
+        Raises:
+            UpstreamFailed: there is none, or not in time, or it is none of HTTP.
+            ClientGone: it did not take an interim answer.
+        """
+        with self._awaiting:
+            try:
+                return await self._read_head()
+            except BadAnswer as exc:
+                raise self._failed(Condition.BAD_ANSWER, str(exc)) from exc
+        raise self._failed(Condition.ANSWER_TIMEOUT)
+
+    async def begin(self, head: AnswerHead, rest: bytes, *, last: bool) -> None:
+        """Send the answer's beginning."""
+        try:
+            out = self._transit.begin_answer(head, rest, last=last)
+        except ProtocolError as exc:
+            raise self._failed(Condition.BAD_ANSWER, str(exc)) from exc
+        await self.send(out)
+
+    async def relay(self) -> None:
+        """Bring the rest of the body; the answer has begun."""
+        passage = self._transit.passage
+        assert passage is not None, "the answer has begun"
+        if passage.left:
+            await copy(self._take, self._pass_on, passage.left)
+            passage.left, passage.done = 0, True
+        while not passage.done:
+            data = await self._receive(self._idle_s)
+            try:
+                out = passage.feed(data) if data else passage.end()
+            except Truncated as exc:
+                raise self._failed(Condition.CLOSED, str(exc)) from exc
+            except ProtocolError as exc:
+                raise self._failed(Condition.BAD_ANSWER, str(exc)) from exc
+            if out:
+                await self.send(out)
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Send to the client.
+
+        Raises:
+            ClientGone: it takes nothing.
+        """
+        try:
+            await self._down.send(data, self._limits.write_s)
+        except (OSError, trio.TooSlowError) as exc:
+            raise ClientGone from exc
+
+    async def _pass_on(self, data: memoryview) -> None:
+        await self.send(data)
+        passage = self._transit.passage
+        assert passage is not None, "the answer has begun"
+        passage.passed += len(data)
+
+    async def _read_head(self) -> tuple[AnswerHead, bytes]:
+        request = self._transit.exchange.head
+        interims = 0
+        data = b""
+        while True:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
+                if len(data) > self._limits.head:
+                    raise BadAnswer("a header section beyond the limit")
+                more = await self._receive(math.inf)
+                if not more:
+                    raise self._failed(Condition.CLOSED, "closed without an answer")
+                data += more
+                continue
+            head = parse_answer_head(data[:end], request.method)
+            data = data[end:]
+            if head.status == 101:
+                if request.upgrade is None or head.upgrade is None:
+                    raise BadAnswer("101 to a request without Upgrade")
+                return head, data
+            if head.status >= 200:
+                return head, data
+            interims += 1
+            if interims > self._limits.interim_answers:
+                raise BadAnswer(f"more than {interims - 1} interim answers")
+            if not request.http10:
+                await self.send(b"HTTP/1.1%b%b\r\n\r\n" % (head.line, head.kept))
+
+    async def _receive(self, idle_s: float) -> bytes:
+        with trio.move_on_after(idle_s) as self._reading:
+            try:
+                data = await self._up.receive(math.inf)
+            except OSError as exc:
+                raise self._failed(Condition.CLOSED, str(exc)) from exc
+            if not data and self._was_reset:
+                raise self._failed(Condition.CLOSED, "reset")
+            return data
+        raise self._failed(Condition.STALLED)
+
+    async def _take(self, view: memoryview) -> int:
+        count = 0
+        with trio.move_on_after(self._idle_s) as self._reading:
+            try:
+                count = await self._up.receive_into(view, math.inf)
+            except OSError as exc:
+                raise self._failed(Condition.CLOSED, str(exc)) from exc
+        if self._reading.cancelled_caught:
+            raise self._failed(Condition.STALLED)
+        if not count:
+            raise self._failed(Condition.CLOSED, "closed inside its answer")
+        return count
+
+    def _failed(self, condition: Condition, detail: str = "") -> UpstreamFailed:
+        return UpstreamFailed.because(condition, self._transit.upstream.name, detail)

@@ -1,0 +1,317 @@
+"""The task lane: exchanges that do not fit the express lane, as linear trio code.
+
+A task takes both sockets out of the selector and does with them, in order, what the
+protocol says; afterwards they go back. It carries what streams (bodies that are
+large, slow or of unknown length), what a client does not read fast enough, and what
+changes the protocol. `upload` and `download` are the two ways of an exchange, and
+`tunnel` is what a change of protocol leaves.
+
+The rule that it obeys: whatever happens, the transit ends, and both sockets are given
+back or closed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from http_trio.errors import BadRequest, Condition, Failure
+from http_trio.http1.request_head import AnswerHead
+from http_trio.http1.response import Answer, refusal
+from http_trio.net.stream import Wire
+from http_trio.net.tls_socket import TlsSocket, finish_handshake, what_failed
+from http_trio.proxy.download import Download
+from http_trio.proxy.errors import FAULTS, ClientGone, Fault, UpstreamFailed
+from http_trio.proxy.tunnel import Tunnel
+from http_trio.proxy.upload import Upload
+
+if TYPE_CHECKING:
+    from http_trio.proxy.upstream_request import Transit
+    from http_trio.server.connection import Connection
+    from http_trio.upstream.pool import UpstreamConnection
+
+
+def start(transit: Transit) -> None:
+    """Carry a whole exchange in a task."""
+    relay = Relay(transit)
+    transit.exchange.lane.spawn(relay.run, relay.carry)
+
+
+def start_answer(transit: Transit, peer: UpstreamConnection, unsent: bytes) -> None:
+    """Carry the rest of an answer, of which `unsent` goes out first, in a task."""
+    relay = Relay(transit)
+    relay.use(peer)
+    relay.unsent = unsent
+    transit.exchange.lane.spawn(relay.run, relay.carry_rest)
+
+
+class Relay:
+    """One exchange in the task lane."""
+
+    def __init__(self, transit: Transit) -> None:
+        client = transit.exchange.connection
+        assert client is not None, "only a live exchange is carried"
+        self.unsent = b""
+        self._transit = transit
+        self._exchange = transit.exchange
+        self._limits = transit.exchange.limits
+        self._client: Connection = client
+        self._down = Wire(client.sock, client.leave_lane())
+        self._peer: UpstreamConnection | None = None
+        self._up = self._down  # until `use` says which it is
+        self._uploaded = False
+        self._switched: tuple[AnswerHead, bytes] | None = None
+        self._working = trio.CancelScope()
+        self._ended_by: Fault | None = None
+        self._tunnel: Tunnel | None = None
+        transit.carrier = self
+
+    def use(self, peer: UpstreamConnection) -> None:
+        """Talk to this connection of the upstream; it is out of the lane already."""
+        self._peer = peer
+        self._up = Wire(peer.sock)
+
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do the work and settle what becomes of both sides."""
+        try:
+            with self._working:
+                await work()
+            if self._working.cancelled_caught and self._ended_by is not None:
+                raise self._ended_by
+        except BadRequest as exc:
+            self._give_up(partial(refusal, exc.status, str(exc)), None)
+        except UpstreamFailed as exc:
+            failure = exc.failure
+            self._give_up(partial(self._transit.refuse, failure), failure)
+        except ClientGone:
+            self._abandon()
+        except BaseException:
+            self._abandon()
+            raise
+        else:
+            self._give_back()
+
+    def fail(self, failure: Failure) -> None:
+        """End the work, from outside."""
+        self._ended_by = self._ended_by or UpstreamFailed(failure)
+        self._working.cancel()
+
+    def recall(self) -> None:
+        """End the answer that has begun, early; a WebSocket with close frames."""
+        if self._tunnel is not None:
+            self._tunnel.recall()
+        else:
+            self._ended_by = self._ended_by or ClientGone()
+            self._working.cancel()
+
+    # === the work ===
+
+    async def carry(self) -> None:
+        """Send the request and its body, and bring the answer back."""
+        await self._open()
+        while (after_s := await self._try_once()) is not None:
+            self._close_peer()
+            await trio.sleep(after_s)
+            await self._open()
+        if self._switched is not None:
+            await self._run_tunnel(*self._switched)
+
+    async def carry_rest(self) -> None:
+        """Bring the rest of an answer back; the request is out."""
+        download = Download(self._transit, self._up, self._down)
+        upload = Upload(self._exchange, self._down, self._up, download)
+        upload.is_out()
+        self._uploaded = True
+        unsent, self.unsent = self.unsent, b""
+        await download.send(unsent)
+        await _beside(upload.run, download.relay)
+
+    async def _open(self) -> None:
+        """Get a connection, elsewhere if need be: nothing of the request is out."""
+        transit, lane = self._transit, self._exchange.lane
+        while True:
+            got = transit.upstream.take_idle(peek=True) or transit.upstream.connect(
+                lane
+            )
+            if isinstance(got, Failure):
+                failure: Failure | None = got
+            else:
+                connecting = got.connecting
+                got.leave_lane()
+                self.use(got)
+                failure = await self._connected(got) if connecting else None
+            if failure is None:
+                return
+            self._close_peer()
+            await trio.sleep(self._pause_after(failure))
+
+    async def _connected(self, peer: UpstreamConnection) -> Failure | None:
+        name = peer.upstream.name
+        with trio.move_on_after(self._transit.waits.connect_s):
+            await trio.lowlevel.wait_writable(peer.sock)
+            while code := peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                if not peer.reconnect():
+                    break
+                self.use(peer)
+                await trio.lowlevel.wait_writable(peer.sock)
+            if not code and isinstance(peer.sock, TlsSocket):
+                return await _secured(name, peer.sock)
+            if not code:
+                return None
+            return Failure(
+                Condition.UNREACHABLE, name, sent=False, detail=os.strerror(code)
+            )
+        peer.blame_address()
+        return Failure(Condition.CONNECT_TIMEOUT, name, sent=False)
+
+    def _pause_after(self, failure: Failure) -> float:
+        after_s = self._transit.after_failure(failure)
+        if after_s is None:
+            raise UpstreamFailed(failure)
+        return after_s
+
+    async def _try_once(self) -> float | None:
+        """Do it with the present upstream; give the pause before another try, if any.
+
+        A failed one may be repeated while nothing of the answer has gone out, no byte
+        of the body was taken from the client, and the method is idempotent.
+        """
+        transit = self._transit
+        download = Download(transit, self._up, self._down)
+        upload = Upload(self._exchange, self._down, self._up, download)
+        after_s: float | None = None
+
+        async def answer() -> None:
+            nonlocal after_s
+            head, rest = await download.await_head()
+            if head.status == 101:
+                self._switched = head, rest
+                return
+            after_s = transit.after_answer(head)
+            if after_s is None:
+                await download.begin(head, rest, last=not upload.done)
+                await download.relay()
+
+        try:
+            await self._send_head()
+            await _beside(upload.run, answer)
+        except UpstreamFailed as exc:
+            if transit.status or upload.begun or not self._exchange.head.repeatable:
+                raise
+            return self._pause_after(exc.failure)
+        finally:
+            self._uploaded = upload.done
+        return after_s
+
+    async def _send_head(self) -> None:
+        transit, peer = self._transit, self._peer
+        assert peer is not None, "it is opened first"
+        peer.sent = True
+        try:
+            await self._up.send(transit.request_bytes(None), self._limits.write_s)
+        except (OSError, trio.TooSlowError) as exc:
+            name = transit.upstream.name
+            raise UpstreamFailed.because(Condition.CLOSED, name, str(exc)) from exc
+
+    async def _run_tunnel(self, head: AnswerHead, rest: bytes) -> None:
+        self._tunnel = Tunnel(
+            self._down,
+            self._up,
+            idle_s=self._transit.waits.tunnel_idle_s,
+            recall_s=self._limits.recall_s,
+            ahead=rest,
+        )
+        data = self._transit.switch(head) + rest
+        try:
+            await self._down.send(data, self._limits.write_s)
+        except (OSError, trio.TooSlowError) as exc:
+            raise ClientGone from exc
+        await self._tunnel.run()
+
+    # === the end ===
+
+    def _give_back(self) -> None:
+        transit, exchange, peer = self._transit, self._exchange, self._peer
+        head, passage = transit.head, transit.passage
+        reusable = (
+            head is not None
+            and passage is not None
+            and head.keep_alive
+            and self._uploaded
+            and not passage.rest
+            and not self._up.buffer
+        )
+        if peer is not None and reusable:
+            peer.rejoin()
+        else:
+            self._close_peer()
+        keep = transit.keeps_client and self._uploaded
+        transit.end(None)
+        if self._switched is not None:
+            exchange.cut()
+        else:
+            self._client.rejoin(self._down.buffer)
+            exchange.send_last(b"", keep=keep)
+
+    def _give_up(self, refuse: Callable[[], Answer], failure: Failure | None) -> None:
+        self._close_peer()
+        transit, exchange = self._transit, self._exchange
+        if transit.status:
+            transit.end(failure)
+            exchange.cut()
+            return
+        answer = refuse()
+        transit.note_refusal(answer)
+        transit.end(failure)
+        for_head = exchange.head.method == b"HEAD"
+        self._client.rejoin(b"")
+        exchange.send_last(
+            answer.render(for_head=for_head, connection=b"close"), keep=False
+        )
+
+    def _abandon(self) -> None:
+        self._close_peer()
+        self._transit.end(None)
+        self._exchange.cut()
+
+    def _close_peer(self) -> None:
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            peer.close()
+
+
+async def _secured(name: str, sock: TlsSocket) -> Failure | None:
+    try:
+        await finish_handshake(sock)
+    except OSError as exc:
+        return Failure(Condition.UNTRUSTED, name, sent=False, detail=what_failed(exc))
+    return None
+
+
+async def _beside(
+    follow: Callable[[], Awaitable[None]], work: Callable[[], Awaitable[None]]
+) -> None:
+    """Do the work while the client is followed; the first fault of either ends both."""
+    first: list[Fault] = []
+
+    async def follow_client(scope: trio.CancelScope) -> None:
+        try:
+            await follow()
+        except FAULTS as exc:
+            first.append(exc)
+            scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow_client, nursery.cancel_scope)
+        try:
+            await work()
+        except FAULTS as exc:
+            first.append(exc)
+        nursery.cancel_scope.cancel()
+    if first:
+        raise first[0]

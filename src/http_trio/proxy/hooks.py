@@ -1,0 +1,93 @@
+"""What the one who forwards a request adds, decides and learns.
+
+A `Transit` does the work and asks a `Delivery` at the few places where there is a
+choice. The rule that it obeys: a delivery decides at once and touches no socket.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from http_trio.errors import Condition, Failure
+from http_trio.http1.request_head import AnswerHead
+from http_trio.http1.response import Answer, refusal
+from http_trio.limits import Waits
+
+if TYPE_CHECKING:
+    from http_trio.server.exchange import Exchange
+    from http_trio.upstream.pool import Upstream
+
+_FULL_RETRY_AFTER_S = 1
+
+
+@attrs.frozen
+class Retry:
+    """Try an upstream, but only after a pause, in seconds.
+
+    A client that leaves meanwhile ends the exchange.
+    """
+
+    upstream: Upstream
+    after_s: float
+
+
+class Delivery:
+    """What the one who forwards adds, decides and learns. Made to be subclassed.
+
+    Attributes:
+        request_fields: lines added to the request, each led by CRLF.
+        answer_fields: lines added to the answer, each led by CRLF.
+        waits: how long this request may take; None for the limits of `serve`.
+        reads_answers: whether `answered` is to be called.
+    """
+
+    __slots__ = ("answer_fields", "request_fields", "waits")
+
+    reads_answers: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        request_fields: bytes = b"",
+        answer_fields: bytes = b"",
+        waits: Waits | None = None,
+    ) -> None:
+        self.request_fields = request_fields
+        self.answer_fields = answer_fields
+        self.waits = waits
+
+    def failed(self, exchange: Exchange, failure: Failure) -> Upstream | Retry | None:
+        """Give another upstream to try, or None to answer with an error.
+
+        Called when nothing of an answer has gone out. Where `failure.sent`, only a
+        request whose `head.repeatable` holds may be sent again.
+        """
+        del exchange, failure
+        return None
+
+    def answered(self, exchange: Exchange, head: AnswerHead) -> Upstream | Retry | None:
+        """Look at a final answer's head, of which nothing has gone out; None lets it.
+
+        Called only where `reads_answers` holds. It may change `head.kept`, the
+        fields that go to the client, and `answer_fields`. To give an upstream drops
+        this answer and sends the request there; only while `exchange.can_repeat`.
+        """
+        del exchange, head
+        return None
+
+    def refuse(self, exchange: Exchange, failure: Failure) -> Answer:
+        """Give the answer for a failure that is final."""
+        del exchange
+        full = failure.condition is Condition.FULL
+        return refusal(
+            failure.status,
+            failure.condition.value,
+            retry_after_s=_FULL_RETRY_AFTER_S if full else None,
+        )
+
+    def ended(self, exchange: Exchange, status: int, failure: Failure | None) -> None:
+        """Learn the end: the status that went out (0 if none), and what went wrong.
+
+        Neither a status nor a failure means that the client went away first.
+        """

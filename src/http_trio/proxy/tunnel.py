@@ -1,0 +1,144 @@
+"""What a connection is after the protocol changed: bytes both ways, until both ended.
+
+RFC 9110 section 7.8; the protocol is WebSocket (RFC 6455), which is the only one that
+is let through. A side that ends is half-closed on the other, and the tunnel lives on
+for what still comes that way.
+
+A tunnel that is recalled ends as an endpoint would end it: between two frames each side
+gets a close frame, and a moment to answer it; what else comes then is dropped.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+
+import trio
+
+from http_trio.net.stream import Wire, copy_buffer
+from http_trio.proxy.websocket_frames import (
+    GOING_AWAY,
+    SERVICE_RESTART,
+    Frames,
+    close_frame,
+)
+
+
+class Tunnel:
+    """A WebSocket between a client and an upstream."""
+
+    def __init__(
+        self, down: Wire, up: Wire, *, idle_s: float, recall_s: float, ahead: bytes
+    ) -> None:
+        """Begin.
+
+        Args:
+            down: to the client.
+            up: to the upstream.
+            idle_s: how long it may be silent.
+            recall_s: from a recall to the cut.
+            ahead: what went to the client before.
+        """
+        self._idle_s = idle_s
+        self._recall_s = recall_s
+        self._scope = trio.CancelScope()
+        self._recalled = False
+        to_client = close_frame(SERVICE_RESTART)
+        to_server = close_frame(GOING_AWAY, mask=os.urandom(4))
+        self._ways = _Way(self, up, down, to_client), _Way(self, down, up, to_server)
+        self._ways[0].frames.pass_over(ahead)
+
+    def __repr__(self) -> str:
+        return f"<Tunnel recalled={self._recalled}>"
+
+    async def run(self) -> None:
+        """Move bytes until both sides have ended, or none has come for too long."""
+        self.touch()
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                for way in self._ways:
+                    nursery.start_soon(way.run)
+
+    def recall(self) -> None:
+        """End it soon: with a close frame to each side where that can be given."""
+        if self._recalled:
+            return
+        self._recalled = True
+        self._scope.deadline = trio.current_time() + self._recall_s
+        for way in self._ways:
+            way.recall()
+
+    def touch(self) -> None:
+        """Note that something came."""
+        if not self._recalled:
+            self._scope.deadline = trio.current_time() + self._idle_s
+
+    def cut(self) -> None:
+        """One side is gone: so is the tunnel."""
+        self._scope.cancel()
+
+    async def send(self, sink: Wire, data: bytes | memoryview) -> None:
+        """Send to one side."""
+        await sink.send(data, self._idle_s)
+
+
+class _Way:
+    """One direction."""
+
+    def __init__(self, tunnel: Tunnel, source: Wire, sink: Wire, close: bytes) -> None:
+        self.frames = Frames()
+        self._tunnel = tunnel
+        self._source, self._sink = source, sink
+        self._close = close
+        self._receiving = trio.CancelScope()
+        self._is_sending = False
+        self._recalled = False
+
+    async def run(self) -> None:
+        try:
+            with copy_buffer() as view:
+                with self._receiving:
+                    await self._pass_all(view)
+                if self._recalled:
+                    await self._finish(view)
+        except (OSError, trio.TooSlowError):
+            self._tunnel.cut()
+
+    def recall(self) -> None:
+        """Stop where nothing is half sent."""
+        self._recalled = True
+        if not self._is_sending:
+            self._receiving.cancel()
+
+    async def _pass_all(self, view: memoryview) -> None:
+        while not self._recalled:
+            count = await self._source.receive_into(view, math.inf)
+            if not count:
+                self._sink.sock.shutdown(socket.SHUT_WR)
+                return
+            self.frames.pass_over(view[:count])
+            self._tunnel.touch()
+            self._is_sending = True
+            await self._tunnel.send(self._sink, view[:count])
+            self._is_sending = False
+
+    async def _finish(self, view: memoryview) -> None:
+        """Complete the present frame, say goodbye, and wait for the other's."""
+        frames, dropped = self.frames, view[:0]
+        while not frames.between:
+            count = await self._source.receive_into(view, math.inf)
+            if not count:
+                return
+            end = frames.to_boundary(view[:count])
+            await self._tunnel.send(self._sink, view[:end])
+            dropped = view[end:count]
+        if frames.closed:
+            return
+        await self._tunnel.send(self._sink, self._close)
+        frames.pass_over(dropped)
+        while not frames.closed:
+            count = await self._source.receive_into(view, math.inf)
+            if not count:
+                return
+            frames.pass_over(view[:count])

@@ -1,0 +1,131 @@
+"""From the client to the upstream, in the task lane: a body, then what comes ahead.
+
+It runs beside the answer, since a client may send for as long as it is answered, and
+may go away at any time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from http_trio.errors import BadRequest, ProtocolError
+from http_trio.http1.body import Passage
+from http_trio.limits import BUFFER
+from http_trio.net.stream import Wire, copy, has_hung_up
+from http_trio.proxy.download import Download
+from http_trio.proxy.errors import ClientGone
+
+if TYPE_CHECKING:
+    from http_trio.server.exchange import Exchange
+
+
+class Upload:
+    """One request's body on its way.
+
+    Attributes:
+        begun: whether a byte of it was taken, which can then not be sent again.
+        done: whether it is complete.
+    """
+
+    def __init__(
+        self, exchange: Exchange, down: Wire, up: Wire, download: Download
+    ) -> None:
+        framing = exchange.head.framing
+        limits = exchange.limits
+        self.begun = False
+        self._passage = Passage(framing, framing, line_limit=limits.trailers)
+        self._limits = limits
+        self._down, self._up = down, up
+        self._download = download
+
+    @property
+    def done(self) -> bool:
+        """Whether the whole body is out."""
+        return self._passage.done
+
+    def is_out(self) -> None:
+        """Note that the body went out before."""
+        self._passage.done = True
+
+    async def run(self) -> None:
+        """Send the body, then watch the client, until cancelled.
+
+        Raises:
+            BadRequest: the body breaks the rules, or does not come.
+            ClientGone: the client went away.
+        """
+        await self._send_body()
+        self._download.request_is_out()
+        await self._watch_client()
+
+    async def _send_body(self) -> None:
+        body = self._passage
+        if body.left:
+            await copy(self._take, self._send, body.left)
+            body.left, body.done = 0, True
+        while not body.done:
+            data = await self._receive()
+            try:
+                out = body.feed(data)
+            except ProtocolError as exc:
+                raise BadRequest(400, str(exc)) from exc
+            if out:
+                await self._send(out)
+        self._down.buffer = body.rest + self._down.buffer
+
+    async def _watch_client(self) -> None:
+        """Keep what it sends ahead; when it ends, let the answer dawdle less.
+
+        A client that has closed its half may still read, and TCP does not tell it
+        from one that is gone until something is sent. So it has a while.
+        """
+        while len(self._down.buffer) <= BUFFER:
+            await trio.lowlevel.wait_readable(self._down.sock)
+            try:
+                data = self._down.sock.recv(BUFFER)
+            except BlockingIOError:
+                continue
+            except OSError as exc:
+                raise ClientGone from exc
+            if not data and has_hung_up(self._down.sock):
+                raise ClientGone
+            if not data:
+                self._download.client_half_closed()
+                return
+            self._down.buffer += data
+
+    async def _receive(self) -> bytes:
+        try:
+            data = await self._down.receive(self._limits.body_s)
+        except trio.TooSlowError as exc:
+            raise BadRequest(408, "the body did not come in time") from exc
+        except OSError as exc:
+            raise ClientGone from exc
+        if not data:
+            raise ClientGone
+        self.begun = True
+        return data
+
+    async def _take(self, view: memoryview) -> int:
+        try:
+            count = await self._down.receive_into(view, self._limits.body_s)
+        except trio.TooSlowError as exc:
+            raise BadRequest(408, "the body did not come in time") from exc
+        except OSError as exc:
+            raise ClientGone from exc
+        if not count:
+            raise ClientGone
+        self.begun = True
+        return count
+
+    async def _send(self, data: bytes | memoryview) -> None:
+        try:
+            await self._up.send(data, self._limits.write_s)
+        except (OSError, trio.TooSlowError) as exc:
+            # It takes no more. Its answer, or its end, will say why.
+            if isinstance(exc, ConnectionResetError):
+                self._download.upstream_reset()
+            self._download.request_is_out()
+            await trio.sleep_forever()

@@ -1,0 +1,217 @@
+"""Serving: listeners, the lane and the task lane under one nursery.
+
+Stopping is of two kinds. Cancelling `serve` closes everything at once. Draining
+stops accepting, answers the parked, says `Connection: close` on what is answered
+from then on, and lets `serve` return when the last exchange is over, or cancels
+what is left at its deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from http_trio.http1.forwarded import Forwarding
+from http_trio.http1.response import Answer
+from http_trio.limits import Limits
+from http_trio.net.event_loop import Lane
+from http_trio.net.tls_context import Certificate, Tls
+from http_trio.server.connection import exchanges_of
+from http_trio.server.exchange import Exchange, Handler
+from http_trio.server.listener import Listener, open_listener
+from http_trio.server.tls_listener import TlsListener
+
+if TYPE_CHECKING:
+    from http_trio.http2.bridge import Http2
+
+_NOTICE_S = 0.02  # how often a draining server looks whether it is done
+
+
+class Server:
+    """A server that is listening.
+
+    Attributes:
+        addresses: what is really bound, as `127.0.0.1:8080` or `unix:PATH`.
+    """
+
+    def __init__(
+        self, lane: Lane, listeners: Sequence[Listener], http2: Http2 | None = None
+    ) -> None:
+        self.lane = lane
+        self.addresses = tuple(listener.address for listener in listeners)
+        self._listeners = listeners
+        self._http2 = http2
+        self._drain = trio.Event()
+        self._deadline_s = math.inf
+
+    def __repr__(self) -> str:
+        return f"<Server {', '.join(self.addresses)} connections={self.connections}>"
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return sum(len(listener.connections) for listener in self._listeners)
+
+    @property
+    def refused(self) -> Mapping[int, int]:
+        """By status, the answers over HTTP/1.1 that no handler gave, since the start.
+
+        They are for what is not served (400, 417, 501, 505), too slow (408) or too long
+        (414, 431), and for clients beyond the limit of connections, if they are told.
+        """
+        return self.lane.refused
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """Those in progress."""
+        return exchanges_of(self.lane)
+
+    @property
+    def url(self) -> str:
+        """The URL of the first TCP address."""
+        first = next(one for one in self._listeners if one.address[:5] != "unix:")
+        scheme = "https" if isinstance(first, TlsListener) else "http"
+        return f"{scheme}://{first.address}"
+
+    def drain(self, deadline_s: float = 30.0) -> None:
+        """Begin to stop; `serve` returns at the latest in deadline_s seconds.
+
+        Called again, it can only bring the deadline nearer.
+        """
+        self._deadline_s = min(self._deadline_s, deadline_s)
+        self._drain.set()
+
+    def after_batch(self, call: Callable[[], None]) -> bool:
+        """Call once the requests that are ready now have been handled.
+
+        For what many of them share, such as one sync of a disk. It must not wait for
+        long: no request is handled meanwhile. An error in it ends `serve`.
+
+        Gives False, and does not call, unless a handler runs on the express lane.
+        """
+        return self.lane.after_batch(call)
+
+    async def _wait_drained(self) -> None:
+        await self._drain.wait()
+        self.lane.draining = True
+        for listener in self._listeners:
+            listener.abort()
+            for connection in list(listener.connections):
+                connection.drain()
+        if self._http2 is not None:
+            self._http2.drain()
+        recall_s = min(self.lane.limits.recall_s, self._deadline_s / 2)
+        with trio.move_on_after(self._deadline_s) as deadline:
+            recall_at = deadline.deadline - recall_s
+            while self.connections:
+                await trio.sleep(_NOTICE_S)
+                if trio.current_time() >= recall_at:
+                    recall_at = math.inf
+                    self._recall_websockets()
+
+    def _recall_websockets(self) -> None:
+        """Tell those whose end nobody knows that they are to come back."""
+        for exchange in exchanges_of(self.lane):
+            if exchange.switched:
+                exchange.recall()
+
+
+def open_listeners(
+    binds: Sequence[str | socket.socket],
+    *,
+    reuse_port: bool = False,
+    listening: bool = True,
+) -> list[socket.socket]:
+    """Open all of them, or none: so that a caller can fail before it starts anything.
+
+    Args:
+        binds: addresses, or sockets that listen already.
+        reuse_port: whether other processes of this user may listen on the same TCP
+            ports, each getting its part of the connections (SO_REUSEPORT).
+        listening: False to have the TCP ports, but no connections until `serve` has
+            them.
+
+    Raises:
+        BadBind: an address cannot be had.
+    """
+    with contextlib.ExitStack() as opened:
+        sockets = []
+        for bind in binds:
+            sock = (
+                open_listener(bind, reuse_port=reuse_port, listening=listening)
+                if isinstance(bind, str)
+                else bind
+            )
+            sockets.append(opened.enter_context(sock))
+        opened.pop_all()
+        return sockets
+
+
+async def serve(
+    handler: Handler,
+    binds: Sequence[str | socket.socket],
+    *,
+    limits: Limits | None = None,
+    forwarding: Forwarding | None = None,
+    overload: Answer | None = None,
+    tls: Tls | None = None,
+    tls_binds: Sequence[str | socket.socket] | None = None,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve HTTP/1.1, and with a certificate HTTP/2, until cancelled or drained.
+
+    Args:
+        handler: called for each request, on the express lane; it must not block.
+        binds: addresses such as `127.0.0.1:8080`, `[::1]:0` or `unix:PATH`, or sockets
+            that `open_listeners` gave.
+        limits: every size and wait; `Limits()` by default.
+        forwarding: what forwarded requests say of the client.
+        overload: what clients beyond the limit on connections are answered; without
+            it they are not accepted until others leave.
+        tls: the certificate of the addresses that are served with TLS; its files are
+            read again when they change.
+        tls_binds: those addresses, as `binds`. Where there is a certificate and this
+            is not given, all `binds` are served with TLS.
+        task_status: `started` gets the `Server` when all addresses listen.
+
+    Raises:
+        BadBind: an address cannot be had. Nothing listens then.
+        BadCertificate: the certificate cannot be used. Nothing listens then.
+
+    Cancelled, it closes every socket at once, also those of exchanges in progress.
+    """
+    if tls is not None and tls_binds is None:
+        binds, tls_binds = (), binds
+    certificate = None if tls is None else Certificate(tls)
+    sockets = open_listeners([*binds, *(tls_binds or ())])
+    plain, secure = sockets[: len(binds)], sockets[len(binds) :]
+    rules = forwarding or Forwarding()
+    async with trio.open_nursery() as nursery:
+        lane = Lane(limits or Limits(), nursery)
+        listeners = [Listener(lane, sock, handler, rules, overload) for sock in plain]
+        http2: Http2 | None = None
+        if certificate is not None:
+            from http_trio.http2.bridge import Http2  # noqa: PLC0415  # 0.1 s of imports
+
+            rules = attrs.evolve(rules, proto=b"https")
+            http2 = Http2(lane, handler, rules)
+            listeners += [
+                TlsListener(
+                    *(lane, sock, handler, rules, overload),
+                    certificate=certificate,
+                    carry_http2=http2.carry,
+                )
+                for sock in secure
+            ]
+        server = Server(lane, listeners, http2)
+        nursery.start_soon(lane.run)
+        nursery.start_soon(lane.keep_time)
+        task_status.started(server)
+        await server._wait_drained()  # noqa: SLF001
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,66 @@
+"""Connections to the lane from inside the process, for what is no TCP connection.
+
+One end of a socket pair is an ordinary client's connection on the lane, which knows
+the address and the scheme that it stands for; who opened it speaks HTTP/1.1 over the
+other end. So whatever the lane does for a connection (limits, waits, both lanes,
+draining) it does for these, and closing the other end is a client that left.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+
+from http_trio.http1.forwarded import Forwarding
+from http_trio.net.event_loop import Lane
+from http_trio.server.connection import Connection
+from http_trio.server.exchange import Handler
+
+
+class Pairs:
+    """The inner connections of one handler.
+
+    Attributes:
+        connections: those that are open.
+    """
+
+    def __init__(self, lane: Lane, handler: Handler, rules: Forwarding) -> None:
+        self.lane = lane
+        self.connections: set[Connection] = set()
+        self._handler = handler
+        self._rules = {
+            scheme: attrs.evolve(rules, proto=scheme) for scheme in (b"http", b"https")
+        }
+
+    def __repr__(self) -> str:
+        return f"<Pairs connections={len(self.connections)}>"
+
+    @contextmanager
+    def open(self, peer: str, scheme: bytes) -> Iterator[socket.socket]:
+        """Connect to the lane; the connection is closed at the end of the block.
+
+        Args:
+            peer: the address of the client that it is for, or "unix".
+            scheme: how that client reached us, `b"http"` or `b"https"`.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        with ours:
+            connection = Connection(
+                self, theirs, peer, self._handler, self._rules[scheme]
+            )
+            self.connections.add(connection)
+            yield ours
+
+    def ended(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
+        self.connections.discard(connection)
+
+    def drain(self) -> None:
+        """Answer the parked. No connection is idle: each carries one exchange."""
+        for connection in list(self.connections):
+            connection.answer_parked()

@@ -1,0 +1,123 @@
+"""Listening with TLS: a handshake on the lane, then a client's connection.
+
+HTTP/1.1 stays on the lane: its connection is the same as on a plain listener, over a
+socket that encrypts. HTTP/2, where the client chose it (ALPN, RFC 7301), is handed on.
+A client that dawdles in its handshake is swept away like any other.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from http_trio.http1.response import Answer
+from http_trio.net.poller import READ
+from http_trio.net.tls_socket import TlsSocket
+from http_trio.server.connection import Connection
+from http_trio.server.listener import Client, Listener
+
+if TYPE_CHECKING:
+    from http_trio.http1.forwarded import Forwarding
+    from http_trio.net.event_loop import Lane
+    from http_trio.net.tls_context import Certificate
+    from http_trio.server.exchange import Handler
+
+_log = logging.getLogger(__name__)
+
+CarryHttp2 = Callable[[TlsSocket, str, Listener], Client]
+"""Takes over a connection of the given client, and gives what stands for it."""
+
+
+class TlsListener(Listener):
+    """A listening socket whose clients speak TLS."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        sock: socket.socket,
+        handler: Handler,
+        rules: Forwarding,
+        overload: Answer | None = None,
+        *,
+        certificate: Certificate,
+        carry_http2: CarryHttp2,
+    ) -> None:
+        super().__init__(lane, sock, handler, rules, overload)
+        self._certificate = certificate
+        self._carry_http2 = carry_http2
+
+    def connect(self, sock: socket.socket, peer: str) -> Client:
+        """Begin the handshake."""
+        secured = TlsSocket(sock, self._certificate.context())
+        return Handshake(self, secured, peer)
+
+    def secured(self, sock: TlsSocket, peer: str) -> Client:
+        """Go on after the handshake."""
+        if sock.alpn == "h2":
+            return self._carry_http2(sock, peer, self)
+        return Connection(self, sock, peer, self._handler, self._rules)
+
+
+class Handshake:
+    """A client in its handshake, and what became of it."""
+
+    def __init__(self, listener: TlsListener, sock: TlsSocket, peer: str) -> None:
+        self.lane = listener.lane
+        self.deadline = self.lane.now + self.lane.limits.handshake_s
+        self._listener = listener
+        self._sock = sock
+        self._peer = peer
+        self._mask = READ
+        self._overload: Answer | None = None
+        self._became: Client | None = None
+        self.lane.watch(sock.fileno(), self, READ)
+
+    def __repr__(self) -> str:
+        return f"<Handshake with {self._peer}>"
+
+    def ready(self, mask: int) -> None:
+        """Go on."""
+        del mask
+        try:
+            wanted = self._sock.handshake()
+        except OSError as exc:
+            _log.debug("no handshake with %s: %s", self._peer, exc)
+            self.abort()
+            return
+        if not wanted:
+            self._done()
+        elif wanted != self._mask:
+            self._mask = wanted
+            self.lane.poller.modify(self._sock.fileno(), wanted)
+
+    def expire(self) -> None:
+        """Handle that it took too long."""
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._became is not None:
+            self._became.abort()
+            return
+        self.lane.unwatch(self._sock.fileno())
+        self._sock.close()
+        self._listener.ended(self)
+
+    def drain(self) -> None:
+        """Close: no request has come."""
+        self.abort()
+
+    def turn_away(self, answer: Answer) -> None:
+        """Turn the client away once it can be told so."""
+        self._overload = answer
+
+    def _done(self) -> None:
+        self.lane.unwatch(self._sock.fileno())
+        client = self._became = self._listener.secured(self._sock, self._peer)
+        self._listener.replace(self, client)
+        if self._overload is not None:
+            client.turn_away(self._overload)
+        elif isinstance(client, Connection):
+            client.ready(READ)  # its request may have come with the handshake's end

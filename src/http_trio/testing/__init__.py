@@ -1,0 +1,1 @@
+"""Peers made of raw sockets, for tests of servers and proxies."""

@@ -1,0 +1,1 @@
+"""The server's side: pooled connections to one server, and single requests."""

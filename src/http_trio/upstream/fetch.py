@@ -1,0 +1,221 @@
+"""One request to one server, over a connection of its own, as ordinary trio code.
+
+For what goes on beside the traffic: health checks, and copies of requests. It never
+touches a lane or a pool. The answer's body is read, framed as HTTP/1.1 demands, and
+counted, not kept. Every wait and every size has a limit of its own; the whole is the
+caller's to limit, with a cancel scope.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import attrs
+import trio
+
+from http_trio.errors import BadAnswer, Condition, Failure, HttpError, ProtocolError
+from http_trio.http1.body import Passage, Truncated
+from http_trio.http1.framing import UNTIL_CLOSE
+from http_trio.http1.request_head import AnswerHead, parse_answer_head
+from http_trio.limits import Limits
+from http_trio.net.stream import Wire
+from http_trio.net.tls_socket import AnySocket, TlsSocket, finish_handshake, what_failed
+from http_trio.upstream.pool import Address, Upstream
+
+_DEFAULT = Limits()
+
+BODY = 64 * 1024 * 1024
+"""Bytes of an answer's body that are read at most."""
+
+
+class NoAnswer(HttpError):
+    """A server gave no usable answer. Its fault, mostly; `failure` says what happened.
+
+    Attributes:
+        failure: as a delivery would be told.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(
+            ": ".join(filter(None, (failure.condition.value, failure.detail)))
+        )
+        self.failure = failure
+
+
+@attrs.frozen
+class Fetched:
+    """An answer.
+
+    Attributes:
+        status: of the final answer, 200 to 599.
+        size: bytes of the body's content, as far as it was read.
+        fields: the end-to-end fields of the head, each line led by CRLF.
+        whole: whether the body ended within the limit.
+    """
+
+    status: int
+    size: int
+    fields: bytes
+    whole: bool
+
+
+async def fetch(
+    upstream: Upstream,
+    request: bytes,
+    *,
+    method: bytes,
+    limits: Limits = _DEFAULT,
+    body: int = BODY,
+) -> Fetched:
+    """Send a request and give what came back.
+
+    All addresses are tried, in turn, until one accepts. Cancelled, it closes the
+    connection.
+
+    Args:
+        upstream: where to; of it only what it is is used, never its pool.
+        request: the whole request, as bytes; it should say `Connection: close`.
+        method: of the request, for where the answer ends (RFC 9112 section 6.3).
+        limits: those of heads, and the waits `connect_s`, `answer_s`, `write_s` and
+            `stream_idle_s`.
+        body: bytes of the body to read at most; then no more is waited for.
+
+    Raises:
+        NoAnswer: there was none, or none that makes sense, or not in time.
+    """
+    sock = await _connect(upstream, limits)
+    try:
+        return await _Talk(upstream.name, Wire(sock), limits).ask(request, method, body)
+    finally:
+        sock.close()
+
+
+class _Talk:
+    """One request and its answer, on a connection that is made."""
+
+    def __init__(self, name: str, wire: Wire, limits: Limits) -> None:
+        self._name = name
+        self._wire = wire
+        self._limits = limits
+
+    async def ask(self, request: bytes, method: bytes, body: int) -> Fetched:
+        await self._send(request)
+        try:
+            with trio.fail_after(self._limits.answer_s):
+                head, rest = await self._read_head(method)
+        except trio.TooSlowError as exc:
+            raise self._none(Condition.ANSWER_TIMEOUT) from exc
+        try:
+            return await self._read_body(head, rest, body)
+        except trio.TooSlowError as exc:
+            raise self._none(Condition.STALLED) from exc
+
+    async def _send(self, request: bytes) -> None:
+        try:
+            await self._wire.send(request, self._limits.write_s)
+        except trio.TooSlowError as exc:
+            raise self._none(Condition.STALLED, "it takes no request") from exc
+        except OSError:
+            pass  # it may have answered before it closed: the read tells
+
+    async def _read_head(self, method: bytes) -> tuple[AnswerHead, bytes]:
+        data = b""
+        while True:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
+                if len(data) > self._limits.head:
+                    raise self._none(Condition.BAD_ANSWER, "a head beyond the limit")
+                more = await self._receive()
+                if not more:
+                    raise self._none(Condition.CLOSED, "closed without an answer")
+                data += more
+                continue
+            try:
+                head = parse_answer_head(data[:end], method)
+            except BadAnswer as exc:
+                raise self._none(Condition.BAD_ANSWER, str(exc)) from exc
+            if head.status >= 200:
+                return head, data[end:]
+            data = data[end:]
+
+    async def _read_body(self, head: AnswerHead, rest: bytes, most: int) -> Fetched:
+        passage = Passage(head.framing, UNTIL_CLOSE, line_limit=self._limits.trailers)
+        size = 0
+        try:
+            if rest and not passage.done:
+                size = len(passage.feed(rest))
+            while not passage.done and size <= most:
+                data = await self._receive()
+                if not data:
+                    passage.end()
+                    break
+                size += len(passage.feed(data))
+        except Truncated as exc:
+            raise self._none(Condition.CLOSED, str(exc)) from exc
+        except ProtocolError as exc:
+            raise self._none(Condition.BAD_ANSWER, str(exc)) from exc
+        return Fetched(head.status, min(size, most), head.kept, whole=size <= most)
+
+    async def _receive(self) -> bytes:
+        try:
+            return await self._wire.receive(self._limits.stream_idle_s)
+        except OSError as exc:
+            raise self._none(Condition.CLOSED, exc.strerror or str(exc)) from exc
+
+    def _none(self, condition: Condition, detail: str = "") -> NoAnswer:
+        return NoAnswer(Failure(condition, self._name, sent=True, detail=detail))
+
+
+async def _connect(upstream: Upstream, limits: Limits) -> AnySocket:
+    failure = Failure(
+        *(Condition.UNREACHABLE, upstream.name),
+        sent=False,
+        detail="its name does not resolve",
+    )
+    for address in upstream.addresses:
+        try:
+            with trio.fail_after(limits.connect_s):
+                return await _connect_to(upstream, address)
+        except _NotSecured as exc:
+            found = Condition.UNTRUSTED, str(exc)
+        except trio.TooSlowError:
+            found = Condition.CONNECT_TIMEOUT, ""
+        except OSError as exc:
+            found = Condition.UNREACHABLE, exc.strerror or str(exc)
+        failure = Failure(found[0], upstream.name, sent=False, detail=found[1])
+    raise NoAnswer(failure)
+
+
+class _NotSecured(Exception):
+    """The TLS handshake failed."""
+
+
+async def _connect_to(upstream: Upstream, address: Address) -> AnySocket:
+    family, at = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        code = sock.connect_ex(at)
+        if code in (errno.EINPROGRESS, errno.EAGAIN):
+            await trio.lowlevel.wait_writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        return sock if upstream.tls is None else await _secure(upstream, sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _secure(upstream: Upstream, sock: socket.socket) -> AnySocket:
+    assert upstream.tls is not None, "it is asked for with TLS only"
+    try:
+        secured = TlsSocket(sock, upstream.tls, server_name=upstream.server_name)
+        await finish_handshake(secured)
+    except OSError as exc:
+        raise _NotSecured(what_failed(exc)) from exc
+    except ValueError as exc:  # the name cannot be one
+        raise _NotSecured(str(exc)) from exc
+    return secured

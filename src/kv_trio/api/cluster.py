@@ -1,0 +1,58 @@
+"""What Consul's clients ask of the cluster: here it is of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from http_trio import Answer
+from kv_trio.consul.encode import json_answer
+from kv_trio.consul.parameters import DATACENTER
+from kv_trio.errors import BadQuery
+
+SPEAKS = "1.8.7"
+"""The version of Consul whose API this is; clients look at it."""
+
+
+def answer_cluster(path: bytes, *, node: str, address: str) -> Answer:
+    """Answer what is asked of the cluster.
+
+    Raises:
+        BadQuery: there is no such endpoint.
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        host, port = "127.0.0.1", "0"  # a Unix socket
+    member = {"Name": node, "Addr": host.strip("[]"), "Port": int(port), "Status": 1}
+    match path:
+        case b"/v1/status/leader":
+            return json_answer(address)
+        case b"/v1/status/peers":
+            return json_answer([address])
+        case b"/v1/catalog/datacenters":
+            return json_answer([DATACENTER])
+        case b"/v1/agent/checks" | b"/v1/agent/services":
+            return json_answer({})
+        case b"/v1/agent/members":
+            return json_answer([_member(member)])
+        case b"/v1/agent/self":
+            return json_answer(_self(node, address, member))
+        case _:
+            raise BadQuery(404, "")
+
+
+def _member(member: dict[str, Any]) -> dict[str, Any]:
+    tags = {"role": "consul", "dc": DATACENTER, "build": SPEAKS}
+    return {**member, "Tags": tags}
+
+
+def _self(node: str, address: str, member: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "Config": {
+            "Datacenter": DATACENTER,
+            "NodeName": node,
+            "Server": True,
+            "Version": SPEAKS,
+        },
+        "Member": _member(member),
+        "Stats": {"consul": {"leader": "true", "leader_addr": address}},
+    }

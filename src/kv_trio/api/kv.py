@@ -1,0 +1,251 @@
+"""`/v1/kv`: Consul's endpoint for keys, and what we add to it.
+
+Added: `?history` (the states that a key had), `?at=INDEX` (what it was then), and an
+event stream for those who accept `text/event-stream`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+from http_trio import Answer, Exchange
+from kv_trio.consul.encode import (
+    JSON,
+    answer_entries,
+    bad_query,
+    describe_revision,
+    dump_json,
+    failed,
+    index_headers,
+    index_of,
+    method_not_allowed,
+)
+from kv_trio.consul.parameters import (
+    Question,
+    Read,
+    Target,
+    check_session_id,
+    parse_index,
+    parse_last_event_id,
+    parse_limit,
+    parse_read,
+    parse_unsigned,
+)
+from kv_trio.errors import BadQuery, Compacted, StorageError, StoreDamaged
+from kv_trio.state.acl import Access
+from kv_trio.state.store import Store
+from kv_trio.state.write_batch import Delete, Operation, Outcome, Put
+from kv_trio.storage.history import History
+from kv_trio.storage.writer import Writer
+from kv_trio.watch.blocking_queries import Watchers, must_wait
+from kv_trio.watch.event_streams import Streams
+
+T = TypeVar("T")
+
+VALUE_LIMIT = 512 * 1024
+"""Bytes of a value."""
+
+_EVENTS = b"text/event-stream"
+
+METHODS = "OPTIONS,GET,PUT,POST,DELETE"
+OLDEST = b"X-Kv-Oldest-Index"
+"""The field that says from which index on the past is known."""
+
+
+class KeysApi:
+    """The endpoint's handler."""
+
+    def __init__(
+        self,
+        store: Store,
+        writer: Writer,
+        watchers: Watchers,
+        streams: Streams,
+        ask: Callable[[Callable[[History], Answer]], Awaitable[Answer]],
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._watchers = watchers
+        self._streams = streams
+        self._ask = ask
+        self._draw: Callable[[], float] = random.random
+
+    def __repr__(self) -> str:
+        return "<KeysApi>"
+
+    def handle(self, exchange: Exchange, target: Target, access: Access) -> None:
+        """Answer a request, now or when its time has come.
+
+        Raises:
+            BadQuery: it makes no sense, or is not allowed.
+        """
+        key, parameters = target.key, target.parameters
+        match exchange.head.method:
+            case b"GET" if "history" in parameters or "at" in parameters:
+                self._read_past(exchange, key, parameters, access)
+            case b"GET" if _wants_events(exchange):
+                self._stream(exchange, key, parameters, access)
+            case b"GET":
+                self._read(exchange, target.question, access)
+            case b"PUT" | b"POST":
+                self._put(exchange, target, access)
+            case b"DELETE":
+                self._delete(exchange, key, parameters, access)
+            case _:
+                exchange.respond(method_not_allowed(exchange.method, METHODS))
+
+    def _read(self, exchange: Exchange, question: Question, access: Access) -> None:
+        read, index = question.read, question.index
+        _check_read(read, access)
+        if index and must_wait(self._store, index, index_of(self._store, read)):
+            jitter_s = question.wait_s / 16 * self._draw()
+            self._watchers.park(exchange, read, access, question.wait_s + jitter_s)
+        else:
+            exchange.respond(self._watchers.answers.find(read, access))
+
+    def _stream(
+        self,
+        exchange: Exchange,
+        key: bytes,
+        parameters: dict[str, str],
+        access: Access,
+    ) -> None:
+        read = parse_read(key, parameters)
+        _check_read(read, access)
+        after = parse_last_event_id(exchange.header(b"last-event-id"))
+        if after is None and "index" in parameters:
+            after = parse_index(parameters)
+        self._streams.open(
+            exchange, key, prefix=read.is_prefix, access=access, after=after
+        )
+
+    def _read_past(
+        self,
+        exchange: Exchange,
+        key: bytes,
+        parameters: dict[str, str],
+        access: Access,
+    ) -> None:
+        read = parse_read(key, parameters)
+        _check_read(read, access)
+        index = self._store.index
+        ask: Callable[[History], Answer]
+        if "at" in parameters:
+            at = parse_unsigned(parameters, "at", status=400)
+            if at is None or at > index:
+                raise BadQuery(400, f"at={at}: the store is at index {index}")
+            ask = partial(_answer_at, read=read, at=at, access=access)
+        else:
+            if read.is_prefix:
+                raise BadQuery(400, "Conflicting flags: history is of one key")
+            limit = parse_limit(parameters)
+            ask = partial(_answer_history, read=read, until=index, limit=limit)
+        exchange.spawn(partial(self._answer_past, ask))
+
+    async def _answer_past(
+        self, ask: Callable[[History], Answer], exchange: Exchange
+    ) -> None:
+        try:
+            answer = await self._ask(ask)
+        except Compacted as exc:
+            oldest = ((OLDEST, b"%d" % exc.oldest),)
+            answer = Answer(410, str(exc).encode(), headers=oldest)
+        except StoreDamaged as exc:
+            answer = failed(exc)
+        exchange.respond(answer)
+
+    def _put(self, exchange: Exchange, target: Target, access: Access) -> None:
+        key = target.key
+        if not key:
+            raise BadQuery(400, "Missing key name")
+        how = target.condition
+        if not access.may_write(key):
+            raise BadQuery(403, "Permission denied")
+
+        def write(_: Exchange, value: bytes) -> None:
+            try:
+                for session in (how.acquire, how.release):
+                    if session is not None:
+                        check_session_id(session)
+            except BadQuery as exc:
+                exchange.respond(bad_query(exc))
+                return
+            put = Put(key, value, how.flags, how.cas, how.acquire, how.release)
+            self._submit(exchange, put)
+
+        exchange.collect(VALUE_LIMIT, write, _too_large)
+
+    def _delete(
+        self,
+        exchange: Exchange,
+        key: bytes,
+        parameters: dict[str, str],
+        access: Access,
+    ) -> None:
+        recurse = "recurse" in parameters
+        cas = parse_unsigned(parameters, "cas")
+        if recurse and cas is not None:
+            flags = f"cas={parameters['cas']}&recurse={parameters['recurse']}"
+            raise BadQuery(400, f"Conflicting flags: {flags}")
+        if not key and not recurse:
+            raise BadQuery(400, "Missing key name")
+        may = access.may_write_under if recurse else access.may_write
+        if not may(key):
+            raise BadQuery(403, "Permission denied")
+        self._submit(exchange, Delete(key, recurse, cas))
+
+    def _submit(self, exchange: Exchange, operation: Operation) -> None:
+        def done(outcome: Outcome | StorageError) -> None:
+            if isinstance(outcome, StorageError):
+                exchange.respond(failed(outcome))
+            elif outcome.refused:
+                exchange.respond(Answer(500, outcome.refused.encode()))
+            else:
+                index = ((b"X-Consul-Index", b"%d" % max(1, outcome.index)),)
+                body = b"true" if outcome.done else b"false"
+                exchange.respond(Answer(200, body, JSON, index))
+
+        self._writer.submit(operation, done)
+
+
+def _wants_events(exchange: Exchange) -> bool:
+    if _EVENTS not in exchange.head.raw:  # most often: no need to take fields apart
+        return False
+    return _EVENTS in (exchange.header(b"accept") or b"")
+
+
+def _check_read(read: Read, access: Access) -> None:
+    """Check that it may be read; of a prefix, what may not be seen is left out."""
+    if not read.is_prefix and not access.may_read(read.key):
+        raise BadQuery(403, "Permission denied")
+
+
+def _answer_at(history: History, *, read: Read, at: int, access: Access) -> Answer:
+    if read.is_prefix:
+        entries = history.under_at(read.key, at)
+        entries = [entry for entry in entries if access.may_read(entry.key)]
+    else:
+        entry = history.at(read.key, at)
+        entries = [] if entry is None else [entry]
+    return answer_entries(entries, read, at)
+
+
+def _answer_history(history: History, *, read: Read, until: int, limit: int) -> Answer:
+    revisions = history.of(read.key, until=until, limit=limit)
+    oldest = ((OLDEST, b"%d" % history.oldest_of(read.key)),)
+    headers = index_headers(max(1, until)) + oldest
+    if not revisions:
+        return Answer(404, content_type=None, headers=headers)
+    shown = [describe_revision(revision) for revision in revisions]
+    return Answer(200, dump_json(shown, pretty=read.pretty), JSON, headers)
+
+
+def _too_large(exchange: Exchange, size: int) -> None:
+    text = (
+        f"Request body({size} bytes) too large, max size: {VALUE_LIMIT} bytes. "
+        "See https://www.consul.io/docs/agent/options.html#kv_max_value_size."
+    )
+    exchange.respond(Answer(413, text.encode()))

@@ -1,0 +1,103 @@
+"""What a store tells Prometheus at `/metrics`."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterator, Mapping, Sized
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from kv_trio.state.store import Store
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode()
+_COMMIT_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
+_BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """The figures of one store, in a registry of its own.
+
+    Attributes:
+        asked: how many requests there were, by endpoint.
+    """
+
+    def __init__(self, store: Store, watchers: Sized, streams: Sized) -> None:
+        self.registry = CollectorRegistry()
+        self.asked: collections.Counter[str] = collections.Counter()
+        self.registry.register(_Requests(self.asked))
+        self._writes = Counter(
+            *("kv_trio_writes", "Operations that are on disk."),
+            registry=self.registry,
+        )
+        self._commit_s = Histogram(
+            "kv_trio_commit_seconds",
+            "How long the disk took for a batch.",
+            buckets=_COMMIT_S,
+            registry=self.registry,
+        )
+        self._batch = Histogram(
+            "kv_trio_commit_operations",
+            "Operations in a batch.",
+            buckets=_BATCH,
+            registry=self.registry,
+        )
+        self._woken = Counter(
+            "kv_trio_watchers_woken",
+            "Blocking queries that a change answered.",
+            registry=self.registry,
+        )
+        self._gauge("kv_trio_watchers", "Blocking queries that wait.", watchers)
+        self._gauge("kv_trio_streams", "Open event streams.", streams)
+        self._gauge("kv_trio_keys", "Keys in the store.", store)
+        self._gauge("kv_trio_sessions", "Sessions that hold.", store.sessions)
+        self.follow(
+            "kv_trio_index", "The number of the last change.", lambda: store.index
+        )
+        ProcessCollector(registry=self.registry)
+
+    def __repr__(self) -> str:
+        return "<Metrics>"
+
+    def committed(self, operations: int, seconds: float, woken: int) -> None:
+        """Count a batch that is on disk."""
+        self._commit_s.observe(seconds)
+        self._batch.observe(operations)
+        self._woken.inc(woken)
+        self._writes.inc(operations)
+
+    def render(self) -> bytes:
+        """Give the figures in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def follow(self, name: str, what: str, value: Callable[[], float]) -> None:
+        """Show what a function gives."""
+        Gauge(name, what, registry=self.registry).set_function(value)
+
+    def _gauge(self, name: str, what: str, things: Sized) -> None:
+        self.follow(name, what, lambda: len(things))
+
+
+class _Requests(Collector):
+    """Counts that are kept as plain numbers, since every request has one."""
+
+    def __init__(self, asked: Mapping[str, int]) -> None:
+        self._asked = asked
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Give them as Prometheus wants them."""
+        shown = CounterMetricFamily(
+            "kv_trio_requests", "Requests by endpoint.", labels=["endpoint"]
+        )
+        for endpoint, count in self._asked.items():
+            shown.add_metric([endpoint], count)
+        yield shown

@@ -1,0 +1,237 @@
+"""Tokens: who may do what, from a file that is read again when it changes.
+
+    [[token]]
+    name = "web"
+    hash = "sha256:9f86d0..."       # of the secret; `kv-trio token` makes both
+    read = ["canary/web/"]
+    write = ["canary/web/fleet/"]   # to write includes to read
+
+    [[token]]
+    name = "anonymous"              # without a hash: what needs no token
+    read = ["public/"]
+
+A secret is 256 random bits, so one SHA-256 hides it as well as a slow hash would.
+A file that cannot be read, or makes no sense, changes nothing: the tokens read last
+go on to hold, and the reason is logged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from http_trio import Exchange
+from kv_trio.errors import BadQuery, BadTokens
+from kv_trio.state.acl import EVERYTHING, NOTHING, Access
+
+_log = logging.getLogger(__name__)
+
+CHECK_S = 1.0
+"""How often the file is looked at."""
+
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_FIELDS = {"name", "hash", "read", "write"}
+_SIZE = 1024 * 1024  # bytes of a token file at most
+
+
+@attrs.frozen
+class Grants:
+    """What a token file says.
+
+    Attributes:
+        by_hash: the rights of each token, by the SHA-256 of its secret.
+        anonymous: the rights of those who have none.
+    """
+
+    by_hash: dict[bytes, Access]
+    anonymous: Access = NOTHING
+
+    def find(self, secret: str) -> Access | None:
+        """Give a secret's rights; in a time that does not tell which token is near."""
+        digest = hashlib.sha256(secret.encode()).digest()
+        found: Access | None = None
+        for known, access in self.by_hash.items():
+            if hmac.compare_digest(known, digest):
+                found = access
+        return found
+
+    def holds(self, access: Access) -> bool:
+        """Tell whether somebody has just these rights."""
+        return access == self.anonymous or access in self.by_hash.values()
+
+
+def parse_tokens(text: str) -> Grants:
+    """Read a token file.
+
+    Raises:
+        BadTokens: with all its faults.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise BadTokens([str(exc)]) from exc
+    faults = [f"{name}: unknown" for name in document if name != "token"]
+    asked = document.get("token", [])
+    if not isinstance(asked, list):
+        raise BadTokens(["token: expected tables, each under [[token]]"])
+    by_hash: dict[bytes, Access] = {}
+    anonymous = NOTHING
+    names: set[str] = set()
+    for at, one in enumerate(asked):
+        where = f"token[{at}]"
+        if not isinstance(one, dict):
+            faults.append(f"{where}: expected a table")
+            continue
+        found = _faults(one, where, names)
+        faults += found
+        if found:
+            continue
+        read, write = (
+            tuple(p.encode() for p in one.get(n, [])) for n in ("read", "write")
+        )
+        access = Access(one["name"], read=read, write=write)
+        if "hash" in one:
+            by_hash[bytes.fromhex(one["hash"].removeprefix("sha256:"))] = access
+        else:
+            anonymous = access
+    if faults:
+        raise BadTokens(faults)
+    return Grants(by_hash, anonymous)
+
+
+def make_token(name: str, read: list[str], write: list[str]) -> tuple[str, str]:
+    """Make a secret, and the lines of the token file that stand for it."""
+    secret = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    lines = ["[[token]]", f"name = {_quoted(name)}", f'hash = "sha256:{digest}"']
+    for right, prefixes in (("read", read), ("write", write)):
+        if prefixes:
+            lines.append(f"{right} = [{', '.join(map(_quoted, prefixes))}]")
+    return secret, "\n".join(lines) + "\n"
+
+
+class Tokens:
+    """The tokens that hold now."""
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        """Read a token file; with None, everybody may do everything.
+
+        Raises:
+            BadTokens: it cannot be read, or makes no sense.
+        """
+        self._path = None if path is None else Path(path)
+        self._seen: object = None
+        self.grants: Grants | None = None
+        if self._path is not None:
+            self._seen = _stamp(self._path)
+            self.grants = _read(self._path)
+
+    def __repr__(self) -> str:
+        return f"<Tokens {self._path}>"
+
+    def access_of(self, exchange: Exchange, parameters: dict[str, str]) -> Access:
+        """Give the rights of a request's sender.
+
+        Raises:
+            BadQuery: it shows a token that is none of ours.
+        """
+        if self.grants is None:
+            return EVERYTHING
+        secret = _secret(exchange, parameters)
+        if not secret:
+            return self.grants.anonymous
+        access = self.grants.find(secret)
+        if access is None:
+            raise BadQuery(403, "ACL not found")
+        return access
+
+    async def follow(self, changed: Callable[[Grants], None]) -> None:
+        """Read the file again whenever it changes, until cancelled.
+
+        Args:
+            changed: called with what holds from then on.
+        """
+        path = self._path
+        if path is None:
+            return
+        while True:
+            await trio.sleep(CHECK_S)
+            stamp = await trio.to_thread.run_sync(_stamp, path)
+            if stamp == self._seen:
+                continue
+            self._seen = stamp
+            try:
+                self.grants = await trio.to_thread.run_sync(_read, path)
+            except BadTokens as exc:
+                _log.error("the tokens stay as they were: %s", exc)
+            else:
+                _log.info("%d tokens read from %s", len(self.grants.by_hash), path)
+                changed(self.grants)
+
+
+def _secret(exchange: Exchange, parameters: dict[str, str]) -> str:
+    given = exchange.header(b"x-consul-token")
+    if given is None:
+        kind, _, value = (exchange.header(b"authorization") or b"").partition(b" ")
+        given = value.strip() if kind.lower() == b"bearer" else b""
+    return given.decode("utf-8", "replace") or parameters.get("token", "")
+
+
+def _faults(one: dict[str, Any], where: str, names: set[str]) -> list[str]:
+    faults = [f"{where}.{name}: unknown" for name in sorted(one.keys() - _FIELDS)]
+    name = one.get("name")
+    if not isinstance(name, str) or not name:
+        faults.append(f"{where}.name: expected a name")
+    elif name in names:
+        faults.append(f"{where}.name: {name!r} is there already")
+    else:
+        names.add(name)
+    hash_ = one.get("hash")
+    if hash_ is None and name != "anonymous":
+        faults.append(f"{where}.hash: missing; `kv-trio token NAME` makes one")
+    elif hash_ is not None and not (isinstance(hash_, str) and _HASH.fullmatch(hash_)):
+        faults.append(f"{where}.hash: expected sha256: and 64 hexadecimal digits")
+    for right in ("read", "write"):
+        prefixes = one.get(right, [])
+        if not isinstance(prefixes, list) or not all(
+            isinstance(prefix, str) for prefix in prefixes
+        ):
+            faults.append(f"{where}.{right}: expected a list of key prefixes")
+    return faults
+
+
+def _read(path: Path) -> Grants:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return parse_tokens(file.read(_SIZE))
+    except BadTokens as exc:
+        raise BadTokens(exc.faults, str(path)) from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+        raise BadTokens([f"cannot be read: {reason}"], str(path)) from exc
+
+
+def _stamp(path: Path) -> object:
+    """Give what changes when the file does."""
+    try:
+        found = path.stat()
+    except OSError as exc:
+        return exc.errno
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _quoted(text: str) -> str:
+    """Write a TOML string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,134 @@
+"""The verbs of the command `kv-trio` that are about many keys at once."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kv_trio.cli.connect import Target, as_json, asks, run
+from kv_trio.cli.output import as_text, fail, show_json
+
+if TYPE_CHECKING:
+    from kv_trio.client.client import Client
+    from kv_trio.state.txn import Step
+
+_STEPS = 64  # of a transaction; what every Consul takes
+_STEP_BYTES = 256 * 1024  # of values in one of them
+
+
+@click.command()
+@click.argument("prefix", default="")
+@asks
+def export(prefix: str, target: Target) -> None:
+    """Print the keys that begin with PREFIX as `consul kv export` does."""
+    listing = run(target, lambda client: client.list(prefix))
+    shown = [
+        {
+            "key": as_text(entry.key),
+            "flags": entry.flags,
+            "value": base64.b64encode(entry.value).decode(),
+        }
+        for entry in listing.entries
+    ]
+    click.echo(json.dumps(shown, indent="\t", ensure_ascii=False))
+
+
+@click.command("import")
+@click.argument("file", type=click.File("rb"))
+@as_json
+@asks
+def import_(file: Any, target: Target, *, as_json: bool) -> None:
+    """Write the keys of FILE (- for standard input), which `export` printed.
+
+    The file is checked whole before anything is written. Up to 64 keys are written at
+    once, each lot whole or not at all.
+    """
+    steps = _parse_export(file.read())
+    lots = _lots(steps)
+
+    async def write(client: Client) -> None:
+        written = 0
+        for lot in lots:
+            done = await client.transact(lot)
+            if not done.done:
+                fail(f"{done.failed[0].reason}; {written} keys are written")
+            written += len(lot)
+
+    run(target, write)
+    if as_json:
+        show_json({"written": len(steps)})
+    else:
+        click.echo(f"{len(steps)} keys written")
+
+
+@click.command()
+@click.option("--index", type=click.IntRange(min=0), help="Up to this one; else all.")
+@as_json
+@asks
+def compact(index: int | None, target: Target, *, as_json: bool) -> None:
+    """Forget the states that were replaced; the present ones stay."""
+    forgotten = run(target, lambda client: client.compact(index))
+    if as_json:
+        show_json({"forgotten": forgotten})
+    else:
+        click.echo(f"{forgotten} old states forgotten")
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@as_json
+@asks
+def backup(file: Path, target: Target, *, as_json: bool) -> None:
+    """Write a copy of the whole store to FILE, while it runs.
+
+    To restore it, put it as kv.sqlite into an empty data directory.
+    """
+    try:
+        size = run(target, lambda client: client.back_up(file))
+    except OSError as exc:
+        fail(f"cannot write {file}: {exc.strerror or exc}")
+    if as_json:
+        show_json({"file": str(file), "bytes": size})
+    else:
+        click.echo(f"{size} bytes in {file}")
+
+
+def _parse_export(data: bytes) -> list[Step]:
+    """Read what `export` printed; all faults are told at once."""
+    from kv_trio.state.txn import Step  # noqa: PLC0415
+
+    try:
+        asked = json.loads(data)
+    except ValueError as exc:
+        fail(f"the file is no JSON: {exc}")
+    if not isinstance(asked, list):
+        fail("the file is no export: expected a list of objects with key and value")
+    steps: list[Step] = []
+    faults: list[str] = []
+    for at, one in enumerate(asked):
+        try:
+            value = base64.b64decode(one["value"] or "", validate=True)
+            steps.append(Step("set", one["key"], value, flags=one.get("flags", 0)))
+        except (TypeError, KeyError, AttributeError, binascii.Error) as exc:
+            faults.append(f"[{at}]: {exc!r}, expected key, value in base64, flags")
+    if faults:
+        fail(f"nothing is written, since the file is no export: {'; '.join(faults)}")
+    return steps
+
+
+def _lots(steps: list[Step]) -> list[list[Step]]:
+    """Divide steps into lots that a transaction can take."""
+    lots: list[list[Step]] = []
+    size = 0
+    for step in steps:
+        size += len(step.value)
+        if not lots or len(lots[-1]) >= _STEPS or size > _STEP_BYTES:
+            lots.append([])
+            size = len(step.value)
+        lots[-1].append(step)
+    return lots

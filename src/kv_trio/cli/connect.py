@@ -1,0 +1,88 @@
+"""How a verb of the command asks a server: its options, and what a failure becomes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import click
+
+from kv_trio.cli.output import fail
+
+if TYPE_CHECKING:
+    from kv_trio.client.client import Client
+
+T = TypeVar("T")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@attrs.frozen
+class Target:
+    """The server that is asked, and how."""
+
+    url: str
+    token: str | None
+    ca_file: str | None
+
+
+_url = click.option(
+    "--url",
+    envvar="KV_TRIO_URL",
+    show_envvar=True,
+    default="http://127.0.0.1:8500",
+    show_default=True,
+    help="The store's server.",
+)
+_token = click.option(
+    "--token",
+    envvar=["KV_TRIO_TOKEN", "CONSUL_HTTP_TOKEN"],
+    show_envvar=True,
+    help="The secret of a token.",
+)
+_ca_file = click.option(
+    "--ca-file",
+    envvar=["KV_TRIO_CA_FILE", "CONSUL_CACERT"],
+    show_envvar=True,
+    metavar="FILE",
+    help="The authorities that an https:// server is verified by, as PEM."
+    "  [default: the system's]",
+)
+
+
+def asks(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the options that say which server is asked, as its `target`."""
+
+    @wraps(verb)
+    def with_target(
+        *args: Any, url: str, token: str | None, ca_file: str | None, **options: Any
+    ) -> None:
+        verb(*args, target=Target(url, token, ca_file), **options)
+
+    return _url(_token(_ca_file(with_target)))
+
+
+def run(target: Target, ask: Callable[[Client], Awaitable[T]]) -> T:
+    """Ask the server; a failure is one line and exit status 1."""
+    import trio  # noqa: PLC0415  # keeps --help quick, as below
+
+    from http_trio import HttpError  # noqa: PLC0415
+    from kv_trio.client.client import Client  # noqa: PLC0415
+    from kv_trio.errors import KvError, StoreUnreachable  # noqa: PLC0415
+
+    async def connected() -> T:
+        url, token, ca_file = target.url, target.token, target.ca_file
+        async with Client(url, token=token, ca_file=ca_file) as client:
+            return await ask(client)
+
+    try:
+        return trio.run(connected)
+    except StoreUnreachable as exc:
+        fail(f"{exc}; is the server running?  kv-trio serve")
+    except (HttpError, KvError) as exc:
+        fail(str(exc))
+    except KeyboardInterrupt:
+        sys.exit(0)

@@ -1,0 +1,1 @@
+"""The client; it knows nothing of the server."""

@@ -1,0 +1,1 @@
+"""The words of Consul's HTTP API, written and read. Pure."""

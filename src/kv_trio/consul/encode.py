@@ -1,0 +1,226 @@
+"""Answers, in Consul's JSON and words, pure.
+
+Compact, `<`, `>` and `&` escaped as Go does it, an empty value as null, and the
+fields in Consul's order; `Session` only where a key is locked.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import time
+from binascii import b2a_base64
+from functools import lru_cache
+from typing import Any
+
+from http_trio import Answer
+from kv_trio.consul.parameters import Read
+from kv_trio.errors import BadQuery, KvError, Moved
+from kv_trio.state.acl import Access
+from kv_trio.state.store import Entry, Revision, Store
+
+JSON = b"application/json"
+_SHORT = 512  # bytes of a key whose JSON is remembered
+_NO_TEXT = re.compile("[\udc80-\udcff]")  # bytes that are no UTF-8
+_PLAIN = b"text/plain; charset=utf-8"
+_RAW = (
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Content-Security-Policy", b"sandbox"),
+)
+
+
+def index_of(store: Store, read: Read) -> int:
+    """Give the number of the last change of what is read."""
+    return store.index_under(read.key) if read.is_prefix else store.index_of(read.key)
+
+
+def answer_read(store: Store, read: Read, access: Access) -> Answer:
+    """Render what is read, as it is now, and as far as it may be seen."""
+    if not read.is_prefix:
+        entry = store.get(read.key)
+        if entry is None:
+            return absent(store, read)
+        return _answer_found([entry], read, index_of(store, read))
+    entries = [entry for entry in store.under(read.key) if access.may_read(entry.key)]
+    if entries or (read.keys and not read.key):
+        return _answer_found(entries, read, index_of(store, read))
+    return absent(store, read)
+
+
+def answer_entries(entries: list[Entry], read: Read, index: int) -> Answer:
+    """Render entries of the past, as they were at an index."""
+    if entries:
+        return _answer_found(entries, read, index)
+    return Answer(404, content_type=None, headers=index_headers(index))
+
+
+def _answer_found(entries: list[Entry], read: Read, index: int) -> Answer:
+    headers = index_headers(index)
+    if read.keys:
+        keys = _folded([entry.key for entry in entries], read)
+        body = dump_json([_text(key) for key in keys], pretty=read.pretty)
+    elif read.raw and not read.recurse:
+        return Answer(200, entries[0].value, b"text/plain", headers + _RAW)
+    elif read.pretty:
+        body = dump_json([describe(entry) for entry in entries], pretty=True)
+    else:
+        body = b"[%b]" % b",".join(map(write_entry, entries))
+    return Answer(200, body, JSON, headers)
+
+
+def json_answer(value: object) -> Answer:
+    """Render a value."""
+    return Answer(200, dump_json(value), JSON)
+
+
+def bad_query(exc: BadQuery) -> Answer:
+    """Tell what is wrong with a request."""
+    text = str(exc).encode("utf-8", "replace")
+    return Answer(exc.status, text, _PLAIN if text else None)
+
+
+def failed(exc: KvError) -> Answer:
+    """Tell that the store cannot do it."""
+    return Answer(500, str(exc).encode("utf-8", "replace"))
+
+
+def moved(exc: Moved, query: bytes, method: str) -> Answer:
+    """Send a client to the clean form of its path, as Go's router does."""
+    location = exc.location + ("?" + query.decode("latin-1") if query else "")
+    headers = ((b"Location", location.encode("latin-1")),)
+    if method not in ("GET", "HEAD"):
+        return Answer(301, content_type=None, headers=headers)
+    body = f'<a href="{html.escape(location)}">Moved Permanently</a>.\n\n'
+    return Answer(301, body.encode(), b"text/html; charset=utf-8", headers)
+
+
+def method_not_allowed(method: str, methods: str) -> Answer:
+    """Tell which methods there are; to OPTIONS that is no error."""
+    allow = ((b"Allow", methods.encode()),)
+    if method == "OPTIONS":
+        return Answer(200, content_type=None, headers=allow)
+    return Answer(405, f"method {method} not allowed".encode(), headers=allow)
+
+
+def absent(store: Store, read: Read) -> Answer:
+    """Tell that there is nothing of what is read.
+
+    Where nothing ever was, the index is that of the last change of any key, as Consul
+    has it; the number that a client waits to be passed stays that of what is read.
+    """
+    index = index_of(store, read) if read.is_prefix else 1
+    if index <= max(1, store.floor):
+        index = max(1, store.kv_index)
+    return Answer(404, content_type=None, headers=index_headers(index))
+
+
+def index_headers(index: int) -> tuple[tuple[bytes, bytes], ...]:
+    """Give the fields that Consul's clients read of an answer's state."""
+    return (
+        (b"X-Consul-Index", b"%d" % index),
+        (b"X-Consul-Knownleader", b"true"),
+        (b"X-Consul-Lastcontact", b"0"),
+    )
+
+
+def write_entry(entry: Entry) -> bytes:
+    """Write an entry as `describe` gives it; quicker, since every read does it."""
+    key = entry.key
+    session = b""
+    if entry.session is not None:
+        session = b'"Session":"%b",' % entry.session.encode()
+    return (
+        b'{"LockIndex":%d,"Key":%b,"Flags":%d,"Value":%b,%b"CreateIndex":%d,'
+        b'"ModifyIndex":%d}'
+    ) % (
+        entry.lock_index,
+        _write_short_key(key) if len(key) <= _SHORT else _write_key(key),
+        entry.flags,
+        b'"%b"' % b2a_base64(entry.value, newline=False) if entry.value else b"null",
+        session,
+        entry.create_index,
+        entry.modify_index,
+    )
+
+
+def _write_key(key: bytes) -> bytes:
+    return dump_json(_text(key))
+
+
+_write_short_key = lru_cache(4096)(_write_key)
+
+
+def describe(entry: Entry) -> dict[str, Any]:
+    """Give an entry as Consul's API shows it."""
+    shown: dict[str, Any] = {
+        "LockIndex": entry.lock_index,
+        "Key": _text(entry.key),
+        "Flags": entry.flags,
+        "Value": base64.b64encode(entry.value).decode() if entry.value else None,
+    }
+    if entry.session is not None:
+        shown["Session"] = entry.session
+    shown["CreateIndex"] = entry.create_index
+    shown["ModifyIndex"] = entry.modify_index
+    return shown
+
+
+def describe_delete(revision: Revision) -> dict[str, Any]:
+    """Give what is known of a key that was deleted."""
+    return {"Key": _text(revision.key), "ModifyIndex": revision.index}
+
+
+def describe_revision(revision: Revision) -> dict[str, Any]:
+    """Give one state of a key's past."""
+    entry = revision.entry
+    if entry is None:
+        shown = describe_delete(revision) | {"Deleted": True}
+    else:
+        shown = describe(entry)
+    shown["Time"] = format_time(revision.time_ms)
+    return shown
+
+
+def format_time(time_ms: int) -> str:
+    """Write a time as RFC 3339 has it.
+
+    >>> format_time(1_700_000_000_123)
+    '2023-11-14T22:13:20.123Z'
+    """
+    seconds, milliseconds = divmod(time_ms, 1000)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{text}.{milliseconds:03d}Z"
+
+
+def dump_json(value: object, *, pretty: bool = False) -> bytes:
+    """Write JSON as Go's encoder does.
+
+    >>> dump_json(["a<b"])
+    b'["a\\\\u003cb"]'
+    """
+    if pretty:
+        text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
+    else:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    for mark in "<>&":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return _NO_TEXT.sub(r"\\ufffd", text).encode("utf-8", "replace")
+
+
+def _text(key: bytes) -> str:
+    """Give a key as text; bytes that are none are marked, for `dump_json`."""
+    return key.decode("utf-8", "surrogateescape")
+
+
+def _folded(keys: list[bytes], read: Read) -> list[bytes]:
+    """Cut each key after the first separator past the prefix, without repeats."""
+    separator, start = read.separator, len(read.key)
+    if not separator:
+        return keys
+    found: dict[bytes, None] = {}
+    for key in keys:
+        at = key.find(separator, start)
+        found[key if at < 0 else key[: at + len(separator)]] = None
+    return list(found)

@@ -1,0 +1,269 @@
+"""The server: a store, its log, its writer and its API in one nursery."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+import trio
+
+import http_trio
+from http_trio import Answer, Exchange, Limits
+from kv_trio.api.kv import KeysApi
+from kv_trio.api.metrics import Metrics
+from kv_trio.api.router import Api
+from kv_trio.api.session import SessionsApi
+from kv_trio.api.tokens import Grants, Tokens
+from kv_trio.consul.encode import failed
+from kv_trio.errors import BadQuery, StorageError
+from kv_trio.state.store import Store
+from kv_trio.storage.engine import Log
+from kv_trio.storage.history import Bounds, History
+from kv_trio.storage.writer import Committed, Writer
+from kv_trio.watch.blocking_queries import Watchers
+from kv_trio.watch.event_streams import Streams
+from kv_trio.watch.response_cache import Answers
+
+T = TypeVar("T")
+Observer = Callable[[set[bytes], int, float], None]
+"""Called with the changed keys, the store's index, and when the first was queued."""
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_BIND = "127.0.0.1:8500"
+CONNECTIONS = 10_000
+"""Open connections; those beyond it are answered 429."""
+
+LIMITS = Limits(
+    connections=CONNECTIONS, request_line=128 * 1024, head=160 * 1024, idle_s=300.0
+)
+"""A key may have 100,000 characters, as in Consul."""
+
+COMPACT_EVERY_S = 3600.0
+"""How often what is older than the bounds of the history is forgotten."""
+
+_TOO_MANY = Answer(
+    429,
+    b"too many connections to this store; close some, or raise --connections\n",
+    headers=((b"Retry-After", b"1"),),
+)
+_CHUNK = 256 * 1024  # bytes of a backup that are read, and may wait, at a time
+_PACE_S = 0.005  # how often a backup looks whether its client has taken them
+
+
+@attrs.frozen
+class KvServer:
+    """A store that is being served.
+
+    Attributes:
+        store: its published state, for reading.
+        watchers: the blocking queries that wait.
+        url: where it listens.
+        addresses: all that is bound.
+    """
+
+    store: Store
+    watchers: Watchers
+    _server: http_trio.Server
+
+    @property
+    def url(self) -> str:
+        """The URL of the first TCP address."""
+        return self._server.url
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What is really bound."""
+        return self._server.addresses
+
+    def drain(self, deadline_s: float = 5.0) -> None:
+        """Begin to stop: answer the watchers, then let `serve` return."""
+        self._server.drain(deadline_s)
+
+
+async def serve(  # noqa: ASYNC128  # _serve calls it
+    binds: Sequence[str] = (DEFAULT_BIND,),
+    *,
+    data: str | os.PathLike[str] | None = None,
+    bounds: Bounds | None = None,
+    tokens: str | os.PathLike[str] | None = None,
+    limits: Limits = LIMITS,
+    tls: http_trio.Tls | None = None,
+    observe: Observer | None = None,
+    task_status: trio.TaskStatus[KvServer] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve a store until cancelled or drained.
+
+    Args:
+        binds: addresses such as `127.0.0.1:8500`, `[::1]:0` or `unix:PATH`.
+        data: the directory of its database, made if absent; None for a store that
+            lives in memory only. Its numbers begin at the present second, so they do
+            not restart low either.
+        bounds: how much of the past is kept; `Bounds()` by default.
+        tokens: a token file, see `kv_trio.api.tokens`; None lets everybody do everything.
+        limits: of its connections; beyond `limits.connections` a client gets a 429.
+        tls: the certificate, if it is to be served with TLS; read again when it changes.
+        observe: called after each durable batch of changes, with the changed keys, the
+            store's index and the `trio.current_time()` at which its first was queued.
+        task_status: `started` gets the `KvServer` once it listens.
+
+    Raises:
+        StorageError, StoreLocked, StoreDamaged: the directory cannot be used.
+        BadTokens: the token file cannot be used.
+        http_trio.BadBind: an address cannot be had.
+        http_trio.BadCertificate: the certificate cannot be used.
+
+    Cancelled, it ends the transaction that is on and drops what is queued behind it.
+    """
+    if tls is not None:
+        tls.context()  # while it is a plain error, not one in a group
+    granted = await trio.to_thread.run_sync(Tokens, tokens)
+    with contextlib.ExitStack() as owned:
+        sockets = http_trio.open_listeners(binds)
+        for sock in sockets:
+            owned.enter_context(sock)
+        log = await trio.to_thread.run_sync(Log, data, bounds)
+        owned.callback(log.close)
+        store = await trio.to_thread.run_sync(log.load)
+        service = _Service(store, log, granted, observe, sockets)
+        await service.run(sockets, limits, tls, task_status)
+
+
+class _Service:
+    """The parts of a server, put together."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: Log,
+        tokens: Tokens,
+        observe: Observer | None,
+        sockets: Sequence[socket.socket],
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._tokens = tokens
+        self._observe = observe
+        self._watchers = Watchers(Answers(store))
+        self._streams = Streams(store, self._ask)
+        self._writer = Writer(store, log, self._committed)
+        self._metrics = Metrics(store, self._watchers, self._streams)
+        self._metrics.follow(
+            "kv_trio_writes_refused",
+            "Operations that the disk refused.",
+            lambda: self._writer.refused,
+        )
+        node = socket.gethostname()
+        self._api = Api(
+            KeysApi(store, self._writer, self._watchers, self._streams, self._ask),
+            SessionsApi(store, self._writer, self._watchers, node=node),
+            self._writer,
+            tokens,
+            self._metrics,
+            compact=self._compact,
+            back_up=self._back_up,
+            node=node,
+            address=http_trio.address_of(sockets[0]),
+        )
+
+    async def run(
+        self,
+        sockets: Sequence[socket.socket],
+        limits: Limits,
+        tls: http_trio.Tls | None,
+        task_status: trio.TaskStatus[KvServer],
+    ) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._writer.run)
+            nursery.start_soon(self._writer.expire_sessions)
+            nursery.start_soon(self._writer.fold_log)
+            nursery.start_soon(self._tokens.follow, self._granted)
+            nursery.start_soon(self._compact_old)
+            async with trio.open_nursery() as serving:
+                run = partial(
+                    http_trio.serve,
+                    self._api,
+                    sockets,
+                    limits=limits,
+                    overload=_TOO_MANY,
+                    tls=tls,
+                )
+                server = await serving.start(run)
+                self._writer.after_batch = server.after_batch
+                task_status.started(KvServer(self._store, self._watchers, server))
+            nursery.cancel_scope.cancel()
+
+    def _committed(self, batch: Committed) -> None:
+        woken = self._watchers.wake(batch.keys)
+        self._streams.publish(batch.draft.revisions())
+        if batch.draft.sessions:
+            self._watchers.wake_for_sessions()
+        self._metrics.committed(batch.operations, batch.commit_s, woken)
+        if self._observe is not None:
+            self._observe(batch.keys, batch.draft.index, batch.queued_at)
+
+    def _granted(self, grants: Grants) -> None:
+        self._watchers.revoke(grants.holds)
+        self._streams.revoke(grants.holds)
+
+    async def _ask(self, ask: Callable[[History], T]) -> T:
+        """Ask the history, in a thread if it is on a disk."""
+        if self._log.blocks:
+            return await trio.to_thread.run_sync(ask, self._log.history)
+        await trio.lowlevel.checkpoint()
+        return ask(self._log.history)
+
+    async def _compact(self, index: int | None) -> int:
+        """Forget the past up to an index, or up to the present.
+
+        Raises:
+            BadQuery: that index is not yet given.
+            StorageError: the disk refuses.
+        """
+        present = self._store.index
+        if index is not None and index > present:
+            raise BadQuery(400, f"index={index}: the store is at index {present}")
+        return await self._run_blocking(
+            lambda: self._log.compact(present if index is None else index)
+        )
+
+    async def _compact_old(self) -> None:
+        while True:
+            try:
+                await self._run_blocking(self._log.compact_old)
+            except StorageError as exc:
+                _log.warning("the history is not compacted: %s", exc)
+            await trio.sleep(COMPACT_EVERY_S)
+
+    async def _run_blocking(self, run: Callable[[], T]) -> T:
+        if self._log.blocks:
+            return await trio.to_thread.run_sync(run)
+        await trio.lowlevel.checkpoint()
+        return run()
+
+    async def _back_up(self, exchange: Exchange) -> None:
+        """Answer with a copy of the database."""
+        directory = self._log.directory
+        with tempfile.TemporaryDirectory(prefix="backup-", dir=directory) as temporary:
+            path = Path(temporary) / "kv.sqlite"
+            try:
+                await self._run_blocking(lambda: self._log.back_up(path))
+            except StorageError as exc:
+                exchange.respond(failed(exc))
+                return
+            exchange.begin(Answer(200, b"", b"application/vnd.sqlite3"))
+            async with await trio.open_file(path, "rb") as file:
+                while not exchange.gone and (chunk := await file.read(_CHUNK)):
+                    behind = exchange.send(chunk)
+                    while behind > _CHUNK and not exchange.gone:
+                        await trio.sleep(_PACE_S)
+                        behind = exchange.behind
+            exchange.finish()

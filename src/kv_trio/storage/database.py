@@ -1,0 +1,211 @@
+"""Opening a store's SQLite database, and keeping a directory for one server.
+
+`synchronous=FULL` in WAL mode: when a commit returns, it is on disk. One server at a
+time has the directory (a lock on a file in it, which the kernel drops when the process
+dies, however).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+from kv_trio.errors import StorageError, StoreDamaged, StoreLocked
+from kv_trio.state.store import FIRST_INDEX
+from kv_trio.storage.schema import SCHEMA, seal, unseal
+from kv_trio.storage.wal_check import find_damage
+
+DATABASE = "kv.sqlite"
+FORMAT = 5
+"""What `PRAGMA user_version` says."""
+
+BUSY_S = 1.0
+"""How long another program that has the database for itself is waited for."""
+
+_LOG = f"{DATABASE}-wal"
+_LOG_BYTES = 4 * 1024 * 1024
+_ROOM_BYTES = 64 * 1024 * 1024
+_COPIED = "copied_us"  # of a copy: microseconds of Unix time
+_WAL_PAGES = 4000
+"""Pages of the log beyond which a commit folds it itself; mostly `Log.fold` has."""
+
+
+def connect(directory: Path | None) -> sqlite3.Connection:
+    """Open a connection to a directory's database, or to a new one in memory.
+
+    Of the processes only this one has it, which saves SQLite the locks of each
+    transaction: in the VFS "unix-excl" its connections share an index in memory.
+    """
+    if directory is None:
+        where = "file::memory:"
+    else:
+        where = f"{(directory / DATABASE).absolute().as_uri()}?vfs=unix-excl"
+    return sqlite3.connect(
+        where, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+    )
+
+
+def open_database(directory: Path | None) -> sqlite3.Connection:
+    """Open the connection that writes; the database is made if absent.
+
+    From then on it waits for nobody: a commit finds out at once that it has to.
+
+    Raises:
+        StorageError: it cannot be made or written.
+        StoreDamaged: what is there is no database of ours, or a broken one.
+    """
+    name = name_of(directory)
+    _check_log(directory)
+    try:
+        db = connect(directory)
+    except sqlite3.Error as exc:
+        raise StorageError(f"cannot open {name}: {exc}") from exc
+    try:
+        _prepare(db, directory)
+        db.execute("PRAGMA busy_timeout = 0")
+    except sqlite3.OperationalError as exc:
+        db.close()
+        raise StorageError(f"cannot use {name}: {exc}") from exc
+    except sqlite3.DatabaseError as exc:
+        db.close()
+        raise damaged(directory, exc) from exc
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def set_meta(db: sqlite3.Connection, name: str, value: int) -> None:
+    """Write one of the numbers of the whole store."""
+    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", seal(name, value))
+
+
+def take_up_copy(db: sqlite3.Connection) -> None:
+    """Let a copy that is put in place go on above all that its original ever gave.
+
+    No store takes a million writes in a second, so the microseconds since the copy was
+    made are enough. Whoever knows an index of the original is told the state anew.
+
+    Raises:
+        ValueError: a row is not as it was written.
+        sqlite3.Error: the disk refuses.
+    """
+    meta: dict[str, int] = dict(map(unseal, db.execute("SELECT * FROM meta")))
+    copied_us = meta.get(_COPIED)
+    if copied_us is None:
+        return
+    (last,) = db.execute("SELECT max(modify_index) FROM journal").fetchone()
+    given = max(meta["index"], last or 0)
+    base = given + max(1, time.time_ns() // 1000 - copied_us)
+    db.execute("BEGIN IMMEDIATE")
+    set_meta(db, "index", base)
+    set_meta(db, "base", base)
+    db.execute("DELETE FROM meta WHERE name = ?", (_COPIED,))
+    db.execute("COMMIT")
+
+
+def mark_copy(path: Path) -> None:
+    """Let a database know that it is a copy, and of when."""
+    db = sqlite3.connect(path)
+    try:
+        with db:
+            set_meta(db, _COPIED, time.time_ns() // 1000)
+    finally:
+        db.close()
+
+
+def name_of(directory: Path | None) -> str:
+    """Name a database in a message."""
+    return str(directory or "memory")
+
+
+def damaged(directory: Path | None, reason: object) -> StoreDamaged:
+    """Say that a database makes no sense, and what to do."""
+    return StoreDamaged(
+        f"the database in {name_of(directory)} cannot be read ({reason}); restore it"
+        " from a backup, or move it away to begin with an empty store"
+    )
+
+
+def lengthen_log(directory: Path | None) -> None:
+    """Make the write-ahead log as long as it mostly gets, with zeros at its end.
+
+    A file that grows has its length to be written at each sync, which takes half as
+    long again. SQLite reads its log up to what is no frame of it, and writes over the
+    rest. While it writes, this must not be called. Where room is scarce, it does nothing.
+    """
+    if directory is None:
+        return
+    with contextlib.suppress(OSError):  # nothing is lost: it is slower, no more
+        if shutil.disk_usage(directory).free < _ROOM_BYTES:
+            return
+        with (directory / _LOG).open("ab") as log:
+            log.write(bytes(max(0, _LOG_BYTES - log.tell())))
+            log.flush()
+            os.fsync(log.fileno())
+
+
+def take_lock(directory: Path) -> int:
+    """Have a data directory, made if absent, for this process; give the lock's fd.
+
+    Raises:
+        StorageError: it cannot be used.
+        StoreLocked: another process has it.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as exc:
+        raise StorageError(f"cannot use {directory} for data: {exc.strerror}") from exc
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(lock)
+        raise StoreLocked(
+            f"another server has {directory} open; stop it, or choose another directory"
+        ) from exc
+    return lock
+
+
+def _check_log(directory: Path | None) -> None:
+    """Look at the log before SQLite does, which would drop what it cannot read."""
+    if directory is None:
+        return
+    try:
+        damage = find_damage((directory / _LOG).read_bytes())
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise StorageError(f"cannot read the log in {directory}: {exc}") from exc
+    if damage:
+        raise damaged(directory, damage)
+
+
+def _prepare(db: sqlite3.Connection, directory: Path | None) -> None:
+    found = db.execute("PRAGMA quick_check").fetchone()[0]
+    if found != "ok":
+        raise damaged(directory, found)
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, FORMAT):
+        raise damaged(directory, f"format {version}, expected {FORMAT}")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+    if version == 0:
+        # A store in memory cannot go on where the last one was, so it begins at the
+        # present microsecond: higher than whatever was given before, since no store
+        # takes a million writes in a second.
+        first = FIRST_INDEX if directory else time.time_ns() // 1000
+        db.execute("BEGIN IMMEDIATE")
+        for statement in SCHEMA:
+            db.execute(statement)
+        numbers = {"index": first, "floor": 0, "base": 0, "compacted": first}
+        for name, value in numbers.items():
+            set_meta(db, name, value)
+        db.execute(f"PRAGMA user_version = {FORMAT}")
+        db.execute("COMMIT")

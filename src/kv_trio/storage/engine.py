@@ -1,0 +1,288 @@
+"""The durable half of a store: what changes becomes a transaction on disk.
+
+When `commit` returns, the changes are on disk; a commit that fails leaves the database
+as it was. What is small goes into the journal, to be filed later (`kv_trio.storage.journal`).
+
+SQLite notices a page that makes no sense, but not a flipped bit in a value; so each
+row has a checksum, which is compared when it is read.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+from kv_trio.errors import StorageError
+from kv_trio.state.store import Store
+from kv_trio.state.write_batch import Draft
+from kv_trio.storage.database import (
+    connect,
+    damaged,
+    lengthen_log,
+    name_of,
+    open_database,
+    take_lock,
+    take_up_copy,
+)
+from kv_trio.storage.history import Bounds, History
+from kv_trio.storage.integrity import copy_to, count_rows, find_faults
+from kv_trio.storage.journal import ADD, file_journal, journal_rows
+from kv_trio.storage.schema import Row
+from kv_trio.storage.tables import read_store, write_draft
+from kv_trio.storage.write_connection import Transactions, Write
+
+_QUICK_BYTES = 64 * 1024  # of values in a commit that is done at once
+_QUICK_KEYS = 8
+_FOLD_EVERY = 500  # commits
+_JOURNALED = 1024  # rows in the journal, or so, until they are filed
+_JOURNALED_AT_ONCE = 256  # rows of one commit beyond which they are filed at once
+_JOURNALED_BYTES = 16 * 1024 * 1024  # of their values
+_BATCH = 1000  # revisions that one transaction forgets at most
+_TRIM_EVERY = 32  # writes of a key between two looks at the length of its history
+_TRIM_KEYS = 100_000  # keys whose writes are counted at most
+
+
+class Log:
+    """An open data directory, or a database in memory that stands for one."""
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        """Open it, made if absent; None for memory.
+
+        Raises:
+            StorageError: it cannot be made or written.
+            StoreLocked: another server has it.
+            StoreDamaged: what is in it is no database of ours, or a broken one.
+        """
+        self.directory = None if directory is None else Path(directory)
+        self.bounds = bounds or Bounds()
+        self._lock = -1 if self.directory is None else take_lock(self.directory)
+        self._written: Counter[bytes] = Counter()
+        self._overdue: set[bytes] = set()
+        self._unfolded = 0  # commits
+        self._journaled = 0  # rows
+        self._journaled_bytes = 0
+        try:
+            db = open_database(self.directory)
+            self._transactions = Transactions(db, self.directory)
+            self.history = self._open_history()
+        except BaseException:
+            self._unlock()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Log {name_of(self.directory)}>"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether its methods wait for a disk, so that they belong into a thread."""
+        return self.directory is not None
+
+    def close(self) -> None:
+        """Close the database and let another server have the directory."""
+        self.history.close()
+        self._transactions.close()
+        self._unlock()
+
+    def load(self) -> Store:
+        """Read the whole state.
+
+        Raises:
+            StorageError: the disk refuses.
+            StoreDamaged: a row is not what was written.
+        """
+        db = self._transactions.db
+        try:
+            take_up_copy(db)
+            store = read_store(db)
+        except sqlite3.OperationalError as exc:
+            raise self._transactions.refused(exc) from exc
+        except (sqlite3.DatabaseError, ValueError, KeyError) as exc:
+            raise damaged(self.directory, exc) from exc
+        lengthen_log(self.directory)
+        return store
+
+    # === writing ===
+
+    def commit(self, draft: Draft, time_ms: int | None = None) -> None:
+        """Make a draft durable; blocks for as long as the disk takes.
+
+        Args:
+            draft: what to write.
+            time_ms: what its revisions say of their time; now by default.
+
+        Raises:
+            StorageError: it is not durable, and nothing of it is kept.
+        """
+        rows = journal_rows(draft.revisions(), time_ms)
+        self._transactions.run(partial(self._write, draft, rows))
+
+    def commit_at_once(self, draft: Draft) -> bool:
+        """Make a draft durable if that is quick; False, and nothing done, if not.
+
+        It is quick where the disk was so lately, the draft is small, and nobody else
+        is writing. A disk that suddenly stalls is waited for, but only once.
+
+        Raises:
+            StorageError: as `commit`.
+        """
+        if self.blocks and not self._is_quick(draft):
+            return False
+        rows = journal_rows(draft.revisions())
+        if len(rows) != 1 or not draft.is_plain:
+            return self._transactions.run_at_once(partial(self._write, draft, rows))
+        done = self._transactions.add_at_once(ADD, rows[0])
+        if done:
+            self._count(rows)
+        return done
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to `fold`."""
+        return (
+            self._unfolded >= _FOLD_EVERY
+            or self._journaled >= _JOURNALED // 2
+            or self._journaled_bytes >= _JOURNALED_BYTES // 2
+        )
+
+    def fold(self) -> None:
+        """File the journal, and bring SQLite's own log into the database.
+
+        So no commit has to. What the disk refuses now is left for the next time.
+        """
+        self._unfolded = 0
+        try:
+            self._tend(self._file)
+        except StorageError:
+            return  # nothing is lost
+        if self.directory is None:
+            return
+        db = connect(self.directory)
+        try:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error:
+            pass  # nothing is lost: it is all in the log
+        finally:
+            db.close()
+
+    # === forgetting ===
+
+    def compact(self, index: int) -> int:
+        """Forget the history up to an index, but for what was the state then.
+
+        Gives how many revisions that were. It goes in small transactions, so that
+        writers need not wait for long.
+
+        Raises:
+            StorageError: the disk refuses; what was forgotten so far stays so.
+        """
+        self._tend(self._file)
+        self._tend(partial(self.history.begin_compaction, index))
+        replaced = self.history.replaced_by(index)
+        for at in range(0, len(replaced), _BATCH):
+            self._tend(partial(self.history.forget, replaced[at : at + _BATCH]))
+        return len(replaced)
+
+    def compact_old(self) -> int:
+        """Forget what is older than the bound, as `compact` does."""
+        self._tend(self._file)
+        before_ms = time.time_ns() // 1_000_000 - round(self.bounds.age_s * 1000)
+        index = self.history.last_before(before_ms)
+        return self.compact(index) if index else 0
+
+    # === looking ===
+
+    def check(self) -> list[str]:
+        """Read everything; give what is wrong with it."""
+        return find_faults(self._transactions.db)
+
+    def counts(self) -> dict[str, int]:
+        """Give how many there are of each sort of thing."""
+        return count_rows(self._transactions.db)
+
+    def back_up(self, path: str | os.PathLike[str]) -> None:
+        """Write a copy of the database, of one consistent state, to a new file.
+
+        Raises:
+            StorageError: the file exists, or cannot be written.
+        """
+        if self.directory is None:
+            copy_to(self._transactions.db, path)
+            return
+        reader = connect(self.directory)
+        try:
+            copy_to(reader, path)
+        finally:
+            reader.close()
+
+    # === private: writing ===
+
+    def _is_quick(self, draft: Draft) -> bool:
+        if len(draft.entries) > _QUICK_KEYS or not self._transactions.is_quick:
+            return False
+        size = 0
+        for entry in draft.entries.values():
+            if entry is not None:
+                size += len(entry.value)
+        return size <= _QUICK_BYTES and not self._is_overfull
+
+    @property
+    def _is_overfull(self) -> bool:
+        """Whether the next commit has to file the journal, since `fold` is late."""
+        full = self._journaled >= _JOURNALED
+        return full or self._journaled_bytes >= _JOURNALED_BYTES
+
+    def _write(self, draft: Draft, rows: list[Row], db: sqlite3.Connection) -> None:
+        journaled = draft.is_plain and len(rows) <= _JOURNALED_AT_ONCE
+        if not journaled or self._is_overfull:
+            self._file(db)
+        if journaled:
+            db.executemany(ADD, rows)
+        else:
+            write_draft(db, draft, rows)
+        self._count(rows)
+
+    def _count(self, rows: list[Row]) -> None:
+        """Note what waits to be filed, and whose history is to be looked at then."""
+        written = self._written
+        if len(written) > _TRIM_KEYS:
+            written.clear()
+        for key, value, *_ in rows:
+            self._journaled_bytes += len(value or b"")
+            written[key] += 1
+            if written[key] >= _TRIM_EVERY:
+                del written[key]
+                self._overdue.add(key)
+        self._journaled += len(rows)
+        self._unfolded += 1
+
+    def _tend(self, write: Write) -> None:
+        """Write what nobody waits for."""
+        self._transactions.run(write, noted=False)
+
+    def _file(self, db: sqlite3.Connection) -> None:
+        """File the journal, and forget what is beyond the bound of a key's history."""
+        file_journal(db)
+        self._journaled = self._journaled_bytes = 0
+        while self._overdue:  # another thread may add to it meanwhile
+            self.history.trim(db, self._overdue.pop(), self.bounds.count)
+
+    # === private: opening ===
+
+    def _open_history(self) -> History:
+        if self.directory is None:
+            return History(self._transactions.db, owned=False)
+        reader = connect(self.directory)
+        reader.execute("PRAGMA query_only = ON")
+        return History(reader, owned=True)
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)

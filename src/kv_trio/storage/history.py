@@ -1,0 +1,204 @@
+"""What keys were: the revisions of the store, read from its database.
+
+Bounded by count (per key) and by age. What is gone is known: up to `compacted` for
+all keys, and for a key that was trimmed up to the oldest revision that is left of it,
+so a question about it is answered by `Compacted`, never by a wrong value: it is looked
+up after the answer, for something may be forgotten meanwhile. The last state of a key
+is never forgotten.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+import attrs
+
+from kv_trio.errors import Compacted, StoreDamaged
+from kv_trio.state.store import Entry, Revision
+from kv_trio.storage.database import set_meta
+from kv_trio.storage.journal import REVISIONS
+from kv_trio.storage.schema import REVISION, Row, read_revision
+
+_IS_LATEST = "key = k AND modify_index = m"
+
+
+@attrs.frozen
+class Bounds:
+    """How much of the past is kept.
+
+    Attributes:
+        count: revisions of a key; 1 or more. A few more may be kept for a while.
+        age_s: seconds after which a state that was replaced is forgotten.
+    """
+
+    count: int = 100
+    age_s: float = 30 * 24 * 3600.0
+
+
+class History:
+    """The revisions in a database.
+
+    Its methods wait for a disk, and may be called from any thread.
+    """
+
+    def __init__(self, reader: sqlite3.Connection, *, owned: bool) -> None:
+        self._reader = reader
+        self._owned = owned
+        self._reading = threading.Lock()
+
+    def __repr__(self) -> str:
+        return "<History>"
+
+    def close(self) -> None:
+        """Close the connection, if it has one of its own."""
+        if self._owned:
+            self._reader.close()
+
+    # === reading ===
+
+    def of(self, key: bytes, *, until: int, limit: int) -> list[Revision]:
+        """Give the revisions of a key up to an index, the newest first."""
+        return self._revisions(
+            f"SELECT {REVISION} FROM {REVISIONS} WHERE key = ? AND modify_index <= ?"
+            " ORDER BY modify_index DESC LIMIT ?",
+            (key, until, limit),
+        )
+
+    def at(self, key: bytes, index: int) -> Entry | None:
+        """Give what a key was when the store was at an index; None if it was absent.
+
+        Raises:
+            Compacted: that is forgotten.
+        """
+        found = self.of(key, until=index, limit=1)
+        trimmed = self._one("SELECT max(at) FROM trims WHERE key = ?", (key,))
+        self._check_kept(index, trimmed)
+        return found[0].entry if found else None
+
+    def oldest_of(self, key: bytes) -> int:
+        """Give the index from which on the past of a key is known."""
+        return self._oldest(
+            self._one("SELECT max(at) FROM trims WHERE key = ?", (key,))
+        )
+
+    def under_at(self, prefix: bytes, index: int) -> list[Entry]:
+        """Give what the keys with a prefix were at an index, sorted by key.
+
+        Raises:
+            Compacted: that is forgotten of at least one of them.
+        """
+        under, bounds = _under(prefix)
+        found = self._revisions(
+            "WITH latest AS (SELECT key AS k, max(modify_index) AS m FROM"
+            f" {REVISIONS} WHERE {under} AND modify_index <= ? GROUP BY key)"
+            f" SELECT {REVISION} FROM history JOIN latest ON {_IS_LATEST} UNION ALL"
+            f" SELECT {REVISION} FROM journal JOIN latest ON {_IS_LATEST} ORDER BY key",
+            (*bounds, index),
+        )
+        trimmed = self._one(f"SELECT max(at) FROM trims WHERE {under}", bounds)
+        self._check_kept(index, trimmed)
+        return [revision.entry for revision in found if revision.entry is not None]
+
+    def since(
+        self, key: bytes, *, recurse: bool, after: int, until: int
+    ) -> list[Revision]:
+        """Give what a key, or the keys with a prefix, became after an index, in order.
+
+        What was trimmed is left out; the last state of each is always there.
+
+        Raises:
+            Compacted: some of it is forgotten.
+        """
+        under, bounds = _under(key) if recurse else ("key = ?", (key,))
+        found = self._revisions(
+            f"SELECT {REVISION} FROM {REVISIONS} WHERE {under} AND modify_index > ?"
+            " AND modify_index <= ? ORDER BY modify_index, key",
+            (*bounds, after, until),
+        )
+        self._check_kept(after, None)
+        return found
+
+    def last_before(self, time_ms: int) -> int:
+        """Give the index of the last filed revision before a time; 0 if none is."""
+        query = "SELECT max(modify_index) FROM history WHERE time_ms < ?"
+        return self._one(query, (time_ms,)) or 0
+
+    def replaced_by(self, index: int) -> list[Row]:
+        """Give the keys and indexes of the revisions that compaction would forget.
+
+        A state that still held at that index is not among them: it is the state then.
+        All up to there must be filed.
+        """
+        with self._reading:
+            return self._reader.execute(
+                "SELECT key, modify_index FROM history AS old WHERE modify_index <= ?1"
+                " AND (value IS NULL OR EXISTS (SELECT 1 FROM history AS new"
+                " WHERE new.key = old.key AND new.modify_index > old.modify_index"
+                " AND new.modify_index <= ?1))",
+                (index,),
+            ).fetchall()
+
+    # === forgetting, on the connection that writes ===
+
+    def trim(self, db: sqlite3.Connection, key: bytes, count: int) -> None:
+        """Forget the oldest revisions of a key, beyond a count."""
+        oldest = db.execute(
+            "SELECT modify_index FROM history WHERE key = ? ORDER BY modify_index DESC"
+            " LIMIT 1 OFFSET ?",
+            (key, count - 1),
+        ).fetchone()
+        if oldest is None:
+            return
+        gone = db.execute(
+            "DELETE FROM history WHERE key = ? AND modify_index < ?", (key, *oldest)
+        )
+        if gone.rowcount:
+            db.execute("INSERT OR REPLACE INTO trims VALUES (?, ?)", (key, *oldest))
+
+    def begin_compaction(self, index: int, db: sqlite3.Connection) -> None:
+        """Let nobody ask about the time before an index any more."""
+        set_meta(db, "compacted", max(index, self._compacted()))
+        db.execute("DELETE FROM trims WHERE at <= ?", (index,))
+
+    def forget(self, revisions: list[Row], db: sqlite3.Connection) -> None:
+        """Remove revisions."""
+        db.executemany(
+            "DELETE FROM history WHERE key = ? AND modify_index = ?", revisions
+        )
+
+    # === private ===
+
+    def _check_kept(self, index: int, trimmed: int | None) -> None:
+        oldest = self._oldest(trimmed)
+        if index < oldest:
+            raise Compacted(index, oldest)
+
+    def _oldest(self, trimmed: int | None) -> int:
+        return max(self._compacted(), trimmed or 0)
+
+    def _compacted(self) -> int:
+        return self._one("SELECT value FROM meta WHERE name = 'compacted'", ()) or 0
+
+    def _one(self, query: str, values: Row) -> int | None:
+        with self._reading:
+            found: tuple[int | None] | None = self._reader.execute(
+                query, values
+            ).fetchone()
+        return found[0] if found else None
+
+    def _revisions(self, query: str, values: Row) -> list[Revision]:
+        try:
+            with self._reading:
+                rows = self._reader.execute(query, values).fetchall()
+            return [read_revision(row) for row in rows]
+        except (ValueError, sqlite3.DatabaseError) as exc:
+            raise StoreDamaged(f"the history cannot be read: {exc}") from exc
+
+
+def _under(prefix: bytes) -> tuple[str, Row]:
+    """Give a condition on keys with a prefix: from it up to the first beyond it."""
+    stem = prefix.rstrip(b"\xff")
+    if not stem:
+        return "key >= ?", (prefix,)
+    return "key >= ? AND key < ?", (prefix, stem[:-1] + bytes([stem[-1] + 1]))

@@ -1,0 +1,242 @@
+"""The one writer: operations in, durable outcomes out, in one total order.
+
+Whatever has queued up while the disk was busy is tried in order on one draft and
+made durable in one transaction (group commit), so the cost of a sync is shared. Then
+it is published, the writers are answered, and the watchers are woken, all in one
+synchronous step. When the disk refuses, the whole batch is refused, and memory stays
+as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+import trio
+
+from kv_trio.errors import StorageError
+from kv_trio.state.store import Store
+from kv_trio.state.write_batch import Destroy, Draft, Operation, Outcome
+from kv_trio.storage.engine import Log
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 1024  # operations a transaction takes at most
+
+Done = Callable[[Outcome | StorageError], None]
+AfterBatch = Callable[[Callable[[], None]], bool]
+"""Calls soon, but after all that is to be done at once; False if it does not call."""
+
+
+@attrs.frozen
+class Committed:
+    """A batch that is on disk and visible.
+
+    Attributes:
+        draft: what it changed.
+        keys: those that changed.
+        operations: how many it had.
+        queued_at: `trio.current_time()` of its first one.
+        commit_s: seconds that the disk took.
+    """
+
+    draft: Draft
+    keys: set[bytes]
+    operations: int
+    queued_at: float
+    commit_s: float
+
+
+@attrs.frozen
+class _Batch:
+    """Operations that were tried on a draft which is not durable yet."""
+
+    operations: list[tuple[Operation, Done]]
+    draft: Draft
+    outcomes: list[Outcome]
+    queued_at: float
+    began: float
+
+
+class Writer:
+    """The queue of operations, and the sessions' clocks.
+
+    Attributes:
+        refused: operations that the disk refused so far.
+        after_batch: of the server whose requests queue operations, if there is one.
+    """
+
+    def __init__(
+        self, store: Store, log: Log, committed: Callable[[Committed], None]
+    ) -> None:
+        """Prepare to write.
+
+        Args:
+            store: what is written to.
+            log: makes it durable.
+            committed: called after each batch, when its writers are answered.
+        """
+        self.refused = 0
+        self.after_batch: AfterBatch = lambda _: False
+        self._renewed_at: dict[str, float] = {}
+        self._store = store
+        self._log = log
+        self._committed = committed
+        self._queue: list[tuple[Operation, Done]] = []
+        self._queued_at = 0.0
+        self._taken: _Batch | None = None  # that the task has, or is to have
+        self._work = trio.Event()
+        self._sessions_changed = trio.Event()
+        self._expiring: set[str] = set()
+        self._full = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Writer queued={len(self._queue)}>"
+
+    def submit(self, operation: Operation, done: Done) -> None:
+        """Queue an operation; `done` is called in the trio thread with what came of it."""
+        self._queue.append((operation, done))
+        if len(self._queue) > 1:
+            return
+        self._queued_at = trio.current_time()
+        if self._taken is not None or not self.after_batch(self._write_at_once):
+            self._work.set()
+
+    def renew(self, id_: str) -> bool:
+        """Start a session's time anew; False if there is none, or its time is over."""
+        if id_ not in self._store.sessions or id_ in self._expiring:
+            return False
+        self._renewed_at[id_] = trio.current_time()
+        return True
+
+    async def run(self) -> None:
+        """Write until cancelled. Cancelled, it finishes the transaction that is on.
+
+        What is queued behind it is not written, and its writers are not answered.
+        """
+        while True:
+            while self._taken is None and not self._queue:
+                self._work = trio.Event()
+                await self._work.wait()
+            if self._taken is None:
+                self._taken = self._take_batch()
+            with trio.CancelScope(shield=True):  # half a transaction helps nobody
+                await self._write(self._taken)
+            self._taken = None
+            await trio.lowlevel.checkpoint()
+
+    async def expire_sessions(self) -> None:
+        """End the sessions that nobody renewed in time, until cancelled.
+
+        After a restart they have their whole time again.
+        """
+        while True:
+            self._sessions_changed = trio.Event()
+            with trio.move_on_at(self._next_expiry()):
+                await self._sessions_changed.wait()
+            now = trio.current_time()
+            for id_, session in self._store.sessions.items():
+                over = self._renewed_at.setdefault(id_, now) + session.ttl_s <= now
+                if session.ttl_s and over and id_ not in self._expiring:
+                    self._expiring.add(id_)
+                    self.submit(Destroy(id_), partial(self._expired, id_))
+
+    async def fold_log(self) -> None:
+        """Keep the database's log short, beside the writes, until cancelled."""
+        while True:
+            self._full = trio.Event()
+            await self._full.wait()
+            if self._log.blocks:
+                await trio.to_thread.run_sync(self._log.fold)
+            else:
+                self._log.fold()
+
+    def _expired(self, id_: str, _: Outcome | StorageError) -> None:
+        """Have another try later, should the disk have refused."""
+        self._expiring.discard(id_)
+        if id_ in self._store.sessions:
+            self._renewed_at[id_] = trio.current_time()
+
+    def _next_expiry(self) -> float:
+        now = trio.current_time()
+        return min(
+            (
+                self._renewed_at.setdefault(id_, now) + session.ttl_s
+                for id_, session in self._store.sessions.items()
+                if session.ttl_s and id_ not in self._expiring
+            ),
+            default=float("inf"),
+        )
+
+    def _write_at_once(self) -> None:
+        """Write what is queued, if that is quick; leave it to the task if not."""
+        batch = self._take_batch()
+        try:
+            quick = not batch.draft.changed or self._log.commit_at_once(batch.draft)
+        except StorageError as exc:
+            self._refuse(batch, exc)
+        else:
+            if quick:
+                self._finish(batch)
+            else:
+                self._taken = batch
+        if self._queue or self._taken is not None:
+            self._work.set()
+
+    async def _write(self, batch: _Batch) -> None:
+        try:
+            if batch.draft.changed and not self._log.commit_at_once(batch.draft):
+                await trio.to_thread.run_sync(self._log.commit, batch.draft)
+        except StorageError as exc:
+            self._refuse(batch, exc)
+        else:
+            self._finish(batch)
+
+    def _take_batch(self) -> _Batch:
+        """Take what is queued, and try it on a draft."""
+        operations, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
+        draft = Draft(self._store)
+        now = trio.current_time()
+        outcomes = [draft.apply(operation, now) for operation, _ in operations]
+        if draft.changed:
+            draft.fold_tombstones(self._store)
+        began = time.perf_counter()
+        return _Batch(operations, draft, outcomes, self._queued_at, began)
+
+    def _refuse(self, batch: _Batch, exc: StorageError) -> None:
+        _log.error("%d writes refused: %s", len(batch.operations), exc)
+        self.refused += len(batch.operations)
+        for _, done in batch.operations:
+            done(exc)
+
+    def _finish(self, batch: _Batch) -> None:
+        """Let everybody see what is durable."""
+        draft = batch.draft
+        if not draft.changed:
+            self._answer(batch)
+            return
+        commit_s = time.perf_counter() - batch.began
+        now = trio.current_time()
+        keys = self._store.publish(draft, now)
+        if draft.sessions:
+            self._follow_sessions(draft, now)
+        self._answer(batch)  # before the watchers, who may be many
+        count = len(batch.operations)
+        self._committed(Committed(draft, keys, count, batch.queued_at, commit_s))
+        if self._log.is_full:
+            self._full.set()
+
+    def _answer(self, batch: _Batch) -> None:
+        for (_, done), outcome in zip(batch.operations, batch.outcomes, strict=True):
+            done(outcome)
+
+    def _follow_sessions(self, draft: Draft, now: float) -> None:
+        for id_, session in draft.sessions.items():
+            if session is None:
+                self._renewed_at.pop(id_, None)
+            else:
+                self._renewed_at[id_] = now
+        self._sessions_changed.set()

@@ -1,0 +1,1 @@
+"""Who waits for a change, and what each is sent."""

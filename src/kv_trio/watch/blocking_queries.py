@@ -1,0 +1,138 @@
+"""Watchers: blocking queries that wait for a change.
+
+A watcher is a parked exchange. Those who read the same, with the same rights, are a
+group, filed under the key or the prefix that it reads. A change looks up just the
+groups that it concerns, and renders one answer for each.
+
+The rule that it obeys: reading the state and joining the group are one synchronous
+step, so no change can fall between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from http_trio import Answer, Exchange, respond_all
+from kv_trio.consul.parameters import Read
+from kv_trio.state.acl import Access
+from kv_trio.state.store import Store
+from kv_trio.watch.key_index import Interest
+from kv_trio.watch.response_cache import Answers
+
+
+@attrs.define(eq=False)
+class _Group:
+    """Those who wait for the same answer."""
+
+    read: Read
+    access: Access
+    watchers: Watchers
+    waiting: dict[Exchange, None] = attrs.field(factory=dict)
+
+    def due(self, exchange: Exchange) -> None:
+        """Answer one whose time is up."""
+        self.leave(exchange)
+        exchange.respond(self.watchers.answers.find(self.read, self.access))
+
+    def leave(self, exchange: Exchange) -> None:
+        """Forget one; the last one ends the group."""
+        if exchange in self.waiting:
+            del self.waiting[exchange]
+            if not self.waiting:
+                self.watchers.disband(self)
+
+    def answer_all(self, answer: Answer) -> int:
+        """Answer all; give how many they were. Nobody joins this group any more."""
+        self.watchers.disband(self)
+        waiting, self.waiting = self.waiting, {}
+        respond_all(waiting, answer)
+        return len(waiting)
+
+
+class Watchers:
+    """Those who wait for keys, and those who wait for sessions.
+
+    Attributes:
+        answers: what they are answered.
+    """
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+        self._groups: dict[tuple[Read, Access], _Group] = {}
+        self._interest: Interest[_Group] = Interest()
+        self._for_sessions: dict[Exchange, Callable[[Exchange], None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Watchers {len(self)}>"
+
+    def __len__(self) -> int:
+        waiting = sum(len(group.waiting) for group in self._groups.values())
+        return waiting + len(self._for_sessions)
+
+    def park(
+        self, exchange: Exchange, read: Read, access: Access, wait_s: float
+    ) -> None:
+        """Answer the exchange at the next change of what it reads, or in wait_s."""
+        sort = (read, access)
+        group = self._groups.get(sort)
+        if group is None:
+            group = self._groups[sort] = _Group(read, access, self)
+            self._interest.add(group, read.key, prefix=read.is_prefix)
+        group.waiting[exchange] = None
+        exchange.park(wait_s, group.due, group.leave)
+
+    def park_for_sessions(
+        self, exchange: Exchange, answer: Callable[[Exchange], None], wait_s: float
+    ) -> None:
+        """Call `answer(exchange)` at the next change of a session, or in wait_s."""
+        self._for_sessions[exchange] = answer
+
+        def due(exchange: Exchange) -> None:
+            forget(exchange)
+            answer(exchange)
+
+        def forget(exchange: Exchange) -> None:
+            self._for_sessions.pop(exchange, None)
+
+        exchange.park(wait_s, due, forget)
+
+    def wake(self, changed: Iterable[bytes]) -> int:
+        """Answer those whom the changed keys concern; give how many that were."""
+        concerned = {
+            group: None for key in changed for group in self._interest.concerned(key)
+        }
+        woken = 0
+        for group in concerned:
+            answer = self.answers.find(group.read, group.access)
+            woken += group.answer_all(answer)
+        return woken
+
+    def wake_for_sessions(self) -> None:
+        """Answer those who wait for a change of the sessions."""
+        waiting, self._for_sessions = self._for_sessions, {}
+        for exchange, answer in waiting.items():
+            answer(exchange)
+
+    def revoke(self, holds: Callable[[Access], bool]) -> None:
+        """Refuse those whose rights do not hold any more."""
+        denied = Answer(403, b"Permission denied")
+        for group in list(self._groups.values()):
+            if not holds(group.access):
+                group.answer_all(denied)
+
+    def disband(self, group: _Group) -> None:
+        """Let nobody join a group any more."""
+        del self._groups[group.read, group.access]
+        read = group.read
+        self._interest.discard(group, read.key, prefix=read.is_prefix)
+
+
+def must_wait(store: Store, index: int, current: int) -> bool:
+    """Tell whether a query from `index` waits, when what it reads is at `current`.
+
+    An index that this store never gave is answered at once. Consul lets such a query
+    wait, so a store that was reset hides every change from its clients for minutes.
+    """
+    return current <= index <= store.index

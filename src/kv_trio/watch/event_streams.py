@@ -1,0 +1,196 @@
+"""Event streams: the changes of a key or a prefix, sent as they happen.
+
+Server-sent events (WHATWG HTML, section 9.2): each change is an event `put` or
+`delete` with Consul's JSON and its index as the id, so a client that comes back with
+`Last-Event-ID` goes on where it was. The changes of one transaction are sent at once,
+and the id stands at the last of them.
+
+A stream begins with what is past, which is read from disk in a thread; what happens
+meanwhile waits in its backlog, so nothing falls between. A client that is more than
+`BEHIND` bytes behind is cut off, and comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import TypeVar
+
+import attrs
+
+from http_trio import Answer, Exchange
+from kv_trio.consul.encode import describe, describe_delete, dump_json, index_headers
+from kv_trio.errors import Compacted
+from kv_trio.state.acl import Access
+from kv_trio.state.store import Revision, Store
+from kv_trio.storage.history import History
+from kv_trio.watch.key_index import Interest
+
+T = TypeVar("T")
+Ask = Callable[[Callable[[History], T]], Awaitable[T]]
+
+BEHIND = 1024 * 1024
+"""Bytes that a client may be behind before it is cut off."""
+
+HEARTBEAT_S = 15.0
+"""Between two signs of life on a stream where nothing happens."""
+
+_NO_STORE = ((b"Cache-Control", b"no-store"), (b"X-Accel-Buffering", b"no"))
+
+
+@attrs.define(eq=False)
+class _Stream:
+    exchange: Exchange
+    key: bytes
+    prefix: bool
+    access: Access
+    backlog: list[Revision] | None = attrs.field(factory=list)  # None once it is live
+
+    def concerns(self, revision: Revision) -> bool:
+        return self.access.may_read(revision.key)
+
+
+class Streams:
+    """The event streams of a store."""
+
+    def __init__(self, store: Store, ask: Ask[list[Revision]]) -> None:
+        self._store = store
+        self._ask = ask
+        self._streams: Interest[_Stream] = Interest()
+
+    def __repr__(self) -> str:
+        return f"<Streams {len(self)}>"
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def open(
+        self,
+        exchange: Exchange,
+        key: bytes,
+        *,
+        prefix: bool,
+        access: Access,
+        after: int | None,
+    ) -> None:
+        """Answer with a stream of the changes after an index.
+
+        Args:
+            exchange: whose client gets it.
+            key: what is followed.
+            prefix: whether all keys that begin with it are.
+            access: what the client may see.
+            after: None to begin with the present state. Where the changes after it are
+                forgotten, an event `reset` says so, and the present state follows.
+        """
+        stream = _Stream(exchange, key, prefix, access)
+        headers = index_headers(max(1, self._store.index)) + _NO_STORE
+        exchange.begin(Answer(200, b"", b"text/event-stream", headers))
+        self._streams.add(stream, key, prefix=prefix)
+        self._keep_alive(stream, exchange)
+        until = self._store.index
+        if after is None or after > until:  # an index of another store: start anew
+            self._catch_up(stream, self._present(stream))
+        else:
+            exchange.spawn(partial(self._replay, stream, after, until))
+
+    def publish(self, revisions: Iterable[Revision]) -> None:
+        """Send the revisions of a batch to those whom they concern."""
+        if not len(self._streams):
+            return
+        parts: dict[_Stream, list[Revision]] = {}
+        for revision in revisions:
+            for stream in self._streams.concerned(revision.key):
+                if stream.concerns(revision):
+                    parts.setdefault(stream, []).append(revision)
+        rendered: dict[tuple[tuple[bytes, int], ...], bytes] = {}
+        for stream, part in parts.items():
+            if stream.backlog is not None:
+                stream.backlog += part
+                continue
+            sort = tuple((revision.key, revision.index) for revision in part)
+            if sort not in rendered:
+                rendered[sort] = render_events(part)
+            self._send(stream, rendered[sort])
+
+    def revoke(self, holds: Callable[[Access], bool]) -> None:
+        """End the streams of those whose rights do not hold any more."""
+        for stream in list(self._streams):
+            if not holds(stream.access):
+                self._forget(stream)
+                stream.exchange.finish()
+
+    async def _replay(
+        self, stream: _Stream, after: int, until: int, exchange: Exchange
+    ) -> None:
+        del exchange
+
+        def since(history: History) -> list[Revision]:
+            key, recurse = stream.key, stream.prefix
+            return history.since(key, recurse=recurse, after=after, until=until)
+
+        try:
+            past = await self._ask(since)
+        except Compacted as exc:
+            notice = dump_json({"Oldest": exc.oldest})
+            self._send(stream, b"event: reset\ndata: %b\n\n" % notice)
+            stream.backlog = []  # the present state has it all
+            past = self._present(stream)
+        self._catch_up(stream, [one for one in past if stream.concerns(one)])
+
+    def _present(self, stream: _Stream) -> list[Revision]:
+        """Give the present state as revisions, in the order of their changes.
+
+        In this order a client that is cut off in the middle can go on from there.
+        """
+        if stream.prefix:
+            entries = self._store.under(stream.key)
+        else:
+            entry = self._store.get(stream.key)
+            entries = [] if entry is None else [entry]
+        found = [Revision(entry.key, entry.modify_index, entry) for entry in entries]
+        seen = [revision for revision in found if stream.concerns(revision)]
+        return sorted(seen, key=lambda revision: revision.index)
+
+    def _catch_up(self, stream: _Stream, past: list[Revision]) -> None:
+        missed, stream.backlog = stream.backlog or [], None
+        self._send(stream, render_events(past + missed))
+
+    def _send(self, stream: _Stream, data: bytes) -> None:
+        behind = stream.exchange.send(data)
+        if behind > max(BEHIND, len(data)):
+            self._forget(stream)
+            stream.exchange.cut()
+
+    def _keep_alive(self, stream: _Stream, exchange: Exchange) -> None:
+        """Park the exchange until the next sign of life; ends it in a drain."""
+        if exchange.lane.draining:
+            self._forget(stream)
+            exchange.finish()
+            return
+
+        def due(exchange: Exchange) -> None:
+            if not exchange.lane.draining:
+                self._send(stream, b":\n\n")
+            if not exchange.gone:
+                self._keep_alive(stream, exchange)
+
+        exchange.park(HEARTBEAT_S, due, lambda _: self._forget(stream))
+
+    def _forget(self, stream: _Stream) -> None:
+        self._streams.discard(stream, stream.key, prefix=stream.prefix)
+
+
+def render_events(revisions: list[Revision]) -> bytes:
+    """Write revisions, in the order of their indexes, as events."""
+    lines: list[bytes] = []
+    for at, revision in enumerate(revisions):
+        if revision.entry is None:
+            kind, shown = b"delete", describe_delete(revision)
+        else:
+            kind, shown = b"put", describe(revision.entry)
+        following = revisions[at + 1].index if at + 1 < len(revisions) else -1
+        if following != revision.index:
+            lines.append(b"id: %d\n" % revision.index)
+        lines.append(b"event: %b\ndata: %b\n\n" % (kind, dump_json(shown)))
+    return b"".join(lines)

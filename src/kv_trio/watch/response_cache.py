@@ -1,0 +1,47 @@
+"""The answers to reads of the present, each rendered once while it holds.
+
+One holds as long as the store's index and the second of its Date do. Large ones are
+rendered anew each time, so what is kept is at most `_KEPT` times `_KEPT_BYTES`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from http_trio import Answer
+from kv_trio.consul.encode import answer_read
+from kv_trio.consul.parameters import Read
+from kv_trio.state.acl import Access
+from kv_trio.state.store import Store
+
+_KEPT = 1024
+_KEPT_BYTES = 8 * 1024
+
+
+class Answers:
+    """What a store answers to reads."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        """Answer from a store; the clock gives seconds of Unix time."""
+        self._store = store
+        self._clock = clock
+        self._kept: dict[tuple[Read, Access], Answer] = {}
+        self._index = 0
+        self._second = 0
+
+    def __repr__(self) -> str:
+        return f"<Answers {len(self._kept)} kept>"
+
+    def find(self, read: Read, access: Access) -> Answer:
+        """Give what is read, as it is now, and as far as it may be seen."""
+        index, second = self._store.index, int(self._clock())
+        if index != self._index or second != self._second:
+            self._kept.clear()
+            self._index, self._second = index, second
+        answer = self._kept.get((read, access))
+        if answer is None:
+            answer = answer_read(self._store, read, access)
+            if len(answer.body) <= _KEPT_BYTES and len(self._kept) < _KEPT:
+                self._kept[read, access] = answer
+        return answer

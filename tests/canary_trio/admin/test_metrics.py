@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import trio
+from prometheus_client.parser import text_string_to_metric_families
+
+from canary_trio.admin import metrics
+from canary_trio.admin.metric_catalog import FAMILIES, RULES, Family, Kind
+from canary_trio.admin.proxy_view import View
+from canary_trio.admin.status import describe
+from canary_trio.config.document import build
+from canary_trio.control.supervisor import Control
+from canary_trio.process.merge import Rule, merge_metrics
+from canary_trio.proxy.handler import Forwarder
+from canary_trio.proxy.runtime import Runtime
+from canary_trio.routing.router import Decision, Reason
+from http_trio.testing.peers import connected, serving
+from tests.canary_trio.telemetry.test_access_log import Exchange
+
+DOC = Path(__file__).parents[3] / "docs" / "metrics.md"
+ELSEWHERE = ("canary_access_log_", "canary_connections", "canary_refused_")
+"""What only a log or a listener shows."""
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+async def _view(servers: int = 1, ratio: float = 0.25) -> View:
+    runtime = Runtime("web")
+    arms = {
+        name: {
+            "servers": [f"http://10.0.{at // 250}.{at % 250}" for at in range(servers)]
+        }
+        for name in ("stable", "canary")
+    }
+    config = build({"ratio": ratio, "arms": arms})
+    runtime.install(await runtime.build(config, 57, b"secret"))
+    control = Control(
+        runtime,
+        service="web",
+        proxy_id="one",
+        config_server="http://127.0.0.1:1",
+        token=None,
+        bootstrap=None,
+        memory=None,
+        address="",
+        admin="",
+    )
+    return View("web", "one", runtime, control)
+
+
+def _samples(text: bytes) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def _get(samples: Samples, name: str, **labels: str) -> float:
+    return samples[name, frozenset(labels.items())]
+
+
+async def test_the_figures_are_those_that_were_counted() -> None:
+    view = await _view()
+    live = view.runtime.live
+    assert live is not None
+    canary = Decision("canary", Reason.RATIO)
+    for _ in range(3):
+        live.marks.note(Decision("stable", Reason.RATIO))
+    mark = live.marks.note(canary)
+    moved = live.marks.moved(canary, "stable", Reason.FALLBACK)
+    observer, exchange = view.runtime.observer, cast(Any, Exchange())
+    observer.ended(exchange, mark, 200, 0.003)
+    observer.ended(exchange, mark, 0, 20.0)
+    observer.ended(exchange, moved, 502, 0.2, retries=2)
+    observer.tally.failed("canary", "unreachable")
+
+    said = _samples(await metrics.render(view))
+
+    of_canary = {"arm": "canary", "chosen": "canary", "reason": "ratio", "rule": ""}
+    requests = "canary_requests_total"
+    assert _get(said, requests, code="2xx", **of_canary) == 1
+    assert _get(said, requests, code="none", **of_canary) == 1
+    of_moved = {"arm": "stable", "chosen": "canary", "reason": "fallback", "rule": ""}
+    assert _get(said, requests, code="5xx", **of_moved) == 1
+    assert _get(said, "canary_retries_total", arm="canary") == 2
+    failures = "canary_failures_total"
+    assert _get(said, failures, arm="canary", condition="unreachable") == 1
+    seconds = "canary_request_seconds"
+    assert _get(said, f"{seconds}_bucket", arm="canary", le="0.0025") == 0
+    assert _get(said, f"{seconds}_bucket", arm="canary", le="0.005") == 1
+    assert _get(said, f"{seconds}_bucket", arm="canary", le="+Inf") == 2
+    assert _get(said, f"{seconds}_count", arm="canary") == 2
+    assert _get(said, f"{seconds}_sum", arm="canary") == pytest.approx(20.003)
+    assert _get(said, "canary_split_asked_share", arm="canary") == 0.25
+    assert _get(said, "canary_split_observed_share", arm="canary") == 0.25
+    assert _get(said, "canary_split_decisions", arm="stable") == 3
+    assert _get(said, "canary_config_revision", state="running") == 57
+    assert _get(said, "canary_store_contact_age_seconds") == math.inf
+
+
+async def test_every_metric_is_shown_with_its_kind_and_its_meaning() -> None:
+    view = await _view()
+    assert view.runtime.live is not None
+    view.runtime.live.marks.note(Decision("canary", Reason.RATIO)).count(200, 0.1)
+    view.runtime.observer.tally.failed("canary", "unreachable")
+    view.runtime.observer.copies.of_arm("canary")
+    text = (await metrics.render(view)).decode()
+    shown = {
+        (family.name, family.type, family.documentation)
+        for family in text_string_to_metric_families(text)
+    }
+
+    for family in FAMILIES:
+        if not family.name.startswith(ELSEWHERE):
+            name = family.name.removesuffix("_total")
+            assert (name, family.kind.value, family.text) in shown
+
+
+async def test_an_arm_with_requests_in_progress_is_not_safe_to_remove() -> None:
+    view = await _view(ratio=0)
+    assert view.runtime.live is not None
+    server = view.runtime.live.arms["canary"].servers[0]
+    server.began(0.0)
+    said = cast(Any, describe(view))["arms"]["canary"]
+    assert (said["safe_to_remove"], said["in_flight"]) == (False, 1)
+    assert said["held_by"] == ["1 requests in progress"]
+    in_flight = _get(
+        _samples(await metrics.render(view)), "canary_arm_in_flight", arm="canary"
+    )
+    assert in_flight == 1
+
+    server.ended(0.1, True, 0.0)
+    said = cast(Any, describe(view))["arms"]["canary"]
+    assert (said["safe_to_remove"], said["held_by"]) == (True, [])
+
+
+async def test_an_arm_that_is_removed_is_shown_until_its_last_request_ends() -> None:
+    view = await _view()
+    runtime = view.runtime
+    assert runtime.live is not None
+    server = runtime.live.arms["canary"].servers[0]
+    server.began(0.0)
+    config = build({"arms": {"stable": {"servers": ["http://10.0.0.0"]}}})
+    runtime.install(await runtime.build(config, 58, b"secret"))
+    assert describe(view)["removed_arms"] == {"canary": {"in_flight": 1}}
+
+    server.ended(0.1, True, 0.0)
+    assert describe(view)["removed_arms"] == {}
+
+
+async def test_a_thousand_servers_are_rendered_in_slices() -> None:
+    view = await _view(servers=200)
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        text = await metrics.render(view)
+        nursery.cancel_scope.cancel()
+
+    per_server = [one for one in FAMILIES if one.labels == ("arm", "server")]
+    assert turns >= len(per_server) * 400 / metrics.SLICE
+    said = _samples(text)
+    for family in per_server:
+        assert sum(name == family.name for name, _ in said) == 400
+        assert text.count(b"# TYPE %b " % family.name.encode()) == 1
+
+
+async def test_all_metrics_have_a_rule_for_several_workers() -> None:
+    view = await _view()
+    text = await metrics.render(view)
+
+    merged = merge_metrics([text.decode()] * 2, RULES)
+    assert _samples(merged).keys() == _samples(text).keys()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_only_gauges_are_merged_otherwise_than_added(family: Family) -> None:
+    assert family.kind is Kind.GAUGE or family.rule is Rule.ADDED
+
+
+async def test_requests_that_the_engine_refuses_are_counted_by_status() -> None:
+    view = await _view()
+    async with serving(Forwarder(view.runtime)) as server:
+        view.server = server
+        for raw in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n") * 2:
+            async with connected(server) as client:
+                await client.send(raw)
+                await client.to_end()
+
+        said = _samples(await metrics.render(view))
+
+    name = "canary_refused_requests_total"
+    assert _get(said, name, code="400") == _get(said, name, code="501") == 2
+
+
+def _row(family: Family) -> str:
+    labels = ", ".join(f"`{label}`" for label in family.labels)
+    return f"| `{family.name}` | {family.kind.value} | {labels} | {family.text} |"
+
+
+def test_the_docs_name_what_there_is_and_nothing_else() -> None:
+    said = DOC.read_text()
+
+    for family in FAMILIES:
+        assert _row(family) in said
+    rows = [line for line in said.splitlines() if line.startswith("| `")]
+    assert len(rows) == len(FAMILIES)
+    known = {family.name for family in FAMILIES}
+    known |= {
+        f"{family.name}_{part}"
+        for family in FAMILIES
+        if family.kind is Kind.HISTOGRAM
+        for part in ("bucket", "count", "sum")
+    }
+    assert set(re.findall(r"\bcanary_[a-z_]+", said)) <= known
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_names_follow_the_conventions(family: Family) -> None:
+    assert re.fullmatch(r"canary_[a-z_]+", family.name)
+    assert family.name.endswith("_total") == (family.kind is Kind.COUNTER)
+    assert family.text.endswith(".")
+    assert "_seconds" in family.name or "Time" not in family.text

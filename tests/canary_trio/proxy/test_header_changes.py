@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canary_trio.config.policies import HeaderChanges
+from canary_trio.proxy.header_changes import compile_changes
+
+NAMES = st.sampled_from(["X-A", "x-a", "X-AB", "Server", "a.b", "a+b", "aXb"])
+VALUES = st.text("abc: ,;", max_size=5).map(str.strip)
+FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=8)
+TABLES = st.dictionaries(NAMES, VALUES, max_size=3)
+
+
+def lines(fields: list[tuple[str, str]]) -> bytes:
+    return b"".join(f"\r\n{name}: {value}".encode() for name, value in fields)
+
+
+def fields_of(raw: bytes) -> list[tuple[str, str]]:
+    return [
+        (name, value)
+        for name, _, value in (
+            line.decode().partition(": ") for line in raw.split(b"\r\n")[1:]
+        )
+    ]
+
+
+@given(FIELDS, TABLES, TABLES, st.lists(NAMES, max_size=3))
+def test_changes_do_what_a_list_of_fields_would(
+    fields: list[tuple[str, str]],
+    added: dict[str, str],
+    replaced: dict[str, str],
+    removed: list[str],
+) -> None:
+    changes = compile_changes(
+        HeaderChanges(add=added, set=replaced, remove=tuple(removed))
+    )
+
+    gone = {name.lower() for name in (*removed, *replaced)}
+    expected = [field for field in fields if field[0].lower() not in gone]
+    expected += [*replaced.items(), *added.items()]
+    assert fields_of(changes.without(lines(fields)) + changes.lines) == expected
+
+
+def test_a_name_is_no_pattern() -> None:
+    changes = compile_changes(HeaderChanges(remove=("a.b",)))
+
+    assert changes.without(b"\r\naxb: 1\r\nA.B: 2") == b"\r\naxb: 1"
+
+
+def test_what_changes_nothing_is_false() -> None:
+    assert not compile_changes(HeaderChanges())
+    assert compile_changes(HeaderChanges(remove=("a",)))

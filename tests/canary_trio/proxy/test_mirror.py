@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canary_trio.config.document import build
+from canary_trio.proxy.handler import Forwarder
+from canary_trio.proxy.runtime import Runtime
+from canary_trio.telemetry.mirror_counters import ArmCopies, Copies, Outcome, Skip
+from http_trio.testing.peers import (
+    Asked,
+    Client,
+    FakeUpstream,
+    Script,
+    connected,
+    fake_upstream,
+    serving,
+)
+
+
+async def _v1(asked: Asked) -> None:
+    await asked.answer(b"v1")
+
+
+async def _silent(_: Asked) -> None:
+    await trio.sleep_forever()
+
+
+@attrs.define
+class _Proxy:
+    client: Client
+    runtime: Runtime
+    stable: FakeUpstream
+    canary: FakeUpstream
+
+    @property
+    def learnt(self) -> ArmCopies:
+        return self.runtime.observer.copies.of_arm("canary")
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        return {name: n for name, n in self.learnt.outcomes.items() if n}
+
+    @property
+    def skips(self) -> dict[str, int]:
+        return {name: n for name, n in self.learnt.skips.items() if n}
+
+    async def until(self, over: int) -> None:
+        """Wait until so many copies are over."""
+        while sum(self.learnt.outcomes.values()) < over:
+            await trio.sleep(0.005)
+
+
+@asynccontextmanager
+async def _proxy(
+    script: Script,
+    mirror: dict[str, Any] | None = None,
+    request_headers: dict[str, Any] | None = None,
+    **document: Any,
+) -> AsyncIterator[_Proxy]:
+    """Run a proxy whose canary plays a script to copies, and to nothing else."""
+    async with fake_upstream(_v1) as stable, fake_upstream(script) as canary:
+        arms = {
+            "stable": {"servers": [f"http://127.0.0.1:{stable.port}"]},
+            "canary": {
+                "servers": [f"http://127.0.0.1:{canary.port}/base"],
+                "request_headers": request_headers or {},
+            },
+        }
+        told = {"arm": "canary", **(mirror or {})}
+        config = build({"arms": arms, "mirror": told, **document})
+        runtime = Runtime("web")
+        runtime.install(await runtime.build(config, 57, b"secret"))
+        async with serving(Forwarder(runtime)) as server:
+            async with connected(server) as client:
+                yield _Proxy(client, runtime, stable, canary)
+
+
+async def test_a_copy_is_the_request_as_its_arm_would_get_it_and_a_mark() -> None:
+    async with _proxy(_v1, request_headers={"set": {"X-Arm": "canary"}}) as proxy:
+        _, body = await proxy.client.ask(b"/a?b", b"X-Mine: yes", b"Cookie: a=b")
+        assert body == b"v1"
+        await proxy.until(1)
+    (original,), (copy,) = proxy.stable.asked, proxy.canary.asked
+
+    assert copy.path == b"/base/a?b"
+    fields = set(original.head.split(b"\r\n")[1:])
+    assert set(copy.head.split(b"\r\n")[1:]) - fields == {
+        *(b"X-Canary-Mirror: 1", b"Connection: close", b"X-Arm: canary")
+    }
+    assert fields <= set(copy.head.split(b"\r\n"))
+    assert proxy.outcomes == {Outcome.SAME: 1}
+    assert proxy.runtime.observer.copies.in_progress == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [
+        (lambda asked: asked.answer(b"v22"), Outcome.OTHER_SIZE),
+        (
+            lambda asked: asked.stream.send_all(
+                b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nv1"
+            ),
+            Outcome.OTHER_STATUS,
+        ),
+        (lambda asked: asked.stream.send_all(b"garbage\r\n\r\n"), Outcome.NO_ANSWER),
+        (lambda asked: asked.stream.aclose(), Outcome.NO_ANSWER),
+        (_silent, Outcome.LATE),
+    ],
+    ids=["size", "status", "garbage", "closed", "silent"],
+)
+async def test_whatever_comes_back_the_original_is_not_touched(
+    script: Callable[[Asked], Awaitable[None]], outcome: Outcome
+) -> None:
+    async with _proxy(script, {"timeout": 0.05}) as proxy:
+        for over in range(1, 4):
+            head, body = await proxy.client.ask()
+            assert (head[:15], body) == (b"HTTP/1.1 200 OK", b"v1")
+            await proxy.until(over)
+
+    assert proxy.outcomes == {outcome: 3}
+    assert proxy.learnt.size_difference == (3 if outcome is Outcome.OTHER_SIZE else 0)
+
+
+async def test_an_arm_that_is_down_is_no_concern_of_the_original() -> None:
+    async with _proxy(_v1) as proxy:
+        assert proxy.runtime.live is not None
+        server = proxy.runtime.live.arms["canary"].servers[0]
+        server.upstream.addresses = ((trio.socket.AF_INET, ("127.0.0.1", 1)),)
+        for over in range(1, 8):
+            assert (await proxy.client.ask())[1] == b"v1"
+            await proxy.until(over)
+
+    assert proxy.outcomes == {Outcome.NO_ANSWER: 7}
+    assert server.healthy
+    assert server.requests == 0
+
+
+async def test_the_share_is_exact() -> None:
+    async with _proxy(_v1, {"share": 0.25}) as proxy:
+        for _ in range(40):
+            await proxy.client.ask()
+        await proxy.until(10)
+
+    assert len(proxy.canary.asked) == 10
+
+
+async def test_only_harmless_methods_are_copied_unless_asked() -> None:
+    async with _proxy(_v1) as proxy:
+        await proxy.client.ask(method=b"POST", body=b"x")
+        await proxy.client.ask(method=b"HEAD")
+        await proxy.until(1)
+        assert [asked.head[:4] for asked in proxy.canary.asked] == [b"HEAD"]
+
+    async with _proxy(_v1, {"methods": ["POST"], "body": 5}) as proxy:
+        await proxy.client.ask()
+        await proxy.client.ask(method=b"POST", body=b"hello")
+        await proxy.until(1)
+        await proxy.client.ask(method=b"POST", body=b"hello!")
+
+    assert [asked.body for asked in proxy.canary.asked] == [b"hello"]
+    assert proxy.skips == {Skip.BODY: 1}
+
+
+async def test_copies_beyond_the_concurrency_are_not_made() -> None:
+    async with _proxy(_silent, {"concurrency": 2}) as proxy:
+        for _ in range(5):
+            assert (await proxy.client.ask())[1] == b"v1"
+        assert proxy.runtime.observer.copies.in_progress == 2
+
+    assert proxy.skips == {Skip.BUSY: 3}
+    assert proxy.runtime.observer.copies.in_progress == 0
+
+
+async def test_requests_of_the_mirrored_arm_itself_are_not_copied() -> None:
+    async with _proxy(_v1, ratio=0.5) as proxy:
+        for _ in range(10):
+            await proxy.client.ask()
+        await proxy.until(5)
+
+    marked = [b"X-Canary-Mirror" in asked.head for asked in proxy.canary.asked]
+    assert sorted(marked) == [False] * 5 + [True] * 5
+
+
+async def test_what_had_no_answer_is_not_compared() -> None:
+    async with _proxy(_v1) as proxy:
+        assert proxy.runtime.live is not None
+        server = proxy.runtime.live.arms["stable"].servers[0]
+        server.upstream.addresses = ((trio.socket.AF_INET, ("127.0.0.1", 1)),)
+        head, _ = await proxy.client.ask()
+
+    assert head.startswith(b"HTTP/1.1 502 ")
+    assert proxy.skips == {Skip.NO_ORIGINAL: 1}
+
+
+@given(st.integers(0, 10_000), st.integers(1, 300))
+def test_of_any_requests_the_share_is_copied(share: int, count: int) -> None:
+    copies = Copies()
+    made = sum(copies.is_next(share) for _ in range(count))
+
+    assert abs(made - share * count / 10_000) <= 1

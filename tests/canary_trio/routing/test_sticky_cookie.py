@@ -1,0 +1,101 @@
+"""The key cookie: signed, safe by default, never trusted when it is not ours."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canary_trio.config.document import load
+from canary_trio.config.model import Sticky
+from canary_trio.routing.sticky_cookie import (
+    KEY_BYTES,
+    Sessions,
+    set_cookie,
+    without_cookie,
+)
+
+SECRET = b"s" * 32
+
+
+def test_a_minted_cookie_is_known_again_and_only_here() -> None:
+    sessions = Sessions(SECRET, 3)
+    key, value = sessions.mint(random.Random(1).randbytes)
+
+    assert sessions.verify(value) == key
+    assert Sessions(SECRET, 3).verify(value) == key
+    assert Sessions(SECRET, 4).verify(value) is None
+    assert Sessions(b"other", 3).verify(value) is None
+    for at in range(len(value)):
+        forged = value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]
+        assert sessions.verify(forged) is None
+
+
+@given(st.binary(max_size=60))
+def test_garbage_is_no_cookie(value: bytes) -> None:
+    assert Sessions(SECRET, 0).verify(value) is None
+
+
+def test_each_key_is_drawn_once_however_many_are_drawn_together() -> None:
+    drawn = random.Random(5)
+    sizes = []
+
+    def draw(size: int) -> bytes:
+        sizes.append(size)
+        return drawn.randbytes(size)
+
+    sessions = Sessions(SECRET, 0)
+    keys = {sessions.mint(draw)[0] for _ in range(1000)}
+
+    assert len(keys) == 1000
+    assert sum(sizes) >= 1000 * KEY_BYTES
+
+
+@pytest.mark.parametrize(
+    ("header", "rest"),
+    [
+        (b"canary=x", b""),
+        (b"a=1; canary=x; b=2", b"a=1; b=2"),
+        (b"xcanary=y; canary=x", b"xcanary=y"),
+        (b"canaryx=y;canary=x", b"canaryx=y"),
+        (b"canary=x; canary=y", b""),
+        (b"a=canary=z", b"a=canary=z"),
+        (b"", b""),
+        (b"a", b"a"),
+    ],
+)
+def test_a_cookie_is_taken_out(header: bytes, rest: bytes) -> None:
+    assert without_cookie(header, "canary") == rest
+
+
+@pytest.mark.parametrize(
+    ("sticky", "secure", "cookie"),
+    [
+        (True, False, b"canary=%b; HttpOnly; SameSite=Lax; Path=/"),
+        (True, True, b"canary=%b; HttpOnly; SameSite=Lax; Path=/; Secure"),
+        (
+            {"cookie": "c", "max_age": 60, "domain": "a.org", "same_site": "strict"},
+            False,
+            b"c=%b; HttpOnly; SameSite=Strict; Path=/; Max-Age=60; Domain=a.org",
+        ),
+        (
+            {"same_site": "none"},
+            False,
+            b"canary=%b; HttpOnly; SameSite=None; Path=/; Secure",
+        ),
+    ],
+    ids=str,
+)
+def test_the_flags_of_a_cookie(sticky: Any, secure: bool, cookie: bytes) -> None:
+    document = {
+        "arms": {"stable": {"servers": ["http://a"]}},
+        "sticky_sessions": sticky,
+    }
+    told = load(json.dumps(document)).sticky_sessions
+
+    assert isinstance(told, Sticky)
+    assert set_cookie(told, secure=secure) == cookie

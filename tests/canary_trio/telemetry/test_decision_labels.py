@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canary_trio.config.document import build
+from canary_trio.routing.router import Decision, Reason
+from canary_trio.telemetry.counters import CLASSES, SERIES_LIMIT, Tally, Way
+from canary_trio.telemetry.decision_labels import Marks, unrouted
+
+_RATIO = Decision("canary", Reason.RATIO)
+_RULE = Decision("canary", Reason.RULE, rule="beta")
+
+
+def _config(ratio: float = 0.5, **changes: Any) -> Any:
+    servers = {name: {"servers": ["http://h:1"]} for name in ("stable", "canary")}
+    config = build({"ratio": ratio, "arms": servers})
+    return attrs.evolve(config, decision_header="X-Canary", **changes)
+
+
+def _marks(**changes: Any) -> Marks:
+    return Marks(_config(**changes), 57, Tally())
+
+
+@pytest.mark.parametrize(
+    ("decision", "value"),
+    [
+        (_RATIO, b'revision=57, arm="canary", reason=ratio'),
+        (_RULE, b'revision=57, arm="canary", reason=rule, rule="beta"'),
+        (
+            Decision("stable", Reason.RULE, rule='a "b" \\ c'),
+            b'revision=57, arm="stable", reason=rule, rule="a \\"b\\" \\\\ c"',
+        ),
+        (
+            Decision("stable", Reason.RULE, rule="für 100 %"),
+            b'revision=57, arm="stable", reason=rule, rule=%"f%c3%bcr 100 %25"',
+        ),
+    ],
+    ids=["ratio", "rule", "escaped", "not ASCII"],
+)
+def test_the_answer_field_is_a_dictionary(decision: Decision, value: bytes) -> None:
+    mark = _marks().note(decision)
+
+    assert mark.field == (b"X-Canary", value)
+    assert mark.line == b"\r\nX-Canary: " + value
+
+
+def test_the_answer_field_says_who_served_in_whose_place() -> None:
+    mark = _marks().moved(_RULE, "stable", Reason.FALLBACK)
+
+    assert mark.field is not None
+    assert mark.field[1] == (
+        b'revision=57, arm="stable", reason=fallback, rule="beta", chosen="canary"'
+    )
+    assert json.loads(b"{%b}" % mark.json) == {
+        "revision": 57,
+        "arm": "stable",
+        "reason": "fallback",
+        "rule": "beta",
+        "chosen": "canary",
+    }
+    assert mark.text == (
+        b"arm=stable reason=fallback rule=beta chosen=canary revision=57"
+    )
+
+
+def test_no_field_is_added_unless_the_document_asks() -> None:
+    mark = Marks(_config().__class__(arms={}), 57, Tally()).note(_RATIO)
+
+    assert (mark.line, mark.field) == (b"", None)
+
+
+@given(st.text(min_size=1))
+def test_whatever_a_rule_is_called_the_field_is_one_line_of_ascii(name: str) -> None:
+    mark = _marks().note(Decision("canary", Reason.RULE, rule=name))
+
+    assert re.fullmatch(rb"\r\nX-Canary: [ -~]+", mark.line)
+    said = json.loads(b"{%b}" % mark.json)
+    assert said["rule"] == name
+    assert re.fullmatch(rb"[!-~]+( [!-~]+)*", mark.text)
+
+
+def test_a_mark_is_made_once_for_a_way_and_counts_for_all_revisions() -> None:
+    tally = Tally()
+    old = Marks(_config(), 57, tally)
+    new = Marks(_config(0.6), 58, tally, old)
+    assert old.note(_RATIO) is old.note(_RATIO)
+
+    old.note(_RATIO).count(200, 0.003)
+    new.note(_RATIO).count(503, 0.3)
+    new.note(_RATIO).count(0, 99.0)
+
+    counts = tally.ways[Way("canary", "canary", "ratio")]
+    assert dict(zip(CLASSES, counts, strict=True)) == {
+        "none": 1,
+        "1xx": 0,
+        "2xx": 1,
+        "3xx": 0,
+        "4xx": 0,
+        "5xx": 1,
+    }
+    arm = tally.arms["canary"]
+    assert (sum(arm.counts), arm.counts[-1]) == (3, 1)
+    assert arm.sum_s == pytest.approx(99.303)
+
+
+def test_only_decisions_of_the_ratio_count_for_the_split() -> None:
+    marks = _marks()
+    for decision in (_RATIO, _RATIO, _RULE, Decision("stable", Reason.STICKY)):
+        marks.note(decision)
+
+    assert marks.split.counts == {"canary": 2}
+
+
+def test_the_split_goes_on_over_changes_that_do_not_concern_it() -> None:
+    marks = _marks()
+    unrelated = Marks(_config(update_rate=5.0), 58, Tally(), marks)
+    changed = Marks(_config(0.25), 59, Tally(), unrelated)
+
+    assert unrelated.split is marks.split
+    assert changed.split is not marks.split
+
+
+def test_rules_without_end_are_counted_as_one() -> None:
+    tally = Tally()
+    for number in range(SERIES_LIMIT + 10):
+        tally.of_way(Way("stable", "stable", "rule", f"rule {number}"))[2] += 1
+
+    assert len(tally.ways) == SERIES_LIMIT + 1
+    assert tally.ways[Way("stable", "stable", "rule", "other")][2] == 10
+
+
+def test_what_met_no_configuration_is_counted_too() -> None:
+    tally = Tally()
+    unrouted(tally).count(503, 0.0)
+
+    assert tally.ways[Way("", "", "none")] == [0, 0, 0, 0, 0, 1]

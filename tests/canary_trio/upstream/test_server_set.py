@@ -1,0 +1,540 @@
+"""Which servers are usable: by example, and against a naive model."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import attrs
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from canary_trio.config.model import Arm, Balance, Server, ServerMode
+from canary_trio.config.policies import Ejection, ServerLimits
+from canary_trio.upstream.pending_queue import Queue
+from canary_trio.upstream.server import ServerState
+from canary_trio.upstream.server_set import Roster
+from http_trio import Upstream
+
+START = 1000.0
+EJECTION = Ejection(failures=2, time=10.0, longest=40.0)
+
+
+def a_server(roster: Roster, name: str, **more: Any) -> ServerState:
+    server = Server(f"http://{name}:80", **more)
+    return ServerState(server, Upstream(server.url, (), name.encode()), roster)
+
+
+def an_arm(servers: list[ServerState], **more: Any) -> Arm:
+    more.setdefault("ejection", EJECTION)
+    return Arm(tuple(one.server for one in servers), **more)
+
+
+@attrs.define
+class Bench:
+    """A roster with servers, and the time."""
+
+    roster: Roster
+    servers: list[ServerState]
+    now: float = START
+    fallback: bool = False
+    sticky: bool = False
+
+    @classmethod
+    def of(cls, count: int, *, fallback: bool = False, **more: Any) -> Bench:
+        roster = Roster(random.Random(1).random)
+        servers = [a_server(roster, f"s{n}") for n in range(count)]
+        bench = cls(
+            roster, servers, fallback=fallback, sticky=more.pop("sticky", False)
+        )
+        bench.configure(**more)
+        return bench
+
+    def configure(self, **more: Any) -> None:
+        self.roster.configure(
+            an_arm(self.servers, **more),
+            self.servers,
+            falls_back=self.fallback,
+            sticky=self.sticky,
+            now=self.now,
+        )
+
+    def mode(self, server: ServerState, mode: ServerMode, **more: Any) -> None:
+        server.server = attrs.evolve(server.server, mode=mode)
+        self.configure(**more)
+
+    def fail(self, server: ServerState, times: int = 2, **more: Any) -> None:
+        for _ in range(times):
+            server.began(self.now)
+            server.ended(self.now, False, self.now, **more)
+
+    def picks(self, count: int = 60) -> Counter[ServerState | None]:
+        return Counter(self.roster.pick(None) for _ in range(count))
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.roster.tick(self.now)
+
+
+# === ejection ===
+
+
+def test_a_failing_server_is_out_and_comes_back() -> None:
+    bench = Bench.of(3)
+    bad = bench.servers[0]
+    bench.fail(bad)
+    assert bad not in bench.picks()
+    assert bench.roster.next_due == START + 10
+    bench.wait(10)
+    assert bad in bench.picks()
+    bench.fail(bad, 1)  # on trial
+    assert bad not in bench.picks()
+    assert bad.ejected_until == bench.now + 20
+
+
+def test_the_last_healthy_server_is_never_ejected() -> None:
+    bench = Bench.of(3, panic_threshold=0.0)
+    for server in bench.servers:
+        bench.fail(server, 10)
+    last = bench.servers[-1]
+
+    assert last.healthy
+    assert set(bench.picks()) == {last}
+
+
+def test_the_last_one_is_out_if_it_is_gone_and_another_arm_serves() -> None:
+    bench = Bench.of(2, fallback=True)
+    bench.fail(bench.servers[0], unreachable=True)
+    bench.fail(bench.servers[1])
+    assert bench.servers[1].healthy
+    bench.fail(bench.servers[1], unreachable=True)
+
+    assert bench.roster.pick(None) is None
+    bench.wait(10)
+    assert bench.roster.pick(None) is not None
+
+
+def test_a_check_that_reaches_it_ends_an_ejection_for_not_being_reached() -> None:
+    bench = Bench.of(3)
+    cut_off, sick = bench.servers[:2]
+    bench.fail(cut_off, unreachable=True)
+    bench.fail(sick)
+    for server in (cut_off, sick):
+        bench.roster.reached(server, bench.now)
+
+    assert (cut_off.healthy, sick.healthy) == (True, False)
+    assert cut_off.record.on_trial
+
+
+# === panic ===
+
+
+def test_if_few_are_healthy_health_is_ignored_and_counted() -> None:
+    bench = Bench.of(4)
+    for server in bench.servers[:2]:
+        bench.roster.checked(server, bench.now, up=False)
+    assert not bench.roster.panic
+    assert len(bench.picks()) == 2
+    bench.roster.checked(bench.servers[2], bench.now, up=False)
+    assert bench.roster.panic
+    assert len(bench.picks()) == 4
+    bench.roster.checked(bench.servers[0], bench.now, up=True)
+    assert not bench.roster.panic
+    assert bench.roster.panics == 1
+
+
+def test_in_a_panic_those_that_refuse_connections_get_nothing() -> None:
+    bench = Bench.of(3)
+    one, other, third = bench.servers
+    bench.roster.checked(one, bench.now, up=False, unreachable=True)
+    bench.roster.checked(other, bench.now, up=False)
+
+    assert set(bench.picks()) == {other, third}
+    assert bench.roster.pick_other({other}) is third
+    assert bench.roster.pick_other({third}) is other
+    assert bench.roster.pick_other({third, other}) is None
+
+
+def test_who_came_back_counts_as_reachable_again() -> None:
+    bench = Bench.of(3, panic_threshold=0.0)
+    bench.fail(bench.servers[0], unreachable=True)
+    bench.wait(10)
+    for server in bench.servers[1:]:
+        bench.roster.checked(server, bench.now, up=False)
+    bench.configure(panic_threshold=1.0)
+
+    assert set(bench.picks()) == set(bench.servers)
+
+
+def test_without_a_healthy_server_an_arm_falls_back_or_panics() -> None:
+    for fallback in (False, True):
+        bench = Bench.of(2, fallback=fallback)
+        for server in bench.servers:
+            bench.roster.checked(server, bench.now, up=False)
+        assert (bench.roster.pick(None) is None) == fallback
+
+
+# === full ===
+
+
+def test_a_full_server_is_passed_over_until_it_has_room() -> None:
+    bench = Bench.of(2, limits=ServerLimits(in_flight=1))
+    one, other = bench.servers
+    one.began(START)
+    assert set(bench.picks()) == {other}
+    other.began(START)
+    assert set(bench.picks()) == {one, other}  # to wait there
+    assert one.full
+    one.ended(START + 1, True, START)
+    assert set(bench.picks()) == {one}
+
+
+def test_a_new_limit_holds_at_once() -> None:
+    bench = Bench.of(2)
+    one, other = bench.servers
+    one.began(START)
+    bench.configure(limits=ServerLimits(in_flight=1))
+    assert set(bench.picks()) == {other}
+    bench.configure(limits=ServerLimits(in_flight=2))
+    assert set(bench.picks()) == {one, other}
+
+
+class Waits:
+    """Takes the place that it is given."""
+
+    def __init__(self, server: ServerState) -> None:
+        self.server = server
+        self.was_full: bool | None = None
+
+    def admit(self) -> None:
+        self.was_full = self.server.full
+        self.server.began(START)
+
+
+def test_who_waits_gets_the_place() -> None:
+    bench = Bench.of(1, limits=ServerLimits(in_flight=1))
+    server = bench.servers[0]
+    server.queue = Queue(server)
+    server.began(START)
+    waits = Waits(server)
+    server.queue.join(waits)
+    server.ended(START, None, START)
+
+    assert waits.was_full is False
+    assert server.in_flight == 1
+    assert not server.queue
+
+
+# === slow start ===
+
+
+def test_a_server_that_came_back_grows_to_its_weight() -> None:
+    bench = Bench.of(2, slow_start=20.0)
+    server = bench.servers[0]
+    assert server.weight == 1.0  # the first ones are warm
+    bench.fail(server)
+    bench.wait(10)
+    weights = [server.weight]
+    while bench.roster.next_due < float("inf"):
+        bench.wait(bench.roster.next_due - bench.now)
+        weights.append(server.weight)
+
+    assert weights[0] == 0.1
+    assert weights == sorted(weights)
+    assert weights[-1] == 1.0
+    assert 15 < len(weights) < 30
+    assert bench.now <= START + 10 + 20 * 1.06
+
+
+def test_changes_of_the_document_do_not_hurry_a_slow_start() -> None:
+    bench = Bench.of(2, slow_start=20.0)
+    server = bench.servers[0]
+    bench.fail(server)
+    bench.wait(10)
+    for _ in range(100):
+        bench.configure(slow_start=20.0)
+    assert len(bench.roster._due) == 1
+    bench.wait(10)
+    assert 0.45 <= server.weight <= 0.55
+
+
+def test_a_new_server_beside_warm_ones_starts_slowly() -> None:
+    bench = Bench.of(2, slow_start=20.0)
+    bench.servers.append(a_server(bench.roster, "new"))
+    bench.configure(slow_start=20.0)
+
+    assert [server.weight for server in bench.servers] == [1.0, 1.0, 0.1]
+    assert 15 < bench.picks(420)[bench.servers[2]] < 25
+
+
+# === modes, stickiness ===
+
+KEYS = [b"user %d" % n for n in range(300)]
+
+
+def test_sticky_users_keep_a_draining_server_and_leave_one_in_maintenance() -> None:
+    bench = Bench.of(3, sticky=True)
+    before = [bench.roster.pick(key) for key in KEYS]
+    server = bench.servers[0]
+    bench.mode(server, ServerMode.DRAIN)
+    assert [bench.roster.pick(key) for key in KEYS] == before
+    assert server not in bench.picks()
+    bench.mode(server, ServerMode.MAINTENANCE)
+    after = [bench.roster.pick(key) for key in KEYS]
+    assert server not in after
+    for was, now in zip(before, after, strict=True):
+        assert was in (now, server)
+    bench.mode(server, ServerMode.READY)
+    assert [bench.roster.pick(key) for key in KEYS] == before
+
+
+def test_sticky_users_wait_at_a_full_server() -> None:
+    bench = Bench.of(2, sticky=True, limits=ServerLimits(in_flight=1))
+    before = [bench.roster.pick(key) for key in KEYS]
+    bench.servers[0].began(START)
+
+    assert [bench.roster.pick(key) for key in KEYS] == before
+
+
+def test_without_stickiness_a_key_is_for_the_hash_only() -> None:
+    bench = Bench.of(3)
+    assert len({bench.roster.pick(b"ann") for _ in range(9)}) == 3
+    bench.configure(balance=Balance.HASH)
+    assert len({bench.roster.pick(b"ann") for _ in range(9)}) == 1
+    assert len({bench.roster.pick(key) for key in KEYS}) == 3
+
+
+# === changes of the configuration ===
+
+
+def test_what_is_owed_and_known_survives_any_change() -> None:
+    bench = Bench.of(3)
+    bench.fail(bench.servers[2])
+    got: Counter[ServerState | None] = Counter()
+    for n in range(300):
+        more = {"slow_start": float(n % 7), "panic_threshold": (n % 5) / 10}
+        bench.configure(**more)
+        got[bench.roster.pick(None)] += 1
+
+    assert got == {bench.servers[0]: 150, bench.servers[1]: 150}
+    assert bench.servers[2].ejected_until == START + 10
+
+
+def test_a_removed_server_is_left_when_its_last_request_ends() -> None:
+    left: list[ServerState] = []
+    roster = Roster(random.Random(1).random, on_left=left.append)
+    servers = [a_server(roster, name) for name in ("a", "b")]
+    bench = Bench(roster, servers)
+    bench.configure()
+    gone = bench.servers.pop()
+    gone.began(START)
+    gone.began(START)
+    bench.configure()
+
+    assert set(bench.picks()) == set(bench.servers)
+    gone.ended(START, False, START)
+    gone.ended(START, True, START)
+    assert left == [gone]
+
+
+def test_a_retired_arm_has_nobody() -> None:
+    bench = Bench.of(2, sticky=True)
+    bench.roster.retire()
+    assert bench.roster.pick(b"ann") is None
+    assert bench.roster.pick_other((), None) is None
+    bench.configure()
+    assert len(bench.picks()) == 2
+
+
+# === against a model ===
+
+NAMES = ["a", "b", "c", "d"]
+
+
+@attrs.define
+class Simple:
+    """One server, as naively as can be."""
+
+    mode: ServerMode = ServerMode.READY
+    up: bool = True
+    in_a_row: int = 0
+    times: int = 0
+    back_at: float = 0.0
+    trial: bool = False
+    out_until: float = 0.0
+    unreachable: bool = False
+    in_flight: int = 0
+
+    @property
+    def healthy(self) -> bool:
+        return self.up and not self.out_until
+
+
+class RosterMachine(RuleBasedStateMachine):
+    """Any order of events; after each, the roster and the model agree."""
+
+    LIMIT = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = START
+        self.roster = Roster(random.Random(7).random)
+        self.states: dict[str, ServerState] = {}
+        self.model: dict[str, Simple] = {}
+        self.members: list[str] = []
+
+    @initialize(
+        balance=st.sampled_from(Balance),
+        fallback=st.booleans(),
+        sticky=st.booleans(),
+        threshold=st.sampled_from([0.0, 0.5, 0.8, 1.0]),
+        slow_start=st.sampled_from([0.0, 30.0]),
+        members=st.lists(st.sampled_from(NAMES), min_size=1, unique=True),
+    )
+    def begin(self, members: list[str], **settings_: Any) -> None:
+        self.settings = settings_
+        self.configured(members)
+
+    @rule(members=st.lists(st.sampled_from(NAMES), min_size=1, unique=True))
+    def configured(self, members: list[str]) -> None:
+        for name in members:
+            if name not in self.states:
+                self.states[name] = a_server(self.roster, name)
+                self.model[name] = Simple()
+        self.members = members
+        self.apply()
+
+    @rule(balance=st.sampled_from(Balance))
+    def balanced(self, balance: Balance) -> None:
+        self.settings["balance"] = balance
+        self.apply()
+
+    @rule(name=st.sampled_from(NAMES), mode=st.sampled_from(ServerMode))
+    def moded(self, name: str, mode: ServerMode) -> None:
+        if name in self.members:
+            state = self.states[name]
+            state.server = attrs.evolve(state.server, mode=mode)
+            self.model[name].mode = mode
+            self.apply()
+
+    @rule(name=st.sampled_from(NAMES), weight=st.sampled_from([1, 2, 9]))
+    def weighed(self, name: str, weight: int) -> None:
+        if name in self.members:
+            state = self.states[name]
+            state.server = attrs.evolve(state.server, weight=weight)
+            self.apply()
+
+    @rule(name=st.sampled_from(NAMES), up=st.booleans(), unreachable=st.booleans())
+    def checked(self, name: str, *, up: bool, unreachable: bool) -> None:
+        if name in self.members:
+            state = self.states[name]
+            self.roster.checked(state, self.now, up=up, unreachable=unreachable)
+            self.model[name].up = up
+            self.model[name].unreachable = unreachable and not up
+
+    @rule(key=st.none() | st.binary(max_size=3))
+    def began(self, key: bytes | None) -> None:
+        state = self.roster.pick(key)
+        if state is not None:
+            state.began(self.now)
+            self.model[self.name(state)].in_flight += 1
+
+    @rule(
+        name=st.sampled_from(NAMES),
+        ok=st.sampled_from([True, False, False, None]),
+        unreachable=st.booleans(),
+    )
+    def ended(self, name: str, *, ok: bool | None, unreachable: bool) -> None:
+        one = self.model.get(name)
+        if one is None or not one.in_flight:
+            return
+        one.in_flight -= 1
+        self.states[name].ended(self.now, ok, self.now, unreachable=unreachable)
+        if ok:
+            one.in_a_row, one.trial = 0, False
+        elif ok is False and name in self.members and one.healthy:
+            one.in_a_row += 1
+            if (one.trial or one.in_a_row >= 2) and self.spared(name, unreachable):
+                forgiven = int((self.now - one.back_at) // 10) if one.times else 0
+                one.times = max(0, one.times - forgiven) + 1
+                one.out_until = self.now + min(10.0 * one.times, 40.0)
+                one.in_a_row, one.unreachable = 0, unreachable
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, 11.0, 40.0]))
+    def waited(self, seconds: float) -> None:
+        self.now += seconds
+        self.roster.tick(self.now)
+        for one in self.model.values():
+            if 0 < one.out_until <= self.now:
+                one.out_until, one.back_at, one.trial = 0.0, self.now, True
+                one.unreachable = one.unreachable and not one.up
+
+    # === the model ===
+
+    def apply(self) -> None:
+        arm = Arm(
+            tuple(self.states[name].server for name in self.members),
+            balance=self.settings["balance"],
+            ejection=EJECTION,
+            panic_threshold=self.settings["threshold"],
+            slow_start=self.settings["slow_start"],
+            limits=ServerLimits(in_flight=self.LIMIT),
+        )
+        self.roster.configure(
+            arm,
+            [self.states[name] for name in self.members],
+            falls_back=self.settings["fallback"],
+            sticky=self.settings["sticky"],
+            now=self.now,
+        )
+
+    def name(self, state: ServerState) -> str:
+        return next(name for name, one in self.states.items() if one is state)
+
+    def spared(self, name: str, unreachable: bool) -> bool:
+        others = [n for n in self.members if n != name]
+        if unreachable and self.settings["fallback"]:
+            return True
+        ready = ServerMode.READY
+        return any(
+            self.model[n].healthy and self.model[n].mode is ready for n in others
+        )
+
+    def usable(self) -> set[str]:
+        ready = [n for n in self.members if self.model[n].mode is ServerMode.READY]
+        healthy = [n for n in ready if self.model[n].healthy]
+        if len(healthy) >= self.settings["threshold"] * len(ready):
+            return set(healthy)
+        if not healthy and self.settings["fallback"]:
+            return set()
+        return {n for n in ready if not self.model[n].unreachable} or set(ready)
+
+    @invariant()
+    def agrees(self) -> None:
+        usable = self.usable()
+        assert {self.name(one) for one in self.roster.usable} == usable
+        room = {n for n in usable if self.model[n].in_flight < self.LIMIT}
+        assert {self.name(one) for one in self.roster.choice.open} == room
+        found = self.roster.pick(None)
+        if usable:
+            assert found is not None
+            assert self.name(found) in (room or usable)
+        else:
+            assert found is None
+        for one in self.states.values():
+            assert one.server.weight * 0.1 <= one.weight <= one.server.weight
+
+    @invariant()
+    def sticky_ones_stay(self) -> None:
+        """A key is given to a server that is not in maintenance, and always the same."""
+        if self.settings["sticky"]:
+            found = self.roster.pick(b"ann")
+            assert found is self.roster.pick(b"ann") or not self.roster.choice.sticky
+            if found is not None:
+                assert self.model[self.name(found)].mode is not ServerMode.MAINTENANCE
+
+
+RosterMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50)
+TestRoster = RosterMachine.TestCase

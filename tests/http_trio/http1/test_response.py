@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from http_trio.http1.response import Answer, refusal
+
+
+def test_a_whole_answer_is_rendered_once() -> None:
+    answer = Answer(200, b"hello", headers=((b"X-A", b"1"),))
+
+    first = answer.render()
+
+    assert first is answer.render()
+    head, _, body = first.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"HTTP/1.1 200 OK"
+    assert b"X-A: 1" in lines
+    assert b"Content-Length: 5" in lines
+    assert any(line.startswith(b"Date: ") for line in lines)
+    assert body == b"hello"
+
+
+def test_head_gets_the_length_and_no_body() -> None:
+    rendered = Answer(200, b"hello").render(for_head=True)
+
+    assert rendered.endswith(b"Content-Length: 5\r\n\r\n")
+
+
+def test_204_has_neither_length_nor_body() -> None:
+    rendered = Answer(204, b"ignored").render()
+
+    assert b"Content-" not in rendered
+    assert rendered.endswith(b"\r\n\r\n")
+
+
+def test_a_refusal_says_why_and_when_to_come_back() -> None:
+    rendered = refusal(503, "full", retry_after_s=2).render(connection=b"close")
+
+    assert b"\r\nRetry-After: 2\r\n" in rendered
+    assert b"\r\nConnection: close\r\n" in rendered
+    assert rendered.endswith(b"503 Service Unavailable: full\n")

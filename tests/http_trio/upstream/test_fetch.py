@@ -1,0 +1,190 @@
+"""One request over a connection of its own: every way that it can end."""
+
+from __future__ import annotations
+
+import socket
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from http_trio import (
+    Answer,
+    Condition,
+    Exchange,
+    Limits,
+    Tls,
+    Upstream,
+    client_context,
+    serve,
+)
+from http_trio.testing.peers import Asked, FakeUpstream, fake_upstream, serving
+from http_trio.upstream.fetch import Fetched, NoAnswer, fetch
+from tests.http_trio.proxy.test_hooks import nobody, silent
+from tests.http_trio.support.certificates import Authority
+
+REQUEST = b"GET /ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+CHUNKED_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+)
+
+
+async def ask(upstream: Upstream, limits: Limits | None = None, **more: int) -> Fetched:
+    with trio.fail_after(10):
+        return await fetch(
+            upstream, REQUEST, method=b"GET", limits=limits or Limits(), **more
+        )
+
+
+def saying(data: bytes, *, close: bool = True) -> FakeUpstream:
+    async def script(asked: Asked) -> None:
+        await asked.stream.send_all(data)
+        if close:
+            await asked.stream.aclose()
+
+    return FakeUpstream(script)
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "size"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, 5),
+        (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", 404, 0),
+        (b"HTTP/1.1 204 No\r\n\r\n", 204, 0),
+        (b"HTTP/1.0 200 OK\r\n\r\nuntil the end", 200, 13),
+        (CHUNKED_ANSWER, 200, 5),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 503 Busy\r\n\r\nbusy", 503, 4),
+    ],
+    ids=["length", "empty", "bodiless", "until close", "chunked", "interim"],
+)
+async def test_an_answer_is_read_to_its_end(
+    data: bytes, status: int, size: int
+) -> None:
+    async with fake_upstream(saying(data).script) as fake:
+        found = await ask(fake.upstream)
+
+    assert (found.status, found.size, found.whole) == (status, size, True)
+    assert fake.asked[0].path == b"/ready"
+
+
+@pytest.mark.parametrize(
+    ("data", "condition"),
+    [
+        (b"", Condition.CLOSED),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", Condition.CLOSED),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", Condition.CLOSED),
+        (b"SSH-2.0-x\r\n\r\n", Condition.BAD_ANSWER),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000, Condition.BAD_ANSWER),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            Condition.BAD_ANSWER,
+        ),
+    ],
+    ids=["nothing", "half a head", "half a body", "not HTTP", "endless head", "chunk"],
+)
+async def test_what_is_no_answer_is_said_so(data: bytes, condition: Condition) -> None:
+    async with fake_upstream(saying(data).script) as fake:
+        with pytest.raises(NoAnswer) as caught:
+            await ask(fake.upstream)
+
+    assert caught.value.failure.condition is condition
+
+
+async def test_who_does_not_listen_is_unreachable() -> None:
+    with pytest.raises(NoAnswer, match="refused") as caught:
+        await ask(nobody())
+    assert caught.value.failure.condition is Condition.UNREACHABLE
+    assert not caught.value.failure.sent
+    with pytest.raises(NoAnswer, match="does not resolve"):
+        await ask(Upstream("nowhere", [], b"nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("begun", "condition"),
+    [
+        (b"", Condition.ANSWER_TIMEOUT),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", Condition.STALLED),
+    ],
+    ids=["head", "body"],
+)
+async def test_a_slow_server_is_not_waited_for(
+    begun: bytes, condition: Condition
+) -> None:
+    async def script(asked: Asked) -> None:
+        await asked.stream.send_all(begun)
+        await silent(asked)
+
+    async with fake_upstream(script) as fake:
+        with pytest.raises(NoAnswer) as caught:
+            await ask(fake.upstream, Limits(answer_s=0.05, stream_idle_s=0.05))
+
+    assert caught.value.failure.condition is condition
+
+
+async def test_of_a_large_body_only_a_part_is_read() -> None:
+    data = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 5000
+    async with fake_upstream(saying(data, close=False).script) as fake:
+        found = await ask(fake.upstream, body=1000)
+
+    assert (found.size, found.whole) == (1000, False)
+
+
+async def test_the_next_address_is_tried_when_one_refuses() -> None:
+    async with fake_upstream(saying(b"HTTP/1.1 204 No\r\n\r\n").script) as fake:
+        refusing = nobody().addresses[0]
+        upstream = Upstream("both", [refusing, fake.upstream.addresses[0]], b"both")
+
+        assert (await ask(upstream)).status == 204
+
+
+async def test_a_unix_socket_is_talked_to(tmp_path: Path) -> None:
+    def handle(exchange: Exchange) -> None:
+        exchange.respond(Answer(200, exchange.path))
+
+    path = str(tmp_path / "s")
+    async with serving(handle, bind=f"unix:{path}"):
+        found = await ask(Upstream("unix", [(socket.AF_UNIX, path)], b"localhost"))
+
+    assert (found.status, found.size) == (200, 6)
+
+
+async def test_a_cancelled_fetch_closes_its_connection() -> None:
+    closed = trio.Event()
+
+    async def script(asked: Asked) -> None:
+        assert await asked.stream.receive_some() == b""
+        closed.set()
+
+    async with fake_upstream(script) as fake:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, fake.upstream)
+            while not fake.asked:
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(10):
+            await closed.wait()
+
+
+async def test_tls_is_spoken_and_the_certificate_looked_at(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+
+    def handle(exchange: Exchange) -> None:
+        exchange.respond(Answer(200, exchange.path))
+
+    async with trio.open_nursery() as nursery:
+        tls = Tls(*authority.issue())
+        start = partial(serve, handler=handle, binds=["127.0.0.1:0"], tls=tls)
+        server = await nursery.start(start)
+        address = (socket.AF_INET, ("127.0.0.1", int(server.url.rpartition(":")[2])))
+        trusting = client_context(ca=authority.ca_file)
+        found = await ask(Upstream("tls", [address], b"localhost", tls=trusting))
+        with pytest.raises(NoAnswer, match="certificate") as caught:
+            await ask(Upstream("tls", [address], b"example.org", tls=trusting))
+        nursery.cancel_scope.cancel()
+
+    assert found.status == 200
+    assert caught.value.failure.condition is Condition.UNTRUSTED

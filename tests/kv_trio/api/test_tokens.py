@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from functools import partial
+from hmac import compare_digest
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from kv_trio import BadTokens, Client, StoreRefused, serve
+from kv_trio.api import tokens
+from kv_trio.api.tokens import make_token, parse_tokens
+from kv_trio.state.acl import NOTHING, Access
+
+
+def test_a_secret_is_compared_with_every_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However near it is, and wherever in the file: so time tells nothing."""
+    made = [make_token(name, ["a/"], []) for name in ("one", "two", "three")]
+    grants = parse_tokens("".join(lines for _, lines in made))
+    compared: list[bool] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append(compare_digest(one, other))
+        return compared[-1]
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
+    for secret in (made[0][0], made[2][0], "unknown"):
+        compared.clear()
+        grants.find(secret)
+        assert len(compared) == 3
+
+
+def test_a_made_token_is_found_by_its_secret() -> None:
+    secret, lines = make_token('we"b', ["a/", "b\\"], ["c/"])
+
+    grants = parse_tokens(lines)
+
+    access = Access('we"b', read=(b"a/", b"b\\"), write=(b"c/",))
+    assert grants.find(secret) == access
+    assert grants.find(secret + "x") is None
+    assert grants.anonymous == NOTHING
+    assert grants.holds(access)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("token = 1", "expected tables"),
+        ("token = [1]", "token[0]: expected a table"),
+        ("x = 1", "x: unknown"),
+        ("[[token]]", "token[0].name: expected a name"),
+        ('[[token]]\nname = "a"', "token[0].hash: missing"),
+        ('[[token]]\nname = "a"\nhash = "md5:1"', "expected sha256:"),
+        ('[[token]]\nname = "anonymous"\nread = "a"', "list of key prefixes"),
+        ('[[token]]\nname = "anonymous"\nmore = 1', "token[0].more: unknown"),
+        ("[[token", "token"),
+    ],
+)
+def test_what_is_wrong_in_a_token_file_is_said(text: str, fault: str) -> None:
+    with pytest.raises(BadTokens) as caught:
+        parse_tokens(text)
+    assert fault in str(caught.value)
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    text = '[[token]]\nname = "a"\n[[token]]\nname = "a"\nwrong = 1\n'
+    with pytest.raises(BadTokens) as caught:
+        parse_tokens(text)
+    assert len(caught.value.faults) == 4
+
+
+class Guarded:
+    """A store with tokens: one that may do all, one that may read below `a/`."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path / "tokens.toml"
+        self.all, self.all_lines = make_token("all", [], [""])
+        self.some, self.some_lines = make_token("some", ["a/"], [])
+        self.write(self.all_lines, self.some_lines)
+        self.url = ""
+
+    def write(self, *lines: str) -> None:
+        new = self.file.with_suffix(".new")
+        new.write_text("\n".join(lines))
+        new.replace(self.file)
+
+    def client(self, secret: str | None) -> Client:
+        return Client(self.url, token=secret)
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path, nursery: trio.Nursery) -> Guarded:
+    made = Guarded(tmp_path)
+    start = partial(serve, ["127.0.0.1:0"], tokens=made.file)
+    made.url = (await nursery.start(start)).url
+    async with made.client(made.all) as client:
+        await client.put("a/b", b"x")
+        await client.put("other", b"x")
+    return made
+
+
+async def test_a_token_may_do_what_it_says(guarded: Guarded) -> None:
+    async with guarded.client(guarded.some) as client:
+        assert (await client.get("a/b")).entry is not None
+        assert [e.key for e in (await client.list("")).entries] == [b"a/b"]
+        assert await client.keys("") == ("a/b",)
+        for refused in (
+            client.put("a/b", b"y"),
+            client.delete("a/b"),
+            client.delete("a/", recurse=True),
+            client.get("other"),
+            client.history("other"),
+            client.get_at("other", 1),
+            client.create_session("x", 10, deletes=False),
+            client.compact(),
+        ):
+            with pytest.raises(StoreRefused, match="Permission denied") as caught:
+                await refused
+            assert caught.value.status == 403
+
+
+async def test_without_a_token_there_is_nothing_to_see(guarded: Guarded) -> None:
+    async with guarded.client(None) as client:
+        assert (await client.list("")).entries == ()
+        for refused in (client.get("a/b"), client.get("absent")):
+            with pytest.raises(StoreRefused, match="Permission denied"):
+                await refused
+    async with guarded.client("wrong") as client:
+        with pytest.raises(StoreRefused, match="ACL not found"):
+            await client.get("a/b")
+
+
+async def test_a_token_can_be_shown_in_three_ways(guarded: Guarded) -> None:
+    url = guarded.url + "/v1/kv/a/b"
+    async with httpx.AsyncClient() as http:
+        for shown in (
+            http.get(url, headers={"X-Consul-Token": guarded.some}),
+            http.get(url, headers={"Authorization": f"Bearer {guarded.some}"}),
+            http.get(url, params={"token": guarded.some}),
+        ):
+            assert (await shown).status_code == 200
+        leader = await http.get(guarded.url + "/v1/status/leader")
+        me = await http.get(guarded.url + "/v1/agent/self")
+        metrics = await http.get(guarded.url + "/metrics")
+    assert (leader.status_code, me.status_code, metrics.status_code) == (200, 403, 403)
+
+
+async def test_a_changed_file_is_taken_up(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "CHECK_S", 0.02)
+    async with guarded.client(guarded.some) as client:
+        index = (await client.get("a/b")).index
+        guarded.write("[[token]", "a fault changes nothing")
+        await trio.sleep(0.1)
+        assert (await client.get("a/b")).entry is not None
+        guarded.write(guarded.all_lines)
+        with trio.fail_after(10), pytest.raises(StoreRefused) as caught:
+            await client.get("a/b", index=index, wait_s=60)
+    assert caught.value.status == 403
+
+
+def test_a_file_that_is_absent_is_said(tmp_path: Path) -> None:
+    with pytest.raises(BadTokens, match="cannot be read: No such file"):
+        tokens.Tokens(tmp_path / "none.toml")

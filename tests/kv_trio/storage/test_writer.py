@@ -1,0 +1,146 @@
+"""The queue of operations: what shares a transaction, and who hears of it when."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from http_trio.testing.peers import connected
+from kv_trio import serve
+from kv_trio.errors import StorageError
+from kv_trio.state.write_batch import Outcome, Put
+from kv_trio.storage.engine import Log
+from kv_trio.storage.write_connection import Transactions
+from kv_trio.storage.writer import Committed, Writer
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the thread of each transaction that was durable."""
+    found: list[str] = []
+    note = Transactions._note
+
+    def look(transactions: Transactions, took_s: float) -> None:
+        main = threading.current_thread() is threading.main_thread()
+        found.append("at once" if main else "in a thread")
+        note(transactions, took_s)
+
+    monkeypatch.setattr(Transactions, "_note", look)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("count", "way"), [(1, "at once"), (8, "at once"), (40, "in a thread")]
+)
+async def test_writes_that_come_at_once_share_a_transaction(
+    tmp_path: Path,
+    threads: list[str],
+    count: int,
+    way: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Log, "compact_old", lambda _: 0)  # it writes as a store starts
+    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+        server = await nursery.start(partial(serve, ["127.0.0.1:0"], data=tmp_path))
+        clients = [
+            await stack.enter_async_context(connected(server)) for _ in range(count)
+        ]
+        for client in clients:
+            await client.ask(b"/v1/kv/none")  # so it is accepted
+        threads.clear()
+        monkeypatch.setattr("kv_trio.storage.write_connection.QUICK_S", 1000.0)
+        for n, client in enumerate(clients):
+            request = (
+                b"PUT /v1/kv/k/%d HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nv"
+            )
+            os.write(client.stream.socket.fileno(), request % n)
+        for client in clients:
+            assert (await client.answer())[1] == b"true"
+        assert threads == [way]
+        assert server.store.index == 1 + count
+        nursery.cancel_scope.cancel()
+
+
+class Told:
+    """A writer's callbacks, in the order in which they were called."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+
+    def done(self, name: str) -> Callable[[Outcome | StorageError], None]:
+        return lambda outcome: self.events.append((name, type(outcome).__name__))
+
+    def committed(self, batch: Committed) -> None:
+        self.events.append(sorted(batch.keys))
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    log = Log(None)
+    yield log
+    log.close()
+
+
+async def test_writers_are_told_before_watchers_and_in_order(log: Log) -> None:
+    told = Told()
+    writer = Writer(log.load(), log, told.committed)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        writer.submit(Put(b"a", b""), told.done("one"))
+        writer.submit(Put(b"b", b"", cas=7), told.done("two"))
+        writer.submit(Put(b"c", b""), told.done("three"))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    names = [("one", "Outcome"), ("two", "Outcome"), ("three", "Outcome")]
+    assert told.events == [*names, [b"a", b"c"]]
+
+
+async def test_what_comes_while_the_disk_is_busy_shares_the_next_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    log = Log(tmp_path)
+    on, gate = trio.Event(), threading.Event()
+    commit = Log.commit
+
+    def slow(log: Log, draft: Any) -> None:
+        trio.from_thread.run_sync(on.set)
+        assert gate.wait(10)
+        commit(log, draft)
+
+    monkeypatch.setattr(Log, "_is_quick", lambda *_: False)
+    monkeypatch.setattr(Log, "commit", slow)
+    writer = Writer(log.load(), log, told.committed)
+    later: list[Callable[[], None]] = []
+
+    def after_batch(call: Callable[[], None]) -> bool:
+        later.append(call)
+        return True
+
+    writer.after_batch = after_batch
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        writer.submit(Put(b"a", b""), told.done("a"))
+        later.pop()()  # it is not quick, so the task has it
+        await on.wait()
+        writer.submit(Put(b"b", b""), told.done("b"))
+        writer.submit(Put(b"c", b""), told.done("c"))
+        assert not later  # the task will see to it
+        gate.set()
+        with trio.fail_after(10):
+            while len(told.events) < 5:
+                await trio.sleep(0.001)
+        nursery.cancel_scope.cancel()
+    log.close()
+    assert told.events == [
+        *(("a", "Outcome"), [b"a"]),
+        *(("b", "Outcome"), ("c", "Outcome"), [b"b", b"c"]),
+    ]

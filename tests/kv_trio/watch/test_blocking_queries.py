@@ -1,0 +1,255 @@
+"""What a watcher may rely on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from http_trio import Answer, Exchange
+from http_trio.testing.peers import connected
+from kv_trio import Client, Contact, KvServer, serve
+from kv_trio.consul.encode import answer_read, index_of
+from kv_trio.consul.parameters import Read
+from kv_trio.serve import LIMITS
+from kv_trio.state.acl import EVERYTHING
+from kv_trio.state.store import Entry, Session, Store
+from kv_trio.state.txn import Step, Transaction
+from kv_trio.state.write_batch import Create, Delete, Draft, Operation, Put
+from kv_trio.storage.engine import Log
+from kv_trio.storage.writer import Writer
+from kv_trio.watch.blocking_queries import Watchers, must_wait
+
+# === no state is missed: every answer ever given, against every later state ===
+
+KEY = st.sampled_from([b"a", b"a/1", b"a/2", b"b"])
+STEP = st.builds(
+    *(Step, st.sampled_from(["set", "delete", "delete-tree", "cas"]), KEY),
+    value=st.sampled_from([b"x", b"y"]),
+    index=st.integers(0, 8),
+)
+OPERATION = st.one_of(
+    st.builds(Put, KEY, st.sampled_from([b"", b"x", b"y"])),
+    st.builds(Put, KEY, st.just(b"l"), acquire=st.just("s")),
+    st.builds(Delete, KEY, recurse=st.booleans()),
+    st.builds(
+        Transaction, st.lists(STEP, max_size=3).map(tuple), access=st.just(EVERYTHING)
+    ),
+)
+BATCHES = st.lists(st.lists(OPERATION, min_size=1, max_size=3), max_size=12)
+READS = [
+    *(Read(key) for key in (b"a", b"a/1", b"b", b"none")),
+    *(Read(prefix, recurse=True) for prefix in (b"", b"a", b"a/", b"none")),
+]
+
+
+def given_index(answer: Answer) -> int:
+    return int(dict(answer.headers)[b"X-Consul-Index"])
+
+
+def content(store: Store, read: Read) -> list[Entry | None]:
+    if read.is_prefix:
+        return list(store.under(read.key))
+    return [store.get(read.key)]
+
+
+@given(BATCHES, st.sets(st.integers(0, 12)), st.booleans())
+def test_a_watcher_waits_only_if_it_knows_the_present_state(
+    batches: list[list[Operation]], restarts: set[int], forgetful: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if forgetful:
+            patch.setattr("kv_trio.state.store.TOMBSTONES", 1)
+        log = Log(None)
+        store = log.load()
+        told: list[tuple[Read, int, list[Entry | None]]] = []
+        first: list[Operation] = [Create(Session("s"))]
+        for number, batch in enumerate([first, *batches]):
+            for read in READS:
+                answer = answer_read(store, read, EVERYTHING)
+                told.append((read, given_index(answer), content(store, read)))
+            draft = Draft(store)
+            for operation in batch:
+                draft.apply(operation, 0.0)
+            if draft.changed:
+                draft.fold_tombstones(store)
+                log.commit(draft)
+                store.publish(draft, 0.0)
+            if number in restarts:
+                store = log.load()
+            for read, index, known in told:
+                if must_wait(store, index, index_of(store, read)):
+                    assert known == content(store, read), (read, index)
+        log.close()
+
+
+# === over real sockets ===
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[KvServer]:
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(partial(serve, ["127.0.0.1:0"]))
+        nursery.cancel_scope.cancel()
+
+
+async def become(watchers: Watchers, count: int) -> None:
+    with trio.fail_after(5):
+        while len(watchers) != count:
+            await trio.sleep(0.001)
+
+
+async def test_a_poll_that_is_abandoned_is_freed_at_once(server: KvServer) -> None:
+    waiting = b"?wait=600s&index=%d" % server.store.index
+    async with connected(server._server) as client:
+        await client.send(b"GET /v1/kv/k%b HTTP/1.1\r\nHost: kv\r\n\r\n" % waiting)
+        await become(server.watchers, 1)
+    await become(server.watchers, 0)
+
+
+async def test_what_changed_while_the_store_was_down_is_told_at_once(
+    tmp_path: Path,
+) -> None:
+    """The state of the last change is there, however many restarts lie between."""
+    index = 0
+    for number in range(4):
+        async with trio.open_nursery() as nursery:
+            store = await nursery.start(
+                partial(serve, ["127.0.0.1:0"], data=tmp_path / "kv")
+            )
+            async with Client(store.url) as client:
+                if number:
+                    with trio.fail_after(5):
+                        state = await client.get("k", index=index, wait_s=60)
+                    assert state.entry is not None
+                    assert state.entry.value == b"%d" % number
+                    assert state.index > index
+                    index = state.index
+                await client.put("k", b"%d" % (number + 1))
+                await client.put("other", b"%d" % number)
+            nursery.cancel_scope.cancel()
+
+
+async def test_too_many_connections_are_told_so() -> None:
+    limits = attrs.evolve(LIMITS, connections=1)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, ["127.0.0.1:0"], limits=limits))
+        async with connected(server._server) as one, connected(server._server) as two:
+            assert (await one.ask(b"/v1/status/leader"))[0].startswith(b"HTTP/1.1 200")
+            head, body = await two.answer()
+        nursery.cancel_scope.cancel()
+    assert head.startswith(b"HTTP/1.1 429")
+    assert b"too many connections" in body
+
+
+async def test_a_body_in_chunks_obeys_the_limit_of_a_value(server: KvServer) -> None:
+    chunk = b"%x\r\n%b\r\n" % (65536, bytes(65536))
+    async with connected(server._server) as client:
+        await client.send(
+            b"PUT /v1/kv/k HTTP/1.1\r\nHost: kv\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + chunk * 9
+        )
+        assert (await client.head()).startswith(b"HTTP/1.1 413")
+    assert server.store.get(b"k") is None
+
+
+@pytest.mark.parametrize(("draw", "wait_s"), [(0.0, 16.0), (0.5, 16.5), (1.0, 17.0)])
+async def test_a_wait_has_consuls_jitter(
+    monkeypatch: pytest.MonkeyPatch, draw: float, wait_s: float
+) -> None:
+    waits: list[float] = []
+
+    def park(_: Watchers, exchange: Exchange, *given: Any) -> None:
+        waits.append(given[-1])
+        exchange.respond(Answer(404))
+
+    monkeypatch.setattr("kv_trio.api.kv.random.random", lambda: draw)
+    monkeypatch.setattr(Watchers, "park", park)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, ["127.0.0.1:0"]))
+        async with connected(server._server) as client:
+            index = server.store.index
+            await client.ask(b"/v1/kv/k?wait=16s&index=%d" % index)
+        nursery.cancel_scope.cancel()
+    assert waits == [wait_s]
+
+
+async def test_a_lock_ends_within_a_second_of_its_time(autojump_clock: object) -> None:
+    store = (log := Log(None)).load()
+    writer = Writer(store, log, lambda _: None)
+    session = Session("s", ttl_s=10.0, ttl="10s")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        nursery.start_soon(writer.expire_sessions)
+        writer.submit(Create(session), lambda _: None)
+        writer.submit(Put(b"lock", b"", acquire="s"), lambda _: None)
+        await trio.sleep(8.0)
+        assert writer.renew("s")
+        await trio.sleep(9.9)
+        held = store.get(b"lock")
+        assert held is not None
+        assert held.session == "s"
+        await trio.sleep(1.0)
+        freed = store.get(b"lock")
+        assert freed is not None
+        assert freed.session is None
+        assert not writer.renew("s")
+        nursery.cancel_scope.cancel()
+    log.close()
+
+
+# === the client ===
+
+
+async def test_a_watch_notices_a_server_that_is_silent(
+    server: KvServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first connection goes to one who accepts, takes the question, and dies."""
+    caplog.set_level(logging.WARNING)
+    contact, errors = Contact(), list[str]()
+    async with Client(server.url) as writer, trio.open_nursery() as nursery:
+        await writer.put("k", b"1")
+        monkeypatch.setattr("kv_trio.client.transport.TIMEOUT_S", 1.0)
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        first = [True]
+
+        async def relay(stream: trio.SocketStream) -> None:
+            if first.pop() if first else False:
+                await trio.sleep_forever()
+            host, _, port = server.addresses[0].rpartition(":")
+            onward = await trio.open_tcp_stream(host, int(port))
+
+            async def pump(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+                async for data in source:
+                    await sink.send_all(data)
+                await sink.aclose()
+
+            async with trio.open_nursery() as pumps:
+                pumps.start_soon(pump, stream, onward)
+                pumps.start_soon(pump, onward, stream)
+
+        nursery.start_soon(trio.serve_listeners, relay, listeners)
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+
+        async def note() -> None:
+            while not contact.error:
+                await trio.sleep(0.005)
+            errors.append(contact.error)
+
+        nursery.start_soon(note)
+        async with Client(url) as client, client.watch("k", contact=contact) as states:
+            with trio.fail_after(30):
+                state = await anext(states)
+        nursery.cancel_scope.cancel()
+    assert state.entry is not None
+    assert state.entry.value == b"1"
+    assert "no answer in 1 s" in errors[0]
+    assert contact.error == ""

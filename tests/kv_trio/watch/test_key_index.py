@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kv_trio.watch.key_index import Interest
+
+KEY = st.text("ab", max_size=3).map(str.encode)
+STEP = st.tuples(st.booleans(), st.integers(0, 9), KEY, st.booleans())
+
+
+@given(st.lists(STEP, max_size=40), KEY)
+def test_a_change_concerns_its_key_and_its_prefixes(
+    steps: list[tuple[bool, int, bytes, bool]], changed: bytes
+) -> None:
+    interest: Interest[int] = Interest()
+    model: set[tuple[int, bytes, bool]] = set()
+    for added, who, key, prefix in steps:
+        if added and (who, key, prefix) not in model:
+            interest.add(who, key, prefix=prefix)
+            model.add((who, key, prefix))
+        elif not added:
+            interest.discard(who, key, prefix=prefix)
+            model.discard((who, key, prefix))
+
+    assert len(interest) == len(model)
+    assert sorted(interest) == sorted(who for who, _, _ in model)
+    assert sorted(interest.concerned(changed)) == sorted(
+        who
+        for who, key, prefix in model
+        if (changed.startswith(key) if prefix else changed == key)
+    )
