@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,22 @@ def python(*words: object) -> list[object]:
         return [sys.executable, *words]
     ours = (path for path in sys.path if not path.startswith(sys.base_prefix))
     return ["env", f"PYTHONPATH={os.pathsep.join(ours)}", other, *words]
+
+
+def command_of(name: str, checkout: Path | None = None) -> list[object]:
+    """Give what runs one of our commands, by default of the code that measures.
+
+    Args:
+        name: `canary` or `kv-trio`.
+        checkout: another checkout of the project, whose sources are run by this
+            interpreter, with what is installed for it.
+    """
+    if checkout is None:
+        return python(_BIN / name)
+    project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
+    module, _, function = project["scripts"][name].partition(":")
+    code = f"from {module} import {function} as main; main()"
+    return ["env", f"PYTHONPATH={checkout / 'src'}", *python("-c", code)]
 
 
 def show_python() -> None:
@@ -162,7 +179,13 @@ def versions(cpu: int) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def canary_proxy(
-    cpu: int, one: int, two: int, *, options: tuple[str, ...] = (), **changes: object
+    cpu: int,
+    one: int,
+    two: int,
+    *,
+    options: tuple[str, ...] = (),
+    checkout: Path | None = None,
+    **changes: object,
 ) -> Iterator[tuple[int, int, int]]:
     """Run a store and a proxy; give the proxy's port, the store's, the proxy's process.
 
@@ -171,6 +194,7 @@ def canary_proxy(
         one: the port of the stable version.
         two: the port of the canary.
         options: more of them for `canary serve`; `{dir}` is its directory.
+        checkout: whose proxy and store they are; by default those that measure.
         changes: fields of the document, which by default is a ratio of one half.
     """
     port, store, admin = free_port(), free_port(), free_port()
@@ -192,11 +216,11 @@ def canary_proxy(
             *("--state", str(path)),
             *(option.format(dir=path) for option in options),
         )
-        serve_store = (_BIN / "kv-trio", "serve", "--bind", bind, "--data", path / "kv")
-        serve_proxy = (_BIN / "canary", "serve", "web", *words)
-        with process(1 - cpu, *python(*serve_store)):
+        serve_store = ("serve", "--bind", bind, "--data", path / "kv")
+        with process(1 - cpu, *command_of("kv-trio", checkout), *serve_store):
             wait_for_port(store)
-            with process(cpu, *python(*serve_proxy)) as running:
+            serve_proxy = (*command_of("canary", checkout), "serve", "web", *words)
+            with process(cpu, *serve_proxy) as running:
                 _wait_until_ready(admin)
                 yield port, store, running.pid
 

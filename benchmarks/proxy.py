@@ -127,7 +127,9 @@ class Bench:
         options: tuple[str, ...] = (),
         **document: object,
     ) -> Peer:
-        running = canary_proxy(0, self._one, self._two, options=options, **document)
+        running = canary_proxy(
+            0, self._one, self._two, options=options, checkout=None, **document
+        )
         port, _, pid = self._stack.enter_context(running)
         peer = Peer(name, port, pid)
         if fresh:

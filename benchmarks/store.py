@@ -157,7 +157,7 @@ def many_keys(run: Run) -> list[Row]:
     keys = [f"bench/{n:05}" for n in range(_MANY)]
     with contextlib.ExitStack() as stack:
         watching: dict[str, Watchers] = {}
-        peers = (run.peers[0], attrs.evolve(kv_trio(), name=_ALONE))
+        peers = (run.peers[0], kv_trio(_ALONE))
         for server in _serve(stack, run, peers):
             _fill(server, keys)
             watched = keys if server.peer.name == _OURS else keys[:1]

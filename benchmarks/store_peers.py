@@ -22,7 +22,7 @@ from pathlib import Path
 import attrs
 from tests.support.ports import free_port
 
-from benchmarks.peers import python
+from benchmarks.peers import command_of
 from benchmarks.store_words import ConsulWords, Dialect, EtcdWords, is_whole
 
 PATIENCE_S = 60.0
@@ -83,14 +83,14 @@ def find_peers() -> list[Peer]:
     return found
 
 
-def kv_trio() -> Peer:
+def kv_trio(name: str = "kv-trio", checkout: Path | None = None) -> Peer:
     port = free_port()
     words = (
-        *map(str, python("-c", "from kv_trio.cli.main import main; main()")),
+        *map(str, command_of("kv-trio", checkout)),
         *("serve", "--bind", f"127.0.0.1:{port}"),
         *("--data", "{data}", "--connections", str(_CONNECTIONS)),
     )
-    return Peer("kv-trio", port, ConsulWords(), words)
+    return Peer(name, port, ConsulWords(), words)
 
 
 def _etcd() -> Peer:
