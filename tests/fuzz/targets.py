@@ -32,13 +32,8 @@ from http_trio.http1.framing import (
     answer_framing,
     request_framing,
 )
-from http_trio.http1.request_head import (
-    RequestHead,
-    parse_answer_head,
-    parse_request_head,
-    render_answer,
-    render_request,
-)
+from http_trio.http1.request_head import RequestHead, parse_request_head, render_request
+from http_trio.http1.response_head import parse_answer_head, render_answer
 from http_trio.limits import Limits
 
 Target = Callable[[bytes], None]

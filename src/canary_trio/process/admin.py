@@ -26,7 +26,7 @@ from canary_trio.process.merge import merge_metrics, merge_status, with_referenc
 from http_trio import Answer, Delivery, Exchange, Upstream
 from http_trio.http1.body import Passage
 from http_trio.http1.framing import UNTIL_CLOSE
-from http_trio.http1.request_head import parse_answer_head
+from http_trio.http1.response_head import parse_answer_head
 
 ASK_S = 5.0
 """How long a worker has to answer."""

@@ -25,7 +25,7 @@ from http_trio import Answer, Condition, Delivery, Failure, Retry, Upstream, ref
 
 if TYPE_CHECKING:
     from http_trio import Exchange
-    from http_trio.http1.request_head import AnswerHead
+    from http_trio.http1.response_head import AnswerHead
 
 _UNREACHABLE = frozenset(
     {Condition.UNREACHABLE, Condition.CONNECT_TIMEOUT, Condition.UNTRUSTED}

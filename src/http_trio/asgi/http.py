@@ -23,7 +23,7 @@ from http_trio.errors import HttpError
 from http_trio.http1.body import may_trail
 from http_trio.http1.chunked import ChunkedReader
 from http_trio.http1.framing import CHUNKED
-from http_trio.http1.request_head import AnswerHead, parse_answer_head
+from http_trio.http1.response_head import AnswerHead, parse_answer_head
 from http_trio.net.stream import Wire
 
 Message = MutableMapping[str, Any]

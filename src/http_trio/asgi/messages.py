@@ -20,7 +20,7 @@ import attrs
 
 from http_trio.errors import BadRequest
 from http_trio.http1.framing import CHUNKED
-from http_trio.http1.request_head import AnswerHead
+from http_trio.http1.response_head import AnswerHead
 
 Scope = Mapping[str, Any]
 Fields = list[tuple[bytes, bytes]]

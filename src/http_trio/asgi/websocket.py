@@ -26,7 +26,7 @@ from http_trio.asgi.http import AnswerCut, Receive, Send, read_head
 from http_trio.asgi.messages import Scope, answer_fields, websocket_fields
 from http_trio.http1.body import Passage
 from http_trio.http1.framing import UNTIL_CLOSE
-from http_trio.http1.request_head import AnswerHead
+from http_trio.http1.response_head import AnswerHead
 from http_trio.net.stream import Wire
 
 MESSAGE = 16 * 1024 * 1024

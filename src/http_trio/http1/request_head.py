@@ -1,4 +1,4 @@
-"""Heads of requests and answers: checked, taken apart once, and put together again.
+"""The head of a client's request: checked, taken apart once, and rendered for a server.
 
 llhttp, in its strict mode, gives the verdict on the bytes; with it, the first empty
 line is the only place where the head can end. Our own pass then touches the raw
@@ -8,7 +8,8 @@ byte for byte. Handing each header to Python instead costs three times as much.
 
 The rules are those of RFC 9110 section 7.6 (an intermediary's duties) and RFC 9112
 sections 2, 3, 5 and 6. This module decides nothing about where a body ends (that is
-`framing`) and does no input or output.
+`framing`) and does no input or output. One file, since each check belongs to the one
+pass over the bytes.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from typing import cast
 import attrs
 import httptools
 
-from http_trio.errors import BadAnswer, BadRequest
+from http_trio.errors import BadRequest
+from http_trio.http1.fields import (
+    ABSENT,
+    KEEP_ALIVE,
+    collect_fields,
+    list_members,
+    without_named,
+)
 from http_trio.http1.framing import (
     CHUNKED,
-    UNTIL_CLOSE,
-    answer_framing,
     request_framing,
 )
-from http_trio.http1.response import http_date
 from http_trio.limits import Limits
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
@@ -42,19 +47,20 @@ _REQUEST_FIELDS = re.compile(
     :[ \t]*([^\r\n]*)""",
     re.IGNORECASE | re.VERBOSE,
 )
-_ANSWER_FIELDS = re.compile(
-    rb"""\r\n(?=[cdkptuCDKPTU])
-    (c(?:onnection|ontent-length)|date|t(?:ransfer-encoding|e|railer)|upgrade
-    |keep-alive|proxy-connection)
-    :[ \t]*([^\r\n]*)""",
-    re.IGNORECASE | re.VERBOSE,
-)
 _HOST = re.compile(
     rb"""(?:\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]/@?\#\s]+\]
          |[A-Za-z0-9\-._~!$&'()*+,;=%]*)(?::[0-9]{0,5})?\Z""",
     re.VERBOSE,
 )
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)(/[^#]*|\?[^#]*|)\Z")
+_REQUEST_LINE = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/1\.([01])\r\n")
+_BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
+_SAYS_FORWARDED = frozenset(
+    {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"}
+)
+_WISHES = frozenset({b"te", b"expect", b"upgrade"})
+_NO_WISHES: tuple[bool, bytes | None, bool] = False, None, False
+_NOTHING = object()  # llhttp calls nobody: its verdict is all that is asked of it
 
 
 @attrs.define(eq=False)
@@ -84,7 +90,7 @@ class _RequestFields:
 class RequestHead(_RequestFields):
     """One request's header section, checked; `parse_request_head` makes it.
 
-    Those that come again share one (see `known`), so it never changes: what is to
+    Those that come again share one (see `head_cache`), so it never changes: what is to
     go on otherwise than it came is for the exchange to say.
 
     Attributes:
@@ -117,50 +123,6 @@ class RequestHead(_RequestFields):
         return self._start
 
 
-@attrs.define(eq=False)
-class AnswerHead:
-    """One answer's header section, checked.
-
-    Those that come again share one (see `known`), which must not change; `private`
-    gives one that may.
-
-    Attributes:
-        status: 100 to 599.
-        line: the status line without its version and line end, `b" 200 OK"`.
-        kept: the fields that are end to end, each line led by CRLF.
-        framing: the body's length, `framing.CHUNKED` or `framing.UNTIL_CLOSE`.
-        length: the Content-Length as sent, also where no body follows (HEAD, 304).
-        keep_alive: whether the upstream lets the connection live on.
-    """
-
-    status: int
-    line: bytes
-    kept: bytes
-    framing: int
-    length: bytes | None
-    keep_alive: bool
-    dated: bool
-    upgrade: bytes | None = None
-    _start: bytes = attrs.field(default=b"", init=False, repr=False)
-
-    @property
-    def start(self) -> bytes:
-        """What goes to most clients, up to Date and our own fields; rendered once."""
-        if not self._start:
-            self._start = b"HTTP/1.1%b%b%b" % (
-                *(self.line, self.kept),
-                b"" if self.framing < 0 else _length_line(self),
-            )
-        return self._start
-
-    def private(self) -> AnswerHead:
-        """Give one that is shared with nobody, to be changed."""
-        return AnswerHead(
-            *(self.status, self.line, self.kept, self.framing, self.length),
-            *(self.keep_alive, self.dated, self.upgrade),
-        )
-
-
 def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     """Check and take apart a request's head, which ends with the empty line.
 
@@ -176,16 +138,16 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     method, target, http10 = _read_request_line(raw, line_end)
     pieces = _REQUEST_FIELDS.split(raw[line_end:-4])
     kept = b"".join(pieces[::3])
-    said = _collect(pieces)
-    host = _read_host(said.get(b"host", _NONE), http10=http10)
+    said = collect_fields(pieces)
+    host = _read_host(said.get(b"host", ABSENT), http10=http10)
     framing = 0
     if b"content-length" in said or b"transfer-encoding" in said:
-        lengths = said.get(b"content-length", _NONE)
-        codings = said.get(b"transfer-encoding", _NONE)
+        lengths = said.get(b"content-length", ABSENT)
+        codings = said.get(b"transfer-encoding", ABSENT)
         framing = request_framing(lengths, codings, http10=http10)
-    options = _options(said[b"connection"]) if b"connection" in said else _NONE
-    if options and options != _KEEP_ALIVE:
-        kept = _without_named(kept, options)
+    options = list_members(said[b"connection"]) if b"connection" in said else ABSENT
+    if options and options != KEEP_ALIVE:
+        kept = without_named(kept, options)
     wishes = (
         _NO_WISHES
         if http10 or _WISHES.isdisjoint(said)
@@ -203,43 +165,6 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     )
     object.__setattr__(head, "__class__", RequestHead)
     return cast(RequestHead, head)
-
-
-def parse_answer_head(raw: bytes, method: bytes) -> AnswerHead:
-    """Check and take apart an answer's head, given the method of its request.
-
-    Raises:
-        BadAnswer: it cannot be passed on.
-    """
-    try:
-        httptools.HttpResponseParser(_NOTHING).feed_data(raw)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserError as exc:
-        raise BadAnswer(str(exc)) from exc
-    line_end = raw.find(b"\r\n")
-    status, http10 = _read_status_line(raw[:line_end])
-    pieces = _ANSWER_FIELDS.split(raw[line_end:-4])
-    kept = b"".join(pieces[::3])
-    said = _collect(pieces)
-    lengths = said.get(b"content-length", _NONE)
-    codings = said.get(b"transfer-encoding", _NONE)
-    dates = said.get(b"date")
-    options = _options(said[b"connection"]) if b"connection" in said else _NONE
-    if options and options != _KEEP_ALIVE:
-        kept = _without_named(kept, options)
-    if dates:  # after those that Connection names: an answer has a Date
-        kept += b"\r\nDate: " + dates[0]
-    return AnswerHead(
-        status=status,
-        line=raw[8:line_end],
-        kept=kept,
-        framing=answer_framing(status, method, lengths, codings, http10=http10),
-        length=lengths[0] if lengths else None,
-        keep_alive=(b"keep-alive" in options) if http10 else (b"close" not in options),
-        dated=bool(dates),
-        upgrade=said[b"upgrade"][0] if b"upgrade" in said else None,
-    )
 
 
 def render_request(
@@ -277,87 +202,6 @@ def render_request(
     return b"%b%b\r\n\r\n" % (start, added)
 
 
-def _request_start(
-    head: RequestHead, kept: bytes, host: bytes, prefix: bytes, framing: int
-) -> bytes:
-    if framing == CHUNKED:
-        frame = b"\r\nTransfer-Encoding: chunked"
-    elif framing or head.framing or head.method in _BODY_METHODS:
-        frame = b"\r\nContent-Length: %d" % framing
-    else:
-        frame = b""
-    if head.upgrade is not None:
-        frame += b"\r\nConnection: Upgrade\r\nUpgrade: " + head.upgrade
-    elif head.takes_trailers:
-        frame += b"\r\nConnection: TE\r\nTE: trailers"
-    if head.expects_continue:
-        frame += b"\r\nExpect: 100-continue"
-    target = prefix + head.target if prefix and head.target != b"*" else head.target
-    return b"".join(
-        (head.method, b" ", target, b" HTTP/1.1\r\nHost: ", host, kept, frame)
-    )
-
-
-def render_answer(
-    head: AnswerHead, *, to_http10: bool, connection: bytes, added: bytes
-) -> tuple[bytes, int]:
-    """Give the head that goes to the client, and how the body is to be framed.
-
-    A body that ended with its connection is chunked for the client, so that a cut
-    one is seen to be cut; a client of HTTP/1.0 knows no chunks, and gets it until
-    close, whatever `connection` says.
-
-    Args:
-        head: what the upstream sent.
-        to_http10: whether the client spoke HTTP/1.0.
-        connection: the value of the Connection field; none if empty.
-        added: our own fields, each line led by CRLF.
-    """
-    framing = head.framing
-    frame = b""
-    if framing >= 0:
-        pass
-    elif to_http10:
-        framing, connection = UNTIL_CLOSE, b"close"
-    else:
-        framing, frame = CHUNKED, b"\r\nTransfer-Encoding: chunked"
-    if not head.dated:
-        frame += b"\r\nDate: " + http_date()
-    if connection:
-        frame += b"\r\nConnection: " + connection
-    return b"%b%b%b\r\n\r\n" % (head.start, frame, added), framing
-
-
-def _length_line(head: AnswerHead) -> bytes:
-    if head.length is None or head.status == 204 or head.status < 200:
-        return b""
-    return b"\r\nContent-Length: " + head.length
-
-
-def find_values(raw: bytes, name: bytes) -> list[bytes]:
-    """Give all values of a field of a raw head, in order, without outer space."""
-    return [value.rstrip(b" \t") for value in _field_pattern(name.lower()).findall(raw)]
-
-
-def find_value(raw: bytes, name: bytes) -> bytes | None:
-    """Give the first value of a field of a raw head; None if it is absent."""
-    match = _field_pattern(name).search(raw)
-    return match[1].rstrip(b" \t") if match else None
-
-
-_BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
-_SAYS_FORWARDED = frozenset(
-    {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"}
-)
-_NONE: list[bytes] = []
-_KEEP_ALIVE = [b"keep-alive"]
-_REQUEST_LINE = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/1\.([01])\r\n")
-_STATUS_LINE = re.compile(
-    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\Z"
-)
-_NOTHING = object()  # llhttp calls nobody: its verdict is all that is asked of it
-
-
 def _check_with_llhttp(raw: bytes) -> None:
     try:
         httptools.HttpRequestParser(_NOTHING).feed_data(raw)
@@ -367,15 +211,6 @@ def _check_with_llhttp(raw: bytes) -> None:
         raise BadRequest(501, "a method that is not known") from exc
     except httptools.HttpParserError as exc:
         raise BadRequest(400, str(exc)) from exc
-
-
-@functools.lru_cache(maxsize=256)
-def _read_status_line(line: bytes) -> tuple[int, bool]:
-    """Give the status, and whether it is HTTP/1.0; llhttp lets NUL into the reason."""
-    match = _STATUS_LINE.match(line)
-    if match is None:
-        raise BadAnswer(f"status line {line[:40]!r}")
-    return int(match[2]), match[1] == b"0"
 
 
 def _read_request_line(raw: bytes, end: int) -> tuple[bytes, bytes, bool]:
@@ -399,14 +234,6 @@ def _bad_request_line(line: bytes) -> BadRequest:
     return BadRequest(505, f"version {words[2][:20]!r}")
 
 
-def _read_forwarded(
-    said: dict[bytes, list[bytes]],
-) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple(
-        (name, value) for name in _SAYS_FORWARDED for value in said.get(name, _NONE)
-    )
-
-
 def _read_host(hosts: list[bytes], *, http10: bool) -> bytes | None:
     """RFC 9112 section 3.2: exactly one, but for HTTP/1.0."""
     if len(hosts) > 1:
@@ -425,10 +252,6 @@ def _is_host(value: bytes) -> bool:
     return _HOST.match(value) is not None
 
 
-_WISHES = frozenset({b"te", b"expect", b"upgrade"})
-_NO_WISHES: tuple[bool, bytes | None, bool] = False, None, False
-
-
 def _read_wishes(
     said: dict[bytes, list[bytes]], options: list[bytes]
 ) -> tuple[bool, bytes | None, bool]:
@@ -439,7 +262,7 @@ def _read_wishes(
     """
     expects, upgrade, trailers = _NO_WISHES
     if b"te" in said:
-        trailers = b"trailers" in _options(said[b"te"])
+        trailers = b"trailers" in list_members(said[b"te"])
     if b"expect" in said:
         if said[b"expect"][0].lower() != b"100-continue":
             raise BadRequest(417, f"Expect {said[b'expect'][0][:40]!r}")
@@ -466,43 +289,30 @@ def _settle_target(
     return match[1], rest if rest[:1] == b"/" else b"/" + rest
 
 
-def _collect(pieces: list[bytes]) -> dict[bytes, list[bytes]]:
-    """Gather the special fields that a split found: lower-case name to values."""
-    said: dict[bytes, list[bytes]] = {}
-    for at in range(1, len(pieces), 3):
-        name = pieces[at].lower()
-        value = pieces[at + 1].rstrip(b" \t")
-        if name in said:
-            said[name].append(value)
-        else:
-            said[name] = [value]
-    return said
+def _read_forwarded(
+    said: dict[bytes, list[bytes]],
+) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(
+        (name, value) for name in _SAYS_FORWARDED for value in said.get(name, ABSENT)
+    )
 
 
-def _options(values: list[bytes]) -> list[bytes]:
-    """Give the members of a list field, in lower case (RFC 9110 section 5.6.1)."""
-    joined = values[0] if len(values) == 1 else b",".join(values)
-    if b"," not in joined:
-        return [joined.lower()]
-    return [option.strip(b" \t") for option in joined.lower().split(b",")]
-
-
-_ORDINARY = frozenset({b"", b"close", b"keep-alive", b"upgrade", b"te"})
-
-
-def _without_named(kept: bytes, options: list[bytes]) -> bytes:
-    """Leave out the fields that Connection names (RFC 9110 section 7.6.1)."""
-    for option in options:
-        if option not in _ORDINARY:
-            kept = _line_pattern(option).sub(b"", kept)
-    return kept
-
-
-@functools.lru_cache(maxsize=256)
-def _line_pattern(name: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"\r\n" + re.escape(name) + rb":[^\r\n]*", re.IGNORECASE)
-
-
-@functools.lru_cache(maxsize=256)
-def _field_pattern(name: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"\r\n" + re.escape(name) + rb":[ \t]*([^\r\n]*)", re.IGNORECASE)
+def _request_start(
+    head: RequestHead, kept: bytes, host: bytes, prefix: bytes, framing: int
+) -> bytes:
+    if framing == CHUNKED:
+        frame = b"\r\nTransfer-Encoding: chunked"
+    elif framing or head.framing or head.method in _BODY_METHODS:
+        frame = b"\r\nContent-Length: %d" % framing
+    else:
+        frame = b""
+    if head.upgrade is not None:
+        frame += b"\r\nConnection: Upgrade\r\nUpgrade: " + head.upgrade
+    elif head.takes_trailers:
+        frame += b"\r\nConnection: TE\r\nTE: trailers"
+    if head.expects_continue:
+        frame += b"\r\nExpect: 100-continue"
+    target = prefix + head.target if prefix and head.target != b"*" else head.target
+    return b"".join(
+        (head.method, b" ", target, b" HTTP/1.1\r\nHost: ", host, kept, frame)
+    )

@@ -22,7 +22,8 @@ from typing import Any, Protocol
 import trio
 
 from http_trio.http1.head_cache import Known
-from http_trio.http1.request_head import AnswerHead, RequestHead
+from http_trio.http1.request_head import RequestHead
+from http_trio.http1.response_head import AnswerHead
 from http_trio.limits import Limits
 from http_trio.net.poller import open_poller
 from http_trio.net.timer_wheel import Deadlines

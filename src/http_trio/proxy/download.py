@@ -13,7 +13,7 @@ import trio
 
 from http_trio.errors import BadAnswer, Condition, ProtocolError
 from http_trio.http1.body import Truncated
-from http_trio.http1.request_head import AnswerHead, parse_answer_head
+from http_trio.http1.response_head import AnswerHead, parse_answer_head
 from http_trio.net.stream import Wire, copy
 from http_trio.proxy.errors import ClientGone, UpstreamFailed
 

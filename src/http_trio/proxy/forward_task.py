@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from http_trio.errors import BadRequest, Condition, Failure
-from http_trio.http1.request_head import AnswerHead
 from http_trio.http1.response import Answer, refusal
+from http_trio.http1.response_head import AnswerHead
 from http_trio.net.stream import Wire
 from http_trio.net.tls_socket import TlsSocket, finish_handshake, what_failed
 from http_trio.proxy.download import Download

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from http_trio.errors import Condition, Failure
-from http_trio.http1.request_head import AnswerHead
 from http_trio.http1.response import Answer, refusal
+from http_trio.http1.response_head import AnswerHead
 from http_trio.limits import Waits
 
 if TYPE_CHECKING:

@@ -20,13 +20,9 @@ from typing import TYPE_CHECKING
 from http_trio.errors import BadAnswer, Condition, Failure, ProtocolError
 from http_trio.http1.body import Passage, Truncated
 from http_trio.http1.framing import UNTIL_CLOSE
-from http_trio.http1.request_head import (
-    AnswerHead,
-    parse_answer_head,
-    render_answer,
-    render_request,
-)
+from http_trio.http1.request_head import render_request
 from http_trio.http1.response import Answer, http_date
+from http_trio.http1.response_head import AnswerHead, parse_answer_head, render_answer
 from http_trio.limits import BUFFER, Limits, Waits
 from http_trio.proxy import forward_task as relay
 from http_trio.proxy.hooks import Delivery, Retry

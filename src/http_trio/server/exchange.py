@@ -14,13 +14,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from http_trio.http1.request_head import (
-    AnswerHead,
-    RequestHead,
-    find_value,
-    find_values,
-)
+from http_trio.http1.fields import find_value, find_values
+from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Answer, refusal
+from http_trio.http1.response_head import AnswerHead
 from http_trio.limits import BUFFER, Limits
 from http_trio.proxy.hooks import Delivery
 from http_trio.proxy.upstream_request import Transit

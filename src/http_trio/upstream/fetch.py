@@ -18,7 +18,7 @@ import trio
 from http_trio.errors import BadAnswer, Condition, Failure, HttpError, ProtocolError
 from http_trio.http1.body import Passage, Truncated
 from http_trio.http1.framing import UNTIL_CLOSE
-from http_trio.http1.request_head import AnswerHead, parse_answer_head
+from http_trio.http1.response_head import AnswerHead, parse_answer_head
 from http_trio.limits import Limits
 from http_trio.net.stream import Wire
 from http_trio.net.tls_socket import AnySocket, TlsSocket, finish_handshake, what_failed

@@ -1,23 +1,16 @@
-from __future__ import annotations
+"""Requests' heads: what is refused, what is understood, and what goes on."""
 
-import ipaddress
+from __future__ import annotations
 
 import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_trio.errors import BadAnswer, BadRequest
-from http_trio.http1.forwarded import Forwarding, forwarding_fields
-from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
-from http_trio.http1.request_head import (
-    find_value,
-    find_values,
-    parse_answer_head,
-    parse_request_head,
-    render_answer,
-    render_request,
-)
+from http_trio.errors import BadRequest
+from http_trio.http1.fields import find_value, find_values
+from http_trio.http1.framing import CHUNKED
+from http_trio.http1.request_head import parse_request_head, render_request
 from http_trio.limits import Limits
 
 LIMITS = Limits()
@@ -192,102 +185,3 @@ def test_whatever_goes_on_is_valid_and_in_order(
             value for other, value in named if other.lower() == name.lower()
         ]
         assert find_value(raw, name) == find_values(raw, name)[0]
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"SMTP ready\r\n\r\n",
-        b"HTTP/1.1 abc OK\r\n\r\n",
-        b"HTTP/1.1 99 Low\r\n\r\n",
-        b"HTTP/2.0 200 OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: y\r\n z\r\n\r\n",
-        b"HTTP/1.1 200 OK\nX: y\r\n\r\n",
-        b"HTTP/1.1 200 O\0K\r\nX: y\r\n\r\n",
-        b"HTTP/1.1 200 O\rK\r\nX: y\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-    ],
-    ids=repr,
-)
-def test_a_bad_answer_is_refused(raw: bytes) -> None:
-    with pytest.raises(BadAnswer):
-        parse_answer_head(raw, b"GET")
-
-
-def test_an_answer_goes_on_with_its_fields_apart() -> None:
-    head = parse_answer_head(
-        b"HTTP/1.1 200 Fine\r\nSet-Cookie: a=1\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"
-        b"Set-Cookie: b=2\r\nContent-Length: 2\r\nKeep-Alive: timeout=5\r\n"
-        b"Date: then\r\n\r\n",
-        b"GET",
-    )
-    sent, framing = render_answer(
-        head, to_http10=False, connection=b"", added=b"\r\nX-Added: 1"
-    )
-
-    assert framing == 2
-    assert sent == (
-        b"HTTP/1.1 200 Fine\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nDate: then"
-        b"\r\nContent-Length: 2\r\nX-Added: 1\r\n\r\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("to_http10", "framing"), [(False, CHUNKED), (True, UNTIL_CLOSE)]
-)
-def test_an_answer_until_close_is_chunked_for_who_knows_chunks(
-    to_http10: bool, framing: int
-) -> None:
-    head = parse_answer_head(b"HTTP/1.1 200 OK\r\n\r\n", b"GET")
-
-    sent, found = render_answer(head, to_http10=to_http10, connection=b"", added=b"")
-
-    assert found == framing
-    assert (b"Connection: close" in sent) is to_http10
-    assert (b"Transfer-Encoding: chunked" in sent) is not to_http10
-
-
-def forwarded(*lines: bytes, peer: str = "10.0.0.1", trusted: str = "") -> list[bytes]:
-    rules = Forwarding(
-        via=b"us", trusted=(ipaddress.ip_network(trusted),) if trusted else ()
-    )
-    head = parse_request_head(request(*lines), LIMITS)
-    fields = forwarding_fields(rules, peer, head, trusted=rules.trusts(peer))
-    return fields.split(b"\r\n")[1:]
-
-
-def test_a_client_is_named_and_its_own_word_dropped() -> None:
-    assert forwarded(b"X-Forwarded-For: 6.6.6.6", b"X-Forwarded-Proto: https") == [
-        b"X-Forwarded-For: 10.0.0.1",
-        b"X-Forwarded-Proto: http",
-        b"X-Forwarded-Host: h",
-        b'Forwarded: for=10.0.0.1;host="h";proto=http',
-        b"Via: 1.1 us",
-    ]
-
-
-def test_a_trusted_peer_is_believed_and_added() -> None:
-    fields = forwarded(
-        b"X-Forwarded-For: 6.6.6.6",
-        b"X-Forwarded-Proto: https",
-        b"X-Forwarded-Host: public",
-        b"Forwarded: for=6.6.6.6",
-        trusted="10.0.0.0/8",
-    )
-
-    assert fields == [
-        b"X-Forwarded-For: 6.6.6.6, 10.0.0.1",
-        b"X-Forwarded-Proto: https",
-        b"X-Forwarded-Host: public",
-        b'Forwarded: for=6.6.6.6, for=10.0.0.1;host="h";proto=http',
-        b"Via: 1.1 us",
-    ]
-
-
-def test_an_ipv6_client_is_quoted_in_forwarded() -> None:
-    fields = forwarded(peer="2001:db8::1")
-
-    assert fields[0] == b"X-Forwarded-For: 2001:db8::1"
-    assert fields[3] == b'Forwarded: for="[2001:db8::1]";host="h";proto=http'

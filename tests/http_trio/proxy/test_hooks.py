@@ -20,7 +20,7 @@ from http_trio import (
     Upstream,
     Waits,
 )
-from http_trio.http1.request_head import AnswerHead
+from http_trio.http1.response_head import AnswerHead
 from http_trio.testing.peers import (
     Asked,
     Client,

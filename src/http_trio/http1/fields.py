@@ -1,0 +1,67 @@
+"""Field lines of a raw head: find them, list their members, leave out hop-by-hop.
+
+A field line is led by CRLF, here and wherever lines are kept. So lines are put
+together by joining, and one is taken out without a look at its neighbours. The rule
+that it obeys: it works on the bytes as they came, and never lists all fields.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+ABSENT: list[bytes] = []
+"""The values of a field that is not there."""
+KEEP_ALIVE = [b"keep-alive"]
+"""What Connection lists most often, where there is one at all."""
+_ORDINARY = frozenset({b"", b"close", b"keep-alive", b"upgrade", b"te"})
+
+
+def find_value(raw: bytes, name: bytes) -> bytes | None:
+    """Give the first value of a field of a raw head; None if it is absent."""
+    match = _field_pattern(name).search(raw)
+    return match[1].rstrip(b" \t") if match else None
+
+
+def find_values(raw: bytes, name: bytes) -> list[bytes]:
+    """Give all values of a field of a raw head, in order, without outer space."""
+    return [value.rstrip(b" \t") for value in _field_pattern(name.lower()).findall(raw)]
+
+
+def collect_fields(pieces: list[bytes]) -> dict[bytes, list[bytes]]:
+    """Gather the special fields that a split found: lower-case name to values."""
+    said: dict[bytes, list[bytes]] = {}
+    for at in range(1, len(pieces), 3):
+        name = pieces[at].lower()
+        value = pieces[at + 1].rstrip(b" \t")
+        if name in said:
+            said[name].append(value)
+        else:
+            said[name] = [value]
+    return said
+
+
+def list_members(values: list[bytes]) -> list[bytes]:
+    """Give the members of a list field, in lower case (RFC 9110 section 5.6.1)."""
+    joined = values[0] if len(values) == 1 else b",".join(values)
+    if b"," not in joined:
+        return [joined.lower()]
+    return [option.strip(b" \t") for option in joined.lower().split(b",")]
+
+
+def without_named(kept: bytes, options: list[bytes]) -> bytes:
+    """Leave out the fields that Connection names (RFC 9110 section 7.6.1)."""
+    for option in options:
+        if option not in _ORDINARY:
+            kept = _line_pattern(option).sub(b"", kept)
+    return kept
+
+
+@functools.lru_cache(maxsize=256)
+def _field_pattern(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"\r\n" + re.escape(name) + rb":[ \t]*([^\r\n]*)", re.IGNORECASE)
+
+
+@functools.lru_cache(maxsize=256)
+def _line_pattern(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"\r\n" + re.escape(name) + rb":[^\r\n]*", re.IGNORECASE)
