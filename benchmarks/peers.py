@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.ports import free_port
+from http_trio.testing.ports import free_port
 
 _BIN = Path(sys.executable).parent
 _TICKS = os.sysconf("SC_CLK_TCK")

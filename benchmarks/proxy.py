@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from operator import attrgetter
 
 import attrs
-from tests.support.ports import free_port
 
 from benchmarks.measure import (
     Asker,
@@ -33,6 +32,7 @@ from benchmarks.peers import (
     versions,
 )
 from benchmarks.rivals import caddy, copier, haproxy, make_certificate, nginx_proxy
+from http_trio.testing.ports import free_port
 
 _USERS = 500
 _RULES = (  # none of them matches: every request is held against all

@@ -12,9 +12,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.ports import free_port
-
 from benchmarks.peers import directory, nginx, process, python, wait_for_port
+from http_trio.testing.ports import free_port
 
 Running = Iterator[tuple[int, int]]
 """A proxy's port and its process."""

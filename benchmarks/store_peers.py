@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-from tests.support.ports import free_port
 
 from benchmarks.peers import command_of
 from benchmarks.store_words import ConsulWords, Dialect, EtcdWords, is_whole
+from http_trio.testing.ports import free_port
 
 PATIENCE_S = 60.0
 """How long a server may take to start or to answer."""

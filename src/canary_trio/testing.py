@@ -9,13 +9,13 @@ from typing import Any
 
 import attrs
 import trio
-from tests.support.ports import free_port
 
 from canary_trio.config.document import load
 from canary_trio.proxy.handler import Forwarder
 from canary_trio.proxy.runtime import Runtime, ServerState
 from http_trio import Server
 from http_trio.testing.peers import Asked, FakeUpstream, serving
+from http_trio.testing.ports import free_port
 
 PATIENCE_S = 10.0
 

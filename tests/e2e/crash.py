@@ -27,12 +27,12 @@ from typing import Any, TextIO
 import attrs
 import trio
 
+from http_trio.testing.ports import free_port
 from kv_trio import Client, Step
 from kv_trio.storage.engine import Log
 from tests.e2e.processes import running
 from tests.kv_trio.support.raw_client import Raw
 from tests.kv_trio.support.store_model import Delete, Put, Ran, Transact, Wrote
-from tests.support.ports import free_port
 
 WRITERS = 8
 PAIR = ("t/a", "t/b")

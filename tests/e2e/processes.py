@@ -18,7 +18,7 @@ import attrs
 import trio
 
 from http_trio.testing.peers import Client
-from tests.support.ports import free_port
+from http_trio.testing.ports import free_port
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 20.0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import trio
 
+from http_trio.testing.ports import free_port
 from tests.e2e.processes import ask, run, running, world
-from tests.support.ports import free_port
 
 
 async def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import trio
 
+from http_trio.testing.ports import free_port
 from tests.e2e.processes import PATIENCE_S, World, ask, connected_to, world
-from tests.support.ports import free_port
 
 CHECK = {"interval": 0.2, "timeout": 5, "rise": 2, "fall": 2}
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 
+from http_trio.testing.ports import free_port
 from tests.e2e.processes import (
     PATIENCE_S,
     Process,
@@ -21,7 +22,6 @@ from tests.e2e.processes import (
     connected_to,
     world,
 )
-from tests.support.ports import free_port
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import attrs
 import pytest
 import trio
 
+from http_trio.testing.ports import free_port
 from kv_trio import Client, KvError, Step, live
 from tests.e2e.processes import PATIENCE_S
-from tests.support.ports import free_port
 
 CONSUL = os.environ.get("CONSUL") or shutil.which("consul")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from http_trio.testing.ports import free_port
 from tests.e2e.processes import (
     Process,
     World,
@@ -20,7 +21,6 @@ from tests.e2e.processes import (
     world,
 )
 from tests.http_trio.support.certificates import Authority
-from tests.support.ports import free_port
 
 needs_curl = pytest.mark.skipif(
     shutil.which("curl") is None, reason="curl is not installed"
