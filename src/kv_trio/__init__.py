@@ -18,7 +18,7 @@ from kv_trio.errors import (
     UnexpectedAnswer,
 )
 from kv_trio.serve import KvServer, serve
-from kv_trio.state.store import Entry, Revision, Session
+from kv_trio.state.entry import Entry, Revision, Session
 from kv_trio.state.txn import Step, StepFailed, Transacted
 from kv_trio.storage.history import Bounds
 

@@ -22,6 +22,7 @@ from kv_trio.api.metrics import Metrics
 from kv_trio.api.router import Api
 from kv_trio.api.session import SessionsApi
 from kv_trio.api.tokens import Grants, Tokens
+from kv_trio.api.txn import TxnEndpoint
 from kv_trio.consul.encode import failed
 from kv_trio.errors import BadQuery, StorageError
 from kv_trio.state.store import Store
@@ -165,7 +166,7 @@ class _Service:
         self._api = Api(
             KeysApi(store, self._writer, self._watchers, self._streams, self._ask),
             SessionsApi(store, self._writer, self._watchers, node=node),
-            self._writer,
+            TxnEndpoint(self._writer),
             tokens,
             self._metrics,
             compact=self._compact,

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from http_trio import Answer, Exchange
+from kv_trio.api.writes import submit
 from kv_trio.consul.encode import (
     JSON,
     answer_entries,
@@ -34,10 +35,11 @@ from kv_trio.consul.parameters import (
     parse_read,
     parse_unsigned,
 )
-from kv_trio.errors import BadQuery, Compacted, StorageError, StoreDamaged
+from kv_trio.errors import BadQuery, Compacted, StoreDamaged
 from kv_trio.state.acl import Access
+from kv_trio.state.entry import Outcome
+from kv_trio.state.operations import Delete, Put
 from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Delete, Operation, Outcome, Put
 from kv_trio.storage.history import History
 from kv_trio.storage.writer import Writer
 from kv_trio.watch.blocking_queries import Watchers, must_wait
@@ -174,7 +176,7 @@ class KeysApi:
                 exchange.respond(bad_query(exc))
                 return
             put = Put(key, value, how.flags, how.cas, how.acquire, how.release)
-            self._submit(exchange, put)
+            submit(self._writer, exchange, put, _render_outcome)
 
         exchange.collect(VALUE_LIMIT, write, _too_large)
 
@@ -195,20 +197,7 @@ class KeysApi:
         may = access.may_write_under if recurse else access.may_write
         if not may(key):
             raise BadQuery(403, "Permission denied")
-        self._submit(exchange, Delete(key, recurse, cas))
-
-    def _submit(self, exchange: Exchange, operation: Operation) -> None:
-        def done(outcome: Outcome | StorageError) -> None:
-            if isinstance(outcome, StorageError):
-                exchange.respond(failed(outcome))
-            elif outcome.refused:
-                exchange.respond(Answer(500, outcome.refused.encode()))
-            else:
-                index = ((b"X-Consul-Index", b"%d" % max(1, outcome.index)),)
-                body = b"true" if outcome.done else b"false"
-                exchange.respond(Answer(200, body, JSON, index))
-
-        self._writer.submit(operation, done)
+        submit(self._writer, exchange, Delete(key, recurse, cas), _render_outcome)
 
 
 def _wants_events(exchange: Exchange) -> bool:
@@ -241,6 +230,11 @@ def _answer_history(history: History, *, read: Read, until: int, limit: int) -> 
         return Answer(404, content_type=None, headers=headers)
     shown = [describe_revision(revision) for revision in revisions]
     return Answer(200, dump_json(shown, pretty=read.pretty), JSON, headers)
+
+
+def _render_outcome(outcome: Outcome) -> Answer:
+    index = ((b"X-Consul-Index", b"%d" % max(1, outcome.index)),)
+    return Answer(200, b"true" if outcome.done else b"false", JSON, index)
 
 
 def _too_large(exchange: Exchange, size: int) -> None:

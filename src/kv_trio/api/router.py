@@ -10,32 +10,22 @@ from functools import partial
 
 from http_trio import Answer, Exchange
 from kv_trio.api.cluster import answer_cluster
-from kv_trio.api.kv import VALUE_LIMIT, KeysApi
+from kv_trio.api.kv import KeysApi
 from kv_trio.api.metrics import CONTENT_TYPE, Metrics
 from kv_trio.api.session import SessionsApi
 from kv_trio.api.tokens import Tokens
+from kv_trio.api.txn import TxnEndpoint
 from kv_trio.consul.encode import (
     bad_query,
-    describe,
-    dump_json,
     failed,
     json_answer,
-    method_not_allowed,
     moved,
 )
 from kv_trio.consul.parameters import KV, Target, parse_target, parse_unsigned
-from kv_trio.consul.txn import parse_transaction
 from kv_trio.errors import BadQuery, Moved, StorageError
 from kv_trio.state.acl import Access
-from kv_trio.state.txn import Transacted
-from kv_trio.state.write_batch import Outcome
-from kv_trio.storage.writer import Writer
 
 _SESSION = b"/v1/session/"
-_BODY = "See https://www.consul.io/docs/agent/options.html#txn_max_req_len."
-_TXN_BODY = 512 * 1024  # bytes of JSON
-_READ_ONLY = {"Index": 0, "LastContact": 0, "KnownLeader": True, "ConsistencyLevel": ""}
-_KNOWN_LEADER = ((b"X-Consul-Knownleader", b"true"), (b"X-Consul-Lastcontact", b"0"))
 
 
 class Api:
@@ -45,7 +35,7 @@ class Api:
         self,
         keys: KeysApi,
         sessions: SessionsApi,
-        writer: Writer,
+        transactions: TxnEndpoint,
         tokens: Tokens,
         metrics: Metrics,
         *,
@@ -56,7 +46,7 @@ class Api:
     ) -> None:
         self._keys = keys
         self._sessions = sessions
-        self._writer = writer
+        self._transactions = transactions
         self._tokens = tokens
         self._metrics = metrics
         self._compact = compact
@@ -93,38 +83,10 @@ class Api:
             self._sessions.handle(exchange, rest, parameters, access)
         elif path == b"/v1/txn":
             self._metrics.asked["txn"] += 1
-            self._txn(exchange, access)
+            self._transactions.handle(exchange, access)
         else:
             self._metrics.asked["other"] += 1
             self._answer_others(exchange, path, parameters, access)
-
-    # === transactions ===
-
-    def _txn(self, exchange: Exchange, access: Access) -> None:
-        if exchange.method not in ("PUT", "POST"):
-            methods = "OPTIONS,PUT,POST"
-            exchange.respond(method_not_allowed(exchange.method, methods))
-            return
-
-        def run(_: Exchange, body: bytes) -> None:
-            try:
-                transaction = parse_transaction(body, access, value_limit=VALUE_LIMIT)
-            except BadQuery as exc:
-                exchange.respond(bad_query(exc))
-                return
-
-            def done(outcome: Outcome | StorageError) -> None:
-                if isinstance(outcome, StorageError):
-                    exchange.respond(failed(outcome))
-                else:
-                    assert isinstance(outcome, Transacted), "it comes of a transaction"
-                    exchange.respond(_answer_txn(outcome, writes=transaction.writes))
-
-            self._writer.submit(transaction, done)
-
-        exchange.collect(_TXN_BODY, run, _txn_too_large)
-
-    # === the rest ===
 
     def _answer_open(self, exchange: Exchange, path: bytes) -> None:
         """Answer what needs no token."""
@@ -172,22 +134,3 @@ class Api:
             exchange.respond(bad_query(exc))
         else:
             exchange.respond(json_answer({"Forgotten": forgotten}))
-
-
-def _answer_txn(outcome: Transacted, *, writes: bool) -> Answer:
-    errors = [{"OpIndex": one.at, "What": one.reason} for one in outcome.failed]
-    results = [{"KV": describe(entry)} for entry in outcome.results]
-    shown: dict[str, object] = {
-        "Results": None if errors else results,
-        "Errors": errors or None,
-    }
-    status = 409 if errors else 200
-    if not writes:
-        body = dump_json(shown | _READ_ONLY)
-        return Answer(status, body, b"application/json", _KNOWN_LEADER)
-    return Answer(status, dump_json(shown), b"application/json")
-
-
-def _txn_too_large(exchange: Exchange, size: int) -> None:
-    text = f"Request body({size} bytes) too large, max size: {_TXN_BODY} bytes. {_BODY}"
-    exchange.respond(Answer(413, text.encode()))

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from http_trio import Answer, Exchange
+from kv_trio.api.writes import submit
 from kv_trio.consul.durations import parse_duration_s
 from kv_trio.consul.encode import (
     JSON,
     bad_query,
     dump_json,
-    failed,
     index_headers,
     json_answer,
     method_not_allowed,
@@ -24,10 +24,11 @@ from kv_trio.consul.parameters import (
     parse_index,
     parse_wait_s,
 )
-from kv_trio.errors import BadQuery, StorageError
+from kv_trio.errors import BadQuery
 from kv_trio.state.acl import Access
-from kv_trio.state.store import Session, Store
-from kv_trio.state.write_batch import Create, Destroy, Outcome
+from kv_trio.state.entry import Session
+from kv_trio.state.operations import Create, Destroy
+from kv_trio.state.store import Store
 from kv_trio.storage.writer import Writer
 from kv_trio.watch.blocking_queries import Watchers, must_wait
 
@@ -101,7 +102,8 @@ class SessionsApi:
             shown = [self._describe(one) for one in self._found("info", argument)]
             exchange.respond(json_answer(shown))
             return
-        self._submit(exchange, Destroy(argument), Answer(200, b"true", JSON))
+        destroyed = Answer(200, b"true", JSON)
+        submit(self._writer, exchange, Destroy(argument), lambda _: destroyed)
 
     def _create(self, exchange: Exchange, body: bytes) -> None:
         try:
@@ -110,18 +112,7 @@ class SessionsApi:
             exchange.respond(bad_query(exc))
         else:
             made = json_answer({"ID": session.id})
-            self._submit(exchange, Create(session), made)
-
-    def _submit(
-        self, exchange: Exchange, operation: Create | Destroy, answer: Answer
-    ) -> None:
-        def done(outcome: Outcome | StorageError) -> None:
-            if isinstance(outcome, StorageError):
-                exchange.respond(failed(outcome))
-            else:
-                exchange.respond(answer)
-
-        self._writer.submit(operation, done)
+            submit(self._writer, exchange, Create(session), lambda _: made)
 
     def _show(
         self, exchange: Exchange, verb: str, argument: str, parameters: dict[str, str]

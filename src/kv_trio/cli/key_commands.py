@@ -23,7 +23,7 @@ from kv_trio.cli.output import (
 if TYPE_CHECKING:
     from kv_trio.client.client import Client
     from kv_trio.client.results import Snapshot
-    from kv_trio.state.store import Entry
+    from kv_trio.state.entry import Entry
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from kv_trio.state.store import Entry, Revision
+    from kv_trio.state.entry import Entry, Revision
 
 NO_KEY = 3
 """Exit status where there is no such key."""

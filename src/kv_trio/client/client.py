@@ -35,7 +35,7 @@ from kv_trio.consul.decode import (
 from kv_trio.consul.durations import format_duration
 from kv_trio.consul.txn import dump_step
 from kv_trio.errors import StoreRefused
-from kv_trio.state.store import Entry, Revision, Session
+from kv_trio.state.entry import Entry, Revision, Session
 from kv_trio.state.txn import Step, Transacted
 
 DEFAULT_URL = "http://127.0.0.1:8500"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from kv_trio.state.store import Entry
+from kv_trio.state.entry import Entry
 
 
 @attrs.frozen

@@ -10,7 +10,7 @@ from typing import Any
 
 from kv_trio.consul.durations import parse_duration_s
 from kv_trio.errors import UnexpectedAnswer
-from kv_trio.state.store import Entry, Revision, Session
+from kv_trio.state.entry import Entry, Revision, Session
 from kv_trio.state.txn import StepFailed, Transacted
 
 

@@ -15,11 +15,12 @@ from binascii import b2a_base64
 from functools import lru_cache
 from typing import Any
 
-from http_trio import Answer
+from http_trio.http1.response import Answer
 from kv_trio.consul.parameters import Read
 from kv_trio.errors import BadQuery, KvError, Moved
 from kv_trio.state.acl import Access
-from kv_trio.state.store import Entry, Revision, Store
+from kv_trio.state.entry import Entry, Revision
+from kv_trio.state.store import Store
 
 JSON = b"application/json"
 _SHORT = 512  # bytes of a key whose JSON is remembered

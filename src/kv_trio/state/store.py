@@ -6,99 +6,55 @@ delete leaves a tombstone, so that the index of a prefix never slides back; when
 there are too many, the oldest are folded into `floor`, below which no prefix's
 index is ever given. That can only raise an index, which a watcher takes for a change.
 
-The rule that it obeys: readers never see what is not durable. So changes are tried
-on a `Draft` (draft.py), which the caller makes durable, and only then `publish`ed,
-whole.
+The rule that it obeys: readers never see what is not durable. So changes are gathered
+elsewhere (`kv_trio.state.write_batch`), made durable by the caller, and only then
+`publish`ed, whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-import attrs
 from sortedcontainers import SortedDict
 
-if TYPE_CHECKING:
-    from kv_trio.state.write_batch import Draft
+from kv_trio.state.entry import Entry, Session
 
 FIRST_INDEX = 1
 """Where an empty store is. Its clients wait to pass it, so no change may have it."""
 
-TOMBSTONES = 10_000
-"""How many deleted keys are remembered one by one."""
 
-
-@attrs.frozen
-class Entry:
-    """One key's value, with the numbers of Consul's API."""
-
-    key: bytes
-    value: bytes
-    flags: int
-    create_index: int
-    modify_index: int
-    lock_index: int = 0
-    session: str | None = None
-
-
-@attrs.frozen
-class Revision:
-    """One state that a key had.
-
-    Attributes:
-        index: the number of the change that brought it.
-        entry: None where the change deleted the key.
-        time_ms: when it was written, in milliseconds of Unix time; 0 if not yet.
-    """
-
-    key: bytes
-    index: int
-    entry: Entry | None
-    time_ms: int = 0
-
-
-@attrs.frozen
-class Session:
-    """What locks are bound to: they end with it.
-
-    Attributes:
-        ttl_s: seconds without a renewal after which it ends; 0 for never.
-        lock_delay_s: seconds for which a lock cannot be taken after it was lost.
-        deletes: whether the keys that it holds are deleted at its end, not released.
-    """
-
-    id: str
-    name: str = ""
-    ttl_s: float = 0.0
-    ttl: str = ""
-    lock_delay_s: float = 15.0
-    deletes: bool = False
-    create_index: int = 0
-
-
-class View(Protocol):
-    """A consistent state that can be read: a store, or a draft on top of one."""
+class Changes(Protocol):
+    """What a store takes over when it publishes, all of it durable."""
 
     @property
     def index(self) -> int:
         """The number of the last change."""
 
-    def get(self, key: bytes) -> Entry | None:
-        """Give a key's entry."""
+    @property
+    def floor(self) -> int:
+        """The new floor of the store."""
 
-    def keys_under(self, prefix: bytes) -> Iterator[bytes]:
-        """Give the keys that begin with prefix, sorted."""
+    @property
+    def entries(self) -> Mapping[bytes, Entry | None]:
+        """What is new of each changed key; None for a deleted one."""
 
-    def session(self, id_: str) -> Session | None:
-        """Give a session that has not ended."""
+    @property
+    def deleted_at(self) -> Mapping[bytes, int]:
+        """The numbers of the deletes."""
 
-    def held_by(self, id_: str) -> set[bytes]:
-        """Give the keys whose locks a session has."""
+    @property
+    def sessions(self) -> Mapping[str, Session | None]:
+        """What is new of each session; None for an ended one."""
 
-    def is_delayed(self, key: bytes, now: float) -> bool:
-        """Tell whether the key's lock was lost too recently to be taken."""
+    @property
+    def lock_delays(self) -> Mapping[bytes, float]:
+        """The keys whose lock was lost, with the seconds to wait."""
+
+    @property
+    def forgotten(self) -> Sequence[bytes]:
+        """The keys whose tombstones go."""
 
 
 class Store:
@@ -208,34 +164,34 @@ class Store:
             if entry.session is not None:
                 self._held.setdefault(entry.session, set()).add(entry.key)
 
-    def publish(self, draft: Draft, now: float) -> set[bytes]:
-        """Make a draft visible; give the keys that changed.
+    def publish(self, changes: Changes, now: float) -> set[bytes]:
+        """Make changes visible; give the keys that changed.
 
         Args:
-            draft: made from this store, durable, and the only one since.
+            changes: made from this store, durable, and the only one since.
             now: seconds, for the lock delays of sessions that ended.
         """
-        for key in draft.forgotten:
+        for key in changes.forgotten:
             self._unbury(key)
-        for key, entry in draft.entries.items():
-            self._publish_entry(key, entry, draft.deleted_at.get(key, 0))
-        for id_, session in draft.sessions.items():
+        for key, entry in changes.entries.items():
+            self._publish_entry(key, entry, changes.deleted_at.get(key, 0))
+        for id_, session in changes.sessions.items():
             if session is None:
                 self.sessions.pop(id_, None)
                 self._held.pop(id_, None)
             else:
                 self.sessions[id_] = session
-        for key, delay_s in draft.lock_delays.items():
+        for key, delay_s in changes.lock_delays.items():
             self._lock_free_at[key] = now + delay_s
         if self._lock_free_at:
             waiting = self._lock_free_at.items()
             self._lock_free_at = {key: at for key, at in waiting if at > now}
-        self.index, self.floor = draft.index, draft.floor
-        if draft.entries:
-            self.kv_index = draft.index
-        if draft.sessions:
-            self.session_index = draft.index
-        return set(draft.entries)
+        self.index, self.floor = changes.index, changes.floor
+        if changes.entries:
+            self.kv_index = changes.index
+        if changes.sessions:
+            self.session_index = changes.index
+        return set(changes.entries)
 
     def _publish_entry(self, key: bytes, entry: Entry | None, deleted_at: int) -> None:
         old = self._entries.get(key)

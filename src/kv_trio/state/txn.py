@@ -14,8 +14,9 @@ import json
 import attrs
 
 from kv_trio.state.acl import Access
-from kv_trio.state.store import Entry
-from kv_trio.state.write_batch import Delete, Draft, Outcome, Put
+from kv_trio.state.entry import Entry, Outcome
+from kv_trio.state.operations import Delete, Put
+from kv_trio.state.write_batch import Draft
 
 _WRITES = frozenset(
     {"set", "cas", "lock", "unlock", "delete", "delete-tree", "delete-cas"}

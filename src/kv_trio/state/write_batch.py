@@ -1,8 +1,12 @@
-"""What changes a store, pure: operations, tried on a draft.
+"""Changes of a store that are not visible yet, pure.
 
-An operation applied to a `Draft` says at once what comes of it; nothing is visible
-until the draft is durable and `Store.publish`ed. A draft can stand on another one,
-which takes it over whole or not at all: that is what makes a transaction atomic.
+An operation applied to a `Draft` says at once what comes of it, and sees what those
+before it changed; nobody else sees anything until the draft is durable and
+`Store.publish`ed. A draft can stand on another one, which takes it over whole or not at
+all: that is what makes a transaction atomic.
+
+One file, since a draft is read as a store is and written by the operations: its two
+halves share all that it holds.
 """
 
 from __future__ import annotations
@@ -10,25 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-import attrs
+from kv_trio.state.entry import Entry, Outcome, Revision, Session, View
+from kv_trio.state.store import Store
 
-from kv_trio.state import store as core
-from kv_trio.state.store import Entry, Revision, Session, Store, View
-
-
-@attrs.frozen
-class Outcome:
-    """What came of an operation.
-
-    Attributes:
-        done: whether its condition held.
-        index: the number of the key's last change, where one is known.
-        refused: why it made no sense at all; empty if it did.
-    """
-
-    done: bool
-    index: int = 0
-    refused: str = ""
+TOMBSTONES = 10_000
+"""How many deleted keys are remembered one by one."""
 
 
 class Operation(Protocol):
@@ -36,112 +26,6 @@ class Operation(Protocol):
 
     def apply_to(self, draft: Draft, now: float) -> Outcome:
         """Try it on a draft; now is in seconds, of the clock of lock delays."""
-
-
-@attrs.frozen
-class Put:
-    """Write a key, if the condition holds; at most one of the three is given."""
-
-    key: bytes
-    value: bytes
-    flags: int = 0
-    cas: int | None = None
-    acquire: str | None = None
-    release: str | None = None
-
-    def apply_to(self, draft: Draft, now: float) -> Outcome:
-        """Write, or tell that the condition does not hold."""
-        old = draft.get(self.key)
-        if self.cas is not None and self.cas != (old.modify_index if old else 0):
-            return Outcome(done=False, index=old.modify_index if old else 0)
-        if self.acquire is not None:
-            return self._acquire(draft, self.acquire, old, now)
-        if self.release is not None:
-            if old is None or old.session != self.release:
-                return Outcome(done=False)
-            return draft.write(self, old, session=None, lock_index=old.lock_index)
-        if old is not None and (old.value, old.flags) == (self.value, self.flags):
-            return Outcome(done=True, index=old.modify_index)
-        return draft.write(self, old, session=old.session if old else None)
-
-    def _acquire(
-        self, draft: Draft, session: str, old: Entry | None, now: float
-    ) -> Outcome:
-        if draft.session(session) is None:
-            return Outcome(done=False, refused=f'invalid session "{session}"')
-        holder = old.session if old else None
-        locks = old.lock_index if old else 0
-        if holder == session:
-            return draft.write(self, old, session=session, lock_index=locks)
-        if holder is not None or draft.is_delayed(self.key, now):
-            return Outcome(done=False)
-        return draft.write(self, old, session=session, lock_index=locks + 1)
-
-
-@attrs.frozen
-class Delete:
-    """Remove a key, or all keys with a prefix."""
-
-    key: bytes
-    recurse: bool = False
-    cas: int | None = None
-
-    def apply_to(self, draft: Draft, now: float) -> Outcome:
-        """Remove; an absent key is as good as removed."""
-        del now
-        if self.recurse:
-            doomed = list(draft.keys_under(self.key))
-        else:
-            old = draft.get(self.key)
-            if old is not None and self.cas not in (None, old.modify_index):
-                return Outcome(done=False, index=old.modify_index)
-            doomed = [self.key] if old is not None else []
-        if doomed:
-            index = draft.next_index()
-            for key in doomed:
-                draft.bury(key, index)
-        return Outcome(done=True, index=draft.index)
-
-
-@attrs.frozen
-class Create:
-    """Begin a session."""
-
-    session: Session
-
-    def apply_to(self, draft: Draft, now: float) -> Outcome:
-        """Begin it."""
-        del now
-        index = draft.next_index()
-        draft.sessions[self.session.id] = attrs.evolve(self.session, create_index=index)
-        return Outcome(done=True, index=index)
-
-
-@attrs.frozen
-class Destroy:
-    """End a session; its locks are released, or their keys deleted."""
-
-    id: str
-
-    def apply_to(self, draft: Draft, now: float) -> Outcome:
-        """End it; an unknown one is as good as ended."""
-        del now
-        session = draft.session(self.id)
-        if session is None:
-            return Outcome(done=True)
-        held = draft.held_by(self.id)
-        index = draft.next_index()
-        draft.sessions[self.id] = None
-        for key in sorted(held):
-            entry = draft.get(key)
-            assert entry is not None, "a lock's key exists"
-            if session.lock_delay_s:
-                draft.lock_delays[key] = session.lock_delay_s
-            if session.deletes:
-                draft.bury(key, index)
-            else:
-                draft.set(attrs.evolve(entry, session=None, modify_index=index))
-        return Outcome(done=True, index=index)
 
 
 class Draft:
@@ -202,12 +86,13 @@ class Draft:
             entries = self.entries.items()
             live = [key for key, entry in entries if entry is not None]
             self.forgotten = [key for key in live if key in store.tombstones]
-        if len(store.tombstones) + len(self.deleted_at) <= core.TOMBSTONES:
+        if len(store.tombstones) + len(self.deleted_at) <= TOMBSTONES:
             return
         old = [pair for pair in store.tombstones.items() if pair[0] not in self.entries]
-        for key, at in old[: max(0, len(old) + len(self.deleted_at) - core.TOMBSTONES)]:
+        excess = max(0, len(old) + len(self.deleted_at) - TOMBSTONES)
+        for key, deleted_at in old[:excess]:
             self.forgotten.append(key)
-            self.floor = max(self.floor, at)
+            self.floor = max(self.floor, deleted_at)
             self._folded = True
 
     def absorb(self, draft: Draft) -> None:
@@ -259,15 +144,6 @@ class Draft:
         if not self._one_index or not self.changed:
             self.index += 1
         return self.index
-
-    def write(
-        self, put: Put, old: Entry | None, *, session: str | None, lock_index: int = 0
-    ) -> Outcome:
-        """Let a key have what is put."""
-        index = self.next_index()
-        created = old.create_index if old else index
-        numbers = (created, index, lock_index)
-        return self.set(Entry(put.key, put.value, put.flags, *numbers, session))
 
     def set(self, entry: Entry) -> Outcome:
         """Let a key have an entry."""

@@ -15,7 +15,7 @@ import threading
 import attrs
 
 from kv_trio.errors import Compacted, StoreDamaged
-from kv_trio.state.store import Entry, Revision
+from kv_trio.state.entry import Entry, Revision
 from kv_trio.storage.database import set_meta
 from kv_trio.storage.journal import REVISIONS
 from kv_trio.storage.schema import REVISION, Row, read_revision

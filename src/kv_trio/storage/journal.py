@@ -17,7 +17,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 
-from kv_trio.state.store import Revision
+from kv_trio.state.entry import Revision
 from kv_trio.storage.database import set_meta
 from kv_trio.storage.schema import (
     COLUMNS,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from kv_trio.state.store import Entry, Revision, Session
+from kv_trio.state.entry import Entry, Revision, Session
 
 SCHEMA = (
     """CREATE TABLE meta (

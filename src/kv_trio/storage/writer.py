@@ -18,8 +18,10 @@ import attrs
 import trio
 
 from kv_trio.errors import StorageError
+from kv_trio.state.entry import Outcome
+from kv_trio.state.operations import Destroy
 from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Destroy, Draft, Operation, Outcome
+from kv_trio.state.write_batch import Draft, Operation
 from kv_trio.storage.engine import Log
 
 _log = logging.getLogger(__name__)

@@ -22,7 +22,8 @@ from http_trio import Answer, Exchange
 from kv_trio.consul.encode import describe, describe_delete, dump_json, index_headers
 from kv_trio.errors import Compacted
 from kv_trio.state.acl import Access
-from kv_trio.state.store import Revision, Store
+from kv_trio.state.entry import Revision
+from kv_trio.state.store import Store
 from kv_trio.storage.history import History
 from kv_trio.watch.key_index import Interest
 

@@ -7,8 +7,10 @@ from http_trio import Answer
 from kv_trio.consul.encode import describe, dump_json, write_entry
 from kv_trio.consul.parameters import Read
 from kv_trio.state.acl import EVERYTHING
-from kv_trio.state.store import Entry, Store
-from kv_trio.state.write_batch import Draft, Put
+from kv_trio.state.entry import Entry
+from kv_trio.state.operations import Put
+from kv_trio.state.store import Store
+from kv_trio.state.write_batch import Draft
 from kv_trio.watch.response_cache import Answers
 
 NUMBER = st.integers(0, 2**64 - 1)

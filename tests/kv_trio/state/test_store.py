@@ -1,20 +1,16 @@
+"""The published state of a store, and what operations make of it."""
+
 from __future__ import annotations
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kv_trio.state import store as core
-from kv_trio.state.store import Session, Store
-from kv_trio.state.write_batch import (
-    Create,
-    Delete,
-    Destroy,
-    Draft,
-    Operation,
-    Outcome,
-    Put,
-)
+from kv_trio.state import write_batch
+from kv_trio.state.entry import Outcome, Session
+from kv_trio.state.operations import Create, Delete, Destroy, Put
+from kv_trio.state.store import FIRST_INDEX, Store
+from kv_trio.state.write_batch import Draft, Operation
 
 
 def do(store: Store, *operations: Operation, now: float = 0.0) -> list[Outcome]:
@@ -44,7 +40,7 @@ def test_a_draft_is_not_seen_before_it_is_published() -> None:
     draft.apply(Put(b"a", b"1"), 0)
 
     assert store.get(b"a") is None
-    assert store.index == core.FIRST_INDEX
+    assert store.index == FIRST_INDEX
 
 
 def test_the_same_value_changes_nothing() -> None:
@@ -114,7 +110,7 @@ def test_a_released_lock_keeps_its_key() -> None:
 def test_many_deletes_are_forgotten_and_no_index_slides_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(core, "TOMBSTONES", 3)
+    monkeypatch.setattr(write_batch, "TOMBSTONES", 3)
     store = Store()
     seen = 0
     for n in range(20):

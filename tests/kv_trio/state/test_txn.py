@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from kv_trio.consul.txn import STEPS, dump_step, parse_transaction
 from kv_trio.errors import BadQuery
 from kv_trio.state.acl import EVERYTHING, NOTHING, Access
-from kv_trio.state.store import Session, Store
+from kv_trio.state.entry import Outcome, Session
+from kv_trio.state.operations import Create, Put
+from kv_trio.state.store import Store
 from kv_trio.state.txn import Step, StepFailed, Transacted, Transaction
-from kv_trio.state.write_batch import Create, Draft, Operation, Outcome, Put
+from kv_trio.state.write_batch import Draft, Operation
 
 LIMIT = 1000
 

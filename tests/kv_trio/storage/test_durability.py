@@ -26,8 +26,9 @@ from kv_trio import (
     StoreRefused,
     serve,
 )
+from kv_trio.state.operations import Delete, Put
 from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Delete, Draft, Operation, Put
+from kv_trio.state.write_batch import Draft, Operation
 from kv_trio.storage.database import DATABASE, lengthen_log
 from kv_trio.storage.engine import Log
 from kv_trio.storage.write_connection import Transactions
@@ -379,7 +380,7 @@ def test_a_damaged_write_ahead_log_is_reported_and_left_alone(tmp_path: Path) ->
 def test_no_index_of_a_prefix_slides_back_over_restarts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kv_trio.state.store.TOMBSTONES", 3)
+    monkeypatch.setattr("kv_trio.state.write_batch.TOMBSTONES", 3)
     seen = 0
     for n in range(12):
         with opened(tmp_path) as (log, store):

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kv_trio.errors import Compacted, StoreDamaged
-from kv_trio.state.store import Entry, Store
-from kv_trio.state.write_batch import Delete, Draft, Operation, Put
+from kv_trio.state.entry import Entry
+from kv_trio.state.operations import Delete, Put
+from kv_trio.state.store import Store
+from kv_trio.state.write_batch import Draft, Operation
 from kv_trio.storage import engine as log_module
 from kv_trio.storage.database import DATABASE
 from kv_trio.storage.engine import Log

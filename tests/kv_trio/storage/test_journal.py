@@ -16,8 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kv_trio.errors import StorageError
-from kv_trio.state.store import Session, Store
-from kv_trio.state.write_batch import Create, Delete, Destroy, Draft, Operation, Put
+from kv_trio.state.entry import Session
+from kv_trio.state.operations import Create, Delete, Destroy, Put
+from kv_trio.state.store import Store
+from kv_trio.state.write_batch import Draft, Operation
 from kv_trio.storage import engine as log_module
 from kv_trio.storage.database import DATABASE
 from kv_trio.storage.engine import Log
@@ -69,7 +71,7 @@ def test_it_makes_no_difference_whether_something_is_filed_yet(
     steps: list[list[Operation] | None],
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, ExitStack() as opening:
-        patch.setattr("kv_trio.state.store.TOMBSTONES", 2)
+        patch.setattr("kv_trio.state.write_batch.TOMBSTONES", 2)
         with pytest.MonkeyPatch.context() as clock:  # they begin at its microsecond
             clock.setattr(time, "time_ns", lambda: 5_000)
             journaled, one = opening.enter_context(opened())

@@ -16,7 +16,8 @@ import trio
 from http_trio.testing.peers import connected
 from kv_trio import serve
 from kv_trio.errors import StorageError
-from kv_trio.state.write_batch import Outcome, Put
+from kv_trio.state.entry import Outcome
+from kv_trio.state.operations import Put
 from kv_trio.storage.engine import Log
 from kv_trio.storage.write_connection import Transactions
 from kv_trio.storage.writer import Committed, Writer

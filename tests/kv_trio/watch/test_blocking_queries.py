@@ -21,9 +21,11 @@ from kv_trio.consul.encode import answer_read, index_of
 from kv_trio.consul.parameters import Read
 from kv_trio.serve import LIMITS
 from kv_trio.state.acl import EVERYTHING
-from kv_trio.state.store import Entry, Session, Store
+from kv_trio.state.entry import Entry, Session
+from kv_trio.state.operations import Create, Delete, Put
+from kv_trio.state.store import Store
 from kv_trio.state.txn import Step, Transaction
-from kv_trio.state.write_batch import Create, Delete, Draft, Operation, Put
+from kv_trio.state.write_batch import Draft, Operation
 from kv_trio.storage.engine import Log
 from kv_trio.storage.writer import Writer
 from kv_trio.watch.blocking_queries import Watchers, must_wait
@@ -67,7 +69,7 @@ def test_a_watcher_waits_only_if_it_knows_the_present_state(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if forgetful:
-            patch.setattr("kv_trio.state.store.TOMBSTONES", 1)
+            patch.setattr("kv_trio.state.write_batch.TOMBSTONES", 1)
         log = Log(None)
         store = log.load()
         told: list[tuple[Read, int, list[Entry | None]]] = []

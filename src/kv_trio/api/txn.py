@@ -1,0 +1,79 @@
+"""`/v1/txn`: Consul's endpoint for operations that take effect together."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from http_trio import Answer, Exchange
+from kv_trio.api.kv import VALUE_LIMIT
+from kv_trio.api.writes import submit
+from kv_trio.consul.encode import (
+    JSON,
+    bad_query,
+    describe,
+    dump_json,
+    method_not_allowed,
+)
+from kv_trio.consul.txn import parse_transaction
+from kv_trio.errors import BadQuery
+from kv_trio.state.acl import Access
+from kv_trio.state.entry import Outcome
+from kv_trio.state.txn import Transacted
+from kv_trio.storage.writer import Writer
+
+METHODS = "OPTIONS,PUT,POST"
+BODY_LIMIT = 512 * 1024
+"""Bytes of a transaction's JSON."""
+
+_LIMIT_DOCS = "https://www.consul.io/docs/agent/options.html#txn_max_req_len"
+_READ_ONLY = {"Index": 0, "LastContact": 0, "KnownLeader": True, "ConsistencyLevel": ""}
+_KNOWN_LEADER = ((b"X-Consul-Knownleader", b"true"), (b"X-Consul-Lastcontact", b"0"))
+
+
+class TxnEndpoint:
+    """The endpoint's handler."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def __repr__(self) -> str:
+        return "<TxnEndpoint>"
+
+    def handle(self, exchange: Exchange, access: Access) -> None:
+        """Answer a request when its transaction is durable."""
+        if exchange.method not in ("PUT", "POST"):
+            exchange.respond(method_not_allowed(exchange.method, METHODS))
+            return
+
+        def run(_: Exchange, body: bytes) -> None:
+            try:
+                transaction = parse_transaction(body, access, value_limit=VALUE_LIMIT)
+            except BadQuery as exc:
+                exchange.respond(bad_query(exc))
+                return
+            render = partial(_render, writes=transaction.writes)
+            submit(self._writer, exchange, transaction, render)
+
+        exchange.collect(BODY_LIMIT, run, _too_large)
+
+
+def _render(outcome: Outcome, *, writes: bool) -> Answer:
+    assert isinstance(outcome, Transacted), "it comes of a transaction"
+    errors = [{"OpIndex": one.at, "What": one.reason} for one in outcome.failed]
+    results = [{"KV": describe(entry)} for entry in outcome.results]
+    shown: dict[str, object] = {
+        "Results": None if errors else results,
+        "Errors": errors or None,
+    }
+    status = 409 if errors else 200
+    if not writes:
+        return Answer(status, dump_json(shown | _READ_ONLY), JSON, _KNOWN_LEADER)
+    return Answer(status, dump_json(shown), JSON)
+
+
+def _too_large(exchange: Exchange, size: int) -> None:
+    text = (
+        f"Request body({size} bytes) too large, max size: {BODY_LIMIT} bytes."
+        f" See {_LIMIT_DOCS}."
+    )
+    exchange.respond(Answer(413, text.encode()))

@@ -1,0 +1,98 @@
+"""The values that a store is made of, pure: entries, their revisions, sessions.
+
+All are frozen, so whoever has one may keep it while the store goes on. Beside them are
+what every change answers (`Outcome`), and what every state can be asked (`View`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import attrs
+
+
+@attrs.frozen
+class Entry:
+    """One key's value, with the numbers of Consul's API."""
+
+    key: bytes
+    value: bytes
+    flags: int
+    create_index: int
+    modify_index: int
+    lock_index: int = 0
+    session: str | None = None
+
+
+@attrs.frozen
+class Revision:
+    """One state that a key had.
+
+    Attributes:
+        index: the number of the change that brought it.
+        entry: None where the change deleted the key.
+        time_ms: when it was written, in milliseconds of Unix time; 0 if not yet.
+    """
+
+    key: bytes
+    index: int
+    entry: Entry | None
+    time_ms: int = 0
+
+
+@attrs.frozen
+class Session:
+    """What locks are bound to: they end with it.
+
+    Attributes:
+        ttl_s: seconds without a renewal after which it ends; 0 for never.
+        lock_delay_s: seconds for which a lock cannot be taken after it was lost.
+        deletes: whether the keys that it holds are deleted at its end, not released.
+    """
+
+    id: str
+    name: str = ""
+    ttl_s: float = 0.0
+    ttl: str = ""
+    lock_delay_s: float = 15.0
+    deletes: bool = False
+    create_index: int = 0
+
+
+@attrs.frozen
+class Outcome:
+    """What came of an operation.
+
+    Attributes:
+        done: whether its condition held.
+        index: the number of the key's last change, where one is known.
+        refused: why it made no sense at all; empty if it did.
+    """
+
+    done: bool
+    index: int = 0
+    refused: str = ""
+
+
+class View(Protocol):
+    """A consistent state that can be read: a store, or a draft on top of one."""
+
+    @property
+    def index(self) -> int:
+        """The number of the last change."""
+
+    def get(self, key: bytes) -> Entry | None:
+        """Give a key's entry."""
+
+    def keys_under(self, prefix: bytes) -> Iterator[bytes]:
+        """Give the keys that begin with prefix, sorted."""
+
+    def session(self, id_: str) -> Session | None:
+        """Give a session that has not ended."""
+
+    def held_by(self, id_: str) -> set[bytes]:
+        """Give the keys whose locks a session has."""
+
+    def is_delayed(self, key: bytes, now: float) -> bool:
+        """Tell whether the key's lock was lost too recently to be taken."""

@@ -1,0 +1,132 @@
+"""What can be done to a store, pure: write and delete keys, begin and end sessions.
+
+An operation is a value. It is tried on a `Draft`, and gives whether its condition held;
+one that does not hold leaves the draft as it was.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from kv_trio.state.entry import Entry, Outcome, Session
+from kv_trio.state.write_batch import Draft
+
+
+@attrs.frozen
+class Put:
+    """Write a key, if the condition holds; at most one of the three is given."""
+
+    key: bytes
+    value: bytes
+    flags: int = 0
+    cas: int | None = None
+    acquire: str | None = None
+    release: str | None = None
+
+    def apply_to(self, draft: Draft, now: float) -> Outcome:
+        """Write, or tell that the condition does not hold."""
+        old = draft.get(self.key)
+        if self.cas is not None and self.cas != (old.modify_index if old else 0):
+            return Outcome(done=False, index=old.modify_index if old else 0)
+        if self.acquire is not None:
+            return self._acquire(draft, self.acquire, old, now)
+        if self.release is not None:
+            if old is None or old.session != self.release:
+                return Outcome(done=False)
+            return self._write(draft, old, session=None, lock_index=old.lock_index)
+        if old is not None and (old.value, old.flags) == (self.value, self.flags):
+            return Outcome(done=True, index=old.modify_index)
+        return self._write(draft, old, session=old.session if old else None)
+
+    def _acquire(
+        self, draft: Draft, session: str, old: Entry | None, now: float
+    ) -> Outcome:
+        if draft.session(session) is None:
+            return Outcome(done=False, refused=f'invalid session "{session}"')
+        holder = old.session if old else None
+        locks = old.lock_index if old else 0
+        if holder == session:
+            return self._write(draft, old, session=session, lock_index=locks)
+        if holder is not None or draft.is_delayed(self.key, now):
+            return Outcome(done=False)
+        return self._write(draft, old, session=session, lock_index=locks + 1)
+
+    def _write(
+        self,
+        draft: Draft,
+        old: Entry | None,
+        *,
+        session: str | None,
+        lock_index: int = 0,
+    ) -> Outcome:
+        index = draft.next_index()
+        created = old.create_index if old else index
+        return draft.set(
+            Entry(self.key, self.value, self.flags, created, index, lock_index, session)
+        )
+
+
+@attrs.frozen
+class Delete:
+    """Remove a key, or all keys with a prefix."""
+
+    key: bytes
+    recurse: bool = False
+    cas: int | None = None
+
+    def apply_to(self, draft: Draft, now: float) -> Outcome:
+        """Remove; an absent key is as good as removed."""
+        del now
+        if self.recurse:
+            doomed = list(draft.keys_under(self.key))
+        else:
+            old = draft.get(self.key)
+            if old is not None and self.cas not in (None, old.modify_index):
+                return Outcome(done=False, index=old.modify_index)
+            doomed = [self.key] if old is not None else []
+        if doomed:
+            index = draft.next_index()
+            for key in doomed:
+                draft.bury(key, index)
+        return Outcome(done=True, index=draft.index)
+
+
+@attrs.frozen
+class Create:
+    """Begin a session."""
+
+    session: Session
+
+    def apply_to(self, draft: Draft, now: float) -> Outcome:
+        """Begin it."""
+        del now
+        index = draft.next_index()
+        draft.sessions[self.session.id] = attrs.evolve(self.session, create_index=index)
+        return Outcome(done=True, index=index)
+
+
+@attrs.frozen
+class Destroy:
+    """End a session; its locks are released, or their keys deleted."""
+
+    id: str
+
+    def apply_to(self, draft: Draft, now: float) -> Outcome:
+        """End it; an unknown one is as good as ended."""
+        del now
+        session = draft.session(self.id)
+        if session is None:
+            return Outcome(done=True)
+        held = draft.held_by(self.id)
+        index = draft.next_index()
+        draft.sessions[self.id] = None
+        for key in sorted(held):
+            entry = draft.get(key)
+            assert entry is not None, "a lock's key exists"
+            if session.lock_delay_s:
+                draft.lock_delays[key] = session.lock_delay_s
+            if session.deletes:
+                draft.bury(key, index)
+            else:
+                draft.set(attrs.evolve(entry, session=None, modify_index=index))
+        return Outcome(done=True, index=index)
