@@ -12,7 +12,7 @@ import enum
 import attrs
 
 from canary_trio.admin import metric_readers as readings
-from canary_trio.process.merge import Rule
+from canary_trio.admin.merge_rules import Rule
 
 
 class Kind(enum.Enum):

@@ -1,60 +1,26 @@
 """What several workers say, as if one had said it. Pure.
 
-How a number is merged stands beside it: in its row of `families.FAMILIES`, or in the
-tables of `status`, which have the shape of what it shows. Here is what the rules do, and
-how a page of the docs lists them. What has no rule is left out: a number of one worker is
-never shown as that of all. Numbers of metrics whose labels differ stay apart.
+How a number is merged stands beside it, see `admin.merge_rules`. Here is what the rules
+do, and how a page of the docs lists them. What has no rule is left out: a number of one
+worker is never shown as that of all. Numbers of metrics whose labels differ stay apart.
 """
 
 from __future__ import annotations
 
-import enum
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
-import attrs
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from canary_trio.admin.merge_rules import ByName, Rows, Rule, Shape, paths
+
 BEGIN = "<!-- rules: written by `python -m canary_trio.process.admin` -->"
 END = "<!-- end of the rules -->"
 
-
-class Rule(enum.Enum):
-    """What several workers say, of what each says; in the words of the docs."""
-
-    ADDED = "added"
-    LOWEST = "the lowest"
-    HIGHEST = "the highest"
-    LONGEST = "the longest; null, which is never, is longer than all"
-    ALL = "true if all workers say so"
-    ANY = "true if one worker says so"
-    UNION = "all that any worker names"
-    SAID = "the first that is not empty"
-    SHARE = "worked out anew, of the decisions of all"
-    SLOWEST = "as the worker says that runs the oldest revision"
-
-
-@attrs.frozen
-class ByName:
-    """A table whose names are those of arms or the like: one shape for all of them."""
-
-    shape: Shape
-
-
-@attrs.frozen
-class Rows:
-    """A list of tables, which are told apart by one field."""
-
-    key: str
-    shape: Mapping[str, Shape]
-
-
-Shape: TypeAlias = "Rule | ByName | Rows | Mapping[str, Shape]"
-"""The rules of what is shown: one for all of it, or for each of its fields."""
 
 _OBSERVED, _DECISIONS = "canary_split_observed_share", "canary_split_decisions"
 
@@ -111,26 +77,6 @@ def merge_status(tables: Sequence[Table], rules: Mapping[str, Shape]) -> Table:
         if "observed_share" in arm:
             arm["observed_share"] = arm["decisions"] / total if total else None
     return merged
-
-
-def paths(shape: Shape, path: str = "") -> Iterator[tuple[str, Rule]]:
-    """Give all rules with where they hold, in the order of what is shown.
-
-    >>> [path for path, _ in paths({"arms": ByName({"servers": Rows("url", {})})})]
-    []
-    >>> [path for path, _ in paths({"arms": ByName({"requests": Rule.ADDED})})]
-    ['arms.NAME.requests']
-    """
-    match shape:
-        case Rule():
-            yield path, shape
-        case ByName(inner):
-            yield from paths(inner, f"{path}.NAME")
-        case Rows(_, inner):
-            yield from paths(inner, f"{path}[]")
-        case _:
-            for name, inner in shape.items():
-                yield from paths(inner, f"{path}.{name}" if path else name)
 
 
 def reference(status: Shape, metrics: Mapping[str, Rule]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import attrs
 
 from canary_trio.config.model import Arm
-from canary_trio.proxy.retry import Budget
+from canary_trio.upstream.retry_budget import Budget
 from canary_trio.upstream.server import ServerState
 from canary_trio.upstream.server_set import Roster
 

@@ -147,7 +147,7 @@ class Checks:
         for server in before:
             server.check_error = ""
             if not server.up:
-                server.roster.checked(server, self._now(), up=True)
+                server.listener.checked(server, self._now(), up=True)
 
     async def run(self) -> None:
         """Check until cancelled."""
@@ -200,14 +200,14 @@ class Checks:
         changed = watch.verdict.note(watch.rule, good=not error)
         up = watch.verdict.up
         if up and not error:
-            server.roster.reached(server, self._now())
+            server.listener.reached(server, self._now())
         if not changed:
             return
         if up:
             _log.info("%s is up", server.name)
         else:
             _log.warning("%s is down: %s", server.name, error)
-        server.roster.checked(server, self._now(), up=up, unreachable=unreachable)
+        server.listener.checked(server, self._now(), up=up, unreachable=unreachable)
 
     def _schedule(self, watch: _Watch, at: float) -> None:
         heapq.heappush(self._due, (at, next(self._numbers), watch))

@@ -2,24 +2,45 @@
 
 A `ServerState` is keyed by its arm and its URL, so a server that serves two arms is
 counted and judged apart. Who forwards tells it of each request, `began` and `ended`;
-what that changes for the choice of servers it tells its `Roster`, at once.
+what that changes for the choice of servers it tells its `ServerListener`, at once.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import attrs
 
 from canary_trio.config.model import Server, ServerMode
 from canary_trio.upstream.outlier_detection import Record
 from canary_trio.upstream.pending_queue import Queue
-
-if TYPE_CHECKING:
-    from canary_trio.upstream.server_set import Roster
-    from http_trio import Upstream
+from http_trio import Upstream
 
 _SMOOTHING = 0.1  # the weight of the newest answer in the mean latency
+
+
+class ServerListener(Protocol):
+    """Who is told what changes for the choice among an arm's servers."""
+
+    def filled(self, server: ServerState, /) -> None:
+        """Take that a server has no place for another request."""
+
+    def freed(self, server: ServerState, /) -> None:
+        """Take that a full server has a place again."""
+
+    def failed(self, server: ServerState, now: float, *, unreachable: bool) -> None:
+        """Take that a request failed at a server."""
+
+    def left(self, server: ServerState) -> None:
+        """Take that the last request of a removed server has ended."""
+
+    def checked(
+        self, server: ServerState, now: float, *, up: bool, unreachable: bool = False
+    ) -> None:
+        """Take what active checks have decided of a server."""
+
+    def reached(self, server: ServerState, now: float) -> None:
+        """Take that an active check finds a server well."""
 
 
 @attrs.define(eq=False)
@@ -28,6 +49,7 @@ class ServerState:
 
     Attributes:
         server: as the running configuration has it.
+        listener: who is told what changes for the choice of servers.
         weight: its present share among the others; it grows in a slow start.
         limit: requests in progress that it is given at most.
         debt: what round robin owes it.
@@ -47,7 +69,7 @@ class ServerState:
 
     server: Server
     upstream: Upstream
-    roster: Roster = attrs.field(repr=False)
+    listener: ServerListener = attrs.field(repr=False)
     weight: float = 1.0
     limit: int = 1024
     in_flight: int = 0
@@ -88,7 +110,7 @@ class ServerState:
         self.in_flight += 1
         if self.in_flight >= self.limit and not self.full:
             self.full = True
-            self.roster.choice.filled(self)
+            self.listener.filled(self)
 
     def ended(
         self,
@@ -110,7 +132,7 @@ class ServerState:
         self.in_flight -= 1
         if self.full and self.in_flight < self.limit:
             self.full = False
-            self.roster.choice.freed(self)
+            self.listener.freed(self)
         if ok:
             seconds = now - started
             mean = self.latency_s
@@ -119,8 +141,8 @@ class ServerState:
                 self.record.succeeded()
         elif ok is not None:
             self.failures += 1
-            self.roster.failed(self, now, unreachable=unreachable)
+            self.listener.failed(self, now, unreachable=unreachable)
         if self.queue:
             self.queue.freed()
         if self.removed and not self.in_flight:
-            self.roster.left(self)
+            self.listener.left(self)

@@ -36,11 +36,12 @@ _Due = tuple[float, int, ServerState]
 
 
 class Roster:
-    """The servers of one arm.
+    """The servers of one arm; it is their `ServerListener`.
 
     Attributes:
         servers: as configured, in order.
-        choice: which one serves a request; `pick` and `pick_other` are its own.
+        choice: which one serves a request; `pick`, `pick_other`, `filled` and `freed`
+            are its own, since requests call them.
         panic: whether health is ignored.
         panics: how often that began.
     """
@@ -65,6 +66,8 @@ class Roster:
         self.choice = Choice(draw)
         self.pick = self.choice.pick
         self.pick_other = self.choice.pick_other
+        self.filled = self.choice.filled
+        self.freed = self.choice.freed
         self.panic = False
         self.panics = 0
         self._on_due = on_due

@@ -10,12 +10,13 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from canary_trio.admin import metrics
+from canary_trio.admin.merge_rules import Rule
 from canary_trio.admin.metric_catalog import FAMILIES, RULES, Family, Kind
 from canary_trio.admin.proxy_view import View
 from canary_trio.admin.status import describe
 from canary_trio.config.document import build
 from canary_trio.control.supervisor import Control
-from canary_trio.process.merge import Rule, merge_metrics
+from canary_trio.process.merge import merge_metrics
 from canary_trio.proxy.handler import Forwarder
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.router import Decision, Reason

@@ -11,13 +11,14 @@ from typing import Any, cast
 import pytest
 import trio
 
+from canary_trio.admin.merge_rules import ByName, Rows, Rule, Shape, paths
 from canary_trio.admin.proxy_view import View
 from canary_trio.admin.status import RULES, describe
 from canary_trio.control.store_keys import Refusal
 from canary_trio.control.supervisor import Control
 from canary_trio.errors import Problem
 from canary_trio.process.admin import with_rules
-from canary_trio.process.merge import ByName, Rows, Rule, Shape, merge_status, paths
+from canary_trio.process.merge import merge_status
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.testing import arm, proxied, says_canary, says_stable

@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from canary_trio.admin import metric_catalog as families
 from canary_trio.admin import status
-from canary_trio.process.merge import ByName, Rule, merge_metrics, merge_status
+from canary_trio.admin.merge_rules import ByName, Rule
+from canary_trio.process.merge import merge_metrics, merge_status
 
 
 def values(text: bytes) -> dict[str, float]:

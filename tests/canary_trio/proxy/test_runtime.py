@@ -137,7 +137,7 @@ async def test_a_name_that_does_not_resolve_is_asked_for_again() -> None:
             names.ports = {"web": [fake.port]}
             state = proxy.server_state("stable")
             await until(lambda: state.upstream.addresses)
-            state.roster.tick(proxy.runtime.now() + 1000)
+            proxy.runtime.arms["stable"].roster.tick(proxy.runtime.now() + 1000)
             assert set(await bodies(proxy, 3)) == {b"stable"}
 
 
@@ -341,5 +341,5 @@ async def test_arms_come_and_go() -> None:
             names = rng.sample(["a", "b", "c"], rng.randrange(4))
             arms = {name: arm(closed_url()) for name in ("stable", *names)}
             await proxy.install({"arms": arms})
-            live = {(s.roster, s.name) for s in proxy.runtime._servers.values()}
+            live = {(s.listener, s.name) for s in proxy.runtime._servers.values()}
             assert len(live) == len(arms) == len(proxy.runtime._upstreams)
