@@ -6,24 +6,26 @@ from http_trio.errors import (
     BadBind,
     BadCertificate,
     BadRequest,
-    Condition,
-    Failure,
     HttpError,
     ProtocolError,
 )
 from http_trio.http1.forwarded import Forwarding
 from http_trio.http1.response import Answer, refusal
 from http_trio.limits import Limits, Waits
-from http_trio.net.process import collect_seldom, count_processors
+from http_trio.net.bind import address_of, open_listeners
+from http_trio.net.connect import Address
+from http_trio.net.process import collect_seldom, count_processors, file_stamp
 from http_trio.net.tls_context import Tls, client_context
 from http_trio.proxy.hooks import Delivery, Retry
-from http_trio.serve import Server, open_listeners, serve
+from http_trio.serve import Server, serve
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.fan_out import respond_all
-from http_trio.server.listener import address_of
+from http_trio.upstream.failure import Condition, Failure
+from http_trio.upstream.fetch import Fetched, NoAnswer, fetch
 from http_trio.upstream.pool import Upstream
 
 __all__ = [
+    "Address",
     "Answer",
     "AsgiApp",
     "BadAnswer",
@@ -34,10 +36,12 @@ __all__ = [
     "Delivery",
     "Exchange",
     "Failure",
+    "Fetched",
     "Forwarding",
     "Handler",
     "HttpError",
     "Limits",
+    "NoAnswer",
     "ProtocolError",
     "Retry",
     "Server",
@@ -49,6 +53,8 @@ __all__ = [
     "client_context",
     "collect_seldom",
     "count_processors",
+    "fetch",
+    "file_stamp",
     "open_listeners",
     "refusal",
     "respond_all",

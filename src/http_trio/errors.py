@@ -1,16 +1,11 @@
 """What can go wrong on the wire, named by condition.
 
 `ProtocolError` and its leaves are raised by the pure modules, which know the rule
-that was broken; the lanes turn them into an answer or a closed connection. A
-`Failure` is a value, not an exception: an upstream that fails is an ordinary
-event, and whoever chose the upstream decides what follows.
+that was broken; the event loop turns them into an answer or a closed connection. A
+server that fails is no error but a value, see `upstream/failure.py`.
 """
 
 from __future__ import annotations
-
-import enum
-
-import attrs
 
 
 class HttpError(Exception):
@@ -49,67 +44,3 @@ class BadRequest(ProtocolError):
 
 class BadAnswer(ProtocolError):
     """An answer that cannot be passed on. The upstream's fault; answered with 502."""
-
-
-class Condition(enum.Enum):
-    """Why an upstream gave no usable answer."""
-
-    UNREACHABLE = "unreachable"
-    """The connection was refused, or there is no route for it."""
-
-    UNTRUSTED = "untrusted"
-    """The TLS handshake failed, or the certificate is not one that we trust."""
-
-    CONNECT_TIMEOUT = "connect timeout"
-    """No connection within `Limits.connect_s`."""
-
-    FULL = "full"
-    """`Limits.upstream_connections` are open already, or no descriptor is left to us."""
-
-    CLOSED = "closed"
-    """The upstream closed or reset the connection before its answer was complete."""
-
-    ANSWER_TIMEOUT = "answer timeout"
-    """No answer header within `Limits.answer_s`."""
-
-    STALLED = "stalled"
-    """No byte of a started answer for `Limits.stream_idle_s`."""
-
-    BAD_ANSWER = "bad answer"
-    """What came is not HTTP/1.1."""
-
-    REQUEST_TIMEOUT = "request timeout"
-    """The whole exchange took longer than `Waits.request_s`."""
-
-
-@attrs.frozen
-class Failure:
-    """One failed try at one upstream.
-
-    Attributes:
-        condition: what happened.
-        upstream: the name of the upstream.
-        sent: whether a byte of the request may have reached the upstream. Where it
-            has not, any request may be tried elsewhere; where it has, only an
-            idempotent one (RFC 9110 section 9.2.2).
-        detail: the reason in words, for a log.
-    """
-
-    condition: Condition
-    upstream: str
-    sent: bool
-    detail: str = ""
-
-    @property
-    def status(self) -> int:
-        """The status that stands for it: 502, 503 or 504 (RFC 9110 section 15.6)."""
-        return _STATUS.get(self.condition, 502)
-
-
-_STATUS = {
-    Condition.FULL: 503,
-    Condition.CONNECT_TIMEOUT: 504,
-    Condition.ANSWER_TIMEOUT: 504,
-    Condition.STALLED: 504,
-    Condition.REQUEST_TIMEOUT: 504,
-}

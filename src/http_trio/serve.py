@@ -8,7 +8,6 @@ what is left at its deadline.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +19,12 @@ import trio
 from http_trio.http1.forwarded import Forwarding
 from http_trio.http1.response import Answer
 from http_trio.limits import Limits
+from http_trio.net.bind import open_listeners
 from http_trio.net.event_loop import Lane
 from http_trio.net.tls_context import Certificate, Tls
 from http_trio.server.connection import exchanges_of
 from http_trio.server.exchange import Exchange, Handler
-from http_trio.server.listener import Listener, open_listener
+from http_trio.server.listener import Listener
 from http_trio.server.tls_listener import TlsListener
 
 if TYPE_CHECKING:
@@ -120,37 +120,6 @@ class Server:
         for exchange in exchanges_of(self.lane):
             if exchange.switched:
                 exchange.recall()
-
-
-def open_listeners(
-    binds: Sequence[str | socket.socket],
-    *,
-    reuse_port: bool = False,
-    listening: bool = True,
-) -> list[socket.socket]:
-    """Open all of them, or none: so that a caller can fail before it starts anything.
-
-    Args:
-        binds: addresses, or sockets that listen already.
-        reuse_port: whether other processes of this user may listen on the same TCP
-            ports, each getting its part of the connections (SO_REUSEPORT).
-        listening: False to have the TCP ports, but no connections until `serve` has
-            them.
-
-    Raises:
-        BadBind: an address cannot be had.
-    """
-    with contextlib.ExitStack() as opened:
-        sockets = []
-        for bind in binds:
-            sock = (
-                open_listener(bind, reuse_port=reuse_port, listening=listening)
-                if isinstance(bind, str)
-                else bind
-            )
-            sockets.append(opened.enter_context(sock))
-        opened.pop_all()
-        return sockets
 
 
 async def serve(

@@ -22,9 +22,8 @@ from canary_trio.config.policies import Mirror
 from canary_trio.proxy.header_changes import compile_changes
 from canary_trio.telemetry.mirror_counters import Copies, Outcome, Skip
 from canary_trio.upstream.arm import LiveArm
-from http_trio import Upstream
+from http_trio import NoAnswer, Upstream, fetch
 from http_trio.http1.request_head import render_request
-from http_trio.upstream.fetch import NoAnswer, fetch
 
 if TYPE_CHECKING:
     from http_trio import Exchange

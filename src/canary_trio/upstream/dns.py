@@ -17,8 +17,7 @@ import attrs
 import trio
 
 from canary_trio.config.model import Server
-from http_trio import Upstream
-from http_trio.upstream.pool import Address
+from http_trio import Address, Upstream
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,7 @@ import socket
 
 from canary_trio.config.model import Server, UrlParts
 from canary_trio.config.policies import UpstreamTls
-from http_trio import Upstream, client_context
-from http_trio.upstream.pool import Address
+from http_trio import Address, Upstream, client_context
 
 Target = tuple[str, UpstreamTls | None]
 """Whom to connect to: a URL, and how its certificate is verified, where it has one."""

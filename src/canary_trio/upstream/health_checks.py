@@ -23,8 +23,7 @@ from canary_trio.config.model import ServerMode
 from canary_trio.config.policies import Health
 from canary_trio.upstream.balancers import Draw
 from canary_trio.upstream.server import ServerState
-from http_trio import Condition, Upstream
-from http_trio.upstream.fetch import Fetched, NoAnswer, fetch
+from http_trio import Condition, Fetched, NoAnswer, Upstream, fetch
 
 _log = logging.getLogger(__name__)
 

@@ -18,10 +18,8 @@ The rule that it obeys: a client's connection here ends when either side ends.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import math
-import os
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -37,6 +35,7 @@ from http_trio.asgi.messages import Scope
 from http_trio.http1.response import Answer
 from http_trio.http2.frames import Frames, goaway
 from http_trio.limits import Limits
+from http_trio.net.connect import connect
 from http_trio.net.stream import Wire, copy_buffer
 from http_trio.net.tls_socket import TlsSocket
 
@@ -127,7 +126,8 @@ class Http2Client:
                     mode="asgi",
                 )
             )
-            inner = await _connect(("127.0.0.1", int(urls[0].rpartition(":")[2])))
+            port = int(urls[0].rpartition(":")[2])
+            inner = await connect((socket.AF_INET, ("127.0.0.1", port)))
             self._port = inner.getsockname()[1]
             with inner:
                 await self._move(inner)
@@ -216,24 +216,6 @@ class Http2Client:
             self._sock.shutdown(socket.SHUT_WR)
         self._sock.close()
         self._listener.ended(self)
-
-
-async def _connect(address: tuple[str, int]) -> socket.socket:
-    """Open a connection to hypercorn."""
-    sock = socket.socket()
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        code = sock.connect_ex(address)
-        if code == errno.EINPROGRESS:
-            await trio.lowlevel.wait_writable(sock)
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise OSError(code, os.strerror(code))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 async def _turn_away(scope: Scope, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""What a server asks of its process, and sets for it."""
+"""What a server asks of its process and of the system around it."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
+
+
+def file_stamp(file: str | os.PathLike[str]) -> tuple[int, ...]:
+    """Give what differs when a file was written or replaced, or can no longer be read."""
+    try:
+        found = os.stat(file)  # noqa: PTH116
+    except OSError as exc:
+        return (exc.errno or 0,)
+    return found.st_ino, found.st_size, found.st_mtime_ns

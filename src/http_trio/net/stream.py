@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 import trio
 
-from http_trio.net.tls_socket import AnySocket
+from http_trio.net.poller import READ
+from http_trio.net.tls_socket import AnySocket, TlsSocket
 
 _COPY = 256 * 1024  # more gains nothing, less costs system calls
 _TURN = 1024 * 1024  # bytes moved before other tasks have their turn
@@ -128,3 +129,16 @@ def copy_buffer() -> Iterator[memoryview]:
     finally:
         if len(_spare) < _SPARE:
             _spare.append(buffer)
+
+
+async def finish_handshake(sock: TlsSocket) -> None:
+    """Carry a handshake to its end.
+
+    Raises:
+        OSError: as of `TlsSocket.handshake`.
+    """
+    while wanted := sock.handshake():
+        if wanted == READ:
+            await trio.lowlevel.wait_readable(sock.fileno())
+        else:
+            await trio.lowlevel.wait_writable(sock.fileno())

@@ -15,6 +15,7 @@ from pathlib import Path
 import attrs
 
 from http_trio.errors import BadCertificate
+from http_trio.net.process import file_stamp
 
 _log = logging.getLogger(__name__)
 
@@ -87,17 +88,8 @@ class Certificate:
                 _log.info("took up the changed certificate %s", self._tls.cert)
         return self._context
 
-    def _state(self) -> list[tuple[int, ...] | None]:
-        return [_stamp(file) for file in (self._tls.cert, self._tls.key) if file]
-
-
-def _stamp(file: str | os.PathLike[str]) -> tuple[int, ...] | None:
-    """Give what differs when a file was written or replaced; None if it is not there."""
-    try:
-        found = os.stat(file)  # noqa: PTH116
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    def _state(self) -> list[tuple[int, ...]]:
+        return [file_stamp(file) for file in (self._tls.cert, self._tls.key) if file]
 
 
 def client_context(

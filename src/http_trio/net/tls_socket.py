@@ -24,8 +24,6 @@ import socket
 import ssl
 from typing import Union
 
-import trio
-
 from http_trio.net.poller import READ, WRITE
 
 _READ = 64 * 1024  # bytes asked of the kernel at a time
@@ -288,16 +286,3 @@ class TlsSocket:
         """Send the alert that OpenSSL has written, if it can be sent at once."""
         with contextlib.suppress(OSError):
             self._flush()
-
-
-async def finish_handshake(sock: TlsSocket) -> None:
-    """Carry a handshake to its end.
-
-    Raises:
-        OSError: as of `TlsSocket.handshake`.
-    """
-    while wanted := sock.handshake():
-        if wanted == READ:
-            await trio.lowlevel.wait_readable(sock.fileno())
-        else:
-            await trio.lowlevel.wait_writable(sock.fileno())

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from http_trio.errors import BadAnswer, Condition, ProtocolError
+from http_trio.errors import BadAnswer, ProtocolError
 from http_trio.http1.body import Truncated
 from http_trio.http1.response_head import AnswerHead, parse_answer_head
 from http_trio.net.stream import Wire, copy
 from http_trio.proxy.errors import ClientGone, UpstreamFailed
+from http_trio.upstream.failure import Condition
 
 if TYPE_CHECKING:
     from http_trio.proxy.upstream_request import Transit

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from http_trio.errors import BadRequest, Condition, Failure
+from http_trio.errors import BadRequest
+from http_trio.upstream.failure import Condition, Failure
 
 
 class ClientGone(Exception):

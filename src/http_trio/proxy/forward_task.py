@@ -20,20 +20,21 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from http_trio.errors import BadRequest, Condition, Failure
+from http_trio.errors import BadRequest
 from http_trio.http1.response import Answer, refusal
 from http_trio.http1.response_head import AnswerHead
-from http_trio.net.stream import Wire
-from http_trio.net.tls_socket import TlsSocket, finish_handshake, what_failed
+from http_trio.net.stream import Wire, finish_handshake
+from http_trio.net.tls_socket import TlsSocket, what_failed
 from http_trio.proxy.download import Download
 from http_trio.proxy.errors import FAULTS, ClientGone, Fault, UpstreamFailed
 from http_trio.proxy.tunnel import Tunnel
 from http_trio.proxy.upload import Upload
+from http_trio.upstream.failure import Condition, Failure
 
 if TYPE_CHECKING:
     from http_trio.proxy.upstream_request import Transit
     from http_trio.server.connection import Connection
-    from http_trio.upstream.pool import UpstreamConnection
+    from http_trio.upstream.connection import UpstreamConnection
 
 
 def start(transit: Transit) -> None:

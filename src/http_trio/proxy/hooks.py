@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from http_trio.errors import Condition, Failure
 from http_trio.http1.response import Answer, refusal
 from http_trio.http1.response_head import AnswerHead
 from http_trio.limits import Waits
+from http_trio.upstream.failure import Condition, Failure
 
 if TYPE_CHECKING:
     from http_trio.server.exchange import Exchange

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from http_trio.errors import BadAnswer, Condition, Failure, ProtocolError
+from http_trio.errors import BadAnswer, ProtocolError
 from http_trio.http1.body import Passage, Truncated
 from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.request_head import render_request
@@ -26,11 +26,13 @@ from http_trio.http1.response_head import AnswerHead, parse_answer_head, render_
 from http_trio.limits import BUFFER, Limits, Waits
 from http_trio.proxy import forward_task as relay
 from http_trio.proxy.hooks import Delivery, Retry
+from http_trio.upstream.failure import Condition, Failure
 
 if TYPE_CHECKING:
     from http_trio.net.event_loop import Timer
     from http_trio.server.exchange import Exchange
-    from http_trio.upstream.pool import Upstream, UpstreamConnection
+    from http_trio.upstream.connection import UpstreamConnection
+    from http_trio.upstream.pool import Upstream
 
 
 class Transit:

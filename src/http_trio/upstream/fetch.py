@@ -8,21 +8,19 @@ caller's to limit, with a cancel scope.
 
 from __future__ import annotations
 
-import errno
-import os
-import socket
-
 import attrs
 import trio
 
-from http_trio.errors import BadAnswer, Condition, Failure, HttpError, ProtocolError
+from http_trio.errors import BadAnswer, HttpError, ProtocolError
 from http_trio.http1.body import Passage, Truncated
 from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.response_head import AnswerHead, parse_answer_head
 from http_trio.limits import Limits
+from http_trio.net.connect import NotSecured, connect, connect_tls
 from http_trio.net.stream import Wire
-from http_trio.net.tls_socket import AnySocket, TlsSocket, finish_handshake, what_failed
-from http_trio.upstream.pool import Address, Upstream
+from http_trio.net.tls_socket import AnySocket
+from http_trio.upstream.failure import Condition, Failure
+from http_trio.upstream.pool import Upstream
 
 _DEFAULT = Limits()
 
@@ -177,45 +175,16 @@ async def _connect(upstream: Upstream, limits: Limits) -> AnySocket:
     for address in upstream.addresses:
         try:
             with trio.fail_after(limits.connect_s):
-                return await _connect_to(upstream, address)
-        except _NotSecured as exc:
-            found = Condition.UNTRUSTED, str(exc)
+                if upstream.tls is None:
+                    return await connect(address)
+                return await connect_tls(
+                    address, upstream.tls, server_name=upstream.server_name
+                )
+        except NotSecured as exc:
+            found = Condition.UNTRUSTED, exc.strerror or ""
         except trio.TooSlowError:
             found = Condition.CONNECT_TIMEOUT, ""
         except OSError as exc:
             found = Condition.UNREACHABLE, exc.strerror or str(exc)
         failure = Failure(found[0], upstream.name, sent=False, detail=found[1])
     raise NoAnswer(failure)
-
-
-class _NotSecured(Exception):
-    """The TLS handshake failed."""
-
-
-async def _connect_to(upstream: Upstream, address: Address) -> AnySocket:
-    family, at = address
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        code = sock.connect_ex(at)
-        if code in (errno.EINPROGRESS, errno.EAGAIN):
-            await trio.lowlevel.wait_writable(sock)
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise OSError(code, os.strerror(code))
-        return sock if upstream.tls is None else await _secure(upstream, sock)
-    except BaseException:
-        sock.close()
-        raise
-
-
-async def _secure(upstream: Upstream, sock: socket.socket) -> AnySocket:
-    assert upstream.tls is not None, "it is asked for with TLS only"
-    try:
-        secured = TlsSocket(sock, upstream.tls, server_name=upstream.server_name)
-        await finish_handshake(secured)
-    except OSError as exc:
-        raise _NotSecured(what_failed(exc)) from exc
-    except ValueError as exc:  # the name cannot be one
-        raise _NotSecured(str(exc)) from exc
-    return secured

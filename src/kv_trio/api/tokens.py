@@ -31,7 +31,7 @@ from typing import Any
 import attrs
 import trio
 
-from http_trio import Exchange
+from http_trio import Exchange, file_stamp
 from kv_trio.errors import BadQuery, BadTokens
 from kv_trio.state.acl import EVERYTHING, NOTHING, Access
 
@@ -134,7 +134,7 @@ class Tokens:
         self._seen: object = None
         self.grants: Grants | None = None
         if self._path is not None:
-            self._seen = _stamp(self._path)
+            self._seen = file_stamp(self._path)
             self.grants = _read(self._path)
 
     def __repr__(self) -> str:
@@ -167,7 +167,7 @@ class Tokens:
             return
         while True:
             await trio.sleep(CHECK_S)
-            stamp = await trio.to_thread.run_sync(_stamp, path)
+            stamp = await trio.to_thread.run_sync(file_stamp, path)
             if stamp == self._seen:
                 continue
             self._seen = stamp
@@ -220,15 +220,6 @@ def _read(path: Path) -> Grants:
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else str(exc)
         raise BadTokens([f"cannot be read: {reason}"], str(path)) from exc
-
-
-def _stamp(path: Path) -> object:
-    """Give what changes when the file does."""
-    try:
-        found = path.stat()
-    except OSError as exc:
-        return exc.errno
-    return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def _quoted(text: str) -> str:

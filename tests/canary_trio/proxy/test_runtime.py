@@ -29,9 +29,8 @@ from canary_trio.testing import (
 )
 from canary_trio.upstream.dns import Resolver
 from canary_trio.upstream.endpoint import make_upstream, target_of
-from http_trio import Answer, Exchange
+from http_trio import Address, Answer, Exchange
 from http_trio.testing.peers import Asked, connected, fake_upstream, serving
-from http_trio.upstream.pool import Address
 
 
 class Names:

@@ -27,7 +27,7 @@ from http_trio.http1.chunked import LAST_CHUNK, encode_chunk
 from http_trio.proxy.upstream_request import Transit
 from http_trio.server.connection import Connection
 from http_trio.testing.peers import Client, serving
-from http_trio.upstream.pool import UpstreamConnection
+from http_trio.upstream.connection import UpstreamConnection
 from tests.http_trio.support.watched import Books, reset, reset_stream
 
 _PATTERN = bytes(range(256)) * 8192

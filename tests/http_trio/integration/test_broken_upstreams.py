@@ -411,7 +411,7 @@ async def test_without_descriptors_it_is_not_the_upstreams_fault(
 
     async with watched(answering(b""), caplog, PATIENT) as one:
         async with connected(one.proxy) as client:
-            monkeypatch.setattr("http_trio.upstream.pool._open_socket", none_left)
+            monkeypatch.setattr("http_trio.net.connect.open_socket", none_left)
             assert (await client.ask())[0].startswith(b"HTTP/1.1 503 ")
         await one.wait_settled()
         failure = one.books.last[1]

@@ -13,14 +13,16 @@ from http_trio import (
     Answer,
     Condition,
     Exchange,
+    Fetched,
     Limits,
+    NoAnswer,
     Tls,
     Upstream,
     client_context,
+    fetch,
     serve,
 )
 from http_trio.testing.peers import Asked, FakeUpstream, fake_upstream, serving
-from http_trio.upstream.fetch import Fetched, NoAnswer, fetch
 from tests.http_trio.proxy.test_hooks import nobody, silent
 from tests.http_trio.support.certificates import Authority
 

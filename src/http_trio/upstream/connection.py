@@ -1,0 +1,315 @@
+"""One connection to a server: it moves bytes and knows nothing of HTTP.
+
+    CONNECTING -> SECURING -> BUSY <-> IDLE -> CLOSED
+
+What it reads, and how it ended, it tells its `Receiver`; where it goes when it is not
+needed, and how it begins again elsewhere, it asks of its `Pool`. Both are stated here, so
+that it knows neither the one who forwards nor the server whose connection it is. One
+file, since it is one state machine. The rule that it obeys: a receiver is told of one
+end at most.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Protocol
+
+from http_trio.limits import BUFFER, Limits, Waits
+from http_trio.net.connect import Address
+from http_trio.net.poller import READ, WRITE
+from http_trio.net.tls_socket import AnySocket, TlsSocket, held, what_failed
+from http_trio.upstream.failure import Condition
+
+if TYPE_CHECKING:
+    from http_trio.net.event_loop import Lane
+
+_CONNECTING, _SECURING, _BUSY, _IDLE, _CLOSED = range(5)
+
+
+class Receiver(Protocol):
+    """Who is told what comes over a connection: the request that is using it."""
+
+    @property
+    def waits(self) -> Waits | Limits:
+        """How long the server may take."""
+
+    def received(self, data: bytes) -> None:
+        """Take what the server sent."""
+
+    def closed(self) -> None:
+        """Take that the server closed."""
+
+    def expired(self) -> None:
+        """Take that the server was silent for too long."""
+
+    def failed(self, condition: Condition, detail: str) -> None:
+        """Take that there is no use of the connection any more."""
+
+
+class Pool(Protocol):
+    """Where a connection belongs.
+
+    Attributes:
+        name: of the server.
+        tls: whether, and how, TLS is spoken with it.
+        session: of TLS, to be resumed by the next connection.
+        idle: the connections that wait for a request, oldest first.
+        open: how many there are.
+    """
+
+    name: str
+    tls: ssl.SSLContext | None
+    session: ssl.SSLSession | None
+    idle: dict[UpstreamConnection, None]
+    open: int
+
+    def open_socket(
+        self, now: float, tried: Collection[Address]
+    ) -> tuple[AnySocket, Address]:
+        """Begin to connect to an address that was not tried; OSError if there is none."""
+
+    def shun(self, address: Address, now: float) -> None:
+        """Note that an address did not accept."""
+
+
+class UpstreamConnection:
+    """One connection to a server.
+
+    Attributes:
+        upstream: the pool that it belongs to.
+        fresh: whether no request has been answered over it yet.
+        sent: whether a byte of the present request may have reached the server.
+    """
+
+    __slots__ = (
+        "_lane",
+        "_outbox",
+        "_phase",
+        "_receiver",
+        "_tried",
+        "deadline",
+        "fd",
+        "fresh",
+        "sent",
+        "sock",
+        "upstream",
+    )
+
+    def __init__(
+        self, upstream: Pool, lane: Lane, sock: AnySocket, address: Address
+    ) -> None:
+        self.upstream = upstream
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.deadline = lane.now + lane.limits.connect_s
+        self.fresh = True
+        self.sent = False
+        self._lane = lane
+        self._phase = _CONNECTING
+        self._receiver: Receiver | None = None
+        self._outbox = b""
+        self._tried = [address]
+        upstream.open += 1
+        lane.watch(self.fd, self, WRITE)
+
+    def __repr__(self) -> str:
+        return f"<UpstreamConnection to {self.upstream.name} phase={self._phase}>"
+
+    @property
+    def connecting(self) -> bool:
+        """Whether the connection is not made, or not secured, yet."""
+        return self._phase <= _SECURING
+
+    def blame_address(self) -> None:
+        """Note that the address is at fault; the next connections begin elsewhere."""
+        self.upstream.shun(self._tried[-1], self._lane.now)
+
+    def reconnect(self) -> bool:
+        """Begin again at another address of the server; False if all were tried.
+
+        The socket is another one then.
+        """
+        self.blame_address()
+        try:
+            sock, address = self.upstream.open_socket(self._lane.now, self._tried)
+        except OSError:
+            return False
+        watched = self._lane.sockets.get(self.fd) is self
+        if watched:
+            self._lane.unwatch(self.fd)
+        self.sock.close()
+        self.sock, self.fd = sock, sock.fileno()
+        self._tried.append(address)
+        self._phase = _CONNECTING
+        if watched:
+            self._lane.watch(self.fd, self, WRITE)
+        return True
+
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """The address at the other end; None if it is none, or gone."""
+        try:
+            at = self.sock.getpeername()
+        except OSError:
+            return None
+        return (at[0], at[1]) if isinstance(at, tuple) else None
+
+    def alive(self) -> bool:
+        """Tell whether an idle connection can still be used."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False  # it was closed, or the server speaks without being asked
+
+    def begin(self, receiver: Receiver, request: bytes) -> None:
+        """Send a request; from here on the receiver is told what happens."""
+        self._receiver = receiver
+        if self._phase <= _SECURING:
+            self._outbox = request
+            self.deadline = self._lane.now + receiver.waits.connect_s
+            return
+        self._phase = _BUSY
+        self.sent = False
+        lane = self._lane
+        self.deadline = lane.now + receiver.waits.answer_s
+        self._outbox = request
+        if lane.in_batch:
+            lane.unsent.append(self)
+        else:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what there is of the request, as far as the server takes it."""
+        if self._outbox and self._phase == _BUSY:
+            data, self._outbox = self._outbox, b""
+            self.sent = True
+            self._send(data)
+
+    def touch(self, stream_idle_s: float) -> None:
+        """Note that the server goes on with its answer; it may rest so long again."""
+        self.deadline = self._lane.now + stream_idle_s
+
+    def release(self) -> None:
+        """Go idle, to be used again; or close, where that cannot be."""
+        limits = self._lane.limits
+        idle = self.upstream.idle
+        self._receiver = None
+        if self._outbox or len(idle) >= limits.upstream_idle or self._lane.draining:
+            self.close()
+            return
+        self._phase = _IDLE
+        if self.fresh:
+            self.fresh = False
+            if isinstance(self.sock, TlsSocket):
+                self.upstream.session = self.sock.session
+        self.deadline = self._lane.now + limits.upstream_idle_s
+        idle[self] = None
+
+    def close(self) -> None:
+        """Close at once; nobody is told."""
+        if self._phase == _CLOSED:
+            return
+        self.leave_lane()
+        self._phase = _CLOSED
+        self.sock.close()
+        self.upstream.open -= 1
+
+    def leave_lane(self) -> None:
+        """Be served by a task from now on."""
+        self._receiver = None
+        self._lane.unwatch(self.fd)
+        self.upstream.idle.pop(self, None)
+
+    def rejoin(self) -> None:
+        """Come back from a task, ready for another request."""
+        self._lane.watch(self.fd, self, READ)
+        if held(self.sock):
+            self.close()  # it speaks without being asked
+        else:
+            self.release()
+
+    def ready(self, mask: int) -> None:
+        """Handle readiness."""
+        if self._phase == _BUSY:
+            if self._outbox and mask & WRITE:
+                self._send(self._outbox)
+            if mask & ~WRITE and self._receiver is not None:
+                self._receive(self._receiver)
+        elif self._phase <= _SECURING:
+            self._connected()
+        elif self.upstream.tls is None or not self.alive():
+            self.close()  # nothing may come on an idle connection but its end
+
+    def expire(self) -> None:
+        """Handle that the server was too slow, or not asked for too long."""
+        if self._receiver is None:
+            self.close()
+        elif self._phase <= _SECURING:
+            self.blame_address()
+            self._receiver.failed(Condition.CONNECT_TIMEOUT, "")
+        else:
+            self._receiver.expired()
+
+    def abort(self) -> None:
+        """Close at once; a request in progress fails."""
+        receiver = self._receiver
+        self.close()
+        if receiver is not None:
+            receiver.failed(Condition.CLOSED, "we are closing")
+
+    def _connected(self) -> None:
+        receiver = self._receiver
+        assert receiver is not None, "a connection is begun for somebody"
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            if not self.reconnect():
+                receiver.failed(Condition.UNREACHABLE, os.strerror(code))
+            return
+        if isinstance(self.sock, TlsSocket):
+            try:
+                wanted = self.sock.handshake()
+            except OSError as exc:
+                self.blame_address()
+                receiver.failed(Condition.UNTRUSTED, what_failed(exc))
+                return
+            if wanted:
+                self._phase = _SECURING
+                self._lane.poller.modify(self.fd, wanted)
+                return
+        self._lane.poller.modify(self.fd, READ)
+        self._phase = _BUSY
+        request, self._outbox = self._outbox, b""
+        self.begin(receiver, request)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            count = self.sock.send(data)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            count = len(data)  # it may have answered before it closed: the read tells
+        if count == len(data) and not self._outbox:
+            return
+        self._outbox = data[count:]
+        self._lane.poller.modify(self.fd, READ | WRITE if self._outbox else READ)
+
+    def _receive(self, receiver: Receiver) -> None:
+        try:
+            data = self.sock.recv(BUFFER)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            receiver.failed(Condition.CLOSED, exc.strerror or str(exc))
+            return
+        if not data:
+            receiver.closed()
+        elif self.sent:
+            receiver.received(data)
+        else:  # what came is no answer to what is still here
+            receiver.failed(Condition.CLOSED, "spoke without being asked")

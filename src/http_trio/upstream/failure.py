@@ -1,0 +1,83 @@
+"""Why a server gave no usable response, as a value.
+
+A server that fails is an ordinary event, so a `Failure` is no exception: it is told to
+whoever chose the server, who decides what follows.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+
+class Condition(enum.Enum):
+    """Why an upstream gave no usable answer."""
+
+    UNREACHABLE = "unreachable"
+    """The connection was refused, or there is no route for it."""
+
+    UNTRUSTED = "untrusted"
+    """The TLS handshake failed, or the certificate is not one that we trust."""
+
+    CONNECT_TIMEOUT = "connect timeout"
+    """No connection within `Limits.connect_s`."""
+
+    FULL = "full"
+    """`Limits.upstream_connections` are open already, or no descriptor is left to us."""
+
+    CLOSED = "closed"
+    """The upstream closed or reset the connection before its answer was complete."""
+
+    ANSWER_TIMEOUT = "answer timeout"
+    """No answer header within `Limits.answer_s`."""
+
+    STALLED = "stalled"
+    """No byte of a started answer for `Limits.stream_idle_s`."""
+
+    BAD_ANSWER = "bad answer"
+    """What came is not HTTP/1.1."""
+
+    REQUEST_TIMEOUT = "request timeout"
+    """The whole exchange took longer than `Waits.request_s`."""
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether there was no connection, so that the server got nothing at all."""
+        return self in _UNREACHABLE
+
+
+@attrs.frozen
+class Failure:
+    """One failed try at one upstream.
+
+    Attributes:
+        condition: what happened.
+        upstream: the name of the upstream.
+        sent: whether a byte of the request may have reached the upstream. Where it
+            has not, any request may be tried elsewhere; where it has, only an
+            idempotent one (RFC 9110 section 9.2.2).
+        detail: the reason in words, for a log.
+    """
+
+    condition: Condition
+    upstream: str
+    sent: bool
+    detail: str = ""
+
+    @property
+    def status(self) -> int:
+        """The status that stands for it: 502, 503 or 504 (RFC 9110 section 15.6)."""
+        return _STATUS.get(self.condition, 502)
+
+
+_STATUS = {
+    Condition.FULL: 503,
+    Condition.CONNECT_TIMEOUT: 504,
+    Condition.ANSWER_TIMEOUT: 504,
+    Condition.STALLED: 504,
+    Condition.REQUEST_TIMEOUT: 504,
+}
+_UNREACHABLE = frozenset(
+    {Condition.UNREACHABLE, Condition.CONNECT_TIMEOUT, Condition.UNTRUSTED}
+)
