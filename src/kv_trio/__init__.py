@@ -3,7 +3,7 @@
 from kv_trio.client.client import Client
 from kv_trio.client.live_value import Invalid, Live, live
 from kv_trio.client.results import Listing, Snapshot, Written
-from kv_trio.client.watch import Contact, Watch
+from kv_trio.client.watch import Backoff, Contact, Watch
 from kv_trio.errors import (
     BadQuery,
     BadTokens,
@@ -23,6 +23,7 @@ from kv_trio.state.txn import Step, StepFailed, Transacted
 from kv_trio.storage.history import Bounds
 
 __all__ = [
+    "Backoff",
     "BadQuery",
     "BadTokens",
     "Bounds",

@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
-from kv_trio import Client, Contact, StoreRefused, serve
+from http_trio.testing.peers import connected
+from kv_trio import Client, KvServer, StoreRefused, serve
+from kv_trio.serve import LIMITS
 from kv_trio.testing import in_memory_store
 
 
@@ -17,6 +20,13 @@ from kv_trio.testing import in_memory_store
 async def client() -> AsyncIterator[Client]:
     async with in_memory_store() as made:
         yield made
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[KvServer]:
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(partial(serve, ["127.0.0.1:0"]))
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_is_written_is_read(client: Client) -> None:
@@ -125,26 +135,6 @@ async def test_a_prefix_is_watched_through_a_delete(client: Client) -> None:
     assert found == [1]
 
 
-async def test_a_watch_gives_the_last_state_and_none_twice(client: Client) -> None:
-    seen: list[bytes] = []
-    async with client.watch("k") as states:
-        assert (await anext(states)).entry is None
-
-        async def follow() -> None:
-            async for state in states:
-                assert state.entry is not None
-                seen.append(state.entry.value)
-                if state.entry.value == b"49":
-                    return
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(follow)
-            for n in range(50):
-                await client.put("k", b"%d" % n)
-    numbers = [int(value) for value in seen]
-    assert numbers == sorted(set(numbers))
-
-
 async def test_a_session_that_is_destroyed_takes_its_keys_along(client: Client) -> None:
     session = await client.create_session("me", 10, deletes=True)
     assert (await client.put("k", b"x", acquire=session)).done
@@ -162,40 +152,10 @@ async def test_too_large_a_value_is_413(client: Client) -> None:
     assert caught.value.status == 413
 
 
-async def serving(nursery: trio.Nursery, data: Path, bind: str = "127.0.0.1:0") -> str:
-    server = await nursery.start(partial(serve, [bind], data=data))
+async def serving(nursery: trio.Nursery, data: Path) -> str:
+    server = await nursery.start(partial(serve, ["127.0.0.1:0"], data=data))
     url: str = server.url
     return url
-
-
-async def test_a_watch_survives_a_restart_and_a_reset(tmp_path: Path) -> None:
-    contact = Contact()
-    async with trio.open_nursery() as outer:
-        async with trio.open_nursery() as nursery:
-            url = await serving(nursery, tmp_path / "one")
-            async with Client(url) as client:
-                await client.put("x", b"")
-                await client.put("k", b"before")
-            nursery.cancel_scope.cancel()
-        bind = url.removeprefix("http://")
-        async with Client(url) as client, client.watch("k", contact=contact) as states:
-            async with trio.open_nursery() as nursery:
-                await serving(nursery, tmp_path / "one", bind)
-                first = await anext(states)
-                assert first.entry is not None
-                assert first.entry.value == b"before"
-                nursery.cancel_scope.cancel()
-            async with trio.open_nursery() as nursery:
-                await serving(nursery, tmp_path / "two", bind)
-                async with Client(url) as writer:
-                    await writer.put("k", b"after")
-                with trio.fail_after(10):
-                    second = await anext(states)
-                assert second.entry is not None
-                assert second.entry.value == b"after"
-                nursery.cancel_scope.cancel()
-        outer.cancel_scope.cancel()
-    assert contact.last_s is not None
 
 
 async def test_the_index_goes_on_after_a_restart(tmp_path: Path) -> None:
@@ -208,3 +168,26 @@ async def test_the_index_goes_on_after_a_restart(tmp_path: Path) -> None:
                 await client.delete("k")
             nursery.cancel_scope.cancel()
     assert indexes == [2, 4, 6]
+
+
+async def test_too_many_connections_are_told_so() -> None:
+    limits = attrs.evolve(LIMITS, connections=1)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, ["127.0.0.1:0"], limits=limits))
+        async with connected(server._server) as one, connected(server._server) as two:
+            assert (await one.ask(b"/v1/status/leader"))[0].startswith(b"HTTP/1.1 200")
+            head, body = await two.answer()
+        nursery.cancel_scope.cancel()
+    assert head.startswith(b"HTTP/1.1 429")
+    assert b"too many connections" in body
+
+
+async def test_a_body_in_chunks_obeys_the_limit_of_a_value(server: KvServer) -> None:
+    chunk = b"%x\r\n%b\r\n" % (65536, bytes(65536))
+    async with connected(server._server) as client:
+        await client.send(
+            b"PUT /v1/kv/k HTTP/1.1\r\nHost: kv\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + chunk * 9
+        )
+        assert (await client.head()).startswith(b"HTTP/1.1 413")
+    assert server.store.get(b"k") is None

@@ -7,63 +7,88 @@ somebody else may have it, so the block is cancelled then.
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
 from kv_trio.client.background import beside
+from kv_trio.client.results import Snapshot, Written
+from kv_trio.client.watch import Backoff
 from kv_trio.errors import KvError, LockLost
-
-if TYPE_CHECKING:
-    from kv_trio.client.client import Client
 
 _GOODBYE_S = 1.0  # for giving a lock back
 _RETRY_S = 0.5  # the longest pause while a lock-delay keeps a free lock from us
 _RENEWALS = 3  # per time to live
 
 
+class LockStore(Protocol):
+    """What a lock needs of a store; a `Client` has it."""
+
+    async def get(self, key: str, *, index: int = 0) -> Snapshot:
+        """Read a key; with an index, when it is passed."""
+
+    async def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        acquire: str | None = None,
+        release: str | None = None,
+    ) -> Written:
+        """Write a key, if a session gets, or loses, its lock."""
+
+    async def create_session(self, name: str, ttl_s: float, *, deletes: bool) -> str:
+        """Begin a session; give its id."""
+
+    async def renew_session(self, id_: str) -> bool:
+        """Start a session's time anew; False if it has ended."""
+
+    async def destroy_session(self, id_: str) -> None:
+        """End a session."""
+
+
 @asynccontextmanager
 async def hold_lock(
-    client: Client, key: str, value: bytes, *, ttl_s: float
+    store: LockStore, key: str, value: bytes, *, ttl_s: float
 ) -> AsyncIterator[str]:
     """Have a lock while the block runs; see `Client.lock`."""
-    session = await client.create_session(f"lock {key}", ttl_s, deletes=False)
+    session = await store.create_session(f"lock {key}", ttl_s, deletes=False)
     lost = ""
 
     async def keep() -> None:
         nonlocal lost
-        lost = await _renew(client, session, ttl_s)
+        lost = await _renew(store, session, ttl_s)
 
     try:
         async with beside(keep):
-            await _acquire(client, key, value, session)
+            await _acquire(store, key, value, session)
             yield session
         if lost:
             raise LockLost(f"the lock of {key!r} was lost: {lost}")
     finally:
         with trio.move_on_after(_GOODBYE_S, shield=True):
             try:
-                await client.put(key, value, release=session)
-                await client.destroy_session(session)
+                await store.put(key, value, release=session)
+                await store.destroy_session(session)
             except KvError:
                 pass  # it ends by itself
 
 
-async def _acquire(client: Client, key: str, value: bytes, session: str) -> None:
+async def _acquire(store: LockStore, key: str, value: bytes, session: str) -> None:
+    backoff = Backoff(_RETRY_S, _RETRY_S)
     while True:
-        if (await client.put(key, value, acquire=session)).done:
+        if (await store.put(key, value, acquire=session)).done:
             return
-        snapshot = await client.get(key)
+        snapshot = await store.get(key)
         if snapshot.entry is not None and snapshot.entry.session is not None:
-            await client.get(key, index=max(1, snapshot.index))
+            await store.get(key, index=max(1, snapshot.index))
         else:  # it is free, but not yet for us
-            await trio.sleep(random.random() * _RETRY_S)
+            await backoff.pause()
 
 
-async def _renew(client: Client, session: str, ttl_s: float) -> str:
+async def _renew(store: LockStore, session: str, ttl_s: float) -> str:
     """Keep a session alive; give why it has ended."""
     held_until = trio.current_time() + ttl_s
     while True:
@@ -72,7 +97,7 @@ async def _renew(client: Client, session: str, ttl_s: float) -> str:
         reason = "no answer"
         with trio.move_on_at(held_until):
             try:
-                if not await client.renew_session(session):
+                if not await store.renew_session(session):
                     return "its session has ended"
                 held_until = asked + ttl_s
             except KvError as exc:

@@ -1,15 +1,15 @@
-"""Following: the loop that a long poll needs.
+"""Watching: the loop that a long poll needs, and the pauses between tries.
 
-It survives what happens to servers: a restart, an index that goes back (read anew from
-0), an answer that does not come (the wait, its jitter and a grace), and errors (full
-jitter between 50 ms and 2 s; AWS Architecture Blog, "Exponential Backoff and Jitter",
-2015). It may skip states that were soon replaced; it never skips the last one, and
-never gives the same one twice.
+A watch survives what happens to servers: a restart, an index that goes back (read anew
+from 0), an answer that does not come (the wait, its jitter and a grace), and errors. It
+may skip states that were soon replaced; it never skips the last one, and never gives
+the same one twice.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Generic, Protocol, Self, TypeVar
 
 import attrs
@@ -18,7 +18,52 @@ import trio
 from kv_trio.errors import KvError
 
 BACKOFF_S = (0.05, 2.0)
-"""The first and the longest pause between two tries."""
+"""The longest first pause between two tries, and the longest of all."""
+
+
+class Backoff:
+    """The pauses between the tries of one client, so that many do not come at once.
+
+    Each is drawn evenly from 0 up to a bound, which doubles with each try until it is at
+    its longest ("full jitter": AWS Architecture Blog, "Exponential Backoff and Jitter",
+    2015).
+    """
+
+    def __init__(
+        self,
+        first_s: float = BACKOFF_S[0],
+        longest_s: float = BACKOFF_S[1],
+        *,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        """Begin with the first bound.
+
+        Args:
+            first_s: the bound of the first pause, in seconds.
+            longest_s: the highest bound.
+            draw: gives a number from 0 up to 1.
+        """
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._draw = draw
+        self._bound_s = first_s
+
+    def __repr__(self) -> str:
+        return f"<Backoff below {self._bound_s:g} s>"
+
+    def reset(self) -> None:
+        """Begin anew, after a try that was good."""
+        self._bound_s = self._first_s
+
+    def next_s(self) -> float:
+        """Give the seconds of the next pause, and double the bound."""
+        pause_s = self._draw() * self._bound_s
+        self._bound_s = min(self._bound_s * 2, self._longest_s)
+        return pause_s
+
+    async def pause(self) -> None:
+        """Sleep for the next pause."""
+        await trio.sleep(self.next_s())
 
 
 @attrs.define
@@ -72,7 +117,7 @@ class Watch(Generic[S]):
         self._name = name
         self._index = 0
         self._last: S | None = None
-        self._pause_s = BACKOFF_S[0]
+        self._backoff = Backoff()
 
     def __repr__(self) -> str:
         return f"<Watch {self._name} index={self._index}>"
@@ -87,11 +132,12 @@ class Watch(Generic[S]):
             try:
                 state = await self._ask(index=self._index, wait_s=self.wait_s)
             except KvError as exc:
-                await self._back_off(exc)
+                self.contact.error = str(exc)
+                await self._backoff.pause()
                 continue
             self.contact.last_s = trio.current_time()
             self.contact.error = ""
-            self._pause_s = BACKOFF_S[0]
+            self._backoff.reset()
             if state.index < self._index:
                 self._index = 0  # the store was reset, or restored: believe nothing
                 continue
@@ -99,8 +145,3 @@ class Watch(Generic[S]):
             if self._last is None or state.content != self._last.content:
                 self._last = state
                 return state
-
-    async def _back_off(self, exc: KvError) -> None:
-        self.contact.error = str(exc)
-        await trio.sleep(random.random() * self._pause_s)
-        self._pause_s = min(self._pause_s * 2, BACKOFF_S[1])

@@ -1,3 +1,5 @@
+"""Tokens: how a file of them is read, and what each lets its client do."""
+
 from __future__ import annotations
 
 from functools import partial

@@ -1,3 +1,5 @@
+"""Damage in SQLite's log, against logs that are whole or were cut off."""
+
 from __future__ import annotations
 
 import sqlite3

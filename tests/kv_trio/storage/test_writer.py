@@ -16,8 +16,8 @@ import trio
 from http_trio.testing.peers import connected
 from kv_trio import serve
 from kv_trio.errors import StorageError
-from kv_trio.state.entry import Outcome
-from kv_trio.state.operations import Put
+from kv_trio.state.entry import Outcome, Session
+from kv_trio.state.operations import Create, Put
 from kv_trio.storage.engine import Log
 from kv_trio.storage.write_connection import Transactions
 from kv_trio.storage.writer import Committed, Writer
@@ -145,3 +145,27 @@ async def test_what_comes_while_the_disk_is_busy_shares_the_next_transaction(
         *(("a", "Outcome"), [b"a"]),
         *(("b", "Outcome"), ("c", "Outcome"), [b"b", b"c"]),
     ]
+
+
+async def test_a_lock_ends_within_a_second_of_its_time(autojump_clock: object) -> None:
+    store = (log := Log(None)).load()
+    writer = Writer(store, log, lambda _: None)
+    session = Session("s", ttl_s=10.0, ttl="10s")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        nursery.start_soon(writer.expire_sessions)
+        writer.submit(Create(session), lambda _: None)
+        writer.submit(Put(b"lock", b"", acquire="s"), lambda _: None)
+        await trio.sleep(8.0)
+        assert writer.renew("s")
+        await trio.sleep(9.9)
+        held = store.get(b"lock")
+        assert held is not None
+        assert held.session == "s"
+        await trio.sleep(1.0)
+        freed = store.get(b"lock")
+        assert freed is not None
+        assert freed.session is None
+        assert not writer.renew("s")
+        nursery.cancel_scope.cancel()
+    log.close()

@@ -1,14 +1,12 @@
-"""What a watcher may rely on."""
+"""Blocking queries: no state is missed, and nobody waits in vain."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 import trio
 from hypothesis import given
@@ -16,10 +14,9 @@ from hypothesis import strategies as st
 
 from http_trio import Answer, Exchange
 from http_trio.testing.peers import connected
-from kv_trio import Client, Contact, KvServer, serve
+from kv_trio import Client, KvServer, serve
 from kv_trio.consul.encode import answer_read, index_of
 from kv_trio.consul.parameters import Read
-from kv_trio.serve import LIMITS
 from kv_trio.state.acl import EVERYTHING
 from kv_trio.state.entry import Entry, Session
 from kv_trio.state.operations import Create, Delete, Put
@@ -27,7 +24,6 @@ from kv_trio.state.store import Store
 from kv_trio.state.txn import Step, Transaction
 from kv_trio.state.write_batch import Draft, Operation
 from kv_trio.storage.engine import Log
-from kv_trio.storage.writer import Writer
 from kv_trio.watch.blocking_queries import Watchers, must_wait
 
 # === no state is missed: every answer ever given, against every later state ===
@@ -140,29 +136,6 @@ async def test_what_changed_while_the_store_was_down_is_told_at_once(
             nursery.cancel_scope.cancel()
 
 
-async def test_too_many_connections_are_told_so() -> None:
-    limits = attrs.evolve(LIMITS, connections=1)
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(serve, ["127.0.0.1:0"], limits=limits))
-        async with connected(server._server) as one, connected(server._server) as two:
-            assert (await one.ask(b"/v1/status/leader"))[0].startswith(b"HTTP/1.1 200")
-            head, body = await two.answer()
-        nursery.cancel_scope.cancel()
-    assert head.startswith(b"HTTP/1.1 429")
-    assert b"too many connections" in body
-
-
-async def test_a_body_in_chunks_obeys_the_limit_of_a_value(server: KvServer) -> None:
-    chunk = b"%x\r\n%b\r\n" % (65536, bytes(65536))
-    async with connected(server._server) as client:
-        await client.send(
-            b"PUT /v1/kv/k HTTP/1.1\r\nHost: kv\r\nTransfer-Encoding: chunked\r\n\r\n"
-            + chunk * 9
-        )
-        assert (await client.head()).startswith(b"HTTP/1.1 413")
-    assert server.store.get(b"k") is None
-
-
 @pytest.mark.parametrize(("draw", "wait_s"), [(0.0, 16.0), (0.5, 16.5), (1.0, 17.0)])
 async def test_a_wait_has_consuls_jitter(
     monkeypatch: pytest.MonkeyPatch, draw: float, wait_s: float
@@ -182,76 +155,3 @@ async def test_a_wait_has_consuls_jitter(
             await client.ask(b"/v1/kv/k?wait=16s&index=%d" % index)
         nursery.cancel_scope.cancel()
     assert waits == [wait_s]
-
-
-async def test_a_lock_ends_within_a_second_of_its_time(autojump_clock: object) -> None:
-    store = (log := Log(None)).load()
-    writer = Writer(store, log, lambda _: None)
-    session = Session("s", ttl_s=10.0, ttl="10s")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(writer.run)
-        nursery.start_soon(writer.expire_sessions)
-        writer.submit(Create(session), lambda _: None)
-        writer.submit(Put(b"lock", b"", acquire="s"), lambda _: None)
-        await trio.sleep(8.0)
-        assert writer.renew("s")
-        await trio.sleep(9.9)
-        held = store.get(b"lock")
-        assert held is not None
-        assert held.session == "s"
-        await trio.sleep(1.0)
-        freed = store.get(b"lock")
-        assert freed is not None
-        assert freed.session is None
-        assert not writer.renew("s")
-        nursery.cancel_scope.cancel()
-    log.close()
-
-
-# === the client ===
-
-
-async def test_a_watch_notices_a_server_that_is_silent(
-    server: KvServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The first connection goes to one who accepts, takes the question, and dies."""
-    caplog.set_level(logging.WARNING)
-    contact, errors = Contact(), list[str]()
-    async with Client(server.url) as writer, trio.open_nursery() as nursery:
-        await writer.put("k", b"1")
-        monkeypatch.setattr("kv_trio.client.transport.TIMEOUT_S", 1.0)
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        first = [True]
-
-        async def relay(stream: trio.SocketStream) -> None:
-            if first.pop() if first else False:
-                await trio.sleep_forever()
-            host, _, port = server.addresses[0].rpartition(":")
-            onward = await trio.open_tcp_stream(host, int(port))
-
-            async def pump(source: trio.SocketStream, sink: trio.SocketStream) -> None:
-                async for data in source:
-                    await sink.send_all(data)
-                await sink.aclose()
-
-            async with trio.open_nursery() as pumps:
-                pumps.start_soon(pump, stream, onward)
-                pumps.start_soon(pump, onward, stream)
-
-        nursery.start_soon(trio.serve_listeners, relay, listeners)
-        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-
-        async def note() -> None:
-            while not contact.error:
-                await trio.sleep(0.005)
-            errors.append(contact.error)
-
-        nursery.start_soon(note)
-        async with Client(url) as client, client.watch("k", contact=contact) as states:
-            with trio.fail_after(30):
-                state = await anext(states)
-        nursery.cancel_scope.cancel()
-    assert state.entry is not None
-    assert state.entry.value == b"1"
-    assert "no answer in 1 s" in errors[0]
-    assert contact.error == ""

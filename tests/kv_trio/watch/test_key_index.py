@@ -1,3 +1,5 @@
+"""The key index against a model: whom the change of a key concerns."""
+
 from __future__ import annotations
 
 from hypothesis import given

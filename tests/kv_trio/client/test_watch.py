@@ -1,0 +1,321 @@
+"""The watch loop and its pauses: against a script of answers, and against servers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kv_trio import Backoff, Client, Contact, KvServer, StoreUnreachable, serve
+from kv_trio.client.watch import BACKOFF_S, Watch
+from kv_trio.errors import KvError
+from kv_trio.testing import in_memory_store
+
+# === pauses ===
+
+
+@given(st.lists(st.floats(0, 1, exclude_max=True), max_size=12))
+def test_a_pause_is_drawn_below_a_bound_that_doubles(draws: list[float]) -> None:
+    pending = iter(draws)
+    backoff = Backoff(0.05, 2.0, draw=lambda: next(pending))
+
+    pauses = [backoff.next_s() for _ in draws]
+
+    bounds = [min(2.0, 0.05 * 2**n) for n in range(len(draws))]
+    assert pauses == pytest.approx(
+        [draw * bound for draw, bound in zip(draws, bounds, strict=True)]
+    )
+
+
+def test_a_good_try_makes_the_next_pause_short_again() -> None:
+    backoff = Backoff(1.0, 8.0, draw=lambda: 1.0)
+    pauses = [backoff.next_s() for _ in range(5)]
+    backoff.reset()
+
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0]
+    assert backoff.next_s() == 1.0
+
+
+async def test_a_pause_takes_its_time(autojump_clock: object) -> None:
+    backoff = Backoff(1.0, 8.0, draw=lambda: 0.5)
+    began = trio.current_time()
+    for _ in range(3):
+        await backoff.pause()
+    assert trio.current_time() - began == pytest.approx(0.5 + 1.0 + 2.0)
+
+
+# === the loop, against a script ===
+
+
+@attrs.frozen
+class Shown:
+    """A state of what is watched."""
+
+    content: str
+    index: int
+
+
+class Script:
+    """Answers questions one after the other; then it waits for ever."""
+
+    def __init__(self, answers: Iterable[Shown | KvError]) -> None:
+        self.asked: list[tuple[int, float]] = []
+        self._answers = list(answers)
+
+    async def __call__(self, *, index: int, wait_s: float) -> Shown:
+        self.asked.append((index, wait_s))
+        if not self._answers:
+            await trio.sleep_forever()
+        await trio.sleep(1.0)
+        answer = self._answers.pop(0)
+        if isinstance(answer, KvError):
+            raise answer
+        return answer
+
+
+def watching(script: Script) -> Watch[Shown]:
+    watch = Watch(script, "k", 30.0, Contact())
+    watch._backoff = Backoff(draw=lambda: 1.0)
+    return watch
+
+
+async def follow(watch: Watch[Shown]) -> list[str]:
+    """Give what a watch gives until nothing more comes."""
+    found: list[str] = []
+    with trio.move_on_after(1000):
+        async for state in watch:
+            found.append(state.content)  # noqa: PERF401  # kept when it is cancelled
+    return found
+
+
+GONE = StoreUnreachable("gone")
+
+
+@pytest.mark.parametrize(
+    ("answers", "given", "asked"),
+    [
+        ([], [], [0]),
+        ([Shown("a", 7)], ["a"], [0, 7]),
+        ([Shown("a", 7), Shown("b", 9)], ["a", "b"], [0, 7, 9]),
+        ([Shown("a", 7), Shown("a", 9)], ["a"], [0, 7, 9]),
+        ([Shown("a", 7), Shown("a", 7)], ["a"], [0, 7, 7]),
+        ([Shown("absent", 0)], ["absent"], [0, 1]),
+        ([Shown("a", 7), GONE, Shown("b", 8)], ["a", "b"], [0, 7, 7, 8]),
+        ([Shown("a", 7), Shown("x", 3), Shown("b", 3)], ["a", "b"], [0, 7, 0, 3]),
+        ([Shown("a", 7), Shown("x", 3), Shown("a", 3)], ["a"], [0, 7, 0, 3]),
+    ],
+    ids=[
+        "the first question does not wait",
+        "the next ones do",
+        "a change",
+        "a change of something else",
+        "a wait that ended without a change",
+        "an index of 0 would not wait",
+        "an error",
+        "a store that was reset",
+        "a store that was restored",
+    ],
+)
+async def test_what_is_asked_and_what_is_given(
+    autojump_clock: object,
+    answers: list[Shown | KvError],
+    given: list[str],
+    asked: list[int],
+) -> None:
+    script = Script(answers)
+    assert await follow(watching(script)) == given
+    assert script.asked == [(index, 30.0) for index in asked]
+
+
+ANSWERS = st.lists(
+    st.builds(Shown, st.sampled_from("abc"), st.integers(0, 4)) | st.just(GONE),
+    max_size=12,
+)
+
+
+@given(ANSWERS, st.builds(Shown, st.sampled_from("abc"), st.just(9)))
+def test_the_last_state_is_given_and_none_twice(
+    answers: list[Shown | KvError], last: Shown
+) -> None:
+    """Whatever comes before: an index that no earlier answer had cannot be too low."""
+    script = Script([*answers, last])
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    given = trio.run(follow, watching(script), clock=clock)
+
+    assert given[-1] == last.content
+    assert all(one != other for one, other in pairwise(given))
+
+
+async def test_errors_are_paused_after_and_shown(autojump_clock: object) -> None:
+    watch = watching(Script([GONE, GONE, Shown("a", 7), GONE, Shown("b", 8)]))
+    began = trio.current_time()
+    errors: list[str] = []
+
+    async def look() -> None:
+        await trio.sleep(1.01)
+        errors.append(watch.contact.error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        await anext(watch)
+    assert errors == ["gone"]
+    assert watch.contact == Contact(trio.current_time(), "")
+    first, second = BACKOFF_S[0], 2 * BACKOFF_S[0]
+    assert trio.current_time() - began == pytest.approx(3 + first + second)
+
+    began = trio.current_time()
+    await anext(watch)
+    assert trio.current_time() - began == pytest.approx(2 + first)
+
+
+async def test_a_watch_that_was_cancelled_goes_on_where_it_was(
+    autojump_clock: object,
+) -> None:
+    script = Script([Shown("a", 7), GONE, Shown("b", 8)])
+    watch = watching(script)
+    await anext(watch)
+    with trio.move_on_after(1.01):  # in the pause after the error
+        await anext(watch)
+    with trio.move_on_after(0.5):  # while it waits for the answer
+        await anext(watch)
+
+    assert (await anext(watch)).content == "b"
+    assert [index for index, _ in script.asked] == [0, 7, 7, 7]
+
+
+async def test_the_next_question_waits_as_long_as_is_said(
+    autojump_clock: object,
+) -> None:
+    script = Script([Shown("a", 7), Shown("b", 8)])
+    watch = watching(script)
+    await anext(watch)
+    watch.wait_s = 5.0
+    await anext(watch)
+    assert script.asked == [(0, 30.0), (7, 5.0)]
+
+
+# === against servers ===
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    async with in_memory_store() as made:
+        yield made
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[KvServer]:
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(partial(serve, ["127.0.0.1:0"]))
+        nursery.cancel_scope.cancel()
+
+
+async def serving(nursery: trio.Nursery, data: Path, bind: str = "127.0.0.1:0") -> str:
+    server = await nursery.start(partial(serve, [bind], data=data))
+    url: str = server.url
+    return url
+
+
+async def test_a_watch_notices_a_server_that_is_silent(
+    server: KvServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first connection goes to one who accepts, takes the question, and dies."""
+    caplog.set_level(logging.WARNING)
+    contact, errors = Contact(), list[str]()
+    async with Client(server.url) as writer, trio.open_nursery() as nursery:
+        await writer.put("k", b"1")
+        monkeypatch.setattr("kv_trio.client.transport.TIMEOUT_S", 1.0)
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        first = [True]
+
+        async def relay(stream: trio.SocketStream) -> None:
+            if first.pop() if first else False:
+                await trio.sleep_forever()
+            host, _, port = server.addresses[0].rpartition(":")
+            onward = await trio.open_tcp_stream(host, int(port))
+
+            async def pump(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+                async for data in source:
+                    await sink.send_all(data)
+                await sink.aclose()
+
+            async with trio.open_nursery() as pumps:
+                pumps.start_soon(pump, stream, onward)
+                pumps.start_soon(pump, onward, stream)
+
+        nursery.start_soon(trio.serve_listeners, relay, listeners)
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+
+        async def note() -> None:
+            while not contact.error:
+                await trio.sleep(0.005)
+            errors.append(contact.error)
+
+        nursery.start_soon(note)
+        async with Client(url) as client, client.watch("k", contact=contact) as states:
+            with trio.fail_after(30):
+                state = await anext(states)
+        nursery.cancel_scope.cancel()
+    assert state.entry is not None
+    assert state.entry.value == b"1"
+    assert "no answer in 1 s" in errors[0]
+    assert contact.error == ""
+
+
+async def test_a_watch_gives_the_last_state_and_none_twice(client: Client) -> None:
+    seen: list[bytes] = []
+    async with client.watch("k") as states:
+        assert (await anext(states)).entry is None
+
+        async def follow() -> None:
+            async for state in states:
+                assert state.entry is not None
+                seen.append(state.entry.value)
+                if state.entry.value == b"49":
+                    return
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            for n in range(50):
+                await client.put("k", b"%d" % n)
+    numbers = [int(value) for value in seen]
+    assert numbers == sorted(set(numbers))
+
+
+async def test_a_watch_survives_a_restart_and_a_reset(tmp_path: Path) -> None:
+    contact = Contact()
+    async with trio.open_nursery() as outer:
+        async with trio.open_nursery() as nursery:
+            url = await serving(nursery, tmp_path / "one")
+            async with Client(url) as client:
+                await client.put("x", b"")
+                await client.put("k", b"before")
+            nursery.cancel_scope.cancel()
+        bind = url.removeprefix("http://")
+        async with Client(url) as client, client.watch("k", contact=contact) as states:
+            async with trio.open_nursery() as nursery:
+                await serving(nursery, tmp_path / "one", bind)
+                first = await anext(states)
+                assert first.entry is not None
+                assert first.entry.value == b"before"
+                nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                await serving(nursery, tmp_path / "two", bind)
+                async with Client(url) as writer:
+                    await writer.put("k", b"after")
+                with trio.fail_after(10):
+                    second = await anext(states)
+                assert second.entry is not None
+                assert second.entry.value == b"after"
+                nursery.cancel_scope.cancel()
+        outer.cancel_scope.cancel()
+    assert contact.last_s is not None

@@ -1,0 +1,81 @@
+"""Transactions in Consul's JSON: what is none, and what is read as it was written."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kv_trio.consul.txn import STEPS, dump_step, parse_transaction
+from kv_trio.errors import BadQuery
+from kv_trio.state.acl import EVERYTHING
+from kv_trio.state.txn import Step
+
+LIMIT = 1000
+"""Bytes of a value."""
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        (b"", 400, "EOF"),
+        (b"[{", 400, "unexpected EOF"),
+        (b"{}", 400, "cannot unmarshal object into Go value of type api.TxnOps"),
+        (b"7", 400, "cannot unmarshal number"),
+        (b'[{"Foo":{}}]', 400, 'json: unknown field "Foo"'),
+        (b'[{"KV":{"Foo":1}}]', 400, 'json: unknown field "Foo"'),
+        (b'[{"KV":{"Key":1}}]', 400, "a string"),
+        (b'[{"KV":{"Flags":-1}}]', 400, "a uint64"),
+        (b'[{"KV":{"Index":true}}]', 400, "a uint64"),
+        (b'[{"KV":[]}]', 400, "cannot unmarshal list"),
+        (b'[{"KV":{"Value":"!!!"}}]', 400, "illegal base64 data at input byte 0"),
+        (b"[" * 100_000, 400, "Failed to parse body"),
+        (json.dumps([{}] * (STEPS + 1)).encode(), 413, "(129 > 128)"),
+        (
+            json.dumps(
+                [{"KV": {"Value": base64.b64encode(b"x" * (LIMIT + 1)).decode()}}]
+            ).encode(),
+            413,
+            "is too large (1001 > 1000 bytes)",
+        ),
+    ],
+)
+def test_what_is_no_transaction(body: bytes, status: int, text: str) -> None:
+    with pytest.raises(BadQuery) as caught:
+        parse_transaction(body, EVERYTHING, value_limit=LIMIT)
+    assert caught.value.status == status
+    assert text in str(caught.value)
+
+
+def test_names_of_fields_have_no_case() -> None:
+    body = b'[{"kv":{"verb":"set","KEY":"a","value":"MQ==","Session":null}}]'
+    transaction = parse_transaction(body, EVERYTHING, value_limit=LIMIT)
+    assert transaction.steps == (Step("set", b"a", b"1"),)
+
+
+STEP = st.builds(
+    Step,
+    st.sampled_from(["set", "cas", "get", "delete", "check-index", "frob"]),
+    st.text(max_size=5),
+    st.binary(max_size=20),
+    flags=st.integers(0, 2**64 - 1),
+    index=st.integers(0, 2**64 - 1),
+    session=st.text(max_size=5),
+)
+
+
+@given(st.lists(STEP, max_size=STEPS))
+def test_what_the_client_writes_is_what_the_server_reads(steps: list[Step]) -> None:
+    body = json.dumps([dump_step(step) for step in steps]).encode()
+    transaction = parse_transaction(body, EVERYTHING, value_limit=LIMIT)
+    assert list(transaction.steps) == steps
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_are_more_than_a_bad_query(body: bytes) -> None:
+    with contextlib.suppress(BadQuery):
+        parse_transaction(body, EVERYTHING, value_limit=LIMIT)
