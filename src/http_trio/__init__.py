@@ -16,7 +16,9 @@ from http_trio.net.bind import address_of, open_listeners
 from http_trio.net.connect import Address
 from http_trio.net.process import collect_seldom, count_processors, file_stamp
 from http_trio.net.tls_context import Tls, client_context
-from http_trio.proxy.hooks import Delivery, Retry
+from http_trio.proxy.forward import forward, upstream_request_of
+from http_trio.proxy.hooks import Delivery, ForwardedRequest, Retry
+from http_trio.proxy.upstream_request import Transit
 from http_trio.serve import Server, serve
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.fan_out import respond_all
@@ -37,6 +39,7 @@ __all__ = [
     "Exchange",
     "Failure",
     "Fetched",
+    "ForwardedRequest",
     "Forwarding",
     "Handler",
     "HttpError",
@@ -46,6 +49,7 @@ __all__ = [
     "Retry",
     "Server",
     "Tls",
+    "Transit",
     "Upstream",
     "Waits",
     "address_of",
@@ -55,8 +59,10 @@ __all__ = [
     "count_processors",
     "fetch",
     "file_stamp",
+    "forward",
     "open_listeners",
     "refusal",
     "respond_all",
     "serve",
+    "upstream_request_of",
 ]

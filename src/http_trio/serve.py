@@ -22,6 +22,7 @@ from http_trio.limits import Limits
 from http_trio.net.bind import open_listeners
 from http_trio.net.event_loop import Lane
 from http_trio.net.tls_context import Certificate, Tls
+from http_trio.proxy.forward import upstream_request_of
 from http_trio.server.connection import exchanges_of
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.listener import Listener
@@ -118,8 +119,9 @@ class Server:
     def _recall_websockets(self) -> None:
         """Tell those whose end nobody knows that they are to come back."""
         for exchange in exchanges_of(self.lane):
-            if exchange.switched:
-                exchange.recall()
+            request = upstream_request_of(exchange)
+            if request is not None and request.switched:
+                request.recall()
 
 
 async def serve(

@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websockets
 
-from http_trio import Answer, Delivery, Exchange, Server, Upstream, serve
+from http_trio import Answer, Delivery, Exchange, Server, Upstream, forward, serve
 from http_trio.testing.peers import proxying, serving
 
 LARGE = os.urandom(3_000_000)
@@ -150,10 +150,10 @@ async def test_curl_comes_by_a_unix_socket(tmp_path: Path) -> None:
     async with serving(origin) as behind, trio.open_nursery() as nursery:
         upstream = upstream_at(behind.addresses[0])
 
-        def forward(exchange: Exchange) -> None:
-            exchange.forward(upstream, Delivery())
+        def handler(exchange: Exchange) -> None:
+            forward(exchange, upstream, Delivery())
 
-        await nursery.start(partial(serve, forward, [f"unix:{path}"]))
+        await nursery.start(partial(serve, handler, [f"unix:{path}"]))
         out = await curl("--unix-socket", path, "http://any/agent")
         assert out.startswith("curl/")
         nursery.cancel_scope.cancel()

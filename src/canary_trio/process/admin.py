@@ -23,7 +23,7 @@ from canary_trio.admin import metric_catalog as families
 from canary_trio.admin import status
 from canary_trio.admin.metrics import CONTENT_TYPE
 from canary_trio.process.merge import merge_metrics, merge_status, with_reference
-from http_trio import Answer, Delivery, Exchange, Upstream
+from http_trio import Answer, Delivery, Exchange, Upstream, forward
 from http_trio.http1.body import Passage
 from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.response_head import parse_answer_head
@@ -67,7 +67,7 @@ class AdminOfAll:
         }
         page = pages.get(exchange.path)
         if page is None or exchange.method not in ("GET", "HEAD"):
-            exchange.forward(next(self._upstreams), Delivery())
+            forward(exchange, next(self._upstreams), Delivery())
         else:
             exchange.spawn(page)
 

@@ -46,8 +46,12 @@ class Forwarder:
         if context is None or context.plans.live is not live:
             context = self._make_ready(live)
         plans = context.plans
-        if exchange.head.method in hops.METHODS and not self._passes(exchange):
-            return
+        fields = exchange.head.kept
+        if exchange.head.method in hops.METHODS:
+            passed = self._count_hop(exchange)
+            if passed is None:
+                return
+            fields = passed
         decision = live.routes.choose(
             exchange.head,
             exchange.client,
@@ -56,30 +60,30 @@ class Forwarder:
             secure=exchange.secure,
         )
         if plans.hidden_cookie is not None:
-            fields = _without_cookie(exchange.fields, plans.hidden_cookie)
-            exchange.fields = fields
+            fields = _without_cookie(fields, plans.hidden_cookie)
         request_id = names = b""
         if plans.ids is not None:
-            request_id, exchange.fields, names = plans.ids.name(exchange.fields)
+            request_id, fields, names = plans.ids.name(fields)
         if plans.traces is not None:
-            exchange.fields, line = plans.traces.start(exchange.fields)
+            fields, line = plans.traces.start(fields)
             names += line
         plan = plans.by_arm.get(decision.arm) or plans.of(decision.arm)
         kind = Reading if plan.reads_answers else Guarded
-        kind(context, plan, decision, exchange, names, request_id).start()
+        kind(
+            context, plan, decision, exchange, fields, names, request_id=request_id
+        ).start()
 
-    def _passes(self, exchange: Exchange) -> bool:
-        """Count a hop; answer a request that is meant for us."""
-        left = hops.hops_left(exchange.fields)
+    def _count_hop(self, exchange: Exchange) -> bytes | None:
+        """Give the fields with one hop less; None if the request was meant for us."""
+        fields = exchange.head.kept
+        left = hops.hops_left(fields)
         if left == 0:
             answer = hops.answer_here(exchange.head.method)
             observer = self._runtime.observer
             observer.ended(exchange, observer.unrouted, answer.status, 0.0)
             exchange.respond(answer)
-            return False
-        if left is not None:
-            exchange.fields = hops.one_less(exchange.fields)
-        return True
+            return None
+        return fields if left is None else hops.one_less(fields)
 
     def _make_ready(self, live: Live) -> Context:
         runtime = self._runtime

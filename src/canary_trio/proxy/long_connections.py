@@ -27,7 +27,7 @@ from canary_trio.proxy.proxied_request import Guarded
 from canary_trio.proxy.runtime import Live, Runtime
 from canary_trio.routing.router import Chance, Reason
 from canary_trio.routing.weighted_sequence import Sequence
-from http_trio import Exchange, Server
+from http_trio import Exchange, Server, upstream_request_of
 
 LEAST_S = 1.0
 """What is in progress has at least so long, or `time` where that is less."""
@@ -87,22 +87,23 @@ class LongConnections:
         after_s = rule.time
         if rule.change is OnChange.DRAIN:
             after_s *= 1 + _SPREAD * self._draw()
-        elif exchange.is_open_ended:
+        elif _is_open_ended(exchange):
             least_s = min(LEAST_S, rule.time)
             after_s = least_s + (rule.time - least_s) * self._draw()
-        exchange.lane.call_later(after_s, partial(self._end, exchange))
+        exchange.call_later(after_s, partial(self._end, exchange))
 
     def _end(self, exchange: Exchange) -> None:
         """End it, unless it is over, or a later change lets it stay."""
         live = self._runtime.live
         assert live is not None, "there was a change"
         stays = live.config.connections.change is OnChange.KEEP
+        request = upstream_request_of(exchange)
         if exchange.gone or stays or not self._is_misplaced(exchange, live):
             self._leaving.discard(exchange)
-        elif exchange.has_begun:
+        elif request is not None and request.has_begun:
             self._leaving.discard(exchange)
             self.recalled += 1
-            exchange.recall()
+            request.recall()
         else:  # its request goes on; what it becomes is seen then
             self._end_later(exchange, live)
 
@@ -112,7 +113,8 @@ class LongConnections:
 
 def is_misplaced(exchange: Exchange, live: Live, chance: Chance) -> bool:
     """Tell whether a request in progress would not be where it is by a revision."""
-    delivery = exchange.delivery
+    request = upstream_request_of(exchange)
+    delivery = None if request is None else request.delivery
     if not isinstance(delivery, Guarded) or delivery.server is None:
         return False
     server = delivery.server
@@ -122,6 +124,11 @@ def is_misplaced(exchange: Exchange, live: Live, chance: Chance) -> bool:
         or server.server.mode is ServerMode.MAINTENANCE
         or _is_routed_elsewhere(exchange, delivery.decision.arm, live, chance)
     )
+
+
+def _is_open_ended(exchange: Exchange) -> bool:
+    request = upstream_request_of(exchange)
+    return request is not None and request.is_open_ended
 
 
 def _is_routed_elsewhere(

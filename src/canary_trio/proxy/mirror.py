@@ -22,11 +22,11 @@ from canary_trio.config.policies import Mirror
 from canary_trio.proxy.header_changes import compile_changes
 from canary_trio.telemetry.mirror_counters import Copies, Outcome, Skip
 from canary_trio.upstream.arm import LiveArm
-from http_trio import NoAnswer, Upstream, fetch
+from http_trio import ForwardedRequest, NoAnswer, Upstream, fetch
 from http_trio.http1.request_head import render_request
 
 if TYPE_CHECKING:
-    from http_trio import Exchange
+    from http_trio import Exchange, ForwardedRequest
 
 _log = logging.getLogger(__name__)
 
@@ -56,22 +56,23 @@ class Mirroring:
         return self._mirror.arm
 
     def offer(
-        self, exchange: Exchange, status: int, fields: bytes, *, answered: bool
+        self, request: ForwardedRequest, status: int, fields: bytes, *, answered: bool
     ) -> None:
         """Take a request whose answer has been sent; copy it if it is its turn.
 
         Args:
-            exchange: whose head and answer_bytes are valid.
+            request: the original, which has ended.
             status: that went out.
             fields: of the request, before any arm's changes to it.
             answered: whether a server gave the answer.
         """
+        exchange = request.exchange
         head = exchange.head
         if head.method not in self._methods or head.upgrade is not None:
             return
         if not self._copies.is_next(self._mirror.share):
             return
-        body = b"" if head.framing == 0 else exchange.body
+        body = b"" if head.framing == 0 else request.body
         if not answered or not status or exchange.gone:
             self._skip(Skip.NO_ORIGINAL)
         elif body is None or len(body) > self._mirror.body:

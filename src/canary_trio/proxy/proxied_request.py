@@ -21,7 +21,17 @@ from canary_trio.telemetry.decision_labels import Mark, Marks
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.pending_queue import Queue
 from canary_trio.upstream.server import ServerState
-from http_trio import Answer, Condition, Delivery, Failure, Retry, Upstream, refusal
+from http_trio import (
+    Answer,
+    Condition,
+    Delivery,
+    Failure,
+    ForwardedRequest,
+    Retry,
+    Upstream,
+    forward,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from http_trio import Exchange
@@ -69,7 +79,9 @@ class Guarded(Delivery):
         plan: Plan,
         decision: Decision,
         exchange: Exchange,
+        fields: bytes,
         names: bytes,
+        *,
         request_id: bytes,
     ) -> None:
         """Begin with a decision, which is counted.
@@ -79,6 +91,7 @@ class Guarded(Delivery):
             plan: of the arm that was chosen.
             decision: which chose it.
             exchange: it.
+            fields: of the request that go on, before any arm's changes to them.
             names: lines that name it for the servers, each led by CRLF.
             request_id: the name, for the log.
         """
@@ -88,7 +101,7 @@ class Guarded(Delivery):
         self._mark: Mark = context.marks.note(decision)
         self._exchange = exchange
         self._request_id = request_id
-        self._fields = exchange.fields
+        self._fields = fields
         self._names = names
         self._server: ServerState | None = None
         self._started = 0.0
@@ -141,12 +154,14 @@ class Guarded(Delivery):
         self._server = server
         now = self._started = exchange.lane.now
         server.began(now)
-        exchange.forward(server.upstream, self)
+        forward(exchange, server.upstream, self)
 
-    def failed(self, exchange: Exchange, failure: Failure) -> Upstream | Retry | None:
+    def failed(
+        self, request: ForwardedRequest, failure: Failure
+    ) -> Upstream | Retry | None:
         """Go elsewhere, if that may be."""
         sent = failure.sent
-        if sent and not exchange.head.repeatable:
+        if sent and not request.exchange.head.repeatable:
             return None
         condition, arm = failure.condition, self._plan.name
         following = self._go_on(
@@ -158,16 +173,18 @@ class Guarded(Delivery):
             self._context.observer.tally.failed(arm, condition.value)
         return following
 
-    def refuse(self, exchange: Exchange, failure: Failure) -> Answer:
+    def refuse(self, request: ForwardedRequest, failure: Failure) -> Answer:
         """Give the answer for a failure that is final; it says what was decided."""
-        answer = super().refuse(exchange, failure)
+        answer = super().refuse(request, failure)
         if self._mark.field is not None:
             answer.headers = (*answer.headers, self._mark.field)
         return answer
 
-    def ended(self, exchange: Exchange, status: int, failure: Failure | None) -> None:
+    def ended(
+        self, request: ForwardedRequest, status: int, failure: Failure | None
+    ) -> None:
         """Count what became of it."""
-        server = self._server
+        exchange, server = self._exchange, self._server
         assert server is not None, "it was sent to one"
         now = exchange.lane.now
         if failure is None and status < 500:
@@ -197,7 +214,7 @@ class Guarded(Delivery):
         mirror = self._mark.mirror
         if mirror is not None:
             fields = self._fields + self._names
-            mirror.offer(exchange, status, fields, answered=failure is None)
+            mirror.offer(request, status, fields, answered=failure is None)
 
     # === elsewhere ===
 
@@ -295,10 +312,10 @@ class Guarded(Delivery):
         plan, cookie = self._plan, self._decision.cookie
         changes = plan.request
         if changes.left_out is None:  # the engine has these fields rendered already
-            self._exchange.fields = self._fields
+            self.fields = self._fields
             self.request_fields = self._names + changes.lines
         else:
-            self._exchange.fields = changes.without(self._fields + self._names)
+            self.fields = changes.without(self._fields + self._names)
             self.request_fields = changes.lines
         fields = self._mark.line + plan.answer.lines
         self.answer_fields = b"\r\nSet-Cookie: " + cookie + fields if cookie else fields
@@ -383,13 +400,15 @@ class Reading(Guarded):
     __slots__ = ()
     reads_answers = True
 
-    def answered(self, exchange: Exchange, head: AnswerHead) -> Upstream | Retry | None:
+    def answered(
+        self, request: ForwardedRequest, head: AnswerHead
+    ) -> Upstream | Retry | None:
         """Go elsewhere for a status that counts as failed; else change the fields."""
         plan = self._plan
         if (
             head.status in plan.failing
-            and exchange.head.repeatable
-            and exchange.can_repeat
+            and request.exchange.head.repeatable
+            and request.can_repeat
         ):
             following = self._go_on(sent=True, ok=False, unreachable=False)
             if following is not None:

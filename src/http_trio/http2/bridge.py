@@ -22,7 +22,7 @@ import logging
 import math
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import trio
 from hypercorn.config import Config
@@ -32,18 +32,16 @@ from hypercorn.typing import Framework
 from http_trio.asgi.app import AsgiApp
 from http_trio.asgi.http import AnswerCut, Receive, Send
 from http_trio.asgi.messages import Scope
+from http_trio.http1.forwarded import Forwarding
 from http_trio.http1.response import Answer
 from http_trio.http2.frames import Frames, goaway
 from http_trio.limits import Limits
 from http_trio.net.connect import connect
+from http_trio.net.event_loop import Lane
 from http_trio.net.stream import Wire, copy_buffer
 from http_trio.net.tls_socket import TlsSocket
-
-if TYPE_CHECKING:
-    from http_trio.http1.forwarded import Forwarding
-    from http_trio.net.event_loop import Lane
-    from http_trio.server.exchange import Handler
-    from http_trio.server.listener import Listener
+from http_trio.server.exchange import Handler
+from http_trio.server.listener import Listener
 
 _log = logging.getLogger(__name__)
 _log_of_hypercorn = logging.getLogger("http_trio.hypercorn")

@@ -7,7 +7,6 @@ request is out, and once the client has closed its half, the answer may dawdle l
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -16,10 +15,8 @@ from http_trio.http1.body import Truncated
 from http_trio.http1.response_head import AnswerHead, parse_answer_head
 from http_trio.net.stream import Wire, copy
 from http_trio.proxy.errors import ClientGone, UpstreamFailed
+from http_trio.proxy.upstream_request import Transit
 from http_trio.upstream.failure import Condition
-
-if TYPE_CHECKING:
-    from http_trio.proxy.upstream_request import Transit
 
 
 class Download:

@@ -16,7 +16,6 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -29,12 +28,10 @@ from http_trio.proxy.download import Download
 from http_trio.proxy.errors import FAULTS, ClientGone, Fault, UpstreamFailed
 from http_trio.proxy.tunnel import Tunnel
 from http_trio.proxy.upload import Upload
+from http_trio.proxy.upstream_request import Transit
+from http_trio.server.exchange import ClientConnection
+from http_trio.upstream.connection import UpstreamConnection
 from http_trio.upstream.failure import Condition, Failure
-
-if TYPE_CHECKING:
-    from http_trio.proxy.upstream_request import Transit
-    from http_trio.server.connection import Connection
-    from http_trio.upstream.connection import UpstreamConnection
 
 
 def start(transit: Transit) -> None:
@@ -61,7 +58,7 @@ class Relay:
         self._transit = transit
         self._exchange = transit.exchange
         self._limits = transit.exchange.limits
-        self._client: Connection = client
+        self._client: ClientConnection = client
         self._down = Wire(client.sock, client.leave_lane())
         self._peer: UpstreamConnection | None = None
         self._up = self._down  # until `use` says which it is

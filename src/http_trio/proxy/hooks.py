@@ -1,23 +1,22 @@
 """What the one who forwards a request adds, decides and learns.
 
-A `Transit` does the work and asks a `Delivery` at the few places where there is a
-choice. The rule that it obeys: a delivery decides at once and touches no socket.
+Whoever carries the request asks a `Delivery` at the few places where there is a choice.
+The rule that it obeys: a delivery decides at once and touches no socket. What it may ask
+of the request is stated here, so that it knows nothing of how that is carried.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 import attrs
 
 from http_trio.http1.response import Answer, refusal
 from http_trio.http1.response_head import AnswerHead
 from http_trio.limits import Waits
+from http_trio.server.exchange import Exchange
 from http_trio.upstream.failure import Condition, Failure
-
-if TYPE_CHECKING:
-    from http_trio.server.exchange import Exchange
-    from http_trio.upstream.pool import Upstream
+from http_trio.upstream.pool import Upstream
 
 _FULL_RETRY_AFTER_S = 1
 
@@ -33,17 +32,35 @@ class Retry:
     after_s: float
 
 
+class ForwardedRequest(Protocol):
+    """The request, as its hooks see it."""
+
+    @property
+    def exchange(self) -> Exchange:
+        """That is forwarded."""
+
+    @property
+    def body(self) -> bytes | None:
+        """The request's body, if it is held whole; None if it is streamed."""
+
+    @property
+    def can_repeat(self) -> bool:
+        """Whether it is held whole, and nothing of a response has gone out."""
+
+
 class Delivery:
     """What the one who forwards adds, decides and learns. Made to be subclassed.
 
     Attributes:
         request_fields: lines added to the request, each led by CRLF.
         answer_fields: lines added to the answer, each led by CRLF.
+        fields: what of the request's own fields goes on, each line led by CRLF, without
+            Host; None for `head.kept`.
         waits: how long this request may take; None for the limits of `serve`.
         reads_answers: whether `answered` is to be called.
     """
 
-    __slots__ = ("answer_fields", "request_fields", "waits")
+    __slots__ = ("answer_fields", "fields", "request_fields", "waits")
 
     reads_answers: ClassVar[bool] = False
 
@@ -53,32 +70,37 @@ class Delivery:
         answer_fields: bytes = b"",
         waits: Waits | None = None,
     ) -> None:
+        self.fields: bytes | None = None
         self.request_fields = request_fields
         self.answer_fields = answer_fields
         self.waits = waits
 
-    def failed(self, exchange: Exchange, failure: Failure) -> Upstream | Retry | None:
+    def failed(
+        self, request: ForwardedRequest, failure: Failure
+    ) -> Upstream | Retry | None:
         """Give another upstream to try, or None to answer with an error.
 
         Called when nothing of an answer has gone out. Where `failure.sent`, only a
         request whose `head.repeatable` holds may be sent again.
         """
-        del exchange, failure
+        del request, failure
         return None
 
-    def answered(self, exchange: Exchange, head: AnswerHead) -> Upstream | Retry | None:
+    def answered(
+        self, request: ForwardedRequest, head: AnswerHead
+    ) -> Upstream | Retry | None:
         """Look at a final answer's head, of which nothing has gone out; None lets it.
 
         Called only where `reads_answers` holds. It may change `head.kept`, the
         fields that go to the client, and `answer_fields`. To give an upstream drops
-        this answer and sends the request there; only while `exchange.can_repeat`.
+        this answer and sends the request there; only while `request.can_repeat`.
         """
-        del exchange, head
+        del request, head
         return None
 
-    def refuse(self, exchange: Exchange, failure: Failure) -> Answer:
+    def refuse(self, request: ForwardedRequest, failure: Failure) -> Answer:
         """Give the answer for a failure that is final."""
-        del exchange
+        del request
         full = failure.condition is Condition.FULL
         return refusal(
             failure.status,
@@ -86,7 +108,9 @@ class Delivery:
             retry_after_s=_FULL_RETRY_AFTER_S if full else None,
         )
 
-    def ended(self, exchange: Exchange, status: int, failure: Failure | None) -> None:
+    def ended(
+        self, request: ForwardedRequest, status: int, failure: Failure | None
+    ) -> None:
         """Learn the end: the status that went out (0 if none), and what went wrong.
 
         Neither a status nor a failure means that the client went away first.

@@ -6,8 +6,6 @@ may go away at any time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import trio
 
 from http_trio.errors import BadRequest, ProtocolError
@@ -16,9 +14,7 @@ from http_trio.limits import BUFFER
 from http_trio.net.stream import Wire, copy, has_hung_up
 from http_trio.proxy.download import Download
 from http_trio.proxy.errors import ClientGone
-
-if TYPE_CHECKING:
-    from http_trio.server.exchange import Exchange
+from http_trio.server.exchange import Exchange
 
 
 class Upload:

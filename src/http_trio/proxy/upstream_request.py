@@ -1,59 +1,71 @@
-"""One forwarded request, from the choice of an upstream to the end of its answer.
+"""One forwarded request: what it is, what is decided on its way, and how it ends.
 
-    sending -> awaiting the head -> relaying the body -> ended
-       ^               |
-       +-- elsewhere --+   only while nothing of an answer has gone out
+Whoever carries it, the event loop (`forward.py`) or a task (`forward_task.py`), keeps
+here how far it is and asks here where it goes next. It knows neither of the two. One
+file, since all of it is one request's state.
 
-The rule that it obeys: it ends exactly once, in `_end`, and the delivery is told. A
-connection that was kept open and turns out to be closed is not the upstream's
-failure: the request goes out again on a new one, if it may be repeated (RFC 9112
-section 9.3.1), and the delivery never hears of it.
+The rule that it obeys: it ends exactly once, in `end`, and the hooks are told.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from http_trio.errors import BadAnswer, ProtocolError
-from http_trio.http1.body import Passage, Truncated
+from http_trio.errors import ProtocolError
+from http_trio.http1.body import Passage
 from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.request_head import render_request
-from http_trio.http1.response import Answer, http_date
-from http_trio.http1.response_head import AnswerHead, parse_answer_head, render_answer
-from http_trio.limits import BUFFER, Limits, Waits
-from http_trio.proxy import forward_task as relay
+from http_trio.http1.response import Answer
+from http_trio.http1.response_head import AnswerHead, render_answer
+from http_trio.limits import Limits, Waits
+from http_trio.net.event_loop import Timer
 from http_trio.proxy.hooks import Delivery, Retry
+from http_trio.server.exchange import Exchange
+from http_trio.upstream.connection import UpstreamConnection
 from http_trio.upstream.failure import Condition, Failure
+from http_trio.upstream.pool import Upstream
 
-if TYPE_CHECKING:
-    from http_trio.net.event_loop import Timer
-    from http_trio.server.exchange import Exchange
-    from http_trio.upstream.connection import UpstreamConnection
-    from http_trio.upstream.pool import Upstream
+
+class Carrier(Protocol):
+    """A task that carries a request."""
+
+    def recall(self) -> None:
+        """End the response that has begun, early; a WebSocket with close frames."""
+
+    def fail(self, failure: Failure) -> None:
+        """End the work."""
 
 
 class Transit:
-    """One forwarded request."""
+    """One forwarded request.
+
+    Attributes:
+        exchange: that is forwarded.
+        upstream: that is being tried.
+        delivery: the hooks of the one who forwards it.
+        body: the request's, if it is held whole; None if it is streamed.
+        status: that went to the client; 0 if nothing of a response did.
+        head: of the response that has begun.
+        passage: of its body.
+        keeps_client: whether the client's connection lives on.
+        waits: how long it may take.
+        carrier: the task that has it; None while it is in the event loop.
+    """
 
     __slots__ = (
-        "_body",
-        "_delivery",
-        "_interims",
-        "_keep",
         "_peer",
-        "_received",
-        "_request",
-        "_retried",
         "_timers",
-        "_upstream",
+        "body",
         "carrier",
+        "delivery",
         "exchange",
         "head",
+        "keeps_client",
         "passage",
         "status",
+        "upstream",
         "waits",
     )
 
@@ -61,136 +73,62 @@ class Transit:
         self, exchange: Exchange, upstream: Upstream, delivery: Delivery
     ) -> None:
         self.exchange = exchange
+        self.upstream = upstream
         self.status = 0
         self.waits: Waits | Limits = delivery.waits or exchange.lane.limits
-        self.carrier: relay.Relay | None = None
+        self.body: bytes | None = None
+        self.carrier: Carrier | None = None
         self.head: AnswerHead | None = None
         self.passage: Passage | None = None
-        self._upstream = upstream
-        self._interims = 0
-        self._delivery = delivery
-        self._body: bytes | None = None
+        self.delivery = delivery
         self._timers: tuple[Timer, ...] = ()
-        self._request = b""
-        self._received = b""
         self._peer: UpstreamConnection | None = None
-        self._retried = False
-        self._keep = True
+        self.keeps_client = True
         if self.waits.request_s != math.inf:
             left_s = exchange.began + self.waits.request_s - exchange.lane.now
-            self._call_later(left_s, self._overdue)
+            self.call_later(left_s, self._overdue)
 
     def __repr__(self) -> str:
-        return f"<Transit to {self._upstream.name} status={self.status}>"
+        return f"<Transit to {self.upstream.name} status={self.status}>"
 
-    # === the express way out ===
+    # === how far it is ===
 
-    def send(self, body: bytes) -> None:
-        """Send the request, whose whole body is given, and await its answer."""
-        self._body = body
-        head = self.exchange.head
-        self._send_to(
-            self._upstream.take_idle(peek=not head.repeatable) or self._connect()
-        )
+    @property
+    def has_begun(self) -> bool:
+        """Whether something of the response has gone out."""
+        return self.status != 0
 
-    def send_by_task(self) -> None:
-        """Let a task carry the whole exchange."""
-        relay.start(self)
+    @property
+    def switched(self) -> bool:
+        """Whether it is a WebSocket by now."""
+        return self.status == 101
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether its response has begun, and nobody knows where it ends."""
+        return self.status != 0 and (self.head is None or self.head.framing < 0)
+
+    @property
+    def can_repeat(self) -> bool:
+        """Whether the whole request is held, and nothing of a response has gone out.
+
+        Whether it may be sent again is another matter: see `head.repeatable`.
+        """
+        held = self.body is not None or self.exchange.head.framing == 0
+        return held and not self.status
+
+    # === on its way ===
 
     def request_bytes(self, body_length: int | None) -> bytes:
         """Give the head to send to the present upstream."""
-        exchange = self.exchange
-        added = exchange.forwarding_fields() + self._delivery.request_fields
-        upstream = self._upstream
+        exchange, delivery = self.exchange, self.delivery
+        added = exchange.forwarding_fields() + delivery.request_fields
+        upstream = self.upstream
         return render_request(
             *(exchange.head, upstream.host, added, body_length),
             prefix=upstream.prefix,
-            kept=exchange.fields,
+            kept=delivery.fields,
         )
-
-    # === what the upstream's connection tells ===
-
-    def received(self, data: bytes) -> None:
-        """Take what the upstream sent."""
-        try:
-            if self.passage is None:
-                self._await_head(self._received + data if self._received else data)
-            else:
-                self._relay(self.passage, data)
-        except ProtocolError as exc:
-            self.failed(Condition.BAD_ANSWER, str(exc))
-
-    def closed(self) -> None:
-        """Take that the upstream closed."""
-        passage = self.passage
-        if passage is None:
-            self.failed(Condition.CLOSED, "closed without an answer")
-            return
-        try:
-            out = passage.end()
-        except Truncated as exc:
-            self.failed(Condition.CLOSED, str(exc))
-            return
-        self._release(reusable=False)
-        self._finish(out)
-
-    def expired(self) -> None:
-        """Take that the upstream was silent for too long."""
-        if self.passage is None:
-            self.failed(Condition.ANSWER_TIMEOUT, "")
-        else:
-            self.failed(Condition.STALLED, "")
-
-    def failed(self, condition: Condition, detail: str) -> None:
-        """Take that the upstream failed: try again, elsewhere, or give up."""
-        peer = self._peer
-        failure = self._failure(condition, detail)
-        stale = (
-            condition is Condition.CLOSED
-            and peer is not None
-            and not peer.fresh
-            and not self._received
-        )
-        self._release(reusable=False)
-        if self.exchange.gone:
-            self._end(failure)
-        elif self.status:
-            self._give_up(failure)
-        elif stale and not self._retried and self._may_repeat(failure):
-            self._retried = True
-            self._send_to(self._connect())
-        else:
-            self._try_elsewhere(failure)
-
-    # === what the client's side tells ===
-
-    def client_gone(self) -> None:
-        """Take that the client went away: release the upstream."""
-        self._release(reusable=False)
-        self._end(None)
-
-    def recall(self) -> None:
-        """End an answer that has begun, early and visibly; a WebSocket politely."""
-        if not self.status:
-            return
-        if self.carrier is not None:
-            self.carrier.recall()
-            return
-        self._release(reusable=False)
-        self._end(None)
-        self.exchange.cut()
-
-    # === shared with the task lane ===
-
-    @property
-    def delivery(self) -> Delivery:
-        """Whose it is."""
-        return self._delivery
-
-    @property
-    def upstream(self) -> Upstream:
-        """The upstream that is being tried."""
-        return self._upstream
 
     def begin_answer(self, head: AnswerHead, body: bytes, *, last: bool) -> bytes:
         """Note the answer's beginning; give what of it goes to the client.
@@ -204,17 +142,17 @@ class Transit:
             ProtocolError: the body's framing is broken; nothing has gone out.
         """
         request = self.exchange.head
-        self._keep = self.exchange.keeps_connection() and not last
+        self.keeps_client = self.exchange.keeps_connection() and not last
         self.head = head
         self.status = head.status
         data, framing = render_answer(
             head,
             to_http10=request.http10,
-            connection=self.exchange.connection_value(keep=self._keep),
-            added=self._delivery.answer_fields,
+            connection=self.exchange.connection_value(keep=self.keeps_client),
+            added=self.delivery.answer_fields,
         )
         if framing == UNTIL_CLOSE:
-            self._keep = False
+            self.keeps_client = False
         passage = self.passage = Passage(
             head.framing,
             framing,
@@ -236,41 +174,80 @@ class Transit:
         for timer in self._timers:
             timer.cancel()  # a tunnel lasts as long as it is used
         self.status = head.status
-        self._keep = False
+        self.keeps_client = False
         return b"HTTP/1.1%b%b\r\nConnection: Upgrade\r\nUpgrade: %b%b\r\n\r\n" % (
             head.line,
             head.kept,
             head.upgrade or b"",
-            self._delivery.answer_fields,
+            self.delivery.answer_fields,
         )
 
-    @property
-    def keeps_client(self) -> bool:
-        """Whether the client's connection lives on."""
-        return self._keep
+    def call_later(self, after_s: float, call: Callable[[], None]) -> None:
+        """Call in after_s seconds, unless it has ended by then."""
+        timer = self.exchange.lane.call_later(after_s, call)
+        self._timers = (*self._timers, timer)
 
-    @property
-    def can_repeat(self) -> bool:
-        """Whether the whole request is held, and nothing of an answer has gone out."""
-        held = self._body is not None or self.exchange.head.framing == 0
-        return held and not self.status
+    # === where it goes next ===
 
     def after_failure(self, failure: Failure) -> float | None:
         """Ask the delivery where to try next; give after how long, None for nowhere."""
-        return self._turn_to(self._delivery.failed(self.exchange, failure))
+        return self._turn_to(self.delivery.failed(self, failure))
 
     def after_answer(self, head: AnswerHead) -> float | None:
         """Ask whether to try elsewhere; give after how long, None to pass it on."""
-        if not self._delivery.reads_answers:
+        if not self.delivery.reads_answers:
             return None
-        following = self._delivery.answered(self.exchange, head)
+        following = self.delivery.answered(self, head)
         if following is not None and not self.can_repeat:
             raise RuntimeError("the request is not held any more: ask can_repeat first")
         return self._turn_to(following)
 
+    def _turn_to(self, following: Upstream | Retry | None) -> float | None:
+        if following is None:
+            return None
+        if isinstance(following, Retry):
+            self.upstream = following.upstream
+            return following.after_s
+        self.upstream = following
+        return 0.0
+
+    # === how it ends ===
+
+    def client_gone(self) -> None:
+        """Take that the client went away: release the upstream."""
+        self.release(reusable=False)
+        self.end(None)
+
+    def recall(self) -> None:
+        """End an answer that has begun, early and visibly; a WebSocket politely.
+
+        A WebSocket gets close frames, 1012 to the client, then has `Limits.recall_s`;
+        any other answer is cut, which its client sees.
+        """
+        if not self.status:
+            return
+        if self.carrier is not None:
+            self.carrier.recall()
+            return
+        self.release(reusable=False)
+        self.end(None)
+        self.exchange.cut()
+
+    def give_up(self, failure: Failure) -> None:
+        """End it with a failure that is final."""
+        exchange = self.exchange
+        if self.status:
+            self.end(failure)
+            exchange.cut()
+        else:
+            answer = self.refuse(failure)
+            self.note_refusal(answer)
+            self.end(failure)
+            exchange.respond(answer)
+
     def refuse(self, failure: Failure) -> Answer:
         """Give the answer for a failure that is final."""
-        return self._delivery.refuse(self.exchange, failure)
+        return self.delivery.refuse(self, failure)
 
     def note_refusal(self, answer: Answer) -> None:
         """Note that this goes out, of an answer of ours."""
@@ -278,182 +255,14 @@ class Transit:
         if self.exchange.head.method != b"HEAD":
             self.exchange.answer_bytes = len(answer.body)
 
-    def end(self, failure: Failure | None) -> None:
-        """End in the task lane."""
-        self._end(failure)
-
-    # === private ===
-
-    def _connect(self) -> UpstreamConnection | Failure:
-        return self._upstream.connect(self.exchange.lane)
-
-    def _send_to(self, peer: UpstreamConnection | Failure) -> None:
-        if isinstance(peer, Failure):
-            self._try_elsewhere(peer)
-            return
-        if not self._request:
-            body = self._body or b""
-            self._request = self.request_bytes(len(body)) + body
-        self._peer = peer
-        peer.begin(self, self._request)
-
-    def _try_elsewhere(self, failure: Failure) -> None:
-        after_s = self.after_failure(failure)
-        if after_s is None:
-            self._give_up(failure)
-        else:
-            self._send_again(after_s)
-
-    def _turn_to(self, following: Upstream | Retry | None) -> float | None:
-        if following is None:
-            return None
-        self._request = self._received = b""
-        if isinstance(following, Retry):
-            self._upstream = following.upstream
-            return following.after_s
-        self._upstream = following
-        return 0.0
-
-    def _send_again(self, after_s: float) -> None:
-        if after_s > 0:
-            self._call_later(after_s, partial(self._send_again, 0.0))
-        else:
-            self._send_to(self._upstream.take_idle(peek=True) or self._connect())
-
-    def _give_up(self, failure: Failure) -> None:
-        exchange = self.exchange
-        if self.status:
-            self._end(failure)
-            exchange.cut()
-        else:
-            answer = self.refuse(failure)
-            self.note_refusal(answer)
-            self._end(failure)
-            exchange.respond(answer)
-
-    def _may_repeat(self, failure: Failure) -> bool:
-        return not failure.sent or self.exchange.head.repeatable
-
-    def _overdue(self) -> None:
-        failure = self._failure(Condition.REQUEST_TIMEOUT, "")
-        if self.carrier is not None:
-            self.carrier.fail(failure)
-            return
-        self._release(reusable=False)
-        self._give_up(failure)
-
-    def _call_later(self, after_s: float, call: Callable[[], None]) -> None:
-        timer = self.exchange.lane.call_later(after_s, call)
-        self._timers = (*self._timers, timer)
-
-    def _failure(self, condition: Condition, detail: str) -> Failure:
+    def failure(self, condition: Condition, detail: str) -> Failure:
+        """Say of the present try that it failed."""
         peer = self._peer
         sent = peer is not None and peer.sent
-        return Failure(condition, self._upstream.name, sent, detail)
+        return Failure(condition, self.upstream.name, sent, detail)
 
-    def _await_head(self, data: bytes) -> None:
-        exchange = self.exchange
-        while True:
-            end = data.find(b"\r\n\r\n") + 4
-            if end < 4:
-                if len(data) > exchange.limits.head:
-                    raise BadAnswer("a header section beyond the limit")
-                self._received = data
-                return
-            head = self._parse_head(data[:end])
-            data = data[end:]
-            if head.status >= 200:
-                self._begin(head, data)
-                return
-            if head.status == 101:
-                raise BadAnswer("101 to a request without Upgrade")
-            self._interims += 1
-            if self._interims > exchange.limits.interim_answers:
-                raise BadAnswer(f"more than {self._interims - 1} interim answers")
-            exchange.send_interim(head)
-            if exchange.gone:
-                return
-
-    def _begin(self, head: AnswerHead, body: bytes) -> None:
-        if self._delivery.reads_answers:
-            head = head.private()
-        elif head.framing == len(body) and not self.exchange.head.http10:
-            self._pass_whole(head, body)
-            return
-        after_s = self.after_answer(head)
-        if after_s is not None:
-            self._release(reusable=head.keep_alive and len(body) == head.framing)
-            self._send_again(after_s)
-            return
-        out = self.begin_answer(head, body, last=False)
-        assert self.passage is not None, "begin_answer sets it"
-        self._pass_on(self.passage, out)
-
-    def _parse_head(self, raw: bytes) -> AnswerHead:
-        method = self.exchange.head.method
-        if method == b"HEAD":  # what its answers mean is not in their bytes alone
-            return parse_answer_head(raw, method)
-        known = self.exchange.lane.known_answers
-        head = known.get(raw)
-        if head is None:
-            head = parse_answer_head(raw, method)
-            known.offer(raw, head)
-        return head
-
-    def _pass_whole(self, head: AnswerHead, body: bytes) -> None:
-        """Pass on an answer that came in one piece, as most do.
-
-        It gives what `begin_answer` and a passage of this length would.
-        """
-        exchange, delivery, peer = self.exchange, self._delivery, self._peer
-        assert peer is not None, "an answer comes over a connection"
-        self.status = head.status
-        exchange.answer_bytes = len(body)
-        keep = exchange.keeps_connection()
-        added = delivery.answer_fields
-        if not keep:
-            added = b"\r\nConnection: close" + added
-        if not head.dated:
-            added = b"\r\nDate: " + http_date() + added
-        self._peer = None
-        if head.keep_alive:
-            peer.release()
-        else:
-            peer.close()
-        self._end(None)
-        exchange.send_last(b"%b%b\r\n\r\n%b" % (head.start, added, body), keep=keep)
-
-    def _relay(self, passage: Passage, data: bytes) -> None:
-        assert self._peer is not None, "only a connection in use is received from"
-        self._peer.touch(self.waits.stream_idle_s)
-        self._pass_on(passage, passage.feed(data))
-
-    def _pass_on(self, passage: Passage, out: bytes) -> None:
-        if passage.done:
-            head = self.head
-            assert head is not None, "begin_answer sets it"
-            self._release(reusable=head.keep_alive and not passage.rest)
-            self._finish(out)
-        elif passage.left > BUFFER:
-            self._hand_over(out)
-        elif out:
-            unsent = self.exchange.send_part(out)
-            if unsent:
-                self._hand_over(unsent)
-
-    def _finish(self, out: bytes) -> None:
-        exchange, keep = self.exchange, self._keep
-        self._end(None)
-        exchange.send_last(out, keep=keep)
-
-    def _hand_over(self, unsent: bytes) -> None:
-        peer = self._peer
-        assert peer is not None, "an answer comes over a connection"
-        self._peer = None
-        peer.leave_lane()
-        relay.start_answer(self, peer, unsent)
-
-    def _release(self, *, reusable: bool) -> None:
+    def release(self, *, reusable: bool) -> None:
+        """Let go of the upstream's connection, if there is one."""
         peer, self._peer = self._peer, None
         if peer is None:
             return
@@ -462,12 +271,21 @@ class Transit:
         else:
             peer.close()
 
-    def _end(self, failure: Failure | None) -> None:
+    def end(self, failure: Failure | None) -> None:
+        """End, whatever came of it."""
         exchange, passage = self.exchange, self.passage
-        exchange.transit_ended()
+        exchange.attached = None
         for timer in self._timers:
             timer.cancel()
         if passage is not None:
             exchange.answer_bytes = passage.passed
         self.carrier = None  # a cycle: it would wait, with buffers, for the collector
-        self._delivery.ended(exchange, self.status, failure)
+        self.delivery.ended(self, self.status, failure)
+
+    def _overdue(self) -> None:
+        failure = self.failure(Condition.REQUEST_TIMEOUT, "")
+        if self.carrier is not None:
+            self.carrier.fail(failure)
+            return
+        self.release(reusable=False)
+        self.give_up(failure)

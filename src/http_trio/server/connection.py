@@ -17,7 +17,7 @@ import math
 import re
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from http_trio.errors import BadRequest, ProtocolError
 from http_trio.http1.body import Passage
@@ -26,12 +26,10 @@ from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
 from http_trio.http1.request_head import RequestHead, parse_request_head
 from http_trio.http1.response import Answer, refusal
 from http_trio.limits import BUFFER
+from http_trio.net.event_loop import Lane
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.tls_socket import AnySocket, held
 from http_trio.server.exchange import Exchange, Handler
-
-if TYPE_CHECKING:
-    from http_trio.net.event_loop import Lane
 
 _log = logging.getLogger(__name__)
 
@@ -537,7 +535,7 @@ class Connection:
             self._handler(exchange)
         except Exception:
             _log.exception("the handler failed on %s %r", exchange.method, head.target)
-            if not exchange.gone and exchange.transit is None:
+            if not exchange.gone and exchange.attached is None:
                 exchange.respond(refusal(500, ""))
             else:
                 self.abort()

@@ -1,33 +1,103 @@
 """One request and its answer, as the handler sees it.
 
 A handler is a plain function that is called when a request's head is complete. It
-decides by calling one of `respond`, `begin`, `collect`, `park`, `forward` or `spawn`;
-it may also just return and call `respond` later. All of it runs in the trio thread, on the
-express lane: a handler must not block.
+decides by calling one of `respond`, `begin`, `collect`, `park` or `spawn`, or something
+that builds on them, such as `forward`; it may also just return and call `respond` later.
+All of it runs in the trio thread, in the event loop: a handler must not block.
 
 An exchange is over when its last byte is with the kernel or its client is gone;
-from then on `gone` holds and every decision is without effect.
+from then on `gone` holds and every decision is without effect. What it needs of the
+client's connection is stated here, so that it knows nothing of how that works. One
+file, since it is one thing with many sides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from http_trio.http1.fields import find_value, find_values
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Answer, refusal
 from http_trio.http1.response_head import AnswerHead
-from http_trio.limits import BUFFER, Limits
-from http_trio.proxy.hooks import Delivery
-from http_trio.proxy.upstream_request import Transit
-
-if TYPE_CHECKING:
-    from http_trio.net.event_loop import Lane
-    from http_trio.server.connection import Connection
-    from http_trio.upstream.pool import Upstream
+from http_trio.limits import Limits
+from http_trio.net.event_loop import Lane, Timer
+from http_trio.net.tls_socket import AnySocket
 
 Handler = Callable[["Exchange"], None]
+
+
+class Attached(Protocol):
+    """What hangs on an exchange, and is to be released with it."""
+
+    def client_gone(self) -> None:
+        """Take that the client went away."""
+
+
+class ClientConnection(Protocol):
+    """The client's connection, as far as an exchange needs it.
+
+    Attributes:
+        lane: that serves it.
+        sock: its socket.
+        peer: the client's address as text, or "unix".
+        buffer: what was read of it and not used yet.
+    """
+
+    lane: Lane
+    sock: AnySocket
+    peer: str
+    buffer: bytes
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client came over TLS."""
+
+    @property
+    def behind(self) -> int:
+        """Bytes that wait for the client to take them."""
+
+    def forwarding_fields(self, head: RequestHead) -> bytes:
+        """Give what is said of this client to an upstream."""
+
+    def holds_body(self, head: RequestHead) -> bool:
+        """Tell whether a body, however framed, is in the buffer up to its end."""
+
+    def skip_body(self, head: RequestHead) -> bool:
+        """Pass over a body; give whether the next request is what follows."""
+
+    def collect(
+        self,
+        exchange: Exchange,
+        limit: int,
+        then: Callable[[Exchange, bytes], None],
+        on_too_large: Callable[[Exchange, int], None],
+    ) -> None:
+        """Gather the body of the exchange's request."""
+
+    def send_part(self, data: bytes) -> bytes:
+        """Send; give what the client does not take now."""
+
+    def write(self, data: bytes) -> int:
+        """Send, and keep what the client does not take now; give how much is kept."""
+
+    def send_last(self, data: bytes, *, keep: bool) -> None:
+        """Send the last of an answer, then go on with the next request, or close."""
+
+    def sent_last(self, data: bytes, count: int) -> None:
+        """Note that the last of an answer was sent, and how much of it was taken."""
+
+    def leave_lane(self) -> bytes:
+        """Be served by a task from now on; give what was read already."""
+
+    def rejoin(self, buffer: bytes) -> None:
+        """Come back from a task; the end of the exchange follows at once."""
+
+    def abort(self) -> None:
+        """Close at once; an exchange in progress ends."""
+
+    def drop(self) -> None:
+        """Close at once; nobody is told."""
 
 
 class Exchange:
@@ -35,42 +105,37 @@ class Exchange:
 
     Attributes:
         head: what was asked.
-        fields: what of the head's fields goes to an upstream, each line led by CRLF,
-            without Host; at first `head.kept`. A handler may set it, a head never.
         client: the peer's address, or "unix".
         began: the lane's clock, in seconds, when the head was complete.
         answer_bytes: the content that went to the client, in bytes; of a forwarded
             request, and valid when its delivery is told of the end.
-        body: of a forwarded request, if it was held whole; None if it was streamed.
+        attached: what is told when the client goes away.
+        on_due: what is called when its time has come; None unless it is parked.
     """
 
     __slots__ = (
         "_keep",
-        "_on_due",
         "_on_gone",
         "_tick",
-        "_transit",
         "answer_bytes",
+        "attached",
         "began",
-        "body",
         "client",
         "connection",
-        "fields",
         "head",
         "lane",
+        "on_due",
     )
 
-    def __init__(self, connection: Connection, head: RequestHead) -> None:
+    def __init__(self, connection: ClientConnection, head: RequestHead) -> None:
         self.head = head
-        self.fields = head.kept
         self.lane: Lane = connection.lane
-        self.connection: Connection | None = connection
+        self.connection: ClientConnection | None = connection
         self.client = connection.peer
         self.began = connection.lane.now
         self.answer_bytes = 0
-        self.body: bytes | None = None
-        self._transit: Transit | None = None
-        self._on_due: Callable[[Exchange], None] | None = None
+        self.attached: Attached | None = None
+        self.on_due: Callable[[Exchange], None] | None = None
         self._on_gone: Callable[[Exchange], None] | None = None
         self._tick = -1
         self._keep = False
@@ -115,6 +180,16 @@ class Exchange:
         """The limits that it runs under."""
         return self.lane.limits
 
+    @property
+    def now(self) -> float:
+        """The clock that `began` is of, in seconds."""
+        return self.lane.now
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server ends: what can be answered now should be."""
+        return self.lane.draining
+
     def header(self, name: bytes) -> bytes | None:
         """Give a field's first value without outer space; None if it is absent."""
         return find_value(self.head.raw, name)
@@ -152,7 +227,7 @@ class Exchange:
         connection = self.connection
         if connection is None:
             return
-        self._unpark()
+        self.unpark()
         http10 = self.head.http10
         keep = self.keeps_connection() and not http10
         self._keep = keep and connection.skip_body(self.head)
@@ -196,7 +271,7 @@ class Exchange:
                 beyond the limit; it must respond. By default 413 is answered.
         """
         if self.connection is not None:
-            self._unpark()
+            self.unpark()
             self.connection.collect(self, limit, then, on_too_large or _too_large)
 
     def park(
@@ -215,93 +290,27 @@ class Exchange:
         """
         if self.connection is None:
             return
-        self._on_due, self._on_gone = on_due, on_gone
+        self.on_due, self._on_gone = on_due, on_gone
         if self.lane.draining:
             self.due()
             return
         self._tick = self.lane.park(self, timeout_s)
-
-    def forward(self, upstream: Upstream, delivery: Delivery) -> None:
-        """Pass the request on, and the answer back.
-
-        A request whose body is there, or is short and will be in a moment, goes the
-        express way; all else is carried by a task.
-        """
-        connection = self.connection
-        if connection is None:
-            return
-        if self._on_due is not None:
-            self._unpark()
-        head = self.head
-        transit = self._transit = Transit(self, upstream, delivery)
-        if head.framing == 0 and head.upgrade is None and not head.expects_continue:
-            transit.send(b"")
-        elif (
-            head.upgrade is None
-            and not head.expects_continue
-            and (0 <= head.framing <= BUFFER or connection.holds_body(head))
-        ):
-            limit = max(BUFFER, len(connection.buffer))
-            connection.collect(self, limit, _send_collected, _too_large)
-        else:
-            transit.send_by_task()
 
     def spawn(self, run: Callable[[Exchange], Awaitable[None]]) -> None:
         """Let a task decide: `await run(exchange)`, in the nursery of `serve`."""
         if self.connection is not None:
             self.lane.spawn(run, self)
 
-    @property
-    def delivery(self) -> Delivery | None:
-        """Of the request, while it is forwarded."""
-        return None if self._transit is None else self._transit.delivery
-
-    @property
-    def switched(self) -> bool:
-        """Whether it is a WebSocket by now."""
-        return self._transit is not None and self._transit.status == 101
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether something of the answer to a forwarded request has gone out."""
-        return self._transit is not None and self._transit.status != 0
-
-    @property
-    def is_open_ended(self) -> bool:
-        """Whether its answer has begun, and nobody knows where it ends."""
-        transit = self._transit
-        if transit is None or not transit.status:
-            return False
-        return transit.head is None or transit.head.framing < 0
-
-    def recall(self) -> None:
-        """End early what is forwarded, if its answer has begun.
-
-        A WebSocket gets close frames, 1012 to the client, then has `Limits.recall_s`;
-        any other answer is cut, which its client sees.
-        """
-        if self._transit is not None:
-            self._transit.recall()
+    def call_later(self, after_s: float, call: Callable[[], None]) -> Timer:
+        """Call in after_s seconds, whether or not it is over by then."""
+        return self.lane.call_later(after_s, call)
 
     # === what the engine asks and tells ===
 
     @property
     def is_parked(self) -> bool:
         """Whether it waits in `park`."""
-        return self._on_due is not None
-
-    @property
-    def transit(self) -> Transit | None:
-        """Its forwarding, while that lasts."""
-        return self._transit
-
-    @property
-    def can_repeat(self) -> bool:
-        """Whether the forwarded request is held whole, so that it could be sent again.
-
-        Whether it may be sent again is another matter: see `head.repeatable`.
-        """
-        return self._transit is not None and self._transit.can_repeat
+        return self.on_due is not None
 
     def keeps_connection(self) -> bool:
         """Tell whether the client's connection may live on."""
@@ -320,17 +329,24 @@ class Exchange:
 
     def due(self) -> None:
         """The parked exchange's time has come."""
-        on_due = self._on_due
-        self._unpark()
+        on_due = self.on_due
+        self.unpark()
         if on_due is not None:
             on_due(self)
 
+    def unpark(self) -> None:
+        """Wait no more in `park`; something else is decided."""
+        if self._tick >= 0:
+            self.lane.unpark(self, self._tick)
+            self._tick = -1
+        self.on_due = self._on_gone = None
+
     def client_gone(self) -> None:
         """The client went away: release what hangs on this exchange."""
-        on_gone, transit = self._on_gone, self._transit
+        on_gone, attached = self._on_gone, self.attached
         self._leave()
-        if transit is not None:
-            transit.client_gone()
+        if attached is not None:
+            attached.client_gone()
         if on_gone is not None:
             on_gone(self)
 
@@ -372,26 +388,10 @@ class Exchange:
         if connection is not None:
             connection.sent_last(data, count)
 
-    def transit_ended(self) -> None:
-        """The forwarding is over, whatever came of it."""
-        self._transit = None
-
     def _leave(self) -> None:
         self.connection = None
-        if self._on_due is not None:
-            self._unpark()
-
-    def _unpark(self) -> None:
-        if self._tick >= 0:
-            self.lane.unpark(self, self._tick)
-            self._tick = -1
-        self._on_due = self._on_gone = None
-
-
-def _send_collected(exchange: Exchange, body: bytes) -> None:
-    if exchange.transit is not None:
-        exchange.body = body
-        exchange.transit.send(body)
+        if self.on_due is not None:
+            self.unpark()
 
 
 def _too_large(exchange: Exchange, size: int) -> None:

@@ -10,18 +10,16 @@ from __future__ import annotations
 import logging
 import math
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from http_trio.http1.forwarded import Forwarding
 from http_trio.http1.response import Answer
 from http_trio.net.bind import BACKLOG, address_of
 from http_trio.net.errnos import OUT_OF_RESOURCES
+from http_trio.net.event_loop import Lane
 from http_trio.net.poller import READ
 from http_trio.server.connection import Connection
-
-if TYPE_CHECKING:
-    from http_trio.net.event_loop import Lane
-    from http_trio.server.exchange import Handler
+from http_trio.server.exchange import Handler
 
 _log = logging.getLogger(__name__)
 

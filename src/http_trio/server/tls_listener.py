@@ -10,19 +10,16 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from http_trio.http1.forwarded import Forwarding
 from http_trio.http1.response import Answer
+from http_trio.net.event_loop import Lane
 from http_trio.net.poller import READ
+from http_trio.net.tls_context import Certificate
 from http_trio.net.tls_socket import TlsSocket
 from http_trio.server.connection import Connection
+from http_trio.server.exchange import Handler
 from http_trio.server.listener import Client, Listener
-
-if TYPE_CHECKING:
-    from http_trio.http1.forwarded import Forwarding
-    from http_trio.net.event_loop import Lane
-    from http_trio.net.tls_context import Certificate
-    from http_trio.server.exchange import Handler
 
 _log = logging.getLogger(__name__)
 

@@ -11,12 +11,13 @@ import trio
 
 from http_trio import (
     Delivery,
-    Exchange,
     Failure,
+    ForwardedRequest,
     Handler,
     Limits,
     Server,
     Upstream,
+    forward,
     serve,
 )
 
@@ -127,11 +128,13 @@ class Record(Delivery):
         self.ends: list[tuple[int, Failure | None]] = []
         self.others = others or []
 
-    def failed(self, _exchange: Exchange, failure: Failure) -> Upstream | None:
+    def failed(self, _request: ForwardedRequest, failure: Failure) -> Upstream | None:
         self.failures.append(failure)
         return self.others.pop(0) if self.others else None
 
-    def ended(self, _exchange: Exchange, status: int, failure: Failure | None) -> None:
+    def ended(
+        self, _request: ForwardedRequest, status: int, failure: Failure | None
+    ) -> None:
         self.ends.append((status, failure))
 
 
@@ -141,7 +144,7 @@ async def proxying(
 ) -> AsyncIterator[Server]:
     """Run a proxy in front of one upstream."""
     delivery = delivery or Delivery()
-    async with serving(lambda ex: ex.forward(upstream, delivery), limits) as server:
+    async with serving(lambda ex: forward(ex, upstream, delivery), limits) as server:
         yield server
 
 

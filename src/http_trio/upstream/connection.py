@@ -15,16 +15,14 @@ import os
 import socket
 import ssl
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from http_trio.limits import BUFFER, Limits, Waits
 from http_trio.net.connect import Address
+from http_trio.net.event_loop import Lane
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.tls_socket import AnySocket, TlsSocket, held, what_failed
 from http_trio.upstream.failure import Condition
-
-if TYPE_CHECKING:
-    from http_trio.net.event_loop import Lane
 
 _CONNECTING, _SECURING, _BUSY, _IDLE, _CLOSED = range(5)
 

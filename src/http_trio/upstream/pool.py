@@ -12,16 +12,13 @@ import os
 import socket
 import ssl
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 from http_trio.net.connect import Address, begin_connect, begin_tls
 from http_trio.net.errnos import OUT_OF_RESOURCES
+from http_trio.net.event_loop import Lane
 from http_trio.net.tls_socket import AnySocket
 from http_trio.upstream.connection import UpstreamConnection
 from http_trio.upstream.failure import Condition, Failure
-
-if TYPE_CHECKING:
-    from http_trio.net.event_loop import Lane
 
 SHUN_S = 10.0
 """How long an address that did not accept is the last one to be tried."""

@@ -165,13 +165,13 @@ class Streams:
 
     def _keep_alive(self, stream: _Stream, exchange: Exchange) -> None:
         """Park the exchange until the next sign of life; ends it in a drain."""
-        if exchange.lane.draining:
+        if exchange.draining:
             self._forget(stream)
             exchange.finish()
             return
 
         def due(exchange: Exchange) -> None:
-            if not exchange.lane.draining:
+            if not exchange.draining:
                 self._send(stream, b":\n\n")
             if not exchange.gone:
                 self._keep_alive(stream, exchange)

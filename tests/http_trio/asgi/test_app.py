@@ -25,7 +25,7 @@ from wsproto.events import (
     TextMessage,
 )
 
-from http_trio import Answer, AsgiApp, Delivery, Exchange, Upstream, as_asgi
+from http_trio import Answer, AsgiApp, Delivery, Exchange, Upstream, as_asgi, forward
 from http_trio.testing.peers import Asked, Client, fake_upstream
 from tests.http_trio.support.certificates import (
     Authority,
@@ -85,7 +85,7 @@ async def test_a_request_is_forwarded_as_its_client_sent_it(
         await asked.answer(asked.body[::-1], b"X-Up: yes")
 
     async with fake_upstream(script) as fake:
-        app = as_asgi(lambda ex: ex.forward(fake.upstream, Delivery()))
+        app = as_asgi(lambda ex: forward(ex, fake.upstream, Delivery()))
         async with hypercorn_serving(app, authority) as port:
             async with asking(port, authority, http2=http2) as client:
                 answer = await client.post(
@@ -372,7 +372,7 @@ async def raw_upstream(script: Any) -> AsyncIterator[AsgiApp]:
         )
         address = listeners[0].socket.getsockname()
         upstream = Upstream("raw", [(trio.socket.AF_INET, address)], b"raw")
-        yield as_asgi(lambda ex: ex.forward(upstream, Delivery()))
+        yield as_asgi(lambda ex: forward(ex, upstream, Delivery()))
         nursery.cancel_scope.cancel()
 
 

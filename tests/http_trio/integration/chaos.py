@@ -22,7 +22,7 @@ import attrs
 import trio
 import trio.testing
 
-from http_trio import Exchange, Limits, Upstream
+from http_trio import Exchange, Limits, Upstream, forward
 from http_trio.http1.chunked import LAST_CHUNK, encode_chunk
 from http_trio.proxy.upstream_request import Transit
 from http_trio.server.connection import Connection
@@ -251,11 +251,11 @@ async def run(connections: int, seconds: float, seed: int, wait_s: float) -> Tal
         address = listeners[0].socket.getsockname()
         upstream = Upstream("moody", [(trio.socket.AF_INET, address)], b"moody")
 
-        def forward(exchange: Exchange) -> None:
+        def handler(exchange: Exchange) -> None:
             books.begun += 1
-            exchange.forward(upstream, books)
+            forward(exchange, upstream, books)
 
-        async with serving(forward, limits) as proxy:
+        async with serving(handler, limits) as proxy:
             await trio.testing.wait_all_tasks_blocked(0.05)
             before = Left.now()
             async with trio.open_nursery() as clients:

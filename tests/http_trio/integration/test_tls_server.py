@@ -35,6 +35,7 @@ from http_trio import (
     Server,
     Tls,
     Upstream,
+    forward,
     serve,
 )
 from http_trio.testing.peers import Asked, Client, connected, fake_upstream
@@ -99,7 +100,7 @@ async def raw_upstream(script: Any) -> AsyncIterator[Handler]:
         )
         address = listeners[0].socket.getsockname()
         upstream = Upstream("raw", [(trio.socket.AF_INET, address)], b"raw")
-        yield lambda ex: ex.forward(upstream, Delivery())
+        yield lambda ex: forward(ex, upstream, Delivery())
         nursery.cancel_scope.cancel()
 
 
@@ -161,7 +162,7 @@ async def test_large_bodies_pass_both_ways(authority: Authority, http2: bool) ->
 
     async with fake_upstream(script) as fake:
         async with secure(
-            lambda ex: ex.forward(fake.upstream, Delivery()), authority
+            lambda ex: forward(ex, fake.upstream, Delivery()), authority
         ) as server:
             async with asking(server, authority, http2=http2) as client:
                 for _ in range(2):
@@ -178,7 +179,7 @@ async def test_requests_sent_ahead_are_answered_in_order(authority: Authority) -
 
     async with fake_upstream(script) as fake:
         async with secure(
-            lambda ex: ex.forward(fake.upstream, Delivery()), authority
+            lambda ex: forward(ex, fake.upstream, Delivery()), authority
         ) as server:
             async with tls_client(port_of(server), authority.trusting()) as client:
                 big = b"x" * 200_000

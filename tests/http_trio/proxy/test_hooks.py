@@ -15,10 +15,12 @@ from http_trio import (
     Delivery,
     Exchange,
     Failure,
+    ForwardedRequest,
     Limits,
     Retry,
     Upstream,
     Waits,
+    forward,
 )
 from http_trio.http1.response_head import AnswerHead
 from http_trio.testing.peers import (
@@ -31,7 +33,7 @@ from http_trio.testing.peers import (
     serving,
 )
 
-Decide = Callable[[Exchange, AnswerHead], Upstream | Retry | None]
+Decide = Callable[[ForwardedRequest, AnswerHead], Upstream | Retry | None]
 
 
 def nobody() -> Upstream:
@@ -77,13 +79,17 @@ class Reader(Record):
         self.repeatable: list[bool] = []
         self.bytes: list[int] = []
 
-    def answered(self, exchange: Exchange, head: AnswerHead) -> Upstream | Retry | None:
-        self.repeatable.append(exchange.can_repeat)
-        return self.decide(exchange, head)
+    def answered(
+        self, request: ForwardedRequest, head: AnswerHead
+    ) -> Upstream | Retry | None:
+        self.repeatable.append(request.can_repeat)
+        return self.decide(request, head)
 
-    def ended(self, exchange: Exchange, status: int, failure: Failure | None) -> None:
-        super().ended(exchange, status, failure)
-        self.bytes.append(exchange.answer_bytes)
+    def ended(
+        self, request: ForwardedRequest, status: int, failure: Failure | None
+    ) -> None:
+        super().ended(request, status, failure)
+        self.bytes.append(request.exchange.answer_bytes)
 
 
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket")
@@ -186,7 +192,7 @@ class Patient(Record):
         super().__init__(others)
         self.after_s = after_s
 
-    def failed(self, exchange: Exchange, failure: Failure) -> Retry | None:  # type: ignore[override]
+    def failed(self, request: ForwardedRequest, failure: Failure) -> Retry | None:  # type: ignore[override]
         self.failures.append(failure)
         return Retry(self.others.pop(0), self.after_s) if self.others else None
 
@@ -246,7 +252,7 @@ async def test_an_answer_may_be_dropped_for_another_upstreams(
     async with fake_upstream(busy) as first, fake_upstream(ok) as second:
         other = second.upstream
 
-        def decide(_: Exchange, head: AnswerHead) -> Upstream | Retry | None:
+        def decide(_: ForwardedRequest, head: AnswerHead) -> Upstream | Retry | None:
             if head.status != 503:
                 return None
             return Retry(other, pause_s) if pause_s else other
@@ -289,7 +295,7 @@ async def test_a_streamed_request_cannot_be_repeated() -> None:
 
 @pytest.mark.parametrize("lane", ["express", "task"])
 async def test_an_answers_fields_may_be_changed(lane: str) -> None:
-    def decide(_: Exchange, head: AnswerHead) -> None:
+    def decide(_: ForwardedRequest, head: AnswerHead) -> None:
         head.kept = head.kept.replace(b"\r\nX-Why: load", b"") + b"\r\nX-New: 1"
 
     async with fake_upstream(busy) as fake:
@@ -307,9 +313,11 @@ async def test_an_answers_fields_may_be_changed(lane: str) -> None:
 class Worded(Delivery):
     """A delivery that words its own errors."""
 
-    def refuse(self, exchange: Exchange, failure: Failure) -> Answer:
+    def refuse(self, request: ForwardedRequest, failure: Failure) -> Answer:
         return Answer(
-            failure.status, b"sorry", headers=((b"X-For", exchange.client.encode()),)
+            failure.status,
+            b"sorry",
+            headers=((b"X-For", request.exchange.client.encode()),),
         )
 
 
@@ -341,8 +349,11 @@ class Learner(Delivery):
         super().__init__()
         self.learnt: list[tuple[str, bytes, int, bool]] = []
 
-    def ended(self, exchange: Exchange, status: int, failure: Failure | None) -> None:
-        begun = 0 < exchange.began <= exchange.lane.now
+    def ended(
+        self, request: ForwardedRequest, status: int, failure: Failure | None
+    ) -> None:
+        exchange = request.exchange
+        begun = 0 < exchange.began <= exchange.now
         self.learnt.append(
             (exchange.client, exchange.head.target, exchange.answer_bytes, begun)
         )
@@ -420,7 +431,7 @@ async def test_a_parked_request_may_be_forwarded_later(size: int) -> None:
                 )
                 await trio.testing.wait_all_tasks_blocked(0.02)
                 exchange = waiting.pop()
-                exchange.forward(upstream, record)
+                forward(exchange, upstream, record)
                 assert not exchange.is_parked
             assert (await client.answer())[1] == b"ok /p"
         assert fake.asked[0].body == body

@@ -7,7 +7,7 @@ import attrs
 import pytest
 import trio
 
-from http_trio import Limits, Server
+from http_trio import Limits, Server, upstream_request_of
 from http_trio.proxy.websocket_frames import close_frame
 from http_trio.testing.peers import (
     Asked,
@@ -40,8 +40,10 @@ class Ends:
 
     def recall(self) -> None:
         for exchange in self.proxy.exchanges:
-            assert exchange.switched
-            exchange.recall()
+            request = upstream_request_of(exchange)
+            assert request is not None
+            assert request.switched
+            request.recall()
 
     async def over(self) -> None:
         while not self.record.ends:
@@ -165,9 +167,11 @@ async def test_a_recalled_answer_is_cut_and_seen_to_be(size: int) -> None:
             await client.head()
             await client.exactly(size)
             (exchange,) = proxy.exchanges
-            assert exchange.is_open_ended
-            assert not exchange.switched
-            exchange.recall()
+            request = upstream_request_of(exchange)
+            assert request is not None
+            assert request.is_open_ended
+            assert not request.switched
+            request.recall()
             assert not (await client.to_end()).endswith(b"0\r\n\r\n")
             while not record.ends:
                 await trio.sleep(0.001)
@@ -187,8 +191,10 @@ async def test_what_has_not_begun_is_not_recalled() -> None:
             while not fake.asked:
                 await trio.sleep(0.001)
             (exchange,) = proxy.exchanges
-            assert not exchange.has_begun
-            exchange.recall()
+            request = upstream_request_of(exchange)
+            assert request is not None
+            assert not request.has_begun
+            request.recall()
             go_on.set()
             assert (await client.answer())[1] == b"ok"
 

@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 
-from http_trio import Exchange, Failure, Limits, Server, Upstream
+from http_trio import Exchange, Failure, Limits, Server, Upstream, forward
 from http_trio.testing.peers import (
     Client,
     FakeUpstream,
@@ -70,11 +70,11 @@ async def watched(
     async with fake_upstream(script) as fake:
         upstream = fake.upstream
 
-        def forward(exchange: Exchange) -> None:
+        def handler(exchange: Exchange) -> None:
             books.begun += 1
-            exchange.forward(upstream, books)
+            forward(exchange, upstream, books)
 
-        async with serving(forward, limits) as proxy:
+        async with serving(handler, limits) as proxy:
             one = Watched(proxy, fake, upstream, books)
             yield one
             await one.wait_settled()

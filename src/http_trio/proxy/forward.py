@@ -1,0 +1,284 @@
+"""Forwarding: the fast path in the event loop, and where it hands over to a task.
+
+    sending -> awaiting the head -> relaying the body -> ended
+       ^               |
+       +-- elsewhere --+   only while nothing of a response has gone out
+
+A request whose body is there, or is short and will be in a moment, goes the fast path;
+all else is carried by a task. A response that is long, or whose client is slow, is
+handed over in the middle.
+
+A connection that was kept open and turns out to be closed is not the server's failure:
+the request goes out again on a new one, if it may be repeated (RFC 9112 section 9.3.1),
+and the hooks never hear of it. One file, since it is one state machine. The rule that
+it obeys: nothing here waits.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from http_trio.errors import BadAnswer, ProtocolError
+from http_trio.http1.body import Passage, Truncated
+from http_trio.http1.response import http_date
+from http_trio.http1.response_head import AnswerHead, parse_answer_head
+from http_trio.limits import BUFFER
+from http_trio.proxy import forward_task
+from http_trio.proxy.hooks import Delivery
+from http_trio.proxy.upstream_request import Transit
+from http_trio.server.exchange import Exchange
+from http_trio.upstream.connection import UpstreamConnection
+from http_trio.upstream.failure import Condition, Failure
+from http_trio.upstream.pool import Upstream
+
+
+def forward(exchange: Exchange, upstream: Upstream, delivery: Delivery) -> None:
+    """Pass a request on, and the response back; nothing if the exchange is over.
+
+    A handler's decision, as the methods of `Exchange` are.
+
+    Args:
+        exchange: it.
+        upstream: the server to begin with.
+        delivery: what is added, who decides, and who is told.
+    """
+    connection = exchange.connection
+    if connection is None:
+        return
+    if exchange.on_due is not None:
+        exchange.unpark()
+    head = exchange.head
+    request = exchange.attached = _FastPath(exchange, upstream, delivery)
+    if head.framing == 0 and head.upgrade is None and not head.expects_continue:
+        request.send(b"")
+    elif (
+        head.upgrade is None
+        and not head.expects_continue
+        and (0 <= head.framing <= BUFFER or connection.holds_body(head))
+    ):
+        exchange.collect(max(BUFFER, len(connection.buffer)), request.send_collected)
+    else:
+        forward_task.start(request)
+
+
+def upstream_request_of(exchange: Exchange) -> Transit | None:
+    """Give the forwarded request of an exchange, while it is forwarded."""
+    attached = exchange.attached
+    return attached if isinstance(attached, Transit) else None
+
+
+class _FastPath(Transit):
+    """One forwarded request in the event loop: a `Receiver` of what the server sends."""
+
+    __slots__ = ("_interims", "_received", "_request", "_retried")
+
+    _interims: int
+    _received: bytes
+    _request: bytes
+    _retried: bool
+
+    def send(self, body: bytes) -> None:
+        """Send the request, whose whole body is given, and await its answer."""
+        self.body = body
+        self._request = self._received = b""
+        self._interims = 0
+        self._retried = False
+        head = self.exchange.head
+        self._send_to(
+            self.upstream.take_idle(peek=not head.repeatable) or self._connect()
+        )
+
+    def send_collected(self, exchange: Exchange, body: bytes) -> None:
+        """Send the request, whose body has been collected."""
+        if exchange.attached is self:
+            self.send(body)
+
+    # === what the upstream's connection tells ===
+
+    def received(self, data: bytes) -> None:
+        """Take what the upstream sent."""
+        try:
+            if self.passage is None:
+                self._await_head(self._received + data if self._received else data)
+            else:
+                self._relay(self.passage, data)
+        except ProtocolError as exc:
+            self.failed(Condition.BAD_ANSWER, str(exc))
+
+    def closed(self) -> None:
+        """Take that the upstream closed."""
+        passage = self.passage
+        if passage is None:
+            self.failed(Condition.CLOSED, "closed without an answer")
+            return
+        try:
+            out = passage.end()
+        except Truncated as exc:
+            self.failed(Condition.CLOSED, str(exc))
+            return
+        self.release(reusable=False)
+        self._finish(out)
+
+    def expired(self) -> None:
+        """Take that the upstream was silent for too long."""
+        if self.passage is None:
+            self.failed(Condition.ANSWER_TIMEOUT, "")
+        else:
+            self.failed(Condition.STALLED, "")
+
+    def failed(self, condition: Condition, detail: str) -> None:
+        """Take that the upstream failed: try again, elsewhere, or give up."""
+        peer = self._peer
+        failure = self.failure(condition, detail)
+        stale = (
+            condition is Condition.CLOSED
+            and peer is not None
+            and not peer.fresh
+            and not self._received
+        )
+        self.release(reusable=False)
+        if self.exchange.gone:
+            self.end(failure)
+        elif self.status:
+            self.give_up(failure)
+        elif stale and not self._retried and self._may_repeat(failure):
+            self._retried = True
+            self._send_to(self._connect())
+        else:
+            self._try_elsewhere(failure)
+
+    # === sending ===
+
+    def _connect(self) -> UpstreamConnection | Failure:
+        return self.upstream.connect(self.exchange.lane)
+
+    def _send_to(self, peer: UpstreamConnection | Failure) -> None:
+        if isinstance(peer, Failure):
+            self._try_elsewhere(peer)
+            return
+        if not self._request:
+            body = self.body or b""
+            self._request = self.request_bytes(len(body)) + body
+        self._peer = peer
+        peer.begin(self, self._request)
+
+    def _try_elsewhere(self, failure: Failure) -> None:
+        after_s = self.after_failure(failure)
+        if after_s is None:
+            self.give_up(failure)
+        else:
+            self._send_again(after_s)
+
+    def _send_again(self, after_s: float) -> None:
+        self._request = self._received = b""
+        if after_s > 0:
+            self.call_later(after_s, partial(self._send_again, 0.0))
+        else:
+            self._send_to(self.upstream.take_idle(peek=True) or self._connect())
+
+    def _may_repeat(self, failure: Failure) -> bool:
+        return not failure.sent or self.exchange.head.repeatable
+
+    # === the response ===
+
+    def _await_head(self, data: bytes) -> None:
+        exchange = self.exchange
+        while True:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
+                if len(data) > exchange.limits.head:
+                    raise BadAnswer("a header section beyond the limit")
+                self._received = data
+                return
+            head = self._parse_head(data[:end])
+            data = data[end:]
+            if head.status >= 200:
+                self._begin(head, data)
+                return
+            if head.status == 101:
+                raise BadAnswer("101 to a request without Upgrade")
+            self._interims += 1
+            if self._interims > exchange.limits.interim_answers:
+                raise BadAnswer(f"more than {self._interims - 1} interim answers")
+            exchange.send_interim(head)
+            if exchange.gone:
+                return
+
+    def _begin(self, head: AnswerHead, body: bytes) -> None:
+        if self.delivery.reads_answers:
+            head = head.private()
+        elif head.framing == len(body) and not self.exchange.head.http10:
+            self._pass_whole(head, body)
+            return
+        after_s = self.after_answer(head)
+        if after_s is not None:
+            self.release(reusable=head.keep_alive and len(body) == head.framing)
+            self._send_again(after_s)
+            return
+        out = self.begin_answer(head, body, last=False)
+        assert self.passage is not None, "begin_answer sets it"
+        self._pass_on(self.passage, out)
+
+    def _parse_head(self, raw: bytes) -> AnswerHead:
+        method = self.exchange.head.method
+        if method == b"HEAD":  # what its answers mean is not in their bytes alone
+            return parse_answer_head(raw, method)
+        known = self.exchange.lane.known_answers
+        head = known.get(raw)
+        if head is None:
+            head = parse_answer_head(raw, method)
+            known.offer(raw, head)
+        return head
+
+    def _pass_whole(self, head: AnswerHead, body: bytes) -> None:
+        """Pass on an answer that came in one piece, as most do.
+
+        It gives what `begin_answer` and a passage of this length would.
+        """
+        exchange, delivery, peer = self.exchange, self.delivery, self._peer
+        assert peer is not None, "an answer comes over a connection"
+        self.status = head.status
+        exchange.answer_bytes = len(body)
+        keep = exchange.keeps_connection()
+        added = delivery.answer_fields
+        if not keep:
+            added = b"\r\nConnection: close" + added
+        if not head.dated:
+            added = b"\r\nDate: " + http_date() + added
+        self._peer = None
+        if head.keep_alive:
+            peer.release()
+        else:
+            peer.close()
+        self.end(None)
+        exchange.send_last(b"%b%b\r\n\r\n%b" % (head.start, added, body), keep=keep)
+
+    def _relay(self, passage: Passage, data: bytes) -> None:
+        assert self._peer is not None, "only a connection in use is received from"
+        self._peer.touch(self.waits.stream_idle_s)
+        self._pass_on(passage, passage.feed(data))
+
+    def _pass_on(self, passage: Passage, out: bytes) -> None:
+        if passage.done:
+            head = self.head
+            assert head is not None, "begin_answer sets it"
+            self.release(reusable=head.keep_alive and not passage.rest)
+            self._finish(out)
+        elif passage.left > BUFFER:
+            self._hand_over(out)
+        elif out:
+            unsent = self.exchange.send_part(out)
+            if unsent:
+                self._hand_over(unsent)
+
+    def _finish(self, out: bytes) -> None:
+        exchange, keep = self.exchange, self.keeps_client
+        self.end(None)
+        exchange.send_last(out, keep=keep)
+
+    def _hand_over(self, unsent: bytes) -> None:
+        peer = self._peer
+        assert peer is not None, "an answer comes over a connection"
+        self._peer = None
+        peer.leave_lane()
+        forward_task.start_answer(self, peer, unsent)
