@@ -6,24 +6,22 @@ import contextlib
 import logging
 import os
 import socket
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import attrs
 import trio
 
 import http_trio
-from http_trio import Answer, Exchange, Limits
+from http_trio import Answer, Limits
 from kv_trio.api.kv import KeysApi
 from kv_trio.api.metrics import Metrics
 from kv_trio.api.router import Api
 from kv_trio.api.session import SessionsApi
+from kv_trio.api.snapshot import SnapshotEndpoint
 from kv_trio.api.tokens import Grants, Tokens
 from kv_trio.api.txn import TxnEndpoint
-from kv_trio.consul.encode import failed
 from kv_trio.errors import BadQuery, StorageError
 from kv_trio.state.store import Store
 from kv_trio.storage.engine import Log
@@ -56,8 +54,6 @@ _TOO_MANY = Answer(
     b"too many connections to this store; close some, or raise --connections\n",
     headers=((b"Retry-After", b"1"),),
 )
-_CHUNK = 256 * 1024  # bytes of a backup that are read, and may wait, at a time
-_PACE_S = 0.005  # how often a backup looks whether its client has taken them
 
 
 @attrs.frozen
@@ -167,10 +163,10 @@ class _Service:
             KeysApi(store, self._writer, self._watchers, self._streams, self._ask),
             SessionsApi(store, self._writer, self._watchers, node=node),
             TxnEndpoint(self._writer),
+            SnapshotEndpoint(log, self._run_blocking),
             tokens,
             self._metrics,
             compact=self._compact,
-            back_up=self._back_up,
             node=node,
             address=http_trio.address_of(sockets[0]),
         )
@@ -185,7 +181,7 @@ class _Service:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._writer.run)
             nursery.start_soon(self._writer.expire_sessions)
-            nursery.start_soon(self._writer.fold_log)
+            nursery.start_soon(self._writer.run_checkpoints)
             nursery.start_soon(self._tokens.follow, self._granted)
             nursery.start_soon(self._compact_old)
             async with trio.open_nursery() as serving:
@@ -249,22 +245,3 @@ class _Service:
             return await trio.to_thread.run_sync(run)
         await trio.lowlevel.checkpoint()
         return run()
-
-    async def _back_up(self, exchange: Exchange) -> None:
-        """Answer with a copy of the database."""
-        directory = self._log.directory
-        with tempfile.TemporaryDirectory(prefix="backup-", dir=directory) as temporary:
-            path = Path(temporary) / "kv.sqlite"
-            try:
-                await self._run_blocking(lambda: self._log.back_up(path))
-            except StorageError as exc:
-                exchange.respond(failed(exc))
-                return
-            exchange.begin(Answer(200, b"", b"application/vnd.sqlite3"))
-            async with await trio.open_file(path, "rb") as file:
-                while not exchange.gone and (chunk := await file.read(_CHUNK)):
-                    behind = exchange.send(chunk)
-                    while behind > _CHUNK and not exchange.gone:
-                        await trio.sleep(_PACE_S)
-                        behind = exchange.behind
-            exchange.finish()

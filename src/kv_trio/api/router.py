@@ -13,6 +13,7 @@ from kv_trio.api.cluster import answer_cluster
 from kv_trio.api.kv import KeysApi
 from kv_trio.api.metrics import CONTENT_TYPE, Metrics
 from kv_trio.api.session import SessionsApi
+from kv_trio.api.snapshot import SnapshotEndpoint
 from kv_trio.api.tokens import Tokens
 from kv_trio.api.txn import TxnEndpoint
 from kv_trio.consul.encode import (
@@ -36,21 +37,21 @@ class Api:
         keys: KeysApi,
         sessions: SessionsApi,
         transactions: TxnEndpoint,
+        snapshots: SnapshotEndpoint,
         tokens: Tokens,
         metrics: Metrics,
         *,
         compact: Callable[[int | None], Awaitable[int]],
-        back_up: Callable[[Exchange], Awaitable[None]],
         node: str,
         address: str,
     ) -> None:
         self._keys = keys
         self._sessions = sessions
         self._transactions = transactions
+        self._snapshots = snapshots
         self._tokens = tokens
         self._metrics = metrics
         self._compact = compact
-        self._back_up = back_up
         self._node = node
         self._address = address
 
@@ -112,7 +113,7 @@ class Api:
             case "GET", b"/v1/snapshot":
                 if not access.may_read_under(b""):
                     raise BadQuery(403, "Permission denied")
-                exchange.spawn(self._back_up)
+                exchange.spawn(self._snapshots.handle)
             case "PUT" | "POST", b"/v1/compact":
                 if not access.may_write_under(b""):
                     raise BadQuery(403, "Permission denied")

@@ -1,8 +1,7 @@
-"""`/v1/session`: what locks are bound to."""
+"""`/v1/session`: Consul's endpoint for the sessions that locks are bound to."""
 
 from __future__ import annotations
 
-import json
 import random
 import uuid
 from collections.abc import Callable
@@ -10,7 +9,6 @@ from typing import Any
 
 from http_trio import Answer, Exchange
 from kv_trio.api.writes import submit
-from kv_trio.consul.durations import parse_duration_s
 from kv_trio.consul.encode import (
     JSON,
     bad_query,
@@ -24,6 +22,7 @@ from kv_trio.consul.parameters import (
     parse_index,
     parse_wait_s,
 )
+from kv_trio.consul.session import describe_session, parse_session
 from kv_trio.errors import BadQuery
 from kv_trio.state.acl import Access
 from kv_trio.state.entry import Session
@@ -32,8 +31,7 @@ from kv_trio.state.store import Store
 from kv_trio.storage.writer import Writer
 from kv_trio.watch.blocking_queries import Watchers, must_wait
 
-_BODY = 16 * 1024  # bytes of what a session is to be like
-_MIN_TTL_S, _MAX_TTL_S = 10.0, 86400.0
+_BODY_LIMIT = 16 * 1024  # bytes of the JSON that describes a session
 _VERBS = {
     "create": "OPTIONS,PUT,POST",
     "destroy": "OPTIONS,PUT,POST",
@@ -42,11 +40,10 @@ _VERBS = {
     "list": "OPTIONS,GET",
     "node": "OPTIONS,GET",
 }
-_CHECK = "serfHealth"  # of the node; in a cluster of one it always passes
 
 
 class SessionsApi:
-    """The endpoint's handler."""
+    """Answers the requests to `/v1/session`."""
 
     def __init__(
         self, store: Store, writer: Writer, watchers: Watchers, *, node: str
@@ -67,7 +64,7 @@ class SessionsApi:
         parameters: dict[str, str],
         access: Access,
     ) -> None:
-        """Answer a request, now or when its time has come.
+        """Answer a request: at once, after its write, or when a change ends its wait.
 
         Raises:
             BadQuery: it makes no sense, or is not allowed.
@@ -91,7 +88,7 @@ class SessionsApi:
 
     def _change(self, exchange: Exchange, verb: str, argument: str) -> None:
         if verb == "create":
-            exchange.collect(_BODY, self._create)
+            exchange.collect(_BODY_LIMIT, self._create)
             return
         if not argument:
             raise BadQuery(400, "Missing session")
@@ -99,8 +96,7 @@ class SessionsApi:
         if verb == "renew":
             if not self._writer.renew(argument):
                 raise BadQuery(404, f"Session id '{argument}' not found")
-            shown = [self._describe(one) for one in self._found("info", argument)]
-            exchange.respond(json_answer(shown))
+            exchange.respond(json_answer(self._describe("info", argument)))
             return
         destroyed = Answer(200, b"true", JSON)
         submit(self._writer, exchange, Destroy(argument), lambda _: destroyed)
@@ -111,8 +107,8 @@ class SessionsApi:
         except BadQuery as exc:
             exchange.respond(bad_query(exc))
         else:
-            made = json_answer({"ID": session.id})
-            submit(self._writer, exchange, Create(session), lambda _: made)
+            created = json_answer({"ID": session.id})
+            submit(self._writer, exchange, Create(session), lambda _: created)
 
     def _show(
         self, exchange: Exchange, verb: str, argument: str, parameters: dict[str, str]
@@ -125,7 +121,9 @@ class SessionsApi:
             raise BadQuery(400, "Missing node name")
 
         def answer(exchange: Exchange) -> None:
-            exchange.respond(self._answer(self._found(verb, argument)))
+            headers = index_headers(max(1, self._store.session_index))
+            body = dump_json(self._describe(verb, argument))
+            exchange.respond(Answer(200, body, JSON, headers))
 
         index, wait_s = parse_index(parameters), parse_wait_s(parameters)
         if index and must_wait(self._store, index, self._store.session_index):
@@ -134,116 +132,14 @@ class SessionsApi:
         else:
             answer(exchange)
 
-    def _found(self, verb: str, argument: str) -> list[Session]:
+    def _describe(self, verb: str, argument: str) -> list[dict[str, Any]]:
+        sessions = self._find(verb, argument)
+        return [describe_session(session, node=self._node) for session in sessions]
+
+    def _find(self, verb: str, argument: str) -> list[Session]:
         sessions = self._store.sessions
         if verb == "info":
             return [sessions[argument]] if argument in sessions else []
         if verb == "node" and argument != self._node:
             return []
         return sorted(sessions.values(), key=lambda session: session.id)
-
-    def _answer(self, sessions: list[Session]) -> Answer:
-        shown = [self._describe(session) for session in sessions]
-        headers = index_headers(max(1, self._store.session_index))
-        return Answer(200, dump_json(shown), JSON, headers)
-
-    def _describe(self, session: Session) -> dict[str, Any]:
-        return {
-            "ID": session.id,
-            "Name": session.name,
-            "Node": self._node,
-            "LockDelay": round(session.lock_delay_s * 1e9),
-            "Behavior": "delete" if session.deletes else "release",
-            "TTL": session.ttl,
-            "NodeChecks": [_CHECK],
-            "ServiceChecks": None,
-            "CreateIndex": session.create_index,
-            "ModifyIndex": session.create_index,
-        }
-
-
-def parse_session(body: bytes, id_: str, *, node: str) -> Session:
-    """Read what a session is to be like; the names of its fields have no case.
-
-    Raises:
-        BadQuery: with Consul's texts.
-    """
-    fields = _fields(body)
-    ttl = _text(fields, "TTL")
-    behavior = _text(fields, "Behavior") or "release"
-    try:
-        lock_delay_s = _lock_delay_s(fields.get("lockdelay"))
-    except ValueError as exc:
-        raise BadQuery(400, f"Request decode failed: {exc}") from exc
-    if _text(fields, "Node") not in ("", node):
-        raise BadQuery(500, "Missing node registration")
-    for check in [*(fields.get("checks") or []), *(fields.get("nodechecks") or [])]:
-        if check != _CHECK:
-            raise BadQuery(500, f"Missing check '{check}' registration")
-    if behavior not in ("release", "delete"):
-        raise BadQuery(500, f"Invalid Behavior setting '{behavior}'")
-    return Session(
-        id=id_,
-        name=_text(fields, "Name"),
-        ttl_s=_ttl_s(ttl),
-        ttl=ttl,
-        lock_delay_s=lock_delay_s,
-        deletes=behavior == "delete",
-    )
-
-
-def _fields(body: bytes) -> dict[str, Any]:
-    if not body.strip():
-        return {}
-    try:
-        asked = json.loads(body)
-    except json.JSONDecodeError as exc:
-        text = "unexpected EOF" if exc.pos >= len(exc.doc.rstrip()) else exc.msg
-        raise BadQuery(400, f"Request decode failed: {text}") from exc
-    except (ValueError, RecursionError) as exc:
-        raise BadQuery(400, f"Request decode failed: {exc}") from exc
-    if not isinstance(asked, dict):
-        raise BadQuery(400, "Request decode failed: expected an object")
-    return {str(name).lower(): value for name, value in asked.items()}
-
-
-def _text(fields: dict[str, Any], name: str) -> str:
-    value = fields.get(name.lower())
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        kind = "bool" if isinstance(value, bool) else "number"
-        raise BadQuery(
-            400,
-            f"Request decode failed: json: cannot unmarshal {kind} into Go struct"
-            f" field .{name} of type string",
-        )
-    return value
-
-
-def _ttl_s(ttl: str) -> float:
-    if not ttl:
-        return 0.0
-    try:
-        ttl_s = parse_duration_s(ttl)
-    except ValueError as exc:
-        text = f"Session TTL '{ttl}' invalid: time: invalid duration \"{ttl}\""
-        raise BadQuery(500, text) from exc
-    if not _MIN_TTL_S <= ttl_s <= _MAX_TTL_S:
-        nanoseconds = round(ttl_s * 1e9)
-        raise BadQuery(
-            500,
-            f"Invalid Session TTL '{nanoseconds}', must be between [10s=24h0m0s]",
-        )
-    return ttl_s
-
-
-def _lock_delay_s(given: object) -> float:
-    """Consul takes a duration, seconds below 1000, or nanoseconds."""
-    if given is None:
-        return 15.0
-    if isinstance(given, str):
-        return parse_duration_s(given)
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        return float(given) if given < 1000 else given / 1e9
-    raise ValueError(f"LockDelay {given!r}")  # all faults are one

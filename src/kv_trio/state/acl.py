@@ -1,4 +1,4 @@
-"""What a client may do: rights per key prefix, pure.
+"""Access control: what a client may read and write, by key prefix. Pure.
 
 To write includes to read. A prefix is of bytes, as in the rest of the API: `canary/`
 gives what is below it, `canary` also `canary2`.
@@ -29,24 +29,24 @@ class Access:
         return self.read + self.write
 
     def may_read(self, key: bytes) -> bool:
-        """Tell whether it may read a key."""
+        """Tell whether the client may read a key."""
         return key.startswith(self._readable)
 
     def may_write(self, key: bytes) -> bool:
-        """Tell whether it may write a key."""
+        """Tell whether the client may write a key."""
         return key.startswith(self.write)
 
     def may_write_under(self, prefix: bytes) -> bool:
-        """Tell whether it may write every key with a prefix."""
+        """Tell whether the client may write every key with a prefix."""
         return prefix.startswith(self.write)
 
     def may_read_under(self, prefix: bytes) -> bool:
-        """Tell whether it may read every key with a prefix."""
+        """Tell whether the client may read every key with a prefix."""
         return prefix.startswith(self._readable)
 
 
 EVERYTHING = Access("everything", write=(b"",))
-"""What everybody may where there are no tokens."""
+"""The rights of everybody where there are no tokens."""
 
 NOTHING = Access("nobody")
-"""What a client without a token may where there are tokens."""
+"""The rights of a client without a token where there are tokens."""

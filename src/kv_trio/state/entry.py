@@ -14,7 +14,15 @@ import attrs
 
 @attrs.frozen
 class Entry:
-    """One key's value, with the numbers of Consul's API."""
+    """One key's value, with the numbers of Consul's API.
+
+    Attributes:
+        flags: an unsigned 64-bit number, for whoever reads the key.
+        create_index: the number of the change since which the key is there.
+        modify_index: the number of its last change.
+        lock_index: how often its lock was acquired.
+        session: the one that has its lock, if one has.
+    """
 
     key: bytes
     value: bytes
@@ -46,6 +54,7 @@ class Session:
     """What locks are bound to: they end with it.
 
     Attributes:
+        ttl: the seconds as the client wrote them, a duration of Go.
         ttl_s: seconds without a renewal after which it ends; 0 for never.
         lock_delay_s: seconds for which a lock cannot be taken after it was lost.
         deletes: whether the keys that it holds are deleted at its end, not released.
@@ -76,7 +85,7 @@ class Outcome:
 
 
 class View(Protocol):
-    """A consistent state that can be read: a store, or a draft on top of one."""
+    """A consistent state that can be read: a store, or changes on top of one."""
 
     @property
     def index(self) -> int:

@@ -24,7 +24,7 @@ class Put:
     release: str | None = None
 
     def apply_to(self, draft: Draft, now: float) -> Outcome:
-        """Write, or tell that the condition does not hold."""
+        """Write the key, or tell that the condition does not hold."""
         old = draft.get(self.key)
         if self.cas is not None and self.cas != (old.modify_index if old else 0):
             return Outcome(done=False, index=old.modify_index if old else 0)
@@ -75,7 +75,7 @@ class Delete:
     cas: int | None = None
 
     def apply_to(self, draft: Draft, now: float) -> Outcome:
-        """Remove; an absent key is as good as removed."""
+        """Remove the keys; an absent one is as good as removed."""
         del now
         if self.recurse:
             doomed = list(draft.keys_under(self.key))
@@ -98,7 +98,7 @@ class Create:
     session: Session
 
     def apply_to(self, draft: Draft, now: float) -> Outcome:
-        """Begin it."""
+        """Begin the session."""
         del now
         index = draft.next_index()
         draft.sessions[self.session.id] = attrs.evolve(self.session, create_index=index)
@@ -112,7 +112,7 @@ class Destroy:
     id: str
 
     def apply_to(self, draft: Draft, now: float) -> Outcome:
-        """End it; an unknown one is as good as ended."""
+        """End the session; an unknown one is as good as ended."""
         del now
         session = draft.session(self.id)
         if session is None:

@@ -22,7 +22,7 @@ from sortedcontainers import SortedDict
 from kv_trio.state.entry import Entry, Session
 
 FIRST_INDEX = 1
-"""Where an empty store is. Its clients wait to pass it, so no change may have it."""
+"""The index of an empty store. Clients wait for it to be passed, so no change has it."""
 
 
 class Changes(Protocol):
@@ -63,8 +63,8 @@ class Store:
     Attributes:
         index: the number of the last change.
         floor: no prefix's index is below it.
-        base: nor is the index of anything below it: what was read before is of another
-            store, whose copy this one is.
+        base: no index at all is below it. It is above 0 in a store that began as a copy
+            of another one, whose clients then take the whole state for new.
         kv_index: the number of the last change of a key; 0 before the first.
         session_index: the number of the last change of a session.
     """
@@ -145,20 +145,16 @@ class Store:
         Raises:
             ValueError: a change is newer than the store.
         """
-        newest = [
-            *(one.modify_index for one in entries),
-            *tombstones.values(),
-            floor,
-            base,
-        ]
-        if max(newest) > index:
-            raise ValueError(f"a change is at {max(newest)}, the store at {index}")
+        written = max((entry.modify_index for entry in entries), default=0)
+        newest = max(written, *tombstones.values(), floor, base)
+        if newest > index:
+            raise ValueError(f"a change is at {newest}, the store at {index}")
         self.index, self.floor, self.base = index, max(floor, base), base
         self._entries = SortedDict((entry.key, entry) for entry in entries)
         self._tombstones = dict(sorted(tombstones.items(), key=lambda pair: pair[1]))
         self._deleted = SortedDict(tombstones)
         self.sessions = {session.id: session for session in sessions}
-        self.kv_index = max(newest)
+        self.kv_index = newest
         self.session_index = index
         for entry in entries:
             if entry.session is not None:
@@ -184,8 +180,11 @@ class Store:
         for key, delay_s in changes.lock_delays.items():
             self._lock_free_at[key] = now + delay_s
         if self._lock_free_at:
-            waiting = self._lock_free_at.items()
-            self._lock_free_at = {key: at for key, at in waiting if at > now}
+            self._lock_free_at = {
+                key: free_at
+                for key, free_at in self._lock_free_at.items()
+                if free_at > now
+            }
         self.index, self.floor = changes.index, changes.floor
         if changes.entries:
             self.kv_index = changes.index

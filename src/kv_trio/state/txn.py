@@ -2,7 +2,7 @@
 
 All steps are tried in order on a draft of their own, where each sees what those before
 it wrote; all writes share one number. If any step fails, nothing of it takes effect,
-and every step that failed is told.
+and the outcome names every step that failed.
 
 The texts are Consul's: its clients match on them.
 """
@@ -53,7 +53,12 @@ class Step:
 
 @attrs.frozen
 class StepFailed:
-    """Which step failed, and why in Consul's words."""
+    """Which step failed, and why.
+
+    Attributes:
+        at: its place among the steps, from 0.
+        reason: in Consul's words.
+    """
 
     at: int
     reason: str
@@ -89,22 +94,22 @@ class Transaction:
         return any(step.writes for step in self.steps)
 
     def apply_to(self, draft: Draft, now: float) -> Transacted:
-        """Try it; the draft takes it over if no step fails."""
+        """Try the steps; the draft takes their changes over if none fails."""
         own = Draft(draft, one_index=True)
         results: list[Entry] = []
         failed: list[StepFailed] = []
-        for at, step in enumerate(self.steps):
+        for number, step in enumerate(self.steps):
             try:
                 results += self._run(step, own, now)
             except _FailedError as exc:
-                failed.append(StepFailed(at, str(exc)))
+                failed.append(StepFailed(number, str(exc)))
         if failed:
             return Transacted(done=False, failed=tuple(failed))
         draft.absorb(own)
         return Transacted(done=True, index=draft.index, results=tuple(results))
 
     def _run(self, step: Step, draft: Draft, now: float) -> list[Entry]:
-        """Run a step; give what it adds to the results.
+        """Run a step; give the entries that it adds to the results.
 
         Raises:
             _FailedError: its condition does not hold.
@@ -122,7 +127,7 @@ class Transaction:
 
 
 class _FailedError(Exception):
-    """A step's condition does not hold."""
+    """The condition of a step does not hold."""
 
 
 def quoted(key: bytes) -> str:

@@ -25,7 +25,12 @@ class Operation(Protocol):
     """A change that can be tried."""
 
     def apply_to(self, draft: Draft, now: float) -> Outcome:
-        """Try it on a draft; now is in seconds, of the clock of lock delays."""
+        """Try the operation on a draft.
+
+        Args:
+            draft: what it reads and changes.
+            now: seconds, by the clock of the lock delays.
+        """
 
 
 class Draft:
@@ -53,7 +58,7 @@ class Draft:
         self._base = base
         self._first_index = base.index
         self._one_index = one_index
-        self._folded = False  # tombstones into the floor
+        self._folded = False  # whether tombstones were folded into the floor
 
     def __repr__(self) -> str:
         return f"<Draft index={self.index} changed={len(self.entries)}>"
@@ -77,9 +82,12 @@ class Draft:
         return operation.apply_to(self, now)
 
     def fold_tombstones(self, store: Store) -> None:
-        """Forget the oldest deletes of the store that it stands on, if too many.
+        """Forget the oldest deletes of the store, if there are too many.
 
         And those of keys that are there again.
+
+        Args:
+            store: the one that this draft stands on.
         """
         self.floor = store.floor
         if store.tombstones:
@@ -130,8 +138,8 @@ class Draft:
     def held_by(self, id_: str) -> set[bytes]:
         """Give the keys whose locks a session has."""
         held = {key for key in self._base.held_by(id_) if key not in self.entries}
-        mine = self.entries.items()
-        return held | {key for key, entry in mine if entry and entry.session == id_}
+        changed = self.entries.items()
+        return held | {key for key, entry in changed if entry and entry.session == id_}
 
     def is_delayed(self, key: bytes, now: float) -> bool:
         """Tell whether the key's lock was lost too recently to be taken."""
@@ -146,7 +154,7 @@ class Draft:
         return self.index
 
     def set(self, entry: Entry) -> Outcome:
-        """Let a key have an entry."""
+        """Give a key a new entry."""
         self.entries[entry.key] = entry
         self.deleted_at.pop(entry.key, None)
         key, index = entry.key, entry.modify_index
@@ -154,7 +162,7 @@ class Draft:
         return Outcome(done=True, index=index)
 
     def bury(self, key: bytes, index: int) -> None:
-        """Remove a key."""
+        """Remove a key, and remember that it was."""
         self.entries[key] = None
         self.deleted_at[key] = index
         self._revisions[key, index] = Revision(key, index, None)

@@ -22,17 +22,16 @@ from kv_trio.storage.wal_check import find_damage
 
 DATABASE = "kv.sqlite"
 FORMAT = 5
-"""What `PRAGMA user_version` says."""
+"""The format of the tables, which stands in the database as its `user_version`."""
 
 BUSY_S = 1.0
-"""How long another program that has the database for itself is waited for."""
+"""Seconds to wait for another program that has the database for itself."""
 
-_LOG = f"{DATABASE}-wal"
-_LOG_BYTES = 4 * 1024 * 1024
-_ROOM_BYTES = 64 * 1024 * 1024
-_COPIED = "copied_us"  # of a copy: microseconds of Unix time
-_WAL_PAGES = 4000
-"""Pages of the log beyond which a commit folds it itself; mostly `Log.fold` has."""
+_WAL = f"{DATABASE}-wal"
+_WAL_BYTES = 4 * 1024 * 1024  # its length from the start
+_WAL_PAGES = 4000  # beyond which a commit checkpoints; mostly the engine did before
+_ROOM_BYTES = 64 * 1024 * 1024  # on the disk, below which the log is not lengthened
+_COPIED = "copied_us"  # the number that only a copy has: microseconds of Unix time
 
 
 def connect(directory: Path | None) -> sqlite3.Connection:
@@ -42,25 +41,25 @@ def connect(directory: Path | None) -> sqlite3.Connection:
     transaction: in the VFS "unix-excl" its connections share an index in memory.
     """
     if directory is None:
-        where = "file::memory:"
+        uri = "file::memory:"
     else:
-        where = f"{(directory / DATABASE).absolute().as_uri()}?vfs=unix-excl"
+        uri = f"{(directory / DATABASE).absolute().as_uri()}?vfs=unix-excl"
     return sqlite3.connect(
-        where, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+        uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )
 
 
 def open_database(directory: Path | None) -> sqlite3.Connection:
     """Open the connection that writes; the database is made if absent.
 
-    From then on it waits for nobody: a commit finds out at once that it has to.
+    It never waits for another program: a commit fails at once, and is tried again.
 
     Raises:
         StorageError: it cannot be made or written.
         StoreDamaged: what is there is no database of ours, or a broken one.
     """
     name = name_of(directory)
-    _check_log(directory)
+    _check_wal(directory)
     try:
         db = connect(directory)
     except sqlite3.Error as exc:
@@ -86,10 +85,11 @@ def set_meta(db: sqlite3.Connection, name: str, value: int) -> None:
 
 
 def take_up_copy(db: sqlite3.Connection) -> None:
-    """Let a copy that is put in place go on above all that its original ever gave.
+    """Raise the index of a copy above all that its original ever gave.
 
     No store takes a million writes in a second, so the microseconds since the copy was
-    made are enough. Whoever knows an index of the original is told the state anew.
+    made are enough. A client that knows an index of the original reads the state anew.
+    On a database that is no copy it does nothing.
 
     Raises:
         ValueError: a row is not as it was written.
@@ -99,9 +99,9 @@ def take_up_copy(db: sqlite3.Connection) -> None:
     copied_us = meta.get(_COPIED)
     if copied_us is None:
         return
-    (last,) = db.execute("SELECT max(modify_index) FROM journal").fetchone()
-    given = max(meta["index"], last or 0)
-    base = given + max(1, time.time_ns() // 1000 - copied_us)
+    (journaled,) = db.execute("SELECT max(modify_index) FROM journal").fetchone()
+    highest = max(meta["index"], journaled or 0)
+    base = highest + max(1, time.time_ns() // 1000 - copied_us)
     db.execute("BEGIN IMMEDIATE")
     set_meta(db, "index", base)
     set_meta(db, "base", base)
@@ -110,7 +110,7 @@ def take_up_copy(db: sqlite3.Connection) -> None:
 
 
 def mark_copy(path: Path) -> None:
-    """Let a database know that it is a copy, and of when."""
+    """Note in a database that it is a copy, and when it was made."""
     db = sqlite3.connect(path)
     try:
         with db:
@@ -120,12 +120,12 @@ def mark_copy(path: Path) -> None:
 
 
 def name_of(directory: Path | None) -> str:
-    """Name a database in a message."""
+    """Give the name of a database for a message."""
     return str(directory or "memory")
 
 
 def damaged(directory: Path | None, reason: object) -> StoreDamaged:
-    """Say that a database makes no sense, and what to do."""
+    """Make the error of a database that makes no sense; it says what to do."""
     return StoreDamaged(
         f"the database in {name_of(directory)} cannot be read ({reason}); restore it"
         " from a backup, or move it away to begin with an empty store"
@@ -135,23 +135,24 @@ def damaged(directory: Path | None, reason: object) -> StoreDamaged:
 def lengthen_log(directory: Path | None) -> None:
     """Make the write-ahead log as long as it mostly gets, with zeros at its end.
 
-    A file that grows has its length to be written at each sync, which takes half as
-    long again. SQLite reads its log up to what is no frame of it, and writes over the
-    rest. While it writes, this must not be called. Where room is scarce, it does nothing.
+    For a file that grows each sync also writes its length, which takes half as long
+    again. SQLite reads its log up to what is no frame of it, and writes over the rest.
+    This must not be called while something is written. Where room is scarce, it does
+    nothing.
     """
     if directory is None:
         return
     with contextlib.suppress(OSError):  # nothing is lost: it is slower, no more
         if shutil.disk_usage(directory).free < _ROOM_BYTES:
             return
-        with (directory / _LOG).open("ab") as log:
-            log.write(bytes(max(0, _LOG_BYTES - log.tell())))
+        with (directory / _WAL).open("ab") as log:
+            log.write(bytes(max(0, _WAL_BYTES - log.tell())))
             log.flush()
             os.fsync(log.fileno())
 
 
 def take_lock(directory: Path) -> int:
-    """Have a data directory, made if absent, for this process; give the lock's fd.
+    """Lock a data directory, made if absent, for this process; give the lock's fd.
 
     Raises:
         StorageError: it cannot be used.
@@ -172,12 +173,12 @@ def take_lock(directory: Path) -> int:
     return lock
 
 
-def _check_log(directory: Path | None) -> None:
-    """Look at the log before SQLite does, which would drop what it cannot read."""
+def _check_wal(directory: Path | None) -> None:
+    """Look for damage before SQLite drops what it cannot read."""
     if directory is None:
         return
     try:
-        damage = find_damage((directory / _LOG).read_bytes())
+        damage = find_damage((directory / _WAL).read_bytes())
     except FileNotFoundError:
         return
     except OSError as exc:

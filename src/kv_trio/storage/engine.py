@@ -1,10 +1,14 @@
-"""The durable half of a store: what changes becomes a transaction on disk.
+"""The storage engine: a batch of changes becomes a transaction on disk.
 
 When `commit` returns, the changes are on disk; a commit that fails leaves the database
-as it was. What is small goes into the journal, to be filed later (`kv_trio.storage.journal`).
+as it was. A small batch goes into the journal, to be filed later
+(`kv_trio.storage.journal`).
 
 SQLite notices a page that makes no sense, but not a flipped bit in a value; so each
 row has a checksum, which is compared when it is read.
+
+One file, since what a commit counts (rows in the journal, commits since the last
+checkpoint, writes of each key) decides what the next one does.
 """
 
 from __future__ import annotations
@@ -37,11 +41,11 @@ from kv_trio.storage.write_connection import Transactions, Write
 
 _QUICK_BYTES = 64 * 1024  # of values in a commit that is done at once
 _QUICK_KEYS = 8
-_FOLD_EVERY = 500  # commits
-_JOURNALED = 1024  # rows in the journal, or so, until they are filed
-_JOURNALED_AT_ONCE = 256  # rows of one commit beyond which they are filed at once
-_JOURNALED_BYTES = 16 * 1024 * 1024  # of their values
-_BATCH = 1000  # revisions that one transaction forgets at most
+_CHECKPOINT_EVERY = 500  # commits
+_JOURNAL_ROWS = 1024  # beyond which, or so, they are filed
+_JOURNAL_BYTES = 16 * 1024 * 1024  # of their values, likewise
+_JOURNAL_ROWS_AT_ONCE = 256  # of one commit, beyond which they go into the tables
+_COMPACT_ROWS = 1000  # revisions that one transaction forgets at most
 _TRIM_EVERY = 32  # writes of a key between two looks at the length of its history
 _TRIM_KEYS = 100_000  # keys whose writes are counted at most
 
@@ -64,11 +68,11 @@ class Log:
         self.directory = None if directory is None else Path(directory)
         self.bounds = bounds or Bounds()
         self._lock = -1 if self.directory is None else take_lock(self.directory)
-        self._written: Counter[bytes] = Counter()
-        self._overdue: set[bytes] = set()
-        self._unfolded = 0  # commits
-        self._journaled = 0  # rows
-        self._journaled_bytes = 0
+        self._writes_of: Counter[bytes] = Counter()  # of a key, since it was trimmed
+        self._to_trim: set[bytes] = set()
+        self._commits = 0  # since the last checkpoint
+        self._journal_rows = 0
+        self._journal_bytes = 0
         try:
             db = open_database(self.directory)
             self._transactions = Transactions(db, self.directory)
@@ -82,7 +86,7 @@ class Log:
 
     @property
     def blocks(self) -> bool:
-        """Whether its methods wait for a disk, so that they belong into a thread."""
+        """Whether its methods wait for a disk, and so are to be called in a thread."""
         return self.directory is not None
 
     def close(self) -> None:
@@ -127,8 +131,8 @@ class Log:
     def commit_at_once(self, draft: Draft) -> bool:
         """Make a draft durable if that is quick; False, and nothing done, if not.
 
-        It is quick where the disk was so lately, the draft is small, and nobody else
-        is writing. A disk that suddenly stalls is waited for, but only once.
+        It is quick if the last commits were, the draft is small, and nobody else is
+        writing. A disk that suddenly stalls is waited for, but only once.
 
         Raises:
             StorageError: as `commit`.
@@ -144,22 +148,22 @@ class Log:
         return done
 
     @property
-    def is_full(self) -> bool:
-        """Whether it is time to `fold`."""
+    def needs_checkpoint(self) -> bool:
+        """Whether it is time for a `checkpoint`."""
         return (
-            self._unfolded >= _FOLD_EVERY
-            or self._journaled >= _JOURNALED // 2
-            or self._journaled_bytes >= _JOURNALED_BYTES // 2
+            self._commits >= _CHECKPOINT_EVERY
+            or self._journal_rows >= _JOURNAL_ROWS // 2
+            or self._journal_bytes >= _JOURNAL_BYTES // 2
         )
 
-    def fold(self) -> None:
-        """File the journal, and bring SQLite's own log into the database.
+    def checkpoint(self) -> None:
+        """File the journal, and bring SQLite's write-ahead log into the database.
 
-        So no commit has to. What the disk refuses now is left for the next time.
+        Then no commit has to. What the disk refuses now is left for the next time.
         """
-        self._unfolded = 0
+        self._commits = 0
         try:
-            self._tend(self._file)
+            self._write_unhurried(self._file_journal)
         except StorageError:
             return  # nothing is lost
         if self.directory is None:
@@ -177,34 +181,35 @@ class Log:
     def compact(self, index: int) -> int:
         """Forget the history up to an index, but for what was the state then.
 
-        Gives how many revisions that were. It goes in small transactions, so that
+        Gives how many revisions were forgotten. Each transaction is small, so that
         writers need not wait for long.
 
         Raises:
             StorageError: the disk refuses; what was forgotten so far stays so.
         """
-        self._tend(self._file)
-        self._tend(partial(self.history.begin_compaction, index))
+        self._write_unhurried(self._file_journal)
+        self._write_unhurried(partial(self.history.begin_compaction, index))
         replaced = self.history.replaced_by(index)
-        for at in range(0, len(replaced), _BATCH):
-            self._tend(partial(self.history.forget, replaced[at : at + _BATCH]))
+        for start in range(0, len(replaced), _COMPACT_ROWS):
+            some = replaced[start : start + _COMPACT_ROWS]
+            self._write_unhurried(partial(self.history.forget, some))
         return len(replaced)
 
     def compact_old(self) -> int:
         """Forget what is older than the bound, as `compact` does."""
-        self._tend(self._file)
+        self._write_unhurried(self._file_journal)
         before_ms = time.time_ns() // 1_000_000 - round(self.bounds.age_s * 1000)
         index = self.history.last_before(before_ms)
         return self.compact(index) if index else 0
 
-    # === looking ===
+    # === inspecting ===
 
     def check(self) -> list[str]:
-        """Read everything; give what is wrong with it."""
+        """Read the whole database; give what is wrong with it."""
         return find_faults(self._transactions.db)
 
     def counts(self) -> dict[str, int]:
-        """Give how many there are of each sort of thing."""
+        """Give how many entries, revisions, tombstones and sessions there are."""
         return count_rows(self._transactions.db)
 
     def back_up(self, path: str | os.PathLike[str]) -> None:
@@ -235,14 +240,14 @@ class Log:
 
     @property
     def _is_overfull(self) -> bool:
-        """Whether the next commit has to file the journal, since `fold` is late."""
-        full = self._journaled >= _JOURNALED
-        return full or self._journaled_bytes >= _JOURNALED_BYTES
+        """Whether the next commit files the journal, since the checkpoint is late."""
+        full = self._journal_rows >= _JOURNAL_ROWS
+        return full or self._journal_bytes >= _JOURNAL_BYTES
 
     def _write(self, draft: Draft, rows: list[Row], db: sqlite3.Connection) -> None:
-        journaled = draft.is_plain and len(rows) <= _JOURNALED_AT_ONCE
+        journaled = draft.is_plain and len(rows) <= _JOURNAL_ROWS_AT_ONCE
         if not journaled or self._is_overfull:
-            self._file(db)
+            self._file_journal(db)
         if journaled:
             db.executemany(ADD, rows)
         else:
@@ -250,29 +255,29 @@ class Log:
         self._count(rows)
 
     def _count(self, rows: list[Row]) -> None:
-        """Note what waits to be filed, and whose history is to be looked at then."""
-        written = self._written
-        if len(written) > _TRIM_KEYS:
-            written.clear()
+        """Count a commit's rows, and note the keys whose history may be too long."""
+        writes_of = self._writes_of
+        if len(writes_of) > _TRIM_KEYS:
+            writes_of.clear()
         for key, value, *_ in rows:
-            self._journaled_bytes += len(value or b"")
-            written[key] += 1
-            if written[key] >= _TRIM_EVERY:
-                del written[key]
-                self._overdue.add(key)
-        self._journaled += len(rows)
-        self._unfolded += 1
+            self._journal_bytes += len(value or b"")
+            writes_of[key] += 1
+            if writes_of[key] >= _TRIM_EVERY:
+                del writes_of[key]
+                self._to_trim.add(key)
+        self._journal_rows += len(rows)
+        self._commits += 1
 
-    def _tend(self, write: Write) -> None:
-        """Write what nobody waits for."""
-        self._transactions.run(write, noted=False)
+    def _write_unhurried(self, write: Write) -> None:
+        """Write what nobody waits for, so its time says nothing of the disk."""
+        self._transactions.run(write, timed=False)
 
-    def _file(self, db: sqlite3.Connection) -> None:
+    def _file_journal(self, db: sqlite3.Connection) -> None:
         """File the journal, and forget what is beyond the bound of a key's history."""
         file_journal(db)
-        self._journaled = self._journaled_bytes = 0
-        while self._overdue:  # another thread may add to it meanwhile
-            self.history.trim(db, self._overdue.pop(), self.bounds.count)
+        self._journal_rows = self._journal_bytes = 0
+        while self._to_trim:  # another thread may add to it meanwhile
+            self.history.trim(db, self._to_trim.pop(), self.bounds.count)
 
     # === private: opening ===
 

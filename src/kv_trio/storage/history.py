@@ -1,10 +1,10 @@
-"""What keys were: the revisions of the store, read from its database.
+"""The history: the states that keys had, read from the database, and forgotten.
 
-Bounded by count (per key) and by age. What is gone is known: up to `compacted` for
-all keys, and for a key that was trimmed up to the oldest revision that is left of it,
-so a question about it is answered by `Compacted`, never by a wrong value: it is looked
-up after the answer, for something may be forgotten meanwhile. The last state of a key
-is never forgotten.
+It is bounded by count (per key) and by age. It is known what was forgotten: for all
+keys the time up to `compacted`, and for a key that was trimmed the time up to its
+oldest revision that is left. So a question about that time is answered by `Compacted`,
+never by a wrong value. This is looked up after the revisions were read, since some may
+be forgotten meanwhile. The last state of a key is never forgotten.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class History:
         return "<History>"
 
     def close(self) -> None:
-        """Close the connection, if it has one of its own."""
+        """Close the connection, if it is the history's own."""
         if self._owned:
             self._reader.close()
 
@@ -71,16 +71,13 @@ class History:
         Raises:
             Compacted: that is forgotten.
         """
-        found = self.of(key, until=index, limit=1)
-        trimmed = self._one("SELECT max(at) FROM trims WHERE key = ?", (key,))
-        self._check_kept(index, trimmed)
-        return found[0].entry if found else None
+        revisions = self.of(key, until=index, limit=1)
+        self._check_kept(index, self._trimmed_of(key))
+        return revisions[0].entry if revisions else None
 
     def oldest_of(self, key: bytes) -> int:
         """Give the index from which on the past of a key is known."""
-        return self._oldest(
-            self._one("SELECT max(at) FROM trims WHERE key = ?", (key,))
-        )
+        return self._oldest(self._trimmed_of(key))
 
     def under_at(self, prefix: bytes, index: int) -> list[Entry]:
         """Give what the keys with a prefix were at an index, sorted by key.
@@ -96,7 +93,7 @@ class History:
             f" SELECT {REVISION} FROM journal JOIN latest ON {_IS_LATEST} ORDER BY key",
             (*bounds, index),
         )
-        trimmed = self._one(f"SELECT max(at) FROM trims WHERE {under}", bounds)
+        trimmed = self._read_number(f"SELECT max(at) FROM trims WHERE {under}", bounds)
         self._check_kept(index, trimmed)
         return [revision.entry for revision in found if revision.entry is not None]
 
@@ -122,7 +119,7 @@ class History:
     def last_before(self, time_ms: int) -> int:
         """Give the index of the last filed revision before a time; 0 if none is."""
         query = "SELECT max(modify_index) FROM history WHERE time_ms < ?"
-        return self._one(query, (time_ms,)) or 0
+        return self._read_number(query, (time_ms,)) or 0
 
     def replaced_by(self, index: int) -> list[Row]:
         """Give the keys and indexes of the revisions that compaction would forget.
@@ -157,7 +154,7 @@ class History:
             db.execute("INSERT OR REPLACE INTO trims VALUES (?, ?)", (key, *oldest))
 
     def begin_compaction(self, index: int, db: sqlite3.Connection) -> None:
-        """Let nobody ask about the time before an index any more."""
+        """Note that the time before an index is forgotten, before it is."""
         set_meta(db, "compacted", max(index, self._compacted()))
         db.execute("DELETE FROM trims WHERE at <= ?", (index,))
 
@@ -169,7 +166,12 @@ class History:
 
     # === private ===
 
+    def _trimmed_of(self, key: bytes) -> int | None:
+        """Give the index of the oldest revision of a key that was trimmed."""
+        return self._read_number("SELECT max(at) FROM trims WHERE key = ?", (key,))
+
     def _check_kept(self, index: int, trimmed: int | None) -> None:
+        """Raise `Compacted` if something of the time since an index is forgotten."""
         oldest = self._oldest(trimmed)
         if index < oldest:
             raise Compacted(index, oldest)
@@ -178,14 +180,17 @@ class History:
         return max(self._compacted(), trimmed or 0)
 
     def _compacted(self) -> int:
-        return self._one("SELECT value FROM meta WHERE name = 'compacted'", ()) or 0
+        return (
+            self._read_number("SELECT value FROM meta WHERE name = 'compacted'", ())
+            or 0
+        )
 
-    def _one(self, query: str, values: Row) -> int | None:
+    def _read_number(self, query: str, values: Row) -> int | None:
         with self._reading:
-            found: tuple[int | None] | None = self._reader.execute(
+            row: tuple[int | None] | None = self._reader.execute(
                 query, values
             ).fetchone()
-        return found[0] if found else None
+        return row[0] if row else None
 
     def _revisions(self, query: str, values: Row) -> list[Revision]:
         try:

@@ -1,4 +1,7 @@
-"""Looking at a whole database: is it as it was written, how much is in it, a copy."""
+"""The integrity of a whole database: is it as it was written, how much is in it.
+
+And a copy of it, which is of one consistent state.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ _COUNTED = {
 
 
 def find_faults(db: sqlite3.Connection) -> list[str]:
-    """Read everything; give what is wrong with it."""
+    """Read the whole database; give what is wrong with it."""
     rows = db.execute("PRAGMA integrity_check").fetchall()
     faults = [text for (text,) in rows if text != "ok"]
     tables: tuple[tuple[str, str, Callable[[Row], object]], ...] = (
@@ -47,16 +50,18 @@ def find_faults(db: sqlite3.Connection) -> list[str]:
                 read(row)
             except ValueError as exc:
                 faults.append(f"{table}: {exc}")
-    lost = db.execute(
+    missing = db.execute(
         "SELECT entries.key FROM entries LEFT JOIN history USING (key, modify_index)"
         " WHERE history.value IS NOT entries.value"
     )
-    faults += [f"history: the present state of {key!r} is not in it" for (key,) in lost]
+    faults += [
+        f"history: the present state of {key!r} is not in it" for (key,) in missing
+    ]
     return faults
 
 
 def count_rows(db: sqlite3.Connection) -> dict[str, int]:
-    """Give how many entries and so on there are, whether or not they are filed."""
+    """Give how many entries, revisions, tombstones and sessions there are."""
     return {
         name: db.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]
         for name, rows in _COUNTED.items()

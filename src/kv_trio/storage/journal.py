@@ -1,10 +1,10 @@
 """The journal: changes that are on disk, but not yet in the tables where they belong.
 
-What a commit costs is the pages that it changes and the statements that it runs. To
-put a write where it belongs changes four: the entry, its history, the order of the
+A commit costs the pages that it changes and the statements that it runs. To put a
+write where it belongs changes four pages: the entry, its history, the order of the
 history, and the store's index. So most writes go into one table, row after row, which
-is one page and one statement; later all of it is filed at once, by SQL alone. (A
-memtable's log has the same reason: O'Neil and others, "The log-structured merge-tree",
+is one page and one statement; later all rows are filed at once, by SQL alone. (The log
+of a memtable has the same reason: O'Neil and others, "The log-structured merge-tree",
 1996.)
 
 The rule that it obeys: its rows are newer than all that is filed, and whoever reads the
@@ -27,12 +27,12 @@ from kv_trio.storage.schema import (
     row_of_revision,
 )
 
-_LAST = f"(SELECT {COLUMNS}, max(rowid) FROM journal GROUP BY key)"  # of each key
+_LAST = f"(SELECT {COLUMNS}, max(rowid) FROM journal GROUP BY key)"  # row of each key
 _WRITTEN = f"FROM {_LAST} WHERE value IS NOT NULL"
 _DELETED = f"FROM {_LAST} WHERE value IS NULL"
 
 REVISIONS = f"(SELECT {REVISION} FROM history UNION ALL SELECT {REVISION} FROM journal)"
-"""All that is known of the past, to select from."""
+"""All revisions that are kept, to select from."""
 
 ENTRIES = (
     "(SELECT key FROM entries WHERE key NOT IN (SELECT key FROM journal)"
@@ -47,7 +47,7 @@ TOMBSTONES = (
 """The deleted keys that are remembered, to select from."""
 
 ADD = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-"""The statement that adds a row of `journal_rows`."""
+"""The statement that adds one row of `journal_rows`."""
 
 _FILE = (
     f"INSERT INTO history SELECT {REVISION} FROM journal",
@@ -59,13 +59,14 @@ _FILE = (
 
 
 def journal_rows(revisions: list[Revision], time_ms: int | None = None) -> list[Row]:
-    """Give the rows of revisions of one time; of now by default."""
-    at_ms = time.time_ns() // 1_000_000 if time_ms is None else time_ms
-    return [(*row_of_revision(revision), at_ms) for revision in revisions]
+    """Give the rows of revisions that were all written at a time; now by default."""
+    if time_ms is None:
+        time_ms = time.time_ns() // 1_000_000
+    return [(*row_of_revision(revision), time_ms) for revision in revisions]
 
 
 def read_journal(db: sqlite3.Connection) -> Iterator[Revision]:
-    """Give what is not yet filed, in order.
+    """Give the revisions that are not filed yet, in order.
 
     Raises:
         ValueError: a row is not as it was written.
@@ -75,7 +76,7 @@ def read_journal(db: sqlite3.Connection) -> Iterator[Revision]:
 
 
 def file_journal(db: sqlite3.Connection) -> None:
-    """Put all rows where they belong, within a transaction."""
+    """Move all rows into the tables where they belong, within a transaction."""
     (last,) = db.execute("SELECT max(modify_index) FROM journal").fetchone()
     if last is None:
         return

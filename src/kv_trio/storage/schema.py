@@ -1,4 +1,4 @@
-"""Rows of the database and the values that they stand for, pure.
+"""The tables of the database, and the values that their rows stand for. Pure.
 
 A tombstone is what is left of the revision that deleted the key, with its checksum.
 Flags are text, since SQLite's integers end at 2**63. The column `checksum` is one over
@@ -46,10 +46,10 @@ SCHEMA = (
 )
 
 COLUMNS = "key, value, flags, create_index, modify_index, lock_index, session, checksum"
-"""What `read_entry` reads."""
+"""The columns of an entry, in the order in which `read_entry` takes them."""
 
 REVISION = f"{COLUMNS}, time_ms"
-"""What `read_revision` reads."""
+"""The columns of a revision, in the order in which `read_revision` takes them."""
 
 Row = tuple[Any, ...]
 
@@ -74,8 +74,13 @@ def unseal(row: Row) -> Row:
 def row_of_session(session: Session) -> Row:
     """Give a session's row."""
     return seal(
-        *(session.id, session.name, session.ttl_s, session.ttl, session.lock_delay_s),
-        *(int(session.deletes), session.create_index),
+        session.id,
+        session.name,
+        session.ttl_s,
+        session.ttl,
+        session.lock_delay_s,
+        int(session.deletes),
+        session.create_index,
     )
 
 
@@ -86,20 +91,24 @@ def read_session(row: Row) -> Session:
         ValueError: it is not as it was written.
     """
     id_, name, ttl_s, ttl, lock_delay_s, deletes, create_index = unseal(row)
-    numbers = (ttl_s, ttl, lock_delay_s)
-    return Session(id_, name, *numbers, bool(deletes), create_index)
+    return Session(id_, name, ttl_s, ttl, lock_delay_s, bool(deletes), create_index)
 
 
 def row_of_revision(revision: Revision) -> Row:
-    """Give a revision's row, as in `COLUMNS`; of one that still holds, the entry's."""
+    """Give a revision's row without its time, in `COLUMNS`: the entry's, if it is one."""
     entry = revision.entry
     columns: Row
     if entry is None:
         columns = (revision.key, None, "0", 0, revision.index, 0, None)
     else:
         columns = (
-            *(entry.key, entry.value, str(entry.flags), entry.create_index),
-            *(entry.modify_index, entry.lock_index, entry.session),
+            entry.key,
+            entry.value,
+            str(entry.flags),
+            entry.create_index,
+            entry.modify_index,
+            entry.lock_index,
+            entry.session,
         )
     return (*columns, _checksum(columns))
 
@@ -122,7 +131,7 @@ def read_entry(row: Row) -> Entry:
 
 
 def read_revision(row: Row) -> Revision:
-    """Give the revision of a row of `COLUMNS` and the time.
+    """Give the revision of a row of `REVISION`.
 
     Raises:
         ValueError: it is not as it was written.
@@ -132,9 +141,9 @@ def read_revision(row: Row) -> Revision:
     return Revision(entry.key, entry.modify_index, None if deleted else entry, row[-1])
 
 
-def row_of_tombstone(key: bytes, at: int) -> Row:
-    """Give a deleted key's row."""
-    return (key, at, row_of_revision(Revision(key, at, None))[-1])
+def row_of_tombstone(key: bytes, deleted_at: int) -> Row:
+    """Give the row of a key that the change of a number deleted."""
+    return (key, deleted_at, row_of_revision(Revision(key, deleted_at, None))[-1])
 
 
 def read_tombstone(row: Row) -> tuple[bytes, int]:
@@ -143,10 +152,10 @@ def read_tombstone(row: Row) -> tuple[bytes, int]:
     Raises:
         ValueError: it is not as it was written.
     """
-    key, at, _ = row
-    if row_of_tombstone(key, at) != row:
+    key, deleted_at, _ = row
+    if row_of_tombstone(key, deleted_at) != row:
         raise ValueError(f"the checksum of the deleted key {key!r} does not fit")
-    return key, at
+    return key, deleted_at
 
 
 def _checksum(columns: Row) -> int:

@@ -1,4 +1,7 @@
-"""A store's state in the tables of a database: read whole, written by drafts."""
+"""The state in the tables of a database: read whole, and written draft by draft.
+
+Rows of the journal, if there are any, are newer than all that stands in these tables.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,9 @@ def read_store(db: sqlite3.Connection) -> Store:
     sessions = [read_session(row) for row in db.execute("SELECT * FROM sessions")]
     store = Store()
     store.restore(
-        *(list(entries.values()), tombstones, sessions),
+        list(entries.values()),
+        tombstones,
+        sessions,
         index=index,
         floor=meta["floor"],
         base=meta["base"],
@@ -53,13 +58,13 @@ def read_store(db: sqlite3.Connection) -> Store:
 
 
 def write_draft(db: sqlite3.Connection, draft: Draft, rows: list[Row]) -> None:
-    """Write what a draft changes to where it belongs, within a transaction.
+    """Write the changes of a draft into the tables, within a transaction.
 
-    The journal must be empty: its rows are newer than what is in the other tables.
+    The journal must be empty, so that none of its rows is taken for newer.
 
     Args:
-        db: where to.
-        draft: what is new.
+        db: the connection that is in the transaction.
+        draft: the changes.
         rows: its revisions, as `journal_rows` gives them.
     """
     db.executemany("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)

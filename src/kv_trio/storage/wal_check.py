@@ -1,4 +1,4 @@
-"""Damage in SQLite's write-ahead log, pure.
+"""Damage in SQLite's write-ahead log: what a crash does not explain. Pure.
 
 SQLite reads its log up to the first frame whose checksum does not fit, and silently
 drops the rest: that is how it gets rid of a transaction that a crash cut off. A flipped
@@ -24,7 +24,7 @@ Sums = tuple[int, int]
 
 
 def find_damage(log: bytes) -> str:
-    """Tell what is wrong with a log; empty if nothing is.
+    """Give what is wrong with a log; empty if nothing is.
 
     >>> find_damage(b"")
     ''
@@ -40,14 +40,14 @@ def find_damage(log: bytes) -> str:
     if _add((0, 0), log[:24], order) != (one, two):
         return "the header of its log does not fit its checksum"
     sums, size, fits, ended = (one, two), _FRAME.size + page_size, True, 0
-    for at in range(_HEADER.size, len(log) - size + 1, size):
-        _, commit, *frame_salts, one, two = _FRAME.unpack_from(log, at)
+    for start in range(_HEADER.size, len(log) - size + 1, size):
+        _, commit, *frame_salts, one, two = _FRAME.unpack_from(log, start)
         if frame_salts != salts:
             fits = False  # of an older log, which was brought into the database
             continue
         if fits:
-            head = _add(sums, log[at : at + 8], order)
-            sums = _add(head, log[at + _FRAME.size : at + size], order)
+            sums = _add(sums, log[start : start + 8], order)
+            sums = _add(sums, log[start + _FRAME.size : start + size], order)
             fits = sums == (one, two)
         if not fits and commit:
             ended += 1
@@ -57,6 +57,7 @@ def find_damage(log: bytes) -> str:
 
 
 def _add(sums: Sums, data: bytes, order: str) -> Sums:
+    """Go on with two running sums over data, whose numbers have a byte order."""
     one, two = sums
     numbers = iter(struct.unpack(f"{order}{len(data) // 4}I", data))
     for number in numbers:

@@ -1,7 +1,8 @@
-"""Transactions on a store's database, one at a time.
+"""The connection that writes: one transaction at a time, at once or in a thread.
 
-One on a quick disk is done where it is asked for, since handing it to a thread and back
-costs more than the disk does. How quick the disk is, is what it took lately.
+On a quick disk a transaction is done at once, in the caller's thread, since to hand it
+to another thread and back costs more than the disk does. A disk counts as quick if its
+last commits were.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from kv_trio.storage.database import BUSY_S, lengthen_log, name_of
 from kv_trio.storage.schema import Row
 
 QUICK_S = 0.002
-"""A disk that takes longer than this is waited for in a thread."""
+"""Seconds; a disk that takes longer is waited for in a thread."""
 
-_SLOW_S = 4 * QUICK_S  # as slow as a disk can be, as far as this goes
-_FORGETS = 0.8  # the slowest commit is remembered so much after each further one
-_POLL_S = 0.01
+_SLOW_S = 4 * QUICK_S  # a slower commit counts as one of this time
+_DECAY = 0.8  # with each commit the time of the slowest counts so much less
+_POLL_S = 0.01  # between two tries while another program has the database
 
 Write = Callable[[sqlite3.Connection], None]
 
@@ -38,8 +39,8 @@ class Transactions:
         self.db = db
         self._directory = directory
         self._writing = threading.Lock()
-        self._sync_s = 0.0  # quick, until the first one tells
-        self._refused_one = False
+        self._sync_s = 0.0  # of the slowest of the last commits
+        self._has_remains = False  # of a commit that failed, in the log
 
     def __repr__(self) -> str:
         return f"<Transactions on {name_of(self._directory)}>"
@@ -53,12 +54,13 @@ class Transactions:
         """Close the connection."""
         self.db.close()
 
-    def run(self, write: Write, *, noted: bool = True) -> None:
+    def run(self, write: Write, *, timed: bool = True) -> None:
         """Write in a transaction; blocks for as long as the disk takes.
 
         Args:
             write: called with the connection, within the transaction.
-            noted: whether it tells how quick the disk is; what is large does not.
+            timed: whether its time tells how quick the disk is; that of a large
+                transaction does not.
 
         Raises:
             StorageError: it is not durable, and nothing of it is kept.
@@ -66,7 +68,7 @@ class Transactions:
         with self._writing:
             self._begin(patience_s=BUSY_S)
             took_s = self._finish(write)
-            if noted:
+            if timed:
                 self._note(took_s)
 
     def run_at_once(self, write: Write) -> bool:
@@ -93,21 +95,21 @@ class Transactions:
         if not self._writing.acquire(blocking=False):
             return False
         try:
-            if self._refused_one:
-                self._mend()
+            if self._has_remains:
+                self._truncate_wal()
             began = time.perf_counter()
             self.db.execute(statement, row)
             self._note(time.perf_counter() - began)
         except sqlite3.Error as exc:
             if _is_busy(exc):
                 return False
-            raise self._refused(exc) from exc
+            raise self._roll_back(exc) from exc
         finally:
             self._writing.release()
         return True
 
     def refused(self, exc: sqlite3.Error) -> StorageError:
-        """Say that the disk refuses."""
+        """Make the error of a disk that refuses."""
         return StorageError(f"cannot write to {name_of(self._directory)}: {exc}")
 
     # === private ===
@@ -116,11 +118,11 @@ class Transactions:
         """Begin a transaction; False if another program has the database.
 
         Raises:
-            StorageError: it has it for longer than the patience, if there is any.
+            StorageError: it has the database for longer than the patience, if any.
         """
         patient_until = time.monotonic() + patience_s
-        if self._refused_one:
-            self._mend()
+        if self._has_remains:
+            self._truncate_wal()
         while True:
             try:
                 self.db.execute("BEGIN IMMEDIATE")
@@ -140,22 +142,22 @@ class Transactions:
             began = time.perf_counter()
             self.db.execute("COMMIT")
         except sqlite3.Error as exc:
-            raise self._refused(exc) from exc
+            raise self._roll_back(exc) from exc
         return time.perf_counter() - began
 
     def _note(self, took_s: float) -> None:
         """Remember how long the disk took; one long time does not count for ever."""
-        self._sync_s = max(min(took_s, _SLOW_S), self._sync_s * _FORGETS)
+        self._sync_s = max(min(took_s, _SLOW_S), self._sync_s * _DECAY)
 
-    def _refused(self, exc: sqlite3.Error) -> StorageError:
-        """End what the disk refused to commit, and say so."""
+    def _roll_back(self, exc: sqlite3.Error) -> StorageError:
+        """End the transaction that the disk refused; give the error to raise."""
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
-        self._refused_one = self._directory is not None
+        self._has_remains = self._directory is not None
         return self.refused(exc)
 
-    def _mend(self) -> None:
-        """Have a log without the remains of a commit that failed.
+    def _truncate_wal(self) -> None:
+        """Empty the write-ahead log, which has the remains of a commit that failed.
 
         They would look like damage: see `kv_trio.storage.wal_check`.
         """
@@ -163,7 +165,7 @@ class Transactions:
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
             return  # the disk refuses still, so the commit will tell
-        self._refused_one = False
+        self._has_remains = False
         lengthen_log(self._directory)
 
 

@@ -1,10 +1,10 @@
 """The one writer: operations in, durable outcomes out, in one total order.
 
-Whatever has queued up while the disk was busy is tried in order on one draft and
-made durable in one transaction (group commit), so the cost of a sync is shared. Then
-it is published, the writers are answered, and the watchers are woken, all in one
-synchronous step. When the disk refuses, the whole batch is refused, and memory stays
-as it was.
+The operations that queued up while the disk was busy are tried in order on one draft
+and made durable in one transaction (group commit), so they share the cost of a sync.
+Then the draft is published, the writers are answered, and the watchers are woken, all
+in one synchronous step. When the disk refuses, the whole batch is refused, and memory
+stays as it was.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from kv_trio.storage.engine import Log
 
 _log = logging.getLogger(__name__)
 
-_BATCH = 1024  # operations a transaction takes at most
+_BATCH = 1024  # operations that a transaction takes at most
 
 Done = Callable[[Outcome | StorageError], None]
 AfterBatch = Callable[[Callable[[], None]], bool]
-"""Calls soon, but after all that is to be done at once; False if it does not call."""
+"""Calls a function once the present events are handled; False if it will not."""
 
 
 @attrs.frozen
@@ -38,10 +38,10 @@ class Committed:
     """A batch that is on disk and visible.
 
     Attributes:
-        draft: what it changed.
-        keys: those that changed.
+        draft: its changes.
+        keys: the changed keys.
         operations: how many it had.
-        queued_at: `trio.current_time()` of its first one.
+        queued_at: the `trio.current_time()` at which the first one was queued.
         commit_s: seconds that the disk took.
     """
 
@@ -54,7 +54,12 @@ class Committed:
 
 @attrs.frozen
 class _Batch:
-    """Operations that were tried on a draft which is not durable yet."""
+    """Operations that were tried on a draft which is not durable yet.
+
+    Attributes:
+        queued_at: the `trio.current_time()` at which the first one was queued.
+        began: the `time.perf_counter()` of the commit's begin.
+    """
 
     operations: list[tuple[Operation, Done]]
     draft: Draft
@@ -68,7 +73,8 @@ class Writer:
 
     Attributes:
         refused: operations that the disk refused so far.
-        after_batch: of the server whose requests queue operations, if there is one.
+        after_batch: the event loop's, where requests queue operations; so all that
+            come in one turn share a transaction.
     """
 
     def __init__(
@@ -89,11 +95,11 @@ class Writer:
         self._committed = committed
         self._queue: list[tuple[Operation, Done]] = []
         self._queued_at = 0.0
-        self._taken: _Batch | None = None  # that the task has, or is to have
+        self._taken: _Batch | None = None  # the one that the task writes, or will
         self._work = trio.Event()
         self._sessions_changed = trio.Event()
         self._expiring: set[str] = set()
-        self._full = trio.Event()
+        self._checkpoint_due = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Writer queued={len(self._queue)}>"
@@ -108,16 +114,16 @@ class Writer:
             self._work.set()
 
     def renew(self, id_: str) -> bool:
-        """Start a session's time anew; False if there is none, or its time is over."""
+        """Start a session's time anew; False if it is unknown, or its time is over."""
         if id_ not in self._store.sessions or id_ in self._expiring:
             return False
         self._renewed_at[id_] = trio.current_time()
         return True
 
     async def run(self) -> None:
-        """Write until cancelled. Cancelled, it finishes the transaction that is on.
+        """Write until cancelled. Cancelled, it finishes the transaction in progress.
 
-        What is queued behind it is not written, and its writers are not answered.
+        The operations queued behind it are not written, nor their writers answered.
         """
         while True:
             while self._taken is None and not self._queue:
@@ -141,23 +147,23 @@ class Writer:
                 await self._sessions_changed.wait()
             now = trio.current_time()
             for id_, session in self._store.sessions.items():
-                over = self._renewed_at.setdefault(id_, now) + session.ttl_s <= now
-                if session.ttl_s and over and id_ not in self._expiring:
+                expired = self._renewed_at.setdefault(id_, now) + session.ttl_s <= now
+                if session.ttl_s and expired and id_ not in self._expiring:
                     self._expiring.add(id_)
                     self.submit(Destroy(id_), partial(self._expired, id_))
 
-    async def fold_log(self) -> None:
-        """Keep the database's log short, beside the writes, until cancelled."""
+    async def run_checkpoints(self) -> None:
+        """Checkpoint when it is time, beside the writes, until cancelled."""
         while True:
-            self._full = trio.Event()
-            await self._full.wait()
+            self._checkpoint_due = trio.Event()
+            await self._checkpoint_due.wait()
             if self._log.blocks:
-                await trio.to_thread.run_sync(self._log.fold)
+                await trio.to_thread.run_sync(self._log.checkpoint)
             else:
-                self._log.fold()
+                self._log.checkpoint()
 
     def _expired(self, id_: str, _: Outcome | StorageError) -> None:
-        """Have another try later, should the disk have refused."""
+        """Try again later if the disk refused, and the session is still there."""
         self._expiring.discard(id_)
         if id_ in self._store.sessions:
             self._renewed_at[id_] = trio.current_time()
@@ -174,7 +180,7 @@ class Writer:
         )
 
     def _write_at_once(self) -> None:
-        """Write what is queued, if that is quick; leave it to the task if not."""
+        """Write the queue, if that is quick; leave it to the task if not."""
         batch = self._take_batch()
         try:
             quick = not batch.draft.changed or self._log.commit_at_once(batch.draft)
@@ -198,7 +204,7 @@ class Writer:
             self._finish(batch)
 
     def _take_batch(self) -> _Batch:
-        """Take what is queued, and try it on a draft."""
+        """Take operations from the queue, and try them on a draft."""
         operations, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
         draft = Draft(self._store)
         now = trio.current_time()
@@ -215,7 +221,7 @@ class Writer:
             done(exc)
 
     def _finish(self, batch: _Batch) -> None:
-        """Let everybody see what is durable."""
+        """Publish a batch that is durable, and tell everybody."""
         draft = batch.draft
         if not draft.changed:
             self._answer(batch)
@@ -228,8 +234,8 @@ class Writer:
         self._answer(batch)  # before the watchers, who may be many
         count = len(batch.operations)
         self._committed(Committed(draft, keys, count, batch.queued_at, commit_s))
-        if self._log.is_full:
-            self._full.set()
+        if self._log.needs_checkpoint:
+            self._checkpoint_due.set()
 
     def _answer(self, batch: _Batch) -> None:
         for (_, done), outcome in zip(batch.operations, batch.outcomes, strict=True):

@@ -1,7 +1,7 @@
-"""Watchers: blocking queries that wait for a change.
+"""Blocking queries (long polls): requests that wait for a change.
 
-A watcher is a parked exchange. Those who read the same, with the same rights, are a
-group, filed under the key or the prefix that it reads. A change looks up just the
+One that waits is a parked exchange. Those that read the same, with the same rights, are
+a group, filed under the key or the prefix that it reads. A change looks up just the
 groups that it concerns, and renders one answer for each.
 
 The rule that it obeys: reading the state and joining the group are one synchronous
@@ -24,7 +24,7 @@ from kv_trio.watch.response_cache import Answers
 
 @attrs.define(eq=False)
 class _Group:
-    """Those who wait for the same answer."""
+    """The exchanges that wait for the same answer."""
 
     read: Read
     access: Access
@@ -32,19 +32,19 @@ class _Group:
     waiting: dict[Exchange, None] = attrs.field(factory=dict)
 
     def due(self, exchange: Exchange) -> None:
-        """Answer one whose time is up."""
+        """Answer an exchange whose time is up."""
         self.leave(exchange)
         exchange.respond(self.watchers.answers.find(self.read, self.access))
 
     def leave(self, exchange: Exchange) -> None:
-        """Forget one; the last one ends the group."""
+        """Forget an exchange; the last one ends the group."""
         if exchange in self.waiting:
             del self.waiting[exchange]
             if not self.waiting:
                 self.watchers.disband(self)
 
     def answer_all(self, answer: Answer) -> int:
-        """Answer all; give how many they were. Nobody joins this group any more."""
+        """Answer all exchanges, end the group, and give how many they were."""
         self.watchers.disband(self)
         waiting, self.waiting = self.waiting, {}
         respond_all(waiting, answer)
@@ -52,16 +52,16 @@ class _Group:
 
 
 class Watchers:
-    """Those who wait for keys, and those who wait for sessions.
+    """The requests that wait for keys, and those that wait for sessions.
 
     Attributes:
-        answers: what they are answered.
+        answers: where the answer to each is rendered.
     """
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
         self._groups: dict[tuple[Read, Access], _Group] = {}
-        self._interest: Interest[_Group] = Interest()
+        self._index: Interest[_Group] = Interest()
         self._for_sessions: dict[Exchange, Callable[[Exchange], None]] = {}
 
     def __repr__(self) -> str:
@@ -75,11 +75,11 @@ class Watchers:
         self, exchange: Exchange, read: Read, access: Access, wait_s: float
     ) -> None:
         """Answer the exchange at the next change of what it reads, or in wait_s."""
-        sort = (read, access)
-        group = self._groups.get(sort)
+        readers = (read, access)
+        group = self._groups.get(readers)
         if group is None:
-            group = self._groups[sort] = _Group(read, access, self)
-            self._interest.add(group, read.key, prefix=read.is_prefix)
+            group = self._groups[readers] = _Group(read, access, self)
+            self._index.add(group, read.key, prefix=read.is_prefix)
         group.waiting[exchange] = None
         exchange.park(wait_s, group.due, group.leave)
 
@@ -99,34 +99,32 @@ class Watchers:
         exchange.park(wait_s, due, forget)
 
     def wake(self, changed: Iterable[bytes]) -> int:
-        """Answer those whom the changed keys concern; give how many that were."""
-        concerned = {
-            group: None for key in changed for group in self._interest.concerned(key)
-        }
+        """Answer the requests that the changed keys concern; give how many they were."""
+        groups = {group: None for key in changed for group in self._index.matching(key)}
         woken = 0
-        for group in concerned:
+        for group in groups:
             answer = self.answers.find(group.read, group.access)
             woken += group.answer_all(answer)
         return woken
 
     def wake_for_sessions(self) -> None:
-        """Answer those who wait for a change of the sessions."""
+        """Answer the requests that wait for a change of the sessions."""
         waiting, self._for_sessions = self._for_sessions, {}
         for exchange, answer in waiting.items():
             answer(exchange)
 
     def revoke(self, holds: Callable[[Access], bool]) -> None:
-        """Refuse those whose rights do not hold any more."""
+        """Refuse the requests whose rights do not hold any more."""
         denied = Answer(403, b"Permission denied")
         for group in list(self._groups.values()):
             if not holds(group.access):
                 group.answer_all(denied)
 
     def disband(self, group: _Group) -> None:
-        """Let nobody join a group any more."""
+        """End a group: nobody joins it any more."""
         del self._groups[group.read, group.access]
         read = group.read
-        self._interest.discard(group, read.key, prefix=read.is_prefix)
+        self._index.discard(group, read.key, prefix=read.is_prefix)
 
 
 def must_wait(store: Store, index: int, current: int) -> bool:

@@ -34,20 +34,28 @@ BEHIND = 1024 * 1024
 """Bytes that a client may be behind before it is cut off."""
 
 HEARTBEAT_S = 15.0
-"""Between two signs of life on a stream where nothing happens."""
+"""Seconds between two signs of life on a stream where nothing happens."""
 
 _NO_STORE = ((b"Cache-Control", b"no-store"), (b"X-Accel-Buffering", b"no"))
 
 
 @attrs.define(eq=False)
 class _Stream:
+    """One client's stream.
+
+    Attributes:
+        prefix: whether all keys that begin with `key` are followed.
+        backlog: the changes since it was opened; None once its past was sent.
+    """
+
     exchange: Exchange
     key: bytes
     prefix: bool
     access: Access
-    backlog: list[Revision] | None = attrs.field(factory=list)  # None once it is live
+    backlog: list[Revision] | None = attrs.field(factory=list)
 
-    def concerns(self, revision: Revision) -> bool:
+    def may_show(self, revision: Revision) -> bool:
+        """Tell whether the client may see a change."""
         return self.access.may_read(revision.key)
 
 
@@ -101,18 +109,18 @@ class Streams:
             return
         parts: dict[_Stream, list[Revision]] = {}
         for revision in revisions:
-            for stream in self._streams.concerned(revision.key):
-                if stream.concerns(revision):
+            for stream in self._streams.matching(revision.key):
+                if stream.may_show(revision):
                     parts.setdefault(stream, []).append(revision)
         rendered: dict[tuple[tuple[bytes, int], ...], bytes] = {}
         for stream, part in parts.items():
             if stream.backlog is not None:
                 stream.backlog += part
                 continue
-            sort = tuple((revision.key, revision.index) for revision in part)
-            if sort not in rendered:
-                rendered[sort] = render_events(part)
-            self._send(stream, rendered[sort])
+            identity = tuple((revision.key, revision.index) for revision in part)
+            if identity not in rendered:
+                rendered[identity] = render_events(part)
+            self._send(stream, rendered[identity])
 
     def revoke(self, holds: Callable[[Access], bool]) -> None:
         """End the streams of those whose rights do not hold any more."""
@@ -137,7 +145,7 @@ class Streams:
             self._send(stream, b"event: reset\ndata: %b\n\n" % notice)
             stream.backlog = []  # the present state has it all
             past = self._present(stream)
-        self._catch_up(stream, [one for one in past if stream.concerns(one)])
+        self._catch_up(stream, [change for change in past if stream.may_show(change)])
 
     def _present(self, stream: _Stream) -> list[Revision]:
         """Give the present state as revisions, in the order of their changes.
@@ -149,9 +157,9 @@ class Streams:
         else:
             entry = self._store.get(stream.key)
             entries = [] if entry is None else [entry]
-        found = [Revision(entry.key, entry.modify_index, entry) for entry in entries]
-        seen = [revision for revision in found if stream.concerns(revision)]
-        return sorted(seen, key=lambda revision: revision.index)
+        all_ = [Revision(entry.key, entry.modify_index, entry) for entry in entries]
+        visible = [revision for revision in all_ if stream.may_show(revision)]
+        return sorted(visible, key=lambda revision: revision.index)
 
     def _catch_up(self, stream: _Stream, past: list[Revision]) -> None:
         missed, stream.backlog = stream.backlog or [], None
@@ -185,13 +193,13 @@ class Streams:
 def render_events(revisions: list[Revision]) -> bytes:
     """Write revisions, in the order of their indexes, as events."""
     lines: list[bytes] = []
-    for at, revision in enumerate(revisions):
+    for number, revision in enumerate(revisions, 1):
         if revision.entry is None:
             kind, shown = b"delete", describe_delete(revision)
         else:
             kind, shown = b"put", describe(revision.entry)
-        following = revisions[at + 1].index if at + 1 < len(revisions) else -1
-        if following != revision.index:
+        is_last = number == len(revisions) or revisions[number].index != revision.index
+        if is_last:  # of its transaction
             lines.append(b"id: %d\n" % revision.index)
         lines.append(b"event: %b\ndata: %b\n\n" % (kind, dump_json(shown)))
     return b"".join(lines)

@@ -1,8 +1,8 @@
-"""Who is interested in which keys.
+"""The index of those who wait: who is interested in which keys. Pure.
 
-Filed under a key, or under a prefix. A change looks up those of its key, and those
-of its prefixes of each length that anybody watches; so what it costs depends on whom
-it concerns and on how many different lengths there are, not on how many wait.
+Each is filed under a key, or under a prefix. A change looks up those of its key, and
+those of its prefixes of each length that anybody watches; so what it costs depends on
+whom it concerns and on how many different lengths there are, not on how many wait.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Interest(Generic[Who]):
         return self._count
 
     def __iter__(self) -> Iterator[Who]:
-        """Give all of them."""
+        """Give all who are filed, in no order."""
         for groups in (self._of_key, self._of_prefix):
             for group in list(groups.values()):
                 yield from list(group)
 
     def add(self, who: Who, key: bytes, *, prefix: bool) -> None:
-        """File somebody."""
+        """File somebody under a key, or under a prefix."""
         groups = self._of_prefix if prefix else self._of_key
         group = groups.get(key)
         if group is None:
@@ -47,7 +47,7 @@ class Interest(Generic[Who]):
         self._count += 1
 
     def discard(self, who: Who, key: bytes, *, prefix: bool) -> None:
-        """Forget somebody, filed under this."""
+        """Forget somebody who was filed under this key or prefix."""
         groups = self._of_prefix if prefix else self._of_key
         group = groups.get(key)
         if group is None or who not in group:
@@ -60,7 +60,7 @@ class Interest(Generic[Who]):
                 self._lengths[len(key)] -= 1
                 self._lengths += Counter()  # drops what came to zero
 
-    def concerned(self, key: bytes) -> Iterator[Who]:
+    def matching(self, key: bytes) -> Iterator[Who]:
         """Give those whom a change of a key concerns."""
         yield from self._of_key.get(key, ())
         for length in self._lengths:

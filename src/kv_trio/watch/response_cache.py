@@ -1,7 +1,7 @@
-"""The answers to reads of the present, each rendered once while it holds.
+"""The response cache: the answer to each read of the present is rendered once.
 
-One holds as long as the store's index and the second of its Date do. Large ones are
-rendered anew each time, so what is kept is at most `_KEPT` times `_KEPT_BYTES`.
+An answer holds as long as the store's index and the second of its Date do. Large ones
+are rendered anew each time, so the cache has at most `_KEPT` times `_KEPT_BYTES`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from http_trio import Answer
+from http_trio.http1.response import Answer
 from kv_trio.consul.encode import answer_read
 from kv_trio.consul.parameters import Read
 from kv_trio.state.acl import Access
@@ -20,7 +20,7 @@ _KEPT_BYTES = 8 * 1024
 
 
 class Answers:
-    """What a store answers to reads."""
+    """What a store answers to reads, kept while it holds."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         """Answer from a store; the clock gives seconds of Unix time."""

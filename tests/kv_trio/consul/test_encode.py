@@ -10,7 +10,13 @@ from kv_trio.state.entry import Entry
 
 NUMBER = st.integers(0, 2**64 - 1)
 ENTRY = st.builds(
-    *(Entry, st.binary(), st.binary(), NUMBER, NUMBER, NUMBER, NUMBER),
+    Entry,
+    st.binary(),
+    st.binary(),
+    NUMBER,
+    NUMBER,
+    NUMBER,
+    NUMBER,
     session=st.none() | st.uuids().map(str),
 )
 

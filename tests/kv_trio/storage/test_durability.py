@@ -284,7 +284,7 @@ def directory(tmp_path: Path) -> Path:
     with opened(path) as (log, store):
         write(log, store, *(Put(b"k/%d" % n, b"value %d" % n) for n in range(200)))
         write(log, store, Delete(b"k/0"))
-        log.fold()
+        log.checkpoint()
         write(log, store, Put(b"k/1", b"not filed"))
     return path
 

@@ -56,7 +56,7 @@ def test_the_past_is_right_or_said_to_be_forgotten(
             if isinstance(step, int):
                 log.compact(max(first, store.index - step))
             elif step is None:
-                log.fold()
+                log.checkpoint()
             else:
                 write(log, store, step)
                 states[store.index] = {e.key: e for e in store.under(b"")}
@@ -149,7 +149,7 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path, table: str) -> None:
     log = Log(tmp_path)
     write(log, log.load(), Put(b"k", b"one value"))
     if table == "entries":
-        log.fold()
+        log.checkpoint()
     log.close()
     with sqlite3.connect(tmp_path / DATABASE, isolation_level=None) as other:
         other.execute(f"UPDATE {table} SET value = ?", (b"One value",))

@@ -78,11 +78,11 @@ def test_it_makes_no_difference_whether_something_is_filed_yet(
             filed, two = opening.enter_context(opened())
         for step in steps:
             if step is None:
-                journaled.fold()
+                journaled.checkpoint()
                 continue
             commit(journaled, one, step)
             with pytest.MonkeyPatch.context() as at_once:
-                at_once.setattr(log_module, "_JOURNALED_AT_ONCE", 0)
+                at_once.setattr(log_module, "_JOURNAL_ROWS_AT_ONCE", 0)
                 commit(filed, two, step)
         assert content(journaled, one) == content(filed, two)
         assert journaled.check() == filed.check() == []
@@ -93,7 +93,7 @@ def test_most_commits_change_one_table(tmp_path: Path) -> None:
     with opened(tmp_path) as (log, store):
         db = log._transactions.db
         commit(log, store, [Put(b"k", b"filed")])
-        log.fold()
+        log.checkpoint()
         commit(log, store, [Put(b"k", b"1")])
         commit(log, store, [Put(b"k", b"2"), Delete(b"k")])
 
@@ -110,7 +110,7 @@ def test_most_commits_change_one_table(tmp_path: Path) -> None:
     "operations",
     [
         [Create(Session("s")), Put(b"k", b"", acquire="s")],
-        [Put(b"k/%d" % n, b"") for n in range(log_module._JOURNALED_AT_ONCE + 1)],
+        [Put(b"k/%d" % n, b"") for n in range(log_module._JOURNAL_ROWS_AT_ONCE + 1)],
     ],
     ids=["a session", "many keys"],
 )
@@ -128,7 +128,7 @@ def test_what_goes_past_the_journal_files_it_first(
         assert again.under(b"") == entries
 
 
-@pytest.mark.parametrize("full", ["_JOURNALED", "_JOURNALED_BYTES"])
+@pytest.mark.parametrize("full", ["_JOURNAL_ROWS", "_JOURNAL_BYTES"])
 def test_the_journal_has_a_bound_even_if_nobody_folds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
@@ -150,7 +150,7 @@ def test_the_history_of_a_key_is_trimmed_when_it_is_filed(tmp_path: Path) -> Non
     with opened(tmp_path, count=5) as (log, store):
         for n in range(64):
             commit(log, store, [Put(b"k", b"%d" % n)])
-        log.fold()
+        log.checkpoint()
         assert log.counts()["history"] == 5
 
 
@@ -162,14 +162,14 @@ def test_what_cannot_be_filed_stays_in_the_journal(tmp_path: Path) -> None:
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         db.execute(f"PRAGMA max_page_count = {pages}")
 
-        log.fold()
+        log.checkpoint()
 
         assert content(log, store) == before
         assert db.execute("SELECT count(*) FROM journal").fetchone() == (1,)
         with pytest.raises(StorageError, match="full"):
             commit(log, store, [Put(b"l", b"y" * 9000)])
         db.execute("PRAGMA max_page_count = 1000000")
-        log.fold()
+        log.checkpoint()
         assert content(log, store) == before
         assert db.execute("SELECT count(*) FROM journal").fetchone() == (0,)
 

@@ -142,8 +142,11 @@ async def test_what_comes_while_the_disk_is_busy_shares_the_next_transaction(
         nursery.cancel_scope.cancel()
     log.close()
     assert told.events == [
-        *(("a", "Outcome"), [b"a"]),
-        *(("b", "Outcome"), ("c", "Outcome"), [b"b", b"c"]),
+        ("a", "Outcome"),
+        [b"a"],
+        ("b", "Outcome"),
+        ("c", "Outcome"),
+        [b"b", b"c"],
     ]
 
 

@@ -30,7 +30,9 @@ from kv_trio.watch.blocking_queries import Watchers, must_wait
 
 KEY = st.sampled_from([b"a", b"a/1", b"a/2", b"b"])
 STEP = st.builds(
-    *(Step, st.sampled_from(["set", "delete", "delete-tree", "cas"]), KEY),
+    Step,
+    st.sampled_from(["set", "delete", "delete-tree", "cas"]),
+    KEY,
     value=st.sampled_from([b"x", b"y"]),
     index=st.integers(0, 8),
 )

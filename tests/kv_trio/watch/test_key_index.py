@@ -27,7 +27,7 @@ def test_a_change_concerns_its_key_and_its_prefixes(
 
     assert len(interest) == len(model)
     assert sorted(interest) == sorted(who for who, _, _ in model)
-    assert sorted(interest.concerned(changed)) == sorted(
+    assert sorted(interest.matching(changed)) == sorted(
         who
         for who, key, prefix in model
         if (changed.startswith(key) if prefix else changed == key)
