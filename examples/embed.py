@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from functools import partial
 
 import httpx
 import trio
@@ -30,17 +29,14 @@ async def main() -> None:
         v2 = await nursery.start(http_trio.serve, version(b"v2"), anywhere)
         store = await nursery.start(kv_trio.serve, anywhere)
         arms = {"stable": {"servers": [v1.url]}, "canary": {"servers": [v2.url]}}
-        proxy = await nursery.start(
-            partial(
-                canary_trio.serve,
-                "web",
-                config_server=store.url,
-                binds=anywhere,
-                admin=anywhere[0],
-                bootstrap=json.dumps({"arms": arms}).encode(),
-                remember=False,
-            )
+        options = canary_trio.ProxyOptions(
+            config_server=store.url,
+            binds=anywhere,
+            admin=anywhere[0],
+            bootstrap=json.dumps({"arms": arms}).encode(),
+            remember=False,
         )
+        proxy = await nursery.start(canary_trio.serve, "web", options)
         async with kv_trio.Client(store.url) as client, httpx.AsyncClient() as user:
             for ratio in (0, 0.25, 1):
                 revision = await canary_trio.change(client, "web", f"ratio={ratio}")

@@ -19,7 +19,7 @@ from canary_trio.errors import (
     Problem,
     WrittenMeanwhile,
 )
-from canary_trio.serve import Proxy, serve
+from canary_trio.serve import Proxy, ProxyOptions, serve
 from canary_trio.telemetry.access_log import AccessLog, BadLog
 from canary_trio.telemetry.access_log_format import LineForm
 
@@ -38,6 +38,7 @@ __all__ = [
     "NoDocument",
     "Problem",
     "Proxy",
+    "ProxyOptions",
     "Refusal",
     "Report",
     "Server",

@@ -1,11 +1,16 @@
-"""The proxy as a service: its listeners, its admin and its supervisor in one nursery."""
+"""The proxy as a service: its listeners, its admin and its supervisor in one nursery.
+
+What can be chosen is one value, `ProxyOptions`: it is checked where it is made, travels
+to worker processes as it is, and needs no `partial` where a nursery starts `serve`. What
+belongs to one process only, such as a log that is open or a callback, is a parameter.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +34,62 @@ from canary_trio.telemetry.observer import Observer
 DEFAULT_BIND = "127.0.0.1:8080"
 DEFAULT_ADMIN = "127.0.0.1:8081"
 DEFAULT_CONFIG_SERVER = "http://127.0.0.1:8500"
+
+Bind = str | socket.socket
+"""An address, or a socket that listens on one already."""
+
+
+def _several(binds: Iterable[Bind]) -> tuple[Bind, ...]:
+    if isinstance(binds, str):
+        raise TypeError(f"got one address, {binds!r}, expected a sequence of them")
+    return tuple(binds)
+
+
+@attrs.frozen(kw_only=True)
+class ProxyOptions:
+    """What can be chosen of a proxy beside its document.
+
+    It can be pickled, as long as what it binds are addresses and not sockets.
+
+    Attributes:
+        config_server: the URL of the store, a kv-trio or a Consul.
+        token: the secret of the store's token. It needs to read below
+            `canary/<service>/`, to write below `canary/<service>/proxies/`, and the
+            first proxy to write `canary/<service>/secret`.
+        ca_file: the authorities that an https:// store is verified by, as PEM; by
+            default the system's.
+        binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`, or sockets that
+            listen already. Port 0 is any free one.
+        tls: the certificate of `tls_binds`; its files are read again when they change.
+        tls_binds: where to serve with TLS, HTTP/1.1 and HTTP/2.
+        reuse_port: whether other processes may serve on the same TCP ports.
+        listen_late: whether to take connections only when the first document is live,
+            because others take them meanwhile.
+        admin: where `/status`, `/metrics`, `/healthz` and `/ready` are.
+        bootstrap: a document to write if the store has none.
+        state: the directory where the last good document is kept; by default
+            `canary-trio` in the user's directory for state.
+        remember: False to keep nothing on disk.
+        proxy_id: its name in the fleet, 1 to 63 characters that a key may have; by
+            default the host's with the port.
+        limits: of the listeners and of the connections to the upstreams, in bytes and
+            seconds; by default the engine's.
+    """
+
+    config_server: str = DEFAULT_CONFIG_SERVER
+    token: str | None = attrs.field(default=None, repr=False)
+    ca_file: str | None = None
+    binds: tuple[Bind, ...] = attrs.field(default=(DEFAULT_BIND,), converter=_several)
+    tls: http_trio.Tls | None = None
+    tls_binds: tuple[Bind, ...] = attrs.field(default=(), converter=_several)
+    reuse_port: bool = False
+    listen_late: bool = False
+    admin: str = DEFAULT_ADMIN
+    bootstrap: bytes | None = attrs.field(default=None, repr=False)
+    state: str | os.PathLike[str] | None = None
+    remember: bool = True
+    proxy_id: str | None = None
+    limits: http_trio.Limits | None = None
 
 
 @attrs.frozen(eq=False)
@@ -87,21 +148,8 @@ class Proxy:
 
 async def serve(
     service: str,
+    options: ProxyOptions | None = None,
     *,
-    config_server: str = DEFAULT_CONFIG_SERVER,
-    token: str | None = None,
-    ca_file: str | None = None,
-    binds: Sequence[str | socket.socket] = (DEFAULT_BIND,),
-    tls: http_trio.Tls | None = None,
-    tls_binds: Sequence[str | socket.socket] = (),
-    reuse_port: bool = False,
-    listen_late: bool = False,
-    admin: str = DEFAULT_ADMIN,
-    bootstrap: bytes | None = None,
-    state: str | os.PathLike[str] | None = None,
-    remember: bool = True,
-    proxy_id: str | None = None,
-    limits: http_trio.Limits | None = None,
     access_log: AccessLog | None = None,
     on_listening: Callable[[str, str], None] | None = None,
     on_live: Callable[[int], None] | None = None,
@@ -111,25 +159,7 @@ async def serve(
 
     Args:
         service: its name; the document is at `canary/<service>/config` in the store.
-        config_server: the URL of the store, a kv-trio or a Consul.
-        token: the secret of the store's token. It needs to read below
-            `canary/<service>/`, to write below `canary/<service>/proxies/`, and the
-            first proxy to write `canary/<service>/secret`.
-        ca_file: the authorities that an https:// store is verified by, as PEM; by
-            default the system's.
-        binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`, or sockets that
-            listen already.
-        tls: the certificate of `tls_binds`; its files are read again when they change.
-        tls_binds: where to serve with TLS, HTTP/1.1 and HTTP/2.
-        reuse_port: whether other processes may serve on the same TCP ports.
-        listen_late: whether to take connections only when the first document is live,
-            because others take them meanwhile.
-        admin: where `/status`, `/metrics`, `/healthz` and `/ready` are.
-        bootstrap: a document to write if the store has none.
-        state: the directory where the last good document is kept.
-        remember: False to keep nothing on disk.
-        proxy_id: its name in the fleet, by default the host's with the port.
-        limits: of the listeners and of the connections to the upstreams.
+        options: where it serves, who has its document, and the like.
         access_log: takes a line for each request; it is closed at the end.
         on_listening: called with the addresses and the admin's once all listen;
             until the first document the proxy answers 503.
@@ -145,16 +175,19 @@ async def serve(
     within a second.
     """
     check_name(service)
-    if tls is not None:
-        tls.context()  # while it is a plain error, not one in a group
+    options = options or ProxyOptions()
+    if options.tls is not None:
+        options.tls.context()  # while it is a plain error, not one in a group
     with contextlib.ExitStack() as owned:
         open_all = partial(
-            http_trio.open_listeners, reuse_port=reuse_port, listening=not listen_late
+            http_trio.open_listeners,
+            reuse_port=options.reuse_port,
+            listening=not options.listen_late,
         )
-        plain, secure = open_all(binds), open_all(tls_binds)
+        plain, secure = open_all(options.binds), open_all(options.tls_binds)
         for sock in (*plain, *secure):
             owned.enter_context(sock)
-        admin_sockets = http_trio.open_listeners([admin])
+        admin_sockets = http_trio.open_listeners([options.admin])
         for sock in admin_sockets:
             owned.enter_context(sock)
         addresses = [
@@ -162,18 +195,17 @@ async def serve(
             *(f"https://{http_trio.address_of(sock)}" for sock in secure),
         ]
         admin_address = http_trio.address_of(admin_sockets[0])
-        id_ = check_name(proxy_id or default_id(addresses[0]))
+        id_ = check_name(options.proxy_id or default_id(addresses[0]))
         runtime = Runtime(service, observer=Observer(access_log))
-        directory = Path(state) if state is not None else default_directory()
         control = Control(
             runtime,
             service=service,
             proxy_id=id_,
-            config_server=config_server.rstrip("/"),
-            token=token,
-            ca_file=ca_file,
-            bootstrap=bootstrap,
-            memory=directory / f"{service}@{id_}.json" if remember else None,
+            config_server=options.config_server.rstrip("/"),
+            token=options.token,
+            ca_file=options.ca_file,
+            bootstrap=options.bootstrap,
+            memory=_last_good_file(options, f"{service}@{id_}"),
             address=addresses[0],
             admin=admin_address,
             on_live=on_live,
@@ -190,11 +222,11 @@ async def serve(
                     http_trio.serve,
                     Forwarder(runtime),
                     plain,
-                    tls=tls,
+                    tls=options.tls,
                     tls_binds=secure,
-                    limits=limits,
+                    limits=options.limits,
                 )
-                if listen_late:
+                if options.listen_late:
                     await control.ready.wait()
                 server = await serving.start(start)
                 view.server = server
@@ -205,6 +237,13 @@ async def serve(
                 await control.ready.wait()
                 task_status.started(Proxy(id_, view, server, admin_server))
             nursery.cancel_scope.cancel()
+
+
+def _last_good_file(options: ProxyOptions, name: str) -> Path | None:
+    if not options.remember:
+        return None
+    directory = default_directory() if options.state is None else Path(options.state)
+    return directory / f"{name}.json"
 
 
 def default_id(address: str) -> str:

@@ -31,7 +31,7 @@ import http_trio
 import kv_trio
 from canary_trio.config.model import STABLE, WHOLE
 from canary_trio.control.store_keys import config_key
-from canary_trio.serve import Proxy, serve
+from canary_trio.serve import Proxy, ProxyOptions, serve
 from http_trio import Answer, Exchange
 
 SERVICE = "demo"
@@ -136,18 +136,15 @@ async def _run(
                 )
             )
             document = _document(*(server.url for server in servers))
-            proxy = await nursery.start(
-                partial(
-                    serve,
-                    SERVICE,
-                    config_server=kv.url,
-                    binds=[places.bind],
-                    admin=places.admin,
-                    bootstrap=document,
-                    remember=False,
-                    on_live=seen.live,
-                )
+            options = ProxyOptions(
+                config_server=kv.url,
+                binds=[places.bind],
+                admin=places.admin,
+                bootstrap=document,
+                remember=False,
             )
+            start = partial(serve, SERVICE, options, on_live=seen.live)
+            proxy = await nursery.start(start)
             seen.changes.clear()  # the first document is no change
             _introduce(console, proxy, kv.url)
             nursery.start_soon(_trickle, proxy.addresses[0], seen)

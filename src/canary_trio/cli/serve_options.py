@@ -1,4 +1,4 @@
-"""The options of `canary serve` that say where it listens, and with what certificate.
+"""The options of `canary serve`: where it listens, with what certificate, what it logs.
 
 Without a certificate it serves HTTP. With one it serves HTTPS, and HTTP only where
 `--bind` asks for it: who gives a certificate does not expect an open door beside it.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import click
 
 from http_trio import count_processors
@@ -76,10 +77,51 @@ _WORKERS = click.option(
     help="Processes that share the addresses; auto is one for each core.",
 )
 
+_ACCESS_LOG = click.option(
+    "--access-log",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    envvar="CANARY_ACCESS_LOG",
+    show_envvar=True,
+    metavar="FILE",
+    help="Where a line per request goes; - for standard output.  [default: nowhere]",
+)
+_ACCESS_LOG_FORMAT = click.option(
+    "--access-log-format",
+    type=click.Choice(["json", "text"]),
+    default="json",
+    envvar="CANARY_ACCESS_LOG_FORMAT",
+    show_envvar=True,
+    show_default=True,
+    help="Lines of JSON, or of the Common Log Format with more behind it.",
+)
+_LOG_FORMAT = click.option(
+    "--log-format",
+    type=click.Choice(["console", "json"]),
+    default="console",
+    envvar="CANARY_LOG_FORMAT",
+    show_envvar=True,
+    show_default=True,
+    help="How the proxy's own log is written, on standard error.",
+)
+
 
 def listen_options(command: F) -> F:
-    """Give a command the options; `settle` makes parameters of `serve` of them."""
+    """Give a command the options of its addresses; `settle` says what they mean."""
     return _BIND(_TLS_BIND(_TLS_CERT(_TLS_KEY(_WORKERS(command)))))
+
+
+def log_options(command: F) -> F:
+    """Give a command the options of both logs."""
+    return _ACCESS_LOG(_ACCESS_LOG_FORMAT(_LOG_FORMAT(command)))
+
+
+@attrs.frozen
+class Addresses:
+    """Where a proxy serves: plain, and with a certificate."""
+
+    binds: tuple[str, ...]
+    tls_binds: tuple[str, ...] = ()
+    tls: Tls | None = None
 
 
 def settle(
@@ -87,8 +129,8 @@ def settle(
     tls_binds: Sequence[str],
     tls_cert: Path | None,
     tls_key: Path | None,
-) -> dict[str, Any]:
-    """Give what `server.serve` wants: `binds`, `tls` and `tls_binds`.
+) -> Addresses:
+    """Give where to serve, with the defaults.
 
     Raises:
         click.UsageError: an option stands without the one that it needs.
@@ -96,12 +138,12 @@ def settle(
     if tls_cert is None:
         if tls_binds or tls_key:
             raise click.UsageError("--tls-bind and --tls-key need a --tls-cert FILE")
-        return {"binds": tuple(binds) or (DEFAULT_BIND,)}
-    return {
-        "binds": tuple(binds),
-        "tls": _tls(tls_cert, tls_key),
-        "tls_binds": tuple(tls_binds) or (DEFAULT_TLS_BIND,),
-    }
+        return Addresses(tuple(binds) or (DEFAULT_BIND,))
+    return Addresses(
+        tuple(binds),
+        tuple(tls_binds) or (DEFAULT_TLS_BIND,),
+        _tls(tls_cert, tls_key),
+    )
 
 
 def _tls(cert: Path, key: Path | None) -> Tls:

@@ -2,7 +2,8 @@
 
 Modules write to the standard library's loggers, so that a program that imports this
 package keeps its own logging. Only the command sets it up, here: lines for people, or
-JSON for programs, on standard error. Requests are not in it: see `access_log`.
+JSON for programs, on standard error. Requests are not in it: see `telemetry.access_log`,
+whose options stand beside its own in `LogOptions`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ from __future__ import annotations
 import enum
 import logging
 import sys
+from pathlib import Path
 
+import attrs
 import structlog
+
+from canary_trio.telemetry.access_log import AccessLog
+from canary_trio.telemetry.access_log_format import LineForm
 
 
 class LogForm(enum.Enum):
@@ -19,6 +25,42 @@ class LogForm(enum.Enum):
 
     CONSOLE = "console"
     JSON = "json"
+
+
+@attrs.frozen(kw_only=True)
+class LogOptions:
+    """What a process logs, where and how.
+
+    Attributes:
+        form: of the process log.
+        access_log: the file of the access log; `-` is standard output, None is nowhere.
+        access_log_form: of its lines.
+    """
+
+    form: LogForm = LogForm.CONSOLE
+    access_log: Path | None = None
+    access_log_form: LineForm = LineForm.JSON
+
+    @property
+    def has_stdout(self) -> bool:
+        """Whether the access log has standard output for itself."""
+        return str(self.access_log) == "-"
+
+    @property
+    def has_file(self) -> bool:
+        """Whether the access log is a file, which may be rotated."""
+        return self.access_log is not None and not self.has_stdout
+
+    def open_access_log(self) -> AccessLog | None:
+        """Open the access log, if there is one.
+
+        Raises:
+            BadLog: its file cannot be opened.
+        """
+        if self.access_log is None:
+            return None
+        path = None if self.has_stdout else self.access_log
+        return AccessLog(path, self.access_log_form)
 
 
 def configure(form: LogForm) -> None:

@@ -19,7 +19,6 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import attrs
 import trio
@@ -28,9 +27,11 @@ import http_trio
 from canary_trio.control.store_keys import check_name
 from canary_trio.errors import CanaryError
 from canary_trio.process.admin import AdminOfAll
-from canary_trio.process.serve_process import Console, Teller
+from canary_trio.process.ipc import WorkerOptions
+from canary_trio.process.process_log import LogOptions
+from canary_trio.process.progress import Console, Teller
 from canary_trio.process.worker_process import WorkerProcess
-from canary_trio.serve import DEFAULT_ADMIN, default_id
+from canary_trio.serve import Bind, ProxyOptions, default_id
 
 _log = logging.getLogger(__name__)
 
@@ -44,26 +45,32 @@ STEADY_S = 30.0
 """How long a worker must have lasted for the pauses to begin anew."""
 
 
-async def supervise(service: str, count: int, options: dict[str, Any]) -> str:
+async def supervise(
+    service: str, count: int, options: ProxyOptions, logs: LogOptions
+) -> str:
     """Run workers until SIGTERM or Ctrl-C; give why it could not, empty if it could.
 
     Args:
         service: its name.
         count: how many workers.
-        options: of `serving.run`.
+        options: of all; each gets its own name and admin listener.
+        logs: what each logs.
     """
-    options = {"log_format": "console", **options}
     try:
         check_name(service)
-        if (tls := options.get("tls")) is not None:
-            tls.context()  # refused here, once, and not by each worker
+        if options.tls is not None:
+            options.tls.context()  # refused here, once, and not by each worker
         with contextlib.ExitStack() as owned:
-            admin = http_trio.open_listeners([options.pop("admin", DEFAULT_ADMIN)])
+            admin = http_trio.open_listeners([options.admin])
             owned.enter_context(admin[0])
             addresses = _Addresses(owned)
-            for name in ("binds", "tls_binds"):
-                options[name] = [addresses.hold(bind) for bind in options.get(name, ())]
-            name = options.pop("proxy_id", None) or default_id(addresses.names[0])
+            held = attrs.evolve(
+                options,
+                binds=[addresses.hold(bind) for bind in options.binds],
+                tls_binds=[addresses.hold(bind) for bind in options.tls_binds],
+                reuse_port=True,
+            )
+            name = options.proxy_id or default_id(addresses.names[0])
             check_name(f"{name}.{count}")
             directory = owned.enter_context(
                 tempfile.TemporaryDirectory(prefix="canary-")
@@ -72,7 +79,9 @@ async def supervise(service: str, count: int, options: dict[str, Any]) -> str:
                 WorkerProcess(number, str(Path(directory) / f"{number}.sock"))
                 for number in range(1, count + 1)
             ]
-            shared = _Shared(name, {**options, "service": service}, addresses.fds)
+            shared = _Shared(
+                name, WorkerOptions(service, held, logs, addresses.inherited)
+            )
             return await _Supervisor(shared, workers).run(admin)
     except (http_trio.HttpError, CanaryError) as exc:
         return str(exc)
@@ -83,16 +92,16 @@ class _Addresses:
 
     Attributes:
         names: of the addresses, in order.
-        fds: the descriptors of those that workers inherit.
+        inherited: the descriptors of those that workers inherit, by name.
     """
 
     def __init__(self, owned: contextlib.ExitStack) -> None:
         self.names: list[str] = []
-        self.fds: list[int] = []
+        self.inherited: dict[str, int] = {}
         self._owned = owned
 
-    def hold(self, bind: str) -> str | int:
-        """Hold an address; give what each worker listens on.
+    def hold(self, bind: Bind) -> str:
+        """Hold an address; give its name.
 
         A TCP port is only bound here, which keeps it ours while no worker listens and
         settles port 0. It is first opened alone, since with SO_REUSEPORT another
@@ -101,8 +110,8 @@ class _Addresses:
         sock = self._owned.enter_context(http_trio.open_listeners([bind])[0])
         self.names.append(http_trio.address_of(sock))
         if sock.family == socket.AF_UNIX:
-            self.fds.append(sock.fileno())
-            return sock.fileno()
+            self.inherited[self.names[-1]] = sock.fileno()
+            return self.names[-1]
         family, address = sock.family, sock.getsockname()
         sock.close()
         held = self._owned.enter_context(socket.socket(family))
@@ -119,27 +128,20 @@ class _Shared:
     Attributes:
         name: of the whole; a worker's is this with its number.
         options: of each.
-        fds: descriptors that they inherit.
     """
 
     name: str
-    options: dict[str, Any]
-    fds: list[int]
+    options: WorkerOptions
 
-    @property
-    def log_on_stdout(self) -> bool:
-        """Whether the access log has standard output for itself."""
-        return str(self.options.get("access_log")) == "-"
-
-    def of(self, worker: WorkerProcess) -> dict[str, Any]:
+    def of(self, worker: WorkerProcess) -> WorkerOptions:
         """Give the options of one worker."""
-        return {
-            **self.options,
-            "proxy_id": f"{self.name}.{worker.number}",
-            "admin": f"unix:{worker.admin}",
-            "reuse_port": True,
-            "listen_late": worker.restarts > 0,  # the others answer meanwhile
-        }
+        own = attrs.evolve(
+            self.options.options,
+            proxy_id=f"{self.name}.{worker.number}",
+            admin=f"unix:{worker.admin}",
+            listen_late=worker.restarts > 0,  # the others answer meanwhile
+        )
+        return attrs.evolve(self.options, options=own)
 
 
 class _Supervisor:
@@ -151,10 +153,9 @@ class _Supervisor:
         self._failure = ""
 
     async def run(self, admin: Sequence[socket.socket]) -> str:
+        told = self._shared.options
         teller = Console(
-            self._shared.options["service"],
-            self._shared.log_on_stdout,
-            len(self._workers),
+            told.service, beside=told.logs.has_stdout, workers=len(self._workers)
         )
         handler = AdminOfAll(self._shared.name, self._workers, self._stop.is_set)
         with (
@@ -173,9 +174,7 @@ class _Supervisor:
         return self._failure
 
     def _rotating(self) -> list[int]:
-        to_file = (
-            self._shared.options.get("access_log") and not self._shared.log_on_stdout
-        )
+        to_file = self._shared.options.logs.has_file
         return [signal.SIGUSR1, signal.SIGHUP] if to_file else [signal.SIGUSR1]
 
     async def _keep(self, worker: WorkerProcess) -> None:
@@ -183,9 +182,7 @@ class _Supervisor:
         pause_s = FIRST_PAUSE_S
         while not self._stop.is_set():
             began = trio.current_time()
-            how = await worker.run(
-                self._shared.of(worker), self._shared.fds, self._tell
-            )
+            how = await worker.run(self._shared.of(worker), self._tell)
             if self._stop.is_set():
                 return
             if not worker.addresses:  # nor can the others, or another try

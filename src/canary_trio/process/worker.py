@@ -1,8 +1,7 @@
-"""One worker: a proxy in a process of its own, started by `workers`.
+"""One worker: a proxy in a process of its own, started by `supervisor`.
 
-Standard input is a socket to the supervisor. Over it come the options, once; back go
-lines of JSON that tell how far the worker is. When the socket ends, the supervisor is
-gone, and so is the worker, at once: nothing survives it.
+Standard input is a socket to the supervisor; what is spoken over it is in `ipc`. When it
+ends, the supervisor is gone, and so is the worker, at once: nothing survives it.
 
 Ctrl-C at a terminal reaches all processes of the command; the supervisor alone decides
 what it means. SIGTERM drains this one worker, and the supervisor starts another.
@@ -10,24 +9,20 @@ what it means. SIGTERM drains this one worker, and the supervisor starts another
 
 from __future__ import annotations
 
-import json
 import os
-import pickle
 import signal
 import socket
-import struct
 import sys
-from functools import partial
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import attrs
 import trio
 
 from canary_trio.process import process_log
-from canary_trio.process.serve_process import open_log, serve_process
-
-LENGTH = struct.Struct("!I")
-"""How long the options are, before them."""
+from canary_trio.process.ipc import News, WorkerOptions, read_options, write_news
+from canary_trio.process.serve_process import serve_process
+from canary_trio.serve import Bind
+from canary_trio.telemetry.access_log import AccessLog, BadLog
 
 
 @attrs.frozen
@@ -36,20 +31,21 @@ class Channel:
 
     sock: socket.socket
 
-    def tell(self, **what: object) -> None:
-        """Send a line; a supervisor that is gone hears nothing."""
+    def tell(self, news: News) -> None:
+        """Tell something; a supervisor that is gone hears nothing."""
         try:
-            self.sock.sendall(json.dumps(what).encode() + b"\n")
+            self.sock.sendall(write_news(news))
         except OSError:
             return
 
     def listening(self, addresses: str, admin: str) -> None:
-        """Tell that it listens."""
-        self.tell(listening=addresses, admin=admin)
+        """Tell that it listens; where the admin is, the supervisor has said itself."""
+        del admin
+        self.tell(News(listening=addresses))
 
     def live(self, revision: int) -> None:
         """Tell that its first document is live."""
-        self.tell(live=revision)
+        self.tell(News(live=revision))
 
     async def wait_end(self) -> None:
         """Wait until the supervisor is gone."""
@@ -64,58 +60,46 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=os.dup(0)))
     with open(0, "rb", buffering=0, closefd=False) as file:
-        options = _read(file)
-    process_log.configure(process_log.LogForm(options["log_format"]))
-    log, failure = open_log(options)
-    if not failure:
-        service = options.pop("service")
-        options |= {name: _adopted(options[name]) for name in ("binds", "tls_binds")}
-        failure = trio.run(partial(_run, channel, service, log, options))
+        told = read_options(file)
+    process_log.configure(told.logs.form)
+    try:
+        failure = trio.run(_run, channel, told, told.logs.open_access_log())
+    except BadLog as exc:
+        failure = str(exc)
     if failure:
-        channel.tell(failed=failure)
+        channel.tell(News(failed=failure))
     return 1 if failure else 0
 
 
-def _read(file: Any) -> dict[str, Any]:
-    (length,) = LENGTH.unpack(_exactly(file, LENGTH.size))
-    options: dict[str, Any] = pickle.loads(_exactly(file, length))  # noqa: S301  # ours
-    return options
-
-
-def _exactly(file: Any, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = file.read(size - len(data))
-        if not more:
-            raise EOFError("the supervisor is gone")
-        data += more
-    return data
-
-
-def _adopted(binds: list[str | int]) -> list[str | socket.socket]:
-    """Make sockets of the descriptors that were handed down."""
-    adopted: list[str | socket.socket] = []
-    for bind in binds:
-        if isinstance(bind, int):
-            sock = socket.socket(fileno=bind)
-            sock.setblocking(False)
-            adopted.append(sock)
-        else:
-            adopted.append(bind)
-    return adopted
-
-
 async def _run(
-    channel: Channel, service: str, log: Any, options: dict[str, Any]
+    channel: Channel, told: WorkerOptions, access_log: AccessLog | None
 ) -> str:
+    options = attrs.evolve(
+        told.options,
+        binds=_adopted(told.options.binds, told.sockets),
+        tls_binds=_adopted(told.options.tls_binds, told.sockets),
+    )
     failure = ""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_with_supervisor, channel, nursery.cancel_scope)
         failure = await serve_process(
-            service, channel, log, options, stopping=(signal.SIGTERM,)
+            told.service, options, channel, access_log, stopping=(signal.SIGTERM,)
         )
         nursery.cancel_scope.cancel()
     return failure
+
+
+def _adopted(binds: Iterable[Bind], sockets: Mapping[str, int]) -> tuple[Bind, ...]:
+    """Take the sockets that were handed down in the place of their addresses."""
+    adopted: list[Bind] = []
+    for bind in binds:
+        if isinstance(bind, str) and bind in sockets:
+            sock = socket.socket(fileno=sockets[bind])
+            sock.setblocking(False)
+            adopted.append(sock)
+        else:
+            adopted.append(bind)
+    return tuple(adopted)
 
 
 async def _end_with_supervisor(channel: Channel, scope: trio.CancelScope) -> None:

@@ -1,22 +1,19 @@
 """One worker as its supervisor has it: a process, and what it tells.
 
-The other end of the socket, and what is spoken over it, is in `worker`.
+The other end of the socket is in `worker`, what is spoken over it in `ipc`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import pickle
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import attrs
 import trio
 
-from canary_trio.process.worker import LENGTH
+from canary_trio.process.ipc import News, WorkerOptions, read_news, write_options
 
 KILL_S = 5.0
 """How long a worker has to be gone when it is killed."""
@@ -53,14 +50,11 @@ class WorkerProcess:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
-    async def run(
-        self, options: dict[str, Any], fds: Sequence[int], on_news: Callable[[], None]
-    ) -> str:
+    async def run(self, options: WorkerOptions, on_news: Callable[[], None]) -> str:
         """Run the process to its end; say how it ended.
 
         Args:
-            options: of the worker.
-            fds: descriptors that it inherits.
+            options: of the worker; it inherits the descriptors in them.
             on_news: called when it has told something.
 
         Cancelled, it kills the process and waits for its end.
@@ -71,7 +65,7 @@ class WorkerProcess:
                 self._process = process = await trio.lowlevel.open_process(
                     [sys.executable, "-m", "canary_trio.process.worker"],
                     stdin=theirs.fileno(),
-                    pass_fds=fds,
+                    pass_fds=tuple(options.sockets.values()),
                 )
             try:
                 with contextlib.suppress(trio.BrokenResourceError):
@@ -88,24 +82,26 @@ class WorkerProcess:
     async def _talk(
         self,
         stream: trio.SocketStream,
-        options: dict[str, Any],
+        options: WorkerOptions,
         on_news: Callable[[], None],
     ) -> None:
         """Hand over the options, and take what the worker tells until it ends."""
         self.failure = ""
-        data = pickle.dumps(options)
-        await stream.send_all(LENGTH.pack(len(data)) + data)
+        await stream.send_all(write_options(options))
         buffer = b""
         while more := await stream.receive_some():
             *lines, buffer = (buffer + more).split(b"\n")
             for line in lines:
-                self._hear(json.loads(line))
+                self._hear(read_news(line))
             on_news()
 
-    def _hear(self, told: dict[str, Any]) -> None:
-        self.addresses = told.get("listening", self.addresses)
-        self.revision = told.get("live", self.revision)
-        self.failure = told.get("failed", self.failure)
+    def _hear(self, news: News) -> None:
+        if news.listening is not None:
+            self.addresses = news.listening
+        if news.live is not None:
+            self.revision = news.live
+        if news.failed is not None:
+            self.failure = news.failed
 
     def _how(self, process: trio.Process) -> str:
         code = process.returncode

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 import canary_trio
-from canary_trio import Proxy, change, read_fleet, serve, wait_applied
+from canary_trio import Proxy, ProxyOptions, change, read_fleet, serve, wait_applied
 from canary_trio.control import supervisor as control
 from canary_trio.control.documents import write_document
 from canary_trio.errors import NoDocument, WrittenMeanwhile
@@ -30,9 +29,7 @@ DOCUMENT = {
 @asynccontextmanager
 async def proxy_on(client: Client, **options: object) -> AsyncIterator[Proxy]:
     async with trio.open_nursery() as nursery:
-        start = partial(
-            serve,
-            "web",
+        chosen = ProxyOptions(
             config_server=client.url,
             binds=["127.0.0.1:0"],
             admin="127.0.0.1:0",
@@ -40,7 +37,7 @@ async def proxy_on(client: Client, **options: object) -> AsyncIterator[Proxy]:
             **{"remember": False, **options},  # type: ignore[arg-type]
         )
         with trio.fail_after(10):
-            proxy: Proxy = await nursery.start(start)
+            proxy: Proxy = await nursery.start(serve, "web", chosen)
         yield proxy
         nursery.cancel_scope.cancel()
 

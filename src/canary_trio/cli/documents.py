@@ -1,0 +1,192 @@
+"""The commands that read, check and change the document of a service.
+
+What is written is checked here first, so a fault is named before anything changes; and a
+change goes over the revision that it was made of, so it never undoes another one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from canary_trio.cli import store_options as asking
+
+if TYPE_CHECKING:
+    from canary_trio.control.documents import Fleet
+    from kv_trio import Client
+
+_wait = click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Return when every live proxy routes by the new revision.",
+)
+
+
+@click.command()
+@click.argument("service")
+@asking.config_server
+def get(service: str, config_server: str) -> None:
+    """Print the document of SERVICE."""
+    from canary_trio.control.documents import read_document  # noqa: PLC0415
+
+    text, _ = asking.ask(config_server, lambda client: read_document(client, service))
+    sys.stdout.buffer.write(text)
+
+
+@click.command("set")
+@click.argument("service")
+@click.argument("assignments", nargs=-1, required=True, metavar="FIELD=VALUE...")
+@asking.config_server
+@_wait
+@asking.as_json
+def set_(
+    service: str,
+    assignments: tuple[str, ...],
+    config_server: str,
+    wait_s: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Change fields of the document of SERVICE: canary set web ratio=0.25 --wait 2."""
+    from canary_trio.config.document import parse  # noqa: PLC0415
+    from canary_trio.control.assignments import apply_assignments  # noqa: PLC0415
+    from canary_trio.control.documents import read_document  # noqa: PLC0415
+
+    async def changed(client: Client) -> tuple[dict[str, Any], int]:
+        text, revision = await read_document(client, service)
+        return apply_assignments(parse(text), assignments), revision
+
+    _write(service, config_server, changed, wait_s, as_json=as_json)
+
+
+@click.command()
+@click.argument("service")
+@click.argument(
+    "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+)
+@asking.config_server
+@_wait
+@asking.as_json
+def apply(
+    service: str, file: Path, config_server: str, wait_s: float | None, *, as_json: bool
+) -> None:
+    """Make FILE (- for standard input) the document of SERVICE."""
+    from canary_trio.config.document import parse  # noqa: PLC0415
+    from canary_trio.control.documents import read_document  # noqa: PLC0415
+    from canary_trio.errors import NoDocument  # noqa: PLC0415
+
+    text = read_valid(file)
+
+    async def replacing(client: Client) -> tuple[dict[str, Any], int]:
+        try:
+            revision = (await read_document(client, service))[1]
+        except NoDocument:
+            revision = 0
+        return parse(text), revision
+
+    _write(service, config_server, replacing, wait_s, as_json=as_json)
+
+
+@click.command()
+@click.argument(
+    "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+)
+def validate(file: Path) -> None:
+    """Tell whether FILE is a valid document, and all that is wrong with it."""
+    read_valid(file)
+    click.echo(f"{file} is valid")
+
+
+@click.command()
+@click.option("--markdown", is_flag=True, help="Print tables for people instead.")
+def schema(*, markdown: bool) -> None:
+    """Print the JSON Schema of a document (draft 2020-12)."""
+    from canary_trio.config.json_schema import json_schema, reference  # noqa: PLC0415
+
+    click.echo(reference() if markdown else json.dumps(json_schema(), indent=2))
+
+
+def _write(
+    service: str,
+    config_server: str,
+    prepare: Callable[[Client], Awaitable[tuple[dict[str, Any], int]]],
+    wait_s: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Write what `prepare` gives over the revision that it gives; wait, and say so."""
+    import trio  # noqa: PLC0415
+
+    from canary_trio.control.documents import read_fleet, wait_applied, write_document  # noqa: PLC0415
+
+    async def write(client: Client) -> tuple[int, Fleet | None, float]:
+        document, over = await prepare(client)
+        begun = trio.current_time()
+        revision = await write_document(client, service, document, over=over)
+        if wait_s is None:
+            return revision, None, 0.0
+        with trio.move_on_after(wait_s):
+            fleet = await wait_applied(client, service, revision)
+            return revision, fleet, trio.current_time() - begun
+        fleet = await read_fleet(client, service, revision)
+        return revision, fleet, trio.current_time() - begun
+
+    revision, fleet, took_s = asking.ask(config_server, write)
+    _say_written(revision, fleet, took_s, as_json=as_json)
+
+
+def _say_written(
+    revision: int, fleet: Fleet | None, took_s: float, *, as_json: bool
+) -> None:
+    if fleet is None:
+        click.echo(
+            json.dumps({"revision": revision})
+            if as_json
+            else f"revision {revision} written"
+        )
+        return
+    live, known = len(fleet.live), len(fleet.reports)
+    lagging = [report.id for report in fleet.lagging]
+    refusing = [report.id for report in fleet.refusing]
+    if as_json:
+        shown: dict[str, object] = {"revision": revision, "live": live}
+        shown |= {"proxies": known, "lagging": lagging, "refusing": refusing}
+        shown["ms"] = took_s * 1e3
+        click.echo(json.dumps(shown))
+    else:
+        in_time = f" in {took_s * 1e3:.1f} ms"
+        click.echo(f"revision {revision} live on {live}/{known} proxies{in_time}")
+    if not known:
+        click.echo("canary: no proxy of this service is running", err=True)
+    for report in fleet.refusing:
+        assert report.failed is not None, "that is what refusing means"
+        for problem in report.failed.problems:
+            click.echo(f"canary: refused by {report.id}: {problem}", err=True)
+    if refusing:
+        sys.exit(1)
+    if lagging:
+        click.echo(f"canary: not yet live on: {', '.join(lagging)}", err=True)
+        sys.exit(3)
+
+
+def read_valid(file: Path) -> bytes:
+    """Give the text of a file that holds a valid document, or end the command."""
+    from canary_trio.config.document import load  # noqa: PLC0415
+    from canary_trio.errors import InvalidConfig  # noqa: PLC0415
+
+    try:
+        text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as exc:
+        asking.fail(f"cannot read {file}: {exc.strerror}")
+    try:
+        load(text)
+    except InvalidConfig as exc:
+        asking.fail(*(f"{file}: {problem}" for problem in exc.problems))
+    return text

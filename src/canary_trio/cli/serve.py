@@ -1,0 +1,103 @@
+"""`canary serve`: options become values, and one process or several serve by them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from canary_trio.cli import store_options as asking
+from canary_trio.cli.documents import read_valid
+from canary_trio.cli.serve_options import listen_options, log_options, settle
+
+if TYPE_CHECKING:
+    from canary_trio.process.process_log import LogOptions
+    from canary_trio.serve import ProxyOptions
+
+
+@click.command()
+@click.argument("service")
+@asking.config_server
+@listen_options
+@click.option(
+    "--admin", default="127.0.0.1:8081", show_default=True, help="Where /status is."
+)
+@click.option(
+    "--bootstrap",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A document to write if the store has none.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="CANARY_STATE",
+    help="Where the last good document is kept.  [default: ~/.local/state/canary-trio]",
+)
+@click.option("--id", "proxy_id", help="The proxy's name.  [default: HOST-PORT]")
+@log_options
+def serve(
+    service: str,
+    *,
+    config_server: str,
+    binds: tuple[str, ...],
+    tls_binds: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    workers: int,
+    admin: str,
+    bootstrap: Path | None,
+    state: Path | None,
+    proxy_id: str | None,
+    access_log: Path | None,
+    access_log_format: str,
+    log_format: str,
+) -> None:
+    """Serve SERVICE by its document in the store, until SIGTERM or Ctrl-C."""
+    from canary_trio.process.process_log import LogForm, LogOptions  # noqa: PLC0415  # keeps --help quick, as below
+    from canary_trio.serve import ProxyOptions  # noqa: PLC0415
+    from canary_trio.telemetry.access_log_format import LineForm  # noqa: PLC0415
+
+    document = None if bootstrap is None else read_valid(bootstrap)
+    addresses = settle(binds, tls_binds, tls_cert, tls_key)
+    options = ProxyOptions(
+        config_server=config_server,
+        binds=addresses.binds,
+        tls=addresses.tls,
+        tls_binds=addresses.tls_binds,
+        admin=admin,
+        bootstrap=document,
+        state=state,
+        proxy_id=proxy_id,
+        **click.get_current_context().meta[asking.ASKER],
+    )
+    logs = LogOptions(
+        form=LogForm(log_format),
+        access_log=access_log,
+        access_log_form=LineForm(access_log_format),
+    )
+    failure = _run(service, options, logs, workers)
+    if failure:
+        asking.fail(failure)
+
+
+def _run(service: str, options: ProxyOptions, logs: LogOptions, workers: int) -> str:
+    """Serve until SIGTERM or Ctrl-C; give why it could not, empty if it could."""
+    import trio  # noqa: PLC0415
+
+    from canary_trio.process import process_log  # noqa: PLC0415
+    from canary_trio.process.progress import Console  # noqa: PLC0415
+    from canary_trio.process.serve_process import serve_process  # noqa: PLC0415
+    from canary_trio.process.supervisor import supervise  # noqa: PLC0415
+    from canary_trio.telemetry.access_log import BadLog  # noqa: PLC0415
+
+    process_log.configure(logs.form)
+    if workers > 1:
+        return trio.run(supervise, service, workers, options, logs)
+    try:
+        access_log = logs.open_access_log()
+    except BadLog as exc:
+        return str(exc)
+    # On standard output there are lines of the access log only, if there are any.
+    console = Console(service, beside=logs.has_stdout)
+    return trio.run(serve_process, service, options, console, access_log)

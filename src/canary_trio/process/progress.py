@@ -1,0 +1,43 @@
+"""Whom a starting proxy tells how far it is: whoever started the command, by default."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import click
+
+
+class Teller(Protocol):
+    """Whom a proxy tells how far it is."""
+
+    def listening(self, addresses: str, admin: str) -> None:
+        """It listens; until it is live it answers 503."""
+
+    def live(self, revision: int) -> None:
+        """Its first document is live."""
+
+
+class Console:
+    """Tells whoever started the command."""
+
+    def __init__(self, service: str, *, beside: bool, workers: int = 1) -> None:
+        """Tell of a service.
+
+        Args:
+            service: its name.
+            beside: whether standard output is left to the lines of the access log.
+            workers: how many processes serve.
+        """
+        self._service = service
+        self._beside = beside
+        self._with = f", {workers} workers" if workers > 1 else ""
+
+    def listening(self, addresses: str, admin: str) -> None:
+        """Say where it listens."""
+        said = f"canary {self._service} listens on {addresses}, admin on {admin}"
+        click.echo(said + self._with, err=self._beside)
+
+    def live(self, revision: int) -> None:
+        """Say what it runs."""
+        said = f"canary {self._service} runs revision {revision}"
+        click.echo(said, err=self._beside)
