@@ -41,7 +41,7 @@ class Moved(KvError):
     """A request's path is not in its clean form.
 
     Attributes:
-        location: the clean one, percent-encoded.
+        location: the clean path, percent-encoded.
     """
 
     def __init__(self, location: str) -> None:
@@ -50,7 +50,7 @@ class Moved(KvError):
 
 
 class StoreUnreachable(KvError):
-    """No connection to the server, or it broke. It may be tried again."""
+    """There is no connection to the server, or it broke. A new try may succeed."""
 
 
 class StoreRefused(KvError):
@@ -66,15 +66,15 @@ class StoreRefused(KvError):
 
 
 class UnexpectedAnswer(KvError):
-    """What answered does not speak Consul's KV API."""
+    """The answer is not one of Consul's KV API. Whoever gave the URL is at fault."""
 
 
 class Compacted(KvError):
-    """What was asked of the past is forgotten.
+    """A read of the past is about a time that is forgotten. The client's fault.
 
     Attributes:
-        index: the one that was asked for.
-        oldest: the first that is still known.
+        index: the index of that time.
+        oldest: the first index that is still known.
     """
 
     def __init__(self, index: int, oldest: int) -> None:
@@ -86,10 +86,10 @@ class Compacted(KvError):
 
 
 class BadTokens(KvError):
-    """A token file makes no sense, or cannot be read.
+    """A token file makes no sense, or cannot be read. The operator's fault.
 
     Attributes:
-        faults: what is wrong, each with its place.
+        faults: each with its place in the file.
     """
 
     def __init__(self, faults: list[str], path: str = "the token file") -> None:

@@ -1,4 +1,4 @@
-"""The server: a store, its log, its writer and its API in one nursery."""
+"""The server: a store, its storage, its writer and its API in one nursery."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ _log = logging.getLogger(__name__)
 
 DEFAULT_BIND = "127.0.0.1:8500"
 CONNECTIONS = 10_000
-"""Open connections; those beyond it are answered 429."""
+"""Open connections of a server; a client beyond them gets a 429."""
 
 LIMITS = Limits(
     connections=CONNECTIONS, request_line=128 * 1024, head=160 * 1024, idle_s=300.0
 )
-"""A key may have 100,000 characters, as in Consul."""
+"""Of a server by default. A key may have 100,000 characters, as in Consul."""
 
 COMPACT_EVERY_S = 3600.0
-"""How often what is older than the bounds of the history is forgotten."""
+"""Seconds between two times when what is beyond the bounds of history is forgotten."""
 
 _TOO_MANY = Answer(
     429,
@@ -64,7 +64,7 @@ class KvServer:
         store: its published state, for reading.
         watchers: the blocking queries that wait.
         url: where it listens.
-        addresses: all that is bound.
+        addresses: the addresses that are bound, with their real ports.
     """
 
     store: Store
@@ -78,7 +78,7 @@ class KvServer:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """What is really bound."""
+        """The addresses that are bound, with their real ports."""
         return self._server.addresses
 
     def drain(self, deadline_s: float = 5.0) -> None:
@@ -102,12 +102,12 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
     Args:
         binds: addresses such as `127.0.0.1:8500`, `[::1]:0` or `unix:PATH`.
         data: the directory of its database, made if absent; None for a store that
-            lives in memory only. Its numbers begin at the present second, so they do
-            not restart low either.
+            lives in memory only. Its indexes begin at the present microsecond, so they
+            do not restart low either.
         bounds: how much of the past is kept; `Bounds()` by default.
         tokens: a token file, see `kv_trio.api.tokens`; None lets everybody do everything.
         limits: of its connections; beyond `limits.connections` a client gets a 429.
-        tls: the certificate, if it is to be served with TLS; read again when it changes.
+        tls: the certificate to serve TLS with; read again when it changes.
         observe: called after each durable batch of changes, with the changed keys, the
             store's index and the `trio.current_time()` at which its first was queued.
         task_status: `started` gets the `KvServer` once it listens.
@@ -118,11 +118,11 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         http_trio.BadBind: an address cannot be had.
         http_trio.BadCertificate: the certificate cannot be used.
 
-    Cancelled, it ends the transaction that is on and drops what is queued behind it.
+    Cancelled, it ends the transaction in progress and drops the queue behind it.
     """
     if tls is not None:
         tls.context()  # while it is a plain error, not one in a group
-    granted = await trio.to_thread.run_sync(Tokens, tokens)
+    valid_tokens = await trio.to_thread.run_sync(Tokens, tokens)
     with contextlib.ExitStack() as owned:
         sockets = http_trio.open_listeners(binds)
         for sock in sockets:
@@ -130,7 +130,7 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         log = await trio.to_thread.run_sync(Log, data, bounds)
         owned.callback(log.close)
         store = await trio.to_thread.run_sync(log.load)
-        service = _Service(store, log, granted, observe, sockets)
+        service = _Service(store, log, valid_tokens, observe, sockets)
         await service.run(sockets, limits, tls, task_status)
 
 
@@ -212,7 +212,7 @@ class _Service:
         self._streams.revoke(grants.holds)
 
     async def _ask(self, ask: Callable[[History], T]) -> T:
-        """Ask the history, in a thread if it is on a disk."""
+        """Read the history, in a thread if it is on a disk."""
         if self._log.blocks:
             return await trio.to_thread.run_sync(ask, self._log.history)
         await trio.lowlevel.checkpoint()
@@ -222,7 +222,7 @@ class _Service:
         """Forget the past up to an index, or up to the present.
 
         Raises:
-            BadQuery: that index is not yet given.
+            BadQuery: the store has not come to that index yet.
             StorageError: the disk refuses.
         """
         present = self._store.index

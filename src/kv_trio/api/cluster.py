@@ -1,4 +1,4 @@
-"""What Consul's clients ask of the cluster: here it is of one."""
+"""`/v1/status`, `/v1/agent`, `/v1/catalog`: the cluster, which here has one server."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from kv_trio.consul.parameters import DATACENTER
 from kv_trio.errors import BadQuery
 
 SPEAKS = "1.8.7"
-"""The version of Consul whose API this is; clients look at it."""
+"""The version of Consul whose API this is; its clients look at it."""
 
 
 def answer_cluster(path: bytes, *, node: str, address: str) -> Answer:
-    """Answer what is asked of the cluster.
+    """Answer a question about the cluster.
 
     Raises:
         BadQuery: there is no such endpoint.

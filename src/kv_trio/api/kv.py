@@ -50,15 +50,15 @@ T = TypeVar("T")
 VALUE_LIMIT = 512 * 1024
 """Bytes of a value."""
 
-_EVENTS = b"text/event-stream"
-
 METHODS = "OPTIONS,GET,PUT,POST,DELETE"
 OLDEST = b"X-Kv-Oldest-Index"
 """The field that says from which index on the past is known."""
 
+_EVENTS = b"text/event-stream"
+
 
 class KeysApi:
-    """The endpoint's handler."""
+    """Answers the requests to `/v1/kv`."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class KeysApi:
         return "<KeysApi>"
 
     def handle(self, exchange: Exchange, target: Target, access: Access) -> None:
-        """Answer a request, now or when its time has come.
+        """Answer a request: at once, after its write, or when a change ends its wait.
 
         Raises:
             BadQuery: it makes no sense, or is not allowed.
@@ -136,10 +136,10 @@ class KeysApi:
         index = self._store.index
         ask: Callable[[History], Answer]
         if "at" in parameters:
-            at = parse_unsigned(parameters, "at", status=400)
-            if at is None or at > index:
-                raise BadQuery(400, f"at={at}: the store is at index {index}")
-            ask = partial(_answer_at, read=read, at=at, access=access)
+            past = parse_unsigned(parameters, "at", status=400)
+            if past is None or past > index:
+                raise BadQuery(400, f"at={past}: the store is at index {index}")
+            ask = partial(_answer_at, read=read, index=past, access=access)
         else:
             if read.is_prefix:
                 raise BadQuery(400, "Conflicting flags: history is of one key")
@@ -163,19 +163,20 @@ class KeysApi:
         key = target.key
         if not key:
             raise BadQuery(400, "Missing key name")
-        how = target.condition
+        condition = target.condition
         if not access.may_write(key):
             raise BadQuery(403, "Permission denied")
 
         def write(_: Exchange, value: bytes) -> None:
+            acquire, release = condition.acquire, condition.release
             try:
-                for session in (how.acquire, how.release):
+                for session in (acquire, release):
                     if session is not None:
                         check_session_id(session)
             except BadQuery as exc:
                 exchange.respond(bad_query(exc))
                 return
-            put = Put(key, value, how.flags, how.cas, how.acquire, how.release)
+            put = Put(key, value, condition.flags, condition.cas, acquire, release)
             submit(self._writer, exchange, put, _render_outcome)
 
         exchange.collect(VALUE_LIMIT, write, _too_large)
@@ -207,19 +208,19 @@ def _wants_events(exchange: Exchange) -> bool:
 
 
 def _check_read(read: Read, access: Access) -> None:
-    """Check that it may be read; of a prefix, what may not be seen is left out."""
+    """Check the right to read a key; of a prefix, what is not allowed is left out."""
     if not read.is_prefix and not access.may_read(read.key):
         raise BadQuery(403, "Permission denied")
 
 
-def _answer_at(history: History, *, read: Read, at: int, access: Access) -> Answer:
+def _answer_at(history: History, *, read: Read, index: int, access: Access) -> Answer:
     if read.is_prefix:
-        entries = history.under_at(read.key, at)
+        entries = history.under_at(read.key, index)
         entries = [entry for entry in entries if access.may_read(entry.key)]
     else:
-        entry = history.at(read.key, at)
+        entry = history.at(read.key, index)
         entries = [] if entry is None else [entry]
-    return answer_entries(entries, read, at)
+    return answer_entries(entries, read, index)
 
 
 def _answer_history(history: History, *, read: Read, until: int, limit: int) -> Answer:

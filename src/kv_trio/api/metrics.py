@@ -1,4 +1,4 @@
-"""What a store tells Prometheus at `/metrics`."""
+"""`/metrics`: the figures of a store, for Prometheus."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ class Metrics:
     """The figures of one store, in a registry of its own.
 
     Attributes:
-        asked: how many requests there were, by endpoint.
+        requests: how many there were, by endpoint.
     """
 
     def __init__(self, store: Store, watchers: Sized, streams: Sized) -> None:
         self.registry = CollectorRegistry()
-        self.asked: collections.Counter[str] = collections.Counter()
-        self.registry.register(_Requests(self.asked))
+        self.requests: collections.Counter[str] = collections.Counter()
+        self.registry.register(_Requests(self.requests))
         self._writes = Counter(
-            *("kv_trio_writes", "Operations that are on disk."),
+            "kv_trio_writes",
+            "Operations that are on disk.",
             registry=self.registry,
         )
         self._commit_s = Histogram(
@@ -79,25 +80,25 @@ class Metrics:
         """Give the figures in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def follow(self, name: str, what: str, value: Callable[[], float]) -> None:
-        """Show what a function gives."""
-        Gauge(name, what, registry=self.registry).set_function(value)
+    def follow(self, name: str, help_: str, value: Callable[[], float]) -> None:
+        """Show a figure that a function gives whenever it is read."""
+        Gauge(name, help_, registry=self.registry).set_function(value)
 
-    def _gauge(self, name: str, what: str, things: Sized) -> None:
-        self.follow(name, what, lambda: len(things))
+    def _gauge(self, name: str, help_: str, things: Sized) -> None:
+        self.follow(name, help_, lambda: len(things))
 
 
 class _Requests(Collector):
     """Counts that are kept as plain numbers, since every request has one."""
 
-    def __init__(self, asked: Mapping[str, int]) -> None:
-        self._asked = asked
+    def __init__(self, requests: Mapping[str, int]) -> None:
+        self._requests = requests
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """Give them as Prometheus wants them."""
-        shown = CounterMetricFamily(
+        """Give the counts as Prometheus wants them."""
+        family = CounterMetricFamily(
             "kv_trio_requests", "Requests by endpoint.", labels=["endpoint"]
         )
-        for endpoint, count in self._asked.items():
-            shown.add_metric([endpoint], count)
-        yield shown
+        for endpoint, count in self._requests.items():
+            family.add_metric([endpoint], count)
+        yield family

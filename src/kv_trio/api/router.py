@@ -1,6 +1,7 @@
-"""The store's HTTP API: Consul's, and a few endpoints of our own.
+"""The router: the path of a request decides which endpoint answers it.
 
-Different from Consul on purpose: see docs/store.md.
+The API is Consul's, and a few endpoints of our own. What differs from Consul on purpose
+stands in docs/store.md.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Api:
         return f"<Api {self._address}>"
 
     def __call__(self, exchange: Exchange) -> None:
-        """Answer a request, now or when its time has come."""
+        """Answer a request: at once, or when its endpoint can."""
         try:
             self._route(exchange, parse_target(exchange.head.target))
         except BadQuery as exc:
@@ -71,26 +72,26 @@ class Api:
         path, parameters = target.path, target.parameters
         if path.startswith(KV):
             access = self._tokens.access_of(exchange, parameters)
-            self._metrics.asked["kv"] += 1
+            self._metrics.requests["kv"] += 1
             self._keys.handle(exchange, target, access)
             return
         if path in (b"/v1/status/leader", b"/"):
-            self._answer_open(exchange, path)
+            self._answer_anybody(exchange, path)
             return
         access = self._tokens.access_of(exchange, parameters)
         if path.startswith(_SESSION):
-            self._metrics.asked["session"] += 1
+            self._metrics.requests["session"] += 1
             rest = path[len(_SESSION) :]
             self._sessions.handle(exchange, rest, parameters, access)
         elif path == b"/v1/txn":
-            self._metrics.asked["txn"] += 1
+            self._metrics.requests["txn"] += 1
             self._transactions.handle(exchange, access)
         else:
-            self._metrics.asked["other"] += 1
+            self._metrics.requests["other"] += 1
             self._answer_others(exchange, path, parameters, access)
 
-    def _answer_open(self, exchange: Exchange, path: bytes) -> None:
-        """Answer what needs no token."""
+    def _answer_anybody(self, exchange: Exchange, path: bytes) -> None:
+        """Answer a request that needs no token."""
         if path == b"/":
             exchange.respond(Answer(200, b"kv-trio\n"))
         else:

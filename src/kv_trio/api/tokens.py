@@ -11,8 +11,8 @@
     read = ["public/"]
 
 A secret is 256 random bits, so one SHA-256 hides it as well as a slow hash would.
-A file that cannot be read, or makes no sense, changes nothing: the tokens read last
-go on to hold, and the reason is logged.
+A file that cannot be read, or makes no sense, changes nothing: the tokens that were
+read last stay valid, and the reason is logged.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from kv_trio.state.acl import EVERYTHING, NOTHING, Access
 _log = logging.getLogger(__name__)
 
 CHECK_S = 1.0
-"""How often the file is looked at."""
+"""Seconds between two looks at the file."""
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _FIELDS = {"name", "hash", "read", "write"}
@@ -47,7 +47,7 @@ _SIZE = 1024 * 1024  # bytes of a token file at most
 
 @attrs.frozen
 class Grants:
-    """What a token file says.
+    """The rights that a token file grants.
 
     Attributes:
         by_hash: the rights of each token, by the SHA-256 of its secret.
@@ -67,7 +67,7 @@ class Grants:
         return found
 
     def holds(self, access: Access) -> bool:
-        """Tell whether somebody has just these rights."""
+        """Tell whether some token, or being without one, still grants these rights."""
         return access == self.anonymous or access in self.by_hash.values()
 
 
@@ -82,27 +82,28 @@ def parse_tokens(text: str) -> Grants:
     except tomllib.TOMLDecodeError as exc:
         raise BadTokens([str(exc)]) from exc
     faults = [f"{name}: unknown" for name in document if name != "token"]
-    asked = document.get("token", [])
-    if not isinstance(asked, list):
+    tables = document.get("token", [])
+    if not isinstance(tables, list):
         raise BadTokens(["token: expected tables, each under [[token]]"])
     by_hash: dict[bytes, Access] = {}
     anonymous = NOTHING
     names: set[str] = set()
-    for at, one in enumerate(asked):
-        where = f"token[{at}]"
-        if not isinstance(one, dict):
-            faults.append(f"{where}: expected a table")
+    for number, table in enumerate(tables):
+        place = f"token[{number}]"
+        if not isinstance(table, dict):
+            faults.append(f"{place}: expected a table")
             continue
-        found = _faults(one, where, names)
-        faults += found
-        if found:
+        own_faults = _find_faults(table, place, names)
+        faults += own_faults
+        if own_faults:
             continue
-        read, write = (
-            tuple(p.encode() for p in one.get(n, [])) for n in ("read", "write")
+        access = Access(
+            table["name"],
+            read=_prefixes(table, "read"),
+            write=_prefixes(table, "write"),
         )
-        access = Access(one["name"], read=read, write=write)
-        if "hash" in one:
-            by_hash[bytes.fromhex(one["hash"].removeprefix("sha256:"))] = access
+        if "hash" in table:
+            by_hash[bytes.fromhex(table["hash"].removeprefix("sha256:"))] = access
         else:
             anonymous = access
     if faults:
@@ -111,7 +112,7 @@ def parse_tokens(text: str) -> Grants:
 
 
 def make_token(name: str, read: list[str], write: list[str]) -> tuple[str, str]:
-    """Make a secret, and the lines of the token file that stand for it."""
+    """Make a secret, and the lines of a token file that grant its rights."""
     secret = secrets.token_urlsafe(32)
     digest = hashlib.sha256(secret.encode()).hexdigest()
     lines = ["[[token]]", f"name = {_quoted(name)}", f'hash = "sha256:{digest}"']
@@ -122,7 +123,7 @@ def make_token(name: str, read: list[str], write: list[str]) -> tuple[str, str]:
 
 
 class Tokens:
-    """The tokens that hold now."""
+    """The tokens that are valid now."""
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         """Read a token file; with None, everybody may do everything.
@@ -131,10 +132,10 @@ class Tokens:
             BadTokens: it cannot be read, or makes no sense.
         """
         self._path = None if path is None else Path(path)
-        self._seen: object = None
+        self._stamp: object = None  # of the file when it was read
         self.grants: Grants | None = None
         if self._path is not None:
-            self._seen = file_stamp(self._path)
+            self._stamp = file_stamp(self._path)
             self.grants = _read(self._path)
 
     def __repr__(self) -> str:
@@ -144,7 +145,7 @@ class Tokens:
         """Give the rights of a request's sender.
 
         Raises:
-            BadQuery: it shows a token that is none of ours.
+            BadQuery: it shows a token that is not in the file.
         """
         if self.grants is None:
             return EVERYTHING
@@ -160,7 +161,7 @@ class Tokens:
         """Read the file again whenever it changes, until cancelled.
 
         Args:
-            changed: called with what holds from then on.
+            changed: called with the rights that are granted from then on.
         """
         path = self._path
         if path is None:
@@ -168,9 +169,9 @@ class Tokens:
         while True:
             await trio.sleep(CHECK_S)
             stamp = await trio.to_thread.run_sync(file_stamp, path)
-            if stamp == self._seen:
+            if stamp == self._stamp:
                 continue
-            self._seen = stamp
+            self._stamp = stamp
             try:
                 self.grants = await trio.to_thread.run_sync(_read, path)
             except BadTokens as exc:
@@ -181,33 +182,38 @@ class Tokens:
 
 
 def _secret(exchange: Exchange, parameters: dict[str, str]) -> str:
-    given = exchange.header(b"x-consul-token")
-    if given is None:
+    secret = exchange.header(b"x-consul-token")
+    if secret is None:
         kind, _, value = (exchange.header(b"authorization") or b"").partition(b" ")
-        given = value.strip() if kind.lower() == b"bearer" else b""
-    return given.decode("utf-8", "replace") or parameters.get("token", "")
+        secret = value.strip() if kind.lower() == b"bearer" else b""
+    return secret.decode("utf-8", "replace") or parameters.get("token", "")
 
 
-def _faults(one: dict[str, Any], where: str, names: set[str]) -> list[str]:
-    faults = [f"{where}.{name}: unknown" for name in sorted(one.keys() - _FIELDS)]
-    name = one.get("name")
+def _prefixes(table: dict[str, Any], right: str) -> tuple[bytes, ...]:
+    return tuple(prefix.encode() for prefix in table.get(right, []))
+
+
+def _find_faults(table: dict[str, Any], place: str, names: set[str]) -> list[str]:
+    """Give what is wrong with one token, and add its name to those that are taken."""
+    faults = [f"{place}.{name}: unknown" for name in sorted(table.keys() - _FIELDS)]
+    name = table.get("name")
     if not isinstance(name, str) or not name:
-        faults.append(f"{where}.name: expected a name")
+        faults.append(f"{place}.name: expected a name")
     elif name in names:
-        faults.append(f"{where}.name: {name!r} is there already")
+        faults.append(f"{place}.name: {name!r} is there already")
     else:
         names.add(name)
-    hash_ = one.get("hash")
+    hash_ = table.get("hash")
     if hash_ is None and name != "anonymous":
-        faults.append(f"{where}.hash: missing; `kv-trio token NAME` makes one")
+        faults.append(f"{place}.hash: missing; `kv-trio token NAME` makes one")
     elif hash_ is not None and not (isinstance(hash_, str) and _HASH.fullmatch(hash_)):
-        faults.append(f"{where}.hash: expected sha256: and 64 hexadecimal digits")
+        faults.append(f"{place}.hash: expected sha256: and 64 hexadecimal digits")
     for right in ("read", "write"):
-        prefixes = one.get(right, [])
+        prefixes = table.get(right, [])
         if not isinstance(prefixes, list) or not all(
             isinstance(prefix, str) for prefix in prefixes
         ):
-            faults.append(f"{where}.{right}: expected a list of key prefixes")
+            faults.append(f"{place}.{right}: expected a list of key prefixes")
     return faults
 
 

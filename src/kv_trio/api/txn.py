@@ -31,7 +31,7 @@ _KNOWN_LEADER = ((b"X-Consul-Knownleader", b"true"), (b"X-Consul-Lastcontact", b
 
 
 class TxnEndpoint:
-    """The endpoint's handler."""
+    """Answers the requests to `/v1/txn`."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -59,7 +59,7 @@ class TxnEndpoint:
 
 def _render(outcome: Outcome, *, writes: bool) -> Answer:
     assert isinstance(outcome, Transacted), "it comes of a transaction"
-    errors = [{"OpIndex": one.at, "What": one.reason} for one in outcome.failed]
+    errors = [{"OpIndex": step.at, "What": step.reason} for step in outcome.failed]
     results = [{"KV": describe(entry)} for entry in outcome.results]
     shown: dict[str, object] = {
         "Results": None if errors else results,

@@ -1,4 +1,7 @@
-"""The verbs of the command `kv-trio` that are about many keys at once."""
+"""The commands of `kv-trio` for many keys: `export`, `import`, `compact`, `backup`.
+
+What takes long to import is imported inside functions, so that `--help` is quick.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
     from kv_trio.client.client import Client
     from kv_trio.state.txn import Step
 
-_STEPS = 64  # of a transaction; what every Consul takes
-_STEP_BYTES = 256 * 1024  # of values in one of them
+_LOT_STEPS = 64  # of a transaction, as many as every Consul takes
+_LOT_BYTES = 256 * 1024  # of values in a transaction
 
 
 @click.command()
@@ -54,9 +57,9 @@ def import_(file: Any, target: Target, *, as_json: bool) -> None:
     async def write(client: Client) -> None:
         written = 0
         for lot in lots:
-            done = await client.transact(lot)
-            if not done.done:
-                fail(f"{done.failed[0].reason}; {written} keys are written")
+            outcome = await client.transact(lot)
+            if not outcome.done:
+                fail(f"{outcome.failed[0].reason}; {written} keys are written")
             written += len(lot)
 
     run(target, write)
@@ -99,23 +102,23 @@ def backup(file: Path, target: Target, *, as_json: bool) -> None:
 
 
 def _parse_export(data: bytes) -> list[Step]:
-    """Read what `export` printed; all faults are told at once."""
+    """Read the output of `export`; all faults are shown at once."""
     from kv_trio.state.txn import Step  # noqa: PLC0415
 
     try:
-        asked = json.loads(data)
+        items = json.loads(data)
     except ValueError as exc:
         fail(f"the file is no JSON: {exc}")
-    if not isinstance(asked, list):
+    if not isinstance(items, list):
         fail("the file is no export: expected a list of objects with key and value")
     steps: list[Step] = []
     faults: list[str] = []
-    for at, one in enumerate(asked):
+    for number, item in enumerate(items):
         try:
-            value = base64.b64decode(one["value"] or "", validate=True)
-            steps.append(Step("set", one["key"], value, flags=one.get("flags", 0)))
+            value = base64.b64decode(item["value"] or "", validate=True)
+            steps.append(Step("set", item["key"], value, flags=item.get("flags", 0)))
         except (TypeError, KeyError, AttributeError, binascii.Error) as exc:
-            faults.append(f"[{at}]: {exc!r}, expected key, value in base64, flags")
+            faults.append(f"[{number}]: {exc!r}, expected key, value in base64, flags")
     if faults:
         fail(f"nothing is written, since the file is no export: {'; '.join(faults)}")
     return steps
@@ -127,7 +130,7 @@ def _lots(steps: list[Step]) -> list[list[Step]]:
     size = 0
     for step in steps:
         size += len(step.value)
-        if not lots or len(lots[-1]) >= _STEPS or size > _STEP_BYTES:
+        if not lots or len(lots[-1]) >= _LOT_STEPS or size > _LOT_BYTES:
             lots.append([])
             size = len(step.value)
         lots[-1].append(step)

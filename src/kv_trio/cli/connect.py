@@ -1,4 +1,7 @@
-"""How a verb of the command asks a server: its options, and what a failure becomes."""
+"""How a command connects to a server: its options, and what a failure becomes.
+
+What takes long to import is imported inside `run`, so that `--help` is quick.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @attrs.frozen
 class Target:
-    """The server that is asked, and how."""
+    """The server that a command connects to, and how."""
 
     url: str
     token: str | None
@@ -53,21 +56,21 @@ _ca_file = click.option(
 )
 
 
-def asks(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb the options that say which server is asked, as its `target`."""
+def asks(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which server it connects to, as `target`."""
 
-    @wraps(verb)
+    @wraps(command)
     def with_target(
         *args: Any, url: str, token: str | None, ca_file: str | None, **options: Any
     ) -> None:
-        verb(*args, target=Target(url, token, ca_file), **options)
+        command(*args, target=Target(url, token, ca_file), **options)
 
     return _url(_token(_ca_file(with_target)))
 
 
 def run(target: Target, ask: Callable[[Client], Awaitable[T]]) -> T:
-    """Ask the server; a failure is one line and exit status 1."""
-    import trio  # noqa: PLC0415  # keeps --help quick, as below
+    """Run a command's work with a client; a failure is one line and exit status 1."""
+    import trio  # noqa: PLC0415
 
     from http_trio import HttpError  # noqa: PLC0415
     from kv_trio.client.client import Client  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The verbs of the command `kv-trio` that are about a key, or what is below it."""
+"""The commands of `kv-trio` for a key, or the keys with a prefix."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def history(key: str, limit: int, target: Target, *, as_json: bool) -> None:
 
 
 async def _follow_prefix(client: Client, prefix: str, *, as_json: bool) -> None:
-    """Print what is new, and what is gone, each time."""
+    """Print the keys that changed, and those that were deleted, at each change."""
     known: dict[bytes, Entry] = {}
     async with client.watch_prefix(prefix) as states:
         async for state in states:

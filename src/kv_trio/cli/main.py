@@ -12,9 +12,9 @@ from kv_trio.cli.bulk_commands import backup, compact, export, import_
 from kv_trio.cli.key_commands import delete, get, history, list_, put, watch
 from kv_trio.cli.serve import check, serve, token
 
-_OF_THE_OPERATOR = (serve, check, token)
-_OF_KEYS = (get, put, delete, list_, watch, history)
-_OF_MANY_KEYS = (export, import_, compact, backup)
+_SERVER_COMMANDS = (serve, check, token)
+_KEY_COMMANDS = (get, put, delete, list_, watch, history)
+_BULK_COMMANDS = (export, import_, compact, backup)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,5 +27,5 @@ def main() -> None:
     """
 
 
-for _command in _OF_THE_OPERATOR + _OF_KEYS + _OF_MANY_KEYS:
+for _command in _SERVER_COMMANDS + _KEY_COMMANDS + _BULK_COMMANDS:
     main.add_command(_command)

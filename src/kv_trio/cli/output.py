@@ -1,4 +1,4 @@
-"""How the command speaks: lines for people, JSON for programs, and how it fails."""
+"""The output of the commands: lines for people, JSON for programs, and failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_HELD = 4
 
 
 def fail(reason: str, status: int = 1) -> NoReturn:
-    """Say why it failed, in one line on stderr, and exit."""
+    """Print why a command failed, in one line on stderr, and exit."""
     click.echo(f"kv-trio: {reason}", err=True)
     sys.exit(status)
 
@@ -31,12 +31,12 @@ def show_json(value: Any) -> None:
 
 
 def faint(text: str) -> str:
-    """Give text that stands back, on a terminal; click drops the colour elsewhere."""
+    """Give text in a faint colour, which click drops where there is no terminal."""
     return click.style(text, dim=True)
 
 
 def describe(entry: Entry) -> dict[str, Any]:
-    """Give an entry for programs; a value that is no text is given in base64 only."""
+    """Give an entry as JSON for programs; a value that is no text is in base64."""
     shown: dict[str, Any] = {"key": as_text(entry.key), "index": entry.modify_index}
     shown |= {"created": entry.create_index, "flags": entry.flags}
     if entry.session is not None:
@@ -49,8 +49,8 @@ def describe(entry: Entry) -> dict[str, Any]:
 
 
 def describe_revision(revision: Revision) -> dict[str, Any]:
-    """Give one state of the past for programs."""
-    from kv_trio.consul.encode import format_time  # noqa: PLC0415
+    """Give one state of the past as JSON for programs."""
+    from kv_trio.consul.encode import format_time  # noqa: PLC0415  # so --help is quick
 
     time = {"time": format_time(revision.time_ms)}
     if revision.entry is None:
@@ -59,5 +59,5 @@ def describe_revision(revision: Revision) -> dict[str, Any]:
 
 
 def as_text(data: bytes) -> str:
-    """Give bytes as text; what is none is marked."""
+    """Give bytes as text; those that are no UTF-8 are marked."""
     return data.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""A task beside a block of code."""
+"""A task in the background of a block of code, without a nursery that its user sees."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
 """The client: the store's API as methods.
 
-It speaks Consul's KV API, so it works on a Consul unchanged; where our server says
-more (the number of a write), that is used, and else read afterwards. `history`, `at`,
-`compact` and `back_up` are our server's alone.
+It speaks Consul's KV API, so it works on a Consul unchanged. Our server says more (the
+number of a write); of a Consul that is read afterwards. `history`, `get_at`, `compact`
+and `back_up` are our server's alone.
+
+One file, since it is one class, with a method for each operation of the API.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from kv_trio.state.txn import Step, Transacted
 DEFAULT_URL = "http://127.0.0.1:8500"
 WAIT_S = 30.0
 GRACE_S = 5.0
-"""How much later than its wait and jitter a blocking answer may come."""
+"""Seconds that a blocking answer may come after its wait and jitter."""
 _ABSENT = HTTPStatus.NOT_FOUND
 
 
@@ -62,8 +64,8 @@ class Client:
         """Make a client; nothing is sent yet.
 
         Args:
-            url: the server's.
-            token: the secret that it is shown.
+            url: of the server.
+            token: the secret that the server is shown.
             ca_file: the authorities that an https:// server is verified by, as PEM;
                 by default the system's.
 
@@ -77,7 +79,7 @@ class Client:
 
     @property
     def url(self) -> str:
-        """The server's."""
+        """The URL of the server."""
         return self._transport.url
 
     async def __aenter__(self) -> Self:
@@ -101,20 +103,20 @@ class Client:
     ) -> Snapshot:
         """Read a key; with an index, when it is passed or after wait_s seconds."""
         reply = await self._read(key, {}, index, wait_s)
-        found = read_index(reply.url, reply.index)
+        new_index = read_index(reply.url, reply.index)
         if reply.status == _ABSENT:
-            return Snapshot(None, found)
-        return Snapshot(read_entries(reply.url, reply.body)[0], found)
+            return Snapshot(None, new_index)
+        return Snapshot(read_entries(reply.url, reply.body)[0], new_index)
 
     async def list(
         self, prefix: str, *, index: int = 0, wait_s: float = WAIT_S
     ) -> Listing:
         """Read all keys with a prefix; with an index as in `get`."""
         reply = await self._read(prefix, {"recurse": ""}, index, wait_s)
-        found = read_index(reply.url, reply.index)
+        new_index = read_index(reply.url, reply.index)
         if reply.status == _ABSENT:
-            return Listing((), found)
-        return Listing(read_entries(reply.url, reply.body), found)
+            return Listing((), new_index)
+        return Listing(read_entries(reply.url, reply.body), new_index)
 
     async def put(
         self,
@@ -136,15 +138,15 @@ class Client:
             acquire: only if this session gets, or has, its lock.
             release: only if this session has its lock, which it loses.
         """
-        given = {
+        conditions = {
             "flags": flags or None,
             "cas": cas,
             "acquire": acquire,
             "release": release,
         }
-        parameters = {name: str(v) for name, v in given.items() if v is not None}
+        parameters = {name: str(v) for name, v in conditions.items() if v is not None}
         reply = await self._transport.request("PUT", _path(key), parameters, value)
-        return await self._written(reply, key)
+        return await self._read_outcome(reply, key)
 
     async def keys(self, prefix: str, *, separator: str = "") -> tuple[str, ...]:
         """Give the keys with a prefix; with a separator, cut after its first."""
@@ -175,17 +177,17 @@ class Client:
 
         Args:
             name: for people who look at it.
-            ttl_s: 10 to 86400 seconds without renewal until it ends.
+            ttl_s: 10 to 86400 seconds after which it ends, unless it is renewed.
             deletes: whether the keys that it holds are deleted at its end.
-            lock_delay_s: how long nobody can take a lock that it lost.
+            lock_delay_s: seconds for which nobody can take a lock that it lost.
         """
-        asked = {
+        fields = {
             "Name": name,
             "TTL": format_duration(ttl_s),
             "Behavior": "delete" if deletes else "release",
             "LockDelay": format_duration(lock_delay_s),
         }
-        body = json.dumps(asked).encode()
+        body = json.dumps(fields).encode()
         reply = await self._transport.request("PUT", "/v1/session/create", {}, body)
         return read_session_id(reply.url, reply.body)
 
@@ -228,9 +230,10 @@ class Client:
     # === the past, of our server alone ===
 
     async def history(self, key: str, *, limit: int = 100) -> tuple[Revision, ...]:
-        """Give the states that a key had, the newest first; those that are known."""
+        """Give the states that a key had, the newest first, as far as they are kept."""
+        parameters = {"history": "", "limit": str(limit)}
         reply = await self._transport.request(
-            *("GET", _path(key), {"history": "", "limit": str(limit)}), also=(_ABSENT,)
+            "GET", _path(key), parameters, also=(_ABSENT,)
         )
         if reply.status == _ABSENT:
             return ()
@@ -243,14 +246,14 @@ class Client:
             StoreRefused: with status 410 if that is forgotten.
         """
         reply = await self._transport.request(
-            *("GET", _path(key), {"at": str(index)}), also=(_ABSENT,)
+            "GET", _path(key), {"at": str(index)}, also=(_ABSENT,)
         )
         if reply.status == _ABSENT:
             return None
         return read_entries(reply.url, reply.body)[0]
 
     async def compact(self, index: int | None = None) -> int:
-        """Forget the past up to an index, or up to now; give how much was forgotten."""
+        """Forget the past up to an index, or up to now; give how many states that were."""
         parameters = {} if index is None else {"index": str(index)}
         reply = await self._transport.request("PUT", "/v1/compact", parameters)
         return int(read_json(reply.url, reply.body)["Forgotten"])
@@ -296,7 +299,7 @@ class Client:
         Args:
             key: what to follow.
             wait_s: the longest time after which it asks again.
-            contact: kept up to date with how the watch stands.
+            contact: kept up to date, so that others see how the watch stands.
         """
         yield Watch(partial(self.get, key), key, wait_s, contact or Contact())
         await trio.lowlevel.checkpoint()
@@ -316,12 +319,12 @@ class Client:
         """Have a lock while the block runs; see `kv_trio.client.lock`.
 
         Args:
-            key: what is locked. Locks are advisory: who does not ask can write it.
+            key: what is locked. Locks are advisory: who does not take it can write it.
             value: written to the key, for people who look at it.
-            ttl_s: 10 to 86400 seconds after which it is free if we die.
+            ttl_s: 10 to 86400 seconds after which it is free if this process dies.
 
         Yields:
-            The id of the session that has it.
+            The id of the session that has the lock.
 
         Raises:
             LockLost: it was lost; the block is cancelled.
@@ -341,10 +344,10 @@ class Client:
             parameters |= {"index": str(index), "wait": format_duration(wait_s)}
             deadline_s = wait_s * 17 / 16 + GRACE_S
         return await self._transport.request(
-            *("GET", _path(key), parameters), deadline_s=deadline_s, also=(_ABSENT,)
+            "GET", _path(key), parameters, deadline_s=deadline_s, also=(_ABSENT,)
         )
 
-    async def _written(self, reply: Reply, key: str) -> Written:
+    async def _read_outcome(self, reply: Reply, key: str) -> Written:
         done = bool(read_json(reply.url, reply.body))
         if reply.index:
             return Written(done, read_index(reply.url, reply.index))

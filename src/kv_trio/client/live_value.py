@@ -50,8 +50,8 @@ class Live(Generic[T]):
     Attributes:
         current: the last valid one.
         index: the number of the change that brought it.
-        invalid: what was refused since; None if nothing was.
-        contact: how it stands with the server.
+        invalid: the document that was refused since; None if none was.
+        contact: how the watch stands with its server.
     """
 
     def __init__(self, current: T, index: int, contact: Contact) -> None:
@@ -59,7 +59,7 @@ class Live(Generic[T]):
         self.index = index
         self.invalid: Invalid | None = None
         self.contact = contact
-        self._told = index
+        self._given_index = index
         self._news = trio.Event()
 
     def __repr__(self) -> str:
@@ -71,16 +71,16 @@ class Live(Generic[T]):
         It misses no last value, however late it is called. Where several tasks wait,
         each has an iterator of its own: `states`.
         """
-        self._told = await self._newer(self._told)
+        self._given_index = await self._wait_other_than(self._given_index)
         return self.current
 
     def states(self) -> States[T]:
         """Give an iterator: of the current value, then of each next one as it comes."""
         return States(self)
 
-    async def _newer(self, told: int) -> int:
-        """Wait for another value than the one that an index brought; give its index."""
-        while self.index == told:
+    async def _wait_other_than(self, index: int) -> int:
+        """Wait until the value is another than that of an index; give its index."""
+        while self.index == index:
             await self._news.wait()
         await trio.lowlevel.checkpoint()
         return self.index
@@ -96,18 +96,18 @@ class States(Generic[T]):
 
     def __init__(self, kept: Live[T]) -> None:
         self._kept = kept
-        self._told = -1
+        self._given_index = -1
 
     def __repr__(self) -> str:
         return f"<States of {self._kept!r}>"
 
     def __aiter__(self) -> Self:
-        """Give itself."""
+        """Give the iterator itself."""
         return self
 
     async def __anext__(self) -> T:
         """Wait for a value that this iterator has not given yet."""
-        self._told = await self._kept._newer(self._told)  # noqa: SLF001
+        self._given_index = await self._kept._wait_other_than(self._given_index)  # noqa: SLF001
         return self._kept.current
 
 

@@ -19,7 +19,7 @@ from kv_trio.client.watch import Backoff
 from kv_trio.errors import KvError, LockLost
 
 _GOODBYE_S = 1.0  # for giving a lock back
-_RETRY_S = 0.5  # the longest pause while a lock-delay keeps a free lock from us
+_RETRY_S = 0.5  # the longest pause while nobody has the lock, but it is delayed
 _RENEWALS = 3  # per time to live
 
 
@@ -73,7 +73,7 @@ async def hold_lock(
                 await store.put(key, value, release=session)
                 await store.destroy_session(session)
             except KvError:
-                pass  # it ends by itself
+                pass  # the session ends by itself
 
 
 async def _acquire(store: LockStore, key: str, value: bytes, session: str) -> None:
@@ -84,7 +84,7 @@ async def _acquire(store: LockStore, key: str, value: bytes, session: str) -> No
         snapshot = await store.get(key)
         if snapshot.entry is not None and snapshot.entry.session is not None:
             await store.get(key, index=max(1, snapshot.index))
-        else:  # it is free, but not yet for us
+        else:  # nobody has it, but it was lost too recently to be taken
             await backoff.pause()
 
 
@@ -93,13 +93,13 @@ async def _renew(store: LockStore, session: str, ttl_s: float) -> str:
     held_until = trio.current_time() + ttl_s
     while True:
         await trio.sleep(ttl_s / _RENEWALS)
-        asked = trio.current_time()
+        sent_at = trio.current_time()
         reason = "no answer"
         with trio.move_on_at(held_until):
             try:
                 if not await store.renew_session(session):
                     return "its session has ended"
-                held_until = asked + ttl_s
+                held_until = sent_at + ttl_s
             except KvError as exc:
                 reason = str(exc)
         if trio.current_time() >= held_until:

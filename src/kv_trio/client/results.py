@@ -1,4 +1,4 @@
-"""What a client reads and is told of its writes, pure."""
+"""The results of a client's reads and writes, as values. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Snapshot:
 
     Attributes:
         entry: None where the key is absent.
-        index: what a blocking read waits to be passed.
+        index: the number of its last change; a blocking read waits for a higher one.
     """
 
     entry: Entry | None
@@ -21,20 +21,25 @@ class Snapshot:
 
     @property
     def content(self) -> object:
-        """What makes it another state than the last one."""
+        """What a watch compares to tell one state from the next."""
         return self.entry
 
 
 @attrs.frozen
 class Listing:
-    """All keys with one prefix at one time."""
+    """All keys with one prefix at one time.
+
+    Attributes:
+        entries: sorted by key.
+        index: the number of their last change; a blocking read waits for a higher one.
+    """
 
     entries: tuple[Entry, ...]
     index: int
 
     @property
     def content(self) -> object:
-        """What makes it another state than the last one."""
+        """What a watch compares to tell one state from the next."""
         return self.entries
 
 

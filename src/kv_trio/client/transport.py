@@ -1,7 +1,7 @@
 """Requests of the client over httpx, the one module that imports it.
 
-Every request has a deadline, so that a server that is silent is noticed; what httpx
-raises becomes one of ours here.
+Every request has a deadline, so that a server that is silent is noticed; the errors of
+httpx become those of `kv_trio.errors` here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from http_trio import client_context
 from kv_trio.errors import StoreRefused, StoreUnreachable
 
 TIMEOUT_S = 10.0
-"""For every request that does not wait."""
+"""Seconds for every request that does not wait for a change."""
 
 _KEPT = 20  # idle connections
 _CLOSE_S = 1.0
@@ -30,11 +30,11 @@ _REASON = 500  # characters of a refusal that are shown
 
 @attrs.frozen
 class Reply:
-    """What a server answered.
+    """The answer of a server.
 
     Attributes:
-        url: what was asked, for messages.
-        index: what it says of its state; empty if it does not.
+        url: of the request, for messages.
+        index: its field `X-Consul-Index`; empty if it has none.
     """
 
     url: str
@@ -62,7 +62,7 @@ class Transport:
         return f"<Transport {self.url}>"
 
     async def __aenter__(self) -> Self:
-        """Open it."""
+        """Open the connections."""
         await self._http.__aenter__()
         return self
 
@@ -72,7 +72,7 @@ class Transport:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close its connections."""
+        """Close the connections."""
         with trio.move_on_after(_CLOSE_S, shield=True):
             await self._http.__aexit__(kind, error, trace)
 
@@ -86,25 +86,25 @@ class Transport:
         deadline_s: float | None = None,
         also: tuple[int, ...] = (),
     ) -> Reply:
-        """Ask, and give the reply.
+        """Send a request, and give the reply.
 
         Args:
             method: such as `"GET"`.
             path: percent-encoded.
             parameters: of the query, not encoded.
-            body: of the request; None for none.
+            body: of the request, if it has one.
             deadline_s: seconds from the start to the end; `TIMEOUT_S` by default.
-            also: status codes beside the 2xx that are replies and no refusals.
+            also: status codes beside the 2xx that are no refusals.
 
         Raises:
             StoreUnreachable: there is no reply, or none in time.
-            StoreRefused: it is an error.
+            StoreRefused: the reply is an error.
         """
         deadline_s = TIMEOUT_S if deadline_s is None else deadline_s
         url = self.url + path
         try:
             with trio.fail_after(deadline_s):
-                got = await self._http.request(
+                response = await self._http.request(
                     method, url, params=parameters or None, content=body
                 )
         except trio.TooSlowError as exc:
@@ -114,10 +114,12 @@ class Transport:
             raise self._unreachable(exc) from exc
         except httpx.InvalidURL as exc:
             raise StoreUnreachable(f"{self.url!r} is not a URL: {exc}") from exc
-        if got.is_success or got.status_code in also:
-            index = got.headers.get("X-Consul-Index", "")
-            return Reply(str(got.url), got.status_code, index, got.content)
-        raise StoreRefused(got.status_code, got.text.strip()[:_REASON])
+        if response.is_success or response.status_code in also:
+            index = response.headers.get("X-Consul-Index", "")
+            return Reply(
+                str(response.url), response.status_code, index, response.content
+            )
+        raise StoreRefused(response.status_code, response.text.strip()[:_REASON])
 
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -130,11 +132,11 @@ class Transport:
         try:
             async with self._http.stream(
                 "GET", self.url + path, timeout=timeout
-            ) as got:
-                if not got.is_success:
-                    text = (await got.aread()).decode("utf-8", "replace")
-                    raise StoreRefused(got.status_code, text.strip()[:_REASON])
-                yield got.aiter_bytes()
+            ) as response:
+                if not response.is_success:
+                    text = (await response.aread()).decode("utf-8", "replace")
+                    raise StoreRefused(response.status_code, text.strip()[:_REASON])
+                yield response.aiter_bytes()
         except httpx.HTTPError as exc:
             raise self._unreachable(exc) from exc
 
@@ -143,12 +145,12 @@ class Transport:
 
 
 def _trust(url: str, ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | bool:
-    """Give whom an https:// server is verified by. Without TLS nothing is to be read."""
+    """Give what verifies an https:// server; for http:// no authorities are read."""
     return client_context(ca=ca_file) if url.startswith("https:") else False
 
 
 def _reason(exc: BaseException) -> str:
-    """Say why in words; of TLS they are in what it was raised from."""
+    """Give the reason in words; that of a TLS error is in one of its causes."""
     cause: BaseException | None = exc
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

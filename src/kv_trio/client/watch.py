@@ -80,15 +80,15 @@ class Contact:
 
 
 class State(Protocol):
-    """What is followed, at one time."""
+    """The state of a key, or of all keys with a prefix, at one time."""
 
     @property
     def index(self) -> int:
-        """What a blocking read waits to be passed."""
+        """The number of its last change; a blocking read waits for a higher one."""
 
     @property
     def content(self) -> object:
-        """What makes it another state than the last one."""
+        """What a watch compares to tell one state from the next."""
 
 
 S = TypeVar("S", bound=State)
@@ -99,15 +99,15 @@ class Ask(Protocol[S_co]):
     """A blocking read."""
 
     async def __call__(self, *, index: int, wait_s: float) -> S_co:
-        """Read, when the index is passed or after wait_s seconds; with 0 at once."""
+        """Read once the index is passed, or after wait_s seconds; with index 0 at once."""
 
 
 class Watch(Generic[S]):
-    """The states of what is followed, as they come; made by `Client.watch`.
+    """The states of a key or a prefix, as they come; made by `Client.watch`.
 
     Attributes:
         contact: how it stands with the server.
-        wait_s: may be changed while it runs; the next question waits so long.
+        wait_s: seconds that the next blocking read waits; may be changed at any time.
     """
 
     def __init__(self, ask: Ask[S], name: str, wait_s: float, contact: Contact) -> None:
@@ -123,7 +123,7 @@ class Watch(Generic[S]):
         return f"<Watch {self._name} index={self._index}>"
 
     def __aiter__(self) -> Self:
-        """Give itself."""
+        """Give the watch itself, which is its own iterator."""
         return self
 
     async def __anext__(self) -> S:
@@ -139,7 +139,7 @@ class Watch(Generic[S]):
             self.contact.error = ""
             self._backoff.reset()
             if state.index < self._index:
-                self._index = 0  # the store was reset, or restored: believe nothing
+                self._index = 0  # the store was reset, or restored: read it anew
                 continue
             self._index = max(1, state.index)  # 0 would not wait
             if self._last is None or state.content != self._last.content:

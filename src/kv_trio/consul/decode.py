@@ -1,4 +1,7 @@
-"""Reading what a store answered, pure; whatever is no answer of one is said so."""
+"""Responses of Consul's API as values: the other half of `kv_trio.consul.encode`. Pure.
+
+Whatever a store would not answer is refused with `UnexpectedAnswer`, and the URL.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ from kv_trio.state.txn import StepFailed, Transacted
 
 
 def read_json(url: str, body: bytes) -> Any:
-    """Read JSON, whatever it is.
+    """Read JSON, whatever it says.
 
     Raises:
-        UnexpectedAnswer: it is none.
+        UnexpectedAnswer: it is no JSON.
     """
     try:
         return json.loads(body)
@@ -30,7 +33,7 @@ def read_index(url: str, text: str) -> int:
     """Read an `X-Consul-Index`.
 
     Raises:
-        UnexpectedAnswer: it is none.
+        UnexpectedAnswer: it is no number.
     """
     if not text.isdigit():
         raise UnexpectedAnswer(
@@ -41,7 +44,7 @@ def read_index(url: str, text: str) -> int:
 
 
 def read_entries(url: str, body: bytes) -> tuple[Entry, ...]:
-    """Read what `/v1/kv` gave; there is one at least.
+    """Read the entries that `/v1/kv` gave; there is one at least.
 
     Raises:
         UnexpectedAnswer: it is no list of keys.
@@ -56,7 +59,7 @@ def read_entries(url: str, body: bytes) -> tuple[Entry, ...]:
 
 
 def read_history(url: str, body: bytes) -> tuple[Revision, ...]:
-    """Read what `?history` gave.
+    """Read the revisions that `/v1/kv?history` gave.
 
     Raises:
         UnexpectedAnswer: it is no history.
@@ -68,16 +71,17 @@ def read_history(url: str, body: bytes) -> tuple[Revision, ...]:
 
 
 def read_transacted(url: str, body: bytes) -> Transacted:
-    """Read what `/v1/txn` gave.
+    """Read the outcome that `/v1/txn` gave.
 
     Raises:
         UnexpectedAnswer: it is no answer to a transaction.
     """
-    shown = read_json(url, body)
+    document = read_json(url, body)
     try:
-        results = tuple(_entry(one["KV"]) for one in shown["Results"] or ())
+        results = tuple(_entry(item["KV"]) for item in document["Results"] or ())
         failed = tuple(
-            StepFailed(one["OpIndex"], one["What"]) for one in shown["Errors"] or ()
+            StepFailed(item["OpIndex"], item["What"])
+            for item in document["Errors"] or ()
         )
     except (TypeError, KeyError, ValueError) as exc:
         raise UnexpectedAnswer(f"{url}: no answer to a transaction") from exc
@@ -98,7 +102,7 @@ def read_session_id(url: str, body: bytes) -> str:
 
 
 def read_sessions(url: str, body: bytes) -> tuple[Session, ...]:
-    """Read what `/v1/session/list` gave.
+    """Read the sessions that `/v1/session/list` gave.
 
     Raises:
         UnexpectedAnswer: it is no list of sessions.
@@ -109,31 +113,31 @@ def read_sessions(url: str, body: bytes) -> tuple[Session, ...]:
         raise UnexpectedAnswer(f"{url}: the answer is no list of sessions") from exc
 
 
-def _entry(shown: Mapping[str, Any]) -> Entry:
+def _entry(fields: Mapping[str, Any]) -> Entry:
     return Entry(
-        key=shown["Key"].encode(),
-        value=base64.b64decode(shown["Value"] or ""),
-        flags=shown["Flags"],
-        create_index=shown["CreateIndex"],
-        modify_index=shown["ModifyIndex"],
-        lock_index=shown["LockIndex"],
-        session=shown.get("Session"),
+        key=fields["Key"].encode(),
+        value=base64.b64decode(fields["Value"] or ""),
+        flags=fields["Flags"],
+        create_index=fields["CreateIndex"],
+        modify_index=fields["ModifyIndex"],
+        lock_index=fields["LockIndex"],
+        session=fields.get("Session"),
     )
 
 
-def _revision(shown: Mapping[str, Any]) -> Revision:
-    time_ms = round(datetime.fromisoformat(shown["Time"]).timestamp() * 1000)
-    entry = None if shown.get("Deleted") else _entry(shown)
-    return Revision(shown["Key"].encode(), shown["ModifyIndex"], entry, time_ms)
+def _revision(fields: Mapping[str, Any]) -> Revision:
+    time_ms = round(datetime.fromisoformat(fields["Time"]).timestamp() * 1000)
+    entry = None if fields.get("Deleted") else _entry(fields)
+    return Revision(fields["Key"].encode(), fields["ModifyIndex"], entry, time_ms)
 
 
-def _session(shown: Mapping[str, Any]) -> Session:
+def _session(fields: Mapping[str, Any]) -> Session:
     return Session(
-        id=shown["ID"],
-        name=shown["Name"],
-        ttl_s=parse_duration_s(shown["TTL"]) if shown["TTL"] else 0.0,
-        ttl=shown["TTL"],
-        lock_delay_s=shown["LockDelay"] / 1e9,
-        deletes=shown["Behavior"] == "delete",
-        create_index=shown["CreateIndex"],
+        id=fields["ID"],
+        name=fields["Name"],
+        ttl_s=parse_duration_s(fields["TTL"]) if fields["TTL"] else 0.0,
+        ttl=fields["TTL"],
+        lock_delay_s=fields["LockDelay"] / 1e9,
+        deletes=fields["Behavior"] == "delete",
+        create_index=fields["CreateIndex"],
     )

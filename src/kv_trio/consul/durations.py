@@ -1,4 +1,4 @@
-"""Durations as Go writes them, pure: Consul's API has them everywhere."""
+"""Durations as Go writes them, such as `1m30s`: Consul's API has them everywhere. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parse_duration_s(text: str) -> float:
     (90.0, 0.25, 0.0)
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is no duration.
     """
     sign = -1.0 if text.startswith("-") else 1.0
     rest = text[1:] if text[:1] in "+-" else text

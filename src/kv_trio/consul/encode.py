@@ -1,7 +1,7 @@
-"""Answers, in Consul's JSON and words, pure.
+"""Entries, errors and header fields as Consul writes them. Pure.
 
-Compact, `<`, `>` and `&` escaped as Go does it, an empty value as null, and the
-fields in Consul's order; `Session` only where a key is locked.
+Its JSON is compact; `<`, `>` and `&` are escaped as Go does it; an empty value is null;
+the fields are in Consul's order, with `Session` only where a key is locked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kv_trio.state.entry import Entry, Revision
 from kv_trio.state.store import Store
 
 JSON = b"application/json"
-_SHORT = 512  # bytes of a key whose JSON is remembered
+_SHORT = 512  # bytes of a key whose JSON is kept
 _NO_TEXT = re.compile("[\udc80-\udcff]")  # bytes that are no UTF-8
 _PLAIN = b"text/plain; charset=utf-8"
 _RAW = (
@@ -33,12 +33,12 @@ _RAW = (
 
 
 def index_of(store: Store, read: Read) -> int:
-    """Give the number of the last change of what is read."""
+    """Give the number of the last change of a key, or below a prefix."""
     return store.index_under(read.key) if read.is_prefix else store.index_of(read.key)
 
 
 def answer_read(store: Store, read: Read, access: Access) -> Answer:
-    """Render what is read, as it is now, and as far as it may be seen."""
+    """Render the answer to a read of the present, without what may not be seen."""
     if not read.is_prefix:
         entry = store.get(read.key)
         if entry is None:
@@ -51,7 +51,7 @@ def answer_read(store: Store, read: Read, access: Access) -> Answer:
 
 
 def answer_entries(entries: list[Entry], read: Read, index: int) -> Answer:
-    """Render entries of the past, as they were at an index."""
+    """Render the answer to a read of the past: entries as they were at an index."""
     if entries:
         return _answer_found(entries, read, index)
     return Answer(404, content_type=None, headers=index_headers(index))
@@ -72,23 +72,23 @@ def _answer_found(entries: list[Entry], read: Read, index: int) -> Answer:
 
 
 def json_answer(value: object) -> Answer:
-    """Render a value."""
+    """Render a value as JSON."""
     return Answer(200, dump_json(value), JSON)
 
 
 def bad_query(exc: BadQuery) -> Answer:
-    """Tell what is wrong with a request."""
+    """Render the answer to a request that makes no sense."""
     text = str(exc).encode("utf-8", "replace")
     return Answer(exc.status, text, _PLAIN if text else None)
 
 
 def failed(exc: KvError) -> Answer:
-    """Tell that the store cannot do it."""
+    """Render the answer to a request that the store cannot fulfil."""
     return Answer(500, str(exc).encode("utf-8", "replace"))
 
 
 def moved(exc: Moved, query: bytes, method: str) -> Answer:
-    """Send a client to the clean form of its path, as Go's router does."""
+    """Render the redirect to the clean form of a path, as Go's router does it."""
     location = exc.location + ("?" + query.decode("latin-1") if query else "")
     headers = ((b"Location", location.encode("latin-1")),)
     if method not in ("GET", "HEAD"):
@@ -98,7 +98,7 @@ def moved(exc: Moved, query: bytes, method: str) -> Answer:
 
 
 def method_not_allowed(method: str, methods: str) -> Answer:
-    """Tell which methods there are; to OPTIONS that is no error."""
+    """Render the list of the methods that there are; to OPTIONS that is no error."""
     allow = ((b"Allow", methods.encode()),)
     if method == "OPTIONS":
         return Answer(200, content_type=None, headers=allow)
@@ -106,7 +106,7 @@ def method_not_allowed(method: str, methods: str) -> Answer:
 
 
 def absent(store: Store, read: Read) -> Answer:
-    """Tell that there is nothing of what is read.
+    """Render the answer to a read that finds nothing.
 
     Where nothing ever was, the index is that of the last change of any key, as Consul
     has it; the number that a client waits to be passed stays that of what is read.
@@ -118,7 +118,7 @@ def absent(store: Store, read: Read) -> Answer:
 
 
 def index_headers(index: int) -> tuple[tuple[bytes, bytes], ...]:
-    """Give the fields that Consul's clients read of an answer's state."""
+    """Give the header fields by which an answer tells the state of the store."""
     return (
         (b"X-Consul-Index", b"%d" % index),
         (b"X-Consul-Knownleader", b"true"),
@@ -127,7 +127,7 @@ def index_headers(index: int) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def write_entry(entry: Entry) -> bytes:
-    """Write an entry as `describe` gives it; quicker, since every read does it."""
+    """Write an entry as `describe` gives it, but quicker: every read does it."""
     key = entry.key
     session = b""
     if entry.session is not None:
@@ -155,33 +155,33 @@ _write_short_key = lru_cache(4096)(_write_key)
 
 def describe(entry: Entry) -> dict[str, Any]:
     """Give an entry as Consul's API shows it."""
-    shown: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "LockIndex": entry.lock_index,
         "Key": _text(entry.key),
         "Flags": entry.flags,
         "Value": base64.b64encode(entry.value).decode() if entry.value else None,
     }
     if entry.session is not None:
-        shown["Session"] = entry.session
-    shown["CreateIndex"] = entry.create_index
-    shown["ModifyIndex"] = entry.modify_index
-    return shown
+        fields["Session"] = entry.session
+    fields["CreateIndex"] = entry.create_index
+    fields["ModifyIndex"] = entry.modify_index
+    return fields
 
 
 def describe_delete(revision: Revision) -> dict[str, Any]:
-    """Give what is known of a key that was deleted."""
+    """Give a deleted key as an event stream shows it."""
     return {"Key": _text(revision.key), "ModifyIndex": revision.index}
 
 
 def describe_revision(revision: Revision) -> dict[str, Any]:
-    """Give one state of a key's past."""
+    """Give one state of a key's past as `?history` shows it."""
     entry = revision.entry
     if entry is None:
-        shown = describe_delete(revision) | {"Deleted": True}
+        fields = describe_delete(revision) | {"Deleted": True}
     else:
-        shown = describe(entry)
-    shown["Time"] = format_time(revision.time_ms)
-    return shown
+        fields = describe(entry)
+    fields["Time"] = format_time(revision.time_ms)
+    return fields
 
 
 def format_time(time_ms: int) -> str:
@@ -211,7 +211,7 @@ def dump_json(value: object, *, pretty: bool = False) -> bytes:
 
 
 def _text(key: bytes) -> str:
-    """Give a key as text; bytes that are none are marked, for `dump_json`."""
+    """Give a key as text; bytes that are no UTF-8 are marked, for `dump_json`."""
     return key.decode("utf-8", "surrogateescape")
 
 
@@ -220,8 +220,8 @@ def _folded(keys: list[bytes], read: Read) -> list[bytes]:
     separator, start = read.separator, len(read.key)
     if not separator:
         return keys
-    found: dict[bytes, None] = {}
+    folded: dict[bytes, None] = {}
     for key in keys:
-        at = key.find(separator, start)
-        found[key if at < 0 else key[: at + len(separator)]] = None
-    return list(found)
+        cut = key.find(separator, start)
+        folded[key if cut < 0 else key[: cut + len(separator)]] = None
+    return list(folded)

@@ -1,7 +1,9 @@
-"""What a request asks for: Consul's parameters as values, pure.
+"""The parameters of a request to Consul's API, as values. Pure.
 
 The texts of the errors, and their odd status codes, are Consul's: its clients match
 on them. Parameters are flags by their presence: `?recurse=false` recurses.
+
+One file, since the values and the parsers of their single parameters are read together.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ DEFAULT_WAIT_S = 300.0
 MAX_WAIT_S = 600.0
 HISTORY_LIMIT = 1000
 """Revisions in one answer at most."""
-_SHORT = 512  # bytes of a target that is remembered
+_SHORT = 512  # bytes of a target that is parsed once, if it comes often
 _UINT64 = 2**64
 _DIGITS = 20  # of the longest unsigned 64-bit number
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -32,9 +34,15 @@ _IN_PATH = "/:@!$&'()*+,;=~-._"
 
 @attrs.frozen(cache_hash=True)
 class Read:
-    """What of the store is read, and in which form. Equal ones have equal answers.
+    """A read: of which keys, and in which form. Equal ones have equal answers.
 
     Attributes:
+        key: the key, or the prefix.
+        recurse: whether all entries with the prefix are read.
+        keys: whether only their keys are.
+        separator: after which each of these keys is cut.
+        raw: whether the answer is the bare value.
+        pretty: whether its JSON is indented.
         is_prefix: whether it asks for all keys with a prefix.
     """
 
@@ -53,7 +61,7 @@ class Read:
 
 @attrs.frozen
 class Question:
-    """A read, and whether it waits.
+    """A read, and how long it may wait for a change.
 
     Attributes:
         index: what a blocking query waits to be passed; 0 for no waiting.
@@ -67,7 +75,7 @@ class Question:
 
 @attrs.frozen
 class Condition:
-    """How a key is written; at most one of the last three is given.
+    """Under which condition a key is written; at most one of the last three is given.
 
     Attributes:
         flags: the number that goes with the value.
@@ -84,7 +92,7 @@ class Condition:
 
 @attrs.frozen(eq=False)
 class Target:
-    """What a request is about.
+    """The target of a request: its path and its query.
 
     Attributes:
         path: decoded, in its clean form.
@@ -96,12 +104,12 @@ class Target:
 
     @cached_property
     def key(self) -> bytes:
-        """What stands after `/v1/kv/`."""
+        """The key, which stands after `/v1/kv/`."""
         return self.path[len(KV) :]
 
     @cached_property
     def question(self) -> Question:
-        """What is read of the keys.
+        """The read that a GET asks for.
 
         Raises:
             BadQuery: the parameters make no sense.
@@ -113,7 +121,7 @@ class Target:
 
     @cached_property
     def condition(self) -> Condition:
-        """How a key is written.
+        """The condition of a PUT.
 
         Raises:
             BadQuery: the parameters make no sense.
@@ -125,7 +133,7 @@ def parse_target(target: bytes) -> Target:
     """Read a request's target; one that is seen often is read once.
 
     Raises:
-        BadQuery: it makes no sense, or asks for what is not here.
+        BadQuery: it makes no sense, or asks for what this server does not have.
         Moved: its path is not in its clean form.
     """
     if len(target) > _SHORT:
@@ -159,7 +167,7 @@ def parse_path(path: bytes) -> bytes:
     """Decode a path.
 
     Raises:
-        BadQuery: an escape is broken, or it holds what cannot be printed.
+        BadQuery: an escape is broken, or a character cannot be printed.
         Moved: it is not in its clean form.
     """
     if _BAD_ESCAPE.search(path):
@@ -179,10 +187,10 @@ def parse_path(path: bytes) -> bytes:
 
 
 def check_common(parameters: dict[str, str]) -> None:
-    """Check what may be said to every endpoint.
+    """Check the parameters that every endpoint takes.
 
     Raises:
-        BadQuery: it asks for what is not here.
+        BadQuery: they ask for another datacenter, or for a namespace.
     """
     if parameters.get("dc") not in (None, "", DATACENTER):
         raise BadQuery(500, "No path to datacenter")
@@ -195,7 +203,7 @@ def check_common(parameters: dict[str, str]) -> None:
 
 
 def parse_read(key: bytes, parameters: dict[str, str]) -> Read:
-    """Give what is read.
+    """Give the read that a request asks for.
 
     Raises:
         BadQuery: there is no key, or the parameters contradict each other.
@@ -255,7 +263,7 @@ def parse_unsigned(
     """Give an unsigned 64-bit parameter; None if it is absent.
 
     Raises:
-        BadQuery: it is none; with Consul's odd 500, unless another status is given.
+        BadQuery: it is no number; with Consul's odd 500, unless a status is given.
     """
     text = parameters.get(name)
     if text is None:
@@ -270,10 +278,10 @@ def parse_unsigned(
 
 
 def parse_condition(parameters: dict[str, str]) -> Condition:
-    """Give how a key is written; whether its sessions make sense is not looked at.
+    """Give the condition of a write; whether its sessions make sense is not checked.
 
     Raises:
-        BadQuery: the parameters contradict each other, or a number is none.
+        BadQuery: the parameters contradict each other, or are no numbers.
     """
     given = [name for name in _ONE_OF if name in parameters]
     if len(given) > 1:
@@ -288,20 +296,20 @@ def parse_condition(parameters: dict[str, str]) -> Condition:
 
 
 def parse_limit(parameters: dict[str, str]) -> int:
-    """Give how many revisions are wanted at most."""
+    """Give how many revisions an answer has at most."""
     limit = parse_unsigned(parameters, "limit", status=400)
     return HISTORY_LIMIT if limit is None else max(1, min(limit, HISTORY_LIMIT))
 
 
 def parse_last_event_id(value: bytes | None) -> int | None:
-    """Give the index after which an event stream goes on; None where none is said."""
+    """Give the index after which an event stream goes on; None if there is none."""
     if value is None or not value.isdigit() or len(value) > _DIGITS:
         return None
     return int(value)
 
 
 def check_session_id(text: str) -> None:
-    """Check that it can be a session's.
+    """Check that a text can be the id of a session.
 
     Raises:
         BadQuery: with Consul's texts.

@@ -1,4 +1,4 @@
-"""Transactions in Consul's JSON, pure: `PUT /v1/txn` and its texts."""
+"""Transactions in Consul's JSON, as `/v1/txn` takes them. Pure."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def parse_transaction(body: bytes, access: Access, *, value_limit: int) -> Trans
     if not body.strip():
         raise BadQuery(400, "Failed to parse body: EOF")
     try:
-        asked = json.loads(body)
-        if asked is not None and not isinstance(asked, list):
+        operations = json.loads(body)
+        if operations is not None and not isinstance(operations, list):
             kind = {dict: "object", str: "string", bool: "bool"}.get(
-                type(asked), "number"
+                type(operations), "number"
             )
             raise ValueError(
                 f"json: cannot unmarshal {kind} into Go value of type api.TxnOps"
             )
-        steps = tuple(_parse_step(one) for one in asked or [])
+        steps = tuple(_parse_step(operation) for operation in operations or [])
     except json.JSONDecodeError as exc:
         text = "unexpected EOF" if exc.pos >= len(exc.doc.rstrip()) else exc.msg
         raise BadQuery(400, f"Failed to parse body: {text}") from exc
@@ -53,8 +53,8 @@ def parse_transaction(body: bytes, access: Access, *, value_limit: int) -> Trans
 
 
 def dump_step(step: Step) -> dict[str, Any]:
-    """Write a step in Consul's JSON; what is not given is left out."""
-    given = {
+    """Write a step in Consul's JSON; fields with their defaults are left out."""
+    fields = {
         "Verb": step.verb,
         "Key": step.key.decode(),
         "Value": base64.b64encode(step.value).decode(),
@@ -62,56 +62,57 @@ def dump_step(step: Step) -> dict[str, Any]:
         "Index": step.index,
         "Session": step.session,
     }
-    return {"KV": {name: value for name, value in given.items() if value}}
+    return {"KV": {name: value for name, value in fields.items() if value}}
 
 
-def _parse_step(asked: object) -> Step:
-    operation = _fields(asked, ("KV",))
-    given = _fields(operation.get("KV", {}), _FIELDS)
-    value = _of_type(given, "Value", str, "")
+def _parse_step(operation: object) -> Step:
+    fields = _fields(_fields(operation, ("KV",)).get("KV", {}), _FIELDS)
+    value = _string(fields, "Value")
     try:
         decoded = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as exc:
-        raise ValueError(f"illegal base64 data at input byte {_bad_at(value)}") from exc
+        raise ValueError(
+            f"illegal base64 data at input byte {_find_illegal(value)}"
+        ) from exc
     return Step(
-        verb=_of_type(given, "Verb", str, ""),
-        key=_of_type(given, "Key", str, "").encode(),
+        verb=_string(fields, "Verb"),
+        key=_string(fields, "Key").encode(),
         value=decoded,
-        flags=_unsigned(given, "Flags"),
-        index=_unsigned(given, "Index"),
-        session=_of_type(given, "Session", str, ""),
+        flags=_unsigned(fields, "Flags"),
+        index=_unsigned(fields, "Index"),
+        session=_string(fields, "Session"),
     )
 
 
-def _fields(asked: object, names: tuple[str, ...]) -> dict[str, Any]:
-    """Give the fields of an object by their right names."""
-    if asked is None:
+def _fields(value: object, names: tuple[str, ...]) -> dict[str, Any]:
+    """Give the fields of an object by their names as Consul spells them."""
+    if value is None:
         return {}
-    if not isinstance(asked, Mapping):
+    if not isinstance(value, Mapping):
         raise ValueError(  # noqa: TRY004  # all faults are one
-            f"json: cannot unmarshal {type(asked).__name__} into an operation"
+            f"json: cannot unmarshal {type(value).__name__} into an operation"
         )
     right = {name.lower(): name for name in names}
     found: dict[str, Any] = {}
-    for name, value in asked.items():
+    for name, field in value.items():
         if name.lower() not in right:
             raise ValueError(f'json: unknown field "{name}"')
-        if value is not None:
-            found[right[name.lower()]] = value
+        if field is not None:
+            found[right[name.lower()]] = field
     return found
 
 
-def _of_type(given: dict[str, Any], name: str, kind: type[str], default: str) -> str:
-    value = given.get(name, default)
-    if not isinstance(value, kind):
+def _string(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name, "")
+    if not isinstance(value, str):
         raise ValueError(  # noqa: TRY004  # all faults are one
             f"json: cannot unmarshal {json.dumps(value)} into {name}, a string"
         )
     return value
 
 
-def _unsigned(given: dict[str, Any], name: str) -> int:
-    value = given.get(name, 0)
+def _unsigned(fields: dict[str, Any], name: str) -> int:
+    value = fields.get(name, 0)
     if type(value) is not int or not 0 <= value < _UINT64:
         raise ValueError(
             f"json: cannot unmarshal {json.dumps(value)} into {name}, a uint64"
@@ -119,7 +120,8 @@ def _unsigned(given: dict[str, Any], name: str) -> int:
     return value
 
 
-def _bad_at(text: str) -> int:
+def _find_illegal(text: str) -> int:
+    """Give the position of the first character that is not of base64."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    wrong = (at for at, char in enumerate(text) if char not in alphabet)
-    return next(wrong, len(text))
+    illegal = (place for place, char in enumerate(text) if char not in alphabet)
+    return next(illegal, len(text))
