@@ -54,6 +54,7 @@ _HOST = re.compile(
 )
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)(/[^#]*|\?[^#]*|)\Z")
 _REQUEST_LINE = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/1\.([01])\r\n")
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
 _SAYS_FORWARDED = frozenset(
     {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"}
@@ -165,6 +166,30 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     )
     object.__setattr__(head, "__class__", RequestHead)
     return cast(RequestHead, head)
+
+
+def check_unfinished_head(buffer: bytes, limits: Limits) -> None:
+    """Check what has come of a request's head, whose end has not.
+
+    Raises:
+        BadRequest: nothing that still comes can make it a good one.
+    """
+    line_end = buffer.find(b"\r\n")
+    if (line_end if line_end >= 0 else len(buffer)) > limits.request_line:
+        raise BadRequest(414, f"a request line beyond {limits.request_line} bytes")
+    if len(buffer) > limits.head:
+        raise BadRequest(431, f"a header section beyond {limits.head} bytes")
+    if buffer.count(b"\n") != buffer.count(b"\r\n"):
+        raise BadRequest(400, "a line that ends in a bare LF")
+
+
+def without_empty_lines(buffer: bytes) -> bytes:
+    """Leave out the empty lines before a request (RFC 9112 section 2.2).
+
+    All at once: one by one, a flood of them takes quadratic time.
+    """
+    found = _EMPTY_LINES.match(buffer)
+    return buffer if found is None else buffer[found.end() :]
 
 
 def render_request(

@@ -1,43 +1,40 @@
-"""A client's connection on the express lane: the requests that come over it.
-
-    HEAD -> BUSY -> HEAD ...            a request without a body, or forwarded with it
-    HEAD -> BODY -> BUSY -> HEAD ...    its body is being collected
-    BUSY -> FLUSHING -> HEAD            the client takes its answer slowly
-    any  -> LINGERING -> CLOSED         refused: drop what still comes, then close
-    BUSY -> AWAY -> HEAD                a task has it
+"""A client's connection in the event loop: the requests that come over it.
 
 One request is in progress at a time; what a client sends ahead (pipelining) waits
-in `buffer`, or in the kernel when that is full, so answers leave in order.
+in `buffer`, or in the kernel when that is full, so answers leave in order. Where a
+connection is, and how it gets there, is in `phases.py`. It is made of three classes,
+one upon the other, so that no call comes between them: how answers leave it
+(`response_writer.py`), how bodies come (`request_body.py`), and here all else. One
+file, since heads, errors and the end are one state machine.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import re
-import socket
-from collections.abc import Callable
 from typing import Protocol
 
-from http_trio.errors import BadRequest, ProtocolError
-from http_trio.http1.body import Passage
+from http_trio.errors import BadRequest
 from http_trio.http1.forwarded import Forwarding, forwarding_fields
-from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
-from http_trio.http1.request_head import RequestHead, parse_request_head
+from http_trio.http1.request_head import (
+    RequestHead,
+    check_unfinished_head,
+    parse_request_head,
+    without_empty_lines,
+)
 from http_trio.http1.response import Answer, refusal
 from http_trio.limits import BUFFER
 from http_trio.net.event_loop import Lane
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.tls_socket import AnySocket, held
 from http_trio.server.exchange import Exchange, Handler
+from http_trio.server.phases import AWAY, BODY, BUSY, CLOSED, FLUSHING, HEAD, LINGERING
+from http_trio.server.request_body import RequestBodyReader
 
 _log = logging.getLogger(__name__)
 
-_HEAD, _BODY, _BUSY, _FLUSHING, _LINGERING, _AWAY, _CLOSED = range(7)
 _DEAD = 8 | 16  # EPOLLERR, EPOLLHUP
 _LINGER_BYTES = 4 * 1024 * 1024  # of a refused upload, read and dropped at most
-_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Origin(Protocol):
@@ -49,37 +46,6 @@ class Origin(Protocol):
         """Forget a connection that is closed."""
 
 
-class _Collecting:
-    """A body on its way into memory."""
-
-    __slots__ = (
-        "exchange",
-        "limit",
-        "on_too_large",
-        "passage",
-        "pieces",
-        "size",
-        "then",
-    )
-
-    def __init__(
-        self,
-        exchange: Exchange,
-        limit: int,
-        then: Callable[[Exchange, bytes], None],
-        on_too_large: Callable[[Exchange, int], None],
-    ) -> None:
-        self.exchange = exchange
-        self.limit = limit
-        self.then = then
-        self.on_too_large = on_too_large
-        self.passage = Passage(
-            exchange.head.framing, UNTIL_CLOSE, line_limit=exchange.limits.trailers
-        )
-        self.pieces: list[bytes] = []
-        self.size = 0
-
-
 def exchanges_of(lane: Lane) -> list[Exchange]:
     """Give all that are in progress on a lane, and in the tasks beside it."""
     clients = (one for one in (*lane.sockets.values(), *lane.away))
@@ -87,7 +53,7 @@ def exchanges_of(lane: Lane) -> list[Exchange]:
     return [exchange for exchange in found if exchange is not None]
 
 
-class Connection:
+class Connection(RequestBodyReader):
     """One client's connection.
 
     Attributes:
@@ -95,30 +61,17 @@ class Connection:
     """
 
     __slots__ = (
-        "_body_taken",
-        "_collecting",
-        "_ended",
-        "_exchange",
         "_forwarded",
         "_forwarded_host",
         "_handler",
-        "_keep",
         "_known",
         "_lingered",
         "_listener",
-        "_mask",
-        "_outbox",
-        "_phase",
         "_processing",
         "_rules",
         "_scanned",
         "_trusted",
-        "buffer",
-        "deadline",
-        "fd",
-        "lane",
         "peer",
-        "sock",
     )
 
     def __init__(
@@ -130,23 +83,11 @@ class Connection:
         rules: Forwarding,
     ) -> None:
         lane = listener.lane
-        self.lane: Lane = lane
-        self.sock = sock
-        self.fd = sock.fileno()
+        super().__init__(lane, sock)
         self.peer = peer
-        self.buffer = b""
-        self.deadline = lane.now + lane.limits.head_s
         self._handler = handler
         self._known = lane.known_requests.get
         self._listener = listener
-        self._phase = _HEAD
-        self._exchange: Exchange | None = None
-        self._collecting: _Collecting | None = None
-        self._body_taken = False
-        self._outbox = b""
-        self._mask = READ
-        self._keep = True
-        self._ended = False
         self._processing = False
         self._scanned = 0
         self._lingered = 0
@@ -157,7 +98,7 @@ class Connection:
         lane.watch(self.fd, self, READ)
 
     def __repr__(self) -> str:
-        return f"<Connection from {self.peer} phase={self._phase}>"
+        return f"<Connection from {self.peer} phase={self._phase.name}>"
 
     @property
     def exchange(self) -> Exchange | None:
@@ -168,9 +109,9 @@ class Connection:
 
     def ready(self, mask: int) -> None:
         """Handle readiness."""
-        if self._phase == _HEAD:
+        if self._phase is HEAD:
             self._read_request()
-        elif self._phase == _FLUSHING:
+        elif self._phase is FLUSHING:
             if mask & _DEAD:
                 self.abort()
             else:
@@ -183,30 +124,11 @@ class Connection:
         else:
             self._read()
 
-    def flush(self) -> None:
-        """Send the last of an answer, as far as the client takes it."""
-        if self._phase != _FLUSHING:
-            return
-        data = self._outbox
-        if data:
-            try:
-                count = self.sock.send(data)
-            except BlockingIOError:
-                count = 0
-            except OSError:
-                self.drop()
-                return
-            if count < len(data):
-                self._await_room(count)
-                return
-            self._outbox = b""
-        self._next()
-
     def expire(self) -> None:
         """Handle that the client was too slow, or idle for too long."""
-        if self._phase == _HEAD and self.buffer:
+        if self._phase is HEAD and self.buffer:
             self.refuse(408, "the header did not come in time")
-        elif self._phase == _BODY:
+        elif self._phase is BODY:
             self.refuse(408, "the body did not come in time")
         else:
             self.abort()
@@ -220,7 +142,7 @@ class Connection:
 
     def drain(self) -> None:
         """Take no further request: close if idle, answer if parked."""
-        if self._phase == _HEAD and not self.buffer:
+        if self._phase is HEAD and not self.buffer:
             self.drop()
         else:
             self.answer_parked()
@@ -232,9 +154,9 @@ class Connection:
 
     def drop(self) -> None:
         """Close at once; nobody is told."""
-        if self._phase == _CLOSED:
+        if self._phase is CLOSED:
             return
-        self._phase = _CLOSED
+        self._phase = CLOSED
         self._exchange = None
         self._collecting = None
         self.lane.unwatch(self.fd)
@@ -260,115 +182,6 @@ class Connection:
             )
         return self._forwarded
 
-    def holds_body(self, head: RequestHead) -> bool:
-        """Tell whether a body, however framed, is in the buffer up to its end."""
-        if head.framing >= 0:
-            return len(self.buffer) >= head.framing
-        passage = Passage(CHUNKED, UNTIL_CLOSE, line_limit=self.lane.limits.trailers)
-        try:
-            passage.feed(self.buffer)
-        except ProtocolError:
-            return True  # collecting it meets the fault again, and refuses it
-        return passage.done
-
-    def skip_body(self, head: RequestHead) -> bool:
-        """Pass over the body of a request that is answered without it, if it is here.
-
-        Gives whether what follows in the buffer is the next request.
-        """
-        if head.framing == 0 or self._body_taken:
-            return True
-        if self._collecting is None and 0 < head.framing <= len(self.buffer):
-            self.buffer = self.buffer[head.framing :]
-            return True
-        return False
-
-    def collect(
-        self,
-        exchange: Exchange,
-        limit: int,
-        then: Callable[[Exchange, bytes], None],
-        on_too_large: Callable[[Exchange, int], None],
-    ) -> None:
-        """Gather the body of the exchange's request."""
-        head = exchange.head
-        if head.framing == 0:
-            then(exchange, b"")
-            return
-        if not self._mask & READ and not self._ended:  # it was parked, and read ahead
-            self._watch_for(READ)
-        if 0 < head.framing <= min(limit, len(self.buffer)):  # most often it is here
-            body, self.buffer = self.buffer[: head.framing], self.buffer[head.framing :]
-            self._body_taken = True
-            then(exchange, body)
-            return
-        collecting = _Collecting(exchange, limit, then, on_too_large)
-        self._collecting = collecting
-        if head.framing > limit:
-            on_too_large(exchange, head.framing)
-            return
-        if head.expects_continue and not self.buffer:
-            self.send_part(_CONTINUE)
-        self._phase = _BODY
-        buffer, self.buffer = self.buffer, b""
-        self._take_body(buffer)
-
-    def send_part(self, data: bytes) -> bytes:
-        """Send; give what the client does not take now."""
-        try:
-            return data[self.sock.send(data) :]
-        except BlockingIOError:
-            return data
-        except OSError:
-            self.abort()
-            return b""
-
-    @property
-    def behind(self) -> int:
-        """Bytes that wait for the client to take them."""
-        return len(self._outbox)
-
-    def write(self, data: bytes) -> int:
-        """Send, and keep what the client does not take now; give how much is kept."""
-        if not self._outbox:
-            data = self.send_part(data)
-            if not data or self._phase == _CLOSED:
-                return 0
-            self._watch_for(READ | WRITE)
-            self.deadline = self.lane.now + self.lane.limits.write_s
-        self._outbox += data
-        return len(self._outbox)
-
-    def send_last(self, data: bytes, *, keep: bool) -> None:
-        """Send the last of an answer, then go on with the next request, or close."""
-        self._exchange = None
-        self._keep = keep
-        self._outbox = self._outbox + data if self._outbox else data
-        self._phase = _FLUSHING
-        lane = self.lane
-        if lane.in_batch:
-            lane.unsent.append(self)
-        else:
-            self.flush()
-
-    def sent_last(self, data: bytes, count: int) -> None:
-        """Note that the last of an answer was sent, and go on as `send_last` does.
-
-        Args:
-            data: what was sent.
-            count: bytes of it that the client took; below 0 if it is gone.
-        """
-        self._exchange = None
-        self._keep = True
-        if count == len(data):
-            self._next()
-        elif count < 0:
-            self.drop()
-        else:
-            self._phase = _FLUSHING
-            self._outbox = data
-            self._await_room(count)
-
     def refuse(self, status: int, reason: str) -> None:
         """Answer with an error and close: where this request ends is not known."""
         exchange, self._exchange = self._exchange, None
@@ -387,7 +200,7 @@ class Connection:
 
     def leave_lane(self) -> bytes:
         """Be served by a task from now on; give what was read already."""
-        self._phase = _AWAY
+        self._phase = AWAY
         self.deadline = math.inf
         self.lane.unwatch(self.fd)
         self.lane.away.add(self)
@@ -397,7 +210,7 @@ class Connection:
     def rejoin(self, buffer: bytes) -> None:
         """Come back from a task; the end of the exchange follows at once."""
         self.buffer = buffer + held(self.sock)
-        self._phase = _BUSY
+        self._phase = BUSY
         self._mask = READ
         self.lane.away.discard(self)
         self.lane.watch(self.fd, self, READ)
@@ -465,9 +278,9 @@ class Connection:
         phase = self._phase
         if not data:
             self._client_ended()
-        elif phase == _BODY:
+        elif phase is BODY:
             self._take_body(data)
-        elif phase == _LINGERING:
+        elif phase is LINGERING:
             self._drop_unread(len(data))
         else:
             self._read_ahead(data)
@@ -485,7 +298,7 @@ class Connection:
     def _client_ended(self) -> None:
         """The client will send no more; it may still read (RFC 9112 section 9.6)."""
         self._ended = True
-        if self._phase == _BUSY and self._exchange is not None:
+        if self._phase is BUSY and self._exchange is not None:
             if self._exchange.is_parked:
                 self.abort()
             else:
@@ -499,18 +312,18 @@ class Connection:
             return
         self._processing = True
         try:
-            while self._phase == _HEAD and self._take_request():
+            while self._phase is HEAD and self._take_request():
                 pass
         finally:
             self._processing = False
-        if self._phase == _HEAD and self._ended:
+        if self._phase is HEAD and self._ended:
             self.drop()
 
     def _take_request(self) -> bool:
         """Take one request from the buffer; give whether another may be there."""
         buffer = self.buffer
         if buffer[:2] == b"\r\n":  # RFC 9112 section 2.2: empty lines before a request
-            buffer = self.buffer = _without_empty_lines(buffer)
+            buffer = self.buffer = without_empty_lines(buffer)
             self._scanned = 0
         end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3)) + 4
         if end < 4 or end > self.lane.limits.head:
@@ -525,9 +338,17 @@ class Connection:
         self._begin(head)
         return bool(self.buffer)
 
+    def _await_more(self, buffer: bytes) -> None:
+        try:
+            check_unfinished_head(buffer, self.lane.limits)
+        except BadRequest as exc:
+            self.refuse(exc.status, str(exc))
+        else:
+            self._scanned = len(buffer)
+
     def _begin(self, head: RequestHead) -> None:
         """Let the handler decide on a request."""
-        self._phase = _BUSY
+        self._phase = BUSY
         self.deadline = math.inf
         self._body_taken = False
         exchange = self._exchange = Exchange(self, head)
@@ -539,105 +360,3 @@ class Connection:
                 exchange.respond(refusal(500, ""))
             else:
                 self.abort()
-
-    def _await_more(self, buffer: bytes) -> None:
-        limits = self.lane.limits
-        line_end = buffer.find(b"\r\n")
-        if (line_end if line_end >= 0 else len(buffer)) > limits.request_line:
-            self.refuse(414, f"a request line beyond {limits.request_line} bytes")
-        elif len(buffer) > limits.head:
-            self.refuse(431, f"a header section beyond {limits.head} bytes")
-        elif buffer.count(b"\n") != buffer.count(b"\r\n"):
-            self.refuse(400, "a line that ends in a bare LF")
-        else:
-            self._scanned = len(buffer)
-
-    def _take_body(self, data: bytes) -> None:
-        collecting = self._collecting
-        assert collecting is not None, "in the phase BODY something is collected"
-        self.deadline = self.lane.now + self.lane.limits.body_s
-        passage = collecting.passage
-        if data:
-            try:
-                piece = passage.feed(data)
-            except ProtocolError as exc:
-                self.refuse(400, str(exc))
-                return
-            collecting.size += len(piece)
-            if collecting.size > collecting.limit:
-                self._phase = _BUSY
-                collecting.on_too_large(collecting.exchange, collecting.size)
-                return
-            collecting.pieces.append(piece)
-        if passage.done:
-            self._phase = _BUSY
-            self.deadline = math.inf
-            self.buffer = passage.rest
-            self._collecting = None
-            body = b"".join(collecting.pieces)
-            self._body_taken = True
-            collecting.then(collecting.exchange, body)
-
-    def _await_room(self, count: int) -> None:
-        """Wait until the client takes more; it has taken count bytes."""
-        if count or self._mask != WRITE:
-            self._outbox = self._outbox[count:]
-            self.deadline = self.lane.now + self.lane.limits.write_s
-            self._watch_for(WRITE)
-
-    def _flush_part(self) -> None:
-        """Send more of an answer that is still being written."""
-        try:
-            count = self.sock.send(self._outbox)
-        except BlockingIOError:
-            return
-        except OSError:
-            self.abort()
-            return
-        self._outbox = self._outbox[count:]
-        self.deadline = self.lane.now + self.lane.limits.write_s
-        if not self._outbox:
-            self.deadline = math.inf
-            self._watch_for(READ if len(self.buffer) <= BUFFER else 0)
-
-    def _next(self) -> None:
-        """The answer is out: go on with the next request, or close."""
-        if not self._keep:
-            self._close_gently()
-            return
-        if self._mask != READ and not self._ended:
-            self._watch_for(READ)
-        self._phase = _HEAD
-        lane = self.lane
-        if lane.draining and not self.buffer:
-            self.drop()
-            return
-        limits = lane.limits
-        self.deadline = lane.now + (limits.head_s if self.buffer else limits.idle_s)
-        if self.buffer or self._ended:
-            self._process()
-
-    def _close_gently(self) -> None:
-        """Close so that a client that still sends can read its answer first."""
-        if self._ended:
-            self.drop()
-            return
-        try:
-            self.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.drop()
-            return
-        self._watch_for(READ)
-        self._phase = _LINGERING
-        self.deadline = self.lane.now + self.lane.limits.linger_s
-
-    def _watch_for(self, mask: int) -> None:
-        if mask != self._mask:
-            self._mask = mask
-            self.lane.poller.modify(self.fd, mask)
-
-
-def _without_empty_lines(buffer: bytes) -> bytes:
-    """All at once: one by one, a flood of them takes quadratic time."""
-    found = _EMPTY_LINES.match(buffer)
-    return buffer if found is None else buffer[found.end() :]

@@ -1,0 +1,182 @@
+"""A request's body, gathered into memory.
+
+The connection feeds what it reads; whoever asked for the body gets it whole, or is told
+its size if that is beyond the limit. A body that nobody asks for is passed over where
+that costs nothing. The rule that it obeys: no more than the limit, and one read, is
+ever held.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from http_trio.errors import ProtocolError
+from http_trio.http1.body import Passage
+from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
+from http_trio.http1.request_head import RequestHead
+from http_trio.net.event_loop import Lane
+from http_trio.net.poller import READ
+from http_trio.net.tls_socket import AnySocket
+from http_trio.server.exchange import Exchange
+from http_trio.server.phases import BODY, BUSY
+from http_trio.server.response_writer import ResponseWriter
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class RequestBodyReader(ResponseWriter):
+    """The half of a client's connection that takes bodies. A subclass reads heads."""
+
+    __slots__ = ("_body_taken", "_collecting")
+
+    def __init__(self, lane: Lane, sock: AnySocket) -> None:
+        super().__init__(lane, sock)
+        self._collecting: _BodyCollector | None = None
+        self._body_taken = False
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Answer with an error and close: where this request ends is not known."""
+        raise NotImplementedError
+
+    def holds_body(self, head: RequestHead) -> bool:
+        """Tell whether a body, however framed, is in the buffer up to its end."""
+        return _is_whole(self.buffer, head, line_limit=self.lane.limits.trailers)
+
+    def skip_body(self, head: RequestHead) -> bool:
+        """Pass over the body of a request that is answered without it, if it is here.
+
+        Gives whether what follows in the buffer is the next request.
+        """
+        if head.framing == 0 or self._body_taken:
+            return True
+        if self._collecting is None and 0 < head.framing <= len(self.buffer):
+            self.buffer = self.buffer[head.framing :]
+            return True
+        return False
+
+    def collect(
+        self,
+        exchange: Exchange,
+        limit: int,
+        then: Callable[[Exchange, bytes], None],
+        on_too_large: Callable[[Exchange, int], None],
+    ) -> None:
+        """Gather the body of the exchange's request."""
+        head = exchange.head
+        if head.framing == 0:
+            then(exchange, b"")
+            return
+        if not self._mask & READ and not self._ended:  # it was parked, and read ahead
+            self._watch_for(READ)
+        if 0 < head.framing <= min(limit, len(self.buffer)):  # most often it is here
+            body, self.buffer = self.buffer[: head.framing], self.buffer[head.framing :]
+            self._body_taken = True
+            then(exchange, body)
+            return
+        collecting = _BodyCollector(exchange, limit, then, on_too_large)
+        self._collecting = collecting
+        if head.framing > limit:
+            collecting.refuse()
+            return
+        if head.expects_continue and not self.buffer:
+            self.send_part(_CONTINUE)
+        self._phase = BODY
+        buffer, self.buffer = self.buffer, b""
+        self._take_body(buffer)
+
+    def _take_body(self, data: bytes) -> None:
+        collecting = self._collecting
+        assert collecting is not None, "in the phase BODY something is collected"
+        self.deadline = self.lane.now + self.lane.limits.body_s
+        if data:
+            try:
+                is_within = collecting.feed(data)
+            except ProtocolError as exc:
+                self.refuse(400, str(exc))
+                return
+            if not is_within:
+                self._phase = BUSY
+                collecting.refuse()
+                return
+        if collecting.done:
+            self._phase = BUSY
+            self.deadline = math.inf
+            self.buffer = collecting.rest
+            self._collecting = None
+            self._body_taken = True
+            collecting.deliver()
+
+
+class _BodyCollector:
+    """A body on its way into memory."""
+
+    __slots__ = (
+        "_exchange",
+        "_limit",
+        "_on_too_large",
+        "_passage",
+        "_pieces",
+        "_size",
+        "_then",
+    )
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        limit: int,
+        then: Callable[[Exchange, bytes], None],
+        on_too_large: Callable[[Exchange, int], None],
+    ) -> None:
+        self._exchange = exchange
+        self._limit = limit
+        self._then = then
+        self._on_too_large = on_too_large
+        self._passage = Passage(
+            exchange.head.framing, UNTIL_CLOSE, line_limit=exchange.limits.trailers
+        )
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether it is whole."""
+        return self._passage.done
+
+    @property
+    def rest(self) -> bytes:
+        """What came behind it."""
+        return self._passage.rest
+
+    def feed(self, data: bytes) -> bool:
+        """Take some of it; give whether it is within the limit.
+
+        Raises:
+            ProtocolError: its framing is broken.
+        """
+        piece = self._passage.feed(data)
+        self._size += len(piece)
+        if self._size > self._limit:
+            return False
+        self._pieces.append(piece)
+        return True
+
+    def deliver(self) -> None:
+        """Give it to the one who asked for it."""
+        self._then(self._exchange, b"".join(self._pieces))
+
+    def refuse(self) -> None:
+        """Tell that it is too large."""
+        self._on_too_large(self._exchange, max(self._size, self._exchange.head.framing))
+
+
+def _is_whole(buffer: bytes, head: RequestHead, *, line_limit: int) -> bool:
+    """Tell whether a body, however framed, is in a buffer up to its end."""
+    if head.framing >= 0:
+        return len(buffer) >= head.framing
+    passage = Passage(CHUNKED, UNTIL_CLOSE, line_limit=line_limit)
+    try:
+        passage.feed(buffer)
+    except ProtocolError:
+        return True  # collecting it meets the fault again, and refuses it
+    return passage.done

@@ -1,0 +1,208 @@
+"""A client's socket, as far as answers go out over it.
+
+What is sent first goes to the kernel; what that does not take waits in `_outbox` until
+the socket is writable. Once the last of an answer is out, the connection goes on with
+the next request, or is closed so that the client can read its answer first. The rule
+that it obeys: what was accepted for sending is sent in order, or the connection ends.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+
+from http_trio.limits import BUFFER
+from http_trio.net.event_loop import Lane
+from http_trio.net.poller import READ, WRITE
+from http_trio.net.tls_socket import AnySocket
+from http_trio.server.exchange import Exchange
+from http_trio.server.phases import CLOSED, FLUSHING, HEAD, LINGERING, Phase
+
+
+class ResponseWriter:
+    """The writing half of a client's connection. What reads is a subclass.
+
+    Attributes:
+        buffer: what was read and not used yet.
+        deadline: when the client is too slow; the loop's clock, in seconds.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_exchange",
+        "_keep",
+        "_mask",
+        "_outbox",
+        "_phase",
+        "buffer",
+        "deadline",
+        "fd",
+        "lane",
+        "sock",
+    )
+
+    def __init__(self, lane: Lane, sock: AnySocket) -> None:
+        self.lane = lane
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.buffer = b""
+        self.deadline = lane.now + lane.limits.head_s
+        self._phase: Phase = HEAD
+        self._exchange: Exchange | None = None
+        self._outbox = b""
+        self._mask = READ
+        self._keep = True
+        self._ended = False
+
+    # === what the reading half does ===
+
+    def abort(self) -> None:
+        """Close at once; an exchange in progress ends."""
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        """Close at once; nobody is told."""
+        raise NotImplementedError
+
+    def _process(self) -> None:
+        """Take the requests that are in the buffer, until one must wait."""
+        raise NotImplementedError
+
+    # === for the exchange ===
+
+    @property
+    def behind(self) -> int:
+        """Bytes that wait for the client to take them."""
+        return len(self._outbox)
+
+    def send_part(self, data: bytes) -> bytes:
+        """Send; give what the client does not take now."""
+        try:
+            return data[self.sock.send(data) :]
+        except BlockingIOError:
+            return data
+        except OSError:
+            self.abort()
+            return b""
+
+    def write(self, data: bytes) -> int:
+        """Send, and keep what the client does not take now; give how much is kept."""
+        if not self._outbox:
+            data = self.send_part(data)
+            if not data or self._phase is CLOSED:
+                return 0
+            self._watch_for(READ | WRITE)
+            self.deadline = self.lane.now + self.lane.limits.write_s
+        self._outbox += data
+        return len(self._outbox)
+
+    def send_last(self, data: bytes, *, keep: bool) -> None:
+        """Send the last of an answer, then go on with the next request, or close."""
+        self._exchange = None
+        self._keep = keep
+        self._outbox = self._outbox + data if self._outbox else data
+        self._phase = FLUSHING
+        lane = self.lane
+        if lane.in_batch:
+            lane.unsent.append(self)
+        else:
+            self.flush()
+
+    def sent_last(self, data: bytes, count: int) -> None:
+        """Note that the last of an answer was sent, and go on as `send_last` does.
+
+        Args:
+            data: what was sent.
+            count: bytes of it that the client took; below 0 if it is gone.
+        """
+        self._exchange = None
+        self._keep = True
+        if count == len(data):
+            self._next()
+        elif count < 0:
+            self.drop()
+        else:
+            self._phase = FLUSHING
+            self._outbox = data
+            self._await_room(count)
+
+    # === for the event loop ===
+
+    def flush(self) -> None:
+        """Send the last of an answer, as far as the client takes it."""
+        if self._phase is not FLUSHING:
+            return
+        data = self._outbox
+        if data:
+            try:
+                count = self.sock.send(data)
+            except BlockingIOError:
+                count = 0
+            except OSError:
+                self.drop()
+                return
+            if count < len(data):
+                self._await_room(count)
+                return
+            self._outbox = b""
+        self._next()
+
+    # === private ===
+
+    def _flush_part(self) -> None:
+        """Send more of an answer that is still being written."""
+        try:
+            count = self.sock.send(self._outbox)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.abort()
+            return
+        self._outbox = self._outbox[count:]
+        self.deadline = self.lane.now + self.lane.limits.write_s
+        if not self._outbox:
+            self.deadline = math.inf
+            self._watch_for(READ if len(self.buffer) <= BUFFER else 0)
+
+    def _await_room(self, count: int) -> None:
+        """Wait until the client takes more; it has taken count bytes."""
+        if count or self._mask != WRITE:
+            self._outbox = self._outbox[count:]
+            self.deadline = self.lane.now + self.lane.limits.write_s
+            self._watch_for(WRITE)
+
+    def _next(self) -> None:
+        """The answer is out: go on with the next request, or close."""
+        if not self._keep:
+            self._close_gently()
+            return
+        if self._mask != READ and not self._ended:
+            self._watch_for(READ)
+        self._phase = HEAD
+        lane = self.lane
+        if lane.draining and not self.buffer:
+            self.drop()
+            return
+        limits = lane.limits
+        self.deadline = lane.now + (limits.head_s if self.buffer else limits.idle_s)
+        if self.buffer or self._ended:
+            self._process()
+
+    def _close_gently(self) -> None:
+        """Close so that a client that still sends can read its answer first."""
+        if self._ended:
+            self.drop()
+            return
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.drop()
+            return
+        self._watch_for(READ)
+        self._phase = LINGERING
+        self.deadline = self.lane.now + self.lane.limits.linger_s
+
+    def _watch_for(self, mask: int) -> None:
+        if mask != self._mask:
+            self._mask = mask
+            self.lane.poller.modify(self.fd, mask)
