@@ -1,0 +1,107 @@
+"""What each package offers is pinned: to add, rename or drop a name is a conscious edit.
+
+A user may build on the names that are listed here, and on nothing else. Who changes
+the list tells the user of it in CHANGELOG.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[2] / "src"
+
+PUBLIC: dict[str, str] = {
+    "http_trio": """
+        Address Answer AsgiApp BadAnswer BadBind BadCertificate BadRequest Condition
+        Delivery Exchange Failure Fetched ForwardedRequest Forwarding Handler
+        HttpError Limits NoAnswer ProtocolError Retry Server Tls Transit Upstream
+        Waits address_of as_asgi client_context collect_seldom count_processors
+        fetch file_stamp forward open_listeners refusal respond_all serve
+        upstream_request_of
+    """,
+    "kv_trio": """
+        Backoff BadQuery BadTokens Bounds Client Compacted Contact Entry Invalid
+        KvError KvServer Listing Live LockLost Revision Session Snapshot Step
+        StepFailed StorageError StoreDamaged StoreLocked StoreRefused
+        StoreUnreachable Transacted UnexpectedAnswer Watch Written live serve
+    """,
+    "canary_trio": """
+        AccessLog Arm BadAssignment BadLog BadName Balance CanaryError Config Fleet
+        InvalidConfig LineForm NoDocument Problem Proxy ProxyOptions Refusal Report
+        Server Sticky Style WrittenMeanwhile change dump load read_document
+        read_fleet serve wait_applied write_document
+    """,
+    "http_trio.testing.peers": """
+        Asked Client FakeUpstream Record Script connected fake_upstream proxying
+        scripted serving
+    """,
+    "http_trio.testing.ports": """
+        free_port
+    """,
+    "kv_trio.testing": """
+        in_memory_store
+    """,
+    "canary_trio.testing": """
+        PATIENCE_S Proxied arm closed_url hangs_up proxied says_canary says_stable
+        url_of
+    """,
+}
+"""By module, the names that a user may import from it."""
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_a_module_offers_what_is_pinned(module: str) -> None:
+    pinned = set(PUBLIC[module].split())
+    offered = _offered(module)
+
+    assert sorted(offered - pinned) == [], "new: pin it, and tell it in CHANGELOG.md"
+    assert sorted(pinned - offered) == [], "gone: tell it in CHANGELOG.md"
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_what_is_offered_is_there(module: str) -> None:
+    loaded = importlib.import_module(module)
+
+    assert [name for name in PUBLIC[module].split() if not hasattr(loaded, name)] == []
+
+
+@pytest.mark.parametrize("package", ["http_trio", "kv_trio", "canary_trio"])
+def test_what_is_for_tests_is_pinned_too(package: str) -> None:
+    testing = SRC / package / "testing"
+    files = [testing.with_suffix(".py"), *testing.glob("*.py")]
+    modules = {
+        ".".join(file.relative_to(SRC).with_suffix("").parts)
+        for file in files
+        if file.exists() and _defined(file)
+    }
+
+    assert modules == {one for one in PUBLIC if one.startswith(f"{package}.testing")}
+
+
+def _offered(module: str) -> set[str]:
+    """Give what `__all__` says; without it, what the module itself defines."""
+    loaded = importlib.import_module(module)
+    assert loaded.__file__ is not None
+    names: list[str] | None = getattr(loaded, "__all__", None)
+    return _defined(Path(loaded.__file__)) if names is None else set(names)
+
+
+def _defined(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                names.add(name)
+            case ast.AsyncFunctionDef(name=name):
+                names.add(name)
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                names.add(name)
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+            case _:
+                pass
+    return {name for name in names if not name.startswith("_")}
