@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from canary_trio.config.document import load
-from canary_trio.routing.router import Chance, Routes
+from canary_trio.routing.decision import Chance
+from canary_trio.routing.router import Routes
 from canary_trio.routing.sticky_cookie import Sessions
 from canary_trio.routing.weighted_sequence import Sequence
 from http_trio.http1.request_head import parse_request_head

@@ -20,7 +20,8 @@ import attrs
 import trio
 
 from canary_trio.config.document import build, load, parse
-from canary_trio.config.model import Balance, split_url
+from canary_trio.config.model import Balance
+from canary_trio.config.url import split_url
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.upstream.consistent_hash import points_of
 from canary_trio.upstream.server import ServerState

@@ -3,14 +3,14 @@
 from canary_trio.config.document import dump, load
 from canary_trio.config.model import Arm, Balance, Config, Server, Sticky, Style
 from canary_trio.control.documents import (
-    Fleet,
     change,
     read_document,
     read_fleet,
     wait_applied,
     write_document,
 )
-from canary_trio.control.store_keys import BadName, Refusal, Report
+from canary_trio.control.report import Fleet, Refusal, Report
+from canary_trio.control.store_keys import BadName
 from canary_trio.errors import (
     BadAssignment,
     CanaryError,

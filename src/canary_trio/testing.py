@@ -12,7 +12,8 @@ import trio
 
 from canary_trio.config.document import load
 from canary_trio.proxy.handler import Forwarder
-from canary_trio.proxy.runtime import Runtime, ServerState
+from canary_trio.proxy.runtime import Runtime
+from canary_trio.upstream.server import ServerState
 from http_trio import Server
 from http_trio.testing.peers import Asked, FakeUpstream, serving
 from http_trio.testing.ports import free_port

@@ -20,7 +20,8 @@ from canary_trio.control import assignments as edit
 from canary_trio.errors import BadAssignment, InvalidConfig
 from canary_trio.routing import request_view as seen
 from canary_trio.routing import sticky_cookie as session
-from canary_trio.routing.router import Chance, Routes
+from canary_trio.routing.decision import Chance
+from canary_trio.routing.router import Routes
 from canary_trio.routing.weighted_sequence import Sequence
 from http_trio.errors import BadAnswer, BadRequest, ProtocolError
 from http_trio.http1.body import Passage

@@ -14,7 +14,7 @@ from canary_trio.admin import metrics
 from canary_trio.admin.proxy_view import View
 from canary_trio.admin.status import describe
 from canary_trio.config.model import Balance
-from canary_trio.proxy.runtime import Live
+from canary_trio.proxy.live import Live
 from canary_trio.routing.explain import Explanation, explain
 from canary_trio.routing.request_spec import BadDescription, read_description
 from http_trio import Answer, Exchange

@@ -14,9 +14,10 @@ import attrs
 
 from canary_trio.admin.proxy_view import View
 from canary_trio.config.model import WHOLE
-from canary_trio.proxy.runtime import ArmState, ServerState
 from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.counters import BOUNDS_S, CLASSES, ArmTally
+from canary_trio.upstream.arm import ArmState
+from canary_trio.upstream.server import ServerState
 
 
 @attrs.frozen

@@ -14,11 +14,14 @@ import trio
 
 from canary_trio.admin.merge_rules import ByName, Rows, Rule, Shape
 from canary_trio.admin.proxy_view import View
+from canary_trio.config.condition_codec import write_key
 from canary_trio.config.model import WHOLE, Config
-from canary_trio.config.rule_codec import write_key
 from canary_trio.control.supervisor import STALE_S, Control
-from canary_trio.proxy.runtime import Live, LiveArm, Runtime, ServerState
+from canary_trio.proxy.live import Live
+from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.arm_references import holds
+from canary_trio.upstream.arm import LiveArm
+from canary_trio.upstream.server import ServerState
 
 Table = dict[str, object]
 

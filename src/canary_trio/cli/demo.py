@@ -212,7 +212,7 @@ def _table(seen: Seen, proxy: Proxy) -> Table:
     table.add_column("asked", justify="right")
     table.add_column(f"got (last {len(seen.recent)})", justify="right")
     table.add_column("requests", justify="right")
-    asked = _asked(proxy)
+    asked = proxy.config.shares
     for arm, name in ((STABLE, "v1"), ("canary", "v2")):
         share = seen.share(name)
         table.add_row(
@@ -225,12 +225,6 @@ def _table(seen: Seen, proxy: Proxy) -> Table:
     table.caption = f"write to live: {last or 'no change yet'}   errors: {seen.errors}"
     table.caption_justify = "left"
     return table
-
-
-def _asked(proxy: Proxy) -> dict[str, int]:
-    config = proxy.config
-    others = dict(config.ratio)
-    return {STABLE: WHOLE - sum(others.values()), **others}
 
 
 def _introduce(console: Console, proxy: Proxy, store_url: str) -> None:

@@ -17,7 +17,7 @@ import click
 from canary_trio.cli import store_options as asking
 
 if TYPE_CHECKING:
-    from canary_trio.control.documents import Fleet
+    from canary_trio.control.report import Fleet
     from kv_trio import Client
 
 _wait = click.option(

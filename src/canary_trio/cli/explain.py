@@ -84,8 +84,9 @@ async def _explain(
 ) -> Explanation:
     from canary_trio.config.document import load  # noqa: PLC0415
     from canary_trio.control.documents import read_document  # noqa: PLC0415
+    from canary_trio.routing.decision import Chance  # noqa: PLC0415
     from canary_trio.routing.explain import explain  # noqa: PLC0415
-    from canary_trio.routing.router import Chance, Routes  # noqa: PLC0415
+    from canary_trio.routing.router import Routes  # noqa: PLC0415
 
     if document is None:
         text, revision = await read_document(store, service)

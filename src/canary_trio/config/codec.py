@@ -6,6 +6,9 @@ each step of the path is noted on the error, and `problems` takes the tree apart
 again; so all faults of a document are found at once. No shape converts one type into
 another: 5 is no text, "5" no number, true no number.
 
+One file, since each of the three is told in the same breath: what reads a place, what
+writes it, what describes it, and what is wrong with it.
+
 For a value that `read` gave, `read(write(value)) == value`.
 """
 
@@ -25,9 +28,10 @@ import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
+from canary_trio.config.policies import alias_of
 from canary_trio.errors import Problem
 
-Read = Callable[..., Any]  # of a value; cattrs gives the type too, which nobody needs
+Read = Callable[[Any], Any]
 Write = Callable[[Any], Any]
 Schema = Mapping[str, Any]
 
@@ -66,7 +70,7 @@ class Shape:
 def checked(ok: Callable[[Any], object], expected: str, **schema: Any) -> Shape:
     """What passes a check, as it is; `expected` says what that is, in words."""
 
-    def read(value: Any, _: object = None) -> Any:
+    def read(value: Any) -> Any:
         if not ok(value):
             raise Fault(show(value), expected)
         return value
@@ -93,7 +97,7 @@ def whole(low: int, high: int) -> Shape:
 def number(low: float, high: float, what: str = "a number") -> Shape:
     """A number in a range."""
 
-    def read(value: Any, _: object = None) -> float:
+    def read(value: Any) -> float:
         if not is_number(value) or not low <= value <= high:
             raise Fault(show(value), f"{what} from {low:g} to {high:g}")
         return float(value)
@@ -127,7 +131,7 @@ def choice(kind: type[enum.Enum]) -> Shape:
     """A word of an enumeration."""
     words = [member.value for member in kind]
 
-    def read(value: Any, _: object = None) -> enum.Enum:
+    def read(value: Any) -> enum.Enum:
         if value not in words:
             hint = nearest(value, words) if isinstance(value, str) else ""
             raise Fault(show(value), f"one of {', '.join(words)}{hint}")
@@ -142,7 +146,7 @@ def choice(kind: type[enum.Enum]) -> Shape:
 def optional(shape: Shape) -> Shape:
     """A value, or null."""
     return Shape(
-        lambda value, _=None: None if value is None else shape.read(value),
+        lambda value: None if value is None else shape.read(value),
         any_of(shape.schema, {"type": "null"}),
         lambda value: None if value is None else shape.write(value),
     )
@@ -159,7 +163,7 @@ def either(
         expected: in words, where it is neither.
     """
 
-    def read(value: Any, _: object = None) -> Any:
+    def read(value: Any) -> Any:
         if isinstance(value, bool | str) and value in word:
             return word[value]
         if expected is not None and not isinstance(value, dict):
@@ -185,7 +189,7 @@ def listed(shape: Shape, *, least: int = 0, most: int, of: str) -> Shape:
         of: what its members are, in the plural.
     """
 
-    def read(value: Any, _: object = None) -> tuple[Any, ...]:
+    def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list) or not least <= len(value) <= most:
             found = f"{len(value)} of them" if isinstance(value, list) else show(value)
             at_least = f"at least {least} and " if least else ""
@@ -211,7 +215,7 @@ def mapped(name: Shape, shape: Shape, *, most: int, expected: str) -> Shape:
         name.read(key)
         return shape.read(value)
 
-    def read(value: Any, _: object = None) -> Mapping[str, Any]:
+    def read(value: Any) -> Mapping[str, Any]:
         if not isinstance(value, dict) or len(value) > most:
             found = f"{len(value)} of them" if isinstance(value, dict) else show(value)
             raise Fault(found, expected)
@@ -244,7 +248,7 @@ def table(kind: type, /, **shapes: Shape) -> Shape:
     overrides = {
         name: cattrs.override(
             rename=alias_of(field),
-            struct_hook=shapes[name].read,
+            struct_hook=_as_hook(shapes[name].read),
             unstruct_hook=shapes[name].write,
         )
         if name in shapes
@@ -262,7 +266,7 @@ def table(kind: type, /, **shapes: Shape) -> Shape:
         kind, _converter, _cattrs_omit_if_default=True, **overrides
     )
 
-    def read(value: Any, _: object = None) -> Any:
+    def read(value: Any) -> Any:
         if not isinstance(value, dict):
             raise Fault(show(value), "a table")
         return read_table(value, kind)
@@ -289,10 +293,9 @@ def table(kind: type, /, **shapes: Shape) -> Shape:
 _converter = cattrs.Converter()
 
 
-def alias_of(field: attrs.Attribute[Any]) -> str:
-    """Give a field's name in the document."""
-    alias: str = field.metadata.get("alias", field.name)
-    return alias
+def _as_hook(read: Read) -> Callable[[Any, object], Any]:
+    """Make a hook of what reads: cattrs gives the type too, which nobody needs."""
+    return lambda value, _: read(value)
 
 
 def any_of(*schemas: Schema) -> Schema:

@@ -1,29 +1,27 @@
 """The document: JSON to a `Config` and back, at the border, once.
 
-What may stand where is said by shapes (`shapes`, `leaves`, `rule_tables`), put together
-here. All faults of a document are found at once, each with its path; what several
-fields must agree on is checked last, on what could be read.
+What may stand where is said by the codecs of its parts, put together here. All faults of
+a document are found at once, each with its path; what several fields must agree on is
+checked last (`checks`), on what could be read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
+from canary_trio.config.arm_codec import ARMS, DAY_S
+from canary_trio.config.checks import disagreements
 from canary_trio.config.codec import (
     Fault,
     Shape,
-    any_of,
     at,
     choice,
-    each,
     either,
     flag,
-    is_number,
     listed,
     number,
     optional,
@@ -33,61 +31,28 @@ from canary_trio.config.codec import (
     table,
     whole,
 )
-from canary_trio.config.model import (
-    CANARY,
-    STABLE,
-    WHOLE,
-    Arm,
-    Balance,
-    Config,
-    SameSite,
-    Server,
-    ServerMode,
-    Sticky,
-    Style,
-    format_share,
-)
-from canary_trio.config.policies import (
-    Connections,
-    Ejection,
-    HeaderChanges,
-    Health,
-    Mirror,
-    OnChange,
-    Retries,
-    ServerLimits,
-    Timeouts,
-    UpstreamTls,
-    may_lack,
-)
-from canary_trio.config.rule_codec import (
+from canary_trio.config.condition_codec import (
     ADDRESS_BITS,
     KEY,
-    RULE_LIST,
     AddressBits,
     key_of,
     write_key,
 )
+from canary_trio.config.model import Config, SameSite, Sticky, Style
+from canary_trio.config.policies import Connections, Mirror, OnChange, may_lack
+from canary_trio.config.rule_codec import RULE_LIST
 from canary_trio.config.rules import Source
 from canary_trio.config.scalars import (
     ARM_NAME,
     CHANGED_NAME,
-    CONFIG_SERVER,
     COOKIE_NAME,
     DOMAIN,
-    FIELD_NAMES,
-    FIELDS,
-    FILE,
     HEADER_NAME,
-    HOST,
-    HOST_AND_PORT,
     METHOD,
-    PATH,
     RATIO,
-    SERVER_URL,
     SHARE,
-    status_codes,
 )
+from canary_trio.config.url import CONFIG_SERVER
 from canary_trio.errors import InvalidConfig, Problem
 
 SIZE_LIMIT = 512 * 1024
@@ -141,9 +106,9 @@ def build(document: Mapping[str, Any]) -> Config:
     try:
         config: Config = DOCUMENT.read(document)
     except Exception as exc:
-        found = [*problems(exc), *_disagreements(document)]
+        found = [*problems(exc), *disagreements(document)]
         raise InvalidConfig(sorted(found, key=lambda one: one.path)) from exc
-    found = list(_disagreements(document))
+    found = list(disagreements(document))
     if found:
         raise InvalidConfig(found)
     return config
@@ -154,164 +119,7 @@ def dump(config: Config) -> str:
     return json.dumps(DOCUMENT.write(config), indent=2, ensure_ascii=False) + "\n"
 
 
-# === arms ===
-
-_DAY_S = 86400.0
-_WAIT = seconds(0.01, _DAY_S)
-
-_HEALTH = either(
-    {False: None, True: Health()},
-    table(
-        Health,
-        path=PATH,
-        interval=seconds(0.1, 3600),
-        timeout=seconds(0.01, 600),
-        rise=whole(1, 100),
-        fall=whole(1, 100),
-        status=status_codes(least=1),
-        jitter=number(0, 1),
-        host=HOST_AND_PORT,
-    ),
-    "true, false, or a table",
-)
-_EJECTION = either(
-    {False: Ejection(failures=0)},
-    table(
-        Ejection,
-        failures=whole(0, 1_000_000),
-        time=seconds(0.1, _DAY_S),
-        longest=seconds(0.1, _DAY_S),
-    ),
-    "false, or a table",
-)
-_TIMEOUTS = table(
-    Timeouts,
-    connect=_WAIT,
-    answer=_WAIT,
-    idle=_WAIT,
-    tunnel=_WAIT,
-    request=optional(_WAIT),
-)
-_RETRIES = table(
-    Retries,
-    tries=whole(0, 5),
-    budget=number(0, 1),
-    per_second=number(0, 10_000),
-    backoff=seconds(0, 60),
-    longest_backoff=seconds(0, 60),
-    status=status_codes(least=0),
-)
-_LIMITS = table(
-    ServerLimits,
-    in_flight=whole(1, 1_000_000),
-    pending=whole(0, 1_000_000),
-    wait=seconds(0, 600),
-)
-_HEADERS = table(HeaderChanges, add=FIELDS, set=FIELDS, remove=FIELD_NAMES)
-_TLS = table(UpstreamTls, verify=flag(), ca=optional(FILE), server_name=optional(HOST))
-
-_SERVER_TABLE = table(
-    Server, url=SERVER_URL, weight=whole(1, 1000), mode=choice(ServerMode)
-)
-
-
-def _read_server(value: Any, _: object = None) -> Server:
-    if isinstance(value, str):
-        return Server(SERVER_URL.read(value))
-    if not isinstance(value, dict):
-        expected = "a URL such as http://10.0.0.1:8000, or a table with url"
-        raise Fault(show(value), expected)
-    server: Server = _SERVER_TABLE.read(value)
-    return server
-
-
-def _write_server(server: Server) -> Any:
-    written = _SERVER_TABLE.write(server)
-    return server.url if len(written) == 1 else written
-
-
-_SERVERS = listed(
-    Shape(_read_server, any_of(SERVER_URL.schema, _SERVER_TABLE.schema), _write_server),
-    least=1,
-    most=10_000,
-    of="servers",
-)
-
-
-def _read_servers(value: Any, _: object = None) -> tuple[Server, ...]:
-    servers: tuple[Server, ...] = _SERVERS.read(value)
-    seen: set[str] = set()
-    for place, server in enumerate(servers):
-        if server.url in seen:
-            raise at(Fault(show(server.url), "each server once"), f"[{place}]")
-        seen.add(server.url)
-    return servers
-
-
-_ARM = table(
-    Arm,
-    servers=Shape(_read_servers, _SERVERS.schema, _SERVERS.write),
-    balance=choice(Balance),
-    hash_by=KEY,
-    health=_HEALTH,
-    ejection=_EJECTION,
-    panic_threshold=number(0, 1),
-    slow_start=seconds(0, 3600),
-    fallback=optional(ARM_NAME),
-    timeouts=_TIMEOUTS,
-    retries=_RETRIES,
-    limits=_LIMITS,
-    request_headers=_HEADERS,
-    answer_headers=_HEADERS,
-    tls=_TLS,
-)
-
-
-def _read_arms(value: Any, _: object = None) -> Mapping[str, Arm]:
-    if not isinstance(value, dict) or len(value) > _ARMS:
-        found = f"{len(value)} arms" if isinstance(value, dict) else show(value)
-        raise Fault(found, 'a table such as {"stable": {"servers": [...]}}')
-    arms = each(
-        lambda name: _read_arm(name, value[name]), ((n, n) for n in value), ".{}"
-    )
-    return MappingProxyType(dict(zip(value, arms, strict=True)))
-
-
-def _read_arm(name: str, given: Any) -> Arm:
-    ARM_NAME.read(name)
-    if not isinstance(given, dict):
-        raise Fault(show(given), 'a table such as {"servers": [...]}')
-    arm: Arm = _ARM.read(given)
-    if name == STABLE and "fallback" not in given:
-        return attrs.evolve(arm, fallback=None)
-    return arm
-
-
-def _write_arms(arms: Mapping[str, Arm]) -> dict[str, Any]:
-    written = {name: _ARM.write(arm) for name, arm in arms.items()}
-    for name, arm in arms.items():
-        if name == STABLE:
-            written[name].pop("fallback", None)
-            if arm.fallback is not None:
-                written[name]["fallback"] = arm.fallback
-    return written
-
-
-_ARMS = 1000
-_ARM_TABLE = Shape(
-    _read_arms,
-    {
-        "type": "object",
-        "propertyNames": ARM_NAME.schema,
-        "additionalProperties": _ARM.schema,
-        "required": [STABLE],
-        "maxProperties": _ARMS,
-    },
-    _write_arms,
-)
-
-
-# === the rest ===
+# === its parts ===
 
 
 @attrs.frozen
@@ -347,7 +155,7 @@ _STICKY_TABLE = table(
 )
 
 
-def _read_sticky(value: Any, _: object = None) -> Sticky:
+def _read_sticky(value: Any) -> Sticky:
     given: StickyTable = _STICKY_TABLE.read(value)
     named = [name for name in ("cookie", "header", "address") if name in value]
     if len(named) > 1:
@@ -368,9 +176,7 @@ def _write_sticky(sticky: Sticky) -> Any:
     return {**key, **_STICKY.write(sticky)}
 
 
-_CONNECTIONS_TABLE = table(
-    Connections, change=choice(OnChange), time=seconds(0, _DAY_S)
-)
+_CONNECTIONS_TABLE = table(Connections, change=choice(OnChange), time=seconds(0, DAY_S))
 
 DOCUMENT = table(
     Config,
@@ -404,89 +210,9 @@ DOCUMENT = table(
     decision_header=optional(CHANGED_NAME),
     config_server=CONFIG_SERVER,
     update_rate=seconds(0.1, 600),
-    arms=_ARM_TABLE,
+    arms=ARMS,
 )
 """The whole document."""
-
-
-# === what several fields must agree on ===
-
-
-def _disagreements(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """As far as the fields can be read."""
-    arms = document.get("arms")
-    if not isinstance(arms, dict):
-        return
-    if STABLE not in arms:
-        yield Problem("$.arms", _names(arms), f"an arm named {STABLE}")
-    yield from _bad_shares(document.get("ratio", 0), arms)
-    for path, name in _named_arms(document, arms):
-        if isinstance(name, str) and name not in arms:
-            yield _no_arm(path, name, arms)
-    for name, arm in arms.items():
-        if isinstance(arm, dict):
-            yield from _bad_arm(name, arm)
-
-
-def _bad_shares(given: Any, arms: Mapping[str, Any]) -> Iterator[Problem]:
-    try:
-        ratio = RATIO.read(given)
-    except (Fault, ExceptionGroup):
-        return
-    where = "$.ratio" + (".{}" if isinstance(given, dict) else "")
-    for name, share in ratio.items():
-        path = where.format(name)
-        if name == STABLE:
-            yield Problem(path, f"a share for {STABLE}", "shares for the others only")
-        elif name not in arms and share:
-            yield _no_arm(path, name, arms)
-    if sum(ratio.values()) > WHOLE:
-        total = format_share(sum(ratio.values()))
-        yield Problem("$.ratio", f"shares that add up to {total}", "at most 1")
-
-
-def _named_arms(
-    document: Mapping[str, Any], arms: Mapping[str, Any]
-) -> Iterator[tuple[str, Any]]:
-    """Give where arms are named, and the name: (path, name)."""
-    rules = document.get("rules")
-    for place, rule in enumerate(rules if isinstance(rules, list) else ()):
-        if isinstance(rule, dict):
-            words = any(
-                word in rule for word in ("canary-by-header", "canary-by-cookie")
-            )
-            yield f"$.rules[{place}].arm", rule.get("arm", CANARY if words else None)
-    mirror = document.get("mirror")
-    if isinstance(mirror, dict):
-        yield "$.mirror.arm", mirror.get("arm")
-    for name, arm in arms.items():
-        if isinstance(arm, dict):
-            yield f"$.arms.{name}.fallback", arm.get("fallback")
-
-
-def _bad_arm(name: str, arm: Mapping[str, Any]) -> Iterator[Problem]:
-    if arm.get("fallback") == name:
-        yield Problem(f"$.arms.{name}.fallback", show(name), "another arm, or null")
-    for field, short, long, kind in (
-        ("ejection", "time", "longest", Ejection()),
-        ("retries", "backoff", "longest_backoff", Retries()),
-    ):
-        given = arm.get(field)
-        if not isinstance(given, dict):
-            continue
-        least = given.get(short, getattr(kind, short))
-        most = given.get(long, getattr(kind, long))
-        if is_number(least) and is_number(most) and most < least:
-            path = f"$.arms.{name}.{field}.{long}"
-            yield Problem(path, f"{most:g}", f"at least {short}, {least:g}")
-
-
-def _no_arm(path: str, name: str, arms: Mapping[str, Any]) -> Problem:
-    return Problem(path, f"no arm {name!r}", f"an arm of $.arms: {_names(arms)}")
-
-
-def _names(table: Mapping[str, Any]) -> str:
-    return ", ".join(table) or "none"
 
 
 # === JSON ===

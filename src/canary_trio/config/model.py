@@ -3,14 +3,14 @@
 What is a `Config` is valid: `document.load` is the only way to one from outside. It is
 replaced whole, never changed.
 
+One file, since a reader of the document finds its tables here in one place.
+
 Shares are whole numbers of ten-thousandths, since the finest step is 0.0001.
 """
 
 from __future__ import annotations
 
 import enum
-import functools
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -29,6 +29,7 @@ from canary_trio.config.policies import (
     described,
 )
 from canary_trio.config.rules import Key, Rule, Source
+from canary_trio.config.url import UrlParts, split_url
 
 WHOLE = 10_000
 """All traffic, in the steps of a share."""
@@ -51,45 +52,6 @@ class Balance(enum.Enum):
     RANDOM = "random"
     LEAST_REQUESTS = "least_requests"
     HASH = "hash"
-
-
-@attrs.frozen
-class UrlParts:
-    """Where a server is.
-
-    Attributes:
-        host: an IPv6 address in its brackets; empty for a Unix socket.
-        path: of the Unix socket.
-    """
-
-    host: str = ""
-    port: int = 0
-    prefix: str = ""
-    path: str = ""
-
-
-_URL = re.compile(
-    r"""http(s)?://([A-Za-z0-9][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]+\])
-    (?::([0-9]{1,5}))?
-    ((?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*)/?\Z""",
-    re.VERBOSE,
-)
-_UNIX = re.compile(r"unix:(/[^\x00-\x1f?#]{1,106})\Z")  # sun_path has 108 bytes
-
-
-@functools.lru_cache(maxsize=4096)  # each change names the same servers again
-def split_url(url: str) -> UrlParts | None:
-    """Take a server's URL apart; None if it is none.
-
-    >>> split_url("https://[::1]/base/")
-    UrlParts(host='[::1]', port=443, prefix='/base', path='')
-    """
-    match = _URL.match(url)
-    if match is not None:
-        secure, host, port, prefix = match.groups()
-        return UrlParts(host, int(port) if port else 443 if secure else 80, prefix)
-    match = _UNIX.match(url)
-    return UrlParts(path=match[1]) if match else None
 
 
 class ServerMode(enum.Enum):
@@ -278,6 +240,11 @@ class Config:
         "Seconds until the store is asked again when nothing changes, 0.1 to 600.",
         default=30.0,
     )
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """The shares of all arms that the ratio speaks of, with what is `stable`'s."""
+        return {STABLE: WHOLE - sum(self.ratio.values()), **self.ratio}
 
 
 def format_share(share: int) -> str:

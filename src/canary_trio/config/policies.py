@@ -33,6 +33,12 @@ def may_lack(text: str, *, called: str | None = None) -> Any:
     return field
 
 
+def alias_of(field: attrs.Attribute[Any]) -> str:
+    """Give a field's name in the document."""
+    alias: str = field.metadata.get("alias", field.name)
+    return alias
+
+
 @attrs.frozen
 class Health:
     """Active checks of an arm's servers."""

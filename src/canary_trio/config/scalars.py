@@ -1,7 +1,8 @@
-"""The leaves of a document: shares, URLs, names, fields, networks, patterns. Pure.
+"""The scalars of a document: shares, names, fields, networks, patterns. Pure.
 
-Each is a `Shape` whose value may go where it is meant to go without another look:
-what is a header's value here can be written into a head.
+Each is a `Shape` whose value may go where it is meant to go without another look: what
+is a header's value here can be written into a head. One file, since each is a few lines,
+and a reader looks for one of them by its name.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
-from canary_trio.config import regex as patterns
 from canary_trio.config.codec import (
     Fault,
     Shape,
@@ -27,8 +26,8 @@ from canary_trio.config.codec import (
     text,
     whole,
 )
-from canary_trio.config.model import CANARY, WHOLE, split_url
-from canary_trio.config.rules import Network
+from canary_trio.config.model import CANARY, WHOLE
+from canary_trio.config.rules import PATTERN_SIZE, BadPattern, Network, compile_pattern
 
 _HOP_BY_HOP = (
     "connection content-length expect host keep-alive proxy-connection te trailer"
@@ -43,7 +42,7 @@ _NAME_CHARACTERS = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}"
 # === shares ===
 
 
-def read_share(value: Any, _: object = None) -> int:
+def read_share(value: Any) -> int:
     """Read a share as ten-thousandths."""
     share = round(value * WHOLE) if is_number(value) else -1
     if not 0 <= share <= WHOLE:
@@ -65,7 +64,7 @@ SHARE = Shape(
 )
 
 
-def _read_percent(value: Any, _: object = None) -> int:
+def _read_percent(value: Any) -> int:
     share = round(value * (WHOLE // 100)) if is_number(value) else -1
     if not 0 <= share <= WHOLE:
         raise Fault(show(value), "a number from 0 to 100")
@@ -86,7 +85,7 @@ PERCENT = Shape(
 )
 
 
-def _read_ratio(value: Any, _: object = None) -> Mapping[str, int]:
+def _read_ratio(value: Any) -> Mapping[str, int]:
     if isinstance(value, dict):
         shares: Mapping[str, int] = _SHARES.read(value)
         return shares
@@ -143,7 +142,7 @@ def _may_change(name: str) -> bool:
     return name.lower() not in FRAMING_FIELDS
 
 
-def _read_changed_name(value: Any, _: object = None) -> str:
+def _read_changed_name(value: Any) -> str:
     name: str = HEADER_NAME.read(value)
     if not _may_change(name):
         raise Fault(
@@ -178,7 +177,7 @@ def _fields() -> Shape:
         expected='a table of at most 100 fields, such as {"X-Arm": "canary"}',
     )
 
-    def read(value: Any, _: object = None) -> Any:
+    def read(value: Any) -> Any:
         fields = shape.read(value)
         _once(fields)
         return fields
@@ -190,78 +189,12 @@ FIELDS = _fields()
 FIELD_NAMES = listed(CHANGED_NAME, most=100, of="names of fields")
 
 
-# === URLs ===
-
-
-_SERVER_URL = "http://HOST[:PORT][/PREFIX], https://... or unix:/PATH"
-
-
-def _read_server_url(value: Any, _: object = None) -> str:
-    if not isinstance(value, str) or len(value) > 300:
-        raise Fault(show(value), _SERVER_URL)
-    parts = split_url(value)
-    if parts is None:
-        raise Fault(show(value), _SERVER_URL)
-    if parts.path:
-        return value
-    if parts.host.startswith("["):
-        try:
-            ipaddress.IPv6Address(parts.host[1:-1])
-        except ValueError as exc:
-            raise Fault(show(value), "an IPv6 address in its brackets") from exc
-    if not 0 < parts.port < 65536:
-        raise Fault(show(value), "a port from 1 to 65535")
-    return value.rstrip("/")
-
-
-SERVER_URL = Shape(
-    _read_server_url,
-    {
-        "title": _SERVER_URL,
-        "type": "string",
-        "pattern": r"^(?:https?://[A-Za-z0-9\[][^\s?#@]*|unix:/[^\x00-\x1f?#]+)$",
-        "maxLength": 300,
-    },
-)
-
-
-def _read_config_server(value: Any, _: object = None) -> str | None:
-    if value is None:
-        return None
-    expected = "a URL such as http://127.0.0.1:8500"
-    if not isinstance(value, str):
-        raise Fault(show(value), expected)
-    try:
-        parts = urlsplit(value)
-        usable = (
-            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        )
-    except ValueError as exc:
-        raise Fault(show(value), expected) from exc
-    if not usable:
-        raise Fault(show(value), expected)
-    return value.rstrip("/")
-
-
-CONFIG_SERVER = Shape(
-    _read_config_server,
-    any_of(
-        {
-            "title": "a URL such as http://127.0.0.1:8500",
-            "type": "string",
-            "pattern": "^https?://",
-        },
-        {"type": "null"},
-    ),
-)
-
-
 # === numbers of HTTP and IP ===
 
 _RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
 
 
-def _read_range(value: Any, _: object = None) -> tuple[int, int]:
+def _read_range(value: Any) -> tuple[int, int]:
     if type(value) is int and 100 <= value <= 599:
         return value, value
     match = _RANGE.match(value) if isinstance(value, str) else None
@@ -298,7 +231,7 @@ def status_codes(*, least: int) -> Shape:
     return listed(one, least=least, most=100, of="status codes and ranges")
 
 
-def _read_network(value: Any, _: object = None) -> Network:
+def _read_network(value: Any) -> Network:
     if isinstance(value, str):
         try:
             return ipaddress.ip_network(value)
@@ -321,13 +254,13 @@ V4_BITS = whole(1, 32)
 V6_BITS = whole(1, 128)
 
 
-def _read_pattern(value: Any, _: object = None) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= patterns.PATTERN_SIZE:
-        most = patterns.PATTERN_SIZE
+def _read_pattern(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= PATTERN_SIZE:
+        most = PATTERN_SIZE
         raise Fault(show(value), f"a pattern (RE2) of at most {most} characters")
     try:
-        patterns.compile_pattern(value)
-    except patterns.BadPattern as exc:
+        compile_pattern(value)
+    except BadPattern as exc:
         raise Fault(show(value), f"a pattern that RE2 takes ({exc})") from exc
     return value
 
@@ -335,9 +268,9 @@ def _read_pattern(value: Any, _: object = None) -> str:
 PATTERN = Shape(
     _read_pattern,
     {
-        "title": f"an RE2 pattern of at most {patterns.PATTERN_SIZE} characters",
+        "title": f"an RE2 pattern of at most {PATTERN_SIZE} characters",
         "type": "string",
         "minLength": 1,
-        "maxLength": patterns.PATTERN_SIZE,
+        "maxLength": PATTERN_SIZE,
     },
 )

@@ -10,47 +10,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 import trio
 
 from canary_trio.config.document import build, parse
 from canary_trio.control.assignments import apply_assignments
-from canary_trio.control.store_keys import Report, config_key, proxies_prefix
+from canary_trio.control.report import Fleet, Report
+from canary_trio.control.store_keys import config_key, proxies_prefix
 from canary_trio.errors import NoDocument, WrittenMeanwhile
 from kv_trio import Client
-
-
-@attrs.frozen
-class Fleet:
-    """The live proxies of a service, as they report.
-
-    Attributes:
-        revision: the one that they are looked at for.
-    """
-
-    revision: int
-    reports: tuple[Report, ...]
-
-    @property
-    def live(self) -> tuple[Report, ...]:
-        """Those that route by the revision, or a later one."""
-        return tuple(one for one in self.reports if one.running >= self.revision)
-
-    @property
-    def refusing(self) -> tuple[Report, ...]:
-        """Those that have refused it."""
-        return tuple(
-            one
-            for one in self.reports
-            if one.failed is not None
-            and one.failed.revision >= self.revision > one.running
-        )
-
-    @property
-    def lagging(self) -> tuple[Report, ...]:
-        """Those that have done neither yet."""
-        done = {one.id for one in (*self.live, *self.refusing)}
-        return tuple(one for one in self.reports if one.id not in done)
 
 
 async def read_document(client: Client, service: str) -> tuple[bytes, int]:

@@ -26,13 +26,8 @@ import trio
 
 from canary_trio.config.document import build, load, parse
 from canary_trio.control.last_good import Remembered, recall, remember
-from canary_trio.control.store_keys import (
-    Refusal,
-    Report,
-    config_key,
-    proxies_prefix,
-    secret_key,
-)
+from canary_trio.control.report import Refusal, Report
+from canary_trio.control.store_keys import config_key, proxies_prefix, secret_key
 from canary_trio.errors import InvalidConfig, Problem
 from canary_trio.proxy.runtime import Runtime
 from kv_trio import Client, Contact, KvError, Snapshot, Step, StoreRefused

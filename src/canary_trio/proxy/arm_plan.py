@@ -12,8 +12,9 @@ import attrs
 
 from canary_trio.config.policies import Retries, ServerLimits, Timeouts
 from canary_trio.proxy.header_changes import Changes, compile_changes
+from canary_trio.proxy.live import Live
 from canary_trio.proxy.request_ids import RandomHex, RequestIds, Traces
-from canary_trio.proxy.runtime import Live, Runtime
+from canary_trio.proxy.runtime import Runtime
 from canary_trio.upstream.arm import ArmState, LiveArm, Pick, PickOther
 from http_trio import Waits
 

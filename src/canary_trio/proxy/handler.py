@@ -11,9 +11,10 @@ import re
 
 from canary_trio.proxy import max_forwards as hops
 from canary_trio.proxy.arm_plan import Plans
+from canary_trio.proxy.live import Live
 from canary_trio.proxy.proxied_request import Context, Guarded, Reading
 from canary_trio.proxy.request_ids import RandomHex
-from canary_trio.proxy.runtime import Live, Runtime
+from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.sticky_cookie import without_cookie
 from http_trio import Answer, Exchange, refusal
 

@@ -21,11 +21,12 @@ from functools import partial
 
 import trio
 
-from canary_trio.config.model import STABLE, WHOLE, Config, ServerMode
+from canary_trio.config.model import ServerMode
 from canary_trio.config.policies import OnChange
+from canary_trio.proxy.live import Live
 from canary_trio.proxy.proxied_request import Guarded
-from canary_trio.proxy.runtime import Live, Runtime
-from canary_trio.routing.router import Chance, Reason
+from canary_trio.proxy.runtime import Runtime
+from canary_trio.routing.decision import Chance, Reason
 from canary_trio.routing.weighted_sequence import Sequence
 from http_trio import Exchange, Server, upstream_request_of
 
@@ -138,10 +139,5 @@ def _is_routed_elsewhere(
     head, client, secure = exchange.head, exchange.client, exchange.secure
     decision = live.routes.choose(head, client, Sequence(), chance, secure=secure)
     if decision.reason is Reason.RATIO:
-        return not _share(live.config, arm)
+        return not live.config.shares.get(arm)
     return decision.arm != arm
-
-
-def _share(config: Config, arm: str) -> int:
-    shares = config.ratio
-    return WHOLE - sum(shares.values()) if arm == STABLE else shares.get(arm, 0)

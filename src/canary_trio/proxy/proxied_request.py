@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from canary_trio.proxy.arm_plan import Plan, Plans
 from canary_trio.proxy.retry import Step, next_step, pause_s
-from canary_trio.routing.router import Decision, Reason
+from canary_trio.routing.decision import Decision, Reason
 from canary_trio.telemetry.decision_labels import Mark, Marks
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.pending_queue import Queue

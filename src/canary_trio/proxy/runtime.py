@@ -16,15 +16,16 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from types import MappingProxyType
 
-import attrs
 import trio
 
 from canary_trio.config.model import Arm, Config, Server, ServerMode
+from canary_trio.proxy.live import Live, Seat
 from canary_trio.proxy.mirror import Mirroring
-from canary_trio.routing.router import Chance, Routes
+from canary_trio.routing.decision import Chance
+from canary_trio.routing.router import Routes
 from canary_trio.routing.weighted_sequence import Sequence
 from canary_trio.telemetry.decision_labels import Marks
 from canary_trio.telemetry.observer import Observer
@@ -38,37 +39,7 @@ from canary_trio.upstream.server import ServerState
 from canary_trio.upstream.server_set import Roster
 from http_trio import Upstream
 
-__all__ = ["ArmState", "Live", "LiveArm", "Runtime", "ServerState"]
-
 _SLICE = 50  # servers that are made ready before requests have their turn: half a ms
-
-
-@attrs.define(eq=False)
-class _Seat:
-    """What a server's state is to be once its configuration is installed."""
-
-    state: ServerState
-    server: Server
-    upstream: Upstream
-
-
-@attrs.frozen(eq=False)
-class Live:
-    """A configuration made ready."""
-
-    revision: int
-    config: Config
-    routes: Routes
-    arms: Mapping[str, LiveArm]
-    marks: Marks
-    layouts: Mapping[str, Layout] = attrs.field(repr=False)
-    _seats: Mapping[str, tuple[_Seat, ...]] = attrs.field(repr=False)
-
-    def seats(self) -> Iterator[tuple[str, _Seat]]:
-        """Give all servers, by arm."""
-        for name, seats in self._seats.items():
-            for seat in seats:
-                yield name, seat
 
 
 class Runtime:
@@ -116,7 +87,7 @@ class Runtime:
             http_trio.BadCertificate: of an arm's `tls.ca`.
         """
         routes = Routes(config, service=self._service, secret=secret)
-        seats: dict[str, tuple[_Seat, ...]] = {}
+        seats: dict[str, tuple[Seat, ...]] = {}
         layouts: dict[str, Layout] = {}
         for name, arm in config.arms.items():
             taken = seats[name] = await self._seat_all(name, arm)
@@ -196,7 +167,7 @@ class Runtime:
 
     # === private ===
 
-    async def _seat_all(self, name: str, arm: Arm) -> tuple[_Seat, ...]:
+    async def _seat_all(self, name: str, arm: Arm) -> tuple[Seat, ...]:
         seats = []
         for at, server in enumerate(arm.servers):
             seats.append(self._seat(name, arm, server))
@@ -204,7 +175,7 @@ class Runtime:
                 await trio.lowlevel.checkpoint()
         return tuple(seats)
 
-    async def _lay_out(self, roster: Roster, seats: tuple[_Seat, ...]) -> Layout:
+    async def _lay_out(self, roster: Roster, seats: tuple[Seat, ...]) -> Layout:
         """Lay out the servers for hashing, which takes longer than a swap may."""
         for at, seat in enumerate(seats):
             points_of(seat.server.url)  # it keeps them
@@ -218,7 +189,7 @@ class Runtime:
             ]
         )
 
-    def _seat(self, name: str, arm: Arm, server: Server) -> _Seat:
+    def _seat(self, name: str, arm: Arm, server: Server) -> Seat:
         target = target_of(server, arm.tls)
         upstream = self._upstreams.get(target)
         if upstream is None:
@@ -230,7 +201,7 @@ class Runtime:
         if state is None:
             roster = self._arm(name).roster
             state = self._servers[key] = ServerState(server, upstream, roster)
-        return _Seat(state, server, upstream)
+        return Seat(state, server, upstream)
 
     def _arm(self, name: str) -> ArmState:
         arm = self.arms.get(name)

@@ -7,15 +7,15 @@ follows from the ratio.
 
 from __future__ import annotations
 
-from canary_trio.config.model import STABLE, WHOLE, Config, format_share
+from canary_trio.config.model import STABLE, Config, format_share
 
 
 def holds(config: Config, arm: str) -> list[str]:
     """Give what in a document leads to an arm, in words; empty for nothing."""
     found = []
-    shares = {STABLE: WHOLE - sum(config.ratio.values()), **config.ratio}
-    if shares.get(arm):
-        found.append(f"the ratio gives it {format_share(shares[arm])}")
+    share = config.shares.get(arm)
+    if share:
+        found.append(f"the ratio gives it {format_share(share)}")
     found += [called(rule.name) for rule in config.rules if rule.arm == arm]
     found += [
         f"arm {name} falls back to it"

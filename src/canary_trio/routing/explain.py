@@ -13,9 +13,10 @@ from collections.abc import Mapping
 
 import attrs
 
-from canary_trio.config.model import STABLE, WHOLE, ServerMode
+from canary_trio.config.model import WHOLE, ServerMode
+from canary_trio.routing.decision import Chance, Reason
 from canary_trio.routing.request_spec import Described
-from canary_trio.routing.router import Chance, Reason, Routes
+from canary_trio.routing.router import Routes
 from canary_trio.routing.weighted_sequence import Sequence
 
 
@@ -66,8 +67,7 @@ def explain(
         chance,
         secure=described.secure,
     )
-    whole = {STABLE: WHOLE - sum(config.ratio.values()), **config.ratio}
-    shares = {arm: share / WHOLE for arm, share in whole.items() if share}
+    shares = {arm: share / WHOLE for arm, share in config.shares.items() if share}
     new_user = decision.cookie is not None
     certain = decision.reason is not Reason.RATIO or len(shares) == 1
     servers: tuple[str, ...] = ()

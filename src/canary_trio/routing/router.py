@@ -15,14 +15,14 @@ out again: the same for each input, only sooner.
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import attrs
 
 from canary_trio.config.model import Balance, Config, Style
 from canary_trio.config.rules import Key, Source, ValueIs
 from canary_trio.routing.buckets import Ranges, bucket, salt_of
+from canary_trio.routing.decision import Chance, Decision, Reason
 from canary_trio.routing.request_view import GetKey, Reader, Seen, key_getter
 from canary_trio.routing.rule_matcher import Rules
 from canary_trio.routing.sticky_cookie import Sessions, set_cookie
@@ -31,55 +31,6 @@ from http_trio.http1.request_head import RequestHead
 
 _KEPT = 4096  # decisions by key; then all are forgotten, which costs a key 2 us once
 _KEPT_SIZE = 128  # bytes of a key; longer ones are computed each time
-
-
-class Reason(enum.StrEnum):
-    """Why a request got its arm; a string, since those hash ten times as fast."""
-
-    RULE = "rule"
-    STICKY = "sticky"
-    HASH = "hash"
-    RATIO = "ratio"
-    FALLBACK = "fallback"
-    """The chosen arm had no usable server."""
-
-    RETRY = "retry"
-    """The chosen arm had failed it."""
-
-
-@attrs.frozen
-class Decision:
-    """An arm for a request.
-
-    Attributes:
-        arm: its name.
-        reason: why.
-        rule: the name of the rule, if one decided.
-        cookie: the value of a Set-Cookie field for a user without a key.
-        key: of the server inside the arm: what its `pick` takes. The user's, or with
-            balance `hash` that of the arm's `hash_by`, unless users are sticky to
-            servers; None if there is none.
-        bucket: of the user, from 0 to 9,999; None where no key was asked for.
-    """
-
-    arm: str
-    reason: Reason
-    rule: str | None = None
-    cookie: bytes | None = None
-    key: bytes | None = None
-    bucket: int | None = None
-
-    def __str__(self) -> str:
-        """Give the reason as a word, such as `rule:beta` or `sticky`."""
-        return f"rule:{self.rule}" if self.rule is not None else self.reason.value
-
-
-@attrs.frozen
-class Chance:
-    """Where chance comes from: the machine, or a test."""
-
-    uniform: Callable[[], float]
-    bytes: Callable[[int], bytes]
 
 
 class Routes:

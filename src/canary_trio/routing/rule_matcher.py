@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from canary_trio.config.regex import VALUE_SIZE, compile_pattern
 from canary_trio.config.rules import (
+    VALUE_SIZE,
     ClientIn,
     Condition,
     HostIs,
@@ -30,6 +30,7 @@ from canary_trio.config.rules import (
     Source,
     Test,
     ValueIs,
+    compile_pattern,
 )
 from canary_trio.routing.buckets import bucket
 from canary_trio.routing.request_view import (

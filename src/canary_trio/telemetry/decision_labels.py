@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from canary_trio.config.model import Config
-from canary_trio.routing.router import Decision, Reason
+from canary_trio.routing.decision import Decision, Reason
 from canary_trio.telemetry.counters import ArmTally, Tally, Way
 from canary_trio.telemetry.split_check import Split
 

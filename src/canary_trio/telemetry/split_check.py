@@ -9,12 +9,12 @@ chapter 21): the split is broken, or something chose for it.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import attrs
 
-from canary_trio.config.model import STABLE, WHOLE, Config
+from canary_trio.config.model import WHOLE, Config
+from canary_trio.telemetry.statistics import chi_square_p
 
 MISMATCH_P = 0.001
 """A p-value below this is a mismatch."""
@@ -39,9 +39,7 @@ class Split:
     @classmethod
     def of(cls, config: Config, before: Split | None = None) -> Split:
         """Give the split of a configuration: the one before, if it asks for the same."""
-        rest = WHOLE - sum(config.ratio.values())
-        shares = {STABLE: rest, **config.ratio}
-        shares = {arm: share for arm, share in shares.items() if share}
+        shares = {arm: share for arm, share in config.shares.items() if share}
         epoch = config.sticky_sessions.epoch if config.sticky_sessions else None
         terms = (config.style, epoch)
         if before is not None and (before.shares, before.terms) == (shares, terms):
@@ -73,34 +71,3 @@ class Split:
         """Tell whether the split is not the one that was asked for."""
         p = self.p_value()
         return p is not None and p < MISMATCH_P
-
-
-def chi_square_p(counts: Sequence[int], expected: Sequence[float]) -> float:
-    """Give the p-value of Pearson's test that counts were drawn as expected.
-
-    >>> round(chi_square_p([60, 40], [50, 50]), 4)
-    0.0455
-    """
-    statistic = sum(
-        (count - mean) ** 2 / mean for count, mean in zip(counts, expected, strict=True)
-    )
-    return _chi_square_tail(statistic, len(counts) - 1)
-
-
-def _chi_square_tail(statistic: float, freedom: int) -> float:
-    """Give P(X > statistic): the finite sums of Abramowitz and Stegun 26.4.4, 26.4.5."""
-    half = statistic / 2
-    if freedom % 2:
-        tail = math.erfc(math.sqrt(half))
-        powers = [k + 0.5 for k in range(freedom // 2)]
-    else:
-        tail = 0.0
-        powers = [float(k) for k in range(freedom // 2)]
-    if half > 0:
-        tail += sum(
-            math.exp(power * math.log(half) - half - math.lgamma(power + 1))
-            for power in powers
-        )
-    elif not freedom % 2:
-        tail = 1.0
-    return min(1.0, tail)

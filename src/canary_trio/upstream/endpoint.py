@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import socket
 
-from canary_trio.config.model import Server, UrlParts
+from canary_trio.config.model import Server
 from canary_trio.config.policies import UpstreamTls
+from canary_trio.config.url import UrlParts
 from http_trio import Address, Upstream, client_context
 
 Target = tuple[str, UpstreamTls | None]

@@ -19,7 +19,7 @@ from canary_trio.control.supervisor import Control
 from canary_trio.process.merge import merge_metrics
 from canary_trio.proxy.handler import Forwarder
 from canary_trio.proxy.runtime import Runtime
-from canary_trio.routing.router import Decision, Reason
+from canary_trio.routing.decision import Decision, Reason
 from http_trio.testing.peers import connected, serving
 from tests.canary_trio.telemetry.test_access_log import Exchange
 

@@ -14,7 +14,7 @@ import trio
 from canary_trio.admin.merge_rules import ByName, Rows, Rule, Shape, paths
 from canary_trio.admin.proxy_view import View
 from canary_trio.admin.status import RULES, describe
-from canary_trio.control.store_keys import Refusal
+from canary_trio.control.report import Refusal
 from canary_trio.control.supervisor import Control
 from canary_trio.errors import Problem
 from canary_trio.process.admin import with_rules

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from canary_trio.control.last_good import Remembered, recall, remember
-from canary_trio.control.store_keys import BadName, Refusal, Report, check_name
+from canary_trio.control.report import Refusal, Report
+from canary_trio.control.store_keys import BadName, check_name
 from canary_trio.errors import Problem
 
 

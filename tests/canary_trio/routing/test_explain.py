@@ -9,9 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from canary_trio.config.document import build
+from canary_trio.routing.decision import Chance
 from canary_trio.routing.explain import Explanation, explain
 from canary_trio.routing.request_spec import BadDescription, Described, read_description
-from canary_trio.routing.router import Chance, Routes
+from canary_trio.routing.router import Routes
 from canary_trio.routing.weighted_sequence import Sequence
 
 _CHANCE = Chance(random.random, random.randbytes)

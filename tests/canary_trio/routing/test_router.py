@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from canary_trio.config.document import load
 from canary_trio.routing.buckets import bucket, salt_of
-from canary_trio.routing.router import Chance, Decision, Reason, Routes
+from canary_trio.routing.decision import Chance, Decision, Reason
+from canary_trio.routing.router import Routes
 from canary_trio.routing.weighted_sequence import Sequence
 from http_trio.http1.request_head import parse_request_head
 from http_trio.limits import Limits

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_trio.config.document import build
-from canary_trio.routing.router import Decision, Reason
+from canary_trio.routing.decision import Decision, Reason
 from canary_trio.telemetry.counters import CLASSES, SERIES_LIMIT, Tally, Way
 from canary_trio.telemetry.decision_labels import Marks, unrouted
 

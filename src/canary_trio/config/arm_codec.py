@@ -1,0 +1,203 @@
+"""The arms of a document: what may stand in each, and their servers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from canary_trio.config.codec import (
+    Fault,
+    Shape,
+    any_of,
+    at,
+    choice,
+    each,
+    either,
+    flag,
+    listed,
+    number,
+    optional,
+    seconds,
+    show,
+    table,
+    whole,
+)
+from canary_trio.config.condition_codec import KEY
+from canary_trio.config.model import STABLE, Arm, Balance, Server, ServerMode
+from canary_trio.config.policies import (
+    Ejection,
+    HeaderChanges,
+    Health,
+    Retries,
+    ServerLimits,
+    Timeouts,
+    UpstreamTls,
+)
+from canary_trio.config.scalars import (
+    ARM_NAME,
+    FIELD_NAMES,
+    FIELDS,
+    FILE,
+    HOST,
+    HOST_AND_PORT,
+    PATH,
+    status_codes,
+)
+from canary_trio.config.url import SERVER_URL
+
+DAY_S = 86400.0
+"""The longest of most times."""
+
+_WAIT = seconds(0.01, DAY_S)
+_HEALTH = either(
+    {False: None, True: Health()},
+    table(
+        Health,
+        path=PATH,
+        interval=seconds(0.1, 3600),
+        timeout=seconds(0.01, 600),
+        rise=whole(1, 100),
+        fall=whole(1, 100),
+        status=status_codes(least=1),
+        jitter=number(0, 1),
+        host=HOST_AND_PORT,
+    ),
+    "true, false, or a table",
+)
+_EJECTION = either(
+    {False: Ejection(failures=0)},
+    table(
+        Ejection,
+        failures=whole(0, 1_000_000),
+        time=seconds(0.1, DAY_S),
+        longest=seconds(0.1, DAY_S),
+    ),
+    "false, or a table",
+)
+_TIMEOUTS = table(
+    Timeouts,
+    connect=_WAIT,
+    answer=_WAIT,
+    idle=_WAIT,
+    tunnel=_WAIT,
+    request=optional(_WAIT),
+)
+_RETRIES = table(
+    Retries,
+    tries=whole(0, 5),
+    budget=number(0, 1),
+    per_second=number(0, 10_000),
+    backoff=seconds(0, 60),
+    longest_backoff=seconds(0, 60),
+    status=status_codes(least=0),
+)
+_LIMITS = table(
+    ServerLimits,
+    in_flight=whole(1, 1_000_000),
+    pending=whole(0, 1_000_000),
+    wait=seconds(0, 600),
+)
+_HEADERS = table(HeaderChanges, add=FIELDS, set=FIELDS, remove=FIELD_NAMES)
+_TLS = table(UpstreamTls, verify=flag(), ca=optional(FILE), server_name=optional(HOST))
+_SERVER_TABLE = table(
+    Server, url=SERVER_URL, weight=whole(1, 1000), mode=choice(ServerMode)
+)
+
+
+def _read_server(value: Any) -> Server:
+    if isinstance(value, str):
+        return Server(SERVER_URL.read(value))
+    if not isinstance(value, dict):
+        expected = "a URL such as http://10.0.0.1:8000, or a table with url"
+        raise Fault(show(value), expected)
+    server: Server = _SERVER_TABLE.read(value)
+    return server
+
+
+def _write_server(server: Server) -> Any:
+    written = _SERVER_TABLE.write(server)
+    return server.url if len(written) == 1 else written
+
+
+_SERVERS = listed(
+    Shape(_read_server, any_of(SERVER_URL.schema, _SERVER_TABLE.schema), _write_server),
+    least=1,
+    most=10_000,
+    of="servers",
+)
+
+
+def _read_servers(value: Any) -> tuple[Server, ...]:
+    servers: tuple[Server, ...] = _SERVERS.read(value)
+    seen: set[str] = set()
+    for place, server in enumerate(servers):
+        if server.url in seen:
+            raise at(Fault(show(server.url), "each server once"), f"[{place}]")
+        seen.add(server.url)
+    return servers
+
+
+_ARM = table(
+    Arm,
+    servers=Shape(_read_servers, _SERVERS.schema, _SERVERS.write),
+    balance=choice(Balance),
+    hash_by=KEY,
+    health=_HEALTH,
+    ejection=_EJECTION,
+    panic_threshold=number(0, 1),
+    slow_start=seconds(0, 3600),
+    fallback=optional(ARM_NAME),
+    timeouts=_TIMEOUTS,
+    retries=_RETRIES,
+    limits=_LIMITS,
+    request_headers=_HEADERS,
+    answer_headers=_HEADERS,
+    tls=_TLS,
+)
+
+
+def _read_arms(value: Any) -> Mapping[str, Arm]:
+    if not isinstance(value, dict) or len(value) > _MOST_ARMS:
+        found = f"{len(value)} arms" if isinstance(value, dict) else show(value)
+        raise Fault(found, 'a table such as {"stable": {"servers": [...]}}')
+    arms = each(
+        lambda name: _read_arm(name, value[name]), ((n, n) for n in value), ".{}"
+    )
+    return MappingProxyType(dict(zip(value, arms, strict=True)))
+
+
+def _read_arm(name: str, given: Any) -> Arm:
+    ARM_NAME.read(name)
+    if not isinstance(given, dict):
+        raise Fault(show(given), 'a table such as {"servers": [...]}')
+    arm: Arm = _ARM.read(given)
+    if name == STABLE and "fallback" not in given:
+        return attrs.evolve(arm, fallback=None)
+    return arm
+
+
+def _write_arms(arms: Mapping[str, Arm]) -> dict[str, Any]:
+    written = {name: _ARM.write(arm) for name, arm in arms.items()}
+    for name, arm in arms.items():
+        if name == STABLE:
+            written[name].pop("fallback", None)
+            if arm.fallback is not None:
+                written[name]["fallback"] = arm.fallback
+    return written
+
+
+_MOST_ARMS = 1000
+ARMS = Shape(
+    _read_arms,
+    {
+        "type": "object",
+        "propertyNames": ARM_NAME.schema,
+        "additionalProperties": _ARM.schema,
+        "required": [STABLE],
+        "maxProperties": _MOST_ARMS,
+    },
+    _write_arms,
+)

@@ -1,0 +1,89 @@
+"""What proxies say of themselves in the store, one by one and as a fleet. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+
+from canary_trio.errors import Problem
+
+
+@attrs.frozen
+class Refusal:
+    """A revision that a proxy could not run, and why."""
+
+    revision: int
+    problems: tuple[Problem, ...]
+
+
+@attrs.frozen
+class Report:
+    """What a proxy says of itself.
+
+    Attributes:
+        id: its name.
+        running: the revision that it routes by; 0 for none.
+        attempted: the newest that it has seen.
+        failed: the last one that it refused, if it runs none that is newer.
+        address: where it listens.
+        admin: where its status is.
+    """
+
+    id: str
+    running: int
+    attempted: int
+    failed: Refusal | None = None
+    address: str = ""
+    admin: str = ""
+
+    def dump(self) -> bytes:
+        """Write it as JSON."""
+        return json.dumps(attrs.asdict(self)).encode()
+
+    @classmethod
+    def load(cls, data: bytes) -> Report | None:
+        """Read it; None where it is none."""
+        try:
+            shown: dict[str, Any] = json.loads(data)
+            failed = shown.pop("failed")
+            if failed is not None:
+                problems = tuple(Problem(**problem) for problem in failed["problems"])
+                failed = Refusal(int(failed["revision"]), problems)
+            return cls(failed=failed, **shown)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+
+@attrs.frozen
+class Fleet:
+    """The live proxies of a service, as they report.
+
+    Attributes:
+        revision: the one that they are looked at for.
+    """
+
+    revision: int
+    reports: tuple[Report, ...]
+
+    @property
+    def live(self) -> tuple[Report, ...]:
+        """Those that route by the revision, or a later one."""
+        return tuple(one for one in self.reports if one.running >= self.revision)
+
+    @property
+    def refusing(self) -> tuple[Report, ...]:
+        """Those that have refused it."""
+        return tuple(
+            one
+            for one in self.reports
+            if one.failed is not None
+            and one.failed.revision >= self.revision > one.running
+        )
+
+    @property
+    def lagging(self) -> tuple[Report, ...]:
+        """Those that have done neither yet."""
+        done = {one.id for one in (*self.live, *self.refusing)}
+        return tuple(one for one in self.reports if one.id not in done)

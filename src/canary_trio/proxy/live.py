@@ -1,0 +1,56 @@
+"""A configuration made ready: what requests of one revision are served by.
+
+It is made beside the running one, and changes nothing until it is installed: what the
+servers are to be then is noted in its seats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+from canary_trio.config.model import Config, Server
+from canary_trio.routing.router import Routes
+from canary_trio.telemetry.decision_labels import Marks
+from canary_trio.upstream.arm import LiveArm
+from canary_trio.upstream.picker import Layout
+from canary_trio.upstream.server import ServerState
+from http_trio import Upstream
+
+
+@attrs.define(eq=False)
+class Seat:
+    """What a server's state is to be once its configuration is installed."""
+
+    state: ServerState
+    server: Server
+    upstream: Upstream
+
+
+@attrs.frozen(eq=False)
+class Live:
+    """A configuration made ready.
+
+    Attributes:
+        revision: of its document in the store.
+        config: the document as a value.
+        routes: which arm a request gets.
+        arms: by name.
+        marks: what is said of its decisions.
+        layouts: of the arms that choose by a key, where there is a new one.
+    """
+
+    revision: int
+    config: Config
+    routes: Routes
+    arms: Mapping[str, LiveArm]
+    marks: Marks
+    layouts: Mapping[str, Layout] = attrs.field(repr=False)
+    _seats: Mapping[str, tuple[Seat, ...]] = attrs.field(repr=False)
+
+    def seats(self) -> Iterator[tuple[str, Seat]]:
+        """Give all servers, by arm."""
+        for name, seats in self._seats.items():
+            for seat in seats:
+                yield name, seat
