@@ -1,4 +1,4 @@
-"""How a write is answered: when it is on disk, or the disk has refused it."""
+"""Writes, which are answered when they are on disk, or the disk has refused them."""
 
 from __future__ import annotations
 

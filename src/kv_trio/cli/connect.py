@@ -1,4 +1,4 @@
-"""How a command connects to a server: its options, and what a failure becomes.
+"""The connection of a command to a server: its options, and what a failure becomes.
 
 What takes long to import is imported inside `run`, so that `--help` is quick.
 """

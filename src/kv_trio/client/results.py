@@ -45,7 +45,7 @@ class Listing:
 
 @attrs.frozen
 class Written:
-    """What came of a conditional write.
+    """The outcome of a conditional write.
 
     Attributes:
         done: whether its condition held.

@@ -1,7 +1,7 @@
 """The values that a store is made of, pure: entries, their revisions, sessions.
 
 All are frozen, so whoever has one may keep it while the store goes on. Beside them are
-what every change answers (`Outcome`), and what every state can be asked (`View`).
+the outcome of every change (`Outcome`), and the reads of every state (`View`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Revision:
 
 @attrs.frozen
 class Session:
-    """What locks are bound to: they end with it.
+    """A session, which locks are bound to: they end with it.
 
     Attributes:
         ttl: the seconds as the client wrote them, a duration of Go.
@@ -71,7 +71,7 @@ class Session:
 
 @attrs.frozen
 class Outcome:
-    """What came of an operation.
+    """The outcome of an operation.
 
     Attributes:
         done: whether its condition held.

@@ -66,7 +66,7 @@ class StepFailed:
 
 @attrs.frozen
 class Transacted(Outcome):
-    """What came of a transaction.
+    """The outcome of a transaction.
 
     Attributes:
         results: what the steps give, in order; those that only delete give nothing.

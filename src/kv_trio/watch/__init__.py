@@ -1,1 +1,1 @@
-"""Who waits for a change, and what each is sent."""
+"""Requests that wait for a change, and the answers that they get."""

@@ -20,7 +20,7 @@ _KEPT_BYTES = 8 * 1024
 
 
 class Answers:
-    """What a store answers to reads, kept while it holds."""
+    """The answers of a store to reads, each kept while it holds."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         """Answer from a store; the clock gives seconds of Unix time."""
