@@ -3,6 +3,7 @@
 What can be chosen is one value, `ProxyOptions`: it is checked where it is made, travels
 to worker processes as it is, and needs no `partial` where a nursery starts `serve`. What
 belongs to one process only, such as a log that is open or a callback, is a parameter.
+One file, since it is read as one: what can be chosen, what it does, what is given back.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from functools import partial
 import attrs
 
 from canary_trio.admin import metrics
+from canary_trio.admin.exposition import CONTENT_TYPE
 from canary_trio.admin.proxy_view import View
 from canary_trio.admin.status import describe
 from canary_trio.config.model import Balance
@@ -99,4 +100,4 @@ def _json(status: int, shown: dict[str, object]) -> Answer:
 
 
 async def _respond_metrics(view: View, exchange: Exchange) -> None:
-    exchange.respond(Answer(200, await metrics.render(view), metrics.CONTENT_TYPE))
+    exchange.respond(Answer(200, await metrics.render(view), CONTENT_TYPE))

@@ -2,7 +2,7 @@
 
 Nothing is counted here: what the traffic adds up is read when Prometheus asks. Names
 follow its conventions (base units, `_total` for counters). `docs/metrics.md` is made of
-this table, and a test holds them together.
+this table, and a test holds them together. One file, since it is one table.
 """
 
 from __future__ import annotations

@@ -10,28 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import cast
 
 import trio
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from canary_trio.admin.exposition import exposition
 from canary_trio.admin.metric_catalog import FAMILIES, Family, Kind
 from canary_trio.admin.metric_readers import Buckets, Row
 from canary_trio.admin.proxy_view import View
 
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode()
-
 SLICE = 100
 """Numbers that are rendered in one step: about a millisecond."""
-
-_HEAD_LINES = 2  # of a family: HELP and TYPE
 
 
 async def render(view: View) -> bytes:
@@ -52,27 +47,12 @@ def rendered(families: Iterable[Family], view: View, now: float) -> Iterator[byt
         rows = family.read(view, now)
         first = True
         while chunk := list(islice(rows, SLICE)):
-            yield _text(_metric(family, chunk), headed=first)
+            yield exposition(_metric(family, chunk), headed=first)
             first = False
-    yield from (_text(metric) for metric in _PROCESS.collect())
-
-
-class _One:
-    """A registry with one metric."""
-
-    def __init__(self, metric: Metric) -> None:
-        self._metric = metric
-
-    def collect(self) -> Iterator[Metric]:
-        yield self._metric
+    yield from (exposition(metric) for metric in _PROCESS.collect())
 
 
 _PROCESS = ProcessCollector(registry=None)
-
-
-def _text(metric: Metric, *, headed: bool = True) -> bytes:
-    text = generate_latest(cast("CollectorRegistry", _One(metric)))
-    return text if headed else text.split(b"\n", _HEAD_LINES)[_HEAD_LINES]
 
 
 def _metric(family: Family, rows: Iterable[Row]) -> Metric:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import logging
 import os
 from pathlib import Path
 
 import attrs
+import trio
+
+_log = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -74,3 +78,40 @@ def remember(path: Path, what: Remembered) -> None:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+class LastGoodFile:
+    """The file of one proxy, which is read and written in threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._latest: Remembered | None = None
+        self._news = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<LastGoodFile {self._path}>"
+
+    async def recall(self) -> Remembered | None:
+        """Read what was remembered; None if there is nothing that can be read."""
+        try:
+            return await trio.to_thread.run_sync(recall, self._path)
+        except (OSError, ValueError) as exc:
+            _log.warning("what was remembered cannot be read: %s", exc)
+            return None
+
+    def remember(self, good: Remembered) -> None:
+        """Have this written, unless a later one is before its turn has come."""
+        self._latest = good
+        self._news.set()
+
+    async def run(self) -> None:
+        """Write the latest, time and again, until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            latest = self._latest
+            assert latest is not None, "the news is that there is one"
+            try:
+                await trio.to_thread.run_sync(remember, self._path, latest)
+            except OSError as exc:
+                _log.warning("cannot remember revision %d: %s", latest.revision, exc)

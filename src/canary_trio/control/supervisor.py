@@ -6,9 +6,10 @@ A document that cannot be read or built changes nothing; the last good one keeps
 running. So three revisions are told apart: the one that was attempted last, the one
 that runs, and the one that failed last. A deleted document changes nothing either.
 
-An acknowledgement is a key of our own in the store, held by a session: it says what
-requests are routed by from that moment on, and it goes away with us. When a document
-names another server, that is followed only once a valid document can be read there.
+What runs is told to the fleet by the `Acknowledger`. When a document names another
+server, that is followed only once a valid document can be read there.
+
+One file, since which store is followed and which document runs hang on each other.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-import random
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -25,17 +25,15 @@ import attrs
 import trio
 
 from canary_trio.config.document import build, load, parse
-from canary_trio.control.last_good import Remembered, recall, remember
+from canary_trio.control.acknowledger import Acknowledger
+from canary_trio.control.last_good import LastGoodFile, Remembered
 from canary_trio.control.report import Refusal, Report
-from canary_trio.control.store_keys import config_key, proxies_prefix, secret_key
+from canary_trio.control.store_keys import config_key, secret_key
 from canary_trio.errors import InvalidConfig, Problem
 from canary_trio.proxy.runtime import Runtime
-from kv_trio import Client, Contact, KvError, Snapshot, Step, StoreRefused
+from kv_trio import Backoff, Client, Contact, KvError, Snapshot, StoreRefused
 
 _log = logging.getLogger(__name__)
-
-SESSION_TTL_S = 10.0
-"""How long after its last sign of life a proxy counts as live: the store's least."""
 
 STALE_S = 15.0
 """Without contact for longer than this beyond the update rate, the state is stale."""
@@ -43,7 +41,6 @@ STALE_S = 15.0
 RECALL_AFTER_S = 0.5
 """How long the store has to give a document before the remembered one is used."""
 
-_BACKOFF_S = (0.05, 2.0)
 _SECRET_BYTES = 32
 _LONG = 16 * 1024  # bytes of a document that is not read at one go
 
@@ -94,14 +91,11 @@ class Control:
         self._id = proxy_id
         self._asker: dict[str, str | None] = {"token": token, "ca_file": ca_file}
         self._bootstrap = bootstrap
-        self._memory = memory
         self._address, self._admin = address, admin
         self._on_live = on_live
         self._secret = b""
-        self._session = ""
-        self._news = trio.Event()
-        self._good: Remembered | None = None
-        self._good_news = trio.Event()
+        self._acknowledger = Acknowledger(service, proxy_id, self.report)
+        self._memory = None if memory is None else LastGoodFile(memory)
 
     def __repr__(self) -> str:
         return f"<Control {self._service} {self._id} running={self.running}>"
@@ -126,11 +120,11 @@ class Control:
         """Follow the store until cancelled; then say goodbye to it, within a second."""
         async with trio.open_nursery() as nursery:
             if self._memory is not None:
-                remembered = await self._recall(self._memory)
+                remembered = await self._memory.recall()
                 if remembered is not None:
                     self._secret = remembered.secret
                     nursery.start_soon(self._fall_back, remembered)
-                nursery.start_soon(self._keep_remembering, self._memory)
+                nursery.start_soon(self._memory.run)
             nursery.start_soon(self._runtime.run)
             while True:
                 self.status.config_server = await self._follow(
@@ -146,17 +140,17 @@ class Control:
             try:
                 async with trio.open_nursery() as nursery:
                     await self._prepare(client)
-                    nursery.start_soon(self._keep_acknowledging, client)
+                    nursery.start_soon(self._acknowledger.run, client)
                     moved_to = await self._watch(client)
                     nursery.cancel_scope.cancel()
             finally:
                 with trio.move_on_after(1, shield=True):
-                    await self._say_goodbye(client)
+                    await self._acknowledger.say_goodbye(client)
         return moved_to
 
     async def _prepare(self, client: Client) -> None:
         """Write what must be in the store before a document is read; try until it is."""
-        pause_s = _BACKOFF_S[0]
+        backoff = Backoff()
         while True:
             try:
                 if self._bootstrap is not None:
@@ -168,8 +162,7 @@ class Control:
                 await self._agree_on_secret(client)
             except KvError as exc:
                 self.status.contact.error = str(exc)
-                await trio.sleep(random.random() * pause_s)
-                pause_s = min(2 * pause_s, _BACKOFF_S[1])
+                await backoff.pause()
             else:
                 return
 
@@ -228,7 +221,7 @@ class Control:
         return found
 
     async def _wait_valid_at(self, url: str) -> None:
-        pause_s = _BACKOFF_S[0]
+        backoff = Backoff()
         async with Client(url, **self._asker) as client:
             while True:
                 try:
@@ -241,8 +234,7 @@ class Control:
                     self.status.move_error = str(exc)
                 except InvalidConfig as exc:
                     self.status.move_error = f"{url}: {exc}"
-                await trio.sleep(random.random() * pause_s)
-                pause_s = min(2 * pause_s, _BACKOFF_S[1])
+                await backoff.pause()
 
     # === one document ===
 
@@ -264,10 +256,11 @@ class Control:
         else:
             self.status.failed = None
             self.status.remembered = False
-            self._good = Remembered(revision, entry.value, self._secret)
-            self._good_news.set()
+            if self._memory is not None:
+                good = Remembered(revision, entry.value, self._secret)
+                self._memory.remember(good)
             _log.info("revision %d is live", revision)
-        self._news.set()
+        self._acknowledger.tell()
 
     async def _install(self, document: bytes, revision: int) -> None:
         table = parse(document)
@@ -284,88 +277,7 @@ class Control:
         for problem in problems:
             _log.error("revision %d is refused: %s", revision, problem)
 
-    # === acknowledging ===
-
-    async def _keep_acknowledging(self, client: Client) -> None:
-        """Tell the store what runs, at once; keep the session; begin anew if it ends."""
-        key = proxies_prefix(self._service) + self._id
-        told: Report | None = None
-        renew_at = 0.0
-        pause_s = _BACKOFF_S[0]
-        self._session = ""
-        while True:
-            try:
-                now = trio.current_time()
-                if not self._session:
-                    await self._begin_session(client)
-                    told, renew_at = None, now + SESSION_TTL_S / 3
-                elif now >= renew_at:  # however often there is news
-                    if not await client.renew_session(self._session):
-                        self._session = ""
-                        continue
-                    renew_at = now + SESSION_TTL_S / 3
-                report = self.report()
-                if report != told:
-                    if not await self._acknowledge(client, key, report):
-                        continue
-                    told = report
-                pause_s = _BACKOFF_S[0]
-                await self._wait_for_news(renew_at - trio.current_time())
-            except KvError as exc:
-                if isinstance(exc, StoreRefused):  # such as: the session has ended
-                    _log.warning("not acknowledged: %s", exc)
-                    self._session = ""
-                await trio.sleep(random.random() * pause_s)
-                pause_s = min(2 * pause_s, _BACKOFF_S[1])
-
-    async def _begin_session(self, client: Client) -> None:
-        name = f"canary {self._service} {self._id}"
-        self._session = await client.create_session(name, SESSION_TTL_S, deletes=True)
-
-    async def _acknowledge(self, client: Client, key: str, report: Report) -> bool:
-        """Write a report; False if it is to be tried again.
-
-        If another session holds our key (our own of a former life, or a namesake's),
-        the key changes hands in one transaction and that session ends. Ended first, it
-        would take the key along, and the fleet would miss a proxy that lags.
-        """
-        mine, text = self._session, report.dump()
-        if (await client.put(key, text, acquire=mine)).done:
-            return True
-        entry = (await client.get(key)).entry
-        if entry is None or entry.session is None:
-            return False
-        _log.warning("%s is held by an older session of this name; it ends now", key)
-        unlock = Step("unlock", key, text, session=entry.session)
-        lock = Step("lock", key, text, session=mine)
-        taken = await client.transact([unlock, lock])
-        if taken.done:
-            await client.destroy_session(entry.session)
-        return taken.done
-
-    async def _wait_for_news(self, longest_s: float) -> None:
-        with trio.move_on_after(max(0.0, longest_s)):
-            await self._news.wait()
-        if self._news.is_set():
-            self._news = trio.Event()
-
-    async def _say_goodbye(self, client: Client) -> None:
-        session, self._session = self._session, ""
-        if not session:
-            return
-        try:
-            await client.destroy_session(session)
-        except KvError as exc:
-            _log.info("could not say goodbye; the session ends by itself: %s", exc)
-
     # === remembering ===
-
-    async def _recall(self, memory: Path) -> Remembered | None:
-        try:
-            return await trio.to_thread.run_sync(recall, memory)
-        except (OSError, ValueError) as exc:
-            _log.warning("what was remembered cannot be read: %s", exc)
-            return None
 
     async def _fall_back(self, remembered: Remembered) -> None:
         """Run what was remembered if the store gives no document soon."""
@@ -388,15 +300,3 @@ class Control:
                 self.status.config_server,
                 live.revision,
             )
-
-    async def _keep_remembering(self, memory: Path) -> None:
-        while True:
-            await self._good_news.wait()
-            self._good_news = trio.Event()
-            assert self._good is not None, "the news is that there is one"
-            try:
-                await trio.to_thread.run_sync(remember, memory, self._good)
-            except OSError as exc:
-                _log.warning(
-                    "cannot remember revision %d: %s", self._good.revision, exc
-                )

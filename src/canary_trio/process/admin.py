@@ -21,7 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from canary_trio.admin import metric_catalog as families
 from canary_trio.admin import status
-from canary_trio.admin.metrics import CONTENT_TYPE
+from canary_trio.admin.exposition import CONTENT_TYPE
 from canary_trio.process.merge import merge_metrics, merge_status, with_reference
 from http_trio import Answer, Delivery, Exchange, Upstream, forward
 from http_trio.http1.body import Passage

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from canary_trio.admin.exposition import exposition
 from canary_trio.admin.merge_rules import ByName, Rows, Rule, Shape, paths
 
 BEGIN = "<!-- rules: written by `python -m canary_trio.process.admin` -->"
@@ -57,7 +57,7 @@ def merge_metrics(
             for (sample, labels), numbers in values[name].items()
         ]
     _observe(metrics)
-    return b"".join(map(_text, (*metrics.values(), *own)))
+    return b"".join(map(exposition, (*metrics.values(), *own)))
 
 
 def merge_status(tables: Sequence[Table], rules: Mapping[str, Shape]) -> Table:
@@ -130,20 +130,6 @@ def _observe(metrics: Mapping[str, Metric]) -> None:
         Sample(_OBSERVED, {"arm": arm}, count / total if total else math.nan)
         for arm, count in counts.items()
     ]
-
-
-class _One:
-    """A registry with one metric."""
-
-    def __init__(self, metric: Metric) -> None:
-        self._metric = metric
-
-    def collect(self) -> Iterable[Metric]:
-        return (self._metric,)
-
-
-def _text(metric: Metric) -> bytes:
-    return generate_latest(cast("CollectorRegistry", _One(metric)))
 
 
 def _merge(shape: Shape, values: Sequence[Any]) -> Any:

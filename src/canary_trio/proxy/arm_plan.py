@@ -1,12 +1,13 @@
 """What forwarding needs of an arm, compiled when a revision first sends it a request.
 
-The rule that it obeys: what does not depend on the request is computed here, once.
+The rule that it obeys: what does not depend on the request is computed here, once. What
+all requests of a revision need beside it is their `Context`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -15,6 +16,8 @@ from canary_trio.proxy.header_changes import Changes, compile_changes
 from canary_trio.proxy.live import Live
 from canary_trio.proxy.request_ids import RandomHex, RequestIds, Traces
 from canary_trio.proxy.runtime import Runtime
+from canary_trio.telemetry.decision_labels import Marks
+from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.arm import ArmState, LiveArm, Pick, PickOther
 from http_trio import Waits
 
@@ -126,3 +129,24 @@ def _reads(arm: LiveArm) -> bool:
 def _codes(ranges: Iterable[tuple[int, int]]) -> Iterable[int]:
     for low, high in ranges:
         yield from range(low, high + 1)
+
+
+class Context:
+    """What the requests of one revision have in common.
+
+    Attributes:
+        plans: of the revision's arms.
+        marks: of its decisions.
+        observer: is told of each end.
+        draw: gives numbers in [0, 1).
+    """
+
+    __slots__ = ("draw", "marks", "observer", "plans")
+
+    def __init__(
+        self, plans: Plans, observer: Observer, draw: Callable[[], float]
+    ) -> None:
+        self.plans = plans
+        self.marks: Marks = plans.live.marks
+        self.observer = observer
+        self.draw = draw

@@ -10,9 +10,9 @@ import os
 import re
 
 from canary_trio.proxy import max_forwards as hops
-from canary_trio.proxy.arm_plan import Plans
+from canary_trio.proxy.arm_plan import Context, Plans
 from canary_trio.proxy.live import Live
-from canary_trio.proxy.proxied_request import Context, Guarded, Reading
+from canary_trio.proxy.proxied_request import Guarded, Reading
 from canary_trio.proxy.request_ids import RandomHex
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.sticky_cookie import without_cookie

@@ -6,19 +6,19 @@
       +-- wait at a full server, first come, first served
 
 The rule that it obeys: each `began` of a server has one `ended`, and each request is told
-to the observer once, whatever happens. What is decided of a failed try is `shield`'s.
+to the observer once, whatever happens. What is decided of a failed try is `retry`'s.
+
+One file, since each step of a request changes the same few fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from canary_trio.proxy.arm_plan import Plan, Plans
+from canary_trio.proxy.arm_plan import Context, Plan
 from canary_trio.proxy.retry import Step, next_step, pause_s
 from canary_trio.routing.decision import Decision, Reason
-from canary_trio.telemetry.decision_labels import Mark, Marks
-from canary_trio.telemetry.observer import Observer
+from canary_trio.telemetry.decision_labels import Mark
 from canary_trio.upstream.pending_queue import Queue
 from canary_trio.upstream.server import ServerState
 from http_trio import (
@@ -41,27 +41,6 @@ _UNREACHABLE = frozenset(
     {Condition.UNREACHABLE, Condition.CONNECT_TIMEOUT, Condition.UNTRUSTED}
 )
 _RETRY_AFTER_S = 1
-
-
-class Context:
-    """What the requests of one revision have in common.
-
-    Attributes:
-        plans: of the revision's arms.
-        marks: of its decisions.
-        observer: is told of each end.
-        draw: gives numbers in [0, 1).
-    """
-
-    __slots__ = ("draw", "marks", "observer", "plans")
-
-    def __init__(
-        self, plans: Plans, observer: Observer, draw: Callable[[], float]
-    ) -> None:
-        self.plans = plans
-        self.marks: Marks = plans.live.marks
-        self.observer = observer
-        self.draw = draw
 
 
 class Guarded(Delivery):

@@ -8,6 +8,8 @@ not name any more is kept until its last request has ended.
 `Runtime.build` makes a configuration ready, in slices between which requests are served,
 and no request notices; `install` puts it in place, in one short synchronous step.
 `run` is what goes on beside: names are resolved, ejections end, servers are checked.
+
+One file, since all of it is who holds what for how long.
 """
 
 from __future__ import annotations

@@ -22,8 +22,6 @@ GetKey = Callable[["Seen"], bytes | None]
 
 _SEVERAL = 8  # names up to which they are looked for, and beyond which all are read
 _COOKIE = b"cookie"
-
-
 SLOTS = {Source.HEADER: 0, Source.COOKIE: 1, Source.QUERY: 2, Source.ADDRESS: 3}
 """Where a source's values are in `Seen.found`; an address has none."""
 

@@ -8,17 +8,15 @@ what a request costs grows with what it brings along, not with the number of rul
 each pattern that asks for a value which is there is tried.
 
 First match wins: of all that are looked at, the one with the least place in the
-document is taken. Entries of a drawer are in order, so each is left as early as
-possible.
+document is taken. The drawers are in `rule_index`, the checks in `condition_checks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
 from canary_trio.config.rules import (
-    VALUE_SIZE,
     ClientIn,
     Condition,
     HostIs,
@@ -30,20 +28,16 @@ from canary_trio.config.rules import (
     Source,
     Test,
     ValueIs,
-    compile_pattern,
 )
-from canary_trio.routing.buckets import bucket
-from canary_trio.routing.request_view import (
-    SLOTS,
-    Seen,
-    address_of,
-    key_getter,
-    name_of,
+from canary_trio.routing.condition_checks import compile_condition
+from canary_trio.routing.request_view import SLOTS, Seen, address_of, name_of
+from canary_trio.routing.rule_index import (
+    Entries,
+    PathDrawers,
+    PercentDrawer,
+    ValueDrawer,
+    first_of,
 )
-
-Check = Callable[[Seen], object]
-Entries = list[tuple[int, tuple[Check, ...]]]
-"""Rules of one drawer, in order: (place, the checks that are left)."""
 
 
 class Rules:
@@ -57,11 +51,11 @@ class Rules:
     def __init__(self, rules: Sequence[Rule], salt: bytes) -> None:
         self._count = len(rules)
         self._salt = salt
-        self._values: dict[int, dict[bytes, _Values]] = {}
-        self._paths = _Paths()
+        self._values: dict[int, dict[bytes, ValueDrawer]] = {}
+        self._paths = PathDrawers()
         self._hosts: dict[bytes, Entries] = {}
         self._below: dict[bytes, Entries] = {}
-        self._by_address: dict[Key, _Percents] = {}
+        self._by_address: dict[Key, PercentDrawer] = {}
         self._networks: dict[tuple[int, int], dict[int, Entries]] = {}
         self._methods: dict[bytes, Entries] = {}
         self._always: Entries = []
@@ -86,20 +80,20 @@ class Rules:
         if self._networks:
             best = self._first_of_network(best, seen)
         if self._methods:
-            best = _first(self._methods.get(seen.head.method, ()), best, seen)
+            best = first_of(self._methods.get(seen.head.method, ()), best, seen)
         for percents in self._by_address.values():
             best = percents.first(best, seen)
         if self._always:
-            best = _first(self._always, best, seen)
+            best = first_of(self._always, best, seen)
         return best if best < self._count else None
 
     def _first_of_host(self, best: int, seen: Seen) -> int:
         host = seen.host()
-        best = _first(self._hosts.get(host, ()), best, seen)
+        best = first_of(self._hosts.get(host, ()), best, seen)
         if self._below:
             at = host.find(b".")
             while at >= 0:
-                best = _first(self._below.get(host[at + 1 :], ()), best, seen)
+                best = first_of(self._below.get(host[at + 1 :], ()), best, seen)
                 at = host.find(b".", at + 1)
         return best
 
@@ -110,7 +104,7 @@ class Rules:
         size, number = address
         for (bits, shift), networks in self._networks.items():
             if bits == size:
-                best = _first(networks.get(number >> shift, ()), best, seen)
+                best = first_of(networks.get(number >> shift, ()), best, seen)
         return best
 
     # === filing ===
@@ -121,7 +115,7 @@ class Rules:
         )
         rest = rule.conditions[:at] + rule.conditions[at + 1 :]
         anchor = rule.conditions[at]
-        checks = tuple(self._check(condition) for condition in rest)
+        checks = tuple(compile_condition(one, self._salt) for one in rest)
         if isinstance(anchor, ValueIs) and anchor.test is Test.PERCENT:
             self._percents(anchor.key).append(place, anchor.share, checks)
             return
@@ -129,7 +123,7 @@ class Rules:
         for drawer in drawers:
             drawer.append((place, checks))
         if not drawers:
-            check = self._check(anchor)
+            check = compile_condition(anchor, self._salt)
             self._last(anchor).append((place, (check, *checks)))
 
     def _drawers(self, anchor: Condition) -> list[Entries]:
@@ -168,17 +162,17 @@ class Rules:
             return self._always
         return self._of(anchor.key).present
 
-    def _percents(self, key: Key) -> _Percents:
+    def _percents(self, key: Key) -> PercentDrawer:
         if key.source is Source.ADDRESS:
-            found = self._by_address.setdefault(key, _Percents(key, self._salt))
+            found = self._by_address.setdefault(key, PercentDrawer(key, self._salt))
         else:
             drawer = self._of(key)
-            found = drawer.percents = drawer.percents or _Percents(key, self._salt)
+            found = drawer.percents = drawer.percents or PercentDrawer(key, self._salt)
         return found
 
-    def _of(self, key: Key) -> _Values:
+    def _of(self, key: Key) -> ValueDrawer:
         names = self._values.setdefault(SLOTS[key.source], {})
-        return names.setdefault(name_of(key), _Values())
+        return names.setdefault(name_of(key), ValueDrawer())
 
     def _host(self, host: bytes) -> Entries:
         if host.startswith(b"*."):
@@ -190,24 +184,6 @@ class Rules:
         shift = bits - network.prefixlen
         table = self._networks.setdefault((bits, shift), {})
         return table.setdefault(int(network.network_address) >> shift, [])
-
-    def _check(self, condition: Condition) -> Check:
-        match condition:
-            case ValueIs():
-                return _check_value(condition, self._salt)
-            case PathPrefix(prefix):
-                stem = prefix.encode().rstrip(b"/")
-                return lambda seen: is_below(seen.path, stem)
-            case HostIs(hosts):
-                names = frozenset(host.encode() for host in hosts)
-                return lambda seen: is_host(seen.host(), names)
-            case MethodIs(methods):
-                allowed = frozenset(method.encode() for method in methods)
-                return lambda seen: seen.head.method in allowed
-            case ClientIn(networks):
-                return lambda seen: is_in(seen.client, networks)
-            case _:
-                assert_never(condition)
 
 
 _TELLING: dict[object, int] = {
@@ -230,162 +206,3 @@ def _telling(condition: Condition) -> int:
     if condition.key.source is Source.ADDRESS or not condition.present:
         return 9
     return _TELLING[condition.test]
-
-
-class _Values:
-    """The rules that ask for one header, cookie or parameter."""
-
-    __slots__ = ("equal", "percents", "prefixes", "present")
-
-    def __init__(self) -> None:
-        self.percents: _Percents | None = None
-        self.equal: dict[bytes, Entries] = {}
-        self.prefixes: dict[int, dict[bytes, Entries]] = {}
-        self.present: Entries = []
-
-    def with_prefix(self, prefix: bytes) -> Entries:
-        return self.prefixes.setdefault(len(prefix), {}).setdefault(prefix, [])
-
-    def first(self, value: bytes, best: int, seen: Seen) -> int:
-        best = _first(self.equal.get(value, ()), best, seen)
-        for length, prefixes in self.prefixes.items():
-            best = _first(prefixes.get(value[:length], ()), best, seen)
-        if self.percents is not None:
-            best = self.percents.first(best, seen)
-        return _first(self.present, best, seen) if self.present else best
-
-
-class _Percents:
-    """The rules that ask for the bucket of one key, which is computed once."""
-
-    __slots__ = ("_entries", "_get_key", "_salt")
-
-    def __init__(self, key: Key, salt: bytes) -> None:
-        self._entries: list[tuple[int, int, tuple[Check, ...]]] = []
-        self._get_key = key_getter(key)
-        self._salt = salt
-
-    def append(self, place: int, share: int, checks: tuple[Check, ...]) -> None:
-        self._entries.append((place, share, checks))
-
-    def first(self, best: int, seen: Seen) -> int:
-        key = self._get_key(seen)
-        if key is None or self._entries[0][0] >= best:
-            return best
-        own = bucket(key, self._salt)
-        for place, share, checks in self._entries:
-            if place >= best:
-                return best
-            if own < share and all(check(seen) for check in checks):
-                return place
-        return best
-
-
-class _Paths:
-    """The rules that ask for a path, by how many steps it has."""
-
-    __slots__ = ("by_depth",)
-
-    def __init__(self) -> None:
-        self.by_depth: dict[int, dict[bytes, Entries]] = {}
-
-    def drawer(self, prefix: bytes) -> Entries:
-        stem = prefix.rstrip(b"/")
-        return self.by_depth.setdefault(stem.count(b"/"), {}).setdefault(stem, [])
-
-    def first(self, best: int, seen: Seen) -> int:
-        path = seen.path
-        if path[:1] != b"/":  # OPTIONS *
-            return best
-        deepest = max(self.by_depth)
-        steps = path.split(b"/", deepest + 1)
-        for depth, stems in self.by_depth.items():
-            if depth < len(steps):
-                stem = b"/".join(steps[: depth + 1])
-                best = _first(stems.get(stem, ()), best, seen)
-        return best
-
-
-def _first(
-    entries: Sequence[tuple[int, tuple[Check, ...]]], best: int, seen: Seen
-) -> int:
-    """Give the first place below `best` whose checks hold, or else `best`."""
-    for place, checks in entries:
-        if place >= best:
-            return best
-        for check in checks:
-            if not check(seen):
-                break
-        else:
-            return place
-    return best
-
-
-# === what one condition asks ===
-
-
-def is_below(path: bytes, stem: bytes) -> bool:
-    """Whether a path is a stem, or goes on behind it with `/`.
-
-    >>> is_below(b"/api/x", b"/api"), is_below(b"/apis", b"/api"), is_below(b"/a", b"")
-    (True, False, True)
-    """
-    return path.startswith(stem) and (
-        len(path) == len(stem) or path[len(stem) : len(stem) + 1] == b"/"
-    )
-
-
-def is_host(host: bytes, names: frozenset[bytes]) -> bool:
-    """Whether a host is one of these names, or below one that begins with `*.`."""
-    if host in names:
-        return True
-    at = host.find(b".")
-    while at >= 0:
-        if b"*" + host[at:] in names:
-            return True
-        at = host.find(b".", at + 1)
-    return False
-
-
-def is_in(client: str, networks: Sequence[Network]) -> bool:
-    """Whether a client's address is in one of these networks."""
-    address = address_of(client)
-    if address is None:
-        return False
-    size, number = address
-    return any(
-        network.max_prefixlen == size
-        and number >> (size - network.prefixlen)
-        == int(network.network_address) >> (size - network.prefixlen)
-        for network in networks
-    )
-
-
-def _check_value(condition: ValueIs, salt: bytes) -> Check:
-    key, value = condition.key, condition.value.encode()
-    if condition.test is Test.PERCENT:
-        share, get_key = condition.share, key_getter(key)
-        return lambda seen: (
-            (found := get_key(seen)) is not None and bucket(found, salt) < share
-        )
-    name, slot = name_of(key), SLOTS[key.source]
-    match condition.test:
-        case Test.EQUALS:
-            return lambda seen: seen.found[slot].get(name) == value
-        case Test.PREFIX:
-            return lambda seen: (
-                (found := seen.found[slot].get(name)) is not None
-                and found.startswith(value)
-            )
-        case Test.PRESENT:
-            present = condition.present
-            return lambda seen: (name in seen.found[slot]) is present
-        case Test.REGEX:
-            search = compile_pattern(condition.value)
-            return lambda seen: (
-                (found := seen.found[slot].get(name)) is not None
-                and len(found) <= VALUE_SIZE
-                and search(found)
-            )
-        case _:
-            assert_never(condition.test)

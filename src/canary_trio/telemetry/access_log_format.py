@@ -14,7 +14,7 @@ value is harmless, so one search for what is not is nearly all that safety costs
     reason=rule rule=beta revision=57
 
 (each on one line). The text begins as the Common Log Format does, so that the tools for
-it can read it.
+it can read it. One file, since both forms are one list of fields.
 """
 
 from __future__ import annotations

@@ -15,6 +15,9 @@ it cannot even be connected to and the arm has another to fall back to. If fewer
 the panic threshold are healthy, health is ignored, since those few would be overrun;
 but an arm without any healthy server falls back, if it can. With a server that is
 usable there is always a choice, be it a full one to wait at.
+
+One file, since everything that changes ends in the same step, `_refresh`: what is usable
+is worked out anew from all that is known of the servers.
 """
 
 from __future__ import annotations

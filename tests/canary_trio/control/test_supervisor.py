@@ -12,7 +12,7 @@ import trio
 
 import canary_trio
 from canary_trio import Proxy, ProxyOptions, change, read_fleet, serve, wait_applied
-from canary_trio.control import supervisor as control
+from canary_trio.control import acknowledger
 from canary_trio.control.documents import write_document
 from canary_trio.errors import NoDocument, WrittenMeanwhile
 from kv_trio import Client
@@ -44,7 +44,7 @@ async def proxy_on(client: Client, **options: object) -> AsyncIterator[Proxy]:
 
 async def test_a_busy_proxy_keeps_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
     """News came more often than renewals, and put them off until the session ended."""
-    monkeypatch.setattr(control, "SESSION_TTL_S", 0.3)
+    monkeypatch.setattr(acknowledger, "SESSION_TTL_S", 0.3)
     renewed = 0
     renew = Client.renew_session
 

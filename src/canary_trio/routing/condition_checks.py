@@ -1,0 +1,126 @@
+"""What one condition asks of a request, as a function. Pure.
+
+What does not depend on the request is computed when the function is made. A value that
+a request does not bring meets no test, but that it is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from canary_trio.config.rules import (
+    VALUE_SIZE,
+    ClientIn,
+    Condition,
+    HostIs,
+    MethodIs,
+    Network,
+    PathPrefix,
+    Test,
+    ValueIs,
+    compile_pattern,
+)
+from canary_trio.routing.buckets import bucket
+from canary_trio.routing.request_view import (
+    SLOTS,
+    Seen,
+    address_of,
+    key_getter,
+    name_of,
+)
+
+Check = Callable[[Seen], object]
+"""Something true for a request that meets a condition."""
+
+
+def compile_condition(condition: Condition, salt: bytes) -> Check:
+    """Give what tells whether a request meets a condition.
+
+    Args:
+        condition: of a rule.
+        salt: of the users' buckets, for `percent`.
+    """
+    match condition:
+        case ValueIs():
+            return _check_value(condition, salt)
+        case PathPrefix(prefix):
+            stem = prefix.encode().rstrip(b"/")
+            return lambda seen: is_below(seen.path, stem)
+        case HostIs(hosts):
+            names = frozenset(host.encode() for host in hosts)
+            return lambda seen: is_host(seen.host(), names)
+        case MethodIs(methods):
+            allowed = frozenset(method.encode() for method in methods)
+            return lambda seen: seen.head.method in allowed
+        case ClientIn(networks):
+            return lambda seen: is_in(seen.client, networks)
+        case _:
+            assert_never(condition)
+
+
+def is_below(path: bytes, stem: bytes) -> bool:
+    """Whether a path is a stem, or goes on behind it with `/`.
+
+    >>> is_below(b"/api/x", b"/api"), is_below(b"/apis", b"/api"), is_below(b"/a", b"")
+    (True, False, True)
+    """
+    return path.startswith(stem) and (
+        len(path) == len(stem) or path[len(stem) : len(stem) + 1] == b"/"
+    )
+
+
+def is_host(host: bytes, names: frozenset[bytes]) -> bool:
+    """Whether a host is one of these names, or below one that begins with `*.`."""
+    if host in names:
+        return True
+    at = host.find(b".")
+    while at >= 0:
+        if b"*" + host[at:] in names:
+            return True
+        at = host.find(b".", at + 1)
+    return False
+
+
+def is_in(client: str, networks: Sequence[Network]) -> bool:
+    """Whether a client's address is in one of these networks."""
+    address = address_of(client)
+    if address is None:
+        return False
+    size, number = address
+    return any(
+        network.max_prefixlen == size
+        and number >> (size - network.prefixlen)
+        == int(network.network_address) >> (size - network.prefixlen)
+        for network in networks
+    )
+
+
+def _check_value(condition: ValueIs, salt: bytes) -> Check:
+    key, value = condition.key, condition.value.encode()
+    if condition.test is Test.PERCENT:
+        share, get_key = condition.share, key_getter(key)
+        return lambda seen: (
+            (found := get_key(seen)) is not None and bucket(found, salt) < share
+        )
+    name, slot = name_of(key), SLOTS[key.source]
+    match condition.test:
+        case Test.EQUALS:
+            return lambda seen: seen.found[slot].get(name) == value
+        case Test.PREFIX:
+            return lambda seen: (
+                (found := seen.found[slot].get(name)) is not None
+                and found.startswith(value)
+            )
+        case Test.PRESENT:
+            present = condition.present
+            return lambda seen: (name in seen.found[slot]) is present
+        case Test.REGEX:
+            search = compile_pattern(condition.value)
+            return lambda seen: (
+                (found := seen.found[slot].get(name)) is not None
+                and len(found) <= VALUE_SIZE
+                and search(found)
+            )
+        case _:
+            assert_never(condition.test)
