@@ -2,7 +2,8 @@
 
 OpenSSL works on memory here (`ssl.SSLObject`), and this class moves what it takes
 and gives over the real socket. So both lanes use it as they use a socket, and the
-selector's word stays true for the two cases where TLS and readiness disagree:
+selector's word stays true for the two cases where TLS and readiness disagree. One file,
+since both cases run through all of it:
 
 - What was decrypted but not yet asked for shows in no selector. `recv` therefore gives
   all of it, which may be up to a record (16 KiB) more than was asked for. Only

@@ -4,7 +4,8 @@ A task takes both sockets out of the selector and does with them, in order, what
 protocol says; afterwards they go back. It carries what streams (bodies that are
 large, slow or of unknown length), what a client does not read fast enough, and what
 changes the protocol. `upload` and `download` are the two ways of an exchange, and
-`tunnel` is what a change of protocol leaves.
+`tunnel` is what a change of protocol leaves. One file, since the end must settle what
+each step before it may have left.
 
 The rule that it obeys: whatever happens, the transit ends, and both sockets are given
 back or closed.

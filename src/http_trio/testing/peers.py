@@ -1,4 +1,8 @@
-"""The two peers of a proxy, as a test plays them: raw bytes over real sockets."""
+"""The two peers of a proxy, as a test plays them: raw bytes over real sockets.
+
+One file, since a test needs both. The rule that it obeys: nothing here knows how the
+engine does its work.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ end at most.
 
 from __future__ import annotations
 
+import enum
 import os
 import socket
 import ssl
@@ -24,7 +25,27 @@ from http_trio.net.poller import READ, WRITE
 from http_trio.net.tls_socket import AnySocket, TlsSocket, held, what_failed
 from http_trio.upstream.failure import Condition
 
-_CONNECTING, _SECURING, _BUSY, _IDLE, _CLOSED = range(5)
+
+class Phase(enum.IntEnum):
+    """Where a connection is; it is being made as long as it is below BUSY."""
+
+    CONNECTING = enum.auto()
+    """The kernel connects."""
+
+    SECURING = enum.auto()
+    """The TLS handshake is under way."""
+
+    BUSY = enum.auto()
+    """A request has it."""
+
+    IDLE = enum.auto()
+    """It waits for a request."""
+
+    CLOSED = enum.auto()
+    """It is over."""
+
+
+_CONNECTING, _SECURING, _BUSY, _IDLE, _CLOSED = Phase  # a name costs less than a member
 
 
 class Receiver(Protocol):
@@ -106,7 +127,7 @@ class UpstreamConnection:
         self.fresh = True
         self.sent = False
         self._lane = lane
-        self._phase = _CONNECTING
+        self._phase: Phase = _CONNECTING
         self._receiver: Receiver | None = None
         self._outbox = b""
         self._tried = [address]
@@ -114,7 +135,7 @@ class UpstreamConnection:
         lane.watch(self.fd, self, WRITE)
 
     def __repr__(self) -> str:
-        return f"<UpstreamConnection to {self.upstream.name} phase={self._phase}>"
+        return f"<UpstreamConnection to {self.upstream.name} phase={self._phase.name}>"
 
     @property
     def connecting(self) -> bool:
@@ -184,7 +205,7 @@ class UpstreamConnection:
 
     def flush(self) -> None:
         """Send what there is of the request, as far as the server takes it."""
-        if self._outbox and self._phase == _BUSY:
+        if self._outbox and self._phase is _BUSY:
             data, self._outbox = self._outbox, b""
             self.sent = True
             self._send(data)
@@ -211,7 +232,7 @@ class UpstreamConnection:
 
     def close(self) -> None:
         """Close at once; nobody is told."""
-        if self._phase == _CLOSED:
+        if self._phase is _CLOSED:
             return
         self.leave_lane()
         self._phase = _CLOSED
@@ -234,7 +255,7 @@ class UpstreamConnection:
 
     def ready(self, mask: int) -> None:
         """Handle readiness."""
-        if self._phase == _BUSY:
+        if self._phase is _BUSY:
             if self._outbox and mask & WRITE:
                 self._send(self._outbox)
             if mask & ~WRITE and self._receiver is not None:

@@ -1,3 +1,5 @@
+"""What an ASGI server tells of a request, as a head of HTTP/1.1."""
+
 from __future__ import annotations
 
 from typing import Any

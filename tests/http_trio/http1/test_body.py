@@ -1,3 +1,5 @@
+"""A body from one framing into another: nothing lost, and a cut is seen."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""The chunked coding: what is refused, and that no split into reads matters."""
+
 from __future__ import annotations
 
 import itertools

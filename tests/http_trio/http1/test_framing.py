@@ -1,3 +1,5 @@
+"""Where a body ends, and which messages leave that in doubt."""
+
 from __future__ import annotations
 
 import pytest

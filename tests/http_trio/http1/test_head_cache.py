@@ -1,3 +1,5 @@
+"""Heads that come again: kept, bounded, and never told apart from others."""
+
 from __future__ import annotations
 
 import attrs

@@ -1,3 +1,5 @@
+"""Our own answers, as bytes."""
+
 from __future__ import annotations
 
 from http_trio.http1.response import Answer, refusal

@@ -1,3 +1,5 @@
+"""Where a frame of HTTP/2 ends, so that another may be put in."""
+
 from __future__ import annotations
 
 from hypothesis import given

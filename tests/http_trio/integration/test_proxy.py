@@ -1,3 +1,5 @@
+"""A proxy between a client and an upstream, both of them well behaved."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,3 +1,5 @@
+"""The timer wheel beside a plain dictionary of times."""
+
 from __future__ import annotations
 
 import math

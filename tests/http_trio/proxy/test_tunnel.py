@@ -1,3 +1,5 @@
+"""WebSockets that are recalled: no frame is broken, and nobody waits for ever."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator

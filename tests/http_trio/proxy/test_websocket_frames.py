@@ -1,3 +1,5 @@
+"""Where a frame of a WebSocket ends, and which one closes it."""
+
 from __future__ import annotations
 
 import itertools
