@@ -1,3 +1,5 @@
+"""The examples do what they say."""
+
 from __future__ import annotations
 
 from pathlib import Path

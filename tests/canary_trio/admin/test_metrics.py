@@ -1,3 +1,5 @@
+"""Metrics are what was counted, each with its meaning, and are rendered in slices."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Assignments such as ratio=0.25 change their place, or say why not."""
+
 from __future__ import annotations
 
 from typing import Any

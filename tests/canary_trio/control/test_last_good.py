@@ -1,3 +1,5 @@
+"""The last good document is kept whole on disk; what is damaged is said."""
+
 from __future__ import annotations
 
 import stat
@@ -6,9 +8,6 @@ from pathlib import Path
 import pytest
 
 from canary_trio.control.last_good import Remembered, recall, remember
-from canary_trio.control.report import Refusal, Report
-from canary_trio.control.store_keys import BadName, check_name
-from canary_trio.errors import Problem
 
 
 def test_what_is_remembered_is_recalled(tmp_path: Path) -> None:
@@ -28,17 +27,3 @@ def test_a_damaged_memory_is_said(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match=r"remembered|Expecting|invalid|indices"):
         recall(path)
-
-
-def test_a_report_survives_the_store() -> None:
-    report = Report("p", 3, 4, Refusal(4, (Problem("$.x", "a", "b"),)), "a:1", "a:2")
-
-    assert Report.load(report.dump()) == report
-    for data in (b"", b"[]", b"{}", b'{"failed": 1, "id": "x"}'):
-        assert Report.load(data) is None
-
-
-@pytest.mark.parametrize("name", ["", "a/b", ".x", "a b", "x" * 64, "a\n"])
-def test_a_name_that_cannot_be_part_of_a_key(name: str) -> None:
-    with pytest.raises(BadName, match="expected letters"):
-        check_name(name)

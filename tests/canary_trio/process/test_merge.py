@@ -1,3 +1,5 @@
+"""What several workers say, as if one had said it."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Changes of fields do what the same changes of a list would."""
+
 from __future__ import annotations
 
 from hypothesis import given

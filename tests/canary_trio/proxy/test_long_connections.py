@@ -1,3 +1,5 @@
+"""Which WebSockets and streams a change of the document ends, and when."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator

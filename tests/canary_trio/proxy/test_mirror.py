@@ -1,3 +1,5 @@
+"""Copies of requests: whose, how many, and that originals do not notice."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable

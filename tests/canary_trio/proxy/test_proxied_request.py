@@ -1,3 +1,5 @@
+"""A request whose server fails, is full or is gone: where it goes, how it counts."""
+
 from __future__ import annotations
 
 import random

@@ -1,3 +1,5 @@
+"""Which names of requests and traces are kept, and what others are given."""
+
 from __future__ import annotations
 
 import random

@@ -1,3 +1,5 @@
+"""What in a document still leads to an arm."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""What is said of a request is what the routing of the traffic decides."""
+
 from __future__ import annotations
 
 import json

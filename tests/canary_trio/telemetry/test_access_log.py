@@ -1,3 +1,5 @@
+"""Lines reach the file in order; its trouble never reaches the traffic."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""A line of the access log, whatever a client sends."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""What is said of a decision, rendered once and counted."""
+
 from __future__ import annotations
 
 import json

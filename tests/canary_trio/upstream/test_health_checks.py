@@ -25,7 +25,7 @@ from canary_trio.upstream.health_checks import (
 )
 from canary_trio.upstream.server import ServerState
 from http_trio import Condition, Failure, Fetched, NoAnswer, Upstream
-from tests.canary_trio.upstream.test_server_set import Bench
+from tests.canary_trio.support.arm_bench import Bench
 
 RULE = Health(interval=10.0, timeout=2.0, rise=2, fall=3, jitter=0.0)
 

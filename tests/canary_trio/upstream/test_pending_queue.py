@@ -1,3 +1,5 @@
+"""Who waits at a full server is served first come, first served."""
+
 from __future__ import annotations
 
 import attrs

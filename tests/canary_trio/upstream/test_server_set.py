@@ -11,72 +11,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from canary_trio.config.model import Arm, Balance, Server, ServerMode
-from canary_trio.config.policies import Ejection, ServerLimits
+from canary_trio.config.model import Arm, Balance, ServerMode
+from canary_trio.config.policies import ServerLimits
 from canary_trio.upstream.pending_queue import Queue
 from canary_trio.upstream.server import ServerState
 from canary_trio.upstream.server_set import Roster
-from http_trio import Upstream
-
-START = 1000.0
-EJECTION = Ejection(failures=2, time=10.0, longest=40.0)
-
-
-def a_server(roster: Roster, name: str, **more: Any) -> ServerState:
-    server = Server(f"http://{name}:80", **more)
-    return ServerState(server, Upstream(server.url, (), name.encode()), roster)
-
-
-def an_arm(servers: list[ServerState], **more: Any) -> Arm:
-    more.setdefault("ejection", EJECTION)
-    return Arm(tuple(one.server for one in servers), **more)
-
-
-@attrs.define
-class Bench:
-    """A roster with servers, and the time."""
-
-    roster: Roster
-    servers: list[ServerState]
-    now: float = START
-    fallback: bool = False
-    sticky: bool = False
-
-    @classmethod
-    def of(cls, count: int, *, fallback: bool = False, **more: Any) -> Bench:
-        roster = Roster(random.Random(1).random)
-        servers = [a_server(roster, f"s{n}") for n in range(count)]
-        bench = cls(
-            roster, servers, fallback=fallback, sticky=more.pop("sticky", False)
-        )
-        bench.configure(**more)
-        return bench
-
-    def configure(self, **more: Any) -> None:
-        self.roster.configure(
-            an_arm(self.servers, **more),
-            self.servers,
-            falls_back=self.fallback,
-            sticky=self.sticky,
-            now=self.now,
-        )
-
-    def mode(self, server: ServerState, mode: ServerMode, **more: Any) -> None:
-        server.server = attrs.evolve(server.server, mode=mode)
-        self.configure(**more)
-
-    def fail(self, server: ServerState, times: int = 2, **more: Any) -> None:
-        for _ in range(times):
-            server.began(self.now)
-            server.ended(self.now, False, self.now, **more)
-
-    def picks(self, count: int = 60) -> Counter[ServerState | None]:
-        return Counter(self.roster.pick(None) for _ in range(count))
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-        self.roster.tick(self.now)
-
+from tests.canary_trio.support.arm_bench import EJECTION, KEYS, START, Bench, a_server
 
 # === ejection ===
 
@@ -271,8 +211,6 @@ def test_a_new_server_beside_warm_ones_starts_slowly() -> None:
 
 # === modes, stickiness ===
 
-KEYS = [b"user %d" % n for n in range(300)]
-
 
 def test_sticky_users_keep_a_draining_server_and_leave_one_in_maintenance() -> None:
     bench = Bench.of(3, sticky=True)
@@ -288,22 +226,6 @@ def test_sticky_users_keep_a_draining_server_and_leave_one_in_maintenance() -> N
         assert was in (now, server)
     bench.mode(server, ServerMode.READY)
     assert [bench.roster.pick(key) for key in KEYS] == before
-
-
-def test_sticky_users_wait_at_a_full_server() -> None:
-    bench = Bench.of(2, sticky=True, limits=ServerLimits(in_flight=1))
-    before = [bench.roster.pick(key) for key in KEYS]
-    bench.servers[0].began(START)
-
-    assert [bench.roster.pick(key) for key in KEYS] == before
-
-
-def test_without_stickiness_a_key_is_for_the_hash_only() -> None:
-    bench = Bench.of(3)
-    assert len({bench.roster.pick(b"ann") for _ in range(9)}) == 3
-    bench.configure(balance=Balance.HASH)
-    assert len({bench.roster.pick(b"ann") for _ in range(9)}) == 1
-    assert len({bench.roster.pick(key) for key in KEYS}) == 3
 
 
 # === changes of the configuration ===

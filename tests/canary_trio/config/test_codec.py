@@ -1,0 +1,198 @@
+"""A codec reads, writes and describes the same; what is refused is said with its path."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import attrs
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canary_trio.config.codec import (
+    Fault,
+    Shape,
+    checked,
+    choice,
+    either,
+    flag,
+    listed,
+    mapped,
+    number,
+    optional,
+    problems,
+    seconds,
+    show,
+    table,
+    text,
+    whole,
+)
+from canary_trio.config.policies import described, may_lack
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@attrs.frozen
+class Inner:
+    size: int = described("Its size.")
+    colour: Colour = described("Its colour.", default=Colour.RED)
+
+
+@attrs.frozen
+class Outer:
+    inner: tuple[Inner, ...] = described("Things.", default=())
+    names: Any = described("By name.", factory=dict)
+    wait: float | None = described("A time.", default=1.0)
+    odd: str | None = may_lack("Called otherwise.", called="odd-name")
+
+
+INNER = table(Inner, size=whole(1, 9), colour=choice(Colour))
+OUTER = table(
+    Outer,
+    inner=listed(INNER, most=3, of="things"),
+    names=mapped(text("[a-z]{1,3}", "a name"), flag(), most=2, expected="two names"),
+    wait=optional(seconds(0, 60)),
+    odd=text("[a-z]*", "letters"),
+)
+
+GOOD: list[tuple[Shape, Any, Any]] = [
+    (flag(), True, True),
+    (whole(1, 9), 9, 9),
+    (number(0, 1), 0, 0.0),
+    (seconds(0.5, 2), 1.5, 1.5),
+    (text("a+", "many a"), "aa", "aa"),
+    (choice(Colour), "blue", Colour.BLUE),
+    (optional(whole(1, 9)), None, None),
+    (optional(choice(Colour)), "red", Colour.RED),
+    (either({False: None, "all": 9}, whole(1, 8)), False, None),
+    (either({False: None, "all": 9}, whole(1, 8)), "all", 9),
+    (either({False: None, "all": 9}, whole(1, 8)), 3, 3),
+    (listed(choice(Colour), most=2, of="colours"), ["red"], (Colour.RED,)),
+    (mapped(text("x", "x"), flag(), most=1, expected="x"), {"x": False}, {"x": False}),
+    (INNER, {"size": 1}, Inner(1)),
+    (
+        OUTER,
+        {"inner": [{"size": 2, "colour": "blue"}], "names": {"a": True}, "wait": None},
+        Outer((Inner(2, Colour.BLUE),), {"a": True}, None),
+    ),
+    (OUTER, {"odd-name": "abc"}, Outer(odd="abc")),
+]
+
+
+@pytest.mark.parametrize(("shape", "given_", "value"), GOOD)
+def test_what_is_read_is_written_and_described(
+    shape: Shape, given_: Any, value: Any
+) -> None:
+    assert shape.read(given_) == value
+    assert shape.write(value) == given_
+    jsonschema.validate(given_, dict(shape.schema))
+
+
+def faults(shape: Shape, value: Any) -> dict[str, tuple[str, str]]:
+    try:
+        shape.read(value)
+    except Exception as exc:
+        return {one.path: (one.found, one.expected) for one in problems(exc)}
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "expected"),
+    [
+        (flag(), 1, "true or false"),
+        (whole(1, 9), True, "a whole number from 1 to 9"),
+        (whole(1, 9), 1.0, "a whole number from 1 to 9"),
+        (whole(1, 9), "5", "a whole number from 1 to 9"),
+        (number(0, 1), False, "a number from 0 to 1"),
+        (number(0, 1), float("nan"), "a number from 0 to 1"),
+        (seconds(0, 60), float("inf"), "seconds from 0 to 60"),
+        (text("a+", "many a"), "aab", "many a"),
+        (text("a+", "many a"), "aa\n", "many a"),
+        (text("a+", "many a"), 5, "many a"),
+        (choice(Colour), "bleu", "one of red, blue (did you mean blue?)"),
+        (choice(Colour), 5, "one of red, blue"),
+        (listed(flag(), least=1, most=2, of="flags"), [], "at least 1 and at most 2"),
+        (listed(flag(), most=2, of="flags"), {}, "a list of at most 2 flags"),
+        (mapped(text("x", "x"), flag(), most=1, expected="some x"), [], "some x"),
+        (either({True: 1}, INNER, "true, or a table"), "no", "true, or a table"),
+        (INNER, [], "a table"),
+    ],
+)
+def test_no_type_passes_for_another(shape: Shape, value: Any, expected: str) -> None:
+    found = faults(shape, value)
+
+    assert list(found) == ["$"]
+    assert expected in found["$"][1]
+    assert found["$"][0] == show(value) or "of them" in found["$"][0]
+
+
+def test_all_faults_are_told_each_with_its_path() -> None:
+    found = faults(
+        OUTER,
+        {
+            "inner": [{"size": 0}, {"colour": "pink"}, 5],
+            "names": {"A": True, "b": 5},
+            "wait": -1,
+            "odd-name": "5",
+            "odd-nme": "x",
+        },
+    )
+
+    assert set(found) == {
+        "$.inner[0].size",
+        "$.inner[1].size",
+        "$.inner[1].colour",
+        "$.inner[2]",
+        "$.names.A",
+        "$.names.b",
+        "$.wait",
+        "$.odd-name",
+        "$.odd-nme",
+    }
+    assert found["$.inner[1].size"] == ("nothing", "a value: this field is required")
+    assert found["$.odd-nme"][0] == "an unknown field"
+    assert "did you mean odd-name?" in found["$.odd-nme"][1]
+
+
+def test_defaults_are_left_out_and_described() -> None:
+    assert OUTER.write(Outer()) == {}
+    fields = OUTER.schema["properties"]
+    assert fields["wait"]["default"] == 1.0
+    assert "default" not in fields["odd-name"], "what may lack has none to say"
+    assert INNER.schema["required"] == ["size"]
+    assert INNER.schema["additionalProperties"] is False
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["size", "colour", "inner", "names", "wait", "x"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_anything_is_a_value_or_a_fault_with_a_path(value: Any) -> None:
+    found = faults(OUTER, value)
+
+    assert all(path.startswith("$") for path in found)
+    if not found:
+        read = OUTER.read(value)
+        assert OUTER.read(OUTER.write(read)) == read
+
+
+def test_a_long_value_is_cut() -> None:
+    with pytest.raises(Fault) as caught:
+        checked(lambda _: False, "nothing").read("x" * 1000)
+    assert len(caught.value.found) <= 60
