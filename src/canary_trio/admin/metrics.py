@@ -1,4 +1,4 @@
-"""What a proxy tells Prometheus: the families of `families`, rendered in slices.
+"""What a proxy tells Prometheus: the families of `metric_catalog`, rendered in slices.
 
 The library takes about 10 us for a number, so a thousand servers would stop the traffic
 for a tenth of a second. The rule that is obeyed here: no more than `SLICE` numbers are

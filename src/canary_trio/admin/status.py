@@ -1,8 +1,8 @@
 """What a proxy says of itself to people and programs: its state as one table.
 
 `/status` gives it as JSON, and `canary status --arms` shows the part about the arms.
-The tables have a rule for each member that a function gives: what several workers say of
-it (`merging`). A test holds them together.
+The tables have a rule for each member that a function gives: what several workers say
+of it (`merge_rules`). A test holds them together.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Shape:
     write: Write = _same
 
 
-# === leaves ===
+# === scalars ===
 
 
 def checked(ok: Callable[[Any], object], expected: str, **schema: Any) -> Shape:

@@ -1,7 +1,7 @@
 """The admin listener of a supervisor: all workers as one.
 
 Each worker has an admin listener of its own, on a Unix socket; they are asked at once
-when somebody asks here. `/status` and `/metrics` are merged (`merging`), `/ready` says
+when somebody asks here. `/status` and `/metrics` are merged (`merge`), `/ready` says
 what the least ready says, and every other page is that of one worker.
 """
 

@@ -5,7 +5,7 @@ up to a limit; each `time` seconds in service without it take one off again. Aft
 comes back, one failure is enough until something succeeds, so a server that is still
 broken costs one request, not five. One that nobody could connect to comes back at once
 when an active check, if there are any, reaches it. That the last one of an arm stays in is decided by
-who sees them all: `roster`.
+who sees them all: `server_set`.
 """
 
 from __future__ import annotations
