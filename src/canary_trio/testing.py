@@ -86,5 +86,5 @@ async def proxied(arms: dict[str, Any], **document: Any) -> AsyncIterator[Proxie
     async with serving(Forwarder(runtime)) as server:
         proxy = Proxied(server, runtime)
         await proxy.install({"ratio": 1, "arms": arms, **document})
-        with trio.fail_after(PATIENCE_S):
+        with trio.fail_after(PATIENCE_S):  # noqa: ASYNC100  # it bounds the test
             yield proxy
