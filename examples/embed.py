@@ -18,7 +18,7 @@ import kv_trio
 
 def version(name: bytes) -> http_trio.Handler:
     """Give an upstream that says its name."""
-    return lambda exchange: exchange.respond(http_trio.Answer(200, name))
+    return lambda exchange: exchange.respond(http_trio.Response(200, name))
 
 
 async def main() -> None:

@@ -103,8 +103,8 @@ class Proxy:
 
     id: str
     _view: View
-    _server: http_trio.Server
-    _admin: http_trio.Server
+    _server: http_trio.HttpServer
+    _admin: http_trio.HttpServer
 
     def __repr__(self) -> str:
         return (

@@ -14,22 +14,22 @@ from canary_trio.config.document import load
 from canary_trio.proxy.handler import Forwarder
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.upstream.server import ServerState
-from http_trio import Server
-from http_trio.testing.peers import Asked, FakeUpstream, serving
+from http_trio import HttpServer
+from http_trio.testing.peers import FakeUpstream, ReceivedRequest, serving
 from http_trio.testing.ports import free_port
 
 PATIENCE_S = 10.0
 
 
-async def says_stable(asked: Asked) -> None:
+async def says_stable(asked: ReceivedRequest) -> None:
     await asked.answer(b"stable")
 
 
-async def says_canary(asked: Asked) -> None:
+async def says_canary(asked: ReceivedRequest) -> None:
     await asked.answer(b"canary")
 
 
-async def hangs_up(asked: Asked) -> None:
+async def hangs_up(asked: ReceivedRequest) -> None:
     """Close without an answer."""
     await asked.stream.aclose()
     raise trio.ClosedResourceError
@@ -53,7 +53,7 @@ def arm(*servers: FakeUpstream | str, **settings: Any) -> dict[str, Any]:
 class Proxied:
     """A proxy that serves."""
 
-    server: Server
+    server: HttpServer
     runtime: Runtime
     revision: int = 1
 

@@ -42,5 +42,5 @@ class BadRequest(ProtocolError):
         self.status = status
 
 
-class BadAnswer(ProtocolError):
+class BadResponse(ProtocolError):
     """An answer that cannot be passed on. The upstream's fault; answered with 502."""

@@ -94,7 +94,7 @@ class Limits:
 
 
 @attrs.frozen(kw_only=True)
-class Waits:
+class Timeouts:
     """The waits of one forwarded request, where they are not those of the `Limits`.
 
     Each means what the field of its name means there, and has the same default.

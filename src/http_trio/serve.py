@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from http_trio.http1.forwarded import Forwarding
-from http_trio.http1.response import Answer
+from http_trio.http1.forwarded import ForwardedPolicy
+from http_trio.http1.response import Response
 from http_trio.limits import Limits
 from http_trio.net.bind import open_listeners
-from http_trio.net.event_loop import Lane
+from http_trio.net.event_loop import EventLoop
 from http_trio.net.tls_context import Certificate, Tls
 from http_trio.proxy.forward import upstream_request_of
 from http_trio.server.connection import exchanges_of
@@ -29,12 +29,12 @@ from http_trio.server.listener import Listener
 from http_trio.server.tls_listener import TlsListener
 
 if TYPE_CHECKING:
-    from http_trio.http2.bridge import Http2
+    from http_trio.http2.bridge import Http2Bridge
 
 _NOTICE_S = 0.02  # how often a draining server looks whether it is done
 
 
-class Server:
+class HttpServer:
     """A server that is listening.
 
     Attributes:
@@ -42,7 +42,10 @@ class Server:
     """
 
     def __init__(
-        self, lane: Lane, listeners: Sequence[Listener], http2: Http2 | None = None
+        self,
+        lane: EventLoop,
+        listeners: Sequence[Listener],
+        http2: Http2Bridge | None = None,
     ) -> None:
         self.lane = lane
         self.addresses = tuple(listener.address for listener in listeners)
@@ -129,11 +132,11 @@ async def serve(
     binds: Sequence[str | socket.socket],
     *,
     limits: Limits | None = None,
-    forwarding: Forwarding | None = None,
-    overload: Answer | None = None,
+    forwarding: ForwardedPolicy | None = None,
+    overload: Response | None = None,
     tls: Tls | None = None,
     tls_binds: Sequence[str | socket.socket] | None = None,
-    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[HttpServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve HTTP/1.1, and with a certificate HTTP/2, until cancelled or drained.
 
@@ -149,7 +152,7 @@ async def serve(
             read again when they change.
         tls_binds: those addresses, as `binds`. Where there is a certificate and this
             is not given, all `binds` are served with TLS.
-        task_status: `started` gets the `Server` when all addresses listen.
+        task_status: `started` gets the `HttpServer` when all addresses listen.
 
     Raises:
         BadBind: an address cannot be had. Nothing listens then.
@@ -162,16 +165,16 @@ async def serve(
     certificate = None if tls is None else Certificate(tls)
     sockets = open_listeners([*binds, *(tls_binds or ())])
     plain, secure = sockets[: len(binds)], sockets[len(binds) :]
-    rules = forwarding or Forwarding()
+    rules = forwarding or ForwardedPolicy()
     async with trio.open_nursery() as nursery:
-        lane = Lane(limits or Limits(), nursery)
+        lane = EventLoop(limits or Limits(), nursery)
         listeners = [Listener(lane, sock, handler, rules, overload) for sock in plain]
-        http2: Http2 | None = None
+        http2: Http2Bridge | None = None
         if certificate is not None:
-            from http_trio.http2.bridge import Http2  # noqa: PLC0415  # 0.1 s of imports
+            from http_trio.http2.bridge import Http2Bridge  # noqa: PLC0415  # 0.1 s of imports
 
             rules = attrs.evolve(rules, proto=b"https")
-            http2 = Http2(lane, handler, rules)
+            http2 = Http2Bridge(lane, handler, rules)
             listeners += [
                 TlsListener(
                     *(lane, sock, handler, rules, overload),
@@ -180,7 +183,7 @@ async def serve(
                 )
                 for sock in secure
             ]
-        server = Server(lane, listeners, http2)
+        server = HttpServer(lane, listeners, http2)
         nursery.start_soon(lane.run)
         nursery.start_soon(lane.keep_time)
         task_status.started(server)

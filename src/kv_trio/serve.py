@@ -14,7 +14,7 @@ import attrs
 import trio
 
 import http_trio
-from http_trio import Answer, Limits
+from http_trio import Limits, Response
 from kv_trio.api.kv import KeysApi
 from kv_trio.api.metrics import Metrics
 from kv_trio.api.router import Api
@@ -49,7 +49,7 @@ LIMITS = Limits(
 COMPACT_EVERY_S = 3600.0
 """Seconds between two times when what is beyond the bounds of history is forgotten."""
 
-_TOO_MANY = Answer(
+_TOO_MANY = Response(
     429,
     b"too many connections to this store; close some, or raise --connections\n",
     headers=((b"Retry-After", b"1"),),
@@ -69,7 +69,7 @@ class KvServer:
 
     store: Store
     watchers: Watchers
-    _server: http_trio.Server
+    _server: http_trio.HttpServer
 
     @property
     def url(self) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 import trio
 
-from http_trio.testing.peers import Client
+from http_trio.testing.peers import RawClient
 from http_trio.testing.ports import free_port
 
 BIN = Path(sys.executable).parent
@@ -207,10 +207,10 @@ async def world(path: Path, *, versions: bool = True) -> AsyncIterator[World]:
 
 
 @contextlib.asynccontextmanager
-async def connected_to(address: str) -> AsyncIterator[Client]:
+async def connected_to(address: str) -> AsyncIterator[RawClient]:
     host, _, port = address.rpartition(":")
     async with await trio.open_tcp_stream(host, int(port)) as stream:
-        yield Client(stream)
+        yield RawClient(stream)
 
 
 async def ask(address: str, times: int, path: bytes = b"/") -> list[str]:

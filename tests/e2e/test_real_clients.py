@@ -19,7 +19,15 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websockets
 
-from http_trio import Answer, Delivery, Exchange, Server, Upstream, forward, serve
+from http_trio import (
+    Exchange,
+    ForwardHooks,
+    HttpServer,
+    Response,
+    Upstream,
+    forward,
+    serve,
+)
 from http_trio.testing.peers import proxying, serving
 
 LARGE = os.urandom(3_000_000)
@@ -37,7 +45,7 @@ def origin(exchange: Exchange) -> None:
     if exchange.path == b"/large":
         _large(exchange)
     elif exchange.path == b"/agent":
-        exchange.respond(Answer(200, exchange.header(b"user-agent") or b"none"))
+        exchange.respond(Response(200, exchange.header(b"user-agent") or b"none"))
     else:
         exchange.collect(10_000_000, _digest)
 
@@ -45,17 +53,17 @@ def origin(exchange: Exchange) -> None:
 def _large(exchange: Exchange) -> None:
     match = re.fullmatch(rb"bytes=(\d+)-(\d+)", exchange.header(b"range") or b"")
     if match is None:
-        exchange.respond(Answer(200, LARGE, b"application/octet-stream"))
+        exchange.respond(Response(200, LARGE, b"application/octet-stream"))
         return
     first, last = int(match[1]), int(match[2])
     extent = b"bytes %d-%d/%d" % (first, last, len(LARGE))
     part = LARGE[first : last + 1]
-    exchange.respond(Answer(206, part, headers=((b"Content-Range", extent),)))
+    exchange.respond(Response(206, part, headers=((b"Content-Range", extent),)))
 
 
 def _digest(exchange: Exchange, body: bytes) -> None:
     told = f"{exchange.method} {len(body)} {hashlib.sha256(body).hexdigest()}"
-    exchange.respond(Answer(200, told.encode()))
+    exchange.respond(Response(200, told.encode()))
 
 
 def told(method: str, body: bytes) -> str:
@@ -68,7 +76,7 @@ def upstream_at(address: str) -> Upstream:
 
 
 @asynccontextmanager
-async def proxied() -> AsyncIterator[Server]:
+async def proxied() -> AsyncIterator[HttpServer]:
     async with serving(origin) as behind:
         async with proxying(upstream_at(behind.addresses[0])) as proxy:
             yield proxy
@@ -151,7 +159,7 @@ async def test_curl_comes_by_a_unix_socket(tmp_path: Path) -> None:
         upstream = upstream_at(behind.addresses[0])
 
         def handler(exchange: Exchange) -> None:
-            forward(exchange, upstream, Delivery())
+            forward(exchange, upstream, ForwardHooks())
 
         await nursery.start(partial(serve, handler, [f"unix:{path}"]))
         out = await curl("--unix-socket", path, "http://any/agent")

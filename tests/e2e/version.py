@@ -7,23 +7,23 @@ from functools import partial
 
 import trio
 
-from http_trio import Answer, Exchange, serve
+from http_trio import Exchange, Response, serve
 
 
 def answer(name: bytes, exchange: Exchange) -> None:
     if exchange.path == b"/slow":
         print("asked to be slow", flush=True)
-        exchange.park(0.3, lambda ex: ex.respond(Answer(200, name)))
+        exchange.park(0.3, lambda ex: ex.respond(Response(200, name)))
     elif exchange.path == b"/never":
-        exchange.park(3600, lambda ex: ex.respond(Answer(200, name)))
+        exchange.park(3600, lambda ex: ex.respond(Response(200, name)))
     elif exchange.path == b"/length":
         exchange.collect(
-            10**8, lambda ex, body: ex.respond(Answer(200, b"%d" % len(body)))
+            10**8, lambda ex, body: ex.respond(Response(200, b"%d" % len(body)))
         )
     elif exchange.path == b"/cookie":
-        exchange.respond(Answer(200, exchange.header(b"cookie") or b"none"))
+        exchange.respond(Response(200, exchange.header(b"cookie") or b"none"))
     else:
-        exchange.respond(Answer(200, name))
+        exchange.respond(Response(200, name))
 
 
 async def main(*words: str) -> None:

@@ -23,10 +23,10 @@ from canary_trio.routing import sticky_cookie as session
 from canary_trio.routing.decision import Chance
 from canary_trio.routing.router import Routes
 from canary_trio.routing.weighted_sequence import Sequence
-from http_trio.errors import BadAnswer, BadRequest, ProtocolError
-from http_trio.http1.body import Passage
+from http_trio.errors import BadRequest, BadResponse, ProtocolError
+from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.chunked import BadChunk, ChunkedReader
-from http_trio.http1.forwarded import Forwarding, forwarding_fields
+from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields
 from http_trio.http1.framing import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -34,13 +34,13 @@ from http_trio.http1.framing import (
     request_framing,
 )
 from http_trio.http1.request_head import RequestHead, parse_request_head, render_request
-from http_trio.http1.response_head import parse_answer_head, render_answer
+from http_trio.http1.response_head import parse_response_head, render_response
 from http_trio.limits import Limits
 
 Target = Callable[[bytes], None]
 
 _LIMITS = Limits()
-_RULES = Forwarding()
+_RULES = ForwardedPolicy()
 _FRAMING = frozenset(b"content-length transfer-encoding connection upgrade".split())
 
 
@@ -68,15 +68,15 @@ def answer_head(data: bytes) -> None:
     raw = _as_head(data[1:])
     method = b"HEAD" if data[:1] == b"H" else b"GET"
     try:
-        head = parse_answer_head(raw, method)
-    except BadAnswer:
+        head = parse_response_head(raw, method)
+    except BadResponse:
         return
     _check_lines(head.kept)
     assert 100 <= head.status <= 999
     if head.status < 200:
         return
-    sent, framing = render_answer(head, to_http10=False, connection=b"", added=b"")
-    again = parse_answer_head(sent, method)
+    sent, framing = render_response(head, to_http10=False, connection=b"", added=b"")
+    again = parse_response_head(sent, method)
     assert (again.status, again.line) == (head.status, head.line)
     assert again.framing == framing != UNTIL_CLOSE
     assert head.framing in (framing, UNTIL_CLOSE)
@@ -108,7 +108,7 @@ def framing(data: bytes) -> None:
             assert found == int(lengths[0] if lengths else b"0")
     try:
         found = answer_framing(200, b"GET", lengths, codings, http10=http10)
-    except BadAnswer:
+    except BadResponse:
         return
     assert not (lengths and codings)
     assert found == (
@@ -165,7 +165,7 @@ def passage(data: bytes) -> None:
     outgoing = CHUNKED if out else max(incoming, UNTIL_CLOSE)
     if kind == 1 and not out:
         outgoing = UNTIL_CLOSE
-    one = Passage(incoming, outgoing, trailers=bool(length % 2), line_limit=500)
+    one = BodyTranscoder(incoming, outgoing, trailers=bool(length % 2), line_limit=500)
     sent = b""
     try:
         while body and not one.done:
@@ -194,7 +194,7 @@ def forwarding(data: bytes) -> None:
         return
     for trusted in (False, True):
         for peer in ("127.0.0.1", "::1", "unix"):
-            added = forwarding_fields(_RULES, peer, head, trusted=trusted)
+            added = forwarded_fields(_RULES, peer, head, trusted=trusted)
             _check_lines(added)
             sent = render_request(head, b"fallback", added, None)
             again = parse_request_head(sent, _LIMITS)

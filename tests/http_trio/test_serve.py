@@ -8,12 +8,12 @@ from functools import partial
 
 import trio
 
-from http_trio import Answer, Exchange, serve
+from http_trio import Exchange, Response, serve
 from http_trio.testing.peers import connected, serving
 
 
 def hello(exchange: Exchange) -> None:
-    exchange.respond(Answer(200, b"hello " + exchange.target))
+    exchange.respond(Response(200, b"hello " + exchange.target))
 
 
 async def test_draining_answers_the_parked_and_ends() -> None:
@@ -21,7 +21,7 @@ async def test_draining_answers_the_parked_and_ends() -> None:
 
     def handler(exchange: Exchange) -> None:
         parked.set()
-        exchange.park(60, lambda ex: ex.respond(Answer(200, b"drained")))
+        exchange.park(60, lambda ex: ex.respond(Response(200, b"drained")))
 
     async with trio.open_nursery() as nursery:
         server = await nursery.start(partial(serve, handler, ["127.0.0.1:0"]))

@@ -18,7 +18,7 @@ from canary_trio.config.model import Balance
 from canary_trio.proxy.live import Live
 from canary_trio.routing.explain import Explanation, explain
 from canary_trio.routing.request_spec import BadDescription, read_description
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 
 EXPLAIN_BYTES = 64 * 1024
 """Of a request that is described to /explain at most."""
@@ -41,7 +41,7 @@ class Admin:
         """Answer a request."""
         allowed = _ALLOWED.get(exchange.path, b"GET, HEAD")
         if exchange.method.encode() not in allowed.split(b", "):
-            exchange.respond(Answer(405, _PAGES, headers=((b"Allow", allowed),)))
+            exchange.respond(Response(405, _PAGES, headers=((b"Allow", allowed),)))
             return
         match exchange.path:
             case b"/status":
@@ -51,16 +51,16 @@ class Admin:
             case b"/metrics":
                 exchange.spawn(partial(_respond_metrics, self._view))
             case b"/healthz":
-                exchange.respond(Answer(200, b"ok\n"))
+                exchange.respond(Response(200, b"ok\n"))
             case b"/ready":
                 exchange.respond(self._readiness())
             case _:
-                exchange.respond(Answer(404, _PAGES))
+                exchange.respond(Response(404, _PAGES))
 
-    def _readiness(self) -> Answer:
+    def _readiness(self) -> Response:
         if self._view.runtime.live is None:
-            return Answer(503, b"no configuration yet\n")
-        return Answer(200, b"ready\n")
+            return Response(503, b"no configuration yet\n")
+        return Response(200, b"ready\n")
 
     def _explain(self, exchange: Exchange, body: bytes) -> None:
         runtime = self._view.runtime
@@ -95,9 +95,9 @@ def _served(found: Explanation, key: bytes | None, live: Live) -> Explanation:
     )
 
 
-def _json(status: int, shown: dict[str, object]) -> Answer:
-    return Answer(status, json.dumps(shown, indent=2).encode() + b"\n", _JSON)
+def _json(status: int, shown: dict[str, object]) -> Response:
+    return Response(status, json.dumps(shown, indent=2).encode() + b"\n", _JSON)
 
 
 async def _respond_metrics(view: View, exchange: Exchange) -> None:
-    exchange.respond(Answer(200, await metrics.render(view), CONTENT_TYPE))
+    exchange.respond(Response(200, await metrics.render(view), CONTENT_TYPE))

@@ -25,5 +25,5 @@ class View:
     proxy_id: str
     runtime: Runtime = attrs.field(repr=False)
     control: Control = attrs.field(repr=False)
-    server: http_trio.Server | None = None
+    server: http_trio.HttpServer | None = None
     long: LongConnections | None = None

@@ -30,7 +30,7 @@ from canary_trio.cli.demo_display import (
     summarize,
 )
 from canary_trio.serve import ProxyOptions, serve
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 
 _REQUESTS_PER_S = 100
 
@@ -66,7 +66,7 @@ def run(
 
 def version(name: str) -> http_trio.Handler:
     """Give the handler of an example version: it says its name."""
-    answer = Answer(200, name.encode() + b"\n")
+    answer = Response(200, name.encode() + b"\n")
 
     def handler(exchange: Exchange) -> None:
         exchange.respond(answer)

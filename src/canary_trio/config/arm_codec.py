@@ -28,12 +28,12 @@ from canary_trio.config.codec import (
 from canary_trio.config.condition_codec import KEY
 from canary_trio.config.model import STABLE, Arm, Balance, Server, ServerMode
 from canary_trio.config.policies import (
+    ArmTimeouts,
     Ejection,
     HeaderChanges,
     Health,
     Retries,
     ServerLimits,
-    Timeouts,
     UpstreamTls,
 )
 from canary_trio.config.scalars import (
@@ -78,7 +78,7 @@ _EJECTION = either(
     "false, or a table",
 )
 _TIMEOUTS = table(
-    Timeouts,
+    ArmTimeouts,
     connect=_WAIT,
     answer=_WAIT,
     idle=_WAIT,

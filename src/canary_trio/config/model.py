@@ -17,6 +17,7 @@ from types import MappingProxyType
 import attrs
 
 from canary_trio.config.policies import (
+    ArmTimeouts,
     Connections,
     Ejection,
     HeaderChanges,
@@ -24,7 +25,6 @@ from canary_trio.config.policies import (
     Mirror,
     Retries,
     ServerLimits,
-    Timeouts,
     UpstreamTls,
     described,
 )
@@ -145,7 +145,7 @@ class Arm:
         " `stable` itself. null for none.",
         default=STABLE,
     )
-    timeouts: Timeouts = described("The waits of a request.", factory=Timeouts)
+    timeouts: ArmTimeouts = described("The waits of a request.", factory=ArmTimeouts)
     retries: Retries = described("Trying again.", factory=Retries)
     limits: ServerLimits = described("Of each server.", factory=ServerLimits)
     request_headers: HeaderChanges = described(

@@ -74,7 +74,7 @@ class Ejection:
 
 
 @attrs.frozen
-class Timeouts:
+class ArmTimeouts:
     """The waits of a request, in seconds."""
 
     connect: float = described("Until a server has accepted.", default=3.0)

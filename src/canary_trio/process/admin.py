@@ -23,10 +23,10 @@ from canary_trio.admin import metric_catalog as families
 from canary_trio.admin import status
 from canary_trio.admin.exposition import CONTENT_TYPE
 from canary_trio.process.merge import merge_metrics, merge_status, with_reference
-from http_trio import Answer, Delivery, Exchange, Upstream, forward
-from http_trio.http1.body import Passage
+from http_trio import Exchange, ForwardHooks, Response, Upstream, forward
+from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.framing import UNTIL_CLOSE
-from http_trio.http1.response_head import parse_answer_head
+from http_trio.http1.response_head import parse_response_head
 
 ASK_S = 5.0
 """How long a worker has to answer."""
@@ -67,7 +67,7 @@ class AdminOfAll:
         }
         page = pages.get(exchange.path)
         if page is None or exchange.method not in ("GET", "HEAD"):
-            forward(exchange, next(self._upstreams), Delivery())
+            forward(exchange, next(self._upstreams), ForwardHooks())
         else:
             exchange.spawn(page)
 
@@ -86,25 +86,25 @@ class AdminOfAll:
         ]
         table = {**merged, "id": self._id, "workers": rows}
         body = json.dumps(table, indent=2).encode() + b"\n"
-        exchange.respond(Answer(200, body, b"application/json"))
+        exchange.respond(Response(200, body, b"application/json"))
 
     async def _metrics(self, exchange: Exchange) -> None:
         answers = await self._ask(b"/metrics")
         texts = [answer.body.decode() for answer in answers if answer is not None]
         body = merge_metrics(texts, families.RULES, self._own(len(texts)))
-        exchange.respond(Answer(200, body, CONTENT_TYPE))
+        exchange.respond(Response(200, body, CONTENT_TYPE))
 
     async def _ready(self, exchange: Exchange) -> None:
         if self._draining():
-            exchange.respond(Answer(503, b"draining\n"))
+            exchange.respond(Response(503, b"draining\n"))
             return
         answers = await self._ask(b"/ready")
         for worker, answer in zip(self._workers, answers, strict=True):
             if answer is None or answer.status != 200:
                 why = b"no answer\n" if answer is None else answer.body
-                exchange.respond(Answer(503, b"worker %d: %b" % (worker.number, why)))
+                exchange.respond(Response(503, b"worker %d: %b" % (worker.number, why)))
                 return
-        exchange.respond(Answer(200, b"ready\n"))
+        exchange.respond(Response(200, b"ready\n"))
 
     def _own(self, answering: int) -> list[Metric]:
         restarts = CounterMetricFamily(
@@ -160,8 +160,8 @@ async def ask_worker(admin: str, path: bytes) -> Said | None:
     end = data.find(b"\r\n\r\n") + 4
     if end < 4:
         return None
-    head = parse_answer_head(bytes(data[:end]), b"GET")
-    passage = Passage(head.framing, UNTIL_CLOSE)
+    head = parse_response_head(bytes(data[:end]), b"GET")
+    passage = BodyTranscoder(head.framing, UNTIL_CLOSE)
     body = passage.feed(bytes(data[end:]))
     return Said(head.status, body) if passage.done else None
 

@@ -65,7 +65,7 @@ async def serve_process(
                 else:
                     proxies.append(proxy)
                     teller.live(proxy.revision)
-                    http_trio.collect_seldom()
+                    http_trio.tune_gc()
             nursery.cancel_scope.cancel()
     return failure
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from canary_trio.config.policies import Retries, ServerLimits, Timeouts
+from canary_trio.config.policies import ArmTimeouts, Retries, ServerLimits
 from canary_trio.proxy.header_changes import Changes, compile_changes
 from canary_trio.proxy.live import Live
 from canary_trio.proxy.request_ids import RandomHex, RequestIds, Traces
@@ -19,7 +19,7 @@ from canary_trio.proxy.runtime import Runtime
 from canary_trio.telemetry.decision_labels import Marks
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.arm import ArmState, LiveArm, Pick, PickOther
-from http_trio import Waits
+from http_trio import Timeouts
 
 
 @attrs.frozen(eq=False)
@@ -42,7 +42,7 @@ class Plan:
     state: ArmState
     pick: Pick
     pick_other: PickOther
-    waits: Waits
+    waits: Timeouts
     retries: Retries
     limits: ServerLimits
     failing: frozenset[int]
@@ -109,10 +109,10 @@ class Plans:
         )
 
 
-def waits_of(timeouts: Timeouts) -> Waits:
+def waits_of(timeouts: ArmTimeouts) -> Timeouts:
     """Say a document's timeouts in the engine's words."""
     request = timeouts.request
-    return Waits(
+    return Timeouts(
         connect_s=timeouts.connect,
         answer_s=timeouts.answer,
         stream_idle_s=timeouts.idle,

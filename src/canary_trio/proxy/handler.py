@@ -16,7 +16,7 @@ from canary_trio.proxy.proxied_request import Guarded, Reading
 from canary_trio.proxy.request_ids import RandomHex
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.sticky_cookie import without_cookie
-from http_trio import Answer, Exchange, refusal
+from http_trio import Exchange, Response, error_response
 
 _COOKIE = re.compile(rb"\r\n[cC][oO][oO][kK][iI][eE]:[ \t]*([^\r\n]*)")
 
@@ -28,7 +28,7 @@ class Forwarder:
         self._runtime = runtime
         self._random = RandomHex(os.urandom)
         self._context: Context | None = None
-        self._not_ready: Answer = refusal(
+        self._not_ready: Response = error_response(
             503, "this proxy has no configuration yet", retry_after_s=1
         )
 

@@ -28,7 +28,7 @@ from canary_trio.proxy.proxied_request import Guarded
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.decision import Chance, Reason
 from canary_trio.routing.weighted_sequence import Sequence
-from http_trio import Exchange, Server, upstream_request_of
+from http_trio import Exchange, HttpServer, upstream_request_of
 
 LEAST_S = 1.0
 """What is in progress has at least so long, or `time` where that is less."""
@@ -47,7 +47,7 @@ class LongConnections:
     """
 
     def __init__(
-        self, runtime: Runtime, server: Server, draw: Callable[[], float]
+        self, runtime: Runtime, server: HttpServer, draw: Callable[[], float]
     ) -> None:
         self._runtime = runtime
         self._server = server

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from http_trio.http1.response import Answer
+from http_trio.http1.response import Response
 
 METHODS = frozenset({b"TRACE", b"OPTIONS"})
 
@@ -35,8 +35,8 @@ def one_less(fields: bytes) -> bytes:
     )
 
 
-def answer_here(method: bytes) -> Answer:
+def answer_here(method: bytes) -> Response:
     """Answer as the last one; a TRACE is not echoed, since it may hold secrets."""
     if method == b"OPTIONS":
-        return Answer(204, headers=(_ALLOWED,))
-    return Answer(405, b"this proxy does not echo requests\n", headers=(_ALLOWED,))
+        return Response(204, headers=(_ALLOWED,))
+    return Response(405, b"this proxy does not echo requests\n", headers=(_ALLOWED,))

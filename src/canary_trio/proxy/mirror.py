@@ -22,7 +22,7 @@ from canary_trio.config.policies import Mirror
 from canary_trio.proxy.header_changes import compile_changes
 from canary_trio.telemetry.mirror_counters import Copies, Outcome, Skip
 from canary_trio.upstream.arm import LiveArm
-from http_trio import ForwardedRequest, NoAnswer, Upstream, fetch
+from http_trio import ForwardedRequest, NoResponse, Upstream, fetch
 from http_trio.http1.request_head import render_request
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Mirroring:
                 self._learnt.compare((copy.status, copy.size), found, seconds)
             if scope.cancelled_caught:
                 outcomes[Outcome.LATE] += 1
-        except NoAnswer as exc:
+        except NoResponse as exc:
             _log.debug("a copy had no answer: %s", exc)
             outcomes[Outcome.NO_ANSWER] += 1
         finally:
@@ -129,7 +129,7 @@ class _Copy:
         status: int,
     ) -> None:
         head = exchange.head
-        added = exchange.forwarding_fields() + _ADDED
+        added = exchange.forwarded_fields() + _ADDED
         rendered = render_request(
             *(head, upstream.host, added, len(body)),
             prefix=upstream.prefix,

@@ -22,28 +22,28 @@ from canary_trio.telemetry.decision_labels import Mark
 from canary_trio.upstream.pending_queue import Queue
 from canary_trio.upstream.server import ServerState
 from http_trio import (
-    Answer,
-    Condition,
-    Delivery,
     Failure,
+    FailureReason,
     ForwardedRequest,
+    ForwardHooks,
+    Response,
     Retry,
     Upstream,
+    error_response,
     forward,
-    refusal,
 )
 
 if TYPE_CHECKING:
     from http_trio import Exchange
-    from http_trio.http1.response_head import AnswerHead
+    from http_trio.http1.response_head import ResponseHead
 
 _UNREACHABLE = frozenset(
-    {Condition.UNREACHABLE, Condition.CONNECT_TIMEOUT, Condition.UNTRUSTED}
+    {FailureReason.UNREACHABLE, FailureReason.CONNECT_TIMEOUT, FailureReason.UNTRUSTED}
 )
 _RETRY_AFTER_S = 1
 
 
-class Guarded(Delivery):
+class Guarded(ForwardHooks):
     """One request, under the shield of its arm."""
 
     __slots__ = (
@@ -145,14 +145,14 @@ class Guarded(Delivery):
         condition, arm = failure.condition, self._plan.name
         following = self._go_on(
             sent=sent,
-            ok=None if condition is Condition.FULL else False,
+            ok=None if condition is FailureReason.FULL else False,
             unreachable=condition in _UNREACHABLE,
         )
         if following is not None:
             self._context.observer.tally.failed(arm, condition.value)
         return following
 
-    def refuse(self, request: ForwardedRequest, failure: Failure) -> Answer:
+    def refuse(self, request: ForwardedRequest, failure: Failure) -> Response:
         """Give the answer for a failure that is final; it says what was decided."""
         answer = super().refuse(request, failure)
         if self._mark.field is not None:
@@ -175,7 +175,7 @@ class Guarded(Delivery):
             condition = None if failure is None else failure.condition
             server.ended(
                 now,
-                None if condition is Condition.FULL else False,
+                None if condition is FailureReason.FULL else False,
                 self._started,
                 unreachable=condition in _UNREACHABLE,
             )
@@ -343,7 +343,7 @@ class Guarded(Delivery):
     def _turn_away(self, reason: str) -> None:
         """Refuse it: nobody has it."""
         exchange, field = self._exchange, self._mark.field
-        answer = refusal(503, reason, retry_after_s=_RETRY_AFTER_S)
+        answer = error_response(503, reason, retry_after_s=_RETRY_AFTER_S)
         if field is not None:
             answer.headers = (*answer.headers, field)
         exchange.answer_bytes = (
@@ -380,7 +380,7 @@ class Reading(Guarded):
     reads_answers = True
 
     def answered(
-        self, request: ForwardedRequest, head: AnswerHead
+        self, request: ForwardedRequest, head: ResponseHead
     ) -> Upstream | Retry | None:
         """Go elsewhere for a status that counts as failed; else change the fields."""
         plan = self._plan

@@ -23,7 +23,7 @@ from canary_trio.config.model import ServerMode
 from canary_trio.config.policies import Health
 from canary_trio.upstream.balancers import Draw
 from canary_trio.upstream.server import ServerState
-from http_trio import Condition, Fetched, NoAnswer, Upstream, fetch
+from http_trio import FailureReason, FetchResult, NoResponse, Upstream, fetch
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ BODY = 1024 * 1024
 """Bytes of an answer to a check that are read at most."""
 
 UNREACHABLE = frozenset(
-    {Condition.UNREACHABLE, Condition.CONNECT_TIMEOUT, Condition.UNTRUSTED}
+    {FailureReason.UNREACHABLE, FailureReason.CONNECT_TIMEOUT, FailureReason.UNTRUSTED}
 )
 
 
@@ -95,11 +95,11 @@ class _Watch:
     verdict: Verdict = attrs.field(factory=Verdict)
 
 
-Ask = Callable[[Upstream, bytes], Awaitable[Fetched]]
+Ask = Callable[[Upstream, bytes], Awaitable[FetchResult]]
 """Ask an upstream a request. Raises NoAnswer."""
 
 
-async def ask_by_fetch(upstream: Upstream, request: bytes) -> Fetched:
+async def ask_by_fetch(upstream: Upstream, request: bytes) -> FetchResult:
     """Ask over a connection of its own."""
     return await fetch(upstream, request, method=b"GET", body=BODY)
 
@@ -186,7 +186,7 @@ class Checks:
                 found = await self._ask(upstream, request(rule, upstream))
                 good = is_good(rule, found.status)
                 return ("" if good else f"status {found.status}"), False
-        except NoAnswer as exc:
+        except NoResponse as exc:
             return str(exc), exc.failure.condition in UNREACHABLE
         except Exception as exc:
             _log.exception("%s: its check failed", upstream.name)

@@ -19,19 +19,19 @@ from http_trio.asgi.http import HttpExchange, Receive, Send
 from http_trio.asgi.messages import Scope, read_request, read_websocket
 from http_trio.asgi.websocket import WebSocketExchange, new_key
 from http_trio.errors import BadRequest
-from http_trio.http1.forwarded import Forwarding
-from http_trio.http1.response import refusal
+from http_trio.http1.forwarded import ForwardedPolicy
+from http_trio.http1.response import error_response
 from http_trio.limits import Limits
-from http_trio.net.event_loop import Lane
+from http_trio.net.event_loop import EventLoop
 from http_trio.server.exchange import Handler
-from http_trio.server.in_process import Pairs
+from http_trio.server.in_process import InProcessListener
 
 
 def as_asgi(
     handler: Handler,
     *,
     limits: Limits | None = None,
-    forwarding: Forwarding | None = None,
+    forwarding: ForwardedPolicy | None = None,
 ) -> AsgiApp:
     """Make an ASGI 3 application of a handler.
 
@@ -52,19 +52,19 @@ def as_asgi(
 
     Cancelled, a call closes its connection to the lane, which ends the exchange.
     """
-    return AsgiApp(handler, limits or Limits(), forwarding or Forwarding())
+    return AsgiApp(handler, limits or Limits(), forwarding or ForwardedPolicy())
 
 
 class AsgiApp:
     """A handler as an ASGI 3 application; `as_asgi` makes it."""
 
     def __init__(
-        self, handler: Handler, limits: Limits, forwarding: Forwarding
+        self, handler: Handler, limits: Limits, forwarding: ForwardedPolicy
     ) -> None:
         self._handler = handler
         self._limits = limits
         self._forwarding = forwarding
-        self._pairs: Pairs | None = None
+        self._pairs: InProcessListener | None = None
 
     def __repr__(self) -> str:
         return f"<AsgiApp {self._pairs}>"
@@ -87,9 +87,9 @@ class AsgiApp:
         else:
             raise ValueError(f"scope {kind!r}, expected http, websocket or lifespan")
 
-    def use(self, lane: Lane) -> Pairs:
+    def use(self, lane: EventLoop) -> InProcessListener:
         """Run on a lane whose tasks run elsewhere."""
-        self._pairs = Pairs(lane, self._handler, self._forwarding)
+        self._pairs = InProcessListener(lane, self._handler, self._forwarding)
         return self._pairs
 
     def drain(self) -> None:
@@ -111,7 +111,7 @@ class AsgiApp:
             return
         async with trio.open_nursery() as nursery:
             if own := self._pairs is None:
-                lane = Lane(self._limits, nursery)
+                lane = EventLoop(self._limits, nursery)
                 self.use(lane)
                 nursery.start_soon(lane.run)
                 nursery.start_soon(lane.keep_time)
@@ -124,12 +124,12 @@ class AsgiApp:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve_http(
-        self, pairs: Pairs, scope: Scope, receive: Receive, send: Send
+        self, pairs: InProcessListener, scope: Scope, receive: Receive, send: Send
     ) -> None:
         try:
             asked = read_request(scope)
         except BadRequest as exc:
-            answer = refusal(exc.status, str(exc))
+            answer = error_response(exc.status, str(exc))
             await send(
                 {
                     "type": "http.response.start",
@@ -143,7 +143,7 @@ class AsgiApp:
             await HttpExchange(scope, receive, send).run(asked, sock)
 
     async def _serve_websocket(
-        self, pairs: Pairs, scope: Scope, receive: Receive, send: Send
+        self, pairs: InProcessListener, scope: Scope, receive: Receive, send: Send
     ) -> None:
         try:
             request = read_websocket(scope, new_key(os.urandom(16)))

@@ -18,13 +18,13 @@ from typing import Any
 
 import trio
 
-from http_trio.asgi.messages import Asked, Scope, answer_fields, split_fields
+from http_trio.asgi.messages import RequestLines, Scope, answer_fields, split_fields
 from http_trio.errors import HttpError
-from http_trio.http1.body import may_trail
+from http_trio.http1.body import is_allowed_in_trailer
 from http_trio.http1.chunked import ChunkedReader
 from http_trio.http1.framing import CHUNKED
-from http_trio.http1.response_head import AnswerHead, parse_answer_head
-from http_trio.net.stream import Wire
+from http_trio.http1.response_head import ResponseHead, parse_response_head
+from http_trio.net.stream import SocketStream
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -35,26 +35,26 @@ _LINGER_S = 2.0  # as `Limits.linger_s`: for the next piece of an upload, once a
 _TRAILERS = 8 * 1024  # as `Limits.trailers`; the lane has checked them
 
 
-class AnswerCut(HttpError):
+class ResponseCut(HttpError):
     """The answer broke off after its head was sent; the server must cut it, too."""
 
 
-async def read_head(wire: Wire, method: bytes) -> tuple[AnswerHead, bytes]:
+async def read_head(wire: SocketStream, method: bytes) -> tuple[ResponseHead, bytes]:
     """Read an answer's head from the lane, and what came of its body with it.
 
     Raises:
-        AnswerCut: the lane closed without an answer.
+        ResponseCut: the lane closed without an answer.
     """
     data = b""
     while (end := data.find(b"\r\n\r\n") + 4) < 4:
         try:
             more = await wire.receive(math.inf)
         except OSError as exc:
-            raise AnswerCut("the connection was closed without an answer") from exc
+            raise ResponseCut("the connection was closed without an answer") from exc
         if not more:
-            raise AnswerCut("the connection was closed without an answer")
+            raise ResponseCut("the connection was closed without an answer")
         data += more
-    return parse_answer_head(data[:end], method), data[end:]
+    return parse_response_head(data[:end], method), data[end:]
 
 
 class HttpExchange:
@@ -73,18 +73,18 @@ class HttpExchange:
         self._heard = 0
         self._gone = False
 
-    async def run(self, asked: Asked, sock: socket.socket) -> None:
+    async def run(self, asked: RequestLines, sock: socket.socket) -> None:
         """Carry it over a connection to the lane.
 
         Raises:
-            AnswerCut: the answer broke off.
+            ResponseCut: the answer broke off.
         """
-        cut: AnswerCut | None = None
+        cut: ResponseCut | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask, asked, sock)
             try:
-                await self._answer(asked.method, Wire(sock))
-            except AnswerCut as exc:
+                await self._answer(asked.method, SocketStream(sock))
+            except ResponseCut as exc:
                 cut = exc
             nursery.cancel_scope.cancel()
         if cut is not None and not self._gone:
@@ -92,8 +92,8 @@ class HttpExchange:
 
     # === towards the lane ===
 
-    async def _ask(self, asked: Asked, sock: socket.socket) -> None:
-        wire, first, framing = Wire(sock), None, asked.framing
+    async def _ask(self, asked: RequestLines, sock: socket.socket) -> None:
+        wire, first, framing = SocketStream(sock), None, asked.framing
         if framing is None:
             first = await self._first_message()
             whole = first is not None and not first.get("more_body", False)
@@ -125,7 +125,7 @@ class HttpExchange:
         return message
 
     async def _send_body(
-        self, wire: Wire, framing: int, message: Message | None
+        self, wire: SocketStream, framing: int, message: Message | None
     ) -> None:
         left = math.inf if framing == CHUNKED else framing
         while left > 0:
@@ -148,7 +148,7 @@ class HttpExchange:
 
     # === from the lane ===
 
-    async def _answer(self, method: bytes, wire: Wire) -> None:
+    async def _answer(self, method: bytes, wire: SocketStream) -> None:
         while True:
             head, rest = await read_head(wire, method)
             if head.status >= 200:
@@ -169,13 +169,13 @@ class HttpExchange:
         else:
             await self._pass_length(wire, rest, head.framing)
 
-    async def _hint(self, head: AnswerHead) -> None:
+    async def _hint(self, head: ResponseHead) -> None:
         if head.status == 103 and self._early_hints:
             fields = split_fields(head.kept)
             links = [value for name, value in fields if name == b"link"]
             await self._send({"type": "http.response.early_hint", "links": links})
 
-    async def _pass_length(self, wire: Wire, data: bytes, left: int) -> None:
+    async def _pass_length(self, wire: SocketStream, data: bytes, left: int) -> None:
         while True:
             left -= len(data)
             if data or not left:
@@ -185,13 +185,17 @@ class HttpExchange:
             data = await _receive(wire)
             if not data:
                 if not self._streams:
-                    raise AnswerCut(f"closed {left} bytes before the end of its answer")
+                    raise ResponseCut(
+                        f"closed {left} bytes before the end of its answer"
+                    )
                 # In HTTP/2 a stream that ends before its Content-Length is malformed
                 # (RFC 9113 section 8.1.1), so the client sees that it was cut.
                 await self._send_part(b"", more=False)
                 return
 
-    async def _pass_chunks(self, wire: Wire, data: bytes, *, trails: bool) -> None:
+    async def _pass_chunks(
+        self, wire: SocketStream, data: bytes, *, trails: bool
+    ) -> None:
         reader = ChunkedReader(_TRAILERS)
         while True:
             content = reader.feed(data)
@@ -201,10 +205,10 @@ class HttpExchange:
                 await self._send_part(content, more=True)
             data = await _receive(wire)
             if not data:
-                raise AnswerCut("closed inside its answer")
+                raise ResponseCut("closed inside its answer")
         await self._send_part(content, more=False)
         if trails:
-            lines = [line for line in reader.trailers if may_trail(line)]
+            lines = [line for line in reader.trailers if is_allowed_in_trailer(line)]
             fields = split_fields(b"".join(b"\r\n" + line for line in lines))
             await self._send({"type": "http.response.trailers", "headers": fields})
 
@@ -230,7 +234,7 @@ class HttpExchange:
         )
 
 
-async def _receive(wire: Wire) -> bytes:
+async def _receive(wire: SocketStream) -> bytes:
     try:
         return await wire.receive(math.inf)
     except OSError:

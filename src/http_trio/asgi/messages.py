@@ -20,7 +20,7 @@ import attrs
 
 from http_trio.errors import BadRequest
 from http_trio.http1.framing import CHUNKED
-from http_trio.http1.response_head import AnswerHead
+from http_trio.http1.response_head import ResponseHead
 
 Scope = Mapping[str, Any]
 Fields = list[tuple[bytes, bytes]]
@@ -41,7 +41,7 @@ _OF_WEBSOCKET = frozenset(
 
 
 @attrs.frozen
-class Asked:
+class RequestLines:
     """One request, as the engine is to get it.
 
     Attributes:
@@ -66,7 +66,7 @@ class Asked:
         return b"\r\n".join((*self.lines, *frame, b"", b""))
 
 
-def read_request(scope: Scope) -> Asked:
+def read_request(scope: Scope) -> RequestLines:
     """Read the scope of an HTTP request.
 
     Raises:
@@ -78,7 +78,9 @@ def read_request(scope: Scope) -> Asked:
     if trailers and b"trailers" in [value.lower() for value in said.get(b"te", ())]:
         fields += [(b"Connection", b"TE"), (b"TE", b"trailers")]
     framing = _framing(scope, fields, said)
-    return Asked(method, (_request_line(scope, method), *_lines(fields)), framing)
+    return RequestLines(
+        method, (_request_line(scope, method), *_lines(fields)), framing
+    )
 
 
 def read_websocket(scope: Scope, key: bytes) -> bytes:
@@ -107,7 +109,7 @@ def read_websocket(scope: Scope, key: bytes) -> bytes:
     return b"\r\n".join((_request_line(scope, b"GET"), *_lines(fields), b"", b""))
 
 
-def answer_fields(head: AnswerHead) -> Fields:
+def answer_fields(head: ResponseHead) -> Fields:
     """Give the fields of an answer as ASGI wants them, in lower case."""
     fields = split_fields(head.kept)
     if head.length is not None and head.status != 204 and head.status >= 200:
@@ -115,7 +117,7 @@ def answer_fields(head: AnswerHead) -> Fields:
     return fields
 
 
-def websocket_fields(head: AnswerHead) -> tuple[str | None, Fields]:
+def websocket_fields(head: ResponseHead) -> tuple[str | None, Fields]:
     """Give the subprotocol that was chosen, and the other fields of a 101."""
     fields = split_fields(head.kept)
     chosen = [value for name, value in fields if name == b"sec-websocket-protocol"]

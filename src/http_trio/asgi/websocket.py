@@ -22,12 +22,12 @@ from wsproto.events import (
 )
 from wsproto.utilities import ProtocolError as FrameError
 
-from http_trio.asgi.http import AnswerCut, Receive, Send, read_head
+from http_trio.asgi.http import Receive, ResponseCut, Send, read_head
 from http_trio.asgi.messages import Scope, answer_fields, websocket_fields
-from http_trio.http1.body import Passage
+from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.framing import UNTIL_CLOSE
-from http_trio.http1.response_head import AnswerHead
-from http_trio.net.stream import Wire
+from http_trio.http1.response_head import ResponseHead
+from http_trio.net.stream import SocketStream
 
 MESSAGE = 16 * 1024 * 1024
 """Bytes of a message from the upstream; a larger one closes the WebSocket with 1009."""
@@ -56,18 +56,18 @@ class WebSocketExchange:
 
     async def run(self, request: bytes, sock: socket.socket) -> None:
         """Carry it over a connection to the lane."""
-        wire = Wire(sock)
+        wire = SocketStream(sock)
         await self._receive()  # websocket.connect
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pass_up, Wire(sock))
+            nursery.start_soon(self._pass_up, SocketStream(sock))
             try:
                 await wire.send(request, math.inf)
                 await self._answer(wire)
-            except (AnswerCut, OSError):
+            except (ResponseCut, OSError):
                 await self._close(1011)
             nursery.cancel_scope.cancel()
 
-    async def _answer(self, wire: Wire) -> None:
+    async def _answer(self, wire: SocketStream) -> None:
         head, rest = await self._read_final(wire)
         if head.status != 101:
             await self._refuse(head, wire, rest)
@@ -84,14 +84,16 @@ class WebSocketExchange:
         wire.buffer = rest + wire.buffer
         await self._pass_down(wire)
 
-    async def _read_final(self, wire: Wire) -> tuple[AnswerHead, bytes]:
+    async def _read_final(self, wire: SocketStream) -> tuple[ResponseHead, bytes]:
         while True:
             head, rest = await read_head(wire, b"GET")
             if head.status == 101 or head.status >= 200:
                 return head, rest
             wire.buffer = rest + wire.buffer
 
-    async def _refuse(self, head: AnswerHead, wire: Wire, rest: bytes) -> None:
+    async def _refuse(
+        self, head: ResponseHead, wire: SocketStream, rest: bytes
+    ) -> None:
         """Pass on an answer that is no WebSocket."""
         if not self._answers:
             await self._send({"type": "websocket.close", "code": 1000})
@@ -110,7 +112,7 @@ class WebSocketExchange:
 
     # === the client's messages ===
 
-    async def _pass_up(self, wire: Wire) -> None:
+    async def _pass_up(self, wire: SocketStream) -> None:
         try:
             while (message := await self._receive())["type"] == "websocket.receive":
                 text = message.get("text")
@@ -127,15 +129,15 @@ class WebSocketExchange:
         except OSError:
             pass  # the other direction sees the end, and what came before it
 
-    async def _send_up(self, wire: Wire, event: Event) -> None:
+    async def _send_up(self, wire: SocketStream, event: Event) -> None:
         async with self._sending:  # whole frames, whichever task sends them
             if self._accepted and self._frames.state is not ConnectionState.CLOSED:
                 await wire.send(self._frames.send(event), math.inf)
 
     # === the upstream's messages ===
 
-    async def _pass_down(self, wire: Wire) -> None:
-        reply = Wire(wire.sock)
+    async def _pass_down(self, wire: SocketStream) -> None:
+        reply = SocketStream(wire.sock)
         while True:
             try:
                 data = await wire.receive(math.inf)
@@ -153,7 +155,7 @@ class WebSocketExchange:
                 await self._close(1002)
                 return
 
-    async def _take(self, event: Event, reply: Wire) -> bool:
+    async def _take(self, event: Event, reply: SocketStream) -> bool:
         """Handle one event; give whether to go on."""
         if isinstance(event, Message):
             self._pieces.append(event.data)
@@ -189,8 +191,8 @@ class WebSocketExchange:
         )
 
 
-async def _read_body(head: AnswerHead, wire: Wire, data: bytes) -> bytes:
-    passage = Passage(head.framing, UNTIL_CLOSE)
+async def _read_body(head: ResponseHead, wire: SocketStream, data: bytes) -> bytes:
+    passage = BodyTranscoder(head.framing, UNTIL_CLOSE)
     pieces = [passage.feed(data)]
     while not passage.done and sum(map(len, pieces)) < _REFUSAL:
         data = await wire.receive(math.inf)

@@ -23,7 +23,7 @@ class Truncated(ProtocolError):
     """The sender closed before its body was complete."""
 
 
-class Passage:
+class BodyTranscoder:
     """One body on its way.
 
     Attributes:
@@ -110,13 +110,13 @@ class Passage:
         kept = [
             line
             for line in (self._reader.trailers if self._reader else ())
-            if may_trail(line)
+            if is_allowed_in_trailer(line)
         ]
         if not self._trailers or not kept:
             return LAST_CHUNK
         return b"0\r\n%b\r\n\r\n" % b"\r\n".join(kept)
 
 
-def may_trail(line: bytes) -> bool:
+def is_allowed_in_trailer(line: bytes) -> bool:
     """Tell whether a field may stand in a trailer (RFC 9110 section 6.5.1)."""
     return line.partition(b":")[0].lower() not in _NOT_IN_TRAILERS

@@ -51,7 +51,7 @@ class ChunkedReader:
     (True, b'GET /')
     """
 
-    __slots__ = ("_left", "_line_limit", "_phase", "_pending", "rest", "trailers")
+    __slots__ = ("_left", "_line_limit", "_pending", "_phase", "rest", "trailers")
 
     def __init__(self, line_limit: int) -> None:
         self._phase = _SIZE

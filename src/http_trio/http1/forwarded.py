@@ -18,7 +18,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @attrs.frozen
-class Forwarding:
+class ForwardedPolicy:
     """The rules of one listener.
 
     Attributes:
@@ -42,8 +42,8 @@ class Forwarding:
         return any(address in network for network in self.trusted)
 
 
-def forwarding_fields(
-    rules: Forwarding, peer: str, head: RequestHead, *, trusted: bool
+def forwarded_fields(
+    rules: ForwardedPolicy, peer: str, head: RequestHead, *, trusted: bool
 ) -> bytes:
     """Give the lines to add to a request, each led by CRLF.
 

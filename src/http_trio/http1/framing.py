@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from http_trio.errors import BadAnswer, BadRequest
+from http_trio.errors import BadRequest, BadResponse
 
 CHUNKED = -1
 """The body says itself where it ends."""
@@ -65,7 +65,7 @@ def answer_framing(
     """Decide how an answer's body is framed, given the method of its request.
 
     Raises:
-        BadAnswer: the framing is ambiguous or unknown.
+        BadResponse: the framing is ambiguous or unknown.
     """
     if not codings and len(lengths) == 1 and status >= 200 and method != b"HEAD":
         length = _length(lengths)  # as most are
@@ -73,12 +73,12 @@ def answer_framing(
             return 0 if status in (204, 304) else length
     if codings:
         if lengths:
-            raise BadAnswer("both Content-Length and Transfer-Encoding")
+            raise BadResponse("both Content-Length and Transfer-Encoding")
         if http10 or _coding_names(codings) != [b"chunked"]:
-            raise BadAnswer(f"Transfer-Encoding {b', '.join(codings)[:60]!r}")
+            raise BadResponse(f"Transfer-Encoding {b', '.join(codings)[:60]!r}")
     length = _length(lengths) if lengths else None
     if lengths and length is None:
-        raise BadAnswer(f"Content-Length {b', '.join(lengths)[:60]!r}")
+        raise BadResponse(f"Content-Length {b', '.join(lengths)[:60]!r}")
     if method == b"HEAD" or status < 200 or status in (204, 304):
         return 0
     if codings:

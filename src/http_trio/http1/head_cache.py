@@ -21,7 +21,7 @@ _SEEN = 8192  # hashes of heads that came once
 T = TypeVar("T")
 
 
-class Known(Generic[T]):
+class HeadCache(Generic[T]):
     """Parsed heads by their bytes.
 
     Attributes:

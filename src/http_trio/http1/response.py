@@ -1,6 +1,6 @@
 """Answers of our own: values that are rendered once and sent to anybody.
 
-An `Answer` knows nothing of a connection. Whether it lives on is said by a
+An `Response` knows nothing of a connection. Whether it lives on is said by a
 `Connection` line that goes between the rendered head and the body, so a thousand
 parked exchanges can be sent the same bytes.
 """
@@ -18,7 +18,7 @@ _NO_BODY = frozenset({204, 304})
 
 
 @attrs.define(eq=False, hash=False)
-class Answer:
+class Response:
     """A whole answer. Treat it as frozen: what it renders to is kept.
 
     Attributes:
@@ -104,11 +104,13 @@ def http_date() -> bytes:
     return _Clock.text
 
 
-def refusal(status: int, reason: str, *, retry_after_s: int | None = None) -> Answer:
+def error_response(
+    status: int, reason: str, *, retry_after_s: int | None = None
+) -> Response:
     """Give the answer that stands for an error: its status in words, and the reason."""
     phrase = _PHRASES.get(status, b"Error").decode()
     text = f"{status} {phrase}: {reason}\n" if reason else f"{status} {phrase}\n"
     headers = (
         () if retry_after_s is None else ((b"Retry-After", b"%d" % retry_after_s),)
     )
-    return Answer(status, text.encode("utf-8", "replace"), headers=headers)
+    return Response(status, text.encode("utf-8", "replace"), headers=headers)

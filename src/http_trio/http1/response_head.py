@@ -13,7 +13,7 @@ import re
 import attrs
 import httptools
 
-from http_trio.errors import BadAnswer
+from http_trio.errors import BadResponse
 from http_trio.http1.fields import (
     ABSENT,
     KEEP_ALIVE,
@@ -42,7 +42,7 @@ _NOTHING = object()  # llhttp calls nobody: its verdict is all that is asked of 
 
 
 @attrs.define(eq=False)
-class AnswerHead:
+class ResponseHead:
     """One answer's header section, checked.
 
     Those that come again share one (see `head_cache`), which must not change; `private`
@@ -77,26 +77,26 @@ class AnswerHead:
             )
         return self._start
 
-    def private(self) -> AnswerHead:
+    def private(self) -> ResponseHead:
         """Give one that is shared with nobody, to be changed."""
-        return AnswerHead(
+        return ResponseHead(
             *(self.status, self.line, self.kept, self.framing, self.length),
             *(self.keep_alive, self.dated, self.upgrade),
         )
 
 
-def parse_answer_head(raw: bytes, method: bytes) -> AnswerHead:
+def parse_response_head(raw: bytes, method: bytes) -> ResponseHead:
     """Check and take apart an answer's head, given the method of its request.
 
     Raises:
-        BadAnswer: it cannot be passed on.
+        BadResponse: it cannot be passed on.
     """
     try:
         httptools.HttpResponseParser(_NOTHING).feed_data(raw)
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as exc:
-        raise BadAnswer(str(exc)) from exc
+        raise BadResponse(str(exc)) from exc
     line_end = raw.find(b"\r\n")
     status, http10 = _read_status_line(raw[:line_end])
     pieces = _ANSWER_FIELDS.split(raw[line_end:-4])
@@ -110,7 +110,7 @@ def parse_answer_head(raw: bytes, method: bytes) -> AnswerHead:
         kept = without_named(kept, options)
     if dates:  # after those that Connection names: an answer has a Date
         kept += b"\r\nDate: " + dates[0]
-    return AnswerHead(
+    return ResponseHead(
         status=status,
         line=raw[8:line_end],
         kept=kept,
@@ -122,8 +122,8 @@ def parse_answer_head(raw: bytes, method: bytes) -> AnswerHead:
     )
 
 
-def render_answer(
-    head: AnswerHead, *, to_http10: bool, connection: bytes, added: bytes
+def render_response(
+    head: ResponseHead, *, to_http10: bool, connection: bytes, added: bytes
 ) -> tuple[bytes, int]:
     """Give the head that goes to the client, and how the body is to be framed.
 
@@ -157,11 +157,11 @@ def _read_status_line(line: bytes) -> tuple[int, bool]:
     """Give the status, and whether it is HTTP/1.0; llhttp lets NUL into the reason."""
     match = _STATUS_LINE.match(line)
     if match is None:
-        raise BadAnswer(f"status line {line[:40]!r}")
+        raise BadResponse(f"status line {line[:40]!r}")
     return int(match[2]), match[1] == b"0"
 
 
-def _length_line(head: AnswerHead) -> bytes:
+def _length_line(head: ResponseHead) -> bytes:
     if head.length is None or head.status == 204 or head.status < 200:
         return b""
     return b"\r\nContent-Length: " + head.length

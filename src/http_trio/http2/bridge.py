@@ -30,15 +30,15 @@ from hypercorn.trio import serve
 from hypercorn.typing import Framework
 
 from http_trio.asgi.app import AsgiApp
-from http_trio.asgi.http import AnswerCut, Receive, Send
+from http_trio.asgi.http import Receive, ResponseCut, Send
 from http_trio.asgi.messages import Scope
-from http_trio.http1.forwarded import Forwarding
-from http_trio.http1.response import Answer
-from http_trio.http2.frames import Frames, goaway
+from http_trio.http1.forwarded import ForwardedPolicy
+from http_trio.http1.response import Response
+from http_trio.http2.frames import Http2FrameTracker, goaway
 from http_trio.limits import Limits
 from http_trio.net.connect import connect
-from http_trio.net.event_loop import Lane
-from http_trio.net.stream import Wire, copy_buffer
+from http_trio.net.event_loop import EventLoop
+from http_trio.net.stream import SocketStream, copy_buffer
 from http_trio.net.tls_socket import TlsSocket
 from http_trio.server.exchange import Handler
 from http_trio.server.listener import Listener
@@ -49,10 +49,12 @@ _LEAVE_S = 0.1  # how long a drained client that is idle has to hear of it
 _log_of_hypercorn.setLevel(logging.WARNING)  # below that, it says where it listens
 
 
-class Http2:
+class Http2Bridge:
     """The HTTP/2 side of one `serve`."""
 
-    def __init__(self, lane: Lane, handler: Handler, rules: Forwarding) -> None:
+    def __init__(
+        self, lane: EventLoop, handler: Handler, rules: ForwardedPolicy
+    ) -> None:
         self.lane = lane
         self._app = AsgiApp(handler, lane.limits, rules)
         self._pairs = self._app.use(lane)
@@ -105,7 +107,7 @@ class Http2Client:
         self._limits = listener.lane.limits
         self._config = _config(self._limits)
         self._port = 0
-        self._frames = Frames()
+        self._frames = Http2FrameTracker()
         self._sending = False
         self._leaving = False
 
@@ -136,9 +138,9 @@ class Http2Client:
         self.scope.cancel()
 
     def drain(self) -> None:
-        """Nothing: `Http2.drain` does it for all."""
+        """Nothing: `Http2Bridge.drain` does it for all."""
 
-    def turn_away(self, answer: Answer) -> None:
+    def turn_away(self, answer: Response) -> None:
         """Close: there is no request yet that could be answered."""
         del answer
         self.abort()
@@ -172,7 +174,7 @@ class Http2Client:
         self.streams += 1
         try:
             await self._app(scope, receive, send)
-        except AnswerCut as exc:
+        except ResponseCut as exc:
             # ASGI cannot reset a stream, so the connection is what shows it.
             _log.debug("%r: %s", self, exc)
             self.abort()
@@ -188,7 +190,7 @@ class Http2Client:
     async def _move_up(
         self, inner: socket.socket, write_s: float, nursery: trio.Nursery
     ) -> None:
-        source, sink = Wire(self._sock), Wire(inner)
+        source, sink = SocketStream(self._sock), SocketStream(inner)
         with contextlib.suppress(OSError, trio.TooSlowError), copy_buffer() as view:
             while count := await source.receive_into(view, math.inf):
                 await sink.send(view[:count], write_s)
@@ -197,7 +199,7 @@ class Http2Client:
     async def _move_down(
         self, inner: socket.socket, write_s: float, nursery: trio.Nursery
     ) -> None:
-        source, sink = Wire(inner), Wire(self._sock)
+        source, sink = SocketStream(inner), SocketStream(self._sock)
         with contextlib.suppress(OSError, trio.TooSlowError), copy_buffer() as view:
             while count := await source.receive_into(view, math.inf):
                 self._sending = True

@@ -15,7 +15,7 @@ def goaway() -> bytes:
     return _NO_MORE
 
 
-class Frames:
+class Http2FrameTracker:
     """Follows the bytes of one direction.
 
     Attributes:

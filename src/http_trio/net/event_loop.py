@@ -21,12 +21,12 @@ from typing import Any, Protocol
 
 import trio
 
-from http_trio.http1.head_cache import Known
+from http_trio.http1.head_cache import HeadCache
 from http_trio.http1.request_head import RequestHead
-from http_trio.http1.response_head import AnswerHead
+from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
 from http_trio.net.poller import open_poller
-from http_trio.net.timer_wheel import Deadlines
+from http_trio.net.timer_wheel import TimerWheel
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,9 @@ class Timer:
 
     __slots__ = ("_call", "_lane", "_tick")
 
-    def __init__(self, lane: Lane, after_s: float, call: Callable[[], None]) -> None:
+    def __init__(
+        self, lane: EventLoop, after_s: float, call: Callable[[], None]
+    ) -> None:
         self._lane = lane
         self._call = call
         self._tick = lane.park(self, after_s)
@@ -88,7 +90,7 @@ class Timer:
             self._tick = -1
 
 
-class Lane:
+class EventLoop:
     """The sockets of one `serve`, and the tasks beside them."""
 
     def __init__(self, limits: Limits, nursery: trio.Nursery) -> None:
@@ -97,8 +99,8 @@ class Lane:
         self.draining = False
         self.in_batch = False
         self.unsent: list[Sender] = []
-        self.known_requests = Known[RequestHead]()
-        self.known_answers = Known[AnswerHead]()
+        self.known_requests = HeadCache[RequestHead]()
+        self.known_answers = HeadCache[ResponseHead]()
         self.poller = open_poller()
         self.sockets: dict[int, Socket] = {}
         self.away: set[Socket] = set()
@@ -107,7 +109,7 @@ class Lane:
         """By status, the answers that no handler gave: see `Server.refused`."""
         self._after_batch: list[Callable[[], None]] = []
         self._nursery = nursery
-        self._parked: Deadlines[Parked] = Deadlines()
+        self._parked: TimerWheel[Parked] = TimerWheel()
         self._sleeps_until = math.inf
         self._sooner = trio.Event()
 

@@ -15,7 +15,7 @@ def count_processors() -> int:
     return os.cpu_count() or 1
 
 
-def collect_seldom() -> None:
+def tune_gc() -> None:
     """Leave what is there alone, and look for cycles seldom: requests make none.
 
     For a program whose main job is to serve; called once, when it is ready to.

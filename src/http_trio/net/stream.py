@@ -21,7 +21,7 @@ _TURN = 1024 * 1024  # bytes moved before other tasks have their turn
 _SPARE = 4  # copy buffers kept for the next one; new ones cost page faults
 
 
-class Wire:
+class SocketStream:
     """A non-blocking socket, with what was read from it already."""
 
     __slots__ = ("_since_turn", "buffer", "sock")

@@ -20,7 +20,7 @@ TICK_S = 0.01
 T = TypeVar("T")
 
 
-class Deadlines(Generic[T]):
+class TimerWheel(Generic[T]):
     """A set of waiters, each with a time.
 
     >>> deadlines = Deadlines()

@@ -10,19 +10,21 @@ import math
 
 import trio
 
-from http_trio.errors import BadAnswer, ProtocolError
+from http_trio.errors import BadResponse, ProtocolError
 from http_trio.http1.body import Truncated
-from http_trio.http1.response_head import AnswerHead, parse_answer_head
-from http_trio.net.stream import Wire, copy
+from http_trio.http1.response_head import ResponseHead, parse_response_head
+from http_trio.net.stream import SocketStream, copy
 from http_trio.proxy.errors import ClientGone, UpstreamFailed
-from http_trio.proxy.upstream_request import Transit
-from http_trio.upstream.failure import Condition
+from http_trio.proxy.upstream_request import UpstreamRequest
+from http_trio.upstream.failure import FailureReason
 
 
 class Download:
     """One answer on its way."""
 
-    def __init__(self, transit: Transit, up: Wire, down: Wire) -> None:
+    def __init__(
+        self, transit: UpstreamRequest, up: SocketStream, down: SocketStream
+    ) -> None:
         self._transit = transit
         self._up, self._down = up, down
         self._limits = transit.exchange.limits
@@ -49,7 +51,7 @@ class Download:
         until = trio.current_time() + self._idle_s
         self._reading.deadline = min(self._reading.deadline, until)
 
-    async def await_head(self) -> tuple[AnswerHead, bytes]:
+    async def await_head(self) -> tuple[ResponseHead, bytes]:
         """Give the final head, or that of a switch, and what came behind it.
 
         Raises:
@@ -59,16 +61,16 @@ class Download:
         with self._awaiting:
             try:
                 return await self._read_head()
-            except BadAnswer as exc:
-                raise self._failed(Condition.BAD_ANSWER, str(exc)) from exc
-        raise self._failed(Condition.ANSWER_TIMEOUT)
+            except BadResponse as exc:
+                raise self._failed(FailureReason.BAD_ANSWER, str(exc)) from exc
+        raise self._failed(FailureReason.ANSWER_TIMEOUT)
 
-    async def begin(self, head: AnswerHead, rest: bytes, *, last: bool) -> None:
+    async def begin(self, head: ResponseHead, rest: bytes, *, last: bool) -> None:
         """Send the answer's beginning."""
         try:
             out = self._transit.begin_answer(head, rest, last=last)
         except ProtocolError as exc:
-            raise self._failed(Condition.BAD_ANSWER, str(exc)) from exc
+            raise self._failed(FailureReason.BAD_ANSWER, str(exc)) from exc
         await self.send(out)
 
     async def relay(self) -> None:
@@ -83,9 +85,9 @@ class Download:
             try:
                 out = passage.feed(data) if data else passage.end()
             except Truncated as exc:
-                raise self._failed(Condition.CLOSED, str(exc)) from exc
+                raise self._failed(FailureReason.CLOSED, str(exc)) from exc
             except ProtocolError as exc:
-                raise self._failed(Condition.BAD_ANSWER, str(exc)) from exc
+                raise self._failed(FailureReason.BAD_ANSWER, str(exc)) from exc
             if out:
                 await self.send(out)
 
@@ -106,7 +108,7 @@ class Download:
         assert passage is not None, "the answer has begun"
         passage.passed += len(data)
 
-    async def _read_head(self) -> tuple[AnswerHead, bytes]:
+    async def _read_head(self) -> tuple[ResponseHead, bytes]:
         request = self._transit.exchange.head
         interims = 0
         data = b""
@@ -114,23 +116,23 @@ class Download:
             end = data.find(b"\r\n\r\n") + 4
             if end < 4:
                 if len(data) > self._limits.head:
-                    raise BadAnswer("a header section beyond the limit")
+                    raise BadResponse("a header section beyond the limit")
                 more = await self._receive(math.inf)
                 if not more:
-                    raise self._failed(Condition.CLOSED, "closed without an answer")
+                    raise self._failed(FailureReason.CLOSED, "closed without an answer")
                 data += more
                 continue
-            head = parse_answer_head(data[:end], request.method)
+            head = parse_response_head(data[:end], request.method)
             data = data[end:]
             if head.status == 101:
                 if request.upgrade is None or head.upgrade is None:
-                    raise BadAnswer("101 to a request without Upgrade")
+                    raise BadResponse("101 to a request without Upgrade")
                 return head, data
             if head.status >= 200:
                 return head, data
             interims += 1
             if interims > self._limits.interim_answers:
-                raise BadAnswer(f"more than {interims - 1} interim answers")
+                raise BadResponse(f"more than {interims - 1} interim answers")
             if not request.http10:
                 await self.send(b"HTTP/1.1%b%b\r\n\r\n" % (head.line, head.kept))
 
@@ -139,11 +141,11 @@ class Download:
             try:
                 data = await self._up.receive(math.inf)
             except OSError as exc:
-                raise self._failed(Condition.CLOSED, str(exc)) from exc
+                raise self._failed(FailureReason.CLOSED, str(exc)) from exc
             if not data and self._was_reset:
-                raise self._failed(Condition.CLOSED, "reset")
+                raise self._failed(FailureReason.CLOSED, "reset")
             return data
-        raise self._failed(Condition.STALLED)
+        raise self._failed(FailureReason.STALLED)
 
     async def _take(self, view: memoryview) -> int:
         count = 0
@@ -151,12 +153,12 @@ class Download:
             try:
                 count = await self._up.receive_into(view, math.inf)
             except OSError as exc:
-                raise self._failed(Condition.CLOSED, str(exc)) from exc
+                raise self._failed(FailureReason.CLOSED, str(exc)) from exc
         if self._reading.cancelled_caught:
-            raise self._failed(Condition.STALLED)
+            raise self._failed(FailureReason.STALLED)
         if not count:
-            raise self._failed(Condition.CLOSED, "closed inside its answer")
+            raise self._failed(FailureReason.CLOSED, "closed inside its answer")
         return count
 
-    def _failed(self, condition: Condition, detail: str = "") -> UpstreamFailed:
+    def _failed(self, condition: FailureReason, detail: str = "") -> UpstreamFailed:
         return UpstreamFailed.because(condition, self._transit.upstream.name, detail)

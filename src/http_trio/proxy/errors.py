@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from http_trio.errors import BadRequest
-from http_trio.upstream.failure import Condition, Failure
+from http_trio.upstream.failure import Failure, FailureReason
 
 
 class ClientGone(Exception):
@@ -22,7 +22,7 @@ class UpstreamFailed(Exception):
 
     @classmethod
     def because(
-        cls, condition: Condition, upstream: str, detail: str = ""
+        cls, condition: FailureReason, upstream: str, detail: str = ""
     ) -> UpstreamFailed:
         """Say so of an upstream that may have got the request."""
         return cls(Failure(condition, upstream, sent=True, detail=detail))

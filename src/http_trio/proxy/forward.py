@@ -18,21 +18,21 @@ from __future__ import annotations
 
 from functools import partial
 
-from http_trio.errors import BadAnswer, ProtocolError
-from http_trio.http1.body import Passage, Truncated
+from http_trio.errors import BadResponse, ProtocolError
+from http_trio.http1.body import BodyTranscoder, Truncated
 from http_trio.http1.response import http_date
-from http_trio.http1.response_head import AnswerHead, parse_answer_head
+from http_trio.http1.response_head import ResponseHead, parse_response_head
 from http_trio.limits import BUFFER
 from http_trio.proxy import forward_task
-from http_trio.proxy.hooks import Delivery
-from http_trio.proxy.upstream_request import Transit
+from http_trio.proxy.hooks import ForwardHooks
+from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.server.exchange import Exchange
 from http_trio.upstream.connection import UpstreamConnection
-from http_trio.upstream.failure import Condition, Failure
+from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
 
 
-def forward(exchange: Exchange, upstream: Upstream, delivery: Delivery) -> None:
+def forward(exchange: Exchange, upstream: Upstream, delivery: ForwardHooks) -> None:
     """Pass a request on, and the response back; nothing if the exchange is over.
 
     A handler's decision, as the methods of `Exchange` are.
@@ -61,13 +61,13 @@ def forward(exchange: Exchange, upstream: Upstream, delivery: Delivery) -> None:
         forward_task.start(request)
 
 
-def upstream_request_of(exchange: Exchange) -> Transit | None:
+def upstream_request_of(exchange: Exchange) -> UpstreamRequest | None:
     """Give the forwarded request of an exchange, while it is forwarded."""
     attached = exchange.attached
-    return attached if isinstance(attached, Transit) else None
+    return attached if isinstance(attached, UpstreamRequest) else None
 
 
-class _FastPath(Transit):
+class _FastPath(UpstreamRequest):
     """One forwarded request in the event loop: a `Receiver` of what the server sends."""
 
     __slots__ = ("_interims", "_received", "_request", "_retried")
@@ -103,18 +103,18 @@ class _FastPath(Transit):
             else:
                 self._relay(self.passage, data)
         except ProtocolError as exc:
-            self.failed(Condition.BAD_ANSWER, str(exc))
+            self.failed(FailureReason.BAD_ANSWER, str(exc))
 
     def closed(self) -> None:
         """Take that the upstream closed."""
         passage = self.passage
         if passage is None:
-            self.failed(Condition.CLOSED, "closed without an answer")
+            self.failed(FailureReason.CLOSED, "closed without an answer")
             return
         try:
             out = passage.end()
         except Truncated as exc:
-            self.failed(Condition.CLOSED, str(exc))
+            self.failed(FailureReason.CLOSED, str(exc))
             return
         self.release(reusable=False)
         self._finish(out)
@@ -122,16 +122,16 @@ class _FastPath(Transit):
     def expired(self) -> None:
         """Take that the upstream was silent for too long."""
         if self.passage is None:
-            self.failed(Condition.ANSWER_TIMEOUT, "")
+            self.failed(FailureReason.ANSWER_TIMEOUT, "")
         else:
-            self.failed(Condition.STALLED, "")
+            self.failed(FailureReason.STALLED, "")
 
-    def failed(self, condition: Condition, detail: str) -> None:
+    def failed(self, condition: FailureReason, detail: str) -> None:
         """Take that the upstream failed: try again, elsewhere, or give up."""
         peer = self._peer
         failure = self.failure(condition, detail)
         stale = (
-            condition is Condition.CLOSED
+            condition is FailureReason.CLOSED
             and peer is not None
             and not peer.fresh
             and not self._received
@@ -187,7 +187,7 @@ class _FastPath(Transit):
             end = data.find(b"\r\n\r\n") + 4
             if end < 4:
                 if len(data) > exchange.limits.head:
-                    raise BadAnswer("a header section beyond the limit")
+                    raise BadResponse("a header section beyond the limit")
                 self._received = data
                 return
             head = self._parse_head(data[:end])
@@ -196,15 +196,15 @@ class _FastPath(Transit):
                 self._begin(head, data)
                 return
             if head.status == 101:
-                raise BadAnswer("101 to a request without Upgrade")
+                raise BadResponse("101 to a request without Upgrade")
             self._interims += 1
             if self._interims > exchange.limits.interim_answers:
-                raise BadAnswer(f"more than {self._interims - 1} interim answers")
+                raise BadResponse(f"more than {self._interims - 1} interim answers")
             exchange.send_interim(head)
             if exchange.gone:
                 return
 
-    def _begin(self, head: AnswerHead, body: bytes) -> None:
+    def _begin(self, head: ResponseHead, body: bytes) -> None:
         if self.delivery.reads_answers:
             head = head.private()
         elif head.framing == len(body) and not self.exchange.head.http10:
@@ -219,18 +219,18 @@ class _FastPath(Transit):
         assert self.passage is not None, "begin_answer sets it"
         self._pass_on(self.passage, out)
 
-    def _parse_head(self, raw: bytes) -> AnswerHead:
+    def _parse_head(self, raw: bytes) -> ResponseHead:
         method = self.exchange.head.method
         if method == b"HEAD":  # what its answers mean is not in their bytes alone
-            return parse_answer_head(raw, method)
+            return parse_response_head(raw, method)
         known = self.exchange.lane.known_answers
         head = known.get(raw)
         if head is None:
-            head = parse_answer_head(raw, method)
+            head = parse_response_head(raw, method)
             known.offer(raw, head)
         return head
 
-    def _pass_whole(self, head: AnswerHead, body: bytes) -> None:
+    def _pass_whole(self, head: ResponseHead, body: bytes) -> None:
         """Pass on an answer that came in one piece, as most do.
 
         It gives what `begin_answer` and a passage of this length would.
@@ -253,12 +253,12 @@ class _FastPath(Transit):
         self.end(None)
         exchange.send_last(b"%b%b\r\n\r\n%b" % (head.start, added, body), keep=keep)
 
-    def _relay(self, passage: Passage, data: bytes) -> None:
+    def _relay(self, passage: BodyTranscoder, data: bytes) -> None:
         assert self._peer is not None, "only a connection in use is received from"
         self._peer.touch(self.waits.stream_idle_s)
         self._pass_on(passage, passage.feed(data))
 
-    def _pass_on(self, passage: Passage, out: bytes) -> None:
+    def _pass_on(self, passage: BodyTranscoder, out: bytes) -> None:
         if passage.done:
             head = self.head
             assert head is not None, "begin_answer sets it"

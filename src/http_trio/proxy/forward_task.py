@@ -21,38 +21,40 @@ from functools import partial
 import trio
 
 from http_trio.errors import BadRequest
-from http_trio.http1.response import Answer, refusal
-from http_trio.http1.response_head import AnswerHead
-from http_trio.net.stream import Wire, finish_handshake
+from http_trio.http1.response import Response, error_response
+from http_trio.http1.response_head import ResponseHead
+from http_trio.net.stream import SocketStream, finish_handshake
 from http_trio.net.tls_socket import TlsSocket, what_failed
 from http_trio.proxy.download import Download
 from http_trio.proxy.errors import FAULTS, ClientGone, Fault, UpstreamFailed
 from http_trio.proxy.tunnel import Tunnel
 from http_trio.proxy.upload import Upload
-from http_trio.proxy.upstream_request import Transit
+from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.server.exchange import ClientConnection
 from http_trio.upstream.connection import UpstreamConnection
-from http_trio.upstream.failure import Condition, Failure
+from http_trio.upstream.failure import Failure, FailureReason
 
 
-def start(transit: Transit) -> None:
+def start(transit: UpstreamRequest) -> None:
     """Carry a whole exchange in a task."""
-    relay = Relay(transit)
+    relay = ForwardTask(transit)
     transit.exchange.lane.spawn(relay.run, relay.carry)
 
 
-def start_answer(transit: Transit, peer: UpstreamConnection, unsent: bytes) -> None:
+def start_answer(
+    transit: UpstreamRequest, peer: UpstreamConnection, unsent: bytes
+) -> None:
     """Carry the rest of an answer, of which `unsent` goes out first, in a task."""
-    relay = Relay(transit)
+    relay = ForwardTask(transit)
     relay.use(peer)
     relay.unsent = unsent
     transit.exchange.lane.spawn(relay.run, relay.carry_rest)
 
 
-class Relay:
+class ForwardTask:
     """One exchange in the task lane."""
 
-    def __init__(self, transit: Transit) -> None:
+    def __init__(self, transit: UpstreamRequest) -> None:
         client = transit.exchange.connection
         assert client is not None, "only a live exchange is carried"
         self.unsent = b""
@@ -60,11 +62,11 @@ class Relay:
         self._exchange = transit.exchange
         self._limits = transit.exchange.limits
         self._client: ClientConnection = client
-        self._down = Wire(client.sock, client.leave_lane())
+        self._down = SocketStream(client.sock, client.leave_lane())
         self._peer: UpstreamConnection | None = None
         self._up = self._down  # until `use` says which it is
         self._uploaded = False
-        self._switched: tuple[AnswerHead, bytes] | None = None
+        self._switched: tuple[ResponseHead, bytes] | None = None
         self._working = trio.CancelScope()
         self._ended_by: Fault | None = None
         self._tunnel: Tunnel | None = None
@@ -73,7 +75,7 @@ class Relay:
     def use(self, peer: UpstreamConnection) -> None:
         """Talk to this connection of the upstream; it is out of the lane already."""
         self._peer = peer
-        self._up = Wire(peer.sock)
+        self._up = SocketStream(peer.sock)
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do the work and settle what becomes of both sides."""
@@ -83,7 +85,7 @@ class Relay:
             if self._working.cancelled_caught and self._ended_by is not None:
                 raise self._ended_by
         except BadRequest as exc:
-            self._give_up(partial(refusal, exc.status, str(exc)), None)
+            self._give_up(partial(error_response, exc.status, str(exc)), None)
         except UpstreamFailed as exc:
             failure = exc.failure
             self._give_up(partial(self._transit.refuse, failure), failure)
@@ -163,10 +165,10 @@ class Relay:
             if not code:
                 return None
             return Failure(
-                Condition.UNREACHABLE, name, sent=False, detail=os.strerror(code)
+                FailureReason.UNREACHABLE, name, sent=False, detail=os.strerror(code)
             )
         peer.blame_address()
-        return Failure(Condition.CONNECT_TIMEOUT, name, sent=False)
+        return Failure(FailureReason.CONNECT_TIMEOUT, name, sent=False)
 
     def _pause_after(self, failure: Failure) -> float:
         after_s = self._transit.after_failure(failure)
@@ -215,9 +217,9 @@ class Relay:
             await self._up.send(transit.request_bytes(None), self._limits.write_s)
         except (OSError, trio.TooSlowError) as exc:
             name = transit.upstream.name
-            raise UpstreamFailed.because(Condition.CLOSED, name, str(exc)) from exc
+            raise UpstreamFailed.because(FailureReason.CLOSED, name, str(exc)) from exc
 
-    async def _run_tunnel(self, head: AnswerHead, rest: bytes) -> None:
+    async def _run_tunnel(self, head: ResponseHead, rest: bytes) -> None:
         self._tunnel = Tunnel(
             self._down,
             self._up,
@@ -257,7 +259,7 @@ class Relay:
             self._client.rejoin(self._down.buffer)
             exchange.send_last(b"", keep=keep)
 
-    def _give_up(self, refuse: Callable[[], Answer], failure: Failure | None) -> None:
+    def _give_up(self, refuse: Callable[[], Response], failure: Failure | None) -> None:
         self._close_peer()
         transit, exchange = self._transit, self._exchange
         if transit.status:
@@ -288,7 +290,9 @@ async def _secured(name: str, sock: TlsSocket) -> Failure | None:
     try:
         await finish_handshake(sock)
     except OSError as exc:
-        return Failure(Condition.UNTRUSTED, name, sent=False, detail=what_failed(exc))
+        return Failure(
+            FailureReason.UNTRUSTED, name, sent=False, detail=what_failed(exc)
+        )
     return None
 
 

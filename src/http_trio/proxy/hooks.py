@@ -1,6 +1,6 @@
 """What the one who forwards a request adds, decides and learns.
 
-Whoever carries the request asks a `Delivery` at the few places where there is a choice.
+Whoever carries the request asks a `ForwardHooks` at the few places where there is a choice.
 The rule that it obeys: a delivery decides at once and touches no socket. What it may ask
 of the request is stated here, so that it knows nothing of how that is carried.
 """
@@ -11,11 +11,11 @@ from typing import ClassVar, Protocol
 
 import attrs
 
-from http_trio.http1.response import Answer, refusal
-from http_trio.http1.response_head import AnswerHead
-from http_trio.limits import Waits
+from http_trio.http1.response import Response, error_response
+from http_trio.http1.response_head import ResponseHead
+from http_trio.limits import Timeouts
 from http_trio.server.exchange import Exchange
-from http_trio.upstream.failure import Condition, Failure
+from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
 
 _FULL_RETRY_AFTER_S = 1
@@ -48,7 +48,7 @@ class ForwardedRequest(Protocol):
         """Whether it is held whole, and nothing of a response has gone out."""
 
 
-class Delivery:
+class ForwardHooks:
     """What the one who forwards adds, decides and learns. Made to be subclassed.
 
     Attributes:
@@ -68,7 +68,7 @@ class Delivery:
         self,
         request_fields: bytes = b"",
         answer_fields: bytes = b"",
-        waits: Waits | None = None,
+        waits: Timeouts | None = None,
     ) -> None:
         self.fields: bytes | None = None
         self.request_fields = request_fields
@@ -87,7 +87,7 @@ class Delivery:
         return None
 
     def answered(
-        self, request: ForwardedRequest, head: AnswerHead
+        self, request: ForwardedRequest, head: ResponseHead
     ) -> Upstream | Retry | None:
         """Look at a final answer's head, of which nothing has gone out; None lets it.
 
@@ -98,11 +98,11 @@ class Delivery:
         del request, head
         return None
 
-    def refuse(self, request: ForwardedRequest, failure: Failure) -> Answer:
+    def refuse(self, request: ForwardedRequest, failure: Failure) -> Response:
         """Give the answer for a failure that is final."""
         del request
-        full = failure.condition is Condition.FULL
-        return refusal(
+        full = failure.condition is FailureReason.FULL
+        return error_response(
             failure.status,
             failure.condition.value,
             retry_after_s=_FULL_RETRY_AFTER_S if full else None,

@@ -16,11 +16,11 @@ import socket
 
 import trio
 
-from http_trio.net.stream import Wire, copy_buffer
+from http_trio.net.stream import SocketStream, copy_buffer
 from http_trio.proxy.websocket_frames import (
     GOING_AWAY,
     SERVICE_RESTART,
-    Frames,
+    WebSocketFrameTracker,
     close_frame,
 )
 
@@ -29,7 +29,13 @@ class Tunnel:
     """A WebSocket between a client and an upstream."""
 
     def __init__(
-        self, down: Wire, up: Wire, *, idle_s: float, recall_s: float, ahead: bytes
+        self,
+        down: SocketStream,
+        up: SocketStream,
+        *,
+        idle_s: float,
+        recall_s: float,
+        ahead: bytes,
     ) -> None:
         """Begin.
 
@@ -78,7 +84,7 @@ class Tunnel:
         """One side is gone: so is the tunnel."""
         self._scope.cancel()
 
-    async def send(self, sink: Wire, data: bytes | memoryview) -> None:
+    async def send(self, sink: SocketStream, data: bytes | memoryview) -> None:
         """Send to one side."""
         await sink.send(data, self._idle_s)
 
@@ -86,8 +92,10 @@ class Tunnel:
 class _Way:
     """One direction."""
 
-    def __init__(self, tunnel: Tunnel, source: Wire, sink: Wire, close: bytes) -> None:
-        self.frames = Frames()
+    def __init__(
+        self, tunnel: Tunnel, source: SocketStream, sink: SocketStream, close: bytes
+    ) -> None:
+        self.frames = WebSocketFrameTracker()
         self._tunnel = tunnel
         self._source, self._sink = source, sink
         self._close = close

@@ -9,9 +9,9 @@ from __future__ import annotations
 import trio
 
 from http_trio.errors import BadRequest, ProtocolError
-from http_trio.http1.body import Passage
+from http_trio.http1.body import BodyTranscoder
 from http_trio.limits import BUFFER
-from http_trio.net.stream import Wire, copy, has_hung_up
+from http_trio.net.stream import SocketStream, copy, has_hung_up
 from http_trio.proxy.download import Download
 from http_trio.proxy.errors import ClientGone
 from http_trio.server.exchange import Exchange
@@ -26,12 +26,16 @@ class Upload:
     """
 
     def __init__(
-        self, exchange: Exchange, down: Wire, up: Wire, download: Download
+        self,
+        exchange: Exchange,
+        down: SocketStream,
+        up: SocketStream,
+        download: Download,
     ) -> None:
         framing = exchange.head.framing
         limits = exchange.limits
         self.begun = False
-        self._passage = Passage(framing, framing, line_limit=limits.trailers)
+        self._passage = BodyTranscoder(framing, framing, line_limit=limits.trailers)
         self._limits = limits
         self._down, self._up = down, up
         self._download = download

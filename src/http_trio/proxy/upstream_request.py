@@ -14,17 +14,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 from http_trio.errors import ProtocolError
-from http_trio.http1.body import Passage
+from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.request_head import render_request
-from http_trio.http1.response import Answer
-from http_trio.http1.response_head import AnswerHead, render_answer
-from http_trio.limits import Limits, Waits
+from http_trio.http1.response import Response
+from http_trio.http1.response_head import ResponseHead, render_response
+from http_trio.limits import Limits, Timeouts
 from http_trio.net.event_loop import Timer
-from http_trio.proxy.hooks import Delivery, Retry
+from http_trio.proxy.hooks import ForwardHooks, Retry
 from http_trio.server.exchange import Exchange
 from http_trio.upstream.connection import UpstreamConnection
-from http_trio.upstream.failure import Condition, Failure
+from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
 
 
@@ -38,7 +38,7 @@ class Carrier(Protocol):
         """End the work."""
 
 
-class Transit:
+class UpstreamRequest:
     """One forwarded request.
 
     Attributes:
@@ -70,16 +70,16 @@ class Transit:
     )
 
     def __init__(
-        self, exchange: Exchange, upstream: Upstream, delivery: Delivery
+        self, exchange: Exchange, upstream: Upstream, delivery: ForwardHooks
     ) -> None:
         self.exchange = exchange
         self.upstream = upstream
         self.status = 0
-        self.waits: Waits | Limits = delivery.waits or exchange.lane.limits
+        self.waits: Timeouts | Limits = delivery.waits or exchange.lane.limits
         self.body: bytes | None = None
         self.carrier: Carrier | None = None
-        self.head: AnswerHead | None = None
-        self.passage: Passage | None = None
+        self.head: ResponseHead | None = None
+        self.passage: BodyTranscoder | None = None
         self.delivery = delivery
         self._timers: tuple[Timer, ...] = ()
         self._peer: UpstreamConnection | None = None
@@ -122,7 +122,7 @@ class Transit:
     def request_bytes(self, body_length: int | None) -> bytes:
         """Give the head to send to the present upstream."""
         exchange, delivery = self.exchange, self.delivery
-        added = exchange.forwarding_fields() + delivery.request_fields
+        added = exchange.forwarded_fields() + delivery.request_fields
         upstream = self.upstream
         return render_request(
             *(exchange.head, upstream.host, added, body_length),
@@ -130,7 +130,7 @@ class Transit:
             kept=delivery.fields,
         )
 
-    def begin_answer(self, head: AnswerHead, body: bytes, *, last: bool) -> bytes:
+    def begin_answer(self, head: ResponseHead, body: bytes, *, last: bool) -> bytes:
         """Note the answer's beginning; give what of it goes to the client.
 
         Args:
@@ -145,7 +145,7 @@ class Transit:
         self.keeps_client = self.exchange.keeps_connection() and not last
         self.head = head
         self.status = head.status
-        data, framing = render_answer(
+        data, framing = render_response(
             head,
             to_http10=request.http10,
             connection=self.exchange.connection_value(keep=self.keeps_client),
@@ -153,7 +153,7 @@ class Transit:
         )
         if framing == UNTIL_CLOSE:
             self.keeps_client = False
-        passage = self.passage = Passage(
+        passage = self.passage = BodyTranscoder(
             head.framing,
             framing,
             trailers=request.takes_trailers,
@@ -169,7 +169,7 @@ class Transit:
                 raise
         return data
 
-    def switch(self, head: AnswerHead) -> bytes:
+    def switch(self, head: ResponseHead) -> bytes:
         """Note that the protocol changes; give the head that says so."""
         for timer in self._timers:
             timer.cancel()  # a tunnel lasts as long as it is used
@@ -193,7 +193,7 @@ class Transit:
         """Ask the delivery where to try next; give after how long, None for nowhere."""
         return self._turn_to(self.delivery.failed(self, failure))
 
-    def after_answer(self, head: AnswerHead) -> float | None:
+    def after_answer(self, head: ResponseHead) -> float | None:
         """Ask whether to try elsewhere; give after how long, None to pass it on."""
         if not self.delivery.reads_answers:
             return None
@@ -245,17 +245,17 @@ class Transit:
             self.end(failure)
             exchange.respond(answer)
 
-    def refuse(self, failure: Failure) -> Answer:
+    def refuse(self, failure: Failure) -> Response:
         """Give the answer for a failure that is final."""
         return self.delivery.refuse(self, failure)
 
-    def note_refusal(self, answer: Answer) -> None:
+    def note_refusal(self, answer: Response) -> None:
         """Note that this goes out, of an answer of ours."""
         self.status = answer.status
         if self.exchange.head.method != b"HEAD":
             self.exchange.answer_bytes = len(answer.body)
 
-    def failure(self, condition: Condition, detail: str) -> Failure:
+    def failure(self, condition: FailureReason, detail: str) -> Failure:
         """Say of the present try that it failed."""
         peer = self._peer
         sent = peer is not None and peer.sent
@@ -283,7 +283,7 @@ class Transit:
         self.delivery.ended(self, self.status, failure)
 
     def _overdue(self) -> None:
-        failure = self.failure(Condition.REQUEST_TIMEOUT, "")
+        failure = self.failure(FailureReason.REQUEST_TIMEOUT, "")
         if self.carrier is not None:
             self.carrier.fail(failure)
             return

@@ -16,7 +16,7 @@ SERVICE_RESTART = 1012  # IANA's registry of close codes; clients come back afte
 _CLOSE = 0x8
 
 
-class Frames:
+class WebSocketFrameTracker:
     """The frames of one direction.
 
     Attributes:

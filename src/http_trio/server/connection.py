@@ -15,16 +15,16 @@ import math
 from typing import Protocol
 
 from http_trio.errors import BadRequest
-from http_trio.http1.forwarded import Forwarding, forwarding_fields
+from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields
 from http_trio.http1.request_head import (
     RequestHead,
     check_unfinished_head,
     parse_request_head,
     without_empty_lines,
 )
-from http_trio.http1.response import Answer, refusal
+from http_trio.http1.response import Response, error_response
 from http_trio.limits import BUFFER
-from http_trio.net.event_loop import Lane
+from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.tls_socket import AnySocket, held
 from http_trio.server.exchange import Exchange, Handler
@@ -40,13 +40,13 @@ _LINGER_BYTES = 4 * 1024 * 1024  # of a refused upload, read and dropped at most
 class Origin(Protocol):
     """Where connections come from: a listener, or the inside of the process."""
 
-    lane: Lane
+    lane: EventLoop
 
     def ended(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
 
 
-def exchanges_of(lane: Lane) -> list[Exchange]:
+def exchanges_of(lane: EventLoop) -> list[Exchange]:
     """Give all that are in progress on a lane, and in the tasks beside it."""
     clients = (one for one in (*lane.sockets.values(), *lane.away))
     found = (one.exchange for one in clients if isinstance(one, Connection))
@@ -80,7 +80,7 @@ class Connection(RequestBodyReader):
         sock: AnySocket,
         peer: str,
         handler: Handler,
-        rules: Forwarding,
+        rules: ForwardedPolicy,
     ) -> None:
         lane = listener.lane
         super().__init__(lane, sock)
@@ -171,13 +171,13 @@ class Connection(RequestBodyReader):
         """Whether the client came over TLS."""
         return self._rules.proto == b"https"
 
-    def forwarding_fields(self, head: RequestHead) -> bytes:
+    def forwarded_fields(self, head: RequestHead) -> bytes:
         """Give what is said of this client to an upstream."""
         if head.forwarded and self._trusted:
-            return forwarding_fields(self._rules, self.peer, head, trusted=True)
+            return forwarded_fields(self._rules, self.peer, head, trusted=True)
         if head.host != self._forwarded_host:  # clients rarely change it
             self._forwarded_host = head.host
-            self._forwarded = forwarding_fields(
+            self._forwarded = forwarded_fields(
                 self._rules, self.peer, head, trusted=False
             )
         return self._forwarded
@@ -189,9 +189,9 @@ class Connection(RequestBodyReader):
         if exchange is not None:
             exchange.client_gone()
         self.buffer = b""
-        self.turn_away(refusal(status, reason))
+        self.turn_away(error_response(status, reason))
 
-    def turn_away(self, answer: Answer) -> None:
+    def turn_away(self, answer: Response) -> None:
         """Answer, whatever was asked, and close."""
         self.lane.refused[answer.status] += 1
         self.send_last(answer.render(connection=b"close"), keep=False)
@@ -357,6 +357,6 @@ class Connection(RequestBodyReader):
         except Exception:
             _log.exception("the handler failed on %s %r", exchange.method, head.target)
             if not exchange.gone and exchange.attached is None:
-                exchange.respond(refusal(500, ""))
+                exchange.respond(error_response(500, ""))
             else:
                 self.abort()

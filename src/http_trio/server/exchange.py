@@ -18,10 +18,10 @@ from typing import Protocol
 
 from http_trio.http1.fields import find_value, find_values
 from http_trio.http1.request_head import RequestHead
-from http_trio.http1.response import Answer, refusal
-from http_trio.http1.response_head import AnswerHead
+from http_trio.http1.response import Response, error_response
+from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
-from http_trio.net.event_loop import Lane, Timer
+from http_trio.net.event_loop import EventLoop, Timer
 from http_trio.net.tls_socket import AnySocket
 
 Handler = Callable[["Exchange"], None]
@@ -44,7 +44,7 @@ class ClientConnection(Protocol):
         buffer: what was read of it and not used yet.
     """
 
-    lane: Lane
+    lane: EventLoop
     sock: AnySocket
     peer: str
     buffer: bytes
@@ -57,7 +57,7 @@ class ClientConnection(Protocol):
     def behind(self) -> int:
         """Bytes that wait for the client to take them."""
 
-    def forwarding_fields(self, head: RequestHead) -> bytes:
+    def forwarded_fields(self, head: RequestHead) -> bytes:
         """Give what is said of this client to an upstream."""
 
     def holds_body(self, head: RequestHead) -> bool:
@@ -129,7 +129,7 @@ class Exchange:
 
     def __init__(self, connection: ClientConnection, head: RequestHead) -> None:
         self.head = head
-        self.lane: Lane = connection.lane
+        self.lane: EventLoop = connection.lane
         self.connection: ClientConnection | None = connection
         self.client = connection.peer
         self.began = connection.lane.now
@@ -200,7 +200,7 @@ class Exchange:
 
     # === what the handler decides ===
 
-    def respond(self, answer: Answer) -> None:
+    def respond(self, answer: Response) -> None:
         """Answer the request."""
         connection = self.connection
         if connection is None:
@@ -216,7 +216,7 @@ class Exchange:
         )
         self.send_last(data, keep=keep)
 
-    def begin(self, start: Answer) -> None:
+    def begin(self, start: Response) -> None:
         """Begin an answer whose end is not known: `send` its parts, then `finish` it.
 
         To hear that the client went away, `park` the exchange meanwhile.
@@ -322,10 +322,10 @@ class Exchange:
             return b"close"
         return b"keep-alive" if self.head.http10 else b""
 
-    def forwarding_fields(self) -> bytes:
+    def forwarded_fields(self) -> bytes:
         """Give what is said of the client to the upstream."""
         assert self.connection is not None, "asked only while it is not over"
-        return self.connection.forwarding_fields(self.head)
+        return self.connection.forwarded_fields(self.head)
 
     def due(self) -> None:
         """The parked exchange's time has come."""
@@ -357,7 +357,7 @@ class Exchange:
         if connection is not None:
             connection.drop()
 
-    def send_interim(self, head: AnswerHead) -> None:
+    def send_interim(self, head: ResponseHead) -> None:
         """Pass a 1xx answer on (RFC 9110 section 15.2)."""
         connection = self.connection
         if connection is None or self.head.http10:
@@ -395,4 +395,4 @@ class Exchange:
 
 
 def _too_large(exchange: Exchange, size: int) -> None:
-    exchange.respond(refusal(413, f"a body of {size} bytes"))
+    exchange.respond(error_response(413, f"a body of {size} bytes"))

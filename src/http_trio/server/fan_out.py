@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from http_trio.http1.response import Answer
+from http_trio.http1.response import Response
 from http_trio.net.process import count_processors
 from http_trio.net.tls_socket import AnySocket
 from http_trio.server.exchange import Exchange
@@ -23,7 +23,7 @@ _SHARED = 16  # sends beyond which threads are worth waking
 _HELPERS = 3  # at most: the part of a send that needs the GIL is not shared
 
 
-def respond_all(exchanges: Iterable[Exchange], answer: Answer) -> None:
+def respond_all(exchanges: Iterable[Exchange], answer: Response) -> None:
     """Answer many requests with the same, as soon as can be.
 
     Blocks for as long as the sends take. Those whose client is slow, or gone, are dealt

@@ -14,20 +14,22 @@ from contextlib import contextmanager
 
 import attrs
 
-from http_trio.http1.forwarded import Forwarding
-from http_trio.net.event_loop import Lane
+from http_trio.http1.forwarded import ForwardedPolicy
+from http_trio.net.event_loop import EventLoop
 from http_trio.server.connection import Connection
 from http_trio.server.exchange import Handler
 
 
-class Pairs:
+class InProcessListener:
     """The inner connections of one handler.
 
     Attributes:
         connections: those that are open.
     """
 
-    def __init__(self, lane: Lane, handler: Handler, rules: Forwarding) -> None:
+    def __init__(
+        self, lane: EventLoop, handler: Handler, rules: ForwardedPolicy
+    ) -> None:
         self.lane = lane
         self.connections: set[Connection] = set()
         self._handler = handler

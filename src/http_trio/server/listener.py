@@ -12,11 +12,11 @@ import math
 import socket
 from typing import Protocol
 
-from http_trio.http1.forwarded import Forwarding
-from http_trio.http1.response import Answer
+from http_trio.http1.forwarded import ForwardedPolicy
+from http_trio.http1.response import Response
 from http_trio.net.bind import BACKLOG, address_of
 from http_trio.net.errnos import OUT_OF_RESOURCES
-from http_trio.net.event_loop import Lane
+from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
 from http_trio.server.connection import Connection
 from http_trio.server.exchange import Handler
@@ -37,7 +37,7 @@ class Client(Protocol):
     def abort(self) -> None:
         """Close at once."""
 
-    def turn_away(self, answer: Answer) -> None:
+    def turn_away(self, answer: Response) -> None:
         """Answer, whatever is asked, and close."""
 
 
@@ -46,11 +46,11 @@ class Listener:
 
     def __init__(
         self,
-        lane: Lane,
+        lane: EventLoop,
         sock: socket.socket,
         handler: Handler,
-        rules: Forwarding,
-        overload: Answer | None = None,
+        rules: ForwardedPolicy,
+        overload: Response | None = None,
     ) -> None:
         self.lane = lane
         self.sock = sock

@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable
 
 from http_trio.errors import ProtocolError
-from http_trio.http1.body import Passage
+from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
 from http_trio.http1.request_head import RequestHead
-from http_trio.net.event_loop import Lane
+from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
 from http_trio.net.tls_socket import AnySocket
 from http_trio.server.exchange import Exchange
@@ -30,7 +30,7 @@ class RequestBodyReader(ResponseWriter):
 
     __slots__ = ("_body_taken", "_collecting")
 
-    def __init__(self, lane: Lane, sock: AnySocket) -> None:
+    def __init__(self, lane: EventLoop, sock: AnySocket) -> None:
         super().__init__(lane, sock)
         self._collecting: _BodyCollector | None = None
         self._body_taken = False
@@ -132,7 +132,7 @@ class _BodyCollector:
         self._limit = limit
         self._then = then
         self._on_too_large = on_too_large
-        self._passage = Passage(
+        self._passage = BodyTranscoder(
             exchange.head.framing, UNTIL_CLOSE, line_limit=exchange.limits.trailers
         )
         self._pieces: list[bytes] = []
@@ -174,7 +174,7 @@ def _is_whole(buffer: bytes, head: RequestHead, *, line_limit: int) -> bool:
     """Tell whether a body, however framed, is in a buffer up to its end."""
     if head.framing >= 0:
         return len(buffer) >= head.framing
-    passage = Passage(CHUNKED, UNTIL_CLOSE, line_limit=line_limit)
+    passage = BodyTranscoder(CHUNKED, UNTIL_CLOSE, line_limit=line_limit)
     try:
         passage.feed(buffer)
     except ProtocolError:

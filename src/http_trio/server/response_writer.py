@@ -12,7 +12,7 @@ import math
 import socket
 
 from http_trio.limits import BUFFER
-from http_trio.net.event_loop import Lane
+from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.tls_socket import AnySocket
 from http_trio.server.exchange import Exchange
@@ -41,7 +41,7 @@ class ResponseWriter:
         "sock",
     )
 
-    def __init__(self, lane: Lane, sock: AnySocket) -> None:
+    def __init__(self, lane: EventLoop, sock: AnySocket) -> None:
         self.lane = lane
         self.sock = sock
         self.fd = sock.fileno()

@@ -11,9 +11,9 @@ import logging
 import socket
 from collections.abc import Callable
 
-from http_trio.http1.forwarded import Forwarding
-from http_trio.http1.response import Answer
-from http_trio.net.event_loop import Lane
+from http_trio.http1.forwarded import ForwardedPolicy
+from http_trio.http1.response import Response
+from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
 from http_trio.net.tls_context import Certificate
 from http_trio.net.tls_socket import TlsSocket
@@ -32,11 +32,11 @@ class TlsListener(Listener):
 
     def __init__(
         self,
-        lane: Lane,
+        lane: EventLoop,
         sock: socket.socket,
         handler: Handler,
-        rules: Forwarding,
-        overload: Answer | None = None,
+        rules: ForwardedPolicy,
+        overload: Response | None = None,
         *,
         certificate: Certificate,
         carry_http2: CarryHttp2,
@@ -67,7 +67,7 @@ class Handshake:
         self._sock = sock
         self._peer = peer
         self._mask = READ
-        self._overload: Answer | None = None
+        self._overload: Response | None = None
         self._became: Client | None = None
         self.lane.watch(sock.fileno(), self, READ)
 
@@ -106,7 +106,7 @@ class Handshake:
         """Close: no request has come."""
         self.abort()
 
-    def turn_away(self, answer: Answer) -> None:
+    def turn_away(self, answer: Response) -> None:
         """Turn the client away once it can be told so."""
         self._overload = answer
 

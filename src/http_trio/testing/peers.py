@@ -14,22 +14,22 @@ import attrs
 import trio
 
 from http_trio import (
-    Delivery,
     Failure,
     ForwardedRequest,
+    ForwardHooks,
     Handler,
+    HttpServer,
     Limits,
-    Server,
     Upstream,
     forward,
     serve,
 )
 
-Script = Callable[["Asked"], Awaitable[None]]
+Script = Callable[["ReceivedRequest"], Awaitable[None]]
 
 
 @attrs.define
-class Asked:
+class ReceivedRequest:
     """One request as an upstream got it."""
 
     head: bytes
@@ -53,7 +53,7 @@ class FakeUpstream:
 
     script: Script
     port: int = 0
-    asked: list[Asked] = attrs.field(factory=list)
+    asked: list[ReceivedRequest] = attrs.field(factory=list)
     connections: int = 0
     raw: Callable[[trio.SocketStream], Awaitable[None]] | None = None
     """What is done with a connection instead of reading requests from it."""
@@ -88,7 +88,7 @@ class FakeUpstream:
                         return
                     buffer += data
                 body, buffer = buffer[:length], buffer[length:]
-                asked = Asked(head, body, stream, number)
+                asked = ReceivedRequest(head, body, stream, number)
                 self.asked.append(asked)
                 await self.script(asked)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -113,7 +113,7 @@ async def fake_upstream(script: Script) -> AsyncIterator[FakeUpstream]:
 @asynccontextmanager
 async def serving(
     handler: Handler, limits: Limits | None = None, bind: str = "127.0.0.1:0"
-) -> AsyncIterator[Server]:
+) -> AsyncIterator[HttpServer]:
     """Run a server on a free port."""
     async with trio.open_nursery() as nursery:
         server = await nursery.start(partial(serve, handler, [bind], limits=limits))
@@ -121,7 +121,7 @@ async def serving(
         nursery.cancel_scope.cancel()
 
 
-class Record(Delivery):
+class RecordingHooks(ForwardHooks):
     """A delivery that remembers what it was told, and where to go next."""
 
     __slots__ = ("ends", "failures", "others")
@@ -144,15 +144,17 @@ class Record(Delivery):
 
 @asynccontextmanager
 async def proxying(
-    upstream: Upstream, delivery: Delivery | None = None, limits: Limits | None = None
-) -> AsyncIterator[Server]:
+    upstream: Upstream,
+    delivery: ForwardHooks | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[HttpServer]:
     """Run a proxy in front of one upstream."""
-    delivery = delivery or Delivery()
+    delivery = delivery or ForwardHooks()
     async with serving(lambda ex: forward(ex, upstream, delivery), limits) as server:
         yield server
 
 
-class Client:
+class RawClient:
     """A raw client."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
@@ -219,7 +221,7 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(server: Server) -> AsyncIterator[Client]:
+async def connected(server: HttpServer) -> AsyncIterator[RawClient]:
     """Connect to a server's first address; the whole is done within ten seconds."""
     address = server.addresses[0]
     with trio.fail_after(10):
@@ -229,13 +231,13 @@ async def connected(server: Server) -> AsyncIterator[Client]:
             host, _, port = address.rpartition(":")
             stream = await trio.open_tcp_stream(host.strip("[]"), int(port))
         async with stream:
-            yield Client(stream)
+            yield RawClient(stream)
 
 
 @asynccontextmanager
 async def scripted(
     first: bytes, count: int, then: bytes
-) -> AsyncIterator[tuple[Server, list[bytes]]]:
+) -> AsyncIterator[tuple[HttpServer, list[bytes]]]:
     """Run a proxy before an upstream that reads in a certain order.
 
     It reads a head, sends `first`, reads `count` bytes of the body, and sends `then`.
@@ -245,7 +247,7 @@ async def scripted(
 
     async def serve_one(stream: trio.SocketStream) -> None:
         async with stream:
-            client = Client(stream)
+            client = RawClient(stream)
             heads.append(await client.head())
             if first:
                 await stream.send_all(first)

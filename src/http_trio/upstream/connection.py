@@ -18,12 +18,12 @@ import ssl
 from collections.abc import Collection
 from typing import Protocol
 
-from http_trio.limits import BUFFER, Limits, Waits
+from http_trio.limits import BUFFER, Limits, Timeouts
 from http_trio.net.connect import Address
-from http_trio.net.event_loop import Lane
+from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.tls_socket import AnySocket, TlsSocket, held, what_failed
-from http_trio.upstream.failure import Condition
+from http_trio.upstream.failure import FailureReason
 
 
 class Phase(enum.IntEnum):
@@ -52,7 +52,7 @@ class Receiver(Protocol):
     """Who is told what comes over a connection: the request that is using it."""
 
     @property
-    def waits(self) -> Waits | Limits:
+    def waits(self) -> Timeouts | Limits:
         """How long the server may take."""
 
     def received(self, data: bytes) -> None:
@@ -64,7 +64,7 @@ class Receiver(Protocol):
     def expired(self) -> None:
         """Take that the server was silent for too long."""
 
-    def failed(self, condition: Condition, detail: str) -> None:
+    def failed(self, condition: FailureReason, detail: str) -> None:
         """Take that there is no use of the connection any more."""
 
 
@@ -118,7 +118,7 @@ class UpstreamConnection:
     )
 
     def __init__(
-        self, upstream: Pool, lane: Lane, sock: AnySocket, address: Address
+        self, upstream: Pool, lane: EventLoop, sock: AnySocket, address: Address
     ) -> None:
         self.upstream = upstream
         self.sock = sock
@@ -271,7 +271,7 @@ class UpstreamConnection:
             self.close()
         elif self._phase <= _SECURING:
             self.blame_address()
-            self._receiver.failed(Condition.CONNECT_TIMEOUT, "")
+            self._receiver.failed(FailureReason.CONNECT_TIMEOUT, "")
         else:
             self._receiver.expired()
 
@@ -280,7 +280,7 @@ class UpstreamConnection:
         receiver = self._receiver
         self.close()
         if receiver is not None:
-            receiver.failed(Condition.CLOSED, "we are closing")
+            receiver.failed(FailureReason.CLOSED, "we are closing")
 
     def _connected(self) -> None:
         receiver = self._receiver
@@ -288,14 +288,14 @@ class UpstreamConnection:
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             if not self.reconnect():
-                receiver.failed(Condition.UNREACHABLE, os.strerror(code))
+                receiver.failed(FailureReason.UNREACHABLE, os.strerror(code))
             return
         if isinstance(self.sock, TlsSocket):
             try:
                 wanted = self.sock.handshake()
             except OSError as exc:
                 self.blame_address()
-                receiver.failed(Condition.UNTRUSTED, what_failed(exc))
+                receiver.failed(FailureReason.UNTRUSTED, what_failed(exc))
                 return
             if wanted:
                 self._phase = _SECURING
@@ -324,11 +324,11 @@ class UpstreamConnection:
         except BlockingIOError:
             return
         except OSError as exc:
-            receiver.failed(Condition.CLOSED, exc.strerror or str(exc))
+            receiver.failed(FailureReason.CLOSED, exc.strerror or str(exc))
             return
         if not data:
             receiver.closed()
         elif self.sent:
             receiver.received(data)
         else:  # what came is no answer to what is still here
-            receiver.failed(Condition.CLOSED, "spoke without being asked")
+            receiver.failed(FailureReason.CLOSED, "spoke without being asked")

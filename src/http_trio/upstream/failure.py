@@ -11,7 +11,7 @@ import enum
 import attrs
 
 
-class Condition(enum.Enum):
+class FailureReason(enum.Enum):
     """Why an upstream gave no usable answer."""
 
     UNREACHABLE = "unreachable"
@@ -60,7 +60,7 @@ class Failure:
         detail: the reason in words, for a log.
     """
 
-    condition: Condition
+    condition: FailureReason
     upstream: str
     sent: bool
     detail: str = ""
@@ -72,12 +72,12 @@ class Failure:
 
 
 _STATUS = {
-    Condition.FULL: 503,
-    Condition.CONNECT_TIMEOUT: 504,
-    Condition.ANSWER_TIMEOUT: 504,
-    Condition.STALLED: 504,
-    Condition.REQUEST_TIMEOUT: 504,
+    FailureReason.FULL: 503,
+    FailureReason.CONNECT_TIMEOUT: 504,
+    FailureReason.ANSWER_TIMEOUT: 504,
+    FailureReason.STALLED: 504,
+    FailureReason.REQUEST_TIMEOUT: 504,
 }
 _UNREACHABLE = frozenset(
-    {Condition.UNREACHABLE, Condition.CONNECT_TIMEOUT, Condition.UNTRUSTED}
+    {FailureReason.UNREACHABLE, FailureReason.CONNECT_TIMEOUT, FailureReason.UNTRUSTED}
 )

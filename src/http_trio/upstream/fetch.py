@@ -11,15 +11,15 @@ from __future__ import annotations
 import attrs
 import trio
 
-from http_trio.errors import BadAnswer, HttpError, ProtocolError
-from http_trio.http1.body import Passage, Truncated
+from http_trio.errors import BadResponse, HttpError, ProtocolError
+from http_trio.http1.body import BodyTranscoder, Truncated
 from http_trio.http1.framing import UNTIL_CLOSE
-from http_trio.http1.response_head import AnswerHead, parse_answer_head
+from http_trio.http1.response_head import ResponseHead, parse_response_head
 from http_trio.limits import Limits
 from http_trio.net.connect import NotSecured, connect, connect_tls
-from http_trio.net.stream import Wire
+from http_trio.net.stream import SocketStream
 from http_trio.net.tls_socket import AnySocket
-from http_trio.upstream.failure import Condition, Failure
+from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
 
 _DEFAULT = Limits()
@@ -28,7 +28,7 @@ BODY = 64 * 1024 * 1024
 """Bytes of an answer's body that are read at most."""
 
 
-class NoAnswer(HttpError):
+class NoResponse(HttpError):
     """A server gave no usable answer. Its fault, mostly; `failure` says what happened.
 
     Attributes:
@@ -43,7 +43,7 @@ class NoAnswer(HttpError):
 
 
 @attrs.frozen
-class Fetched:
+class FetchResult:
     """An answer.
 
     Attributes:
@@ -66,7 +66,7 @@ async def fetch(
     method: bytes,
     limits: Limits = _DEFAULT,
     body: int = BODY,
-) -> Fetched:
+) -> FetchResult:
     """Send a request and give what came back.
 
     All addresses are tried, in turn, until one accepts. Cancelled, it closes the
@@ -81,11 +81,13 @@ async def fetch(
         body: bytes of the body to read at most; then no more is waited for.
 
     Raises:
-        NoAnswer: there was none, or none that makes sense, or not in time.
+        NoResponse: there was none, or none that makes sense, or not in time.
     """
     sock = await _connect(upstream, limits)
     try:
-        return await _Talk(upstream.name, Wire(sock), limits).ask(request, method, body)
+        return await _Talk(upstream.name, SocketStream(sock), limits).ask(
+            request, method, body
+        )
     finally:
         sock.close()
 
@@ -93,53 +95,59 @@ async def fetch(
 class _Talk:
     """One request and its answer, on a connection that is made."""
 
-    def __init__(self, name: str, wire: Wire, limits: Limits) -> None:
+    def __init__(self, name: str, wire: SocketStream, limits: Limits) -> None:
         self._name = name
         self._wire = wire
         self._limits = limits
 
-    async def ask(self, request: bytes, method: bytes, body: int) -> Fetched:
+    async def ask(self, request: bytes, method: bytes, body: int) -> FetchResult:
         await self._send(request)
         try:
             with trio.fail_after(self._limits.answer_s):
                 head, rest = await self._read_head(method)
         except trio.TooSlowError as exc:
-            raise self._none(Condition.ANSWER_TIMEOUT) from exc
+            raise self._none(FailureReason.ANSWER_TIMEOUT) from exc
         try:
             return await self._read_body(head, rest, body)
         except trio.TooSlowError as exc:
-            raise self._none(Condition.STALLED) from exc
+            raise self._none(FailureReason.STALLED) from exc
 
     async def _send(self, request: bytes) -> None:
         try:
             await self._wire.send(request, self._limits.write_s)
         except trio.TooSlowError as exc:
-            raise self._none(Condition.STALLED, "it takes no request") from exc
+            raise self._none(FailureReason.STALLED, "it takes no request") from exc
         except OSError:
             pass  # it may have answered before it closed: the read tells
 
-    async def _read_head(self, method: bytes) -> tuple[AnswerHead, bytes]:
+    async def _read_head(self, method: bytes) -> tuple[ResponseHead, bytes]:
         data = b""
         while True:
             end = data.find(b"\r\n\r\n") + 4
             if end < 4:
                 if len(data) > self._limits.head:
-                    raise self._none(Condition.BAD_ANSWER, "a head beyond the limit")
+                    raise self._none(
+                        FailureReason.BAD_ANSWER, "a head beyond the limit"
+                    )
                 more = await self._receive()
                 if not more:
-                    raise self._none(Condition.CLOSED, "closed without an answer")
+                    raise self._none(FailureReason.CLOSED, "closed without an answer")
                 data += more
                 continue
             try:
-                head = parse_answer_head(data[:end], method)
-            except BadAnswer as exc:
-                raise self._none(Condition.BAD_ANSWER, str(exc)) from exc
+                head = parse_response_head(data[:end], method)
+            except BadResponse as exc:
+                raise self._none(FailureReason.BAD_ANSWER, str(exc)) from exc
             if head.status >= 200:
                 return head, data[end:]
             data = data[end:]
 
-    async def _read_body(self, head: AnswerHead, rest: bytes, most: int) -> Fetched:
-        passage = Passage(head.framing, UNTIL_CLOSE, line_limit=self._limits.trailers)
+    async def _read_body(
+        self, head: ResponseHead, rest: bytes, most: int
+    ) -> FetchResult:
+        passage = BodyTranscoder(
+            head.framing, UNTIL_CLOSE, line_limit=self._limits.trailers
+        )
         size = 0
         try:
             if rest and not passage.done:
@@ -151,24 +159,24 @@ class _Talk:
                     break
                 size += len(passage.feed(data))
         except Truncated as exc:
-            raise self._none(Condition.CLOSED, str(exc)) from exc
+            raise self._none(FailureReason.CLOSED, str(exc)) from exc
         except ProtocolError as exc:
-            raise self._none(Condition.BAD_ANSWER, str(exc)) from exc
-        return Fetched(head.status, min(size, most), head.kept, whole=size <= most)
+            raise self._none(FailureReason.BAD_ANSWER, str(exc)) from exc
+        return FetchResult(head.status, min(size, most), head.kept, whole=size <= most)
 
     async def _receive(self) -> bytes:
         try:
             return await self._wire.receive(self._limits.stream_idle_s)
         except OSError as exc:
-            raise self._none(Condition.CLOSED, exc.strerror or str(exc)) from exc
+            raise self._none(FailureReason.CLOSED, exc.strerror or str(exc)) from exc
 
-    def _none(self, condition: Condition, detail: str = "") -> NoAnswer:
-        return NoAnswer(Failure(condition, self._name, sent=True, detail=detail))
+    def _none(self, condition: FailureReason, detail: str = "") -> NoResponse:
+        return NoResponse(Failure(condition, self._name, sent=True, detail=detail))
 
 
 async def _connect(upstream: Upstream, limits: Limits) -> AnySocket:
     failure = Failure(
-        *(Condition.UNREACHABLE, upstream.name),
+        *(FailureReason.UNREACHABLE, upstream.name),
         sent=False,
         detail="its name does not resolve",
     )
@@ -181,10 +189,10 @@ async def _connect(upstream: Upstream, limits: Limits) -> AnySocket:
                     address, upstream.tls, server_name=upstream.server_name
                 )
         except NotSecured as exc:
-            found = Condition.UNTRUSTED, exc.strerror or ""
+            found = FailureReason.UNTRUSTED, exc.strerror or ""
         except trio.TooSlowError:
-            found = Condition.CONNECT_TIMEOUT, ""
+            found = FailureReason.CONNECT_TIMEOUT, ""
         except OSError as exc:
-            found = Condition.UNREACHABLE, exc.strerror or str(exc)
+            found = FailureReason.UNREACHABLE, exc.strerror or str(exc)
         failure = Failure(found[0], upstream.name, sent=False, detail=found[1])
-    raise NoAnswer(failure)
+    raise NoResponse(failure)

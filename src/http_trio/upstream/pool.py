@@ -15,10 +15,10 @@ from collections.abc import Collection, Sequence
 
 from http_trio.net.connect import Address, begin_connect, begin_tls
 from http_trio.net.errnos import OUT_OF_RESOURCES
-from http_trio.net.event_loop import Lane
+from http_trio.net.event_loop import EventLoop
 from http_trio.net.tls_socket import AnySocket
 from http_trio.upstream.connection import UpstreamConnection
-from http_trio.upstream.failure import Condition, Failure
+from http_trio.upstream.failure import Failure, FailureReason
 
 SHUN_S = 10.0
 """How long an address that did not accept is the last one to be tried."""
@@ -94,17 +94,19 @@ class Upstream:
             connection.close()
         return None
 
-    def connect(self, lane: Lane) -> UpstreamConnection | Failure:
+    def connect(self, lane: EventLoop) -> UpstreamConnection | Failure:
         """Begin a new connection; whoever begins on it is told when it is made."""
         if self.open >= lane.limits.upstream_connections:
-            return self._failure(Condition.FULL, f"{self.open} connections are open")
+            return self._failure(
+                FailureReason.FULL, f"{self.open} connections are open"
+            )
         if not self.addresses:
-            return self._failure(Condition.UNREACHABLE, "its name does not resolve")
+            return self._failure(FailureReason.UNREACHABLE, "its name does not resolve")
         try:
             sock, address = self.open_socket(lane.now, ())
         except OSError as exc:
             starved = exc.errno in OUT_OF_RESOURCES  # no fault of the server
-            condition = Condition.FULL if starved else Condition.UNREACHABLE
+            condition = FailureReason.FULL if starved else FailureReason.UNREACHABLE
             return self._failure(condition, exc.strerror or str(exc))
         self._at += 1
         return UpstreamConnection(self, lane, sock, address)
@@ -165,7 +167,7 @@ class Upstream:
             sock.close()
             raise
 
-    def _failure(self, condition: Condition, detail: str) -> Failure:
+    def _failure(self, condition: FailureReason, detail: str) -> Failure:
         return Failure(condition, self.name, sent=False, detail=detail)
 
 

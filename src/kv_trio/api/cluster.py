@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from http_trio import Answer
+from http_trio import Response
 from kv_trio.consul.encode import json_answer
 from kv_trio.consul.parameters import DATACENTER
 from kv_trio.errors import BadQuery
@@ -13,7 +13,7 @@ SPEAKS = "1.8.7"
 """The version of Consul whose API this is; its clients look at it."""
 
 
-def answer_cluster(path: bytes, *, node: str, address: str) -> Answer:
+def answer_cluster(path: bytes, *, node: str, address: str) -> Response:
     """Answer a question about the cluster.
 
     Raises:

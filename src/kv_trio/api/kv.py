@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 from kv_trio.api.writes import submit
 from kv_trio.consul.encode import (
     JSON,
@@ -66,7 +66,7 @@ class KeysApi:
         writer: Writer,
         watchers: Watchers,
         streams: Streams,
-        ask: Callable[[Callable[[History], Answer]], Awaitable[Answer]],
+        ask: Callable[[Callable[[History], Response]], Awaitable[Response]],
     ) -> None:
         self._store = store
         self._writer = writer
@@ -134,7 +134,7 @@ class KeysApi:
         read = parse_read(key, parameters)
         _check_read(read, access)
         index = self._store.index
-        ask: Callable[[History], Answer]
+        ask: Callable[[History], Response]
         if "at" in parameters:
             past = parse_unsigned(parameters, "at", status=400)
             if past is None or past > index:
@@ -148,13 +148,13 @@ class KeysApi:
         exchange.spawn(partial(self._answer_past, ask))
 
     async def _answer_past(
-        self, ask: Callable[[History], Answer], exchange: Exchange
+        self, ask: Callable[[History], Response], exchange: Exchange
     ) -> None:
         try:
             answer = await self._ask(ask)
         except Compacted as exc:
             oldest = ((OLDEST, b"%d" % exc.oldest),)
-            answer = Answer(410, str(exc).encode(), headers=oldest)
+            answer = Response(410, str(exc).encode(), headers=oldest)
         except StoreDamaged as exc:
             answer = failed(exc)
         exchange.respond(answer)
@@ -213,7 +213,7 @@ def _check_read(read: Read, access: Access) -> None:
         raise BadQuery(403, "Permission denied")
 
 
-def _answer_at(history: History, *, read: Read, index: int, access: Access) -> Answer:
+def _answer_at(history: History, *, read: Read, index: int, access: Access) -> Response:
     if read.is_prefix:
         entries = history.under_at(read.key, index)
         entries = [entry for entry in entries if access.may_read(entry.key)]
@@ -223,19 +223,21 @@ def _answer_at(history: History, *, read: Read, index: int, access: Access) -> A
     return answer_entries(entries, read, index)
 
 
-def _answer_history(history: History, *, read: Read, until: int, limit: int) -> Answer:
+def _answer_history(
+    history: History, *, read: Read, until: int, limit: int
+) -> Response:
     revisions = history.of(read.key, until=until, limit=limit)
     oldest = ((OLDEST, b"%d" % history.oldest_of(read.key)),)
     headers = index_headers(max(1, until)) + oldest
     if not revisions:
-        return Answer(404, content_type=None, headers=headers)
+        return Response(404, content_type=None, headers=headers)
     shown = [describe_revision(revision) for revision in revisions]
-    return Answer(200, dump_json(shown, pretty=read.pretty), JSON, headers)
+    return Response(200, dump_json(shown, pretty=read.pretty), JSON, headers)
 
 
-def _render_outcome(outcome: Outcome) -> Answer:
+def _render_outcome(outcome: Outcome) -> Response:
     index = ((b"X-Consul-Index", b"%d" % max(1, outcome.index)),)
-    return Answer(200, b"true" if outcome.done else b"false", JSON, index)
+    return Response(200, b"true" if outcome.done else b"false", JSON, index)
 
 
 def _too_large(exchange: Exchange, size: int) -> None:
@@ -243,4 +245,4 @@ def _too_large(exchange: Exchange, size: int) -> None:
         f"Request body({size} bytes) too large, max size: {VALUE_LIMIT} bytes. "
         "See https://www.consul.io/docs/agent/options.html#kv_max_value_size."
     )
-    exchange.respond(Answer(413, text.encode()))
+    exchange.respond(Response(413, text.encode()))

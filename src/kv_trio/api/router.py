@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 from kv_trio.api.cluster import answer_cluster
 from kv_trio.api.kv import KeysApi
 from kv_trio.api.metrics import CONTENT_TYPE, Metrics
@@ -93,7 +93,7 @@ class Api:
     def _answer_anybody(self, exchange: Exchange, path: bytes) -> None:
         """Answer a request that needs no token."""
         if path == b"/":
-            exchange.respond(Answer(200, b"kv-trio\n"))
+            exchange.respond(Response(200, b"kv-trio\n"))
         else:
             exchange.respond(
                 answer_cluster(path, node=self._node, address=self._address)
@@ -110,7 +110,7 @@ class Api:
             raise BadQuery(403, "Permission denied")
         match exchange.method, path:
             case "GET", b"/metrics":
-                exchange.respond(Answer(200, self._metrics.render(), CONTENT_TYPE))
+                exchange.respond(Response(200, self._metrics.render(), CONTENT_TYPE))
             case "GET", b"/v1/snapshot":
                 if not access.may_read_under(b""):
                     raise BadQuery(403, "Permission denied")

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 from kv_trio.api.writes import submit
 from kv_trio.consul.encode import (
     JSON,
@@ -98,7 +98,7 @@ class SessionsApi:
                 raise BadQuery(404, f"Session id '{argument}' not found")
             exchange.respond(json_answer(self._describe("info", argument)))
             return
-        destroyed = Answer(200, b"true", JSON)
+        destroyed = Response(200, b"true", JSON)
         submit(self._writer, exchange, Destroy(argument), lambda _: destroyed)
 
     def _create(self, exchange: Exchange, body: bytes) -> None:
@@ -123,7 +123,7 @@ class SessionsApi:
         def answer(exchange: Exchange) -> None:
             headers = index_headers(max(1, self._store.session_index))
             body = dump_json(self._describe(verb, argument))
-            exchange.respond(Answer(200, body, JSON, headers))
+            exchange.respond(Response(200, body, JSON, headers))
 
         index, wait_s = parse_index(parameters), parse_wait_s(parameters)
         if index and must_wait(self._store, index, self._store.session_index):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 from kv_trio.consul.encode import failed
 from kv_trio.errors import StorageError
 from kv_trio.storage.engine import Log
@@ -45,7 +45,7 @@ class SnapshotEndpoint:
             except StorageError as exc:
                 exchange.respond(failed(exc))
                 return
-            exchange.begin(Answer(200, b"", b"application/vnd.sqlite3"))
+            exchange.begin(Response(200, b"", b"application/vnd.sqlite3"))
             async with await trio.open_file(path, "rb") as file:
                 while not exchange.gone and (chunk := await file.read(_CHUNK)):
                     behind = exchange.send(chunk)

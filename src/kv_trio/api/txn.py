@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 from kv_trio.api.kv import VALUE_LIMIT
 from kv_trio.api.writes import submit
 from kv_trio.consul.encode import (
@@ -57,7 +57,7 @@ class TxnEndpoint:
         exchange.collect(BODY_LIMIT, run, _too_large)
 
 
-def _render(outcome: Outcome, *, writes: bool) -> Answer:
+def _render(outcome: Outcome, *, writes: bool) -> Response:
     assert isinstance(outcome, Transacted), "it comes of a transaction"
     errors = [{"OpIndex": step.at, "What": step.reason} for step in outcome.failed]
     results = [{"KV": describe(entry)} for entry in outcome.results]
@@ -67,8 +67,8 @@ def _render(outcome: Outcome, *, writes: bool) -> Answer:
     }
     status = 409 if errors else 200
     if not writes:
-        return Answer(status, dump_json(shown | _READ_ONLY), JSON, _KNOWN_LEADER)
-    return Answer(status, dump_json(shown), JSON)
+        return Response(status, dump_json(shown | _READ_ONLY), JSON, _KNOWN_LEADER)
+    return Response(status, dump_json(shown), JSON)
 
 
 def _too_large(exchange: Exchange, size: int) -> None:
@@ -76,4 +76,4 @@ def _too_large(exchange: Exchange, size: int) -> None:
         f"Request body({size} bytes) too large, max size: {BODY_LIMIT} bytes."
         f" See {_LIMIT_DOCS}."
     )
-    exchange.respond(Answer(413, text.encode()))
+    exchange.respond(Response(413, text.encode()))

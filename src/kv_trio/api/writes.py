@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 from kv_trio.consul.encode import failed
 from kv_trio.errors import StorageError
 from kv_trio.state.entry import Outcome
@@ -16,7 +16,7 @@ def submit(
     writer: Writer,
     exchange: Exchange,
     operation: Operation,
-    render: Callable[[Outcome], Answer],
+    render: Callable[[Outcome], Response],
 ) -> None:
     """Queue an operation, and answer its request when it is durable.
 
@@ -31,7 +31,7 @@ def submit(
         if isinstance(outcome, StorageError):
             exchange.respond(failed(outcome))
         elif outcome.refused:
-            exchange.respond(Answer(500, outcome.refused.encode()))
+            exchange.respond(Response(500, outcome.refused.encode()))
         else:
             exchange.respond(render(outcome))
 

@@ -176,7 +176,7 @@ async def _serve(
 
     import trio  # noqa: PLC0415
 
-    from http_trio import HttpError, collect_seldom  # noqa: PLC0415
+    from http_trio import HttpError, tune_gc  # noqa: PLC0415
     from kv_trio.errors import KvError  # noqa: PLC0415
     from kv_trio.serve import KvServer  # noqa: PLC0415
     from kv_trio.serve import serve as serve_store  # noqa: PLC0415
@@ -198,7 +198,7 @@ async def _serve(
                     f" {server.store.index}"
                 )
                 sys.stdout.flush()
-                collect_seldom()
+                tune_gc()
                 async for _ in signals:
                     server.drain(_DRAIN_S)
                     break

@@ -15,7 +15,7 @@ from binascii import b2a_base64
 from functools import lru_cache
 from typing import Any
 
-from http_trio.http1.response import Answer
+from http_trio.http1.response import Response
 from kv_trio.consul.parameters import Read
 from kv_trio.errors import BadQuery, KvError, Moved
 from kv_trio.state.acl import Access
@@ -37,7 +37,7 @@ def index_of(store: Store, read: Read) -> int:
     return store.index_under(read.key) if read.is_prefix else store.index_of(read.key)
 
 
-def answer_read(store: Store, read: Read, access: Access) -> Answer:
+def answer_read(store: Store, read: Read, access: Access) -> Response:
     """Render the answer to a read of the present, without what may not be seen."""
     if not read.is_prefix:
         entry = store.get(read.key)
@@ -50,62 +50,62 @@ def answer_read(store: Store, read: Read, access: Access) -> Answer:
     return absent(store, read)
 
 
-def answer_entries(entries: list[Entry], read: Read, index: int) -> Answer:
+def answer_entries(entries: list[Entry], read: Read, index: int) -> Response:
     """Render the answer to a read of the past: entries as they were at an index."""
     if entries:
         return _answer_found(entries, read, index)
-    return Answer(404, content_type=None, headers=index_headers(index))
+    return Response(404, content_type=None, headers=index_headers(index))
 
 
-def _answer_found(entries: list[Entry], read: Read, index: int) -> Answer:
+def _answer_found(entries: list[Entry], read: Read, index: int) -> Response:
     headers = index_headers(index)
     if read.keys:
         keys = _folded([entry.key for entry in entries], read)
         body = dump_json([_text(key) for key in keys], pretty=read.pretty)
     elif read.raw and not read.recurse:
-        return Answer(200, entries[0].value, b"text/plain", headers + _RAW)
+        return Response(200, entries[0].value, b"text/plain", headers + _RAW)
     elif read.pretty:
         body = dump_json([describe(entry) for entry in entries], pretty=True)
     else:
         body = b"[%b]" % b",".join(map(write_entry, entries))
-    return Answer(200, body, JSON, headers)
+    return Response(200, body, JSON, headers)
 
 
-def json_answer(value: object) -> Answer:
+def json_answer(value: object) -> Response:
     """Render a value as JSON."""
-    return Answer(200, dump_json(value), JSON)
+    return Response(200, dump_json(value), JSON)
 
 
-def bad_query(exc: BadQuery) -> Answer:
+def bad_query(exc: BadQuery) -> Response:
     """Render the answer to a request that makes no sense."""
     text = str(exc).encode("utf-8", "replace")
-    return Answer(exc.status, text, _PLAIN if text else None)
+    return Response(exc.status, text, _PLAIN if text else None)
 
 
-def failed(exc: KvError) -> Answer:
+def failed(exc: KvError) -> Response:
     """Render the answer to a request that the store cannot fulfil."""
-    return Answer(500, str(exc).encode("utf-8", "replace"))
+    return Response(500, str(exc).encode("utf-8", "replace"))
 
 
-def moved(exc: Moved, query: bytes, method: str) -> Answer:
+def moved(exc: Moved, query: bytes, method: str) -> Response:
     """Render the redirect to the clean form of a path, as Go's router does it."""
     location = exc.location + ("?" + query.decode("latin-1") if query else "")
     headers = ((b"Location", location.encode("latin-1")),)
     if method not in ("GET", "HEAD"):
-        return Answer(301, content_type=None, headers=headers)
+        return Response(301, content_type=None, headers=headers)
     body = f'<a href="{html.escape(location)}">Moved Permanently</a>.\n\n'
-    return Answer(301, body.encode(), b"text/html; charset=utf-8", headers)
+    return Response(301, body.encode(), b"text/html; charset=utf-8", headers)
 
 
-def method_not_allowed(method: str, methods: str) -> Answer:
+def method_not_allowed(method: str, methods: str) -> Response:
     """Render the list of the methods that there are; to OPTIONS that is no error."""
     allow = ((b"Allow", methods.encode()),)
     if method == "OPTIONS":
-        return Answer(200, content_type=None, headers=allow)
-    return Answer(405, f"method {method} not allowed".encode(), headers=allow)
+        return Response(200, content_type=None, headers=allow)
+    return Response(405, f"method {method} not allowed".encode(), headers=allow)
 
 
-def absent(store: Store, read: Read) -> Answer:
+def absent(store: Store, read: Read) -> Response:
     """Render the answer to a read that finds nothing.
 
     Where nothing ever was, the index is that of the last change of any key, as Consul
@@ -114,7 +114,7 @@ def absent(store: Store, read: Read) -> Answer:
     index = index_of(store, read) if read.is_prefix else 1
     if index <= max(1, store.floor):
         index = max(1, store.kv_index)
-    return Answer(404, content_type=None, headers=index_headers(index))
+    return Response(404, content_type=None, headers=index_headers(index))
 
 
 def index_headers(index: int) -> tuple[tuple[bytes, bytes], ...]:

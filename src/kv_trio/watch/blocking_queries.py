@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from http_trio import Answer, Exchange, respond_all
+from http_trio import Exchange, Response, respond_all
 from kv_trio.consul.parameters import Read
 from kv_trio.state.acl import Access
 from kv_trio.state.store import Store
@@ -43,7 +43,7 @@ class _Group:
             if not self.waiting:
                 self.watchers.disband(self)
 
-    def answer_all(self, answer: Answer) -> int:
+    def answer_all(self, answer: Response) -> int:
         """Answer all exchanges, end the group, and give how many they were."""
         self.watchers.disband(self)
         waiting, self.waiting = self.waiting, {}
@@ -115,7 +115,7 @@ class Watchers:
 
     def revoke(self, holds: Callable[[Access], bool]) -> None:
         """Refuse the requests whose rights do not hold any more."""
-        denied = Answer(403, b"Permission denied")
+        denied = Response(403, b"Permission denied")
         for group in list(self._groups.values()):
             if not holds(group.access):
                 group.answer_all(denied)

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import attrs
 
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 from kv_trio.consul.encode import describe, describe_delete, dump_json, index_headers
 from kv_trio.errors import Compacted
 from kv_trio.state.acl import Access
@@ -94,7 +94,7 @@ class Streams:
         """
         stream = _Stream(exchange, key, prefix, access)
         headers = index_headers(max(1, self._store.index)) + _NO_STORE
-        exchange.begin(Answer(200, b"", b"text/event-stream", headers))
+        exchange.begin(Response(200, b"", b"text/event-stream", headers))
         self._streams.add(stream, key, prefix=prefix)
         self._keep_alive(stream, exchange)
         until = self._store.index

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from http_trio.http1.response import Answer
+from http_trio.http1.response import Response
 from kv_trio.consul.encode import answer_read
 from kv_trio.consul.parameters import Read
 from kv_trio.state.acl import Access
@@ -26,14 +26,14 @@ class Answers:
         """Answer from a store; the clock gives seconds of Unix time."""
         self._store = store
         self._clock = clock
-        self._kept: dict[tuple[Read, Access], Answer] = {}
+        self._kept: dict[tuple[Read, Access], Response] = {}
         self._index = 0
         self._second = 0
 
     def __repr__(self) -> str:
         return f"<Answers {len(self._kept)} kept>"
 
-    def find(self, read: Read, access: Access) -> Answer:
+    def find(self, read: Read, access: Access) -> Response:
         """Give what is read, as it is now, and as far as it may be seen."""
         index, second = self._store.index, int(self._clock())
         if index != self._index or second != self._second:

@@ -11,14 +11,14 @@ import trio
 
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.testing import Proxied, arm, proxied, says_stable
-from http_trio.testing.peers import Asked, Client, connected, fake_upstream
+from http_trio.testing.peers import RawClient, ReceivedRequest, connected, fake_upstream
 from tests.http_trio.proxy.test_tunnel import RESTART, SWITCH, UPGRADE
 
 RECALL = {"change": "recall", "time": 0.02}
 RULE = {"header": "X-Canary", "equals": "yes", "arm": "canary"}
 
 
-async def endless(asked: Asked) -> None:
+async def endless(asked: ReceivedRequest) -> None:
     """Open a WebSocket, begin a stream, or a long answer of known length."""
     stream = asked.stream
     if b"Upgrade: websocket" in asked.head:
@@ -49,14 +49,14 @@ async def here(**document: Any) -> AsyncIterator[tuple[Proxied, LongConnections,
                 nursery.cancel_scope.cancel()
 
 
-async def open_websocket(client: Client, *lines: bytes) -> None:
+async def open_websocket(client: RawClient, *lines: bytes) -> None:
     await client.send(
         UPGRADE[:-2] + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
     )
     await client.until(b"\x81\x02hi")
 
 
-async def open_stream(client: Client, path: bytes = b"/") -> None:
+async def open_stream(client: RawClient, path: bytes = b"/") -> None:
     await client.send(b"GET %b HTTP/1.1\r\nHost: h\r\n\r\n" % path)
     await client.until(b"hi")
 
@@ -206,7 +206,7 @@ async def test_what_ends_by_itself_has_the_whole_time(change: str) -> None:
 async def test_what_has_not_begun_is_let_begin() -> None:
     go_on = trio.Event()
 
-    async def late(asked: Asked) -> None:
+    async def late(asked: ReceivedRequest) -> None:
         await go_on.wait()
         await asked.answer(b"late")
 

@@ -17,9 +17,9 @@ from canary_trio.proxy.handler import Forwarder
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.telemetry.mirror_counters import ArmCopies, Copies, Outcome, Skip
 from http_trio.testing.peers import (
-    Asked,
-    Client,
     FakeUpstream,
+    RawClient,
+    ReceivedRequest,
     Script,
     connected,
     fake_upstream,
@@ -27,17 +27,17 @@ from http_trio.testing.peers import (
 )
 
 
-async def _v1(asked: Asked) -> None:
+async def _v1(asked: ReceivedRequest) -> None:
     await asked.answer(b"v1")
 
 
-async def _silent(_: Asked) -> None:
+async def _silent(_: ReceivedRequest) -> None:
     await trio.sleep_forever()
 
 
 @attrs.define
 class _Proxy:
-    client: Client
+    client: RawClient
     runtime: Runtime
     stable: FakeUpstream
     canary: FakeUpstream
@@ -119,7 +119,7 @@ async def test_a_copy_is_the_request_as_its_arm_would_get_it_and_a_mark() -> Non
     ids=["size", "status", "garbage", "closed", "silent"],
 )
 async def test_whatever_comes_back_the_original_is_not_touched(
-    script: Callable[[Asked], Awaitable[None]], outcome: Outcome
+    script: Callable[[ReceivedRequest], Awaitable[None]], outcome: Outcome
 ) -> None:
     async with _proxy(script, {"timeout": 0.05}) as proxy:
         for over in range(1, 4):

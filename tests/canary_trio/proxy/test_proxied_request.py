@@ -20,7 +20,7 @@ from canary_trio.testing import (
     says_canary,
     says_stable,
 )
-from http_trio.testing.peers import Asked, connected, fake_upstream
+from http_trio.testing.peers import ReceivedRequest, connected, fake_upstream
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -138,7 +138,7 @@ async def test_the_budget_bounds_what_is_repeated() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"x" * 100])
 async def test_a_status_may_count_as_failed(body: bytes) -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(
             b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n"
             % len(body)
@@ -157,7 +157,7 @@ async def test_a_status_may_count_as_failed(body: bytes) -> None:
 
 
 async def test_an_upgrade_that_failed_is_served_elsewhere() -> None:
-    async def switch(asked: Asked) -> None:
+    async def switch(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(
             b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
             b"Upgrade: websocket\r\n\r\nhello"
@@ -203,7 +203,7 @@ async def test_an_arm_without_a_usable_server_falls_back() -> None:
 async def test_beyond_the_limit_requests_wait_in_order_or_are_refused() -> None:
     go_on = trio.Event()
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await go_on.wait()
         await asked.answer(asked.path)
 
@@ -249,7 +249,7 @@ async def wait_one(proxy: Proxied, nursery: trio.Nursery) -> None:
         await trio.sleep(0.001)
 
 
-async def never(asked: Asked) -> None:
+async def never(asked: ReceivedRequest) -> None:
     await trio.sleep_forever()
 
 
@@ -302,7 +302,7 @@ async def test_who_waits_is_answered_when_the_proxy_drains() -> None:
 async def test_who_waits_at_a_server_that_goes_is_sent_to_another() -> None:
     go_on = trio.Event()
 
-    async def slow(asked: Asked) -> None:
+    async def slow(asked: ReceivedRequest) -> None:
         await go_on.wait()
         await asked.answer(b"old")
 
@@ -354,7 +354,7 @@ async def test_an_answer_that_is_late_for_its_arm_is_served_by_stable() -> None:
 
 
 async def test_fields_are_changed_for_each_arm() -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.answer(b"", b"Server: x", b"X-Powered-By: y", b"X-Kept: z")
 
     async with fake_upstream(script) as fake:
@@ -493,7 +493,7 @@ async def test_a_client_that_leaves_during_a_pause_leaves_nothing() -> None:
         assert not good.asked
 
 
-async def misbehave(asked: Asked, chance: random.Random) -> None:
+async def misbehave(asked: ReceivedRequest, chance: random.Random) -> None:
     """Answer, or fail in one of many ways."""
     stream = asked.stream
     match chance.choice("gggggbhhpn5cl"):

@@ -29,8 +29,8 @@ from canary_trio.testing import (
 )
 from canary_trio.upstream.dns import Resolver
 from canary_trio.upstream.endpoint import make_upstream, target_of
-from http_trio import Address, Answer, Exchange
-from http_trio.testing.peers import Asked, connected, fake_upstream, serving
+from http_trio import Address, Exchange, Response
+from http_trio.testing.peers import ReceivedRequest, connected, fake_upstream, serving
 
 
 class Names:
@@ -83,7 +83,7 @@ async def until(*conditions: Any) -> None:
 
 
 def shows_itself(exchange: Exchange) -> None:
-    exchange.respond(Answer(200, exchange.path + b" " + (exchange.head.host or b"")))
+    exchange.respond(Response(200, exchange.path + b" " + (exchange.head.host or b"")))
 
 
 async def test_a_unix_socket_and_ipv6_and_a_prefix(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ async def test_all_addresses_of_a_name_are_used() -> None:
     assert (len(one.asked), len(other.asked)) == (5, 5)
 
 
-async def closing(asked: Asked) -> None:
+async def closing(asked: ReceivedRequest) -> None:
     await asked.answer(b"ok", b"Connection: close")
     await asked.stream.aclose()
 
@@ -178,14 +178,14 @@ async def test_who_fails_is_ejected_and_comes_back() -> None:
             assert not state.record.on_trial
 
 
-async def failing(asked: Asked) -> None:
+async def failing(asked: ReceivedRequest) -> None:
     await asked.stream.send_all(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
 
 
 async def test_who_does_not_pass_its_checks_gets_nothing_until_it_does() -> None:
     sick = False
 
-    async def either(asked: Asked) -> None:
+    async def either(asked: ReceivedRequest) -> None:
         await (failing if sick and asked.path == b"/ready" else says_stable)(asked)
 
     check = {"path": "/ready", "interval": 0.1, "rise": 2, "fall": 2, "jitter": 0}
@@ -253,7 +253,7 @@ async def test_200_unrelated_changes_under_traffic_keep_everything() -> None:
 async def test_a_removed_server_is_kept_until_its_last_request_ends() -> None:
     release = trio.Event()
 
-    async def slow(asked: Asked) -> None:
+    async def slow(asked: ReceivedRequest) -> None:
         await release.wait()
         await asked.answer(b"late")
 
@@ -306,11 +306,11 @@ async def test_drain_and_maintenance_under_sticky_users() -> None:
             assert await where() == before
 
 
-async def says_a(asked: Asked) -> None:
+async def says_a(asked: ReceivedRequest) -> None:
     await asked.answer(b"a")
 
 
-async def says_b(asked: Asked) -> None:
+async def says_b(asked: ReceivedRequest) -> None:
     await asked.answer(b"b")
 
 

@@ -24,7 +24,7 @@ from canary_trio.upstream.health_checks import (
     request,
 )
 from canary_trio.upstream.server import ServerState
-from http_trio import Condition, Failure, Fetched, NoAnswer, Upstream
+from http_trio import Failure, FailureReason, FetchResult, NoResponse, Upstream
 from tests.canary_trio.support.arm_bench import Bench
 
 RULE = Health(interval=10.0, timeout=2.0, rise=2, fall=3, jitter=0.0)
@@ -92,7 +92,7 @@ class World:
     most_at_once: int = 0
     checks: Checks = attrs.field(init=False)
 
-    async def ask(self, upstream: Upstream, request: bytes) -> Fetched:
+    async def ask(self, upstream: Upstream, request: bytes) -> FetchResult:
         assert request.startswith(b"GET /")
         self.asked.append((trio.current_time(), upstream.name))
         self.at_once += 1
@@ -103,12 +103,14 @@ class World:
             if status == 0:
                 await trio.sleep_forever()
             if status == 1:
-                raise NoAnswer(Failure(Condition.UNREACHABLE, "s", False, "refused"))
+                raise NoResponse(
+                    Failure(FailureReason.UNREACHABLE, "s", False, "refused")
+                )
             if status == 2:
                 raise ZeroDivisionError
         finally:
             self.at_once -= 1
-        return Fetched(status, 0, b"", whole=True)
+        return FetchResult(status, 0, b"", whole=True)
 
     def follow(self, rule: Health | None = RULE) -> None:
         self.checks.follow([(server, rule) for server in self.bench.servers])

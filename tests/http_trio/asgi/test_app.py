@@ -25,8 +25,16 @@ from wsproto.events import (
     TextMessage,
 )
 
-from http_trio import Answer, AsgiApp, Delivery, Exchange, Upstream, as_asgi, forward
-from http_trio.testing.peers import Asked, Client, fake_upstream
+from http_trio import (
+    AsgiApp,
+    Exchange,
+    ForwardHooks,
+    Response,
+    Upstream,
+    as_asgi,
+    forward,
+)
+from http_trio.testing.peers import RawClient, ReceivedRequest, fake_upstream
 from tests.http_trio.support.certificates import (
     Authority,
     hypercorn_serving,
@@ -63,7 +71,7 @@ async def test_a_handler_answers(authority: Authority, http2: bool) -> None:
     def handle(exchange: Exchange) -> None:
         seen.append((exchange.method, exchange.target, exchange.client))
         headers = ((b"X-Mixed-Case", b"kept"),)
-        exchange.respond(Answer(201, b"made", headers=headers))
+        exchange.respond(Response(201, b"made", headers=headers))
 
     async with hypercorn_serving(as_asgi(handle), authority) as port:
         async with asking(port, authority, http2=http2) as client:
@@ -81,11 +89,11 @@ async def test_a_handler_answers(authority: Authority, http2: bool) -> None:
 async def test_a_request_is_forwarded_as_its_client_sent_it(
     authority: Authority, http2: bool
 ) -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.answer(asked.body[::-1], b"X-Up: yes")
 
     async with fake_upstream(script) as fake:
-        app = as_asgi(lambda ex: forward(ex, fake.upstream, Delivery()))
+        app = as_asgi(lambda ex: forward(ex, fake.upstream, ForwardHooks()))
         async with hypercorn_serving(app, authority) as port:
             async with asking(port, authority, http2=http2) as client:
                 answer = await client.post(
@@ -291,7 +299,7 @@ async def echo_websocket(stream: trio.SocketStream) -> None:
                     return
 
 
-async def converse(client: Client) -> tuple[list[Event], str | None]:
+async def converse(client: RawClient) -> tuple[list[Event], str | None]:
     """Open a WebSocket, say one thing, close; give what came."""
     ws = WSConnection(ConnectionType.CLIENT)
     await client.send(ws.send(Request("localhost", "/", subprotocols=["chat"])))
@@ -321,7 +329,7 @@ async def test_a_websocket_is_tunneled(authority: Authority) -> None:
 
 
 async def test_a_refused_websocket_gets_the_answer(authority: Authority) -> None:
-    app = as_asgi(lambda ex: ex.respond(Answer(418, b"no")))
+    app = as_asgi(lambda ex: ex.respond(Response(418, b"no")))
     async with hypercorn_serving(app, authority) as port:
         async with tls_client(port, authority.trusting()) as client:
             events, _ = await converse(client)
@@ -344,7 +352,7 @@ async def test_draining_answers_the_parked(authority: Authority) -> None:
     parked = trio.Event()
 
     def handle(exchange: Exchange) -> None:
-        exchange.park(60, lambda ex: ex.respond(Answer(200, b"drained")))
+        exchange.park(60, lambda ex: ex.respond(Response(200, b"drained")))
         parked.set()
 
     app = as_asgi(handle)
@@ -372,7 +380,7 @@ async def raw_upstream(script: Any) -> AsyncIterator[AsgiApp]:
         )
         address = listeners[0].socket.getsockname()
         upstream = Upstream("raw", [(trio.socket.AF_INET, address)], b"raw")
-        yield as_asgi(lambda ex: forward(ex, upstream, Delivery()))
+        yield as_asgi(lambda ex: forward(ex, upstream, ForwardHooks()))
         nursery.cancel_scope.cancel()
 
 

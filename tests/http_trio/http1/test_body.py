@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_trio.http1.body import Passage, Truncated
+from http_trio.http1.body import BodyTranscoder, Truncated
 from http_trio.http1.chunked import LAST_CHUNK, ChunkedReader, encode_chunk
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
 
@@ -38,7 +38,7 @@ def test_content_survives_any_change_of_framing(
 ) -> None:
     incoming = {"length": len(content), "chunked": CHUNKED, "close": UNTIL_CLOSE}[kind]
     outgoing = CHUNKED if to_chunks else max(incoming, UNTIL_CLOSE)
-    passage = Passage(incoming, outgoing)
+    passage = BodyTranscoder(incoming, outgoing)
     data = framed(content, incoming)
     out = b""
     for step in steps:
@@ -54,7 +54,7 @@ def test_content_survives_any_change_of_framing(
 
 @pytest.mark.parametrize("incoming", [10, CHUNKED])
 def test_an_early_end_is_no_end(incoming: int) -> None:
-    passage = Passage(incoming, CHUNKED)
+    passage = BodyTranscoder(incoming, CHUNKED)
     out = passage.feed(b"3\r\nabc" if incoming == CHUNKED else b"abc")
 
     with pytest.raises(Truncated):
@@ -63,7 +63,7 @@ def test_an_early_end_is_no_end(incoming: int) -> None:
 
 
 def test_what_follows_the_body_is_kept_apart() -> None:
-    passage = Passage(3, 3)
+    passage = BodyTranscoder(3, 3)
 
     assert passage.feed(b"abcGET /") == b"abc"
     assert passage.rest == b"GET /"
@@ -72,6 +72,6 @@ def test_what_follows_the_body_is_kept_apart() -> None:
 def test_trailers_go_on_only_to_who_takes_them() -> None:
     body = b"1\r\na\r\n0\r\nX-Sum: 1\r\nContent-Length: 5\r\n\r\n"
 
-    assert Passage(CHUNKED, CHUNKED).feed(body) == b"1\r\na\r\n0\r\n\r\n"
-    passed = Passage(CHUNKED, CHUNKED, trailers=True).feed(body)
+    assert BodyTranscoder(CHUNKED, CHUNKED).feed(body) == b"1\r\na\r\n0\r\n\r\n"
+    passed = BodyTranscoder(CHUNKED, CHUNKED, trailers=True).feed(body)
     assert passed == b"1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 
-from http_trio.http1.forwarded import Forwarding, forwarding_fields
+from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields
 from http_trio.http1.request_head import parse_request_head
 from http_trio.limits import Limits
 
 
 def forwarded(*lines: bytes, peer: str = "10.0.0.1", trusted: str = "") -> list[bytes]:
-    rules = Forwarding(
+    rules = ForwardedPolicy(
         via=b"us", trusted=(ipaddress.ip_network(trusted),) if trusted else ()
     )
     raw = b"\r\n".join((b"GET /a HTTP/1.1", b"Host: h", *lines)) + b"\r\n\r\n"
     head = parse_request_head(raw, Limits())
-    fields = forwarding_fields(rules, peer, head, trusted=rules.trusts(peer))
+    fields = forwarded_fields(rules, peer, head, trusted=rules.trusts(peer))
     return fields.split(b"\r\n")[1:]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from http_trio.errors import BadAnswer, BadRequest
+from http_trio.errors import BadRequest, BadResponse
 from http_trio.http1.framing import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -67,7 +67,7 @@ def test_a_request_of_doubtful_framing_is_refused(
 def test_http10_knows_no_chunks() -> None:
     with pytest.raises(BadRequest):
         request_framing([], [b"chunked"], http10=True)
-    with pytest.raises(BadAnswer):
+    with pytest.raises(BadResponse):
         answer_framing(200, b"GET", [], [b"chunked"], http10=True)
 
 
@@ -107,5 +107,5 @@ def test_an_answer_of_doubtful_framing_is_refused(
     lengths: list[bytes], codings: list[bytes]
 ) -> None:
     for method in (b"GET", b"HEAD"):
-        with pytest.raises(BadAnswer):
+        with pytest.raises(BadResponse):
             answer_framing(200, method, lengths, codings, http10=False)

@@ -7,16 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_trio.http1.head_cache import Known
+from http_trio.http1.head_cache import HeadCache
 from http_trio.http1.request_head import RequestHead, parse_request_head, render_request
 from http_trio.limits import Limits
-from http_trio.testing.peers import Asked, Record, connected, fake_upstream, proxying
+from http_trio.testing.peers import (
+    ReceivedRequest,
+    RecordingHooks,
+    connected,
+    fake_upstream,
+    proxying,
+)
 
 LIMITS = Limits()
 
 
 def test_a_head_is_kept_at_its_second_coming() -> None:
-    known = Known[str]()
+    known = HeadCache[str]()
     known.offer(b"a", "first")
     assert known.get(b"a") is None
     known.offer(b"a", "second")
@@ -25,7 +31,7 @@ def test_a_head_is_kept_at_its_second_coming() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    known = Known[int]()
+    known = HeadCache[int]()
     for turn in range(2):
         for number in range(20_000):
             known.offer(b"%d" % number, number)
@@ -69,7 +75,7 @@ def test_what_was_rendered_before_is_what_would_be_rendered(
     assert render(once, None) == render(again, changed + b"")
 
 
-async def ok(asked: Asked) -> None:
+async def ok(asked: ReceivedRequest) -> None:
     user = next(
         (row for row in asked.head.split(b"\r\n") if row.startswith(b"X-User")), b""
     )
@@ -77,7 +83,7 @@ async def ok(asked: Asked) -> None:
 
 
 async def test_a_request_that_comes_again_is_answered_as_before() -> None:
-    record = Record()
+    record = RecordingHooks()
     async with fake_upstream(ok) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as one, connected(proxy) as two:
             seen = {

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from http_trio.http1.response import Answer, refusal
+from http_trio.http1.response import Response, error_response
 
 
 def test_a_whole_answer_is_rendered_once() -> None:
-    answer = Answer(200, b"hello", headers=((b"X-A", b"1"),))
+    answer = Response(200, b"hello", headers=((b"X-A", b"1"),))
 
     first = answer.render()
 
@@ -21,20 +21,20 @@ def test_a_whole_answer_is_rendered_once() -> None:
 
 
 def test_head_gets_the_length_and_no_body() -> None:
-    rendered = Answer(200, b"hello").render(for_head=True)
+    rendered = Response(200, b"hello").render(for_head=True)
 
     assert rendered.endswith(b"Content-Length: 5\r\n\r\n")
 
 
 def test_204_has_neither_length_nor_body() -> None:
-    rendered = Answer(204, b"ignored").render()
+    rendered = Response(204, b"ignored").render()
 
     assert b"Content-" not in rendered
     assert rendered.endswith(b"\r\n\r\n")
 
 
 def test_a_refusal_says_why_and_when_to_come_back() -> None:
-    rendered = refusal(503, "full", retry_after_s=2).render(connection=b"close")
+    rendered = error_response(503, "full", retry_after_s=2).render(connection=b"close")
 
     assert b"\r\nRetry-After: 2\r\n" in rendered
     assert b"\r\nConnection: close\r\n" in rendered

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from http_trio.errors import BadAnswer
+from http_trio.errors import BadResponse
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
-from http_trio.http1.response_head import parse_answer_head, render_answer
+from http_trio.http1.response_head import parse_response_head, render_response
 
 
 @pytest.mark.parametrize(
@@ -27,18 +27,18 @@ from http_trio.http1.response_head import parse_answer_head, render_answer
     ids=repr,
 )
 def test_a_bad_answer_is_refused(raw: bytes) -> None:
-    with pytest.raises(BadAnswer):
-        parse_answer_head(raw, b"GET")
+    with pytest.raises(BadResponse):
+        parse_response_head(raw, b"GET")
 
 
 def test_an_answer_goes_on_with_its_fields_apart() -> None:
-    head = parse_answer_head(
+    head = parse_response_head(
         b"HTTP/1.1 200 Fine\r\nSet-Cookie: a=1\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"
         b"Set-Cookie: b=2\r\nContent-Length: 2\r\nKeep-Alive: timeout=5\r\n"
         b"Date: then\r\n\r\n",
         b"GET",
     )
-    sent, framing = render_answer(
+    sent, framing = render_response(
         head, to_http10=False, connection=b"", added=b"\r\nX-Added: 1"
     )
 
@@ -55,9 +55,9 @@ def test_an_answer_goes_on_with_its_fields_apart() -> None:
 def test_an_answer_until_close_is_chunked_for_who_knows_chunks(
     to_http10: bool, framing: int
 ) -> None:
-    head = parse_answer_head(b"HTTP/1.1 200 OK\r\n\r\n", b"GET")
+    head = parse_response_head(b"HTTP/1.1 200 OK\r\n\r\n", b"GET")
 
-    sent, found = render_answer(head, to_http10=to_http10, connection=b"", added=b"")
+    sent, found = render_response(head, to_http10=to_http10, connection=b"", added=b"")
 
     assert found == framing
     assert (b"Connection: close" in sent) is to_http10

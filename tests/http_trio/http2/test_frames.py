@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_trio.http2.frames import Frames, goaway
+from http_trio.http2.frames import Http2FrameTracker, goaway
 
 frame = st.builds(
     lambda kind, payload: (
@@ -17,7 +17,7 @@ frame = st.builds(
 
 
 def test_before_the_first_frame_nothing_may_be_put_in() -> None:
-    assert not Frames().between
+    assert not Http2FrameTracker().between
 
 
 @given(st.lists(frame, min_size=1, max_size=5), st.data())
@@ -26,7 +26,7 @@ def test_the_places_between_frames_are_known(
 ) -> None:
     whole = b"".join(sent)
     ends = {len(b"".join(sent[: n + 1])) for n in range(len(sent))}
-    frames = Frames()
+    frames = Http2FrameTracker()
     at = 0
     while at < len(whole):
         step = data.draw(st.integers(1, len(whole) - at))
@@ -37,6 +37,6 @@ def test_the_places_between_frames_are_known(
 
 def test_goaway_is_one_frame() -> None:
     assert goaway()[3] == 7
-    frames = Frames()
+    frames = Http2FrameTracker()
     frames.feed(memoryview(goaway()))
     assert frames.between

@@ -24,9 +24,9 @@ import trio.testing
 
 from http_trio import Exchange, Limits, Upstream, forward
 from http_trio.http1.chunked import LAST_CHUNK, encode_chunk
-from http_trio.proxy.upstream_request import Transit
+from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.server.connection import Connection
-from http_trio.testing.peers import Client, serving
+from http_trio.testing.peers import RawClient, serving
 from http_trio.upstream.connection import UpstreamConnection
 from tests.http_trio.support.watched import Books, reset, reset_stream
 
@@ -74,7 +74,7 @@ _BROKEN = {
 
 
 async def _moody(stream: trio.SocketStream) -> None:
-    client = Client(stream)
+    client = RawClient(stream)
     with contextlib.suppress(*_CUT):
         while True:
             head = await client.head()
@@ -93,7 +93,7 @@ async def _moody(stream: trio.SocketStream) -> None:
     await trio.aclose_forcefully(stream)
 
 
-async def _read_body(client: Client, head: bytes) -> bytes:
+async def _read_body(client: RawClient, head: bytes) -> bytes:
     if b"\r\nTransfer-Encoding: chunked" in head:
         body = b""
         while size := int(await client.until(b"\r\n"), 16):
@@ -119,7 +119,7 @@ class Tally:
     others: collections.Counter[str] = attrs.field(factory=collections.Counter)
 
 
-async def _healthy(client: Client, chance: random.Random, tally: Tally) -> bool:
+async def _healthy(client: RawClient, chance: random.Random, tally: Tally) -> bool:
     size, seed = chance.choice(_SIZES), chance.randrange(1000)
     framing = chance.choice([b"length", b"chunks", b"close"])
     sent = content(size, seed)
@@ -149,7 +149,7 @@ async def _healthy(client: Client, chance: random.Random, tally: Tally) -> bool:
     return b"Connection: close" not in head
 
 
-async def _unhealthy(client: Client, chance: random.Random, tally: Tally) -> bool:
+async def _unhealthy(client: RawClient, chance: random.Random, tally: Tally) -> bool:
     name = chance.choice([*_BROKEN])
     then = chance.choice([*(b"close", b"reset") * 4, b"stall"])
     method = chance.choice([b"GET", b"POST"])
@@ -165,7 +165,7 @@ async def _unhealthy(client: Client, chance: random.Random, tally: Tally) -> boo
     return False
 
 
-async def _vanish(client: Client, chance: random.Random, tally: Tally) -> bool:
+async def _vanish(client: RawClient, chance: random.Random, tally: Tally) -> bool:
     raw = (
         b"PUT /good/70000/1/length HTTP/1.1\r\nHost: h\r\nContent-Length: 70000\r\n\r\n"
     )
@@ -178,7 +178,7 @@ async def _vanish(client: Client, chance: random.Random, tally: Tally) -> bool:
     return False
 
 
-_MOODS: tuple[Callable[[Client, random.Random, Tally], Awaitable[bool]], ...] = (
+_MOODS: tuple[Callable[[RawClient, random.Random, Tally], Awaitable[bool]], ...] = (
     *(_healthy,) * 7,
     *(_unhealthy,) * 2,
     _vanish,
@@ -189,7 +189,7 @@ async def _live(port: int, seed: int, tally: Tally, over: trio.Event) -> None:
     chance = random.Random(seed)
     while not over.is_set():
         stream = await trio.open_tcp_stream("127.0.0.1", port)
-        client = Client(stream)
+        client = RawClient(stream)
         mood = chance.choice(_MOODS)
         try:
             while await mood(client, chance, tally) and not over.is_set():
@@ -216,7 +216,7 @@ class Left:
     @classmethod
     def now(cls) -> Left:
         gc.collect()
-        kinds = (Exchange, Transit, Connection, UpstreamConnection)
+        kinds = (Exchange, UpstreamRequest, Connection, UpstreamConnection)
         return cls(
             descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208
             tasks=trio.lowlevel.current_statistics().tasks_living,

@@ -9,8 +9,8 @@ import attrs
 import pytest
 import trio
 
-from http_trio import Condition, Limits
-from http_trio.testing.peers import Asked, Client, Script, connected
+from http_trio import FailureReason, Limits
+from http_trio.testing.peers import RawClient, ReceivedRequest, Script, connected
 from tests.http_trio.support.watched import Watched, reset_stream, watched
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -35,7 +35,7 @@ def _swept_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("http_trio.net.event_loop._SWEEP_S", 0.02)
 
 
-async def ask(client: Client, lane: Lane) -> None:
+async def ask(client: RawClient, lane: Lane) -> None:
     await client.send(lane[0])
     if lane[1]:
         await trio.testing.wait_all_tasks_blocked(0.002)
@@ -45,7 +45,7 @@ async def ask(client: Client, lane: Lane) -> None:
 def answering(data: bytes, *, then: str = "close") -> Script:
     """Answer any request with these bytes, then close, reset, stall, or go on."""
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
             await asked.stream.send_all(data)
         if then == "close":
@@ -67,95 +67,107 @@ class Case:
     data: bytes
     then: str
     status: int
-    condition: Condition | None
+    condition: FailureReason | None
     whole: bool = True
 
 
 _LONG = OK + b"Content-Length: 999999\r\n\r\n" + b"x" * 500_000
 CASES = {
-    "nothing, close": Case(b"", "close", 502, Condition.CLOSED),
-    "nothing, reset": Case(b"", "reset", 502, Condition.CLOSED),
-    "nothing, stall": Case(b"", "stall", 504, Condition.ANSWER_TIMEOUT),
-    "half a head, close": Case(OK, "close", 502, Condition.CLOSED),
-    "half a head, reset": Case(OK, "reset", 502, Condition.CLOSED),
-    "half a head, stall": Case(OK, "stall", 504, Condition.ANSWER_TIMEOUT),
-    "only 100, close": Case(b"HTTP/1.1 100 C\r\n\r\n", "close", 502, Condition.CLOSED),
+    "nothing, close": Case(b"", "close", 502, FailureReason.CLOSED),
+    "nothing, reset": Case(b"", "reset", 502, FailureReason.CLOSED),
+    "nothing, stall": Case(b"", "stall", 504, FailureReason.ANSWER_TIMEOUT),
+    "half a head, close": Case(OK, "close", 502, FailureReason.CLOSED),
+    "half a head, reset": Case(OK, "reset", 502, FailureReason.CLOSED),
+    "half a head, stall": Case(OK, "stall", 504, FailureReason.ANSWER_TIMEOUT),
+    "only 100, close": Case(
+        b"HTTP/1.1 100 C\r\n\r\n", "close", 502, FailureReason.CLOSED
+    ),
     "only 103, stall": Case(
-        b"HTTP/1.1 103 E\r\n\r\n", "stall", 504, Condition.ANSWER_TIMEOUT
+        b"HTTP/1.1 103 E\r\n\r\n", "stall", 504, FailureReason.ANSWER_TIMEOUT
     ),
     "half a length, close": Case(
         OK + b"Content-Length: 9\r\n\r\nabc",
         "close",
         200,
-        Condition.CLOSED,
+        FailureReason.CLOSED,
         whole=False,
     ),
     "half a length, reset": Case(
         OK + b"Content-Length: 9\r\n\r\nabc",
         "reset",
         200,
-        Condition.CLOSED,
+        FailureReason.CLOSED,
         whole=False,
     ),
     "half a length, stall": Case(
         OK + b"Content-Length: 9\r\n\r\nabc",
         "stall",
         200,
-        Condition.STALLED,
+        FailureReason.STALLED,
         whole=False,
     ),
-    "half of much, close": Case(_LONG, "close", 200, Condition.CLOSED, whole=False),
-    "half of much, reset": Case(_LONG, "reset", 200, Condition.CLOSED, whole=False),
-    "half of much, stall": Case(_LONG, "stall", 200, Condition.STALLED, whole=False),
+    "half of much, close": Case(_LONG, "close", 200, FailureReason.CLOSED, whole=False),
+    "half of much, reset": Case(_LONG, "reset", 200, FailureReason.CLOSED, whole=False),
+    "half of much, stall": Case(
+        _LONG, "stall", 200, FailureReason.STALLED, whole=False
+    ),
     "a chunk, close": Case(
-        CHUNKED + b"1\r\na\r\n", "close", 200, Condition.CLOSED, whole=False
+        CHUNKED + b"1\r\na\r\n", "close", 200, FailureReason.CLOSED, whole=False
     ),
     "a chunk, reset": Case(
-        CHUNKED + b"1\r\na\r\n", "reset", 200, Condition.CLOSED, whole=False
+        CHUNKED + b"1\r\na\r\n", "reset", 200, FailureReason.CLOSED, whole=False
     ),
     "a chunk, stall": Case(
-        CHUNKED + b"1\r\na\r\n", "stall", 200, Condition.STALLED, whole=False
+        CHUNKED + b"1\r\na\r\n", "stall", 200, FailureReason.STALLED, whole=False
     ),
     "a chunk, garbage": Case(
-        CHUNKED + b"1\r\na\r\nxyz\r\n", "stall", 502, Condition.BAD_ANSWER
+        CHUNKED + b"1\r\na\r\nxyz\r\n", "stall", 502, FailureReason.BAD_ANSWER
     ),
     "until close, reset": Case(
-        OK + b"\r\nabc", "reset", 200, Condition.CLOSED, whole=False
+        OK + b"\r\nabc", "reset", 200, FailureReason.CLOSED, whole=False
     ),
     "until close, stall": Case(
-        OK + b"\r\nabc", "stall", 200, Condition.STALLED, whole=False
+        OK + b"\r\nabc", "stall", 200, FailureReason.STALLED, whole=False
     ),
     "until close": Case(OK + b"\r\nabc", "close", 200, None),
     "until close, HTTP/1.0": Case(b"HTTP/1.0 200 OK\r\n\r\nabc", "close", 200, None),
-    "not HTTP": Case(b"220 mail ESMTP\r\n\r\n", "stall", 502, Condition.BAD_ANSWER),
-    "HTTP/0.9": Case(b"<html></html>", "close", 502, Condition.CLOSED),
-    "TLS alert": Case(b"\x15\x03\x01\x00\x02\x02\x46", "close", 502, Condition.CLOSED),
+    "not HTTP": Case(b"220 mail ESMTP\r\n\r\n", "stall", 502, FailureReason.BAD_ANSWER),
+    "HTTP/0.9": Case(b"<html></html>", "close", 502, FailureReason.CLOSED),
+    "TLS alert": Case(
+        b"\x15\x03\x01\x00\x02\x02\x46", "close", 502, FailureReason.CLOSED
+    ),
     "two lengths": Case(
         OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         "stall",
         502,
-        Condition.BAD_ANSWER,
+        FailureReason.BAD_ANSWER,
     ),
     "length and chunks": Case(
         OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "stall",
         502,
-        Condition.BAD_ANSWER,
+        FailureReason.BAD_ANSWER,
     ),
     "unknown coding": Case(
-        OK + b"Transfer-Encoding: gzip\r\n\r\nx", "stall", 502, Condition.BAD_ANSWER
+        OK + b"Transfer-Encoding: gzip\r\n\r\nx", "stall", 502, FailureReason.BAD_ANSWER
     ),
-    "a fold": Case(OK + b"X: a\r\n b\r\n\r\n", "stall", 502, Condition.BAD_ANSWER),
-    "bare LF": Case(b"HTTP/1.1 200 OK\nX: a\n\n", "close", 502, Condition.CLOSED),
-    "NUL in a value": Case(OK + b"X: a\0b\r\n\r\n", "stall", 502, Condition.BAD_ANSWER),
-    "CR in a value": Case(OK + b"X: a\rb\r\n\r\n", "stall", 502, Condition.BAD_ANSWER),
-    "no colon": Case(OK + b"X\r\n\r\n", "stall", 502, Condition.BAD_ANSWER),
-    "a huge head": Case(OK + b"X: a\r\n" * 9_000, "stall", 502, Condition.BAD_ANSWER),
+    "a fold": Case(OK + b"X: a\r\n b\r\n\r\n", "stall", 502, FailureReason.BAD_ANSWER),
+    "bare LF": Case(b"HTTP/1.1 200 OK\nX: a\n\n", "close", 502, FailureReason.CLOSED),
+    "NUL in a value": Case(
+        OK + b"X: a\0b\r\n\r\n", "stall", 502, FailureReason.BAD_ANSWER
+    ),
+    "CR in a value": Case(
+        OK + b"X: a\rb\r\n\r\n", "stall", 502, FailureReason.BAD_ANSWER
+    ),
+    "no colon": Case(OK + b"X\r\n\r\n", "stall", 502, FailureReason.BAD_ANSWER),
+    "a huge head": Case(
+        OK + b"X: a\r\n" * 9_000, "stall", 502, FailureReason.BAD_ANSWER
+    ),
     "101 unasked": Case(
         b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         "stall",
         502,
-        Condition.BAD_ANSWER,
+        FailureReason.BAD_ANSWER,
     ),
 }
 
@@ -173,7 +185,7 @@ async def test_what_the_client_is_told(
 ) -> None:
     case = CASES[name]
     script = answering(case.data, then=case.then)
-    late = case.condition in (Condition.ANSWER_TIMEOUT, Condition.STALLED)
+    late = case.condition in (FailureReason.ANSWER_TIMEOUT, FailureReason.STALLED)
     limits = IMPATIENT if late else PATIENT
     async with watched(script, caplog, limits) as one, connected(one.proxy) as client:
         await ask(client, lane)
@@ -187,7 +199,7 @@ async def test_what_the_client_is_told(
         assert (failure and failure.condition) is case.condition
 
 
-async def until_final(client: Client) -> bytes:
+async def until_final(client: RawClient) -> bytes:
     """Read the final answer: all there is of it, or the head of a 502 or 504."""
     head = await client.head()
     while head.startswith(b"HTTP/1.1 1"):
@@ -275,7 +287,7 @@ async def test_bytes_on_an_idle_connection_end_it(
 ) -> None:
     go = trio.Event()
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.answer(b"ok")
         await go.wait()
         await asked.stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
@@ -302,7 +314,7 @@ async def test_an_answer_before_the_upload_is_over(
         buffer = b""
         while b"\r\n\r\n" not in buffer:
             buffer += await stream.receive_some()
-        await answering(no, then=then)(Asked(b"", b"", stream, 1))
+        await answering(no, then=then)(ReceivedRequest(b"", b"", stream, 1))
 
     async with watched(answering(b""), caplog, PATIENT) as one:
         one.fake.raw = early  # it reads no body
@@ -317,7 +329,7 @@ async def test_an_answer_before_the_upload_is_over(
             assert answer.startswith((b"HTTP/1.1 403 ", b"HTTP/1.1 502 "))
 
 
-async def _upload(client: Client, size: int) -> None:
+async def _upload(client: RawClient, size: int) -> None:
     with contextlib.suppress(trio.BrokenResourceError):
         await client.send(b"x" * size)
 
@@ -326,7 +338,7 @@ async def _upload(client: Client, size: int) -> None:
 async def test_a_flood_of_interim_answers_ends(
     lane: Lane, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def flood(asked: Asked) -> None:
+    async def flood(asked: ReceivedRequest) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
             while True:
                 await asked.stream.send_all(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100)
@@ -379,7 +391,7 @@ async def test_every_fault_of_many_leaves_the_pool_usable(
 ) -> None:
     faults = iter([*CASES.values()] * 2)
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         if asked.path == b"/good":
             await asked.answer(b"good")
             return
@@ -416,4 +428,4 @@ async def test_without_descriptors_it_is_not_the_upstreams_fault(
         await one.wait_settled()
         failure = one.books.last[1]
         assert failure is not None
-        assert failure.condition is Condition.FULL
+        assert failure.condition is FailureReason.FULL

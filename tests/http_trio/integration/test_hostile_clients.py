@@ -6,11 +6,11 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from http_trio import Answer, Exchange, Limits
+from http_trio import Exchange, Limits, Response
 from http_trio.server.connection import Connection
 from http_trio.testing.peers import (
-    Asked,
-    Client,
+    RawClient,
+    ReceivedRequest,
     connected,
     proxying,
     scripted,
@@ -30,12 +30,12 @@ def _swept_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("http_trio.net.event_loop._SWEEP_S", 0.02)
 
 
-async def ok(asked: Asked) -> None:
+async def ok(asked: ReceivedRequest) -> None:
     await asked.answer(b"ok")
 
 
 def small(exchange: Exchange) -> None:
-    exchange.respond(Answer(200, b"small"))
+    exchange.respond(Response(200, b"small"))
 
 
 # === what is refused, and never reaches the upstream ===
@@ -178,7 +178,7 @@ async def test_a_head_in_drops_has_one_deadline_for_all_of_it() -> None:
         assert not scope.cancelled_caught
 
 
-async def _drip(client: Client) -> None:
+async def _drip(client: RawClient) -> None:
     for byte in GET + b"X: y\r\n" * 10_000:
         await client.send(bytes([byte]))
         await trio.sleep(0.01)
@@ -224,7 +224,7 @@ async def test_a_flood_of_empty_lines_is_read_over_at_once() -> None:
 async def test_a_client_that_never_reads_is_let_go(
     size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def large(asked: Asked) -> None:
+    async def large(asked: ReceivedRequest) -> None:
         await asked.answer(b"x" * size)
 
     limits = Limits(write_s=0.1)
@@ -256,7 +256,7 @@ _PHASES = {
 }
 
 
-async def _as_asked(asked: Asked) -> None:
+async def _as_asked(asked: ReceivedRequest) -> None:
     """Answer in part, or not at all, then wait for the end."""
     send = asked.stream.send_all
     if asked.path == b"/long":
@@ -293,7 +293,7 @@ async def test_a_half_closed_client_gets_its_answer(
 ) -> None:
     gone = trio.Event()
 
-    async def slowly(asked: Asked) -> None:
+    async def slowly(asked: ReceivedRequest) -> None:
         await gone.wait()
         await wait_all_tasks_blocked(0.002)
         await asked.answer(asked.body)
@@ -312,7 +312,7 @@ async def test_a_half_closed_client_gets_its_answer(
 EXPECT = POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n"
 
 
-async def _with_continue(client: Client, *, at_once: bool) -> bytes:
+async def _with_continue(client: RawClient, *, at_once: bool) -> bytes:
     await client.send(EXPECT + b"\r\n" + (b"abc" if at_once else b""))
     interim = b""
     if not at_once:

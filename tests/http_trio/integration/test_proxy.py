@@ -9,11 +9,17 @@ import socket
 import pytest
 import trio
 
-from http_trio import Condition, Limits, Upstream
-from http_trio.testing.peers import Asked, Record, connected, fake_upstream, proxying
+from http_trio import FailureReason, Limits, Upstream
+from http_trio.testing.peers import (
+    ReceivedRequest,
+    RecordingHooks,
+    connected,
+    fake_upstream,
+    proxying,
+)
 
 
-async def ok(asked: Asked) -> None:
+async def ok(asked: ReceivedRequest) -> None:
     await asked.answer(b"ok " + asked.path)
 
 
@@ -26,7 +32,7 @@ def nobody() -> Upstream:
 
 
 async def test_one_upstream_connection_serves_many_requests() -> None:
-    record = Record()
+    record = RecordingHooks()
     async with fake_upstream(ok) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             for path in (b"/1", b"/2", b"/3"):
@@ -42,7 +48,7 @@ async def test_one_upstream_connection_serves_many_requests() -> None:
 async def test_bodies_arrive_whole_both_ways(size: int) -> None:
     sent, back = os.urandom(size), os.urandom(size)
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         assert asked.body == sent
         await asked.answer(back)
 
@@ -69,7 +75,7 @@ async def test_a_small_body_that_comes_late_is_sent_whole() -> None:
 async def test_a_chunked_answer_streams_as_it_comes() -> None:
     go_on = trio.Event()
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"
         )
@@ -93,7 +99,7 @@ async def client_head(client: object) -> bytes:
 
 
 async def test_both_directions_stream_at_once() -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         stream = asked.stream
         await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         buffer = b""
@@ -120,7 +126,7 @@ async def test_both_directions_stream_at_once() -> None:
 async def test_backpressure_reaches_the_upstream() -> None:
     sent = 0
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         nonlocal sent
         await asked.stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
         for _ in range(1000):
@@ -142,7 +148,7 @@ async def test_backpressure_reaches_the_upstream() -> None:
 
 
 async def test_an_early_answer_ends_the_upload() -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(
             b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
         )
@@ -171,9 +177,9 @@ async def test_an_early_answer_ends_the_upload() -> None:
     ids=["length", "large", "chunked", "in-chunk", "until-close"],
 )
 async def test_a_cut_answer_is_seen_to_be_cut(answer: bytes, whole: bool) -> None:
-    record = Record()
+    record = RecordingHooks()
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(answer)
         await asked.stream.aclose()
 
@@ -184,31 +190,31 @@ async def test_a_cut_answer_is_seen_to_be_cut(answer: bytes, whole: bool) -> Non
                 await client.until(b"abc\r\n0\r\n\r\n")
             assert (b"abc" not in client.buffer) is whole
     failure = record.ends[0][1]
-    assert whole or (failure is not None and failure.condition is Condition.CLOSED)
+    assert whole or (failure is not None and failure.condition is FailureReason.CLOSED)
 
 
 @pytest.mark.parametrize(
     ("answer", "condition"),
     [
-        (b"SMTP ready\r\n\r\n", Condition.BAD_ANSWER),
-        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", Condition.BAD_ANSWER),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 40_000, Condition.BAD_ANSWER),
+        (b"SMTP ready\r\n\r\n", FailureReason.BAD_ANSWER),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", FailureReason.BAD_ANSWER),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 40_000, FailureReason.BAD_ANSWER),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-            Condition.BAD_ANSWER,
+            FailureReason.BAD_ANSWER,
         ),
-        (b"", Condition.CLOSED),
-        (b"HTTP/1.1 200", Condition.CLOSED),
+        (b"", FailureReason.CLOSED),
+        (b"HTTP/1.1 200", FailureReason.CLOSED),
     ],
     ids=["smtp", "101", "large", "chunks", "nothing", "half"],
 )
 @pytest.mark.parametrize("lane", ["express", "task"])
 async def test_an_upstream_without_a_usable_answer_is_502(
-    answer: bytes, condition: Condition, lane: str
+    answer: bytes, condition: FailureReason, lane: str
 ) -> None:
-    record = Record()
+    record = RecordingHooks()
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(answer)
         await asked.stream.aclose()
 
@@ -237,7 +243,7 @@ async def test_an_upstream_that_refuses_is_502_and_one_that_is_slow_504() -> Non
         assert (await client.ask())[0].startswith(b"HTTP/1.1 502 ")
         assert (await client.ask())[0].startswith(b"HTTP/1.1 502 ")
 
-    async def silent(_: Asked) -> None:
+    async def silent(_: ReceivedRequest) -> None:
         await trio.sleep_forever()
 
     limits = Limits(answer_s=0.05)
@@ -271,7 +277,7 @@ async def test_a_server_out_of_reach_is_504() -> None:
 @pytest.mark.parametrize("lane", ["express", "task"])
 async def test_a_delivery_may_send_it_elsewhere(lane: str) -> None:
     async with fake_upstream(ok) as fake:
-        record = Record([nobody(), fake.upstream])
+        record = RecordingHooks([nobody(), fake.upstream])
         async with proxying(nobody(), record) as proxy, connected(proxy) as client:
             if lane == "express":
                 _, body = await client.ask(b"/x")
@@ -285,7 +291,7 @@ async def test_a_delivery_may_send_it_elsewhere(lane: str) -> None:
 async def test_a_full_upstream_is_503() -> None:
     waiting = trio.Event()
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         waiting.set()
         await trio.sleep_forever()
 
@@ -301,11 +307,11 @@ async def test_a_full_upstream_is_503() -> None:
 
 
 async def test_a_kept_connection_that_closed_costs_no_request() -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await ok(asked)
         await asked.stream.aclose()
 
-    record = Record()
+    record = RecordingHooks()
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             for method in (b"GET", b"POST", b"GET", b"POST"):
@@ -315,13 +321,13 @@ async def test_a_kept_connection_that_closed_costs_no_request() -> None:
 
 
 async def test_a_stale_connection_is_retried_on_a_new_one() -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         if asked.connection == 1 and asked.path == b"/second":
             await asked.stream.aclose()
         else:
             await ok(asked)
 
-    record = Record()
+    record = RecordingHooks()
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             await client.ask(b"/first")
@@ -332,7 +338,7 @@ async def test_a_stale_connection_is_retried_on_a_new_one() -> None:
 
 
 async def test_what_may_not_be_repeated_is_not() -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         if asked.path == b"/second":
             await asked.stream.aclose()
         else:
@@ -347,7 +353,7 @@ async def test_what_may_not_be_repeated_is_not() -> None:
 
 
 async def test_an_answer_with_too_much_ends_its_connection() -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n"
         )
@@ -360,7 +366,7 @@ async def test_an_answer_with_too_much_ends_its_connection() -> None:
 
 
 async def test_interim_answers_go_before_the_final_one() -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
         await ok(asked)
 
@@ -377,12 +383,12 @@ async def test_interim_answers_go_before_the_final_one() -> None:
 async def test_a_client_that_goes_releases_the_upstream() -> None:
     asked_for, released = trio.Event(), trio.Event()
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         asked_for.set()
         assert not await asked.stream.receive_some()
         released.set()
 
-    record = Record()
+    record = RecordingHooks()
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -409,7 +415,7 @@ async def test_a_broken_upload_never_looks_whole(size: int) -> None:
 
 
 async def test_a_bad_chunk_in_an_upload_is_400() -> None:
-    async def silent(_: Asked) -> None:
+    async def silent(_: ReceivedRequest) -> None:
         await trio.sleep_forever()
 
     async with fake_upstream(silent) as fake, proxying(fake.upstream) as proxy:
@@ -423,7 +429,7 @@ async def test_a_bad_chunk_in_an_upload_is_400() -> None:
 
 
 async def test_a_websocket_is_a_tunnel_with_two_ends() -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(
             b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
             b"Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nearly"
@@ -433,7 +439,7 @@ async def test_a_websocket_is_a_tunnel_with_two_ends() -> None:
         await asked.stream.send_all(b"bye")
         await asked.stream.aclose()
 
-    record = Record()
+    record = RecordingHooks()
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             await client.send(
@@ -449,7 +455,7 @@ async def test_a_websocket_is_a_tunnel_with_two_ends() -> None:
 
 
 async def test_nothing_leaks() -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         if asked.path == b"/large":
             await asked.answer(b"x" * 200_000)
         elif asked.path == b"/gone":

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 from http_trio.testing.peers import (
-    Asked,
-    Client,
+    RawClient,
+    ReceivedRequest,
     connected,
     fake_upstream,
     proxying,
@@ -50,7 +50,7 @@ def tell(exchange: Exchange) -> None:
     """Answer with what was understood."""
 
     def collected(ex: Exchange, body: bytes) -> None:
-        ex.respond(Answer(200, b"%b %b %b" % (ex.method.encode(), ex.target, body)))
+        ex.respond(Response(200, b"%b %b %b" % (ex.method.encode(), ex.target, body)))
 
     exchange.collect(100_000, collected)
 
@@ -98,7 +98,7 @@ async def test_an_answer_through_a_proxy(body: Body, old: bool, at: list[int]) -
     field = body.field or b"Content-Length: 0\r\n"
     raw = b"HTTP/1.1 200 OK\r\nX-A: b\r\n%b\r\n%b" % (field, body.framed)
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         for piece in cut(raw, at):
             await asked.stream.send_all(piece)
             await wait_all_tasks_blocked()
@@ -119,7 +119,7 @@ async def test_an_answer_through_a_proxy(body: Body, old: bool, at: list[int]) -
         assert fake.connections == 1
 
 
-async def chunks(client: Client) -> bytes:
+async def chunks(client: RawClient) -> bytes:
     """Read a body in chunks without trailers."""
     content = b""
     while True:

@@ -26,19 +26,19 @@ from wsproto.connection import Connection as Frames
 from wsproto.events import CloseConnection, TextMessage
 
 from http_trio import (
-    Answer,
     BadCertificate,
-    Delivery,
     Exchange,
+    ForwardHooks,
     Handler,
+    HttpServer,
     Limits,
-    Server,
+    Response,
     Tls,
     Upstream,
     forward,
     serve,
 )
-from http_trio.testing.peers import Asked, Client, connected, fake_upstream
+from http_trio.testing.peers import RawClient, ReceivedRequest, connected, fake_upstream
 from tests.http_trio.asgi.test_app import (
     both_versions,
     converse,
@@ -56,7 +56,7 @@ def authority(tmp_path: Path) -> Authority:
 @asynccontextmanager
 async def secure(
     handler: Handler, authority: Authority, **more: Any
-) -> AsyncIterator[Server]:
+) -> AsyncIterator[HttpServer]:
     """Run a server with TLS on a free port."""
     tls = Tls(*authority.issue())
     async with trio.open_nursery() as nursery:
@@ -67,13 +67,13 @@ async def secure(
         nursery.cancel_scope.cancel()
 
 
-def port_of(server: Server) -> int:
+def port_of(server: HttpServer) -> int:
     return int(server.addresses[0].rpartition(":")[2])
 
 
 @asynccontextmanager
 async def asking(
-    server: Server, authority: Authority, *, http2: bool
+    server: HttpServer, authority: Authority, *, http2: bool
 ) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(
         http1=not http2,
@@ -88,7 +88,7 @@ async def asking(
 
 def whoami(exchange: Exchange) -> None:
     said = f"{exchange.client} {exchange.secure}".encode()
-    exchange.respond(Answer(200, said))
+    exchange.respond(Response(200, said))
 
 
 @asynccontextmanager
@@ -100,7 +100,7 @@ async def raw_upstream(script: Any) -> AsyncIterator[Handler]:
         )
         address = listeners[0].socket.getsockname()
         upstream = Upstream("raw", [(trio.socket.AF_INET, address)], b"raw")
-        yield lambda ex: forward(ex, upstream, Delivery())
+        yield lambda ex: forward(ex, upstream, ForwardHooks())
         nursery.cancel_scope.cancel()
 
 
@@ -147,7 +147,7 @@ async def test_a_unix_socket_can_be_secure(authority: Authority) -> None:
             authority.trusting(),
             server_hostname="localhost",
         )
-        client = Client(stream)  # type: ignore[arg-type]
+        client = RawClient(stream)  # type: ignore[arg-type]
         assert (await client.ask())[1] == b"unix True"
         await trio.aclose_forcefully(stream)
         nursery.cancel_scope.cancel()
@@ -157,12 +157,12 @@ async def test_a_unix_socket_can_be_secure(authority: Authority) -> None:
 async def test_large_bodies_pass_both_ways(authority: Authority, http2: bool) -> None:
     body = bytes(range(256)) * 16_384  # 4 MiB
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.answer(asked.body)
 
     async with fake_upstream(script) as fake:
         async with secure(
-            lambda ex: forward(ex, fake.upstream, Delivery()), authority
+            lambda ex: forward(ex, fake.upstream, ForwardHooks()), authority
         ) as server:
             async with asking(server, authority, http2=http2) as client:
                 for _ in range(2):
@@ -174,12 +174,12 @@ async def test_large_bodies_pass_both_ways(authority: Authority, http2: bool) ->
 async def test_requests_sent_ahead_are_answered_in_order(authority: Authority) -> None:
     """Some come with the handshake's end, some within one record, some behind a body."""
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.answer(asked.path + asked.body[:1])
 
     async with fake_upstream(script) as fake:
         async with secure(
-            lambda ex: forward(ex, fake.upstream, Delivery()), authority
+            lambda ex: forward(ex, fake.upstream, ForwardHooks()), authority
         ) as server:
             async with tls_client(port_of(server), authority.trusting()) as client:
                 big = b"x" * 200_000
@@ -250,7 +250,9 @@ async def test_a_cut_answer_is_cut(authority: Authority, http2: bool) -> None:
 async def test_an_answer_until_close_ends_with_close_notify(
     authority: Authority,
 ) -> None:
-    async with secure(lambda ex: ex.respond(Answer(200, b"all")), authority) as server:
+    async with secure(
+        lambda ex: ex.respond(Response(200, b"all")), authority
+    ) as server:
         async with tls_client(port_of(server), authority.trusting()) as client:
             strict = client.stream
             strict._https_compatible = False  # type: ignore[attr-defined]
@@ -300,7 +302,7 @@ async def test_what_is_no_tls_ends_itself_only(authority: Authority) -> None:
 
 
 async def test_too_many_clients_are_turned_away(authority: Authority) -> None:
-    limits, overload = Limits(connections=1), Answer(503, b"full")
+    limits, overload = Limits(connections=1), Response(503, b"full")
     async with secure(whoami, authority, limits=limits, overload=overload) as server:
         port, context = port_of(server), authority.trusting()
         async with tls_client(port, context) as first:
@@ -380,7 +382,7 @@ async def test_an_answer_may_come_before_the_upload_ends(authority: Authority) -
     """And the client may go on with the upload, or leave it."""
 
     def handle(exchange: Exchange) -> None:
-        exchange.respond(Answer(403, b"no"))
+        exchange.respond(Response(403, b"no"))
 
     async with secure(handle, authority) as server:
         async with tls_client(port_of(server), authority.trusting("h2")) as client:
@@ -461,7 +463,7 @@ class Slow:
         self._asked = 0
 
     async def serve(
-        self, authority: Authority, *, task_status: trio.TaskStatus[Server]
+        self, authority: Authority, *, task_status: trio.TaskStatus[HttpServer]
     ) -> None:
         tls = Tls(*authority.issue())
         await serve(self._handle, ["127.0.0.1:0"], tls=tls, task_status=task_status)
@@ -473,13 +475,13 @@ class Slow:
     def _handle(self, exchange: Exchange) -> None:
         self._asked += 1
         if exchange.path == b"/parked":
-            exchange.park(60, lambda ex: ex.respond(Answer(200, b"drained")))
+            exchange.park(60, lambda ex: ex.respond(Response(200, b"drained")))
         else:
             exchange.spawn(self._later)
 
     async def _later(self, exchange: Exchange) -> None:
         await self.release.wait()
-        exchange.respond(Answer(200, b"in time"))
+        exchange.respond(Response(200, b"in time"))
 
 
 async def refuses(port: int) -> None:
@@ -573,7 +575,7 @@ async def test_an_idle_client_holds_no_drain_up(
 class Http2Peer:
     """An HTTP/2 client, frame by frame."""
 
-    def __init__(self, client: Client, *, checked: bool = True) -> None:
+    def __init__(self, client: RawClient, *, checked: bool = True) -> None:
         self._client = client
         config = h2.config.H2Configuration(
             header_encoding=None,

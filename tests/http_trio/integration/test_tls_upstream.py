@@ -12,8 +12,8 @@ import attrs
 import pytest
 import trio
 
-from http_trio import Condition, Limits, Tls, Upstream, client_context
-from http_trio.testing.peers import Record, connected, proxying
+from http_trio import FailureReason, Limits, Tls, Upstream, client_context
+from http_trio.testing.peers import RecordingHooks, connected, proxying
 from tests.http_trio.support.certificates import Authority
 
 Talk = Callable[["SecureServer", trio.SSLStream[trio.SocketStream]], Awaitable[None]]
@@ -163,12 +163,12 @@ async def test_a_server_that_is_not_trusted_gets_nothing(
         heard.append(bytes(await stream.receive_some()))
 
     async with secure_server(listen, authority) as server:
-        record = Record()
+        record = RecordingHooks()
         async with proxying(server.upstream(client_context()), record) as proxy:
             async with connected(proxy) as client:
                 head, _ = await client.ask(method=method(size), body=b"x" * size)
     assert b" 502 " in head
-    assert [f.condition for f in record.failures] == [Condition.UNTRUSTED]
+    assert [f.condition for f in record.failures] == [FailureReason.UNTRUSTED]
     assert not record.failures[0].sent
     assert "certificate" in record.failures[0].detail
     assert not any(heard)
@@ -214,7 +214,7 @@ async def test_a_server_without_tls_is_a_failure(
         upstream = Upstream(
             "plain", [(trio.socket.AF_INET, address)], b"h", tls=client_context()
         )
-        record = Record()
+        record = RecordingHooks()
         async with proxying(upstream, record) as proxy, connected(proxy) as client:
             head, _ = await client.ask(method=method(size), body=b"x" * size)
         assert b" 502 " in head
@@ -237,12 +237,12 @@ async def test_the_handshake_is_a_part_of_connecting(
         upstream = Upstream(
             "mute", [(trio.socket.AF_INET, address)], b"h", tls=client_context()
         )
-        record, limits = Record(), Limits(connect_s=0.1)
+        record, limits = RecordingHooks(), Limits(connect_s=0.1)
         async with proxying(upstream, record, limits) as proxy:
             async with connected(proxy) as client:
                 head, _ = await client.ask(method=method(size), body=b"x" * size)
         assert b" 504 " in head
-        assert record.failures[0].condition is Condition.CONNECT_TIMEOUT
+        assert record.failures[0].condition is FailureReason.CONNECT_TIMEOUT
         nursery.cancel_scope.cancel()
 
 

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from http_trio import Answer, BadBind, Exchange, serve
+from http_trio import BadBind, Exchange, Response, serve
 from http_trio.testing.peers import connected, serving
 
 
 def hello(exchange: Exchange) -> None:
-    exchange.respond(Answer(200, b"hello " + exchange.target))
+    exchange.respond(Response(200, b"hello " + exchange.target))
 
 
 async def test_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "s"
     bind = f"unix:{path}"
     async with serving(
-        lambda ex: ex.respond(Answer(200, ex.client.encode())), bind=bind
+        lambda ex: ex.respond(Response(200, ex.client.encode())), bind=bind
     ) as s:
         assert s.addresses == (bind,)
         async with connected(s) as client:

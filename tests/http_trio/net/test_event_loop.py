@@ -13,11 +13,11 @@ import socket
 import pytest
 import trio
 
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 from http_trio.testing.peers import (
-    Asked,
-    Client,
-    Record,
+    RawClient,
+    ReceivedRequest,
+    RecordingHooks,
     connected,
     fake_upstream,
     proxying,
@@ -27,7 +27,7 @@ from http_trio.testing.peers import (
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 
 
-async def ok(asked: Asked) -> None:
+async def ok(asked: ReceivedRequest) -> None:
     await asked.answer(b"ok " + asked.path)
 
 
@@ -45,7 +45,7 @@ def request(path: bytes, method: bytes = b"GET", body: bytes = b"") -> bytes:
 async def test_what_a_server_says_unasked_answers_nobody(
     method: bytes, end: bool
 ) -> None:
-    record = Record()
+    record = RecordingHooks()
     async with fake_upstream(ok) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             await client.ask(b"/1")
@@ -67,7 +67,7 @@ async def test_what_a_server_says_unasked_answers_nobody(
 async def test_a_client_that_ends_as_its_answer_comes_gets_it(order: str) -> None:
     waiting = trio.Event()
 
-    async def wait(_: Asked) -> None:
+    async def wait(_: ReceivedRequest) -> None:
         waiting.set()
         await trio.sleep_forever()
 
@@ -88,7 +88,7 @@ async def test_a_client_that_ends_as_its_answer_comes_gets_it(order: str) -> Non
 async def test_a_request_that_comes_as_the_answer_before_it_is_next() -> None:
     go_on = trio.Event()
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         if asked.path == b"/1":
             await go_on.wait()
         else:
@@ -111,7 +111,7 @@ async def test_many_clients_at_once_get_each_their_own() -> None:
     async with fake_upstream(ok) as fake, proxying(fake.upstream) as proxy:
         async with trio.open_nursery() as nursery:
 
-            async def one(number: int, client: Client) -> None:
+            async def one(number: int, client: RawClient) -> None:
                 for turn in range(20):
                     path = b"/%d/%d" % (number, turn)
                     write(client.stream, request(path) * 2)
@@ -128,7 +128,7 @@ async def test_many_clients_at_once_get_each_their_own() -> None:
 
 @pytest.mark.parametrize("size", [1, 300_000], ids=["express", "task"])
 async def test_a_request_leaves_nothing_for_the_collector(size: int) -> None:
-    async def answer(asked: Asked) -> None:
+    async def answer(asked: ReceivedRequest) -> None:
         await asked.answer(b"x" * size)
 
     async with fake_upstream(answer) as fake, proxying(fake.upstream) as proxy:
@@ -156,7 +156,7 @@ async def test_what_is_for_after_a_batch_is_called_once_when_it_is_served() -> N
         if not any(what == "later" for what in told):
             assert server.after_batch(lambda: told.append("after"))
             told.append("later")
-        exchange.respond(Answer(200))
+        exchange.respond(Response(200))
         told.append("handled")
 
     async with serving(handler) as server:
@@ -179,7 +179,7 @@ async def test_an_error_after_a_batch_ends_the_server() -> None:
 
     def handler(exchange: Exchange) -> None:
         server.after_batch(fail)
-        exchange.respond(Answer(200, b"sent before"))
+        exchange.respond(Response(200, b"sent before"))
 
     bug = pytest.RaisesExc(RuntimeError, match="a bug")
     with pytest.RaisesGroup(bug, flatten_subgroups=True):

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_trio.net.timer_wheel import TICK_S, Deadlines
+from http_trio.net.timer_wheel import TICK_S, TimerWheel
 
 STEPS = st.lists(
     st.one_of(
@@ -22,7 +22,7 @@ STEPS = st.lists(
 def test_it_behaves_like_a_plain_dictionary_of_times(
     steps: list[tuple[str, int, float]],
 ) -> None:
-    deadlines: Deadlines[int] = Deadlines()
+    deadlines: TimerWheel[int] = TimerWheel()
     model: dict[int, float] = {}
     ticks: dict[int, int] = {}
     now = 0.0
@@ -46,7 +46,7 @@ def test_it_behaves_like_a_plain_dictionary_of_times(
 
 
 def test_nothing_is_left_behind_by_what_was_discarded() -> None:
-    deadlines: Deadlines[int] = Deadlines()
+    deadlines: TimerWheel[int] = TimerWheel()
     for waiter in range(1000):
         deadlines.discard(waiter, deadlines.add(waiter, 100.0 + waiter))
 

@@ -10,30 +10,30 @@ import pytest
 import trio
 
 from http_trio import (
-    Answer,
-    Condition,
-    Delivery,
     Exchange,
     Failure,
+    FailureReason,
     ForwardedRequest,
+    ForwardHooks,
     Limits,
+    Response,
     Retry,
+    Timeouts,
     Upstream,
-    Waits,
     forward,
 )
-from http_trio.http1.response_head import AnswerHead
+from http_trio.http1.response_head import ResponseHead
 from http_trio.testing.peers import (
-    Asked,
-    Client,
-    Record,
+    RawClient,
+    ReceivedRequest,
+    RecordingHooks,
     connected,
     fake_upstream,
     proxying,
     serving,
 )
 
-Decide = Callable[[ForwardedRequest, AnswerHead], Upstream | Retry | None]
+Decide = Callable[[ForwardedRequest, ResponseHead], Upstream | Retry | None]
 
 
 def nobody() -> Upstream:
@@ -44,29 +44,29 @@ def nobody() -> Upstream:
     return Upstream("nobody", [address], b"nobody")
 
 
-async def ok(asked: Asked) -> None:
+async def ok(asked: ReceivedRequest) -> None:
     await asked.answer(b"ok " + asked.path)
 
 
-async def silent(_: Asked) -> None:
+async def silent(_: ReceivedRequest) -> None:
     await trio.sleep_forever()
 
 
-async def busy(asked: Asked) -> None:
+async def busy(asked: ReceivedRequest) -> None:
     await asked.stream.send_all(
         b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nX-Why: load\r\n\r\nbusy"
     )
 
 
-class Timed(Record):
+class Timed(RecordingHooks):
     """A record with waits of its own."""
 
-    def __init__(self, waits: Waits) -> None:
+    def __init__(self, waits: Timeouts) -> None:
         super().__init__()
         self.waits = waits
 
 
-class Reader(Record):
+class Reader(RecordingHooks):
     """A record that looks at answers."""
 
     __slots__ = ("bytes", "decide", "repeatable")
@@ -80,7 +80,7 @@ class Reader(Record):
         self.bytes: list[int] = []
 
     def answered(
-        self, request: ForwardedRequest, head: AnswerHead
+        self, request: ForwardedRequest, head: ResponseHead
     ) -> Upstream | Retry | None:
         self.repeatable.append(request.can_repeat)
         return self.decide(request, head)
@@ -95,7 +95,7 @@ class Reader(Record):
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket")
 
 
-async def ask(client: Client, lane: str) -> tuple[bytes, bytes]:
+async def ask(client: RawClient, lane: str) -> tuple[bytes, bytes]:
     """Ask so that this lane carries it."""
     if lane == "express":
         return await client.ask(b"/x")
@@ -109,13 +109,13 @@ async def ask(client: Client, lane: str) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize(
     ("waits", "condition"),
     [
-        (Waits(answer_s=0.05), Condition.ANSWER_TIMEOUT),
-        (Waits(request_s=0.05), Condition.REQUEST_TIMEOUT),
+        (Timeouts(answer_s=0.05), FailureReason.ANSWER_TIMEOUT),
+        (Timeouts(request_s=0.05), FailureReason.REQUEST_TIMEOUT),
     ],
     ids=["answer", "request"],
 )
 async def test_a_delivery_may_wait_less_than_the_lane(
-    lane: str, waits: Waits, condition: Condition
+    lane: str, waits: Timeouts, condition: FailureReason
 ) -> None:
     record = Timed(waits)
     async with fake_upstream(silent) as fake, proxying(fake.upstream, record) as proxy:
@@ -132,13 +132,13 @@ async def test_a_delivery_may_wait_less_than_the_lane(
 async def test_a_request_that_takes_too_long_is_cut_inside_its_answer(
     lane: str,
 ) -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"
         )
         await trio.sleep_forever()
 
-    record = Timed(Waits(request_s=0.1))
+    record = Timed(Timeouts(request_s=0.1))
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             lines = b"" if lane == "express" else b"".join(b"\r\n" + f for f in UPGRADE)
@@ -147,11 +147,11 @@ async def test_a_request_that_takes_too_long_is_cut_inside_its_answer(
     [(status, failure)] = record.ends
     assert status == 200
     assert failure is not None
-    assert failure.condition is Condition.REQUEST_TIMEOUT
+    assert failure.condition is FailureReason.REQUEST_TIMEOUT
 
 
 async def test_a_request_in_time_is_not_disturbed() -> None:
-    record = Timed(Waits(request_s=0.2))
+    record = Timed(Timeouts(request_s=0.2))
     async with fake_upstream(ok) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             assert (await client.ask(b"/1"))[1] == b"ok /1"
@@ -161,7 +161,7 @@ async def test_a_request_in_time_is_not_disturbed() -> None:
 
 
 async def test_a_tunnel_outlives_the_time_of_a_request() -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(
             b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
             b"Upgrade: websocket\r\n\r\n"
@@ -169,7 +169,7 @@ async def test_a_tunnel_outlives_the_time_of_a_request() -> None:
         while data := await asked.stream.receive_some():
             await asked.stream.send_all(data)
 
-    record = Timed(Waits(request_s=0.05))
+    record = Timed(Timeouts(request_s=0.05))
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             rows = [b"GET / HTTP/1.1", b"Host: h", *UPGRADE]
@@ -183,7 +183,7 @@ async def test_a_tunnel_outlives_the_time_of_a_request() -> None:
 # === again ===
 
 
-class Patient(Record):
+class Patient(RecordingHooks):
     """A record that goes to its others only after a while."""
 
     __slots__ = ("after_s",)
@@ -228,12 +228,12 @@ async def test_a_client_that_leaves_in_the_pause_ends_the_exchange() -> None:
 
 
 async def test_half_an_answer_is_forgotten_before_the_next_try() -> None:
-    async def half(asked: Asked) -> None:
+    async def half(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(b"HTTP/1.1 200 OK\r\nX-Of: the first")
         await asked.stream.aclose()
 
     async with fake_upstream(half) as broken, fake_upstream(ok) as fake:
-        record = Record([fake.upstream])
+        record = RecordingHooks([fake.upstream])
         async with proxying(broken.upstream, record) as proxy:
             async with connected(proxy) as client:
                 head, body = await client.ask(b"/x")
@@ -252,7 +252,7 @@ async def test_an_answer_may_be_dropped_for_another_upstreams(
     async with fake_upstream(busy) as first, fake_upstream(ok) as second:
         other = second.upstream
 
-        def decide(_: ForwardedRequest, head: AnswerHead) -> Upstream | Retry | None:
+        def decide(_: ForwardedRequest, head: ResponseHead) -> Upstream | Retry | None:
             if head.status != 503:
                 return None
             return Retry(other, pause_s) if pause_s else other
@@ -295,7 +295,7 @@ async def test_a_streamed_request_cannot_be_repeated() -> None:
 
 @pytest.mark.parametrize("lane", ["express", "task"])
 async def test_an_answers_fields_may_be_changed(lane: str) -> None:
-    def decide(_: ForwardedRequest, head: AnswerHead) -> None:
+    def decide(_: ForwardedRequest, head: ResponseHead) -> None:
         head.kept = head.kept.replace(b"\r\nX-Why: load", b"") + b"\r\nX-New: 1"
 
     async with fake_upstream(busy) as fake:
@@ -310,11 +310,11 @@ async def test_an_answers_fields_may_be_changed(lane: str) -> None:
 # === the end ===
 
 
-class Worded(Delivery):
+class Worded(ForwardHooks):
     """A delivery that words its own errors."""
 
-    def refuse(self, request: ForwardedRequest, failure: Failure) -> Answer:
-        return Answer(
+    def refuse(self, request: ForwardedRequest, failure: Failure) -> Response:
+        return Response(
             failure.status,
             b"sorry",
             headers=((b"X-For", request.exchange.client.encode()),),
@@ -340,7 +340,7 @@ async def test_a_full_upstream_says_when_to_come_back() -> None:
     assert b"\r\nRetry-After: 1" in head
 
 
-class Learner(Delivery):
+class Learner(ForwardHooks):
     """A delivery that keeps what an exchange says at its end."""
 
     __slots__ = ("learnt",)
@@ -393,7 +393,7 @@ CHUNKS = (
     ],
 )
 async def test_the_content_of_an_answer_is_counted(answer: bytes, count: int) -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(answer)
         await asked.stream.aclose()
 
@@ -413,13 +413,13 @@ async def test_the_content_of_an_answer_is_counted(answer: bytes, count: int) ->
 @pytest.mark.parametrize("size", [0, 100, 60_000, 500_000])
 async def test_a_parked_request_may_be_forwarded_later(size: int) -> None:
     waiting: list[Exchange] = []
-    record = Record()
+    record = RecordingHooks()
     body = b"b" * size
     async with fake_upstream(ok) as fake:
         upstream = fake.upstream
 
         def handler(exchange: Exchange) -> None:
-            exchange.park(3600, lambda ex: ex.respond(Answer(503)))
+            exchange.park(3600, lambda ex: ex.respond(Response(503)))
             waiting.append(exchange)
 
         async with serving(handler) as server, connected(server) as client:

@@ -9,12 +9,12 @@ import attrs
 import pytest
 import trio
 
-from http_trio import Limits, Server, upstream_request_of
+from http_trio import HttpServer, Limits, upstream_request_of
 from http_trio.proxy.websocket_frames import close_frame
 from http_trio.testing.peers import (
-    Asked,
-    Client,
-    Record,
+    RawClient,
+    ReceivedRequest,
+    RecordingHooks,
     connected,
     fake_upstream,
     proxying,
@@ -35,10 +35,10 @@ LONG = b"\x82\x7e\x01\x2c" + bytes(300)
 class Ends:
     """A WebSocket, with the proxy between its two ends."""
 
-    proxy: Server
-    record: Record
-    client: Client
-    server: Client
+    proxy: HttpServer
+    record: RecordingHooks
+    client: RawClient
+    server: RawClient
 
     def recall(self) -> None:
         for exchange in self.proxy.exchanges:
@@ -58,18 +58,18 @@ async def websocket(
 ) -> AsyncIterator[Ends]:
     streams: list[trio.SocketStream] = []
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(SWITCH + ahead)
         streams.append(asked.stream)
         await trio.sleep_forever()
 
-    record = Record()
+    record = RecordingHooks()
     async with fake_upstream(script) as fake:
         async with proxying(fake.upstream, record, limits) as proxy:
             async with connected(proxy) as client:
                 await client.send(UPGRADE)
                 await client.head()
-                yield Ends(proxy, record, client, Client(streams[0]))
+                yield Ends(proxy, record, client, RawClient(streams[0]))
 
 
 async def test_a_recalled_websocket_is_closed_on_both_sides() -> None:
@@ -157,12 +157,12 @@ async def test_a_recall_in_the_middle_of_much_data_breaks_no_frame() -> None:
 
 @pytest.mark.parametrize("size", [10, 1_000_000], ids=["express", "task"])
 async def test_a_recalled_answer_is_cut_and_seen_to_be(size: int) -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         await asked.stream.send_all(head + b"%x\r\n%b\r\n" % (size, bytes(size)))
         await trio.sleep_forever()
 
-    record = Record()
+    record = RecordingHooks()
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -183,7 +183,7 @@ async def test_a_recalled_answer_is_cut_and_seen_to_be(size: int) -> None:
 async def test_what_has_not_begun_is_not_recalled() -> None:
     go_on = trio.Event()
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await go_on.wait()
         await asked.answer(b"ok")
 

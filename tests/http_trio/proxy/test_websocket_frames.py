@@ -8,7 +8,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_trio.proxy.websocket_frames import Frames, close_frame
+from http_trio.proxy.websocket_frames import WebSocketFrameTracker, close_frame
 
 
 def frame(opcode: int, payload: bytes, mask: bytes | None) -> bytes:
@@ -46,7 +46,7 @@ def test_frames_end_where_they_end_however_they_come(
     ends = {0}
     for one in sent:
         ends.add(max(ends) + len(one))
-    frames, at = Frames(), 0
+    frames, at = WebSocketFrameTracker(), 0
     for piece in split(b"".join(sent), cuts):
         frames.pass_over(piece)
         at += len(piece)
@@ -63,7 +63,7 @@ def test_the_next_boundary_is_the_first_end_from_there(
         ends.append(ends[-1] + len(one))
     data = b"".join(sent)
     begin %= len(data) + 1
-    frames = Frames()
+    frames = WebSocketFrameTracker()
     frames.pass_over(data[:begin])
     at = begin
     for piece in split(data[begin:], cuts):
@@ -78,7 +78,7 @@ def test_the_next_boundary_is_the_first_end_from_there(
 
 @given(FRAMES, st.binary(max_size=20))
 def test_a_close_is_seen(sent: list[bytes], payload: bytes) -> None:
-    frames = Frames()
+    frames = WebSocketFrameTracker()
     frames.pass_over(b"".join(sent))
     assert not frames.closed
     frames.pass_over(frame(8, payload, None))
@@ -86,12 +86,12 @@ def test_a_close_is_seen(sent: list[bytes], payload: bytes) -> None:
 
 
 def test_a_close_frame_is_one() -> None:
-    frames = Frames()
+    frames = WebSocketFrameTracker()
     frames.pass_over(close_frame(1012))
     assert frames.closed
     assert frames.between
     masked = close_frame(1001, mask=b"abcd")
-    frames = Frames()
+    frames = WebSocketFrameTracker()
     frames.pass_over(masked)
     assert frames.closed
     assert frames.between

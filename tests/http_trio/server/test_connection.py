@@ -8,16 +8,16 @@ import socket
 import pytest
 import trio
 
-from http_trio import Answer, Exchange, Limits
+from http_trio import Exchange, Limits, Response
 from http_trio.testing.peers import connected, serving
 
 
 def hello(exchange: Exchange) -> None:
-    exchange.respond(Answer(200, b"hello " + exchange.target))
+    exchange.respond(Response(200, b"hello " + exchange.target))
 
 
 def echo(exchange: Exchange) -> None:
-    exchange.collect(1000, lambda ex, body: ex.respond(Answer(200, body)))
+    exchange.collect(1000, lambda ex, body: ex.respond(Response(200, body)))
 
 
 async def test_requests_over_one_connection() -> None:
@@ -36,7 +36,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
             later.append(exchange)
         else:
             for waiting in later:
-                waiting.respond(Answer(200, b"slow"))
+                waiting.respond(Response(200, b"slow"))
             hello(exchange)
 
     async with serving(handler) as server:
@@ -136,7 +136,7 @@ async def test_an_error_in_a_handler_ends_that_exchange_only(
 
 async def test_a_client_that_reads_slowly_gets_all_of_a_large_answer() -> None:
     body = os.urandom(3_000_000)
-    async with serving(lambda ex: ex.respond(Answer(200, body))) as server:
+    async with serving(lambda ex: ex.respond(Response(200, body))) as server:
         async with connected(server) as client:
             for _ in range(2):
                 assert (await client.ask())[1] == body

@@ -6,14 +6,14 @@ import contextlib
 
 import trio
 
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 from http_trio.testing.peers import connected, serving
 
 
 async def test_a_handler_may_await_in_a_task() -> None:
     async def slowly(exchange: Exchange) -> None:
         await trio.lowlevel.checkpoint()
-        exchange.respond(Answer(200, b"from a task"))
+        exchange.respond(Response(200, b"from a task"))
 
     async with serving(lambda ex: ex.spawn(slowly)) as server:
         async with connected(server) as client:
@@ -22,7 +22,7 @@ async def test_a_handler_may_await_in_a_task() -> None:
 
 async def test_the_parked_are_answered_when_their_time_comes() -> None:
     def handler(exchange: Exchange) -> None:
-        exchange.park(0.02, lambda ex: ex.respond(Answer(200, b"due")))
+        exchange.park(0.02, lambda ex: ex.respond(Response(200, b"due")))
 
     async with serving(handler) as server, connected(server) as client:
         assert (await client.ask())[1] == b"due"
@@ -44,7 +44,7 @@ async def test_a_parked_exchange_hears_at_once_that_its_client_is_gone() -> None
         with trio.fail_after(5):
             await gone.wait()
         assert parked[0].gone
-        parked[0].respond(Answer(200))
+        parked[0].respond(Response(200))
         assert server.connections == 0
 
 
@@ -53,10 +53,10 @@ async def test_one_rendered_answer_goes_to_a_herd() -> None:
 
     def handler(exchange: Exchange) -> None:
         if exchange.path == b"/go":
-            answer = Answer(200, b"now")
+            answer = Response(200, b"now")
             for waiting in parked:
                 waiting.respond(answer)
-            exchange.respond(Answer(200, b"%d" % len(parked)))
+            exchange.respond(Response(200, b"%d" % len(parked)))
         else:
             parked.append(exchange)
             exchange.park(60, lambda _: None)

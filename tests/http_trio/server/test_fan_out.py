@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from http_trio import Answer, Exchange, Server, Tls, respond_all, serve
+from http_trio import Exchange, HttpServer, Response, Tls, respond_all, serve
 from http_trio.server import fan_out
-from http_trio.testing.peers import Client, connected, serving
+from http_trio.testing.peers import RawClient, connected, serving
 from tests.http_trio.support.certificates import Authority, tls_client
 
 GET = b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -33,21 +33,21 @@ class Herd:
 
     def __init__(self) -> None:
         self.waiting: list[Exchange] = []
-        self.server: Server | None = None
+        self.server: HttpServer | None = None
 
     def __call__(self, exchange: Exchange) -> None:
         if exchange.path == b"/wait":
             self.waiting.append(exchange)
             exchange.park(60, lambda _: None)
         else:
-            exchange.respond(Answer(200, exchange.path))
+            exchange.respond(Response(200, exchange.path))
 
     async def gather(self, count: int) -> None:
         with trio.fail_after(20):
             while len(self.waiting) < count:
                 await trio.sleep(0.001)
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: Response) -> None:
         waiting, self.waiting = self.waiting, []
         respond_all(waiting, answer)
 
@@ -59,7 +59,7 @@ def herd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Her
 
 
 @asynccontextmanager
-async def clients(server: Server, count: int) -> AsyncIterator[list[Client]]:
+async def clients(server: HttpServer, count: int) -> AsyncIterator[list[RawClient]]:
     async with contextlib.AsyncExitStack() as stack:
         entered = [connected(server) for _ in range(count)]
         yield [await stack.enter_async_context(one) for one in entered]
@@ -71,7 +71,7 @@ async def test_a_herd_is_answered_again_and_again(herd: Herd) -> None:
             for client in all_of_them:
                 await client.send(GET)
             await herd.gather(100)
-            herd.answer(Answer(200, b"turn %d" % turn))
+            herd.answer(Response(200, b"turn %d" % turn))
             for client in all_of_them:
                 assert (await client.answer())[1] == b"turn %d" % turn
         assert server.connections == 100
@@ -88,7 +88,7 @@ async def test_those_that_want_another_form_get_it(herd: Herd) -> None:
         for client, request in zip(others, OTHERS, strict=True):
             await client.send(request)
         await herd.gather(44)
-        herd.answer(Answer(200, b"now"))
+        herd.answer(Response(200, b"now"))
 
         for client in plain:
             assert (await client.answer())[1] == b"now"
@@ -106,7 +106,7 @@ async def test_what_was_sent_ahead_follows(herd: Herd) -> None:
         for client in ahead:
             await client.send(GET + b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n")
         await herd.gather(40)
-        herd.answer(Answer(200, b"now"))
+        herd.answer(Response(200, b"now"))
         for client in ahead:
             assert (await client.answer())[1] == b"now"
             assert (await client.answer())[1] == b"/next"
@@ -128,13 +128,13 @@ async def test_one_that_is_gone_or_slow_hinders_nobody(herd: Herd) -> None:
                     socket.SOL_SOCKET, socket.SO_LINGER, reset
                 )
                 client.stream.socket.close()
-            herd.answer(Answer(200, body))  # before the lane sees who is gone
+            herd.answer(Response(200, body))  # before the lane sees who is gone
             for client in quick:
                 assert (await client.answer())[1] == body
             assert (await slow[0].answer())[1] == body
             assert (await slow[0].ask(b"/next"))[1] == b"/next"
         assert all(exchange.gone for exchange in waiting)
-        respond_all(waiting, Answer(200))  # they are over: nothing happens
+        respond_all(waiting, Response(200))  # they are over: nothing happens
         for client in quick:
             assert (await client.ask(b"/next"))[1] == b"/next"
 
@@ -145,7 +145,7 @@ async def test_a_server_that_drains_says_so(herd: Herd) -> None:
             await client.send(GET)
         await herd.gather(40)
         server.lane.draining = True
-        herd.answer(Answer(200, b"now"))
+        herd.answer(Response(200, b"now"))
         for client in parked:
             assert b"Connection: close" in (await client.answer())[0]
 
@@ -163,7 +163,7 @@ async def test_a_herd_over_tls(herd: Herd, tmp_path: Path) -> None:
             for client in secure:
                 await client.send(GET)
             await herd.gather(20)
-            herd.answer(Answer(200, b"turn %d" % turn))
+            herd.answer(Response(200, b"turn %d" % turn))
             for client in secure:
                 assert (await client.answer())[1] == b"turn %d" % turn
         nursery.cancel_scope.cancel()
@@ -181,4 +181,4 @@ async def test_an_error_in_a_thread_is_not_lost(
         await herd.gather(40)
         monkeypatch.setattr(fan_out, "_send", fail)
         with pytest.raises(RuntimeError, match="a bug"):
-            herd.answer(Answer(200, b"now"))
+            herd.answer(Response(200, b"now"))

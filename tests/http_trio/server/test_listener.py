@@ -9,12 +9,12 @@ import resource
 import pytest
 import trio
 
-from http_trio import Answer, Exchange, Limits
-from http_trio.testing.peers import Client, connected, serving
+from http_trio import Exchange, Limits, Response
+from http_trio.testing.peers import RawClient, connected, serving
 
 
 def hello(exchange: Exchange) -> None:
-    exchange.respond(Answer(200, b"hello " + exchange.target))
+    exchange.respond(Response(200, b"hello " + exchange.target))
 
 
 async def test_above_the_connection_limit_nobody_is_accepted_until_one_ends() -> None:
@@ -38,7 +38,7 @@ async def test_running_out_of_descriptors_costs_no_listener(
         used = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, hard))
         try:
-            streams: list[Client] = []
+            streams: list[RawClient] = []
             with contextlib.suppress(OSError):
                 for _ in range(30):
                     client = await stack.enter_async_context(connected(server))

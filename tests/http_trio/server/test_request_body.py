@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 from http_trio.testing.peers import connected, serving
 
 
 def hello(exchange: Exchange) -> None:
-    exchange.respond(Answer(200, b"hello " + exchange.target))
+    exchange.respond(Response(200, b"hello " + exchange.target))
 
 
 def echo(exchange: Exchange) -> None:
-    exchange.collect(1000, lambda ex, body: ex.respond(Answer(200, body)))
+    exchange.collect(1000, lambda ex, body: ex.respond(Response(200, body)))
 
 
 async def test_a_chunked_body_is_collected_and_the_next_request_follows() -> None:

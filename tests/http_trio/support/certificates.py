@@ -15,7 +15,7 @@ import trio
 import trustme
 from hypercorn.config import Config
 
-from http_trio.testing.peers import Client
+from http_trio.testing.peers import RawClient
 
 
 @attrs.frozen
@@ -67,7 +67,7 @@ async def hypercorn_serving(
 
 
 @asynccontextmanager
-async def tls_client(port: int, context: ssl.SSLContext) -> AsyncIterator[Client]:
+async def tls_client(port: int, context: ssl.SSLContext) -> AsyncIterator[RawClient]:
     """Connect with TLS; the whole is done within ten seconds."""
     with trio.fail_after(10):
         stream = await trio.open_tcp_stream("127.0.0.1", port)
@@ -76,6 +76,6 @@ async def tls_client(port: int, context: ssl.SSLContext) -> AsyncIterator[Client
         )
         try:
             await secure.do_handshake()
-            yield Client(secure)  # type: ignore[arg-type]  # it sends and receives alike
+            yield RawClient(secure)  # type: ignore[arg-type]  # it sends and receives alike
         finally:
             await trio.aclose_forcefully(secure)

@@ -11,11 +11,11 @@ import attrs
 import pytest
 import trio
 
-from http_trio import Exchange, Failure, Limits, Server, Upstream, forward
+from http_trio import Exchange, Failure, HttpServer, Limits, Upstream, forward
 from http_trio.testing.peers import (
-    Client,
     FakeUpstream,
-    Record,
+    RawClient,
+    RecordingHooks,
     Script,
     fake_upstream,
     serving,
@@ -24,7 +24,7 @@ from http_trio.testing.peers import (
 _RESET = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 s
 
 
-class Books(Record):
+class Books(RecordingHooks):
     """A delivery that also counts what began."""
 
     __slots__ = ("begun",)
@@ -43,7 +43,7 @@ class Books(Record):
 class Watched:
     """A proxy, the upstream behind it, and what it counted."""
 
-    proxy: Server
+    proxy: HttpServer
     fake: FakeUpstream
     upstream: Upstream
     books: Books
@@ -82,7 +82,7 @@ async def watched(
     assert not faults
 
 
-async def reset(client: Client) -> None:
+async def reset(client: RawClient) -> None:
     """Go away as a crashed machine does."""
     client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     await trio.aclose_forcefully(client.stream)

@@ -10,19 +10,24 @@ import pytest
 import trio
 
 from http_trio import (
-    Answer,
-    Condition,
     Exchange,
-    Fetched,
+    FailureReason,
+    FetchResult,
     Limits,
-    NoAnswer,
+    NoResponse,
+    Response,
     Tls,
     Upstream,
     client_context,
     fetch,
     serve,
 )
-from http_trio.testing.peers import Asked, FakeUpstream, fake_upstream, serving
+from http_trio.testing.peers import (
+    FakeUpstream,
+    ReceivedRequest,
+    fake_upstream,
+    serving,
+)
 from tests.http_trio.proxy.test_hooks import nobody, silent
 from tests.http_trio.support.certificates import Authority
 
@@ -35,7 +40,9 @@ CHUNKED_ANSWER = (
 )
 
 
-async def ask(upstream: Upstream, limits: Limits | None = None, **more: int) -> Fetched:
+async def ask(
+    upstream: Upstream, limits: Limits | None = None, **more: int
+) -> FetchResult:
     with trio.fail_after(10):
         return await fetch(
             upstream, REQUEST, method=b"GET", limits=limits or Limits(), **more
@@ -43,7 +50,7 @@ async def ask(upstream: Upstream, limits: Limits | None = None, **more: int) -> 
 
 
 def saying(data: bytes, *, close: bool = True) -> FakeUpstream:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(data)
         if close:
             await asked.stream.aclose()
@@ -76,52 +83,54 @@ async def test_an_answer_is_read_to_its_end(
 @pytest.mark.parametrize(
     ("data", "condition"),
     [
-        (b"", Condition.CLOSED),
-        (b"HTTP/1.1 200 OK\r\nContent-Le", Condition.CLOSED),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", Condition.CLOSED),
-        (b"SSH-2.0-x\r\n\r\n", Condition.BAD_ANSWER),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000, Condition.BAD_ANSWER),
+        (b"", FailureReason.CLOSED),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", FailureReason.CLOSED),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", FailureReason.CLOSED),
+        (b"SSH-2.0-x\r\n\r\n", FailureReason.BAD_ANSWER),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000, FailureReason.BAD_ANSWER),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            Condition.BAD_ANSWER,
+            FailureReason.BAD_ANSWER,
         ),
     ],
     ids=["nothing", "half a head", "half a body", "not HTTP", "endless head", "chunk"],
 )
-async def test_what_is_no_answer_is_said_so(data: bytes, condition: Condition) -> None:
+async def test_what_is_no_answer_is_said_so(
+    data: bytes, condition: FailureReason
+) -> None:
     async with fake_upstream(saying(data).script) as fake:
-        with pytest.raises(NoAnswer) as caught:
+        with pytest.raises(NoResponse) as caught:
             await ask(fake.upstream)
 
     assert caught.value.failure.condition is condition
 
 
 async def test_who_does_not_listen_is_unreachable() -> None:
-    with pytest.raises(NoAnswer, match="refused") as caught:
+    with pytest.raises(NoResponse, match="refused") as caught:
         await ask(nobody())
-    assert caught.value.failure.condition is Condition.UNREACHABLE
+    assert caught.value.failure.condition is FailureReason.UNREACHABLE
     assert not caught.value.failure.sent
-    with pytest.raises(NoAnswer, match="does not resolve"):
+    with pytest.raises(NoResponse, match="does not resolve"):
         await ask(Upstream("nowhere", [], b"nowhere"))
 
 
 @pytest.mark.parametrize(
     ("begun", "condition"),
     [
-        (b"", Condition.ANSWER_TIMEOUT),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", Condition.STALLED),
+        (b"", FailureReason.ANSWER_TIMEOUT),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", FailureReason.STALLED),
     ],
     ids=["head", "body"],
 )
 async def test_a_slow_server_is_not_waited_for(
-    begun: bytes, condition: Condition
+    begun: bytes, condition: FailureReason
 ) -> None:
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(begun)
         await silent(asked)
 
     async with fake_upstream(script) as fake:
-        with pytest.raises(NoAnswer) as caught:
+        with pytest.raises(NoResponse) as caught:
             await ask(fake.upstream, Limits(answer_s=0.05, stream_idle_s=0.05))
 
     assert caught.value.failure.condition is condition
@@ -145,7 +154,7 @@ async def test_the_next_address_is_tried_when_one_refuses() -> None:
 
 async def test_a_unix_socket_is_talked_to(tmp_path: Path) -> None:
     def handle(exchange: Exchange) -> None:
-        exchange.respond(Answer(200, exchange.path))
+        exchange.respond(Response(200, exchange.path))
 
     path = str(tmp_path / "s")
     async with serving(handle, bind=f"unix:{path}"):
@@ -157,7 +166,7 @@ async def test_a_unix_socket_is_talked_to(tmp_path: Path) -> None:
 async def test_a_cancelled_fetch_closes_its_connection() -> None:
     closed = trio.Event()
 
-    async def script(asked: Asked) -> None:
+    async def script(asked: ReceivedRequest) -> None:
         assert await asked.stream.receive_some() == b""
         closed.set()
 
@@ -175,7 +184,7 @@ async def test_tls_is_spoken_and_the_certificate_looked_at(tmp_path: Path) -> No
     authority = Authority(tmp_path)
 
     def handle(exchange: Exchange) -> None:
-        exchange.respond(Answer(200, exchange.path))
+        exchange.respond(Response(200, exchange.path))
 
     async with trio.open_nursery() as nursery:
         tls = Tls(*authority.issue())
@@ -184,9 +193,9 @@ async def test_tls_is_spoken_and_the_certificate_looked_at(tmp_path: Path) -> No
         address = (socket.AF_INET, ("127.0.0.1", int(server.url.rpartition(":")[2])))
         trusting = client_context(ca=authority.ca_file)
         found = await ask(Upstream("tls", [address], b"localhost", tls=trusting))
-        with pytest.raises(NoAnswer, match="certificate") as caught:
+        with pytest.raises(NoResponse, match="certificate") as caught:
             await ask(Upstream("tls", [address], b"example.org", tls=trusting))
         nursery.cancel_scope.cancel()
 
     assert found.status == 200
-    assert caught.value.failure.condition is Condition.UNTRUSTED
+    assert caught.value.failure.condition is FailureReason.UNTRUSTED

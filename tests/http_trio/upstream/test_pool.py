@@ -5,13 +5,19 @@ from __future__ import annotations
 import pytest
 
 from http_trio import Upstream
-from http_trio.testing.peers import Asked, Record, connected, fake_upstream, proxying
+from http_trio.testing.peers import (
+    ReceivedRequest,
+    RecordingHooks,
+    connected,
+    fake_upstream,
+    proxying,
+)
 from tests.http_trio.proxy.test_hooks import nobody
 
 LARGE = b"x" * 100_000  # more than the express lane holds
 
 
-async def ok(asked: Asked) -> None:
+async def ok(asked: ReceivedRequest) -> None:
     await asked.answer(b"ok", b"Connection: close")
     await asked.stream.aclose()
 
@@ -21,7 +27,7 @@ async def test_one_that_refuses_fails_no_request(body: bytes) -> None:
     async with fake_upstream(ok) as fake:
         addresses = [*nobody().addresses, *nobody().addresses]
         addresses += fake.upstream.addresses
-        record = Record()
+        record = RecordingHooks()
         async with proxying(Upstream("all", addresses, b"all"), record) as server:
             for _ in range(4):
                 async with connected(server) as client:
@@ -35,7 +41,7 @@ async def test_one_that_refuses_fails_no_request(body: bytes) -> None:
 @pytest.mark.parametrize("body", [b"", LARGE], ids=["express lane", "task lane"])
 async def test_if_all_refuse_the_delivery_is_told_once(body: bytes) -> None:
     addresses = [*nobody().addresses, *nobody().addresses]
-    record = Record()
+    record = RecordingHooks()
     async with (
         proxying(Upstream("all", addresses, b"all"), record) as server,
         connected(server) as client,
@@ -70,7 +76,7 @@ async def test_one_that_refused_is_tried_last_for_a_while() -> None:
 
 
 async def test_idle_connections_to_addresses_that_are_gone_are_closed() -> None:
-    async def keeping(asked: Asked) -> None:
+    async def keeping(asked: ReceivedRequest) -> None:
         await asked.answer(b"ok")
 
     async with fake_upstream(keeping) as one, fake_upstream(keeping) as other:

@@ -30,7 +30,7 @@ class Raw:
     """A client on a socket of its own, in the words of the model."""
 
     address: str
-    _connection: peers.Client | None = None
+    _connection: peers.RawClient | None = None
 
     async def do(self, asked: Asked, *, index: int = 0, wait: str = "") -> Answer:
         """Ask; a read with an index waits."""
@@ -62,7 +62,7 @@ class Raw:
         if self._connection is None:
             host, _, port = self.address.rpartition(":")
             stream = await trio.open_tcp_stream(host, int(port))
-            self._connection = peers.Client(stream)
+            self._connection = peers.RawClient(stream)
         head, answer = await self._connection.ask(
             path.encode(), method=method.encode(), body=body
         )

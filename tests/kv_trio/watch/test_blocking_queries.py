@@ -12,7 +12,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_trio import Answer, Exchange
+from http_trio import Exchange, Response
 from http_trio.testing.peers import connected
 from kv_trio import Client, KvServer, serve
 from kv_trio.consul.encode import answer_read, index_of
@@ -51,7 +51,7 @@ READS = [
 ]
 
 
-def given_index(answer: Answer) -> int:
+def given_index(answer: Response) -> int:
     return int(dict(answer.headers)[b"X-Consul-Index"])
 
 
@@ -146,7 +146,7 @@ async def test_a_wait_has_consuls_jitter(
 
     def park(_: Watchers, exchange: Exchange, *given: Any) -> None:
         waits.append(given[-1])
-        exchange.respond(Answer(404))
+        exchange.respond(Response(404))
 
     monkeypatch.setattr("kv_trio.api.kv.random.random", lambda: draw)
     monkeypatch.setattr(Watchers, "park", park)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from http_trio import Answer
+from http_trio import Response
 from kv_trio.consul.parameters import Read
 from kv_trio.state.acl import EVERYTHING
 from kv_trio.state.operations import Put
@@ -15,7 +15,7 @@ def test_an_answer_is_kept_while_it_holds_and_no_longer() -> None:
     store, now = Store(), [1000.0]
     answers, read = Answers(store, clock=lambda: now[0]), Read(b"k")
 
-    def find() -> Answer:
+    def find() -> Response:
         return answers.find(read, EVERYTHING)
 
     absent = find()
