@@ -2,7 +2,7 @@
 
 from kv_trio.client.client import Client
 from kv_trio.client.live_value import Invalid, Live, live
-from kv_trio.client.results import Listing, Snapshot, Written
+from kv_trio.client.results import Listing, Snapshot, WriteResult
 from kv_trio.client.watch import Backoff, Contact, Watch
 from kv_trio.errors import (
     BadQuery,
@@ -15,11 +15,11 @@ from kv_trio.errors import (
     StoreLocked,
     StoreRefused,
     StoreUnreachable,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from kv_trio.serve import KvServer, serve
 from kv_trio.state.entry import Entry, Revision, Session
-from kv_trio.state.txn import Step, StepFailed, Transacted
+from kv_trio.state.txn import TransactionResult, TxnOperation, TxnOperationFailed
 from kv_trio.storage.history import Bounds
 
 __all__ = [
@@ -40,17 +40,17 @@ __all__ = [
     "Revision",
     "Session",
     "Snapshot",
-    "Step",
-    "StepFailed",
     "StorageError",
     "StoreDamaged",
     "StoreLocked",
     "StoreRefused",
     "StoreUnreachable",
-    "Transacted",
-    "UnexpectedAnswer",
+    "TransactionResult",
+    "TxnOperation",
+    "TxnOperationFailed",
+    "UnexpectedResponse",
     "Watch",
-    "Written",
+    "WriteResult",
     "live",
     "serve",
 ]

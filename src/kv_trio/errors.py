@@ -65,7 +65,7 @@ class StoreRefused(KvError):
         self.status = status
 
 
-class UnexpectedAnswer(KvError):
+class UnexpectedResponse(KvError):
     """The answer is not one of Consul's KV API. Whoever gave the URL is at fault."""
 
 

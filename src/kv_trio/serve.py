@@ -15,21 +15,21 @@ import trio
 
 import http_trio
 from http_trio import Limits, Response
-from kv_trio.api.kv import KeysApi
+from kv_trio.api.kv import KvEndpoint
 from kv_trio.api.metrics import Metrics
-from kv_trio.api.router import Api
-from kv_trio.api.session import SessionsApi
+from kv_trio.api.router import ApiRouter
+from kv_trio.api.session import SessionEndpoint
 from kv_trio.api.snapshot import SnapshotEndpoint
 from kv_trio.api.tokens import Grants, Tokens
 from kv_trio.api.txn import TxnEndpoint
 from kv_trio.errors import BadQuery, StorageError
 from kv_trio.state.store import Store
-from kv_trio.storage.engine import Log
+from kv_trio.storage.engine import StorageEngine
 from kv_trio.storage.history import Bounds, History
-from kv_trio.storage.writer import Committed, Writer
-from kv_trio.watch.blocking_queries import Watchers
-from kv_trio.watch.event_streams import Streams
-from kv_trio.watch.response_cache import Answers
+from kv_trio.storage.writer import CommittedBatch, Writer
+from kv_trio.watch.blocking_queries import BlockingQueries
+from kv_trio.watch.event_streams import EventStreams
+from kv_trio.watch.response_cache import ResponseCache
 
 T = TypeVar("T")
 Observer = Callable[[set[bytes], int, float], None]
@@ -68,7 +68,7 @@ class KvServer:
     """
 
     store: Store
-    watchers: Watchers
+    watchers: BlockingQueries
     _server: http_trio.HttpServer
 
     @property
@@ -127,7 +127,7 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         sockets = http_trio.open_listeners(binds)
         for sock in sockets:
             owned.enter_context(sock)
-        log = await trio.to_thread.run_sync(Log, data, bounds)
+        log = await trio.to_thread.run_sync(StorageEngine, data, bounds)
         owned.callback(log.close)
         store = await trio.to_thread.run_sync(log.load)
         service = _Service(store, log, valid_tokens, observe, sockets)
@@ -140,7 +140,7 @@ class _Service:
     def __init__(
         self,
         store: Store,
-        log: Log,
+        log: StorageEngine,
         tokens: Tokens,
         observe: Observer | None,
         sockets: Sequence[socket.socket],
@@ -149,8 +149,8 @@ class _Service:
         self._log = log
         self._tokens = tokens
         self._observe = observe
-        self._watchers = Watchers(Answers(store))
-        self._streams = Streams(store, self._ask)
+        self._watchers = BlockingQueries(ResponseCache(store))
+        self._streams = EventStreams(store, self._ask)
         self._writer = Writer(store, log, self._committed)
         self._metrics = Metrics(store, self._watchers, self._streams)
         self._metrics.follow(
@@ -159,9 +159,9 @@ class _Service:
             lambda: self._writer.refused,
         )
         node = socket.gethostname()
-        self._api = Api(
-            KeysApi(store, self._writer, self._watchers, self._streams, self._ask),
-            SessionsApi(store, self._writer, self._watchers, node=node),
+        self._api = ApiRouter(
+            KvEndpoint(store, self._writer, self._watchers, self._streams, self._ask),
+            SessionEndpoint(store, self._writer, self._watchers, node=node),
             TxnEndpoint(self._writer),
             SnapshotEndpoint(log, self._run_blocking),
             tokens,
@@ -198,7 +198,7 @@ class _Service:
                 task_status.started(KvServer(self._store, self._watchers, server))
             nursery.cancel_scope.cancel()
 
-    def _committed(self, batch: Committed) -> None:
+    def _committed(self, batch: CommittedBatch) -> None:
         woken = self._watchers.wake(batch.keys)
         self._streams.publish(batch.draft.revisions())
         if batch.draft.sessions:

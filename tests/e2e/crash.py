@@ -28,8 +28,8 @@ import attrs
 import trio
 
 from http_trio.testing.ports import free_port
-from kv_trio import Client, Step
-from kv_trio.storage.engine import Log
+from kv_trio import Client, TxnOperation
+from kv_trio.storage.engine import StorageEngine
 from tests.e2e.processes import running
 from tests.kv_trio.support.raw_client import Raw
 from tests.kv_trio.support.store_model import Delete, Put, Ran, Transact, Wrote
@@ -160,7 +160,7 @@ class Trial:
         self.record.lately.clear()
 
     def _check_database(self) -> None:
-        log = Log(self.directory / "kv")
+        log = StorageEngine(self.directory / "kv")
         faults = log.check()
         log.close()
         assert not faults, faults
@@ -187,7 +187,7 @@ class Trial:
     async def _put_pair(self, client: Raw, key: str) -> None:
         del key
         number = max([self.record.next(key) for key in PAIR])
-        steps = tuple(Step("set", key, b"%d" % number) for key in PAIR)
+        steps = tuple(TxnOperation("set", key, b"%d" % number) for key in PAIR)
         answer = await client.do(Transact(steps))
         assert isinstance(answer, Ran)
         for name, _, index in answer.gave:

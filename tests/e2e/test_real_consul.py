@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from http_trio.testing.ports import free_port
-from kv_trio import Client, KvError, Step, live
+from kv_trio import Client, KvError, TxnOperation, live
 from tests.e2e.processes import PATIENCE_S
 
 CONSUL = os.environ.get("CONSUL") or shutil.which("consul")
@@ -71,8 +71,12 @@ async def test_keys_are_written_read_and_removed(client: Client) -> None:
 
 
 async def test_a_transaction_takes_effect_at_once(client: Client) -> None:
-    done = await client.transact([Step("set", "a", b"1"), Step("get", "a")])
-    failed = await client.transact([Step("set", "b", b""), Step("get", "none")])
+    done = await client.transact(
+        [TxnOperation("set", "a", b"1"), TxnOperation("get", "a")]
+    )
+    failed = await client.transact(
+        [TxnOperation("set", "b", b""), TxnOperation("get", "none")]
+    )
 
     assert done.done
     assert done.results[1].value == b"1"

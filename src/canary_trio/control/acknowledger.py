@@ -14,7 +14,7 @@ import trio
 
 from canary_trio.control.report import Report
 from canary_trio.control.store_keys import proxies_prefix
-from kv_trio import Backoff, Client, KvError, Step, StoreRefused
+from kv_trio import Backoff, Client, KvError, StoreRefused, TxnOperation
 
 _log = logging.getLogger(__name__)
 
@@ -109,8 +109,8 @@ class Acknowledger:
         if entry is None or entry.session is None:
             return False
         _log.warning("%s is held by an older session of this name; it ends now", key)
-        unlock = Step("unlock", key, text, session=entry.session)
-        lock = Step("lock", key, text, session=mine)
+        unlock = TxnOperation("unlock", key, text, session=entry.session)
+        lock = TxnOperation("lock", key, text, session=mine)
         taken = await client.transact([unlock, lock])
         if taken.done:
             await client.destroy_session(entry.session)

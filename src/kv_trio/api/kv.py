@@ -25,9 +25,9 @@ from kv_trio.consul.encode import (
     method_not_allowed,
 )
 from kv_trio.consul.parameters import (
-    Question,
+    BlockingRead,
     Read,
-    Target,
+    RequestTarget,
     check_session_id,
     parse_index,
     parse_last_event_id,
@@ -36,14 +36,14 @@ from kv_trio.consul.parameters import (
     parse_unsigned,
 )
 from kv_trio.errors import BadQuery, Compacted, StoreDamaged
-from kv_trio.state.acl import Access
+from kv_trio.state.acl import Acl
 from kv_trio.state.entry import Outcome
 from kv_trio.state.operations import Delete, Put
 from kv_trio.state.store import Store
 from kv_trio.storage.history import History
 from kv_trio.storage.writer import Writer
-from kv_trio.watch.blocking_queries import Watchers, must_wait
-from kv_trio.watch.event_streams import Streams
+from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
+from kv_trio.watch.event_streams import EventStreams
 
 T = TypeVar("T")
 
@@ -57,15 +57,15 @@ OLDEST = b"X-Kv-Oldest-Index"
 _EVENTS = b"text/event-stream"
 
 
-class KeysApi:
+class KvEndpoint:
     """Answers the requests to `/v1/kv`."""
 
     def __init__(
         self,
         store: Store,
         writer: Writer,
-        watchers: Watchers,
-        streams: Streams,
+        watchers: BlockingQueries,
+        streams: EventStreams,
         ask: Callable[[Callable[[History], Response]], Awaitable[Response]],
     ) -> None:
         self._store = store
@@ -78,7 +78,7 @@ class KeysApi:
     def __repr__(self) -> str:
         return "<KeysApi>"
 
-    def handle(self, exchange: Exchange, target: Target, access: Access) -> None:
+    def handle(self, exchange: Exchange, target: RequestTarget, access: Acl) -> None:
         """Answer a request: at once, after its write, or when a change ends its wait.
 
         Raises:
@@ -99,7 +99,7 @@ class KeysApi:
             case _:
                 exchange.respond(method_not_allowed(exchange.method, METHODS))
 
-    def _read(self, exchange: Exchange, question: Question, access: Access) -> None:
+    def _read(self, exchange: Exchange, question: BlockingRead, access: Acl) -> None:
         read, index = question.read, question.index
         _check_read(read, access)
         if index and must_wait(self._store, index, index_of(self._store, read)):
@@ -113,7 +113,7 @@ class KeysApi:
         exchange: Exchange,
         key: bytes,
         parameters: dict[str, str],
-        access: Access,
+        access: Acl,
     ) -> None:
         read = parse_read(key, parameters)
         _check_read(read, access)
@@ -129,7 +129,7 @@ class KeysApi:
         exchange: Exchange,
         key: bytes,
         parameters: dict[str, str],
-        access: Access,
+        access: Acl,
     ) -> None:
         read = parse_read(key, parameters)
         _check_read(read, access)
@@ -159,7 +159,7 @@ class KeysApi:
             answer = failed(exc)
         exchange.respond(answer)
 
-    def _put(self, exchange: Exchange, target: Target, access: Access) -> None:
+    def _put(self, exchange: Exchange, target: RequestTarget, access: Acl) -> None:
         key = target.key
         if not key:
             raise BadQuery(400, "Missing key name")
@@ -186,7 +186,7 @@ class KeysApi:
         exchange: Exchange,
         key: bytes,
         parameters: dict[str, str],
-        access: Access,
+        access: Acl,
     ) -> None:
         recurse = "recurse" in parameters
         cas = parse_unsigned(parameters, "cas")
@@ -207,13 +207,13 @@ def _wants_events(exchange: Exchange) -> bool:
     return _EVENTS in (exchange.header(b"accept") or b"")
 
 
-def _check_read(read: Read, access: Access) -> None:
+def _check_read(read: Read, access: Acl) -> None:
     """Check the right to read a key; of a prefix, what is not allowed is left out."""
     if not read.is_prefix and not access.may_read(read.key):
         raise BadQuery(403, "Permission denied")
 
 
-def _answer_at(history: History, *, read: Read, index: int, access: Access) -> Response:
+def _answer_at(history: History, *, read: Read, index: int, access: Acl) -> Response:
     if read.is_prefix:
         entries = history.under_at(read.key, index)
         entries = [entry for entry in entries if access.may_read(entry.key)]

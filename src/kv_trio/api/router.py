@@ -11,9 +11,9 @@ from functools import partial
 
 from http_trio import Exchange, Response
 from kv_trio.api.cluster import answer_cluster
-from kv_trio.api.kv import KeysApi
+from kv_trio.api.kv import KvEndpoint
 from kv_trio.api.metrics import CONTENT_TYPE, Metrics
-from kv_trio.api.session import SessionsApi
+from kv_trio.api.session import SessionEndpoint
 from kv_trio.api.snapshot import SnapshotEndpoint
 from kv_trio.api.tokens import Tokens
 from kv_trio.api.txn import TxnEndpoint
@@ -23,20 +23,20 @@ from kv_trio.consul.encode import (
     json_answer,
     moved,
 )
-from kv_trio.consul.parameters import KV, Target, parse_target, parse_unsigned
+from kv_trio.consul.parameters import KV, RequestTarget, parse_target, parse_unsigned
 from kv_trio.errors import BadQuery, Moved, StorageError
-from kv_trio.state.acl import Access
+from kv_trio.state.acl import Acl
 
 _SESSION = b"/v1/session/"
 
 
-class Api:
+class ApiRouter:
     """The handler of a store's server."""
 
     def __init__(
         self,
-        keys: KeysApi,
-        sessions: SessionsApi,
+        keys: KvEndpoint,
+        sessions: SessionEndpoint,
         transactions: TxnEndpoint,
         snapshots: SnapshotEndpoint,
         tokens: Tokens,
@@ -68,7 +68,7 @@ class Api:
         except Moved as exc:
             exchange.respond(moved(exc, exchange.query, exchange.method))
 
-    def _route(self, exchange: Exchange, target: Target) -> None:
+    def _route(self, exchange: Exchange, target: RequestTarget) -> None:
         path, parameters = target.path, target.parameters
         if path.startswith(KV):
             access = self._tokens.access_of(exchange, parameters)
@@ -104,7 +104,7 @@ class Api:
         exchange: Exchange,
         path: bytes,
         parameters: dict[str, str],
-        access: Access,
+        access: Acl,
     ) -> None:
         if not access.read and not access.write:
             raise BadQuery(403, "Permission denied")

@@ -24,12 +24,12 @@ from kv_trio.consul.parameters import (
 )
 from kv_trio.consul.session import describe_session, parse_session
 from kv_trio.errors import BadQuery
-from kv_trio.state.acl import Access
+from kv_trio.state.acl import Acl
 from kv_trio.state.entry import Session
-from kv_trio.state.operations import Create, Destroy
+from kv_trio.state.operations import CreateSession, DestroySession
 from kv_trio.state.store import Store
 from kv_trio.storage.writer import Writer
-from kv_trio.watch.blocking_queries import Watchers, must_wait
+from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
 
 _BODY_LIMIT = 16 * 1024  # bytes of the JSON that describes a session
 _VERBS = {
@@ -42,11 +42,11 @@ _VERBS = {
 }
 
 
-class SessionsApi:
+class SessionEndpoint:
     """Answers the requests to `/v1/session`."""
 
     def __init__(
-        self, store: Store, writer: Writer, watchers: Watchers, *, node: str
+        self, store: Store, writer: Writer, watchers: BlockingQueries, *, node: str
     ) -> None:
         self._store = store
         self._writer = writer
@@ -62,7 +62,7 @@ class SessionsApi:
         exchange: Exchange,
         rest: bytes,
         parameters: dict[str, str],
-        access: Access,
+        access: Acl,
     ) -> None:
         """Answer a request: at once, after its write, or when a change ends its wait.
 
@@ -99,7 +99,7 @@ class SessionsApi:
             exchange.respond(json_answer(self._describe("info", argument)))
             return
         destroyed = Response(200, b"true", JSON)
-        submit(self._writer, exchange, Destroy(argument), lambda _: destroyed)
+        submit(self._writer, exchange, DestroySession(argument), lambda _: destroyed)
 
     def _create(self, exchange: Exchange, body: bytes) -> None:
         try:
@@ -108,7 +108,7 @@ class SessionsApi:
             exchange.respond(bad_query(exc))
         else:
             created = json_answer({"ID": session.id})
-            submit(self._writer, exchange, Create(session), lambda _: created)
+            submit(self._writer, exchange, CreateSession(session), lambda _: created)
 
     def _show(
         self, exchange: Exchange, verb: str, argument: str, parameters: dict[str, str]

@@ -11,7 +11,7 @@ import trio
 from http_trio import Exchange, Response
 from kv_trio.consul.encode import failed
 from kv_trio.errors import StorageError
-from kv_trio.storage.engine import Log
+from kv_trio.storage.engine import StorageEngine
 
 _CHUNK = 256 * 1024  # bytes that are read, and may wait for the client, at a time
 _PACE_S = 0.005  # how often it is looked whether the client has taken them
@@ -21,7 +21,7 @@ class SnapshotEndpoint:
     """Answers the requests to `/v1/snapshot`."""
 
     def __init__(
-        self, log: Log, run: Callable[[Callable[[], None]], Awaitable[None]]
+        self, log: StorageEngine, run: Callable[[Callable[[], None]], Awaitable[None]]
     ) -> None:
         """Copy from a log.
 

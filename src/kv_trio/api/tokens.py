@@ -33,7 +33,7 @@ import trio
 
 from http_trio import Exchange, file_stamp
 from kv_trio.errors import BadQuery, BadTokens
-from kv_trio.state.acl import EVERYTHING, NOTHING, Access
+from kv_trio.state.acl import EVERYTHING, NOTHING, Acl
 
 _log = logging.getLogger(__name__)
 
@@ -54,19 +54,19 @@ class Grants:
         anonymous: the rights of those who have none.
     """
 
-    by_hash: dict[bytes, Access]
-    anonymous: Access = NOTHING
+    by_hash: dict[bytes, Acl]
+    anonymous: Acl = NOTHING
 
-    def find(self, secret: str) -> Access | None:
+    def find(self, secret: str) -> Acl | None:
         """Give a secret's rights; in a time that does not tell which token is near."""
         digest = hashlib.sha256(secret.encode()).digest()
-        found: Access | None = None
+        found: Acl | None = None
         for known, access in self.by_hash.items():
             if hmac.compare_digest(known, digest):
                 found = access
         return found
 
-    def holds(self, access: Access) -> bool:
+    def holds(self, access: Acl) -> bool:
         """Tell whether some token, or being without one, still grants these rights."""
         return access == self.anonymous or access in self.by_hash.values()
 
@@ -85,7 +85,7 @@ def parse_tokens(text: str) -> Grants:
     tables = document.get("token", [])
     if not isinstance(tables, list):
         raise BadTokens(["token: expected tables, each under [[token]]"])
-    by_hash: dict[bytes, Access] = {}
+    by_hash: dict[bytes, Acl] = {}
     anonymous = NOTHING
     names: set[str] = set()
     for number, table in enumerate(tables):
@@ -97,7 +97,7 @@ def parse_tokens(text: str) -> Grants:
         faults += own_faults
         if own_faults:
             continue
-        access = Access(
+        access = Acl(
             table["name"],
             read=_prefixes(table, "read"),
             write=_prefixes(table, "write"),
@@ -141,7 +141,7 @@ class Tokens:
     def __repr__(self) -> str:
         return f"<Tokens {self._path}>"
 
-    def access_of(self, exchange: Exchange, parameters: dict[str, str]) -> Access:
+    def access_of(self, exchange: Exchange, parameters: dict[str, str]) -> Acl:
         """Give the rights of a request's sender.
 
         Raises:

@@ -16,9 +16,9 @@ from kv_trio.consul.encode import (
 )
 from kv_trio.consul.txn import parse_transaction
 from kv_trio.errors import BadQuery
-from kv_trio.state.acl import Access
+from kv_trio.state.acl import Acl
 from kv_trio.state.entry import Outcome
-from kv_trio.state.txn import Transacted
+from kv_trio.state.txn import TransactionResult
 from kv_trio.storage.writer import Writer
 
 METHODS = "OPTIONS,PUT,POST"
@@ -39,7 +39,7 @@ class TxnEndpoint:
     def __repr__(self) -> str:
         return "<TxnEndpoint>"
 
-    def handle(self, exchange: Exchange, access: Access) -> None:
+    def handle(self, exchange: Exchange, access: Acl) -> None:
         """Answer a request when its transaction is durable."""
         if exchange.method not in ("PUT", "POST"):
             exchange.respond(method_not_allowed(exchange.method, METHODS))
@@ -58,7 +58,7 @@ class TxnEndpoint:
 
 
 def _render(outcome: Outcome, *, writes: bool) -> Response:
-    assert isinstance(outcome, Transacted), "it comes of a transaction"
+    assert isinstance(outcome, TransactionResult), "it comes of a transaction"
     errors = [{"OpIndex": step.at, "What": step.reason} for step in outcome.failed]
     results = [{"KV": describe(entry)} for entry in outcome.results]
     shown: dict[str, object] = {

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kv_trio.cli.connect import Target, as_json, asks, run
+from kv_trio.cli.connect import ConnectOptions, as_json, connect_options, run
 from kv_trio.cli.output import as_text, fail, show_json
 
 if TYPE_CHECKING:
     from kv_trio.client.client import Client
-    from kv_trio.state.txn import Step
+    from kv_trio.state.txn import TxnOperation
 
 _LOT_STEPS = 64  # of a transaction, as many as every Consul takes
 _LOT_BYTES = 256 * 1024  # of values in a transaction
@@ -26,8 +26,8 @@ _LOT_BYTES = 256 * 1024  # of values in a transaction
 
 @click.command()
 @click.argument("prefix", default="")
-@asks
-def export(prefix: str, target: Target) -> None:
+@connect_options
+def export(prefix: str, target: ConnectOptions) -> None:
     """Print the keys that begin with PREFIX as `consul kv export` does."""
     listing = run(target, lambda client: client.list(prefix))
     shown = [
@@ -44,8 +44,8 @@ def export(prefix: str, target: Target) -> None:
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
 @as_json
-@asks
-def import_(file: Any, target: Target, *, as_json: bool) -> None:
+@connect_options
+def import_(file: Any, target: ConnectOptions, *, as_json: bool) -> None:
     """Write the keys of FILE (- for standard input), which `export` printed.
 
     The file is checked whole before anything is written. Up to 64 keys are written at
@@ -72,8 +72,8 @@ def import_(file: Any, target: Target, *, as_json: bool) -> None:
 @click.command()
 @click.option("--index", type=click.IntRange(min=0), help="Up to this one; else all.")
 @as_json
-@asks
-def compact(index: int | None, target: Target, *, as_json: bool) -> None:
+@connect_options
+def compact(index: int | None, target: ConnectOptions, *, as_json: bool) -> None:
     """Forget the states that were replaced; the present ones stay."""
     forgotten = run(target, lambda client: client.compact(index))
     if as_json:
@@ -85,8 +85,8 @@ def compact(index: int | None, target: Target, *, as_json: bool) -> None:
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @as_json
-@asks
-def backup(file: Path, target: Target, *, as_json: bool) -> None:
+@connect_options
+def backup(file: Path, target: ConnectOptions, *, as_json: bool) -> None:
     """Write a copy of the whole store to FILE, while it runs.
 
     To restore it, put it as kv.sqlite into an empty data directory.
@@ -101,9 +101,9 @@ def backup(file: Path, target: Target, *, as_json: bool) -> None:
         click.echo(f"{size} bytes in {file}")
 
 
-def _parse_export(data: bytes) -> list[Step]:
+def _parse_export(data: bytes) -> list[TxnOperation]:
     """Read the output of `export`; all faults are shown at once."""
-    from kv_trio.state.txn import Step  # noqa: PLC0415
+    from kv_trio.state.txn import TxnOperation  # noqa: PLC0415
 
     try:
         items = json.loads(data)
@@ -111,12 +111,14 @@ def _parse_export(data: bytes) -> list[Step]:
         fail(f"the file is no JSON: {exc}")
     if not isinstance(items, list):
         fail("the file is no export: expected a list of objects with key and value")
-    steps: list[Step] = []
+    steps: list[TxnOperation] = []
     faults: list[str] = []
     for number, item in enumerate(items):
         try:
             value = base64.b64decode(item["value"] or "", validate=True)
-            steps.append(Step("set", item["key"], value, flags=item.get("flags", 0)))
+            steps.append(
+                TxnOperation("set", item["key"], value, flags=item.get("flags", 0))
+            )
         except (TypeError, KeyError, AttributeError, binascii.Error) as exc:
             faults.append(f"[{number}]: {exc!r}, expected key, value in base64, flags")
     if faults:
@@ -124,9 +126,9 @@ def _parse_export(data: bytes) -> list[Step]:
     return steps
 
 
-def _lots(steps: list[Step]) -> list[list[Step]]:
+def _lots(steps: list[TxnOperation]) -> list[list[TxnOperation]]:
     """Divide steps into lots that a transaction can take."""
-    lots: list[list[Step]] = []
+    lots: list[list[TxnOperation]] = []
     size = 0
     for step in steps:
         size += len(step.value)

@@ -24,7 +24,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @attrs.frozen
-class Target:
+class ConnectOptions:
     """The server that a command connects to, and how."""
 
     url: str
@@ -56,19 +56,19 @@ _ca_file = click.option(
 )
 
 
-def asks(command: Callable[..., None]) -> Callable[..., None]:
+def connect_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say which server it connects to, as `target`."""
 
     @wraps(command)
     def with_target(
         *args: Any, url: str, token: str | None, ca_file: str | None, **options: Any
     ) -> None:
-        command(*args, target=Target(url, token, ca_file), **options)
+        command(*args, target=ConnectOptions(url, token, ca_file), **options)
 
     return _url(_token(_ca_file(with_target)))
 
 
-def run(target: Target, ask: Callable[[Client], Awaitable[T]]) -> T:
+def run(target: ConnectOptions, ask: Callable[[Client], Awaitable[T]]) -> T:
     """Run a command's work with a client; a failure is one line and exit status 1."""
     import trio  # noqa: PLC0415
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kv_trio.cli.connect import Target, as_json, asks, run
+from kv_trio.cli.connect import ConnectOptions, as_json, connect_options, run
 from kv_trio.cli.output import (
     NO_KEY,
     NOT_HELD,
     as_text,
-    describe,
     describe_revision,
+    entry_as_dict,
     fail,
     faint,
     show_json,
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 @click.argument("key")
 @click.option("--at", type=click.IntRange(min=0), help="What it was at this index.")
 @as_json
-@asks
-def get(key: str, at: int | None, target: Target, *, as_json: bool) -> None:
+@connect_options
+def get(key: str, at: int | None, target: ConnectOptions, *, as_json: bool) -> None:
     """Print a key's value, as it is."""
 
     async def ask(client: Client) -> Entry | None:
@@ -43,7 +43,7 @@ def get(key: str, at: int | None, target: Target, *, as_json: bool) -> None:
     if entry is None:
         fail(f"no key {key!r}" + ("" if at is None else f" at index {at}"), NO_KEY)
     if as_json:
-        show_json(describe(entry))
+        show_json(entry_as_dict(entry))
     else:
         sys.stdout.buffer.write(entry.value)
         if sys.stdout.isatty() and not entry.value.endswith(b"\n"):
@@ -56,13 +56,13 @@ def get(key: str, at: int | None, target: Target, *, as_json: bool) -> None:
 @click.option("--cas", type=click.IntRange(min=0), help="Only if at this index.")
 @click.option("--flags", type=click.IntRange(min=0, max=2**64 - 1), default=0)
 @as_json
-@asks
+@connect_options
 def put(
     key: str,
     value: str,
     cas: int | None,
     flags: int,
-    target: Target,
+    target: ConnectOptions,
     *,
     as_json: bool,
 ) -> None:
@@ -86,11 +86,11 @@ def put(
 @click.option("--recurse", is_flag=True, help="All keys that begin with KEY.")
 @click.option("--cas", type=click.IntRange(min=1), help="Only if at this index.")
 @as_json
-@asks
+@connect_options
 def delete(
     key: str,
     cas: int | None,
-    target: Target,
+    target: ConnectOptions,
     *,
     recurse: bool,
     as_json: bool,
@@ -108,12 +108,12 @@ def delete(
 @click.command("list")
 @click.argument("prefix", default="")
 @as_json
-@asks
-def list_(prefix: str, target: Target, *, as_json: bool) -> None:
+@connect_options
+def list_(prefix: str, target: ConnectOptions, *, as_json: bool) -> None:
     """Print the keys that begin with PREFIX, with their indexes."""
     listing = run(target, lambda client: client.list(prefix))
     if as_json:
-        show_json([describe(entry) for entry in listing.entries])
+        show_json([entry_as_dict(entry) for entry in listing.entries])
         return
     for entry in listing.entries:
         click.echo(f"{faint(f'{entry.modify_index:>8}')}  {as_text(entry.key)}")
@@ -123,8 +123,8 @@ def list_(prefix: str, target: Target, *, as_json: bool) -> None:
 @click.argument("key")
 @click.option("--prefix", is_flag=True, help="All keys that begin with KEY.")
 @as_json
-@asks
-def watch(key: str, target: Target, *, prefix: bool, as_json: bool) -> None:
+@connect_options
+def watch(key: str, target: ConnectOptions, *, prefix: bool, as_json: bool) -> None:
     """Print each state of a key as it comes, until Ctrl-C."""
 
     async def follow(client: Client) -> None:
@@ -142,8 +142,8 @@ def watch(key: str, target: Target, *, prefix: bool, as_json: bool) -> None:
 @click.argument("key")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
 @as_json
-@asks
-def history(key: str, limit: int, target: Target, *, as_json: bool) -> None:
+@connect_options
+def history(key: str, limit: int, target: ConnectOptions, *, as_json: bool) -> None:
     """Print the states that a key had, the newest first."""
     revisions = run(target, lambda client: client.history(key, limit=limit))
     if not revisions:
@@ -179,7 +179,9 @@ def _show_state(key: str, state: Snapshot, *, as_json: bool) -> None:
 
 def _show(key: str, entry: Entry | None, index: int, *, as_json: bool) -> None:
     if as_json:
-        show_json({"key": key, "index": index} if entry is None else describe(entry))
+        show_json(
+            {"key": key, "index": index} if entry is None else entry_as_dict(entry)
+        )
     else:
         value = "(absent)" if entry is None else as_text(entry.value)
         click.echo(f"{faint(f'{index:>8}')}  {key}  {value}")

@@ -35,7 +35,7 @@ def faint(text: str) -> str:
     return click.style(text, dim=True)
 
 
-def describe(entry: Entry) -> dict[str, Any]:
+def entry_as_dict(entry: Entry) -> dict[str, Any]:
     """Give an entry as JSON for programs; a value that is no text is in base64."""
     shown: dict[str, Any] = {"key": as_text(entry.key), "index": entry.modify_index}
     shown |= {"created": entry.create_index, "flags": entry.flags}
@@ -55,7 +55,7 @@ def describe_revision(revision: Revision) -> dict[str, Any]:
     time = {"time": format_time(revision.time_ms)}
     if revision.entry is None:
         return {"key": as_text(revision.key), "index": revision.index, **time}
-    return {**describe(revision.entry), **time}
+    return {**entry_as_dict(revision.entry), **time}
 
 
 def as_text(data: bytes) -> str:

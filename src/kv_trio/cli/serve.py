@@ -125,12 +125,12 @@ def check(directory: Path, *, as_json: bool) -> None:
     """
     from kv_trio.errors import KvError  # noqa: PLC0415
     from kv_trio.storage.database import DATABASE  # noqa: PLC0415
-    from kv_trio.storage.engine import Log  # noqa: PLC0415
+    from kv_trio.storage.engine import StorageEngine  # noqa: PLC0415
 
     if not (directory / DATABASE).exists():
         fail(f"there is no {DATABASE} in {directory}")
     try:
-        log = Log(directory)
+        log = StorageEngine(directory)
         try:
             faults, counts = log.check(), log.counts()
         finally:

@@ -9,7 +9,7 @@ import trio
 
 
 @asynccontextmanager
-async def beside(run: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+async def run_in_background(run: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     """Run a task beside a block; when one of them ends, the other is cancelled.
 
     What the block raises comes out as it is, not in a group, since the task is nothing

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import trio
 
 from kv_trio.client.lock import hold_lock
-from kv_trio.client.results import Listing, Snapshot, Written
+from kv_trio.client.results import Listing, Snapshot, WriteResult
 from kv_trio.client.transport import Reply, Transport
 from kv_trio.client.watch import Contact, Watch
 from kv_trio.consul.decode import (
@@ -38,7 +38,7 @@ from kv_trio.consul.durations import format_duration
 from kv_trio.consul.txn import dump_step
 from kv_trio.errors import StoreRefused
 from kv_trio.state.entry import Entry, Revision, Session
-from kv_trio.state.txn import Step, Transacted
+from kv_trio.state.txn import TransactionResult, TxnOperation
 
 DEFAULT_URL = "http://127.0.0.1:8500"
 WAIT_S = 30.0
@@ -127,7 +127,7 @@ class Client:
         cas: int | None = None,
         acquire: str | None = None,
         release: str | None = None,
-    ) -> Written:
+    ) -> WriteResult:
         """Write a key.
 
         Args:
@@ -212,7 +212,7 @@ class Client:
 
     # === transactions ===
 
-    async def transact(self, steps: Sequence[Step]) -> Transacted:
+    async def transact(self, steps: Sequence[TxnOperation]) -> TransactionResult:
         """Run steps that take effect together or not at all.
 
         Args:
@@ -347,12 +347,12 @@ class Client:
             "GET", _path(key), parameters, deadline_s=deadline_s, also=(_ABSENT,)
         )
 
-    async def _read_outcome(self, reply: Reply, key: str) -> Written:
+    async def _read_outcome(self, reply: Reply, key: str) -> WriteResult:
         done = bool(read_json(reply.url, reply.body))
         if reply.index:
-            return Written(done, read_index(reply.url, reply.index))
+            return WriteResult(done, read_index(reply.url, reply.index))
         entry = (await self.get(key)).entry
-        return Written(done, entry.modify_index if entry else 0)
+        return WriteResult(done, entry.modify_index if entry else 0)
 
 
 def _path(key: str) -> str:

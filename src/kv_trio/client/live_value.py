@@ -20,7 +20,7 @@ import attrs
 import cattrs
 import trio
 
-from kv_trio.client.background import beside
+from kv_trio.client.background import run_in_background
 from kv_trio.client.client import WAIT_S, Client
 from kv_trio.client.results import Snapshot
 from kv_trio.client.watch import Contact
@@ -142,7 +142,7 @@ async def live(
                 elif state.entry is not None:
                     kept._take(found, state.entry.modify_index)  # noqa: SLF001
 
-        async with beside(follow):
+        async with run_in_background(follow):
             yield kept
 
 

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import trio
 
-from kv_trio.client.background import beside
-from kv_trio.client.results import Snapshot, Written
+from kv_trio.client.background import run_in_background
+from kv_trio.client.results import Snapshot, WriteResult
 from kv_trio.client.watch import Backoff
 from kv_trio.errors import KvError, LockLost
 
@@ -36,7 +36,7 @@ class LockStore(Protocol):
         *,
         acquire: str | None = None,
         release: str | None = None,
-    ) -> Written:
+    ) -> WriteResult:
         """Write a key, if a session gets, or loses, its lock."""
 
     async def create_session(self, name: str, ttl_s: float, *, deletes: bool) -> str:
@@ -62,7 +62,7 @@ async def hold_lock(
         lost = await _renew(store, session, ttl_s)
 
     try:
-        async with beside(keep):
+        async with run_in_background(keep):
             await _acquire(store, key, value, session)
             yield session
         if lost:

@@ -44,7 +44,7 @@ class Listing:
 
 
 @attrs.frozen
-class Written:
+class WriteResult:
     """The outcome of a conditional write.
 
     Attributes:

@@ -1,6 +1,6 @@
 """Responses of Consul's API as values: the other half of `kv_trio.consul.encode`. Pure.
 
-Whatever a store would not answer is refused with `UnexpectedAnswer`, and the URL.
+Whatever a store would not answer is refused with `UnexpectedResponse`, and the URL.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from datetime import datetime
 from typing import Any
 
 from kv_trio.consul.durations import parse_duration_s
-from kv_trio.errors import UnexpectedAnswer
+from kv_trio.errors import UnexpectedResponse
 from kv_trio.state.entry import Entry, Revision, Session
-from kv_trio.state.txn import StepFailed, Transacted
+from kv_trio.state.txn import TransactionResult, TxnOperationFailed
 
 
 def read_json(url: str, body: bytes) -> Any:
     """Read JSON, whatever it says.
 
     Raises:
-        UnexpectedAnswer: it is no JSON.
+        UnexpectedResponse: it is no JSON.
     """
     try:
         return json.loads(body)
     except ValueError as exc:
-        raise UnexpectedAnswer(f"{url}: the answer is no JSON") from exc
+        raise UnexpectedResponse(f"{url}: the answer is no JSON") from exc
 
 
 def read_index(url: str, text: str) -> int:
     """Read an `X-Consul-Index`.
 
     Raises:
-        UnexpectedAnswer: it is no number.
+        UnexpectedResponse: it is no number.
     """
     if not text.isdigit():
-        raise UnexpectedAnswer(
+        raise UnexpectedResponse(
             f"{url}: X-Consul-Index is {text!r}, expected a number; is this a kv-trio or"
             " Consul server?"
         )
@@ -47,14 +47,14 @@ def read_entries(url: str, body: bytes) -> tuple[Entry, ...]:
     """Read the entries that `/v1/kv` gave; there is one at least.
 
     Raises:
-        UnexpectedAnswer: it is no list of keys.
+        UnexpectedResponse: it is no list of keys.
     """
     try:
         entries = tuple(map(_entry, read_json(url, body)))
     except (TypeError, KeyError, ValueError) as exc:
-        raise UnexpectedAnswer(f"{url}: the answer is no list of keys") from exc
+        raise UnexpectedResponse(f"{url}: the answer is no list of keys") from exc
     if not entries:
-        raise UnexpectedAnswer(f"{url}: an empty list of keys")
+        raise UnexpectedResponse(f"{url}: an empty list of keys")
     return entries
 
 
@@ -62,55 +62,55 @@ def read_history(url: str, body: bytes) -> tuple[Revision, ...]:
     """Read the revisions that `/v1/kv?history` gave.
 
     Raises:
-        UnexpectedAnswer: it is no history.
+        UnexpectedResponse: it is no history.
     """
     try:
         return tuple(map(_revision, read_json(url, body)))
     except (TypeError, KeyError, ValueError) as exc:
-        raise UnexpectedAnswer(f"{url}: the answer is no history") from exc
+        raise UnexpectedResponse(f"{url}: the answer is no history") from exc
 
 
-def read_transacted(url: str, body: bytes) -> Transacted:
+def read_transacted(url: str, body: bytes) -> TransactionResult:
     """Read the outcome that `/v1/txn` gave.
 
     Raises:
-        UnexpectedAnswer: it is no answer to a transaction.
+        UnexpectedResponse: it is no answer to a transaction.
     """
     document = read_json(url, body)
     try:
         results = tuple(_entry(item["KV"]) for item in document["Results"] or ())
         failed = tuple(
-            StepFailed(item["OpIndex"], item["What"])
+            TxnOperationFailed(item["OpIndex"], item["What"])
             for item in document["Errors"] or ()
         )
     except (TypeError, KeyError, ValueError) as exc:
-        raise UnexpectedAnswer(f"{url}: no answer to a transaction") from exc
+        raise UnexpectedResponse(f"{url}: no answer to a transaction") from exc
     index = max((entry.modify_index for entry in results), default=0)
-    return Transacted(not failed, index, results=results, failed=failed)
+    return TransactionResult(not failed, index, results=results, failed=failed)
 
 
 def read_session_id(url: str, body: bytes) -> str:
     """Read the id of a session that was created.
 
     Raises:
-        UnexpectedAnswer: there is none.
+        UnexpectedResponse: there is none.
     """
     try:
         return str(read_json(url, body)["ID"])
     except (TypeError, KeyError) as exc:
-        raise UnexpectedAnswer(f"{url}: a session without an ID") from exc
+        raise UnexpectedResponse(f"{url}: a session without an ID") from exc
 
 
 def read_sessions(url: str, body: bytes) -> tuple[Session, ...]:
     """Read the sessions that `/v1/session/list` gave.
 
     Raises:
-        UnexpectedAnswer: it is no list of sessions.
+        UnexpectedResponse: it is no list of sessions.
     """
     try:
         return tuple(map(_session, read_json(url, body)))
     except (TypeError, KeyError, ValueError) as exc:
-        raise UnexpectedAnswer(f"{url}: the answer is no list of sessions") from exc
+        raise UnexpectedResponse(f"{url}: the answer is no list of sessions") from exc
 
 
 def _entry(fields: Mapping[str, Any]) -> Entry:

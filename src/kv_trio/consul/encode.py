@@ -18,7 +18,7 @@ from typing import Any
 from http_trio.http1.response import Response
 from kv_trio.consul.parameters import Read
 from kv_trio.errors import BadQuery, KvError, Moved
-from kv_trio.state.acl import Access
+from kv_trio.state.acl import Acl
 from kv_trio.state.entry import Entry, Revision
 from kv_trio.state.store import Store
 
@@ -37,7 +37,7 @@ def index_of(store: Store, read: Read) -> int:
     return store.index_under(read.key) if read.is_prefix else store.index_of(read.key)
 
 
-def answer_read(store: Store, read: Read, access: Access) -> Response:
+def answer_read(store: Store, read: Read, access: Acl) -> Response:
     """Render the answer to a read of the present, without what may not be seen."""
     if not read.is_prefix:
         entry = store.get(read.key)

@@ -60,7 +60,7 @@ class Read:
 
 
 @attrs.frozen
-class Question:
+class BlockingRead:
     """A read, and how long it may wait for a change.
 
     Attributes:
@@ -74,7 +74,7 @@ class Question:
 
 
 @attrs.frozen
-class Condition:
+class WriteCondition:
     """Under which condition a key is written; at most one of the last three is given.
 
     Attributes:
@@ -91,7 +91,7 @@ class Condition:
 
 
 @attrs.frozen(eq=False)
-class Target:
+class RequestTarget:
     """The target of a request: its path and its query.
 
     Attributes:
@@ -108,19 +108,19 @@ class Target:
         return self.path[len(KV) :]
 
     @cached_property
-    def question(self) -> Question:
+    def question(self) -> BlockingRead:
         """The read that a GET asks for.
 
         Raises:
             BadQuery: the parameters make no sense.
         """
         read = parse_read(self.key, self.parameters)
-        return Question(
+        return BlockingRead(
             read, parse_index(self.parameters), parse_wait_s(self.parameters)
         )
 
     @cached_property
-    def condition(self) -> Condition:
+    def condition(self) -> WriteCondition:
         """The condition of a PUT.
 
         Raises:
@@ -129,7 +129,7 @@ class Target:
         return parse_condition(self.parameters)
 
 
-def parse_target(target: bytes) -> Target:
+def parse_target(target: bytes) -> RequestTarget:
     """Read a request's target; one that is seen often is read once.
 
     Raises:
@@ -141,12 +141,12 @@ def parse_target(target: bytes) -> Target:
     return _parse_short(target)
 
 
-def _parse_target(target: bytes) -> Target:
+def _parse_target(target: bytes) -> RequestTarget:
     path, _, query = target.partition(b"?")
     decoded = parse_path(path)
     parameters = parse_parameters(query)
     check_common(parameters)
-    return Target(decoded, parameters)
+    return RequestTarget(decoded, parameters)
 
 
 _parse_short = lru_cache(4096)(_parse_target)
@@ -277,7 +277,7 @@ def parse_unsigned(
     return int(text)
 
 
-def parse_condition(parameters: dict[str, str]) -> Condition:
+def parse_condition(parameters: dict[str, str]) -> WriteCondition:
     """Give the condition of a write; whether its sessions make sense is not checked.
 
     Raises:
@@ -287,7 +287,7 @@ def parse_condition(parameters: dict[str, str]) -> Condition:
     if len(given) > 1:
         flags = "&".join(f"{name}={parameters[name]}" for name in given)
         raise BadQuery(400, f"Conflicting flags: {flags}")
-    return Condition(
+    return WriteCondition(
         parse_unsigned(parameters, "flags") or 0,
         parse_unsigned(parameters, "cas"),
         parameters.get("acquire"),

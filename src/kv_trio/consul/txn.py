@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kv_trio.errors import BadQuery
-from kv_trio.state.acl import Access
-from kv_trio.state.txn import Step, Transaction, quoted
+from kv_trio.state.acl import Acl
+from kv_trio.state.txn import Transaction, TxnOperation, quoted
 
 STEPS = 128
 """Steps of a transaction at most; Consul took 64 up to 1.13."""
@@ -19,7 +19,7 @@ _UINT64 = 2**64
 _FIELDS = ("Verb", "Key", "Value", "Flags", "Index", "Session")
 
 
-def parse_transaction(body: bytes, access: Access, *, value_limit: int) -> Transaction:
+def parse_transaction(body: bytes, access: Acl, *, value_limit: int) -> Transaction:
     """Read a transaction from Consul's JSON; the names of its fields have no case.
 
     Raises:
@@ -52,7 +52,7 @@ def parse_transaction(body: bytes, access: Access, *, value_limit: int) -> Trans
     return Transaction(steps, access)
 
 
-def dump_step(step: Step) -> dict[str, Any]:
+def dump_step(step: TxnOperation) -> dict[str, Any]:
     """Write a step in Consul's JSON; fields with their defaults are left out."""
     fields = {
         "Verb": step.verb,
@@ -65,7 +65,7 @@ def dump_step(step: Step) -> dict[str, Any]:
     return {"KV": {name: value for name, value in fields.items() if value}}
 
 
-def _parse_step(operation: object) -> Step:
+def _parse_step(operation: object) -> TxnOperation:
     fields = _fields(_fields(operation, ("KV",)).get("KV", {}), _FIELDS)
     value = _string(fields, "Value")
     try:
@@ -74,7 +74,7 @@ def _parse_step(operation: object) -> Step:
         raise ValueError(
             f"illegal base64 data at input byte {_find_illegal(value)}"
         ) from exc
-    return Step(
+    return TxnOperation(
         verb=_string(fields, "Verb"),
         key=_string(fields, "Key").encode(),
         value=decoded,

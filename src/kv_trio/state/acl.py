@@ -10,7 +10,7 @@ import attrs
 
 
 @attrs.frozen(cache_hash=True)
-class Access:
+class Acl:
     """The rights of one client.
 
     Attributes:
@@ -45,8 +45,8 @@ class Access:
         return prefix.startswith(self._readable)
 
 
-EVERYTHING = Access("everything", write=(b"",))
+EVERYTHING = Acl("everything", write=(b"",))
 """The rights of everybody where there are no tokens."""
 
-NOTHING = Access("nobody")
+NOTHING = Acl("nobody")
 """The rights of a client without a token where there are tokens."""

@@ -1,6 +1,6 @@
 """What can be done to a store, pure: write and delete keys, begin and end sessions.
 
-An operation is a value. It is tried on a `Draft`, and gives whether its condition held;
+An operation is a value. It is tried on a `WriteBatch`, and gives whether its condition held;
 one that does not hold leaves the draft as it was.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import attrs
 
 from kv_trio.state.entry import Entry, Outcome, Session
-from kv_trio.state.write_batch import Draft
+from kv_trio.state.write_batch import WriteBatch
 
 
 @attrs.frozen
@@ -23,7 +23,7 @@ class Put:
     acquire: str | None = None
     release: str | None = None
 
-    def apply_to(self, draft: Draft, now: float) -> Outcome:
+    def apply_to(self, draft: WriteBatch, now: float) -> Outcome:
         """Write the key, or tell that the condition does not hold."""
         old = draft.get(self.key)
         if self.cas is not None and self.cas != (old.modify_index if old else 0):
@@ -39,7 +39,7 @@ class Put:
         return self._write(draft, old, session=old.session if old else None)
 
     def _acquire(
-        self, draft: Draft, session: str, old: Entry | None, now: float
+        self, draft: WriteBatch, session: str, old: Entry | None, now: float
     ) -> Outcome:
         if draft.session(session) is None:
             return Outcome(done=False, refused=f'invalid session "{session}"')
@@ -53,7 +53,7 @@ class Put:
 
     def _write(
         self,
-        draft: Draft,
+        draft: WriteBatch,
         old: Entry | None,
         *,
         session: str | None,
@@ -74,7 +74,7 @@ class Delete:
     recurse: bool = False
     cas: int | None = None
 
-    def apply_to(self, draft: Draft, now: float) -> Outcome:
+    def apply_to(self, draft: WriteBatch, now: float) -> Outcome:
         """Remove the keys; an absent one is as good as removed."""
         del now
         if self.recurse:
@@ -92,12 +92,12 @@ class Delete:
 
 
 @attrs.frozen
-class Create:
+class CreateSession:
     """Begin a session."""
 
     session: Session
 
-    def apply_to(self, draft: Draft, now: float) -> Outcome:
+    def apply_to(self, draft: WriteBatch, now: float) -> Outcome:
         """Begin the session."""
         del now
         index = draft.next_index()
@@ -106,12 +106,12 @@ class Create:
 
 
 @attrs.frozen
-class Destroy:
+class DestroySession:
     """End a session; its locks are released, or their keys deleted."""
 
     id: str
 
-    def apply_to(self, draft: Draft, now: float) -> Outcome:
+    def apply_to(self, draft: WriteBatch, now: float) -> Outcome:
         """End the session; an unknown one is as good as ended."""
         del now
         session = draft.session(self.id)

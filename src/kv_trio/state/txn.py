@@ -13,10 +13,10 @@ import json
 
 import attrs
 
-from kv_trio.state.acl import Access
+from kv_trio.state.acl import Acl
 from kv_trio.state.entry import Entry, Outcome
 from kv_trio.state.operations import Delete, Put
-from kv_trio.state.write_batch import Draft
+from kv_trio.state.write_batch import WriteBatch
 
 _WRITES = frozenset(
     {"set", "cas", "lock", "unlock", "delete", "delete-tree", "delete-cas"}
@@ -28,7 +28,7 @@ def _encoded(key: str | bytes) -> bytes:
 
 
 @attrs.frozen
-class Step:
+class TxnOperation:
     """One operation of a transaction.
 
     Attributes:
@@ -52,7 +52,7 @@ class Step:
 
 
 @attrs.frozen
-class StepFailed:
+class TxnOperationFailed:
     """Which step failed, and why.
 
     Attributes:
@@ -65,7 +65,7 @@ class StepFailed:
 
 
 @attrs.frozen
-class Transacted(Outcome):
+class TransactionResult(Outcome):
     """The outcome of a transaction.
 
     Attributes:
@@ -74,7 +74,7 @@ class Transacted(Outcome):
     """
 
     results: tuple[Entry, ...] = ()
-    failed: tuple[StepFailed, ...] = ()
+    failed: tuple[TxnOperationFailed, ...] = ()
 
 
 @attrs.frozen
@@ -85,30 +85,30 @@ class Transaction:
         access: what its sender may do.
     """
 
-    steps: tuple[Step, ...]
-    access: Access
+    steps: tuple[TxnOperation, ...]
+    access: Acl
 
     @property
     def writes(self) -> bool:
         """Whether it may change something."""
         return any(step.writes for step in self.steps)
 
-    def apply_to(self, draft: Draft, now: float) -> Transacted:
+    def apply_to(self, draft: WriteBatch, now: float) -> TransactionResult:
         """Try the steps; the draft takes their changes over if none fails."""
-        own = Draft(draft, one_index=True)
+        own = WriteBatch(draft, one_index=True)
         results: list[Entry] = []
-        failed: list[StepFailed] = []
+        failed: list[TxnOperationFailed] = []
         for number, step in enumerate(self.steps):
             try:
                 results += self._run(step, own, now)
             except _FailedError as exc:
-                failed.append(StepFailed(number, str(exc)))
+                failed.append(TxnOperationFailed(number, str(exc)))
         if failed:
-            return Transacted(done=False, failed=tuple(failed))
+            return TransactionResult(done=False, failed=tuple(failed))
         draft.absorb(own)
-        return Transacted(done=True, index=draft.index, results=tuple(results))
+        return TransactionResult(done=True, index=draft.index, results=tuple(results))
 
-    def _run(self, step: Step, draft: Draft, now: float) -> list[Entry]:
+    def _run(self, step: TxnOperation, draft: WriteBatch, now: float) -> list[Entry]:
         """Run a step; give the entries that it adds to the results.
 
         Raises:
@@ -135,7 +135,7 @@ def quoted(key: bytes) -> str:
     return json.dumps(key.decode("utf-8", "replace"), ensure_ascii=False)
 
 
-def _read(step: Step, draft: Draft) -> list[Entry]:
+def _read(step: TxnOperation, draft: WriteBatch) -> list[Entry]:
     key = quoted(step.key)
     if step.verb == "get-tree":
         found = [draft.get(name) for name in draft.keys_under(step.key)]
@@ -162,7 +162,7 @@ def _read(step: Step, draft: Draft) -> list[Entry]:
     return [entry if step.verb.startswith("get") else attrs.evolve(entry, value=b"")]
 
 
-def _check_index(step: Step, key: str, entry: Entry | None) -> None:
+def _check_index(step: TxnOperation, key: str, entry: Entry | None) -> None:
     if entry is None:
         raise _FailedError(f"failed to check index, key {key} doesn't exist")
     if entry.modify_index != step.index:
@@ -172,7 +172,7 @@ def _check_index(step: Step, key: str, entry: Entry | None) -> None:
         )
 
 
-def _check_session(step: Step, key: str, entry: Entry | None) -> None:
+def _check_session(step: TxnOperation, key: str, entry: Entry | None) -> None:
     if entry is None:
         raise _FailedError(f"failed to check session, key {key} doesn't exist")
     if (entry.session or "") != step.session:
@@ -182,7 +182,7 @@ def _check_session(step: Step, key: str, entry: Entry | None) -> None:
         )
 
 
-def _write(step: Step, draft: Draft, now: float) -> list[Entry]:
+def _write(step: TxnOperation, draft: WriteBatch, now: float) -> list[Entry]:
     key = quoted(step.key)
     put = Put(step.key, step.value, step.flags)
     operation: Put | Delete

@@ -1,6 +1,6 @@
 """Changes of a store that are not visible yet, pure.
 
-An operation applied to a `Draft` says at once what comes of it, and sees what those
+An operation applied to a `WriteBatch` says at once what comes of it, and sees what those
 before it changed; nobody else sees anything until the draft is durable and
 `Store.publish`ed. A draft can stand on another one, which takes it over whole or not at
 all: that is what makes a transaction atomic.
@@ -24,7 +24,7 @@ TOMBSTONES = 10_000
 class Operation(Protocol):
     """A change that can be tried."""
 
-    def apply_to(self, draft: Draft, now: float) -> Outcome:
+    def apply_to(self, draft: WriteBatch, now: float) -> Outcome:
         """Try the operation on a draft.
 
         Args:
@@ -33,7 +33,7 @@ class Operation(Protocol):
         """
 
 
-class Draft:
+class WriteBatch:
     """Changes on top of a view, not yet visible.
 
     Attributes:
@@ -103,7 +103,7 @@ class Draft:
             self.floor = max(self.floor, deleted_at)
             self._folded = True
 
-    def absorb(self, draft: Draft) -> None:
+    def absorb(self, draft: WriteBatch) -> None:
         """Take over the changes of a draft that stands on this one."""
         for key, entry in draft.entries.items():
             self.entries[key] = entry

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from kv_trio.errors import StorageError
 from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Draft
+from kv_trio.state.write_batch import WriteBatch
 from kv_trio.storage.database import (
     connect,
     damaged,
@@ -33,11 +33,11 @@ from kv_trio.storage.database import (
     take_up_copy,
 )
 from kv_trio.storage.history import Bounds, History
-from kv_trio.storage.integrity import copy_to, count_rows, find_faults
+from kv_trio.storage.integrity import back_up_to, count_rows, find_faults
 from kv_trio.storage.journal import ADD, file_journal, journal_rows
 from kv_trio.storage.schema import Row
 from kv_trio.storage.tables import read_store, write_draft
-from kv_trio.storage.write_connection import Transactions, Write
+from kv_trio.storage.write_connection import Write, WriteConnection
 
 _QUICK_BYTES = 64 * 1024  # of values in a commit that is done at once
 _QUICK_KEYS = 8
@@ -50,7 +50,7 @@ _TRIM_EVERY = 32  # writes of a key between two looks at the length of its histo
 _TRIM_KEYS = 100_000  # keys whose writes are counted at most
 
 
-class Log:
+class StorageEngine:
     """An open data directory, or a database in memory that stands for one."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Log:
         self._journal_bytes = 0
         try:
             db = open_database(self.directory)
-            self._transactions = Transactions(db, self.directory)
+            self._transactions = WriteConnection(db, self.directory)
             self.history = self._open_history()
         except BaseException:
             self._unlock()
@@ -115,7 +115,7 @@ class Log:
 
     # === writing ===
 
-    def commit(self, draft: Draft, time_ms: int | None = None) -> None:
+    def commit(self, draft: WriteBatch, time_ms: int | None = None) -> None:
         """Make a draft durable; blocks for as long as the disk takes.
 
         Args:
@@ -128,7 +128,7 @@ class Log:
         rows = journal_rows(draft.revisions(), time_ms)
         self._transactions.run(partial(self._write, draft, rows))
 
-    def commit_at_once(self, draft: Draft) -> bool:
+    def commit_at_once(self, draft: WriteBatch) -> bool:
         """Make a draft durable if that is quick; False, and nothing done, if not.
 
         It is quick if the last commits were, the draft is small, and nobody else is
@@ -219,17 +219,17 @@ class Log:
             StorageError: the file exists, or cannot be written.
         """
         if self.directory is None:
-            copy_to(self._transactions.db, path)
+            back_up_to(self._transactions.db, path)
             return
         reader = connect(self.directory)
         try:
-            copy_to(reader, path)
+            back_up_to(reader, path)
         finally:
             reader.close()
 
     # === private: writing ===
 
-    def _is_quick(self, draft: Draft) -> bool:
+    def _is_quick(self, draft: WriteBatch) -> bool:
         if len(draft.entries) > _QUICK_KEYS or not self._transactions.is_quick:
             return False
         size = 0
@@ -244,7 +244,9 @@ class Log:
         full = self._journal_rows >= _JOURNAL_ROWS
         return full or self._journal_bytes >= _JOURNAL_BYTES
 
-    def _write(self, draft: Draft, rows: list[Row], db: sqlite3.Connection) -> None:
+    def _write(
+        self, draft: WriteBatch, rows: list[Row], db: sqlite3.Connection
+    ) -> None:
         journaled = draft.is_plain and len(rows) <= _JOURNAL_ROWS_AT_ONCE
         if not journaled or self._is_overfull:
             self._file_journal(db)

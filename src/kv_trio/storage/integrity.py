@@ -68,7 +68,7 @@ def count_rows(db: sqlite3.Connection) -> dict[str, int]:
     }
 
 
-def copy_to(db: sqlite3.Connection, path: str | os.PathLike[str]) -> None:
+def back_up_to(db: sqlite3.Connection, path: str | os.PathLike[str]) -> None:
     """Write a copy of the database, of one consistent state, to a new file.
 
     Raises:

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Draft
+from kv_trio.state.write_batch import WriteBatch
 from kv_trio.storage.database import set_meta
 from kv_trio.storage.journal import read_journal
 from kv_trio.storage.schema import (
@@ -57,7 +57,7 @@ def read_store(db: sqlite3.Connection) -> Store:
     return store
 
 
-def write_draft(db: sqlite3.Connection, draft: Draft, rows: list[Row]) -> None:
+def write_draft(db: sqlite3.Connection, draft: WriteBatch, rows: list[Row]) -> None:
     """Write the changes of a draft into the tables, within a transaction.
 
     The journal must be empty, so that none of its rows is taken for newer.
@@ -90,7 +90,7 @@ def _write_deletes(db: sqlite3.Connection, deleted_at: dict[bytes, int]) -> None
     db.executemany("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)", tombstones)
 
 
-def _write_sessions(db: sqlite3.Connection, draft: Draft) -> None:
+def _write_sessions(db: sqlite3.Connection, draft: WriteBatch) -> None:
     _run_each(db, "DELETE FROM sessions WHERE id = ?", draft.sessions)
     rows: list[Row] = [row_of_session(one) for one in draft.sessions.values() if one]
     db.executemany("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)

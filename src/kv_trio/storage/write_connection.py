@@ -27,7 +27,7 @@ _POLL_S = 0.01  # between two tries while another program has the database
 Write = Callable[[sqlite3.Connection], None]
 
 
-class Transactions:
+class WriteConnection:
     """The connection that writes.
 
     Attributes:

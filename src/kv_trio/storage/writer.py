@@ -19,10 +19,10 @@ import trio
 
 from kv_trio.errors import StorageError
 from kv_trio.state.entry import Outcome
-from kv_trio.state.operations import Destroy
+from kv_trio.state.operations import DestroySession
 from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Draft, Operation
-from kv_trio.storage.engine import Log
+from kv_trio.state.write_batch import Operation, WriteBatch
+from kv_trio.storage.engine import StorageEngine
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ AfterBatch = Callable[[Callable[[], None]], bool]
 
 
 @attrs.frozen
-class Committed:
+class CommittedBatch:
     """A batch that is on disk and visible.
 
     Attributes:
@@ -45,7 +45,7 @@ class Committed:
         commit_s: seconds that the disk took.
     """
 
-    draft: Draft
+    draft: WriteBatch
     keys: set[bytes]
     operations: int
     queued_at: float
@@ -62,7 +62,7 @@ class _Batch:
     """
 
     operations: list[tuple[Operation, Done]]
-    draft: Draft
+    draft: WriteBatch
     outcomes: list[Outcome]
     queued_at: float
     began: float
@@ -78,7 +78,10 @@ class Writer:
     """
 
     def __init__(
-        self, store: Store, log: Log, committed: Callable[[Committed], None]
+        self,
+        store: Store,
+        log: StorageEngine,
+        committed: Callable[[CommittedBatch], None],
     ) -> None:
         """Prepare to write.
 
@@ -150,7 +153,7 @@ class Writer:
                 expired = self._renewed_at.setdefault(id_, now) + session.ttl_s <= now
                 if session.ttl_s and expired and id_ not in self._expiring:
                     self._expiring.add(id_)
-                    self.submit(Destroy(id_), partial(self._expired, id_))
+                    self.submit(DestroySession(id_), partial(self._expired, id_))
 
     async def run_checkpoints(self) -> None:
         """Checkpoint when it is time, beside the writes, until cancelled."""
@@ -206,7 +209,7 @@ class Writer:
     def _take_batch(self) -> _Batch:
         """Take operations from the queue, and try them on a draft."""
         operations, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
-        draft = Draft(self._store)
+        draft = WriteBatch(self._store)
         now = trio.current_time()
         outcomes = [draft.apply(operation, now) for operation, _ in operations]
         if draft.changed:
@@ -233,7 +236,7 @@ class Writer:
             self._follow_sessions(draft, now)
         self._answer(batch)  # before the watchers, who may be many
         count = len(batch.operations)
-        self._committed(Committed(draft, keys, count, batch.queued_at, commit_s))
+        self._committed(CommittedBatch(draft, keys, count, batch.queued_at, commit_s))
         if self._log.needs_checkpoint:
             self._checkpoint_due.set()
 
@@ -241,7 +244,7 @@ class Writer:
         for (_, done), outcome in zip(batch.operations, batch.outcomes, strict=True):
             done(outcome)
 
-    def _follow_sessions(self, draft: Draft, now: float) -> None:
+    def _follow_sessions(self, draft: WriteBatch, now: float) -> None:
         for id_, session in draft.sessions.items():
             if session is None:
                 self._renewed_at.pop(id_, None)

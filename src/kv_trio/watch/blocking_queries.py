@@ -16,10 +16,10 @@ import attrs
 
 from http_trio import Exchange, Response, respond_all
 from kv_trio.consul.parameters import Read
-from kv_trio.state.acl import Access
+from kv_trio.state.acl import Acl
 from kv_trio.state.store import Store
-from kv_trio.watch.key_index import Interest
-from kv_trio.watch.response_cache import Answers
+from kv_trio.watch.key_index import KeyIndex
+from kv_trio.watch.response_cache import ResponseCache
 
 
 @attrs.define(eq=False)
@@ -27,8 +27,8 @@ class _Group:
     """The exchanges that wait for the same answer."""
 
     read: Read
-    access: Access
-    watchers: Watchers
+    access: Acl
+    watchers: BlockingQueries
     waiting: dict[Exchange, None] = attrs.field(factory=dict)
 
     def due(self, exchange: Exchange) -> None:
@@ -51,17 +51,17 @@ class _Group:
         return len(waiting)
 
 
-class Watchers:
+class BlockingQueries:
     """The requests that wait for keys, and those that wait for sessions.
 
     Attributes:
         answers: where the answer to each is rendered.
     """
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: ResponseCache) -> None:
         self.answers = answers
-        self._groups: dict[tuple[Read, Access], _Group] = {}
-        self._index: Interest[_Group] = Interest()
+        self._groups: dict[tuple[Read, Acl], _Group] = {}
+        self._index: KeyIndex[_Group] = KeyIndex()
         self._for_sessions: dict[Exchange, Callable[[Exchange], None]] = {}
 
     def __repr__(self) -> str:
@@ -71,9 +71,7 @@ class Watchers:
         waiting = sum(len(group.waiting) for group in self._groups.values())
         return waiting + len(self._for_sessions)
 
-    def park(
-        self, exchange: Exchange, read: Read, access: Access, wait_s: float
-    ) -> None:
+    def park(self, exchange: Exchange, read: Read, access: Acl, wait_s: float) -> None:
         """Answer the exchange at the next change of what it reads, or in wait_s."""
         readers = (read, access)
         group = self._groups.get(readers)
@@ -113,7 +111,7 @@ class Watchers:
         for exchange, answer in waiting.items():
             answer(exchange)
 
-    def revoke(self, holds: Callable[[Access], bool]) -> None:
+    def revoke(self, holds: Callable[[Acl], bool]) -> None:
         """Refuse the requests whose rights do not hold any more."""
         denied = Response(403, b"Permission denied")
         for group in list(self._groups.values()):

@@ -21,11 +21,11 @@ import attrs
 from http_trio import Exchange, Response
 from kv_trio.consul.encode import describe, describe_delete, dump_json, index_headers
 from kv_trio.errors import Compacted
-from kv_trio.state.acl import Access
+from kv_trio.state.acl import Acl
 from kv_trio.state.entry import Revision
 from kv_trio.state.store import Store
 from kv_trio.storage.history import History
-from kv_trio.watch.key_index import Interest
+from kv_trio.watch.key_index import KeyIndex
 
 T = TypeVar("T")
 Ask = Callable[[Callable[[History], T]], Awaitable[T]]
@@ -51,7 +51,7 @@ class _Stream:
     exchange: Exchange
     key: bytes
     prefix: bool
-    access: Access
+    access: Acl
     backlog: list[Revision] | None = attrs.field(factory=list)
 
     def may_show(self, revision: Revision) -> bool:
@@ -59,13 +59,13 @@ class _Stream:
         return self.access.may_read(revision.key)
 
 
-class Streams:
+class EventStreams:
     """The event streams of a store."""
 
     def __init__(self, store: Store, ask: Ask[list[Revision]]) -> None:
         self._store = store
         self._ask = ask
-        self._streams: Interest[_Stream] = Interest()
+        self._streams: KeyIndex[_Stream] = KeyIndex()
 
     def __repr__(self) -> str:
         return f"<Streams {len(self)}>"
@@ -79,7 +79,7 @@ class Streams:
         key: bytes,
         *,
         prefix: bool,
-        access: Access,
+        access: Acl,
         after: int | None,
     ) -> None:
         """Answer with a stream of the changes after an index.
@@ -122,7 +122,7 @@ class Streams:
                 rendered[identity] = render_events(part)
             self._send(stream, rendered[identity])
 
-    def revoke(self, holds: Callable[[Access], bool]) -> None:
+    def revoke(self, holds: Callable[[Acl], bool]) -> None:
         """End the streams of those whose rights do not hold any more."""
         for stream in list(self._streams):
             if not holds(stream.access):

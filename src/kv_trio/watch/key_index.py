@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 Who = TypeVar("Who", bound=Hashable)
 
 
-class Interest(Generic[Who]):
+class KeyIndex(Generic[Who]):
     """A register of the interested, each for one key or one prefix."""
 
     def __init__(self) -> None:

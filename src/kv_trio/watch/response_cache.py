@@ -12,28 +12,28 @@ from collections.abc import Callable
 from http_trio.http1.response import Response
 from kv_trio.consul.encode import answer_read
 from kv_trio.consul.parameters import Read
-from kv_trio.state.acl import Access
+from kv_trio.state.acl import Acl
 from kv_trio.state.store import Store
 
 _KEPT = 1024
 _KEPT_BYTES = 8 * 1024
 
 
-class Answers:
+class ResponseCache:
     """The answers of a store to reads, each kept while it holds."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         """Answer from a store; the clock gives seconds of Unix time."""
         self._store = store
         self._clock = clock
-        self._kept: dict[tuple[Read, Access], Response] = {}
+        self._kept: dict[tuple[Read, Acl], Response] = {}
         self._index = 0
         self._second = 0
 
     def __repr__(self) -> str:
         return f"<Answers {len(self._kept)} kept>"
 
-    def find(self, read: Read, access: Access) -> Response:
+    def find(self, read: Read, access: Acl) -> Response:
         """Give what is read, as it is now, and as far as it may be seen."""
         index, second = self._store.index, int(self._clock())
         if index != self._index or second != self._second:

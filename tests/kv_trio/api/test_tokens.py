@@ -13,7 +13,7 @@ import trio
 from kv_trio import BadTokens, Client, StoreRefused, serve
 from kv_trio.api import tokens
 from kv_trio.api.tokens import make_token, parse_tokens
-from kv_trio.state.acl import NOTHING, Access
+from kv_trio.state.acl import NOTHING, Acl
 
 
 def test_a_secret_is_compared_with_every_token(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +38,7 @@ def test_a_made_token_is_found_by_its_secret() -> None:
 
     grants = parse_tokens(lines)
 
-    access = Access('we"b', read=(b"a/", b"b\\"), write=(b"c/",))
+    access = Acl('we"b', read=(b"a/", b"b\\"), write=(b"c/",))
     assert grants.find(secret) == access
     assert grants.find(secret + "x") is None
     assert grants.anonymous == NOTHING

@@ -15,9 +15,9 @@ import trio
 from kv_trio import (
     Client,
     LockLost,
-    Step,
-    StepFailed,
     StoreRefused,
+    TxnOperation,
+    TxnOperationFailed,
     live,
     serve,
 )
@@ -32,7 +32,11 @@ async def client() -> AsyncIterator[Client]:
 
 async def test_a_transaction_takes_effect_at_once(client: Client) -> None:
     done = await client.transact(
-        [Step("set", "a", b"1"), Step("set", "b", b"2"), Step("get", "a")]
+        [
+            TxnOperation("set", "a", b"1"),
+            TxnOperation("set", "b", b"2"),
+            TxnOperation("get", "a"),
+        ]
     )
 
     listing = await client.list("")
@@ -45,11 +49,16 @@ async def test_a_transaction_that_fails_changes_nothing(client: Client) -> None:
     index = (await client.put("a", b"old")).index
 
     done = await client.transact(
-        [Step("set", "b", b"2"), Step("cas", "a", b"new", index=index + 7)]
+        [
+            TxnOperation("set", "b", b"2"),
+            TxnOperation("cas", "a", b"new", index=index + 7),
+        ]
     )
 
     assert not done.done
-    assert done.failed == (StepFailed(1, 'failed to set key "a", index is stale'),)
+    assert done.failed == (
+        TxnOperationFailed(1, 'failed to set key "a", index is stale'),
+    )
     assert await client.keys("") == ("a",)
 
 
@@ -59,7 +68,7 @@ async def test_a_watcher_sees_a_transaction_whole(client: Client) -> None:
         for n in range(20):
             value = b"%d" % n
             await client.transact(
-                [Step("set", "t/a", value), Step("set", "t/b", value)]
+                [TxnOperation("set", "t/a", value), TxnOperation("set", "t/b", value)]
             )
             listing = await anext(states)
             assert len({entry.value for entry in listing.entries}) == 1

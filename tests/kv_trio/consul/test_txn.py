@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kv_trio.consul.txn import STEPS, dump_step, parse_transaction
 from kv_trio.errors import BadQuery
 from kv_trio.state.acl import EVERYTHING
-from kv_trio.state.txn import Step
+from kv_trio.state.txn import TxnOperation
 
 LIMIT = 1000
 """Bytes of a value."""
@@ -54,11 +54,11 @@ def test_what_is_no_transaction(body: bytes, status: int, text: str) -> None:
 def test_names_of_fields_have_no_case() -> None:
     body = b'[{"kv":{"verb":"set","KEY":"a","value":"MQ==","Session":null}}]'
     transaction = parse_transaction(body, EVERYTHING, value_limit=LIMIT)
-    assert transaction.steps == (Step("set", b"a", b"1"),)
+    assert transaction.steps == (TxnOperation("set", b"a", b"1"),)
 
 
 STEP = st.builds(
-    Step,
+    TxnOperation,
     st.sampled_from(["set", "cas", "get", "delete", "check-index", "frob"]),
     st.text(max_size=5),
     st.binary(max_size=20),
@@ -69,7 +69,9 @@ STEP = st.builds(
 
 
 @given(st.lists(STEP, max_size=STEPS))
-def test_what_the_client_writes_is_what_the_server_reads(steps: list[Step]) -> None:
+def test_what_the_client_writes_is_what_the_server_reads(
+    steps: list[TxnOperation],
+) -> None:
     body = json.dumps([dump_step(step) for step in steps]).encode()
     transaction = parse_transaction(body, EVERYTHING, value_limit=LIMIT)
     assert list(transaction.steps) == steps

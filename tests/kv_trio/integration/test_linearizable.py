@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kv_trio import Step
+from kv_trio import TxnOperation
 from tests.kv_trio.support.linearizability import Operation, check
 from tests.kv_trio.support.store_model import (
     Answer,
@@ -44,7 +44,7 @@ def wrote(index: int) -> Wrote:
 
 PUT_1 = one(1, 2, Put("k", b"1"), wrote(5))
 PUT_2 = one(3, 4, Put("k", b"2"), wrote(6))
-BOTH = Transact((Step("set", "a", b"1"), Step("set", "b", b"1")))
+BOTH = Transact((TxnOperation("set", "a", b"1"), TxnOperation("set", "b", b"1")))
 BOTH_DONE = one(1, 2, BOTH, Ran((("a", b"", 5), ("b", b"", 5))))
 
 GOOD: dict[str, list[Happened]] = {

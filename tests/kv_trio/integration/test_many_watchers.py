@@ -16,7 +16,7 @@ import attrs
 import pytest
 import trio
 
-from kv_trio import KvServer, Step, serve
+from kv_trio import KvServer, TxnOperation, serve
 from tests.kv_trio.support.linearizability import check
 from tests.kv_trio.support.raw_client import Raw
 from tests.kv_trio.support.store_model import (
@@ -142,16 +142,29 @@ def choose(  # noqa: PLR0911  # one per kind
 
 def transactions(
     key: str, other: str, index: int, unique: bytes
-) -> list[tuple[Step, ...]]:
+) -> list[tuple[TxnOperation, ...]]:
     return [
-        (Step("set", key, unique), Step("set", other, unique)),
-        (Step("get", key), Step("get", other)),
-        (Step("cas", key, unique, index=index), Step("set", other, unique)),
-        (Step("set", key, unique), Step("get", key), Step("get", other)),
-        (Step("set", other, unique), Step("check-index", key, index=index)),
-        (Step("delete", key), Step("set", other, unique)),
-        (Step("set", other, unique), Step("delete-cas", key, index=index)),
-        (Step("check-not-exists", key), Step("set", key, unique)),
+        (TxnOperation("set", key, unique), TxnOperation("set", other, unique)),
+        (TxnOperation("get", key), TxnOperation("get", other)),
+        (
+            TxnOperation("cas", key, unique, index=index),
+            TxnOperation("set", other, unique),
+        ),
+        (
+            TxnOperation("set", key, unique),
+            TxnOperation("get", key),
+            TxnOperation("get", other),
+        ),
+        (
+            TxnOperation("set", other, unique),
+            TxnOperation("check-index", key, index=index),
+        ),
+        (TxnOperation("delete", key), TxnOperation("set", other, unique)),
+        (
+            TxnOperation("set", other, unique),
+            TxnOperation("delete-cas", key, index=index),
+        ),
+        (TxnOperation("check-not-exists", key), TxnOperation("set", key, unique)),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kv_trio.state.entry import Outcome, Session
-from kv_trio.state.operations import Create, Destroy, Put
+from kv_trio.state.operations import CreateSession, DestroySession, Put
 from kv_trio.state.store import Store
 from tests.kv_trio.support.states import do
 
@@ -46,7 +46,7 @@ def test_a_conditional_write(exists: bool, cas: int, done: bool) -> None:
 def test_a_session_holds_a_lock_until_it_ends() -> None:
     store = Store()
     one, two = Session("1", deletes=True), Session("2")
-    do(store, Create(one), Create(two))
+    do(store, CreateSession(one), CreateSession(two))
 
     outcomes = do(
         store,
@@ -58,7 +58,7 @@ def test_a_session_holds_a_lock_until_it_ends() -> None:
     assert [one.done for one in outcomes] == [True, False, False, False]
     assert outcomes[3].refused == 'invalid session "nobody"'
 
-    do(store, Destroy("1"), now=10.0)
+    do(store, DestroySession("1"), now=10.0)
     assert store.get(b"l") is None
     assert not do(store, Put(b"l", b"y", acquire="2"), now=20.0)[0].done
     assert do(store, Put(b"l", b"y", acquire="2"), now=25.1)[0].done
@@ -66,8 +66,8 @@ def test_a_session_holds_a_lock_until_it_ends() -> None:
 
 def test_a_released_lock_keeps_its_key() -> None:
     store = Store()
-    do(store, Create(Session("1", lock_delay_s=0)), Put(b"l", b"x", acquire="1"))
-    do(store, Destroy("1"))
+    do(store, CreateSession(Session("1", lock_delay_s=0)), Put(b"l", b"x", acquire="1"))
+    do(store, DestroySession("1"))
 
     entry = store.get(b"l")
     assert entry is not None

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kv_trio.state.entry import Session
-from kv_trio.state.operations import Create, Destroy, Put
+from kv_trio.state.operations import CreateSession, DestroySession, Put
 from kv_trio.state.store import Store
 from kv_trio.state.write_batch import Operation
 from tests.kv_trio.support.states import OPERATIONS, do
@@ -15,8 +15,8 @@ from tests.kv_trio.support.states import OPERATIONS, do
 @given(st.lists(st.lists(OPERATIONS, min_size=1, max_size=4), max_size=12))
 @example(
     [
-        [Create(Session("t")), Put(b"l", b"", acquire="t")],
-        [Create(Session("s")), Destroy("t"), Put(b"l", b"", acquire="s")],
+        [CreateSession(Session("t")), Put(b"l", b"", acquire="t")],
+        [CreateSession(Session("s")), DestroySession("t"), Put(b"l", b"", acquire="s")],
     ]
 )
 def test_a_batch_is_the_same_as_one_by_one(batches: list[list[Operation]]) -> None:

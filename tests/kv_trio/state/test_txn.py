@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from kv_trio.state.acl import EVERYTHING, NOTHING, Access
+from kv_trio.state.acl import EVERYTHING, NOTHING, Acl
 from kv_trio.state.entry import Session
-from kv_trio.state.operations import Create, Put
+from kv_trio.state.operations import CreateSession, Put
 from kv_trio.state.store import Store
-from kv_trio.state.txn import Step, StepFailed, Transacted, Transaction
+from kv_trio.state.txn import (
+    Transaction,
+    TransactionResult,
+    TxnOperation,
+    TxnOperationFailed,
+)
 from tests.kv_trio.support.states import do
 
 
-def transact(store: Store, *steps: Step, access: Access = EVERYTHING) -> Transacted:
+def transact(
+    store: Store, *steps: TxnOperation, access: Acl = EVERYTHING
+) -> TransactionResult:
     (outcome,) = do(store, Transaction(steps, access))
-    assert isinstance(outcome, Transacted)
+    assert isinstance(outcome, TransactionResult)
     return outcome
 
 
@@ -23,8 +30,8 @@ def store() -> Store:
     """A store with `a` = 1 (index 2), sessions s and t, and `l` locked by s."""
     made = Store()
     do(made, Put(b"a", b"1"))
-    do(made, Create(Session("s")))
-    do(made, Create(Session("t")))
+    do(made, CreateSession(Session("s")))
+    do(made, CreateSession(Session("t")))
     do(made, Put(b"l", b"", acquire="s"))
     return made
 
@@ -32,44 +39,53 @@ def store() -> Store:
 @pytest.mark.parametrize(
     ("step", "reason"),
     [
-        (Step("cas", "a", b"2", index=7), 'failed to set key "a", index is stale'),
-        (Step("cas", "new", b"2", index=7), 'failed to set key "new", index is stale'),
         (
-            Step("lock", "l", session="t"),
+            TxnOperation("cas", "a", b"2", index=7),
+            'failed to set key "a", index is stale',
+        ),
+        (
+            TxnOperation("cas", "new", b"2", index=7),
+            'failed to set key "new", index is stale',
+        ),
+        (
+            TxnOperation("lock", "l", session="t"),
             'failed to lock key "l", lock is already held',
         ),
-        (Step("lock", "l", session="x"), 'invalid session "x"'),
+        (TxnOperation("lock", "l", session="x"), 'invalid session "x"'),
         (
-            Step("unlock", "l", session="t"),
+            TxnOperation("unlock", "l", session="t"),
             'failed to unlock key "l", lock isn\'t held, or is held by another session',
         ),
-        (Step("delete-cas", "a", index=7), 'failed to delete key "a", index is stale'),
-        (Step("get", "new"), 'key "new" doesn\'t exist'),
-        (Step("check-not-exists", "a"), 'key "a" exists'),
         (
-            Step("check-index", "a", index=7),
+            TxnOperation("delete-cas", "a", index=7),
+            'failed to delete key "a", index is stale',
+        ),
+        (TxnOperation("get", "new"), 'key "new" doesn\'t exist'),
+        (TxnOperation("check-not-exists", "a"), 'key "a" exists'),
+        (
+            TxnOperation("check-index", "a", index=7),
             'failed index check for key "a", current modify index 2 != 7',
         ),
         (
-            Step("check-index", "new", index=7),
+            TxnOperation("check-index", "new", index=7),
             'failed to check index, key "new" doesn\'t exist',
         ),
         (
-            Step("check-session", "l", session="t"),
+            TxnOperation("check-session", "l", session="t"),
             'failed session check for key "l", current session "s" != "t"',
         ),
-        (Step("frob", "a"), 'unknown KV verb "frob"'),
-        (Step("set", ""), "Must provide key"),
+        (TxnOperation("frob", "a"), 'unknown KV verb "frob"'),
+        (TxnOperation("set", ""), "Must provide key"),
     ],
 )
 def test_a_step_that_fails_undoes_the_others(
-    store: Store, step: Step, reason: str
+    store: Store, step: TxnOperation, reason: str
 ) -> None:
     index = store.index
 
-    done = transact(store, Step("set", "other", b"x"), step)
+    done = transact(store, TxnOperation("set", "other", b"x"), step)
 
-    assert done.failed == (StepFailed(1, reason),)
+    assert done.failed == (TxnOperationFailed(1, reason),)
     assert store.get(b"other") is None
     assert store.index == index
 
@@ -77,30 +93,35 @@ def test_a_step_that_fails_undoes_the_others(
 @pytest.mark.parametrize(
     ("step", "given"),
     [
-        (Step("cas", "a", b"2", index=2), 1),
-        (Step("cas", "new", b"2", index=0), 1),
-        (Step("unlock", "l", session="s"), 1),
-        (Step("lock", "free", session="t"), 1),
-        (Step("delete", "a"), 0),
-        (Step("delete", "new"), 0),
-        (Step("delete-cas", "a", index=2), 0),
-        (Step("delete-tree", ""), 0),
-        (Step("get", "a"), 1),
-        (Step("get-or-empty", "new"), 1),
-        (Step("get-tree", ""), 2),
-        (Step("check-index", "a", index=2), 1),
-        (Step("check-session", "l", session="s"), 1),
-        (Step("check-not-exists", "new"), 0),
+        (TxnOperation("cas", "a", b"2", index=2), 1),
+        (TxnOperation("cas", "new", b"2", index=0), 1),
+        (TxnOperation("unlock", "l", session="s"), 1),
+        (TxnOperation("lock", "free", session="t"), 1),
+        (TxnOperation("delete", "a"), 0),
+        (TxnOperation("delete", "new"), 0),
+        (TxnOperation("delete-cas", "a", index=2), 0),
+        (TxnOperation("delete-tree", ""), 0),
+        (TxnOperation("get", "a"), 1),
+        (TxnOperation("get-or-empty", "new"), 1),
+        (TxnOperation("get-tree", ""), 2),
+        (TxnOperation("check-index", "a", index=2), 1),
+        (TxnOperation("check-session", "l", session="s"), 1),
+        (TxnOperation("check-not-exists", "new"), 0),
     ],
 )
 def test_a_step_that_holds_gives_what_it_should(
-    store: Store, step: Step, given: int
+    store: Store, step: TxnOperation, given: int
 ) -> None:
     assert len(transact(store, step).results) == given
 
 
 def test_all_that_fails_is_told(store: Store) -> None:
-    done = transact(store, Step("get", "x"), Step("get", "a"), Step("get", "y"))
+    done = transact(
+        store,
+        TxnOperation("get", "x"),
+        TxnOperation("get", "a"),
+        TxnOperation("get", "y"),
+    )
     assert [one.at for one in done.failed] == [0, 2]
 
 
@@ -109,11 +130,11 @@ def test_steps_see_those_before_them_and_share_an_index(store: Store) -> None:
 
     done = transact(
         store,
-        Step("set", "m", b"1"),
-        Step("get", "m"),
-        Step("set", "n", b"2"),
-        Step("delete", "m"),
-        Step("check-not-exists", "m"),
+        TxnOperation("set", "m", b"1"),
+        TxnOperation("get", "m"),
+        TxnOperation("set", "n", b"2"),
+        TxnOperation("delete", "m"),
+        TxnOperation("check-not-exists", "m"),
     )
 
     assert [entry.value for entry in done.results] == [b"", b"1", b""]
@@ -123,11 +144,13 @@ def test_steps_see_those_before_them_and_share_an_index(store: Store) -> None:
 
 
 def test_rights_are_those_of_the_sender(store: Store) -> None:
-    reader = Access("reader", read=(b"a",))
-    refused = transact(store, Step("set", "a", b"2"), access=reader)
-    seen = transact(store, Step("get", "a"), Step("get-tree", ""), access=reader)
-    blind = transact(store, Step("get", "a"), access=NOTHING)
+    reader = Acl("reader", read=(b"a",))
+    refused = transact(store, TxnOperation("set", "a", b"2"), access=reader)
+    seen = transact(
+        store, TxnOperation("get", "a"), TxnOperation("get-tree", ""), access=reader
+    )
+    blind = transact(store, TxnOperation("get", "a"), access=NOTHING)
 
-    assert refused.failed == (StepFailed(0, "Permission denied"),)
+    assert refused.failed == (TxnOperationFailed(0, "Permission denied"),)
     assert [entry.key for entry in seen.results] == [b"a", b"a"]
     assert (blind.done, blind.results) == (True, ())

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from kv_trio.state import write_batch
 from kv_trio.state.entry import Entry, Session, View
-from kv_trio.state.operations import Create, Delete, Destroy, Put
+from kv_trio.state.operations import CreateSession, Delete, DestroySession, Put
 from kv_trio.state.store import FIRST_INDEX, Store
-from kv_trio.state.write_batch import Draft, Operation
+from kv_trio.state.write_batch import Operation, WriteBatch
 from tests.kv_trio.support.states import OPERATIONS, check, do
 
 BATCH = st.lists(OPERATIONS, max_size=6)
 NOW = 5.0
 
 
-def publish(draft: Draft, store: Store) -> set[bytes]:
+def publish(draft: WriteBatch, store: Store) -> set[bytes]:
     draft.fold_tombstones(store)
     changed = store.publish(draft, NOW)
     check(store)
@@ -39,7 +39,7 @@ def seen(view: View) -> dict[str, object]:
 
 def test_a_draft_is_not_seen_before_it_is_published() -> None:
     store = Store()
-    draft = Draft(store)
+    draft = WriteBatch(store)
     draft.apply(Put(b"a", b"1"), 0)
 
     assert store.get(b"a") is None
@@ -52,7 +52,7 @@ def test_a_draft_shows_what_the_store_will_be(
 ) -> None:
     store = Store()
     do(store, *before, now=NOW)
-    draft = Draft(store)
+    draft = WriteBatch(store)
     for operation in batch:
         draft.apply(operation, NOW)
     expected = seen(draft)
@@ -69,10 +69,10 @@ def test_a_draft_that_is_absorbed_is_as_if_it_had_been_one(
     one, two = Store(), Store()
     for store in (one, two):
         do(store, *before, now=NOW)
-    whole, lower = Draft(one), Draft(two)
+    whole, lower = WriteBatch(one), WriteBatch(two)
     whole_outcomes = [whole.apply(operation, NOW) for operation in first + second]
     lower_outcomes = [lower.apply(operation, NOW) for operation in first]
-    upper = Draft(lower)
+    upper = WriteBatch(lower)
     upper_outcomes = [upper.apply(operation, NOW) for operation in second]
     lower.absorb(upper)
 
@@ -87,12 +87,12 @@ def test_a_draft_that_is_absorbed_is_as_if_it_had_been_one(
 def test_a_draft_that_is_dropped_leaves_no_trace(
     first: list[Operation], second: list[Operation]
 ) -> None:
-    lower = Draft(Store())
+    lower = WriteBatch(Store())
     for operation in first:
         lower.apply(operation, NOW)
     expected, revisions = seen(lower), lower.revisions()
 
-    upper = Draft(lower)
+    upper = WriteBatch(lower)
     for operation in second:
         upper.apply(operation, NOW)
 
@@ -102,7 +102,7 @@ def test_a_draft_that_is_dropped_leaves_no_trace(
 
 @given(BATCH)
 def test_the_changes_of_a_transaction_share_a_number(batch: list[Operation]) -> None:
-    draft = Draft(Store(), one_index=True)
+    draft = WriteBatch(Store(), one_index=True)
     for operation in batch:
         draft.apply(operation, NOW)
 
@@ -111,7 +111,7 @@ def test_the_changes_of_a_transaction_share_a_number(batch: list[Operation]) -> 
 
 
 def test_each_state_of_a_key_is_a_revision() -> None:
-    draft = Draft(Store())
+    draft = WriteBatch(Store())
     for operation in (Put(b"a", b"1"), Put(b"a", b"2"), Delete(b"a"), Put(b"b", b"")):
         draft.apply(operation, NOW)
 
@@ -134,8 +134,8 @@ def test_each_state_of_a_key_is_a_revision() -> None:
         ([Put(b"a", b"1", cas=7)], False, True),
         ([Delete(b"there")], True, True),
         ([Delete(b"none")], False, True),
-        ([Create(Session("s"))], True, False),
-        ([Destroy("nobody")], False, True),
+        ([CreateSession(Session("s"))], True, False),
+        ([DestroySession("nobody")], False, True),
         ([Delete(b"there"), Delete(b"there too")], True, False),
     ],
     ids=[
@@ -161,7 +161,7 @@ def test_what_there_is_to_make_durable(
     do(store, Put(b"there", b""), Put(b"there too", b""), Put(b"old", b""))
     do(store, Delete(b"old"))
     monkeypatch.setattr(write_batch, "TOMBSTONES", 2)
-    draft = Draft(store)
+    draft = WriteBatch(store)
     for operation in operations:
         draft.apply(operation, NOW)
     draft.fold_tombstones(store)
@@ -173,7 +173,7 @@ def test_a_key_that_is_there_again_has_no_tombstone() -> None:
     store = Store()
     do(store, Put(b"a", b""), Put(b"b", b""))
     do(store, Delete(b"", recurse=True))
-    draft = Draft(store)
+    draft = WriteBatch(store)
     draft.apply(Put(b"a", b"again"), NOW)
     draft.fold_tombstones(store)
 
@@ -184,10 +184,10 @@ def test_a_key_that_is_there_again_has_no_tombstone() -> None:
 
 def test_a_lock_is_delayed_within_the_batch_that_lost_it() -> None:
     store = Store()
-    do(store, Create(Session("s")), Create(Session("t")))
+    do(store, CreateSession(Session("s")), CreateSession(Session("t")))
     do(store, Put(b"lock", b"", acquire="s"))
-    draft = Draft(store)
-    draft.apply(Destroy("s"), NOW)
+    draft = WriteBatch(store)
+    draft.apply(DestroySession("s"), NOW)
 
     assert not draft.apply(Put(b"lock", b"", acquire="t"), NOW).done
 

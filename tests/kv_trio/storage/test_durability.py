@@ -28,10 +28,10 @@ from kv_trio import (
 )
 from kv_trio.state.operations import Delete, Put
 from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Draft, Operation
+from kv_trio.state.write_batch import Operation, WriteBatch
 from kv_trio.storage.database import DATABASE, lengthen_log
-from kv_trio.storage.engine import Log
-from kv_trio.storage.write_connection import Transactions
+from kv_trio.storage.engine import StorageEngine
+from kv_trio.storage.write_connection import WriteConnection
 from kv_trio.watch.blocking_queries import must_wait
 
 
@@ -46,8 +46,8 @@ async def serving(data: Path) -> AsyncIterator[tuple[KvServer, Client]]:
         nursery.cancel_scope.cancel()
 
 
-def write(log: Log, store: Store, *operations: Operation) -> None:
-    draft = Draft(store)
+def write(log: StorageEngine, store: Store, *operations: Operation) -> None:
+    draft = WriteBatch(store)
     for operation in operations:
         assert draft.apply(operation, 0.0).done
     draft.fold_tombstones(store)
@@ -56,8 +56,8 @@ def write(log: Log, store: Store, *operations: Operation) -> None:
 
 
 @contextmanager
-def opened(directory: Path) -> Iterator[tuple[Log, Store]]:
-    log = Log(directory)
+def opened(directory: Path) -> Iterator[tuple[StorageEngine, Store]]:
+    log = StorageEngine(directory)
     try:
         yield log, log.load()
     finally:
@@ -74,7 +74,7 @@ async def test_nothing_is_told_before_it_is_on_disk(
     """Look at what readers see while a commit is on, and after it failed or not."""
     seen: list[object] = []
     way = "add_at_once" if at_once else "run"
-    commit = getattr(Transactions, way)
+    commit = getattr(WriteConnection, way)
 
     def look(*given: Any) -> Any:
         seen.append(server.store.get(b"k"))
@@ -84,14 +84,14 @@ async def test_nothing_is_told_before_it_is_on_disk(
         seen.append(len(server.watchers))
         return done
 
-    monkeypatch.setattr(Log, "_is_quick", lambda *_: at_once)
+    monkeypatch.setattr(StorageEngine, "_is_quick", lambda *_: at_once)
     async with serving(tmp_path) as (server, client):
         index = (await client.get("k")).index
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(client.get, "k", index=index))
             while not len(server.watchers):
                 await trio.sleep(0.001)
-            monkeypatch.setattr(Transactions, way, look)
+            monkeypatch.setattr(WriteConnection, way, look)
             assert (await client.put("k", b"v")).done
         assert server.store.get(b"k") is not None
         assert not len(server.watchers)
@@ -109,16 +109,16 @@ async def test_a_slow_disk_does_not_stop_the_readers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on, gate = trio.Event(), threading.Event()
-    commit = Log.commit
+    commit = StorageEngine.commit
 
-    def slow(log: Log, draft: Draft) -> None:
+    def slow(log: StorageEngine, draft: WriteBatch) -> None:
         trio.from_thread.run_sync(on.set)
         assert gate.wait(10)
         commit(log, draft)
 
     async with serving(tmp_path) as (_, client), trio.open_nursery() as nursery:
-        monkeypatch.setattr(Log, "_is_quick", lambda *_: False)
-        monkeypatch.setattr(Log, "commit", slow)
+        monkeypatch.setattr(StorageEngine, "_is_quick", lambda *_: False)
+        monkeypatch.setattr(StorageEngine, "commit", slow)
         nursery.start_soon(client.put, "k", b"v")
         await on.wait()
         assert (await client.get("k")).entry is None
@@ -129,15 +129,17 @@ async def test_a_disk_that_got_slow_is_waited_for_in_a_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[str] = []
-    note = Transactions._note
+    note = WriteConnection._note
 
-    def look(transactions: Transactions, took_s: float) -> None:
+    def look(transactions: WriteConnection, took_s: float) -> None:
         threads.append(threading.current_thread().name)
         note(transactions, took_s)
 
-    monkeypatch.setattr(Log, "compact_old", lambda _: 0)  # it writes as a store starts
+    monkeypatch.setattr(
+        StorageEngine, "compact_old", lambda _: 0
+    )  # it writes as a store starts
     async with serving(tmp_path) as (_, client):
-        monkeypatch.setattr(Transactions, "_note", look)
+        monkeypatch.setattr(WriteConnection, "_note", look)
         monkeypatch.setattr("kv_trio.storage.write_connection.QUICK_S", 1000.0)
         await client.put("k", b"1")
         monkeypatch.setattr("kv_trio.storage.write_connection.QUICK_S", 0.0)
@@ -170,13 +172,13 @@ async def test_a_disk_that_is_full_is_a_500_until_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite's own limit of the database's size fails as a full disk does."""
-    opened_by_server: list[Log] = []
+    opened_by_server: list[StorageEngine] = []
 
-    def open_log(*given: Any) -> Log:
-        opened_by_server.append(Log(*given))
+    def open_log(*given: Any) -> StorageEngine:
+        opened_by_server.append(StorageEngine(*given))
         return opened_by_server[-1]
 
-    monkeypatch.setattr(sys.modules["kv_trio.serve"], "Log", open_log)
+    monkeypatch.setattr(sys.modules["kv_trio.serve"], "StorageEngine", open_log)
     async with serving(tmp_path) as (server, client):
         await client.put("k", b"old")
         db = opened_by_server[0]._transactions.db
@@ -209,7 +211,7 @@ def test_a_disk_that_is_full_refuses_a_small_write_at_once(
         db.execute(f"PRAGMA max_page_count = {pages + 2}")
 
         def put(value: bytes) -> None:
-            draft = Draft(store)
+            draft = WriteBatch(store)
             draft.apply(Put(b"k", value), 0.0)
             draft.fold_tombstones(store)
             assert log.commit_at_once(draft)
@@ -236,28 +238,28 @@ def test_a_disk_that_is_full_refuses_a_small_write_at_once(
 
 
 def test_a_directory_has_one_server(tmp_path: Path) -> None:
-    log = Log(tmp_path)
+    log = StorageEngine(tmp_path)
     with pytest.raises(StoreLocked, match="another server"):
-        Log(tmp_path)
+        StorageEngine(tmp_path)
     log.close()
-    Log(tmp_path).close()
+    StorageEngine(tmp_path).close()
 
 
 def test_a_directory_that_is_a_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot use"):
-        Log(tmp_path / "file")
+        StorageEngine(tmp_path / "file")
 
 
 def test_a_directory_that_cannot_be_written_is_said() -> None:
     with tempfile.TemporaryDirectory() as name:  # tmp_path lies below what root closes
         directory = Path(name)
-        Log(directory).close()
+        StorageEngine(directory).close()
         (directory / "lock").chmod(0o400)
         directory.chmod(0o555)
         try:
             with without_privileges(), pytest.raises(StorageError, match="cannot use"):
-                Log(directory)
+                StorageEngine(directory)
         finally:
             directory.chmod(0o700)
 
@@ -417,7 +419,7 @@ def test_a_copy_that_is_put_in_place_goes_on_above_its_original(tmp_path: Path) 
         for n in range(50):
             write(log, store, Put(b"k", b"lost %d" % n))
         last = store.index
-    log = Log(copy)  # as `kv-trio check` does
+    log = StorageEngine(copy)  # as `kv-trio check` does
     assert not log.check()
     log.close()
     known = 0

@@ -13,17 +13,19 @@ from kv_trio.errors import Compacted, StoreDamaged
 from kv_trio.state.entry import Entry
 from kv_trio.state.operations import Delete, Put
 from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Draft, Operation
+from kv_trio.state.write_batch import Operation, WriteBatch
 from kv_trio.storage import engine as log_module
 from kv_trio.storage.database import DATABASE
-from kv_trio.storage.engine import Log
+from kv_trio.storage.engine import StorageEngine
 from kv_trio.storage.history import Bounds
 
 KEYS = [b"a", b"a/1", b"a/\xff", b"b"]
 
 
-def write(log: Log, store: Store, *operations: Operation, time_ms: int = 1) -> None:
-    draft = Draft(store)
+def write(
+    log: StorageEngine, store: Store, *operations: Operation, time_ms: int = 1
+) -> None:
+    draft = WriteBatch(store)
     for operation in operations:
         draft.apply(operation, 0.0)
     draft.fold_tombstones(store)
@@ -46,7 +48,7 @@ def test_the_past_is_right_or_said_to_be_forgotten(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_module, "_TRIM_EVERY", 2)
-        log = Log(None, Bounds(count=count))
+        log = StorageEngine(None, Bounds(count=count))
     store = log.load()
     first = store.index
     states: dict[int, dict[bytes, Entry]] = {first: {}}
@@ -67,7 +69,7 @@ def test_the_past_is_right_or_said_to_be_forgotten(
 
 
 def _check_single_keys(
-    log: Log, store: Store, states: dict[int, dict[bytes, Entry]]
+    log: StorageEngine, store: Store, states: dict[int, dict[bytes, Entry]]
 ) -> None:
     for key in KEYS:
         assert log.history.at(key, store.index) == store.get(key)
@@ -81,7 +83,7 @@ def _check_single_keys(
             assert states[revision.index].get(key) == revision.entry
 
 
-def _check_prefixes(log: Log, states: dict[int, dict[bytes, Entry]]) -> None:
+def _check_prefixes(log: StorageEngine, states: dict[int, dict[bytes, Entry]]) -> None:
     last = max(states)
     for index, state in states.items():
         for prefix in (b"", b"a", b"a/", b"a/\xff", b"c"):
@@ -104,7 +106,7 @@ def _check_prefixes(log: Log, states: dict[int, dict[bytes, Entry]]) -> None:
 
 
 def test_what_is_old_is_forgotten_but_not_what_holds() -> None:
-    log = Log(None, Bounds(age_s=3600))
+    log = StorageEngine(None, Bounds(age_s=3600))
     store = log.load()
     write(log, store, Put(b"kept", b"old"), time_ms=1)
     write(log, store, Put(b"k", b"1"), time_ms=1)
@@ -131,13 +133,13 @@ def test_what_is_old_is_forgotten_but_not_what_holds() -> None:
 
 
 def test_the_past_outlives_a_restart(tmp_path: Path) -> None:
-    log = Log(tmp_path)
+    log = StorageEngine(tmp_path)
     store = log.load()
     write(log, store, Put(b"k", b"1"))
     write(log, store, Put(b"k", b"2"))
     log.close()
 
-    log = Log(tmp_path)
+    log = StorageEngine(tmp_path)
     entry = log.history.at(b"k", 2)
     assert entry is not None
     assert entry.value == b"1"
@@ -146,7 +148,7 @@ def test_the_past_outlives_a_restart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", ["journal", "entries"])
 def test_a_flipped_bit_is_noticed(tmp_path: Path, table: str) -> None:
-    log = Log(tmp_path)
+    log = StorageEngine(tmp_path)
     write(log, log.load(), Put(b"k", b"one value"))
     if table == "entries":
         log.checkpoint()
@@ -155,7 +157,7 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path, table: str) -> None:
         other.execute(f"UPDATE {table} SET value = ?", (b"One value",))
     other.close()
 
-    log = Log(tmp_path)
+    log = StorageEngine(tmp_path)
     with pytest.raises(StoreDamaged, match="checksum of the key b'k'"):
         log.load()
     assert any("checksum" in fault for fault in log.check())

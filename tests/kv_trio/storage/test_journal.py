@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from kv_trio.errors import StorageError
 from kv_trio.state.entry import Session
-from kv_trio.state.operations import Create, Delete, Destroy, Put
+from kv_trio.state.operations import CreateSession, Delete, DestroySession, Put
 from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Draft, Operation
+from kv_trio.state.write_batch import Operation, WriteBatch
 from kv_trio.storage import engine as log_module
 from kv_trio.storage.database import DATABASE
-from kv_trio.storage.engine import Log
+from kv_trio.storage.engine import StorageEngine
 from kv_trio.storage.history import Bounds
 
 KEYS = st.sampled_from([b"a", b"a/1", b"b", b"\xff"])
@@ -30,14 +30,14 @@ OPERATION = st.one_of(
     st.builds(Put, KEYS, st.binary(max_size=2), st.integers(0, 2**64 - 1)),
     st.builds(Put, KEYS, st.binary(max_size=2), acquire=st.just("s")),
     st.builds(Delete, KEYS, recurse=st.booleans()),
-    st.just(Create(Session("s", lock_delay_s=0.0))),
-    st.just(Destroy("s")),
+    st.just(CreateSession(Session("s", lock_delay_s=0.0))),
+    st.just(DestroySession("s")),
 )
 FOLD = st.none()
 
 
-def commit(log: Log, store: Store, operations: list[Operation]) -> None:
-    draft = Draft(store)
+def commit(log: StorageEngine, store: Store, operations: list[Operation]) -> None:
+    draft = WriteBatch(store)
     for operation in operations:
         draft.apply(operation, 0.0)
     if draft.changed:
@@ -46,7 +46,7 @@ def commit(log: Log, store: Store, operations: list[Operation]) -> None:
         store.publish(draft, 0.0)
 
 
-def content(log: Log, store: Store) -> tuple[object, ...]:
+def content(log: StorageEngine, store: Store) -> tuple[object, ...]:
     """Give all that is known, for comparison."""
     first = log.history.oldest_of(b"")
     past = log.history.since(b"", recurse=True, after=first, until=store.index)
@@ -56,8 +56,10 @@ def content(log: Log, store: Store) -> tuple[object, ...]:
 
 
 @contextmanager
-def opened(directory: Path | None = None, **bounds: Any) -> Iterator[tuple[Log, Store]]:
-    log = Log(directory, Bounds(**bounds))
+def opened(
+    directory: Path | None = None, **bounds: Any
+) -> Iterator[tuple[StorageEngine, Store]]:
+    log = StorageEngine(directory, Bounds(**bounds))
     try:
         yield log, log.load()
     finally:
@@ -109,7 +111,7 @@ def test_most_commits_change_one_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "operations",
     [
-        [Create(Session("s")), Put(b"k", b"", acquire="s")],
+        [CreateSession(Session("s")), Put(b"k", b"", acquire="s")],
         [Put(b"k/%d" % n, b"") for n in range(log_module._JOURNAL_ROWS_AT_ONCE + 1)],
     ],
     ids=["a session", "many keys"],
@@ -136,7 +138,7 @@ def test_the_journal_has_a_bound_even_if_nobody_folds(
     with opened(tmp_path) as (log, store):
         db = log._transactions.db
         for n in range(100):
-            draft = Draft(store)
+            draft = WriteBatch(store)
             draft.apply(Put(b"k/%d" % n, b"v"), 0.0)
             draft.fold_tombstones(store)
             if not log.commit_at_once(draft):

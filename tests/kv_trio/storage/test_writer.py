@@ -17,24 +17,24 @@ from http_trio.testing.peers import connected
 from kv_trio import serve
 from kv_trio.errors import StorageError
 from kv_trio.state.entry import Outcome, Session
-from kv_trio.state.operations import Create, Put
-from kv_trio.storage.engine import Log
-from kv_trio.storage.write_connection import Transactions
-from kv_trio.storage.writer import Committed, Writer
+from kv_trio.state.operations import CreateSession, Put
+from kv_trio.storage.engine import StorageEngine
+from kv_trio.storage.write_connection import WriteConnection
+from kv_trio.storage.writer import CommittedBatch, Writer
 
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give the thread of each transaction that was durable."""
     found: list[str] = []
-    note = Transactions._note
+    note = WriteConnection._note
 
-    def look(transactions: Transactions, took_s: float) -> None:
+    def look(transactions: WriteConnection, took_s: float) -> None:
         main = threading.current_thread() is threading.main_thread()
         found.append("at once" if main else "in a thread")
         note(transactions, took_s)
 
-    monkeypatch.setattr(Transactions, "_note", look)
+    monkeypatch.setattr(WriteConnection, "_note", look)
     return found
 
 
@@ -48,7 +48,9 @@ async def test_writes_that_come_at_once_share_a_transaction(
     way: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Log, "compact_old", lambda _: 0)  # it writes as a store starts
+    monkeypatch.setattr(
+        StorageEngine, "compact_old", lambda _: 0
+    )  # it writes as a store starts
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
         server = await nursery.start(partial(serve, ["127.0.0.1:0"], data=tmp_path))
         clients = [
@@ -79,18 +81,20 @@ class Told:
     def done(self, name: str) -> Callable[[Outcome | StorageError], None]:
         return lambda outcome: self.events.append((name, type(outcome).__name__))
 
-    def committed(self, batch: Committed) -> None:
+    def committed(self, batch: CommittedBatch) -> None:
         self.events.append(sorted(batch.keys))
 
 
 @pytest.fixture
-def log() -> Iterator[Log]:
-    log = Log(None)
+def log() -> Iterator[StorageEngine]:
+    log = StorageEngine(None)
     yield log
     log.close()
 
 
-async def test_writers_are_told_before_watchers_and_in_order(log: Log) -> None:
+async def test_writers_are_told_before_watchers_and_in_order(
+    log: StorageEngine,
+) -> None:
     told = Told()
     writer = Writer(log.load(), log, told.committed)
     async with trio.open_nursery() as nursery:
@@ -108,17 +112,17 @@ async def test_what_comes_while_the_disk_is_busy_shares_the_next_transaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = Told()
-    log = Log(tmp_path)
+    log = StorageEngine(tmp_path)
     on, gate = trio.Event(), threading.Event()
-    commit = Log.commit
+    commit = StorageEngine.commit
 
-    def slow(log: Log, draft: Any) -> None:
+    def slow(log: StorageEngine, draft: Any) -> None:
         trio.from_thread.run_sync(on.set)
         assert gate.wait(10)
         commit(log, draft)
 
-    monkeypatch.setattr(Log, "_is_quick", lambda *_: False)
-    monkeypatch.setattr(Log, "commit", slow)
+    monkeypatch.setattr(StorageEngine, "_is_quick", lambda *_: False)
+    monkeypatch.setattr(StorageEngine, "commit", slow)
     writer = Writer(log.load(), log, told.committed)
     later: list[Callable[[], None]] = []
 
@@ -151,13 +155,13 @@ async def test_what_comes_while_the_disk_is_busy_shares_the_next_transaction(
 
 
 async def test_a_lock_ends_within_a_second_of_its_time(autojump_clock: object) -> None:
-    store = (log := Log(None)).load()
+    store = (log := StorageEngine(None)).load()
     writer = Writer(store, log, lambda _: None)
     session = Session("s", ttl_s=10.0, ttl="10s")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(writer.run)
         nursery.start_soon(writer.expire_sessions)
-        writer.submit(Create(session), lambda _: None)
+        writer.submit(CreateSession(session), lambda _: None)
         writer.submit(Put(b"lock", b"", acquire="s"), lambda _: None)
         await trio.sleep(8.0)
         assert writer.renew("s")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from kv_trio.state.entry import Outcome, Session
-from kv_trio.state.operations import Create, Delete, Destroy, Put
+from kv_trio.state.operations import CreateSession, Delete, DestroySession, Put
 from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Draft, Operation
+from kv_trio.state.write_batch import Operation, WriteBatch
 
 KEYS = st.sampled_from([b"a", b"a/1", b"a/2", b"b", b"b/1"])
 OPERATIONS = st.one_of(
@@ -17,16 +17,17 @@ OPERATIONS = st.one_of(
     st.builds(Put, KEYS, st.just(b"r"), release=st.sampled_from(["s", "t"])),
     st.builds(Delete, KEYS, recurse=st.booleans()),
     st.builds(
-        Create, st.builds(Session, st.sampled_from(["s", "t"]), deletes=st.booleans())
+        CreateSession,
+        st.builds(Session, st.sampled_from(["s", "t"]), deletes=st.booleans()),
     ),
-    st.builds(Destroy, st.sampled_from(["s", "t"])),
+    st.builds(DestroySession, st.sampled_from(["s", "t"])),
 )
 """What one or two sessions do to a handful of keys."""
 
 
 def do(store: Store, *operations: Operation, now: float = 0.0) -> list[Outcome]:
     """Run operations as one batch, publish it, and check the store."""
-    draft = Draft(store)
+    draft = WriteBatch(store)
     outcomes = [draft.apply(operation, now) for operation in operations]
     draft.fold_tombstones(store)
     store.publish(draft, now)

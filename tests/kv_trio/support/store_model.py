@@ -10,7 +10,7 @@ from itertools import count
 
 import attrs
 
-from kv_trio import Step
+from kv_trio import TxnOperation
 from tests.kv_trio.support.linearizability import Operation
 
 
@@ -47,7 +47,7 @@ class ListAll:
 class Transact:
     """Run steps together or not at all."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[TxnOperation, ...]
 
 
 Asked = Get | Put | Delete | ListAll | Transact
@@ -141,7 +141,9 @@ def run(  # noqa: PLR0911  # one per case
             return _transact(state, steps, following)
 
 
-def _transact(state: State, steps: tuple[Step, ...], index: int) -> tuple[Ran, State]:
+def _transact(
+    state: State, steps: tuple[TxnOperation, ...], index: int
+) -> tuple[Ran, State]:
     after, failed = state, []
     gave: list[tuple[str, bytes, int]] = []
     for at, step in enumerate(steps):
@@ -162,7 +164,7 @@ def _transact(state: State, steps: tuple[Step, ...], index: int) -> tuple[Ran, S
     return Ran(tuple(gave)), after
 
 
-def _holds(step: Step, old: Key | None) -> bool:
+def _holds(step: TxnOperation, old: Key | None) -> bool:
     match step.verb:
         case "cas":
             return step.index == (old[1] if old else 0)

@@ -19,18 +19,18 @@ from kv_trio.consul.encode import answer_read, index_of
 from kv_trio.consul.parameters import Read
 from kv_trio.state.acl import EVERYTHING
 from kv_trio.state.entry import Entry, Session
-from kv_trio.state.operations import Create, Delete, Put
+from kv_trio.state.operations import CreateSession, Delete, Put
 from kv_trio.state.store import Store
-from kv_trio.state.txn import Step, Transaction
-from kv_trio.state.write_batch import Draft, Operation
-from kv_trio.storage.engine import Log
-from kv_trio.watch.blocking_queries import Watchers, must_wait
+from kv_trio.state.txn import Transaction, TxnOperation
+from kv_trio.state.write_batch import Operation, WriteBatch
+from kv_trio.storage.engine import StorageEngine
+from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
 
 # === no state is missed: every answer ever given, against every later state ===
 
 KEY = st.sampled_from([b"a", b"a/1", b"a/2", b"b"])
 STEP = st.builds(
-    Step,
+    TxnOperation,
     st.sampled_from(["set", "delete", "delete-tree", "cas"]),
     KEY,
     value=st.sampled_from([b"x", b"y"]),
@@ -68,15 +68,15 @@ def test_a_watcher_waits_only_if_it_knows_the_present_state(
     with pytest.MonkeyPatch.context() as patch:
         if forgetful:
             patch.setattr("kv_trio.state.write_batch.TOMBSTONES", 1)
-        log = Log(None)
+        log = StorageEngine(None)
         store = log.load()
         told: list[tuple[Read, int, list[Entry | None]]] = []
-        first: list[Operation] = [Create(Session("s"))]
+        first: list[Operation] = [CreateSession(Session("s"))]
         for number, batch in enumerate([first, *batches]):
             for read in READS:
                 answer = answer_read(store, read, EVERYTHING)
                 told.append((read, given_index(answer), content(store, read)))
-            draft = Draft(store)
+            draft = WriteBatch(store)
             for operation in batch:
                 draft.apply(operation, 0.0)
             if draft.changed:
@@ -101,7 +101,7 @@ async def server() -> AsyncIterator[KvServer]:
         nursery.cancel_scope.cancel()
 
 
-async def become(watchers: Watchers, count: int) -> None:
+async def become(watchers: BlockingQueries, count: int) -> None:
     with trio.fail_after(5):
         while len(watchers) != count:
             await trio.sleep(0.001)
@@ -144,12 +144,12 @@ async def test_a_wait_has_consuls_jitter(
 ) -> None:
     waits: list[float] = []
 
-    def park(_: Watchers, exchange: Exchange, *given: Any) -> None:
+    def park(_: BlockingQueries, exchange: Exchange, *given: Any) -> None:
         waits.append(given[-1])
         exchange.respond(Response(404))
 
     monkeypatch.setattr("kv_trio.api.kv.random.random", lambda: draw)
-    monkeypatch.setattr(Watchers, "park", park)
+    monkeypatch.setattr(BlockingQueries, "park", park)
     async with trio.open_nursery() as nursery:
         server = await nursery.start(partial(serve, ["127.0.0.1:0"]))
         async with connected(server._server) as client:

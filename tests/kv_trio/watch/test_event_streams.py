@@ -13,7 +13,7 @@ import attrs
 import pytest
 import trio
 
-from kv_trio import Client, KvServer, Step, serve
+from kv_trio import Client, KvServer, TxnOperation, serve
 from kv_trio.watch import event_streams as events
 
 
@@ -130,7 +130,9 @@ async def test_a_client_that_comes_back_goes_on_where_it_was(store: Store) -> No
 
 async def test_a_transaction_has_one_id_at_its_end(store: Store) -> None:
     async with store.events("?recurse") as events:
-        await store.client.transact([Step("set", k, b"x") for k in ("a", "b", "c")])
+        await store.client.transact(
+            [TxnOperation("set", k, b"x") for k in ("a", "b", "c")]
+        )
         found = await events.some(3)
     assert [event.id for event in found[:2]] == ["", ""]
     assert int(found[2].id) == found[0].data["ModifyIndex"]

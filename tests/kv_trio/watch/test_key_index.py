@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kv_trio.watch.key_index import Interest
+from kv_trio.watch.key_index import KeyIndex
 
 KEY = st.text("ab", max_size=3).map(str.encode)
 STEP = st.tuples(st.booleans(), st.integers(0, 9), KEY, st.booleans())
@@ -15,7 +15,7 @@ STEP = st.tuples(st.booleans(), st.integers(0, 9), KEY, st.booleans())
 def test_a_change_concerns_its_key_and_its_prefixes(
     steps: list[tuple[bool, int, bytes, bool]], changed: bytes
 ) -> None:
-    interest: Interest[int] = Interest()
+    interest: KeyIndex[int] = KeyIndex()
     model: set[tuple[int, bytes, bool]] = set()
     for added, who, key, prefix in steps:
         if added and (who, key, prefix) not in model:

@@ -7,20 +7,20 @@ from kv_trio.consul.parameters import Read
 from kv_trio.state.acl import EVERYTHING
 from kv_trio.state.operations import Put
 from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Draft
-from kv_trio.watch.response_cache import Answers
+from kv_trio.state.write_batch import WriteBatch
+from kv_trio.watch.response_cache import ResponseCache
 
 
 def test_an_answer_is_kept_while_it_holds_and_no_longer() -> None:
     store, now = Store(), [1000.0]
-    answers, read = Answers(store, clock=lambda: now[0]), Read(b"k")
+    answers, read = ResponseCache(store, clock=lambda: now[0]), Read(b"k")
 
     def find() -> Response:
         return answers.find(read, EVERYTHING)
 
     absent = find()
     assert find() is absent
-    draft = Draft(store)
+    draft = WriteBatch(store)
     draft.apply(Put(b"k", b"1"), 0.0)
     assert find() is absent
     store.publish(draft, 0.0)
