@@ -17,9 +17,9 @@ from typing import Any
 
 from canary_trio.config.document import load
 from canary_trio.routing.decision import Chance
-from canary_trio.routing.router import Routes
-from canary_trio.routing.sticky_cookie import Sessions
-from canary_trio.routing.weighted_sequence import Sequence
+from canary_trio.routing.router import Router
+from canary_trio.routing.sticky_cookie import CookieSigner
+from canary_trio.routing.weighted_sequence import WeightedSequence
 from http_trio.http1.request_head import parse_request_head
 from http_trio.limits import Limits
 
@@ -48,9 +48,9 @@ BROWSER = (
 CLIENT = "192.0.2.7"
 
 
-def routes_of(**fields: Any) -> Routes:
+def routes_of(**fields: Any) -> Router:
     config = load(json.dumps({"arms": ARMS, "ratio": 0.05, **fields}))
-    return Routes(config, service="web", secret=SECRET)
+    return Router(config, service="web", secret=SECRET)
 
 
 def request(target: str = "/articles/7654321?page=2", **fields: str) -> bytes:
@@ -58,10 +58,10 @@ def request(target: str = "/articles/7654321?page=2", **fields: str) -> bytes:
     return f"GET {target} HTTP/1.1\r\n{BROWSER}{more}\r\n".encode()
 
 
-def cost_us(routes: Routes, raws: list[bytes]) -> float:
+def cost_us(routes: Router, raws: list[bytes]) -> float:
     """Give microseconds per decision over these requests, in turn."""
     heads = [parse_request_head(raw, Limits()) for raw in raws]
-    sequence = Sequence()
+    sequence = WeightedSequence()
     chance = Chance(random.random, secrets.token_bytes)
     heads *= max(1, 200 // len(heads))
     choose = routes.choose
@@ -75,7 +75,7 @@ def cost_us(routes: Routes, raws: list[bytes]) -> float:
 
 
 def session_cookies(count: int) -> list[str]:
-    sessions = Sessions(SECRET, 0)
+    sessions = CookieSigner(SECRET, 0)
     return [sessions.mint(secrets.token_bytes)[1].decode() for _ in range(count)]
 
 
@@ -152,7 +152,7 @@ def main() -> None:
         print(f"  {name:42}{read:7.2f}{compiled:7.2f}")
 
 
-def of_arms(count: int, fields: dict[str, Any]) -> tuple[Routes, list[bytes]]:
+def of_arms(count: int, fields: dict[str, Any]) -> tuple[Router, list[bytes]]:
     others = {f"arm{n}": {"servers": [f"http://a{n}"]} for n in range(count - 2)}
     ratio = dict.fromkeys(["canary", *others], 0.0099)
     routes = routes_of(arms={**ARMS, **others}, ratio=ratio, **fields)
@@ -177,7 +177,7 @@ def times_ms(document: dict[str, Any]) -> tuple[float, float]:
         begun = time.process_time_ns()
         config = load(text)
         between = time.process_time_ns()
-        Routes(config, service="web", secret=SECRET)
+        Router(config, service="web", secret=SECRET)
         read = min(read, (between - begun) / 1e6)
         compiled = min(compiled, (time.process_time_ns() - between) / 1e6)
     return read, compiled

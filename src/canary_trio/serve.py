@@ -19,14 +19,14 @@ import attrs
 import trio
 
 import http_trio
-from canary_trio.admin.handler import Admin
-from canary_trio.admin.proxy_view import View
+from canary_trio.admin.handler import AdminHandler
+from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import Table, describe
 from canary_trio.config.model import Config
 from canary_trio.control.last_good import default_directory
 from canary_trio.control.store_keys import check_name
-from canary_trio.control.supervisor import Control
-from canary_trio.proxy.handler import Forwarder
+from canary_trio.control.supervisor import Supervisor
+from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.telemetry.access_log import AccessLog
@@ -102,7 +102,7 @@ class Proxy:
     """
 
     id: str
-    _view: View
+    _view: ProxyView
     _server: http_trio.HttpServer
     _admin: http_trio.HttpServer
 
@@ -198,7 +198,7 @@ async def serve(
         admin_address = http_trio.address_of(admin_sockets[0])
         id_ = check_name(options.proxy_id or default_id(addresses[0]))
         runtime = Runtime(service, observer=Observer(access_log))
-        control = Control(
+        control = Supervisor(
             runtime,
             service=service,
             proxy_id=id_,
@@ -216,12 +216,14 @@ async def serve(
             if access_log is not None:
                 nursery.start_soon(access_log.run)
             async with trio.open_nursery() as serving:
-                view = View(service, id_, runtime, control)
-                start_admin = partial(http_trio.serve, Admin(view), admin_sockets)
+                view = ProxyView(service, id_, runtime, control)
+                start_admin = partial(
+                    http_trio.serve, AdminHandler(view), admin_sockets
+                )
                 admin_server = await nursery.start(start_admin)
                 start = partial(
                     http_trio.serve,
-                    Forwarder(runtime),
+                    ProxyHandler(runtime),
                     plain,
                     tls=options.tls,
                     tls_binds=secure,

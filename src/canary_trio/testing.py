@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from canary_trio.config.document import load
-from canary_trio.proxy.handler import Forwarder
+from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.upstream.server import ServerState
 from http_trio import HttpServer
@@ -83,7 +83,7 @@ class Proxied:
 async def proxied(arms: dict[str, Any], **document: Any) -> AsyncIterator[Proxied]:
     """Run a proxy; all requests go to the canary unless the document says otherwise."""
     runtime = Runtime("web")
-    async with serving(Forwarder(runtime)) as server:
+    async with serving(ProxyHandler(runtime)) as server:
         proxy = Proxied(server, runtime)
         await proxy.install({"ratio": 1, "arms": arms, **document})
         with trio.fail_after(PATIENCE_S):  # noqa: ASYNC100  # it bounds the test

@@ -21,8 +21,8 @@ from canary_trio.errors import BadAssignment, InvalidConfig
 from canary_trio.routing import request_view as seen
 from canary_trio.routing import sticky_cookie as session
 from canary_trio.routing.decision import Chance
-from canary_trio.routing.router import Routes
-from canary_trio.routing.weighted_sequence import Sequence
+from canary_trio.routing.router import Router
+from canary_trio.routing.weighted_sequence import WeightedSequence
 from http_trio.errors import BadRequest, BadResponse, ProtocolError
 from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.chunked import BadChunk, ChunkedReader
@@ -246,10 +246,10 @@ def cookies(data: bytes) -> None:
     value = seen.find_cookies(header, pattern).get(name)
     if value is not None:
         assert value in header
-        assert session.Sessions(b"secret", 0).verify(value) is None
+        assert session.CookieSigner(b"secret", 0).verify(value) is None
 
 
-_ROUTES = Routes(
+_ROUTES = Router(
     document.load(
         json.dumps(
             {
@@ -282,10 +282,10 @@ def decision(data: bytes) -> None:
         return
     client = "10.0.0.1" if len(data) % 2 else "192.0.2.1"
     chance = Chance(random.Random(1).random, random.Random(1).randbytes)
-    first = _ROUTES.choose(head, client, Sequence(), chance, secure=False)
+    first = _ROUTES.choose(head, client, WeightedSequence(), chance, secure=False)
     assert first.arm in ("stable", "b")
     if first.cookie is None:
-        again = _ROUTES.choose(head, client, Sequence(), chance, secure=False)
+        again = _ROUTES.choose(head, client, WeightedSequence(), chance, secure=False)
         assert (again.arm, again.reason) == (first.arm, first.reason)
     else:
         assert not any(byte in b"\r\n\0" for byte in first.cookie)

@@ -11,7 +11,7 @@ ANSWER_BYTES = 64 * 1024 * 1024
 """Of an answer at most."""
 
 
-class NotHeard(Exception):
+class AdminUnreachable(Exception):
     """A proxy's admin listener gave no usable answer; says why."""
 
 
@@ -22,7 +22,7 @@ async def read_status(address: str) -> dict[str, Any]:
         address: of its admin listener, `HOST:PORT` or `unix:PATH`.
 
     Raises:
-        NotHeard: nothing usable came.
+        AdminUnreachable: nothing usable came.
     """
     try:
         stream = await _connect(address)
@@ -30,15 +30,15 @@ async def read_status(address: str) -> dict[str, Any]:
             await stream.send_all(b"GET /status HTTP/1.0\r\nHost: admin\r\n\r\n")
             answer = await _read_all(stream)
     except (OSError, trio.BrokenResourceError) as exc:
-        raise NotHeard(str(exc)) from exc
+        raise AdminUnreachable(str(exc)) from exc
     head, _, body = answer.partition(b"\r\n\r\n")
     line = head.partition(b"\r\n")[0]
     if b" 200 " not in line:
-        raise NotHeard(f"answered {line[:60]!r}")
+        raise AdminUnreachable(f"answered {line[:60]!r}")
     try:
         shown: dict[str, Any] = json.loads(body)
     except ValueError as exc:
-        raise NotHeard(f"answered no JSON: {exc}") from exc
+        raise AdminUnreachable(f"answered no JSON: {exc}") from exc
     return shown
 
 
@@ -55,5 +55,5 @@ async def _read_all(stream: trio.SocketStream) -> bytes:
     while data := await stream.receive_some():
         answer += data
         if len(answer) > ANSWER_BYTES:
-            raise NotHeard(f"answered more than {ANSWER_BYTES} bytes")
+            raise AdminUnreachable(f"answered more than {ANSWER_BYTES} bytes")
     return answer

@@ -12,12 +12,12 @@ import attrs
 
 from canary_trio.admin import metrics
 from canary_trio.admin.exposition import CONTENT_TYPE
-from canary_trio.admin.proxy_view import View
+from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe
 from canary_trio.config.model import Balance
-from canary_trio.proxy.live import Live
+from canary_trio.proxy.live import LiveConfig
 from canary_trio.routing.explain import Explanation, explain
-from canary_trio.routing.request_spec import BadDescription, read_description
+from canary_trio.routing.request_spec import BadRequestSpec, read_description
 from http_trio import Exchange, Response
 
 EXPLAIN_BYTES = 64 * 1024
@@ -28,10 +28,10 @@ _JSON = b"application/json"
 _ALLOWED = {b"/explain": b"POST"}
 
 
-class Admin:
+class AdminHandler:
     """The handler of the admin listener."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: ProxyView) -> None:
         self._view = view
 
     def __repr__(self) -> str:
@@ -72,14 +72,14 @@ class Admin:
             found, key = explain(
                 read_description(body), live.routes, live.revision, runtime.chance
             )
-        except BadDescription as exc:
+        except BadRequestSpec as exc:
             problems = [attrs.asdict(problem) for problem in exc.problems]
             exchange.respond(_json(400, {"problems": problems}))
         else:
             exchange.respond(_json(200, attrs.asdict(_served(found, key, live))))
 
 
-def _served(found: Explanation, key: bytes | None, live: Live) -> Explanation:
+def _served(found: Explanation, key: bytes | None, live: LiveConfig) -> Explanation:
     """Add who can serve it at this moment; no server's turn is taken."""
     if found.arm is None:
         return found
@@ -99,5 +99,5 @@ def _json(status: int, shown: dict[str, object]) -> Response:
     return Response(status, json.dumps(shown, indent=2).encode() + b"\n", _JSON)
 
 
-async def _respond_metrics(view: View, exchange: Exchange) -> None:
+async def _respond_metrics(view: ProxyView, exchange: Exchange) -> None:
     exchange.respond(Response(200, await metrics.render(view), CONTENT_TYPE))

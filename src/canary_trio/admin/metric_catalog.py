@@ -47,7 +47,7 @@ _COUNTER = (Kind.COUNTER, Rule.ADDED)
 _HISTOGRAM = (Kind.HISTOGRAM, Rule.ADDED)
 _SERVER = ("arm", "server")
 
-FAMILIES = (
+CATALOG = (
     Family(
         *(*_COUNTER, "canary_requests_total"),
         "Requests that are over, by the arm that served, the arm that was chosen at"
@@ -319,7 +319,7 @@ PROCESS_RULES = {
 """What several workers say of the metrics that prometheus_client has of a process."""
 
 RULES = {
-    **{family.name.removesuffix("_total"): family.rule for family in FAMILIES},
+    **{family.name.removesuffix("_total"): family.rule for family in CATALOG},
     **PROCESS_RULES,
 }
 """What several workers say, by the name that the parser gives to a family."""

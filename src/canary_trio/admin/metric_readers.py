@@ -12,10 +12,10 @@ from itertools import accumulate
 
 import attrs
 
-from canary_trio.admin.proxy_view import View
+from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.config.model import WHOLE
 from canary_trio.telemetry.access_log import AccessLog
-from canary_trio.telemetry.counters import BOUNDS_S, CLASSES, ArmTally
+from canary_trio.telemetry.counters import BOUNDS_S, CLASSES, ArmCounters
 from canary_trio.upstream.arm import ArmState
 from canary_trio.upstream.server import ServerState
 
@@ -33,7 +33,7 @@ Row = tuple[Sequence[str], float | Buckets]
 """The values of the labels, and the number."""
 
 Rows = Iterator[Row]
-Read = Callable[[View, float], Rows]
+Read = Callable[[ProxyView, float], Rows]
 """Gives the rows of a metric, at a time of trio's clock."""
 
 _ENDS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
@@ -41,7 +41,7 @@ _ENDS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
 # === traffic ===
 
 
-def requests(view: View, _: float) -> Rows:
+def requests(view: ProxyView, _: float) -> Rows:
     """Give the requests that are over, by way and class of status."""
     for way, counts in view.runtime.observer.tally.ways.items():
         for code, count in zip(CLASSES, counts, strict=True):
@@ -49,19 +49,19 @@ def requests(view: View, _: float) -> Rows:
                 yield (way.arm, way.chosen, way.reason, way.rule, code), count
 
 
-def seconds(view: View, _: float) -> Rows:
+def seconds(view: ProxyView, _: float) -> Rows:
     """Give the histogram of each arm's latency."""
     for name, arm in view.runtime.observer.tally.arms.items():
         if name:  # else it was no arm that answered
             yield (name,), _buckets(arm)
 
 
-def failures(view: View, _: float) -> Rows:
+def failures(view: ProxyView, _: float) -> Rows:
     """Give the tries without an answer, by arm and condition."""
     yield from view.runtime.observer.tally.failures.items()
 
 
-def retries(view: View, _: float) -> Rows:
+def retries(view: ProxyView, _: float) -> Rows:
     """Give the further tries, by arm."""
     for name, arm in view.runtime.observer.tally.arms.items():
         if name:
@@ -71,14 +71,14 @@ def retries(view: View, _: float) -> Rows:
 # === the split ===
 
 
-def asked(view: View, _: float) -> Rows:
+def asked(view: ProxyView, _: float) -> Rows:
     """Give the share that each arm was asked to have."""
     if view.runtime.live is not None:
         for arm, share in view.runtime.live.marks.split.shares.items():
             yield (arm,), share / WHOLE
 
 
-def decided(view: View, _: float) -> Rows:
+def decided(view: ProxyView, _: float) -> Rows:
     """Give the ratio's decisions, by arm."""
     if view.runtime.live is not None:
         split = view.runtime.live.marks.split
@@ -86,7 +86,7 @@ def decided(view: View, _: float) -> Rows:
             yield (arm,), split.counts.get(arm, 0)
 
 
-def observed(view: View, _: float) -> Rows:
+def observed(view: ProxyView, _: float) -> Rows:
     """Give the share that each arm had."""
     if view.runtime.live is not None:
         split = view.runtime.live.marks.split
@@ -95,7 +95,7 @@ def observed(view: View, _: float) -> Rows:
             yield (arm,), math.nan if share is None else share
 
 
-def p_value(view: View, _: float) -> Rows:
+def p_value(view: ProxyView, _: float) -> Rows:
     """Give how likely chance strays so far."""
     if view.runtime.live is not None:
         p = view.runtime.live.marks.split.p_value()
@@ -108,20 +108,20 @@ def p_value(view: View, _: float) -> Rows:
 def arms(read: Callable[[ArmState], float]) -> Read:
     """Give a reader of one number of each arm."""
 
-    def rows(view: View, _: float) -> Rows:
+    def rows(view: ProxyView, _: float) -> Rows:
         for name, state in view.runtime.arms.items():
             yield (name,), read(state)
 
     return rows
 
 
-def in_flight(view: View, _: float) -> Rows:
+def in_flight(view: ProxyView, _: float) -> Rows:
     """Give the requests in progress, by arm."""
     for name in view.runtime.arms:
         yield (name,), view.runtime.in_flight(name)
 
 
-def _servers(view: View) -> Iterator[tuple[tuple[str, str], ServerState]]:
+def _servers(view: ProxyView) -> Iterator[tuple[tuple[str, str], ServerState]]:
     live = view.runtime.live
     for name, arm in live.arms.items() if live is not None else ():
         for state in arm.servers:
@@ -131,7 +131,7 @@ def _servers(view: View) -> Iterator[tuple[tuple[str, str], ServerState]]:
 def each(read: Callable[[ServerState], float]) -> Read:
     """Give a reader of one number of each server."""
 
-    def rows(view: View, _: float) -> Rows:
+    def rows(view: ProxyView, _: float) -> Rows:
         for labels, state in _servers(view):
             yield labels, read(state)
 
@@ -141,51 +141,51 @@ def each(read: Callable[[ServerState], float]) -> Read:
 # === copies of requests ===
 
 
-def copies(view: View, _: float) -> Rows:
+def copies(view: ProxyView, _: float) -> Rows:
     """Give how copies compared, by arm and outcome."""
     for name, arm in view.runtime.observer.copies.arms.items():
         for outcome, count in arm.outcomes.items():
             yield (name, outcome), count
 
 
-def skips(view: View, _: float) -> Rows:
+def skips(view: ProxyView, _: float) -> Rows:
     """Give the copies that were not made, by arm and cause."""
     for name, arm in view.runtime.observer.copies.arms.items():
         for cause, count in arm.skips.items():
             yield (name, cause), count
 
 
-def size_differences(view: View, _: float) -> Rows:
+def size_differences(view: ProxyView, _: float) -> Rows:
     """Give the bytes by which answers differed, by arm."""
     for name, arm in view.runtime.observer.copies.arms.items():
         yield (name,), arm.size_difference
 
 
-def copy_seconds(view: View, _: float) -> Rows:
+def copy_seconds(view: ProxyView, _: float) -> Rows:
     """Give the histogram of the copies' time, by arm."""
     for name, arm in view.runtime.observer.copies.arms.items():
         yield (name,), _buckets(arm.took)
 
 
-def copies_in_progress(view: View, _: float) -> Rows:
+def copies_in_progress(view: ProxyView, _: float) -> Rows:
     """Give how many copies are in progress."""
     yield (), view.runtime.observer.copies.in_progress
 
 
-def _buckets(tally: ArmTally) -> Buckets:
+def _buckets(tally: ArmCounters) -> Buckets:
     return Buckets(_ENDS, tuple(accumulate(tally.counts)), tally.sum_s)
 
 
 # === the process and its configuration ===
 
 
-def connections(view: View, _: float) -> Rows:
+def connections(view: ProxyView, _: float) -> Rows:
     """Give the clients that are connected."""
     if view.server is not None:
         yield (), view.server.connections
 
 
-def refused(view: View, _: float) -> Rows:
+def refused(view: ProxyView, _: float) -> Rows:
     """Give the requests that the engine refused, by status."""
     if view.server is not None:
         for status, count in sorted(view.server.refused.items()):
@@ -195,7 +195,7 @@ def refused(view: View, _: float) -> Rows:
 def of_log(read: Callable[[AccessLog], float]) -> Read:
     """Give a reader of one number of the access log."""
 
-    def rows(view: View, _: float) -> Rows:
+    def rows(view: ProxyView, _: float) -> Rows:
         log = view.runtime.observer.log
         if log is not None:
             yield (), read(log)
@@ -203,7 +203,7 @@ def of_log(read: Callable[[AccessLog], float]) -> Read:
     return rows
 
 
-def revisions(view: View, _: float) -> Rows:
+def revisions(view: ProxyView, _: float) -> Rows:
     """Give the three revisions."""
     status = view.control.status
     yield ("running",), view.control.running
@@ -211,12 +211,12 @@ def revisions(view: View, _: float) -> Rows:
     yield ("failed",), status.failed.revision if status.failed is not None else 0
 
 
-def contact_age(view: View, now: float) -> Rows:
+def contact_age(view: ProxyView, now: float) -> Rows:
     """Give the time since the store was heard of."""
     last_s = view.control.status.contact.last_s
     yield (), math.inf if last_s is None else now - last_s
 
 
-def info(view: View, _: float) -> Rows:
+def info(view: ProxyView, _: float) -> Rows:
     """Give what this proxy is."""
     yield (view.service, view.proxy_id, version("canary-trio")), 1

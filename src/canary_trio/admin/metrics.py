@@ -21,27 +21,29 @@ from prometheus_client.core import (
 )
 
 from canary_trio.admin.exposition import exposition
-from canary_trio.admin.metric_catalog import FAMILIES, Family, Kind
+from canary_trio.admin.metric_catalog import CATALOG, Family, Kind
 from canary_trio.admin.metric_readers import Buckets, Row
-from canary_trio.admin.proxy_view import View
+from canary_trio.admin.proxy_view import ProxyView
 
 SLICE = 100
 """Numbers that are rendered in one step: about a millisecond."""
 
 
-async def render(view: View) -> bytes:
+async def render(view: ProxyView) -> bytes:
     """Give the figures of a proxy in Prometheus' text format (version 0.0.4).
 
     The traffic goes on between slices. Cancelled, it gives nothing.
     """
     parts = []
-    for part in rendered(FAMILIES, view, trio.current_time()):
+    for part in rendered(CATALOG, view, trio.current_time()):
         parts.append(part)
         await trio.lowlevel.checkpoint()
     return b"".join(parts)
 
 
-def rendered(families: Iterable[Family], view: View, now: float) -> Iterator[bytes]:
+def rendered(
+    families: Iterable[Family], view: ProxyView, now: float
+) -> Iterator[bytes]:
     """Give the text in slices."""
     for family in families:
         rows = family.read(view, now)

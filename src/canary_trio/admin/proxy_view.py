@@ -5,13 +5,13 @@ from __future__ import annotations
 import attrs
 
 import http_trio
-from canary_trio.control.supervisor import Control
+from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
 
 
 @attrs.define(eq=False)
-class View:
+class ProxyView:
     """What there is to look at.
 
     Attributes:
@@ -24,6 +24,6 @@ class View:
     service: str
     proxy_id: str
     runtime: Runtime = attrs.field(repr=False)
-    control: Control = attrs.field(repr=False)
+    control: Supervisor = attrs.field(repr=False)
     server: http_trio.HttpServer | None = None
     long: LongConnections | None = None

@@ -13,13 +13,13 @@ import attrs
 import trio
 
 from canary_trio.admin.merge_rules import ByName, Rows, Rule, Shape
-from canary_trio.admin.proxy_view import View
+from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.config.condition_codec import write_key
 from canary_trio.config.model import WHOLE, Config
-from canary_trio.control.supervisor import STALE_S, Control
-from canary_trio.proxy.live import Live
+from canary_trio.control.supervisor import STALE_S, Supervisor
+from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.runtime import Runtime
-from canary_trio.routing.arm_references import holds
+from canary_trio.routing.arm_references import references_to
 from canary_trio.upstream.arm import LiveArm
 from canary_trio.upstream.server import ServerState
 
@@ -100,7 +100,7 @@ RULES: Mapping[str, Shape] = {
 """What several workers say of all that `describe` gives."""
 
 
-def describe(view: View) -> Table:
+def describe(view: ProxyView) -> Table:
     """Give the state of a proxy."""
     runtime, control = view.runtime, view.control
     live = runtime.live
@@ -121,7 +121,7 @@ def describe(view: View) -> Table:
     }
 
 
-def _contact(control: Control, config: Config | None) -> Table:
+def _contact(control: Supervisor, config: Config | None) -> Table:
     contact = control.status.contact
     now = trio.current_time()
     age_s = None if contact.last_s is None else round(now - contact.last_s, 3)
@@ -147,7 +147,7 @@ def _config(config: Config) -> Table:
     }
 
 
-def _split(live: Live) -> Table:
+def _split(live: LiveConfig) -> Table:
     """Say how the ratio's decisions since its last change compare with what it asks."""
     split = live.marks.split
     return {
@@ -165,14 +165,14 @@ def _mirror(runtime: Runtime) -> Table:
     }
 
 
-def _arms(live: Live, runtime: Runtime) -> Table:
+def _arms(live: LiveConfig, runtime: Runtime) -> Table:
     return {name: _arm(name, arm, live, runtime) for name, arm in live.arms.items()}
 
 
-def _arm(name: str, arm: LiveArm, live: Live, runtime: Runtime) -> Table:
+def _arm(name: str, arm: LiveArm, live: LiveConfig, runtime: Runtime) -> Table:
     split, roster = live.marks.split, arm.state.roster
     in_flight = runtime.in_flight(name)
-    held_by = holds(live.config, name)
+    held_by = references_to(live.config, name)
     if in_flight:
         held_by.append(f"{in_flight} requests in progress")
     return {
@@ -213,7 +213,7 @@ def _server(server: ServerState) -> Table:
     }
 
 
-def _removed(live: Live, runtime: Runtime) -> Table:
+def _removed(live: LiveConfig, runtime: Runtime) -> Table:
     """Say which arms are no more in the document, but have requests in progress."""
     counts = {name: runtime.in_flight(name) for name in runtime.arms}
     return {

@@ -17,7 +17,7 @@ from canary_trio.cli import store_options as asking
 if TYPE_CHECKING:
     from canary_trio.config.model import Config
     from canary_trio.routing.explain import Explanation
-    from canary_trio.routing.request_spec import Described
+    from canary_trio.routing.request_spec import RequestSpec
     from kv_trio import Client
 
 
@@ -62,16 +62,16 @@ def explain(
     """
     import attrs  # noqa: PLC0415
 
-    from canary_trio.routing.request_spec import BadDescription, Described  # noqa: PLC0415
+    from canary_trio.routing.request_spec import BadRequestSpec, RequestSpec  # noqa: PLC0415
 
     headers = [_field(field) for field in fields]
     if cookies:
         headers.append(("Cookie", "; ".join(cookies)))
     secure = url.startswith("https:")
-    described = Described(method, url, tuple(headers), client, secure=secure)
+    described = RequestSpec(method, url, tuple(headers), client, secure=secure)
     try:
         described.head()  # before the store is asked
-    except BadDescription as exc:
+    except BadRequestSpec as exc:
         asking.fail(*map(str, exc.problems))
     found = asking.ask(
         config_server, lambda store: _explain(store, service, described, document)
@@ -80,13 +80,13 @@ def explain(
 
 
 async def _explain(
-    store: Client, service: str, described: Described, document: Path | None
+    store: Client, service: str, described: RequestSpec, document: Path | None
 ) -> Explanation:
     from canary_trio.config.document import load  # noqa: PLC0415
     from canary_trio.control.documents import read_document  # noqa: PLC0415
     from canary_trio.routing.decision import Chance  # noqa: PLC0415
     from canary_trio.routing.explain import explain  # noqa: PLC0415
-    from canary_trio.routing.router import Routes  # noqa: PLC0415
+    from canary_trio.routing.router import Router  # noqa: PLC0415
 
     if document is None:
         text, revision = await read_document(store, service)
@@ -94,7 +94,7 @@ async def _explain(
         text, revision = document.read_bytes(), 0  # noqa: ASYNC240  # once, and small
     config = load(text)
     secret = await _secret(store, service, config)
-    routes = Routes(config, service=service, secret=secret)
+    routes = Router(config, service=service, secret=secret)
     chance = Chance(random.random, secrets.token_bytes)
     return explain(described, routes, revision, chance)[0]
 

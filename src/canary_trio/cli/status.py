@@ -66,7 +66,7 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
 async def _ask_all(fleet: Fleet) -> Told:
     import trio  # noqa: PLC0415
 
-    from canary_trio.admin.client import NotHeard, read_status  # noqa: PLC0415
+    from canary_trio.admin.client import AdminUnreachable, read_status  # noqa: PLC0415
 
     told: Told = {}
 
@@ -75,7 +75,7 @@ async def _ask_all(fleet: Fleet) -> Told:
         with trio.move_on_after(ADMIN_S):
             try:
                 told[id_] = await read_status(address)
-            except NotHeard as exc:
+            except AdminUnreachable as exc:
                 told[id_] = str(exc)
 
     async with trio.open_nursery() as nursery:

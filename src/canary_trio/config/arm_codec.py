@@ -9,28 +9,28 @@ from typing import Any
 import attrs
 
 from canary_trio.config.codec import (
+    Codec,
     Fault,
-    Shape,
     any_of,
     at,
-    choice,
+    boolean,
     each,
-    either,
-    flag,
-    listed,
+    enumeration,
+    integer,
+    list_of,
     number,
     optional,
     seconds,
     show,
     table,
-    whole,
+    word_or,
 )
 from canary_trio.config.condition_codec import KEY
 from canary_trio.config.model import STABLE, Arm, Balance, Server, ServerMode
 from canary_trio.config.policies import (
     ArmTimeouts,
     Ejection,
-    HeaderChanges,
+    HeaderRules,
     Health,
     Retries,
     ServerLimits,
@@ -52,26 +52,26 @@ DAY_S = 86400.0
 """The longest of most times."""
 
 _WAIT = seconds(0.01, DAY_S)
-_HEALTH = either(
+_HEALTH = word_or(
     {False: None, True: Health()},
     table(
         Health,
         path=PATH,
         interval=seconds(0.1, 3600),
         timeout=seconds(0.01, 600),
-        rise=whole(1, 100),
-        fall=whole(1, 100),
+        rise=integer(1, 100),
+        fall=integer(1, 100),
         status=status_codes(least=1),
         jitter=number(0, 1),
         host=HOST_AND_PORT,
     ),
     "true, false, or a table",
 )
-_EJECTION = either(
+_EJECTION = word_or(
     {False: Ejection(failures=0)},
     table(
         Ejection,
-        failures=whole(0, 1_000_000),
+        failures=integer(0, 1_000_000),
         time=seconds(0.1, DAY_S),
         longest=seconds(0.1, DAY_S),
     ),
@@ -87,7 +87,7 @@ _TIMEOUTS = table(
 )
 _RETRIES = table(
     Retries,
-    tries=whole(0, 5),
+    tries=integer(0, 5),
     budget=number(0, 1),
     per_second=number(0, 10_000),
     backoff=seconds(0, 60),
@@ -96,14 +96,16 @@ _RETRIES = table(
 )
 _LIMITS = table(
     ServerLimits,
-    in_flight=whole(1, 1_000_000),
-    pending=whole(0, 1_000_000),
+    in_flight=integer(1, 1_000_000),
+    pending=integer(0, 1_000_000),
     wait=seconds(0, 600),
 )
-_HEADERS = table(HeaderChanges, add=FIELDS, set=FIELDS, remove=FIELD_NAMES)
-_TLS = table(UpstreamTls, verify=flag(), ca=optional(FILE), server_name=optional(HOST))
+_HEADERS = table(HeaderRules, add=FIELDS, set=FIELDS, remove=FIELD_NAMES)
+_TLS = table(
+    UpstreamTls, verify=boolean(), ca=optional(FILE), server_name=optional(HOST)
+)
 _SERVER_TABLE = table(
-    Server, url=SERVER_URL, weight=whole(1, 1000), mode=choice(ServerMode)
+    Server, url=SERVER_URL, weight=integer(1, 1000), mode=enumeration(ServerMode)
 )
 
 
@@ -122,8 +124,8 @@ def _write_server(server: Server) -> Any:
     return server.url if len(written) == 1 else written
 
 
-_SERVERS = listed(
-    Shape(_read_server, any_of(SERVER_URL.schema, _SERVER_TABLE.schema), _write_server),
+_SERVERS = list_of(
+    Codec(_read_server, any_of(SERVER_URL.schema, _SERVER_TABLE.schema), _write_server),
     least=1,
     most=10_000,
     of="servers",
@@ -142,8 +144,8 @@ def _read_servers(value: Any) -> tuple[Server, ...]:
 
 _ARM = table(
     Arm,
-    servers=Shape(_read_servers, _SERVERS.schema, _SERVERS.write),
-    balance=choice(Balance),
+    servers=Codec(_read_servers, _SERVERS.schema, _SERVERS.write),
+    balance=enumeration(Balance),
     hash_by=KEY,
     health=_HEALTH,
     ejection=_EJECTION,
@@ -190,7 +192,7 @@ def _write_arms(arms: Mapping[str, Arm]) -> dict[str, Any]:
 
 
 _MOST_ARMS = 1000
-ARMS = Shape(
+ARMS = Codec(
     _read_arms,
     {
         "type": "object",

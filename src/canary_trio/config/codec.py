@@ -1,6 +1,6 @@
 """What may stand at a place of a document: how it is read, written and described. Pure.
 
-A `Shape` is all three at once, so the loader, `dump` and the JSON Schema cannot come
+A `Codec` is all three at once, so the loader, `dump` and the JSON Schema cannot come
 apart. Reading gives a value or raises: a `Fault`, or a group of them. On the way up
 each step of the path is noted on the error, and `problems` takes the tree apart
 again; so all faults of a document are found at once. No shape converts one type into
@@ -50,7 +50,7 @@ def _same(value: Any) -> Any:
 
 
 @attrs.frozen
-class Shape:
+class Codec:
     """What may stand at a place.
 
     Attributes:
@@ -67,7 +67,7 @@ class Shape:
 # === scalars ===
 
 
-def checked(ok: Callable[[Any], object], expected: str, **schema: Any) -> Shape:
+def checked(ok: Callable[[Any], object], expected: str, **schema: Any) -> Codec:
     """What passes a check, as it is; `expected` says what that is, in words."""
 
     def read(value: Any) -> Any:
@@ -75,15 +75,15 @@ def checked(ok: Callable[[Any], object], expected: str, **schema: Any) -> Shape:
             raise Fault(show(value), expected)
         return value
 
-    return Shape(read, {"title": expected, **schema})
+    return Codec(read, {"title": expected, **schema})
 
 
-def flag() -> Shape:
+def boolean() -> Codec:
     """True or false."""
     return checked(lambda v: isinstance(v, bool), "true or false", type="boolean")
 
 
-def whole(low: int, high: int) -> Shape:
+def integer(low: int, high: int) -> Codec:
     """A whole number in a range."""
     return checked(
         lambda v: type(v) is int and low <= v <= high,
@@ -94,7 +94,7 @@ def whole(low: int, high: int) -> Shape:
     )
 
 
-def number(low: float, high: float, what: str = "a number") -> Shape:
+def number(low: float, high: float, what: str = "a number") -> Codec:
     """A number in a range."""
 
     def read(value: Any) -> float:
@@ -103,15 +103,15 @@ def number(low: float, high: float, what: str = "a number") -> Shape:
         return float(value)
 
     schema = {"type": "number", "minimum": low, "maximum": high}
-    return Shape(read, {"title": f"{what} from {low:g} to {high:g}", **schema})
+    return Codec(read, {"title": f"{what} from {low:g} to {high:g}", **schema})
 
 
-def seconds(low: float, high: float) -> Shape:
+def seconds(low: float, high: float) -> Codec:
     """A time."""
     return number(low, high, "seconds")
 
 
-def text(pattern: str, expected: str) -> Shape:
+def text(pattern: str, expected: str) -> Codec:
     """A string that a pattern describes from its beginning to its end.
 
     Args:
@@ -127,7 +127,7 @@ def text(pattern: str, expected: str) -> Shape:
     )
 
 
-def choice(kind: type[enum.Enum]) -> Shape:
+def enumeration(kind: type[enum.Enum]) -> Codec:
     """A word of an enumeration."""
     words = [member.value for member in kind]
 
@@ -137,24 +137,24 @@ def choice(kind: type[enum.Enum]) -> Shape:
             raise Fault(show(value), f"one of {', '.join(words)}{hint}")
         return kind(value)
 
-    return Shape(read, {"enum": words}, lambda member: member.value)
+    return Codec(read, {"enum": words}, lambda member: member.value)
 
 
 # === what is made of others ===
 
 
-def optional(shape: Shape) -> Shape:
+def optional(shape: Codec) -> Codec:
     """A value, or null."""
-    return Shape(
+    return Codec(
         lambda value: None if value is None else shape.read(value),
         any_of(shape.schema, {"type": "null"}),
         lambda value: None if value is None else shape.write(value),
     )
 
 
-def either(
-    word: Mapping[bool | str, Any], other: Shape, expected: str | None = None
-) -> Shape:
+def word_or(
+    word: Mapping[bool | str, Any], other: Codec, expected: str | None = None
+) -> Codec:
     """One of a few words, each of which stands for a value, or another shape.
 
     Args:
@@ -176,10 +176,10 @@ def either(
                 return name
         return other.write(value)
 
-    return Shape(read, any_of({"enum": list(word)}, other.schema), write)
+    return Codec(read, any_of({"enum": list(word)}, other.schema), write)
 
 
-def listed(shape: Shape, *, least: int = 0, most: int, of: str) -> Shape:
+def list_of(shape: Codec, *, least: int = 0, most: int, of: str) -> Codec:
     """A list, which becomes a tuple.
 
     Args:
@@ -196,7 +196,7 @@ def listed(shape: Shape, *, least: int = 0, most: int, of: str) -> Shape:
             raise Fault(found, f"a list of {at_least}at most {most} {of}")
         return tuple(each(shape.read, enumerate(value), "[{}]"))
 
-    return Shape(
+    return Codec(
         read,
         {
             "type": "array",
@@ -208,7 +208,7 @@ def listed(shape: Shape, *, least: int = 0, most: int, of: str) -> Shape:
     )
 
 
-def mapped(name: Shape, shape: Shape, *, most: int, expected: str) -> Shape:
+def map_of(name: Codec, shape: Codec, *, most: int, expected: str) -> Codec:
     """A table with names of the user's."""
 
     def read_item(key: str, value: Any) -> Any:
@@ -224,7 +224,7 @@ def mapped(name: Shape, shape: Shape, *, most: int, expected: str) -> Shape:
         )
         return MappingProxyType(dict(zip(value, values, strict=True)))
 
-    return Shape(
+    return Codec(
         read,
         {
             "type": "object",
@@ -236,7 +236,7 @@ def mapped(name: Shape, shape: Shape, *, most: int, expected: str) -> Shape:
     )
 
 
-def table(kind: type, /, **shapes: Shape) -> Shape:
+def table(kind: type, /, **shapes: Codec) -> Codec:
     """A table whose fields are those of an attrs class; unknown ones are refused.
 
     A field whose metadata has an `alias` is called so in the document. A field that is
@@ -271,7 +271,7 @@ def table(kind: type, /, **shapes: Shape) -> Shape:
             raise Fault(show(value), "a table")
         return read_table(value, kind)
 
-    return Shape(
+    return Codec(
         read,
         {
             "type": "object",
@@ -306,7 +306,7 @@ def any_of(*schemas: Schema) -> Schema:
     return {"anyOf": flat}
 
 
-def _property(field: attrs.Attribute[Any], shape: Shape) -> Schema:
+def _property(field: attrs.Attribute[Any], shape: Codec) -> Schema:
     told: dict[str, Any] = {"description": field.metadata["description"]}
     told.update(shape.schema)
     if field.default is not attrs.NOTHING and "lacks" not in field.metadata:

@@ -13,14 +13,14 @@ from typing import Any
 import attrs
 
 from canary_trio.config.codec import (
+    Codec,
     Fault,
-    Shape,
     any_of,
-    either,
-    flag,
-    listed,
+    boolean,
+    list_of,
     show,
     table,
+    word_or,
 )
 from canary_trio.config.policies import described, may_lack
 from canary_trio.config.rules import (
@@ -30,9 +30,9 @@ from canary_trio.config.rules import (
     Key,
     MethodIs,
     Network,
+    Operator,
     PathPrefix,
     Source,
-    Test,
     ValueIs,
 )
 from canary_trio.config.scalars import (
@@ -64,7 +64,7 @@ class AddressBits:
     v6: int = described("Bits of an IPv6 address, 1 to 128.", default=128)
 
 
-ADDRESS_BITS = either(
+ADDRESS_BITS = word_or(
     {True: AddressBits()},
     table(AddressBits, v4=V4_BITS, v6=V6_BITS),
     'true, or a table such as {"v4": 24, "v6": 56}',
@@ -124,9 +124,9 @@ def _read_key(value: Any) -> Key:
     return key
 
 
-KEY = either(
+KEY = word_or(
     {"address": Key(Source.ADDRESS)},
-    Shape(
+    Codec(
         _read_key,
         {**_KEY_TABLE.schema, "minProperties": 1, "maxProperties": 1},
         write_key,
@@ -172,16 +172,16 @@ class ConditionTable:
     )
 
 
-def _several(shape: Shape, of: str) -> Shape:
+def _several(shape: Codec, of: str) -> Codec:
     """One, or a list of them."""
-    members = listed(shape, least=1, most=_MOST_NAMES, of=of)
+    members = list_of(shape, least=1, most=_MOST_NAMES, of=of)
 
     def read(value: Any) -> tuple[Any, ...]:
         if isinstance(value, list):
             return tuple(members.read(value))
         return (shape.read(value),)
 
-    return Shape(
+    return Codec(
         read,
         any_of(shape.schema, members.schema),
         lambda given: members.write(given) if len(given) > 1 else shape.write(given[0]),
@@ -196,7 +196,7 @@ CONDITIONS = {
     "equals": VALUE,
     "prefix": VALUE,
     "regex": PATTERN,
-    "present": flag(),
+    "present": boolean(),
     "percent": PERCENT,
     "path_prefix": PATH,
     "host": _several(HOST_PATTERN, "hosts"),
@@ -204,7 +204,7 @@ CONDITIONS = {
     "network": _several(NETWORK, "networks"),
 }
 CONDITION_TABLE = table(ConditionTable, **CONDITIONS)
-_TESTS = tuple((test, test.value) for test in Test)
+_TESTS = tuple((test, test.value) for test in Operator)
 
 
 def conditions_of(given: ConditionTable) -> list[Condition]:
@@ -241,12 +241,12 @@ def _value_condition(given: ConditionTable) -> ValueIs | None:
         found = " and ".join(test.value for test in tests) or f"{named[0]} alone"
         raise Fault(found, "one of equals, prefix, regex, present and percent")
     test = tests[0]
-    if key.source is Source.ADDRESS and test is not Test.PERCENT:
+    if key.source is Source.ADDRESS and test is not Operator.PERCENT:
         raise Fault(f"address and {test.value}", "percent, or else `network`")
     match test:
-        case Test.PERCENT:
+        case Operator.PERCENT:
             return ValueIs(key, test, share=given.percent or 0)
-        case Test.PRESENT:
+        case Operator.PRESENT:
             return ValueIs(key, test, present=bool(given.present))
         case _:
             return ValueIs(key, test, getattr(given, test.value))
@@ -279,9 +279,9 @@ def write_condition(condition: Condition) -> dict[str, Any]:
 
 def _write_test(condition: ValueIs) -> Mapping[str, Any]:
     match condition.test:
-        case Test.PERCENT:
+        case Operator.PERCENT:
             return {"percent": PERCENT.write(condition.share)}
-        case Test.PRESENT:
+        case Operator.PRESENT:
             return {"present": condition.present}
         case test:
             return {test.value: condition.value}

@@ -16,20 +16,20 @@ import attrs
 from canary_trio.config.arm_codec import ARMS, DAY_S
 from canary_trio.config.checks import disagreements
 from canary_trio.config.codec import (
+    Codec,
     Fault,
-    Shape,
     at,
-    choice,
-    either,
-    flag,
-    listed,
+    boolean,
+    enumeration,
+    integer,
+    list_of,
     number,
     optional,
     problems,
     seconds,
     show,
     table,
-    whole,
+    word_or,
 )
 from canary_trio.config.condition_codec import (
     ADDRESS_BITS,
@@ -39,7 +39,7 @@ from canary_trio.config.condition_codec import (
     write_key,
 )
 from canary_trio.config.model import Config, SameSite, Sticky, Style
-from canary_trio.config.policies import Connections, Mirror, OnChange, may_lack
+from canary_trio.config.policies import Connections, MirrorRule, OnChange, may_lack
 from canary_trio.config.rule_codec import RULE_LIST
 from canary_trio.config.rules import Source
 from canary_trio.config.scalars import (
@@ -137,12 +137,12 @@ class StickyTable(Sticky):
 
 
 _STICKY_FIELDS = {
-    "epoch": whole(0, 2**31 - 1),
-    "server": flag(),
-    "forward": flag(),
-    "max_age": optional(whole(1, 400 * 86400)),
+    "epoch": integer(0, 2**31 - 1),
+    "server": boolean(),
+    "forward": boolean(),
+    "max_age": optional(integer(1, 400 * 86400)),
     "domain": optional(DOMAIN),
-    "same_site": choice(SameSite),
+    "same_site": enumeration(SameSite),
 }
 _OF_COOKIES = ("forward", "max_age", "domain", "same_site")
 _STICKY = table(Sticky, **_STICKY_FIELDS)
@@ -176,31 +176,33 @@ def _write_sticky(sticky: Sticky) -> Any:
     return {**key, **_STICKY.write(sticky)}
 
 
-_CONNECTIONS_TABLE = table(Connections, change=choice(OnChange), time=seconds(0, DAY_S))
+_CONNECTIONS_TABLE = table(
+    Connections, change=enumeration(OnChange), time=seconds(0, DAY_S)
+)
 
 DOCUMENT = table(
     Config,
-    style=choice(Style),
+    style=enumeration(Style),
     hash_by=KEY,
     ratio=RATIO,
-    sticky_sessions=either(
+    sticky_sessions=word_or(
         {False: None, True: Sticky()},
-        Shape(_read_sticky, _STICKY_TABLE.schema, _write_sticky),
+        Codec(_read_sticky, _STICKY_TABLE.schema, _write_sticky),
         'true, false, or a table such as {"cookie": "canary", "epoch": 1}',
     ),
     rules=RULE_LIST,
     mirror=optional(
         table(
-            Mirror,
+            MirrorRule,
             arm=ARM_NAME,
             share=SHARE,
-            methods=listed(METHOD, least=1, most=20, of="methods"),
-            body=whole(0, 64 * 1024 * 1024),
-            concurrency=whole(1, 10_000),
+            methods=list_of(METHOD, least=1, most=20, of="methods"),
+            body=integer(0, 64 * 1024 * 1024),
+            concurrency=integer(1, 10_000),
             timeout=seconds(0.01, 600),
         )
     ),
-    connections=either(
+    connections=word_or(
         {change.value: Connections(change) for change in OnChange},
         _CONNECTIONS_TABLE,
         "keep, drain, recall, or a table with change and time",

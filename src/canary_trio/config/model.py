@@ -20,9 +20,9 @@ from canary_trio.config.policies import (
     ArmTimeouts,
     Connections,
     Ejection,
-    HeaderChanges,
+    HeaderRules,
     Health,
-    Mirror,
+    MirrorRule,
     Retries,
     ServerLimits,
     UpstreamTls,
@@ -148,12 +148,10 @@ class Arm:
     timeouts: ArmTimeouts = described("The waits of a request.", factory=ArmTimeouts)
     retries: Retries = described("Trying again.", factory=Retries)
     limits: ServerLimits = described("Of each server.", factory=ServerLimits)
-    request_headers: HeaderChanges = described(
-        "Changes to requests.", factory=HeaderChanges
+    request_headers: HeaderRules = described(
+        "Changes to requests.", factory=HeaderRules
     )
-    answer_headers: HeaderChanges = described(
-        "Changes to answers.", factory=HeaderChanges
-    )
+    answer_headers: HeaderRules = described("Changes to answers.", factory=HeaderRules)
     tls: UpstreamTls = described("Of servers with https://.", factory=UpstreamTls)
 
 
@@ -210,7 +208,7 @@ class Config:
     rules: tuple[Rule, ...] = described(
         "First match wins, before stickiness and before the ratio.", default=()
     )
-    mirror: Mirror | None = described(
+    mirror: MirrorRule | None = described(
         "Copies of requests for another arm.", default=None
     )
     connections: Connections = described(

@@ -115,7 +115,7 @@ class ServerLimits:
 
 
 @attrs.frozen
-class HeaderChanges:
+class HeaderRules:
     """Fields to change; `remove` first, then `set`, then `add`."""
 
     add: Mapping[str, str] = described(
@@ -142,7 +142,7 @@ class UpstreamTls:
 
 
 @attrs.frozen
-class Mirror:
+class MirrorRule:
     """A copy of some requests for another arm; its answers are compared, not returned."""
 
     arm: str = described("The arm that gets the copies.")

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from canary_trio.config.codec import Fault, Shape, at, each, listed, show, table
+from canary_trio.config.codec import Codec, Fault, at, each, list_of, show, table
 from canary_trio.config.condition_codec import (
     CONDITION_TABLE,
     CONDITIONS,
@@ -24,7 +24,7 @@ from canary_trio.config.condition_codec import (
 )
 from canary_trio.config.model import CANARY, STABLE
 from canary_trio.config.policies import described, may_lack
-from canary_trio.config.rules import Condition, Key, Rule, Source, Test, ValueIs
+from canary_trio.config.rules import Condition, Key, Operator, Rule, Source, ValueIs
 from canary_trio.config.scalars import (
     ANY_COOKIE_NAME,
     ARM_NAME,
@@ -78,7 +78,7 @@ _RULE_TABLE = table(
     name=RULE_NAME,
     arm=ARM_NAME,
     **CONDITIONS,
-    all=listed(CONDITION_TABLE, most=_MOST_INNER, of="tables of conditions"),
+    all=list_of(CONDITION_TABLE, most=_MOST_INNER, of="tables of conditions"),
     by_header=HEADER_NAME,
     by_header_value=VALUE,
     by_header_pattern=PATTERN,
@@ -156,17 +156,17 @@ def _ingress_words(given: RuleTable) -> Iterator[tuple[str, Condition, bool]]:
     if given.by_header is not None:
         key = Key(Source.HEADER, given.by_header)
         if exact is not None:
-            yield "", ValueIs(key, Test.EQUALS, exact), True
+            yield "", ValueIs(key, Operator.EQUALS, exact), True
         elif pattern is not None:
-            yield "", ValueIs(key, Test.REGEX, pattern), True
+            yield "", ValueIs(key, Operator.REGEX, pattern), True
         else:
-            yield "", ValueIs(key, Test.EQUALS, "always"), True
-            yield " never", ValueIs(key, Test.EQUALS, "never"), False
+            yield "", ValueIs(key, Operator.EQUALS, "always"), True
+            yield " never", ValueIs(key, Operator.EQUALS, "never"), False
     if given.by_cookie is not None:
         key = Key(Source.COOKIE, given.by_cookie)
         by = " by cookie" if given.by_header is not None else ""
-        yield by, ValueIs(key, Test.EQUALS, "always"), True
-        yield f"{by} never", ValueIs(key, Test.EQUALS, "never"), False
+        yield by, ValueIs(key, Operator.EQUALS, "always"), True
+        yield f"{by} never", ValueIs(key, Operator.EQUALS, "never"), False
 
 
 _LONGEST_SUFFIX = " by cookie never"
@@ -200,7 +200,7 @@ def _write_rule(rule: Rule, place: int) -> dict[str, Any]:
 _ENOUGH = [
     {"required": [field]} for field in ("arm", "canary-by-header", "canary-by-cookie")
 ]
-RULE_LIST = Shape(
+RULE_LIST = Codec(
     _read_rules,
     {
         "type": "array",

@@ -64,7 +64,7 @@ class Key:
     v6: int = 128
 
 
-class Test(enum.Enum):
+class Operator(enum.Enum):
     """How a value is tested."""
 
     EQUALS = "equals"
@@ -85,7 +85,7 @@ class ValueIs:
     """
 
     key: Key
-    test: Test
+    test: Operator
     value: str = ""
     share: int = 0
     present: bool = True

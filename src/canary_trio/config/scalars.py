@@ -1,6 +1,6 @@
 """The scalars of a document: shares, names, fields, networks, patterns. Pure.
 
-Each is a `Shape` whose value may go where it is meant to go without another look: what
+Each is a `Codec` whose value may go where it is meant to go without another look: what
 is a header's value here can be written into a head. One file, since each is a few lines,
 and a reader looks for one of them by its name.
 """
@@ -14,17 +14,17 @@ from types import MappingProxyType
 from typing import Any
 
 from canary_trio.config.codec import (
+    Codec,
     Fault,
-    Shape,
     any_of,
     at,
     checked,
+    integer,
     is_number,
-    listed,
-    mapped,
+    list_of,
+    map_of,
     show,
     text,
-    whole,
 )
 from canary_trio.config.model import CANARY, WHOLE
 from canary_trio.config.rules import PATTERN_SIZE, BadPattern, Network, compile_pattern
@@ -52,7 +52,7 @@ def read_share(value: Any) -> int:
     return share
 
 
-SHARE = Shape(
+SHARE = Codec(
     read_share,
     {
         "title": "0 to 1 in steps of 0.0001",
@@ -73,7 +73,7 @@ def _read_percent(value: Any) -> int:
     return share
 
 
-PERCENT = Shape(
+PERCENT = Codec(
     _read_percent,
     {
         "title": "0 to 100 in steps of 0.01",
@@ -100,8 +100,8 @@ def _write_ratio(ratio: Mapping[str, int]) -> float | dict[str, float]:
 
 
 _ANY_NAME = checked(lambda v: isinstance(v, str), "a name", type="string")
-_SHARES = mapped(_ANY_NAME, SHARE, most=1000, expected="a table of shares by arm")
-RATIO = Shape(_read_ratio, any_of(SHARE.schema, _SHARES.schema), _write_ratio)
+_SHARES = map_of(_ANY_NAME, SHARE, most=1000, expected="a table of shares by arm")
+RATIO = Codec(_read_ratio, any_of(SHARE.schema, _SHARES.schema), _write_ratio)
 
 
 # === names ===
@@ -153,7 +153,7 @@ def _read_changed_name(value: Any) -> str:
     return name
 
 
-CHANGED_NAME = Shape(_read_changed_name, HEADER_NAME.schema)
+CHANGED_NAME = Codec(_read_changed_name, HEADER_NAME.schema)
 _FIELD_VALUE = text(
     r"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]{0,7998}[^\x00-\x20\x7f])?)?",
     "a field's value: text without control characters, without space at its ends",
@@ -169,8 +169,8 @@ def _once(names: Any) -> None:
         seen.add(name.lower())
 
 
-def _fields() -> Shape:
-    shape = mapped(
+def _fields() -> Codec:
+    shape = map_of(
         CHANGED_NAME,
         _FIELD_VALUE,
         most=100,
@@ -182,11 +182,11 @@ def _fields() -> Shape:
         _once(fields)
         return fields
 
-    return Shape(read, shape.schema, shape.write)
+    return Codec(read, shape.schema, shape.write)
 
 
 FIELDS = _fields()
-FIELD_NAMES = listed(CHANGED_NAME, most=100, of="names of fields")
+FIELD_NAMES = list_of(CHANGED_NAME, most=100, of="names of fields")
 
 
 # === numbers of HTTP and IP ===
@@ -209,9 +209,9 @@ def _write_range(codes: tuple[int, int]) -> int | str:
     return low if low == high else f"{low}-{high}"
 
 
-def status_codes(*, least: int) -> Shape:
+def status_codes(*, least: int) -> Codec:
     """Codes and ranges of them."""
-    one = Shape(
+    one = Codec(
         _read_range,
         any_of(
             {
@@ -228,7 +228,7 @@ def status_codes(*, least: int) -> Shape:
         ),
         _write_range,
     )
-    return listed(one, least=least, most=100, of="status codes and ranges")
+    return list_of(one, least=least, most=100, of="status codes and ranges")
 
 
 def _read_network(value: Any) -> Network:
@@ -241,7 +241,7 @@ def _read_network(value: Any) -> Network:
     raise Fault(show(value), "a network such as 10.0.0.0/8 or 2001:db8::/32")
 
 
-NETWORK = Shape(
+NETWORK = Codec(
     _read_network,
     {
         "title": "a network such as 10.0.0.0/8 or 2001:db8::/32",
@@ -250,8 +250,8 @@ NETWORK = Shape(
     },
     str,
 )
-V4_BITS = whole(1, 32)
-V6_BITS = whole(1, 128)
+V4_BITS = integer(1, 32)
+V6_BITS = integer(1, 128)
 
 
 def _read_pattern(value: Any) -> str:
@@ -265,7 +265,7 @@ def _read_pattern(value: Any) -> str:
     return value
 
 
-PATTERN = Shape(
+PATTERN = Codec(
     _read_pattern,
     {
         "title": f"an RE2 pattern of at most {PATTERN_SIZE} characters",

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from canary_trio.config.codec import Fault, Shape, any_of, show
+from canary_trio.config.codec import Codec, Fault, any_of, show
 
 
 @attrs.frozen
@@ -77,7 +77,7 @@ def _read_server_url(value: Any) -> str:
     return value.rstrip("/")
 
 
-SERVER_URL = Shape(
+SERVER_URL = Codec(
     _read_server_url,
     {
         "title": _SERVER_URL,
@@ -106,7 +106,7 @@ def _read_config_server(value: Any) -> str | None:
     return value.rstrip("/")
 
 
-CONFIG_SERVER = Shape(
+CONFIG_SERVER = Codec(
     _read_config_server,
     any_of(
         {

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 @attrs.frozen
-class Remembered:
+class LastGood:
     """A document that ran, with the secret of its fleet."""
 
     revision: int
@@ -34,7 +34,7 @@ def default_directory() -> Path:
     return Path(base).expanduser() / "canary-trio"
 
 
-def recall(path: Path) -> Remembered | None:
+def load_last_good(path: Path) -> LastGood | None:
     """Read what was remembered; None if there is nothing.
 
     Raises:
@@ -46,7 +46,7 @@ def recall(path: Path) -> Remembered | None:
     except FileNotFoundError:
         return None
     try:
-        return Remembered(
+        return LastGood(
             int(shown["revision"]),
             base64.b64decode(shown["document"]),
             base64.b64decode(shown["secret"]),
@@ -55,7 +55,7 @@ def recall(path: Path) -> Remembered | None:
         raise ValueError(f"{path} is no remembered document") from exc
 
 
-def remember(path: Path, what: Remembered) -> None:
+def save_last_good(path: Path, what: LastGood) -> None:
     """Write it durably; blocks for as long as the disk takes.
 
     Raises:
@@ -85,21 +85,21 @@ class LastGoodFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._latest: Remembered | None = None
+        self._latest: LastGood | None = None
         self._news = trio.Event()
 
     def __repr__(self) -> str:
         return f"<LastGoodFile {self._path}>"
 
-    async def recall(self) -> Remembered | None:
+    async def load(self) -> LastGood | None:
         """Read what was remembered; None if there is nothing that can be read."""
         try:
-            return await trio.to_thread.run_sync(recall, self._path)
+            return await trio.to_thread.run_sync(load_last_good, self._path)
         except (OSError, ValueError) as exc:
             _log.warning("what was remembered cannot be read: %s", exc)
             return None
 
-    def remember(self, good: Remembered) -> None:
+    def save(self, good: LastGood) -> None:
         """Have this written, unless a later one is before its turn has come."""
         self._latest = good
         self._news.set()
@@ -112,6 +112,6 @@ class LastGoodFile:
             latest = self._latest
             assert latest is not None, "the news is that there is one"
             try:
-                await trio.to_thread.run_sync(remember, self._path, latest)
+                await trio.to_thread.run_sync(save_last_good, self._path, latest)
             except OSError as exc:
                 _log.warning("cannot remember revision %d: %s", latest.revision, exc)

@@ -26,7 +26,7 @@ import trio
 
 from canary_trio.config.document import build, load, parse
 from canary_trio.control.acknowledger import Acknowledger
-from canary_trio.control.last_good import LastGoodFile, Remembered
+from canary_trio.control.last_good import LastGood, LastGoodFile
 from canary_trio.control.report import Refusal, Report
 from canary_trio.control.store_keys import config_key, secret_key
 from canary_trio.errors import InvalidConfig, Problem
@@ -66,7 +66,7 @@ class Status:
     remembered: bool = False
 
 
-class Control:
+class Supervisor:
     """The supervisor of one proxy."""
 
     def __init__(
@@ -120,7 +120,7 @@ class Control:
         """Follow the store until cancelled; then say goodbye to it, within a second."""
         async with trio.open_nursery() as nursery:
             if self._memory is not None:
-                remembered = await self._memory.recall()
+                remembered = await self._memory.load()
                 if remembered is not None:
                     self._secret = remembered.secret
                     nursery.start_soon(self._fall_back, remembered)
@@ -257,8 +257,8 @@ class Control:
             self.status.failed = None
             self.status.remembered = False
             if self._memory is not None:
-                good = Remembered(revision, entry.value, self._secret)
-                self._memory.remember(good)
+                good = LastGood(revision, entry.value, self._secret)
+                self._memory.save(good)
             _log.info("revision %d is live", revision)
         self._acknowledger.tell()
 
@@ -279,7 +279,7 @@ class Control:
 
     # === remembering ===
 
-    async def _fall_back(self, remembered: Remembered) -> None:
+    async def _fall_back(self, remembered: LastGood) -> None:
         """Run what was remembered if the store gives no document soon."""
         with trio.move_on_after(RECALL_AFTER_S):
             await self.ready.wait()

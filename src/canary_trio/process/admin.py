@@ -44,7 +44,7 @@ class Asked(Protocol):
         """Its process; None while there is none."""
 
 
-class AdminOfAll:
+class SupervisorAdmin:
     """The handler of the supervisor's admin listener."""
 
     def __init__(

@@ -26,7 +26,7 @@ import trio
 import http_trio
 from canary_trio.control.store_keys import check_name
 from canary_trio.errors import CanaryError
-from canary_trio.process.admin import AdminOfAll
+from canary_trio.process.admin import SupervisorAdmin
 from canary_trio.process.ipc import WorkerOptions
 from canary_trio.process.process_log import LogOptions
 from canary_trio.process.progress import Console, Teller
@@ -157,7 +157,7 @@ class _Supervisor:
         teller = Console(
             told.service, beside=told.logs.has_stdout, workers=len(self._workers)
         )
-        handler = AdminOfAll(self._shared.name, self._workers, self._stop.is_set)
+        handler = SupervisorAdmin(self._shared.name, self._workers, self._stop.is_set)
         with (
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as stops,
             trio.open_signal_receiver(*self._rotating()) as rotations,

@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from canary_trio.config.policies import ArmTimeouts, Retries, ServerLimits
-from canary_trio.proxy.header_changes import Changes, compile_changes
-from canary_trio.proxy.live import Live
+from canary_trio.proxy.header_changes import HeaderChanges, compile_changes
+from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.request_ids import RandomHex, RequestIds, Traces
 from canary_trio.proxy.runtime import Runtime
-from canary_trio.telemetry.decision_labels import Marks
+from canary_trio.telemetry.decision_labels import LabelCache
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.arm import ArmState, LiveArm, Pick, PickOther
 from http_trio import Timeouts
 
 
 @attrs.frozen(eq=False)
-class Plan:
+class ArmPlan:
     """How one arm's requests are forwarded.
 
     Attributes:
@@ -46,13 +46,13 @@ class Plan:
     retries: Retries
     limits: ServerLimits
     failing: frozenset[int]
-    request: Changes
-    answer: Changes
+    request: HeaderChanges
+    answer: HeaderChanges
     reads_answers: bool
     fallback: str | None
 
 
-class Plans:
+class ArmPlans:
     """The plans of one revision.
 
     Attributes:
@@ -62,7 +62,7 @@ class Plans:
         hidden_cookie: the name of our cookie where servers are not to see it.
     """
 
-    def __init__(self, live: Live, runtime: Runtime, random: RandomHex) -> None:
+    def __init__(self, live: LiveConfig, runtime: Runtime, random: RandomHex) -> None:
         config = live.config
         self.live = live
         self.hidden_cookie = live.routes.hidden_cookie
@@ -72,19 +72,19 @@ class Plans:
             if config.start_traces is None
             else Traces(config.start_traces, random, runtime.chance.uniform)
         )
-        self.by_arm: dict[str, Plan] = {}
+        self.by_arm: dict[str, ArmPlan] = {}
 
     def __repr__(self) -> str:
         return f"<Plans revision={self.live.revision} made={list(self.by_arm)}>"
 
-    def of(self, name: str) -> Plan:
+    def of(self, name: str) -> ArmPlan:
         """Give the plan of an arm of this revision."""
         plan = self.by_arm.get(name)
         if plan is None:
             plan = self.by_arm[name] = self._make(name)
         return plan
 
-    def _make(self, name: str) -> Plan:
+    def _make(self, name: str) -> ArmPlan:
         arm = self.live.arms[name]
         config = arm.config
         fallback = config.fallback
@@ -93,7 +93,7 @@ class Plans:
         reads = _reads(arm) or (
             fallback is not None and _reads(self.live.arms[fallback])
         )
-        return Plan(
+        return ArmPlan(
             name=name,
             state=arm.state,
             pick=arm.pick,
@@ -144,9 +144,9 @@ class Context:
     __slots__ = ("draw", "marks", "observer", "plans")
 
     def __init__(
-        self, plans: Plans, observer: Observer, draw: Callable[[], float]
+        self, plans: ArmPlans, observer: Observer, draw: Callable[[], float]
     ) -> None:
         self.plans = plans
-        self.marks: Marks = plans.live.marks
+        self.marks: LabelCache = plans.live.marks
         self.observer = observer
         self.draw = draw

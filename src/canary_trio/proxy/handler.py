@@ -10,9 +10,9 @@ import os
 import re
 
 from canary_trio.proxy import max_forwards as hops
-from canary_trio.proxy.arm_plan import Context, Plans
-from canary_trio.proxy.live import Live
-from canary_trio.proxy.proxied_request import Guarded, Reading
+from canary_trio.proxy.arm_plan import ArmPlans, Context
+from canary_trio.proxy.live import LiveConfig
+from canary_trio.proxy.proxied_request import InspectedRequest, ProxiedRequest
 from canary_trio.proxy.request_ids import RandomHex
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.sticky_cookie import without_cookie
@@ -21,7 +21,7 @@ from http_trio import Exchange, Response, error_response
 _COOKIE = re.compile(rb"\r\n[cC][oO][oO][kK][iI][eE]:[ \t]*([^\r\n]*)")
 
 
-class Forwarder:
+class ProxyHandler:
     """The handler of the proxy's listeners."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -69,7 +69,7 @@ class Forwarder:
             fields, line = plans.traces.start(fields)
             names += line
         plan = plans.by_arm.get(decision.arm) or plans.of(decision.arm)
-        kind = Reading if plan.reads_answers else Guarded
+        kind = InspectedRequest if plan.reads_answers else ProxiedRequest
         kind(
             context, plan, decision, exchange, fields, names, request_id=request_id
         ).start()
@@ -86,9 +86,9 @@ class Forwarder:
             return None
         return fields if left is None else hops.one_less(fields)
 
-    def _make_ready(self, live: Live) -> Context:
+    def _make_ready(self, live: LiveConfig) -> Context:
         runtime = self._runtime
-        plans = Plans(live, runtime, self._random)
+        plans = ArmPlans(live, runtime, self._random)
         self._context = Context(plans, runtime.observer, runtime.chance.uniform)
         return self._context
 

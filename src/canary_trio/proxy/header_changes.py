@@ -12,11 +12,11 @@ import re
 
 import attrs
 
-from canary_trio.config.policies import HeaderChanges
+from canary_trio.config.policies import HeaderRules
 
 
 @attrs.frozen
-class Changes:
+class HeaderChanges:
     """Compiled changes.
 
     Attributes:
@@ -40,7 +40,7 @@ class Changes:
         return kept if self.left_out is None else self.left_out.sub(b"", kept)
 
 
-def compile_changes(changes: HeaderChanges) -> Changes:
+def compile_changes(changes: HeaderRules) -> HeaderChanges:
     """Make a document's changes ready: `remove` first, then `set`, then `add`."""
     gone = {name.lower() for name in (*changes.remove, *changes.set)}
     lines = (
@@ -48,7 +48,7 @@ def compile_changes(changes: HeaderChanges) -> Changes:
         for table in (changes.set, changes.add)
         for name, value in table.items()
     )
-    return Changes(b"".join(lines), lines_of(gone) if gone else None)
+    return HeaderChanges(b"".join(lines), lines_of(gone) if gone else None)
 
 
 def lines_of(names: set[str]) -> re.Pattern[bytes]:

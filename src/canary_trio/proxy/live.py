@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from canary_trio.config.model import Config, Server
-from canary_trio.routing.router import Routes
-from canary_trio.telemetry.decision_labels import Marks
+from canary_trio.routing.router import Router
+from canary_trio.telemetry.decision_labels import LabelCache
 from canary_trio.upstream.arm import LiveArm
 from canary_trio.upstream.picker import Layout
 from canary_trio.upstream.server import ServerState
@@ -29,7 +29,7 @@ class Seat:
 
 
 @attrs.frozen(eq=False)
-class Live:
+class LiveConfig:
     """A configuration made ready.
 
     Attributes:
@@ -43,9 +43,9 @@ class Live:
 
     revision: int
     config: Config
-    routes: Routes
+    routes: Router
     arms: Mapping[str, LiveArm]
-    marks: Marks
+    marks: LabelCache
     layouts: Mapping[str, Layout] = attrs.field(repr=False)
     _seats: Mapping[str, tuple[Seat, ...]] = attrs.field(repr=False)
 

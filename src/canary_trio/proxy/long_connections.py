@@ -23,11 +23,11 @@ import trio
 
 from canary_trio.config.model import ServerMode
 from canary_trio.config.policies import OnChange
-from canary_trio.proxy.live import Live
-from canary_trio.proxy.proxied_request import Guarded
+from canary_trio.proxy.live import LiveConfig
+from canary_trio.proxy.proxied_request import ProxiedRequest
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.decision import Chance, Reason
-from canary_trio.routing.weighted_sequence import Sequence
+from canary_trio.routing.weighted_sequence import WeightedSequence
 from http_trio import Exchange, HttpServer, upstream_request_of
 
 LEAST_S = 1.0
@@ -67,13 +67,13 @@ class LongConnections:
 
     async def run(self) -> None:
         """Look through what is in progress after each change, until cancelled."""
-        live: Live | None = None
+        live: LiveConfig | None = None
         while True:
             live = await self._runtime.wait_other(live)
             if live.config.connections.change is not OnChange.KEEP:
                 await self._review(live)
 
-    async def _review(self, live: Live) -> None:
+    async def _review(self, live: LiveConfig) -> None:
         for at, exchange in enumerate(self._server.exchanges):
             if at % _SLICE == 0:
                 await trio.lowlevel.checkpoint()
@@ -83,7 +83,7 @@ class LongConnections:
                 self._leaving.add(exchange)
                 self._end_later(exchange, live)
 
-    def _end_later(self, exchange: Exchange, live: Live) -> None:
+    def _end_later(self, exchange: Exchange, live: LiveConfig) -> None:
         rule = live.config.connections
         after_s = rule.time
         if rule.change is OnChange.DRAIN:
@@ -108,15 +108,15 @@ class LongConnections:
         else:  # its request goes on; what it becomes is seen then
             self._end_later(exchange, live)
 
-    def _is_misplaced(self, exchange: Exchange, live: Live) -> bool:
+    def _is_misplaced(self, exchange: Exchange, live: LiveConfig) -> bool:
         return is_misplaced(exchange, live, self._runtime.chance)
 
 
-def is_misplaced(exchange: Exchange, live: Live, chance: Chance) -> bool:
+def is_misplaced(exchange: Exchange, live: LiveConfig, chance: Chance) -> bool:
     """Tell whether a request in progress would not be where it is by a revision."""
     request = upstream_request_of(exchange)
     delivery = None if request is None else request.delivery
-    if not isinstance(delivery, Guarded) or delivery.server is None:
+    if not isinstance(delivery, ProxiedRequest) or delivery.server is None:
         return False
     server = delivery.server
     return (
@@ -133,11 +133,13 @@ def _is_open_ended(exchange: Exchange) -> bool:
 
 
 def _is_routed_elsewhere(
-    exchange: Exchange, arm: str, live: Live, chance: Chance
+    exchange: Exchange, arm: str, live: LiveConfig, chance: Chance
 ) -> bool:
     """Ask where its request would go now; chance may lead it wherever a share is."""
     head, client, secure = exchange.head, exchange.client, exchange.secure
-    decision = live.routes.choose(head, client, Sequence(), chance, secure=secure)
+    decision = live.routes.choose(
+        head, client, WeightedSequence(), chance, secure=secure
+    )
     if decision.reason is Reason.RATIO:
         return not live.config.shares.get(arm)
     return decision.arm != arm

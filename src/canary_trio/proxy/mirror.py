@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from canary_trio.config.policies import Mirror
+from canary_trio.config.policies import MirrorRule
 from canary_trio.proxy.header_changes import compile_changes
-from canary_trio.telemetry.mirror_counters import Copies, Outcome, Skip
+from canary_trio.telemetry.mirror_counters import MirrorCounters, MirrorOutcome, Skip
 from canary_trio.upstream.arm import LiveArm
 from http_trio import ForwardedRequest, NoResponse, Upstream, fetch
 from http_trio.http1.request_head import render_request
@@ -34,12 +34,14 @@ _ADDED = b"\r\nX-Canary-Mirror: 1\r\nConnection: close"
 _SPARE = 64 * 1024  # bytes that a copy's answer is read beyond the original's size
 
 
-class Mirroring:
+class Mirror:
     """The mirror of one revision."""
 
     __slots__ = ("_arm", "_changes", "_copies", "_learnt", "_methods", "_mirror")
 
-    def __init__(self, mirror: Mirror, arm: LiveArm, copies: Copies) -> None:
+    def __init__(
+        self, mirror: MirrorRule, arm: LiveArm, copies: MirrorCounters
+    ) -> None:
         self._mirror = mirror
         self._arm = arm
         self._changes = compile_changes(arm.config.request_headers)
@@ -107,10 +109,10 @@ class Mirroring:
                 found = answer.status, answer.size
                 self._learnt.compare((copy.status, copy.size), found, seconds)
             if scope.cancelled_caught:
-                outcomes[Outcome.LATE] += 1
+                outcomes[MirrorOutcome.LATE] += 1
         except NoResponse as exc:
             _log.debug("a copy had no answer: %s", exc)
-            outcomes[Outcome.NO_ANSWER] += 1
+            outcomes[MirrorOutcome.NO_ANSWER] += 1
         finally:
             self._copies.in_progress -= 1
 

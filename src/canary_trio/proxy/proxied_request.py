@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from canary_trio.proxy.arm_plan import Context, Plan
+from canary_trio.proxy.arm_plan import ArmPlan, Context
 from canary_trio.proxy.retry import Step, next_step, pause_s
 from canary_trio.routing.decision import Decision, Reason
-from canary_trio.telemetry.decision_labels import Mark
-from canary_trio.upstream.pending_queue import Queue
+from canary_trio.telemetry.decision_labels import DecisionLabels
+from canary_trio.upstream.pending_queue import PendingQueue
 from canary_trio.upstream.server import ServerState
 from http_trio import (
     Failure,
@@ -43,7 +43,7 @@ _UNREACHABLE = frozenset(
 _RETRY_AFTER_S = 1
 
 
-class Guarded(ForwardHooks):
+class ProxiedRequest(ForwardHooks):
     """One request, under the shield of its arm."""
 
     __slots__ = (
@@ -55,7 +55,7 @@ class Guarded(ForwardHooks):
     def __init__(
         self,
         context: Context,
-        plan: Plan,
+        plan: ArmPlan,
         decision: Decision,
         exchange: Exchange,
         fields: bytes,
@@ -77,7 +77,7 @@ class Guarded(ForwardHooks):
         self._context = context
         self._plan = self._chosen = plan
         self._decision = decision
-        self._mark: Mark = context.marks.note(decision)
+        self._mark: DecisionLabels = context.marks.note(decision)
         self._exchange = exchange
         self._request_id = request_id
         self._fields = fields
@@ -98,7 +98,7 @@ class Guarded(ForwardHooks):
         return f"<Guarded for {self._plan.name} at {self._server} tries={self._tries}>"
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> ArmPlan:
         """Of the arm that serves it."""
         return self._plan
 
@@ -255,7 +255,7 @@ class Guarded(ForwardHooks):
         fallback = self._fallback()
         return fallback is not None and bool(fallback.state.roster.usable)
 
-    def _fallback(self) -> Plan | None:
+    def _fallback(self) -> ArmPlan | None:
         """Give the plan of the other arm; there is one such move per request."""
         name = self._chosen.fallback
         if name is None or self._plan is not self._chosen:
@@ -305,7 +305,7 @@ class Guarded(ForwardHooks):
         limits = self._plan.limits
         queue = server.queue
         if queue is None:
-            queue = server.queue = Queue(server)
+            queue = server.queue = PendingQueue(server)
         exchange = self._exchange
         left_s = exchange.began + limits.wait - exchange.lane.now
         if len(queue) >= limits.pending or left_s <= 0:
@@ -373,7 +373,7 @@ class Guarded(ForwardHooks):
         chosen.saved += saved
 
 
-class Reading(Guarded):
+class InspectedRequest(ProxiedRequest):
     """The same where answers are looked at before anything of them goes out."""
 
     __slots__ = ()

@@ -24,21 +24,21 @@ from types import MappingProxyType
 import trio
 
 from canary_trio.config.model import Arm, Config, Server, ServerMode
-from canary_trio.proxy.live import Live, Seat
-from canary_trio.proxy.mirror import Mirroring
+from canary_trio.proxy.live import LiveConfig, Seat
+from canary_trio.proxy.mirror import Mirror
 from canary_trio.routing.decision import Chance
-from canary_trio.routing.router import Routes
-from canary_trio.routing.weighted_sequence import Sequence
-from canary_trio.telemetry.decision_labels import Marks
+from canary_trio.routing.router import Router
+from canary_trio.routing.weighted_sequence import WeightedSequence
+from canary_trio.telemetry.decision_labels import LabelCache
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.arm import ArmState, LiveArm
 from canary_trio.upstream.consistent_hash import points_of
 from canary_trio.upstream.dns import Resolve, Resolver, resolve_by_system
 from canary_trio.upstream.endpoint import Target, make_upstream, target_of
-from canary_trio.upstream.health_checks import Checks
+from canary_trio.upstream.health_checks import HealthChecker
 from canary_trio.upstream.picker import Layout
 from canary_trio.upstream.server import ServerState
-from canary_trio.upstream.server_set import Roster
+from canary_trio.upstream.server_set import ServerSet
 from http_trio import Upstream
 
 _SLICE = 50  # servers that are made ready before requests have their turn: half a ms
@@ -64,9 +64,9 @@ class Runtime:
         now: Callable[[], float] = time.monotonic,
         resolve: Resolve = resolve_by_system,
     ) -> None:
-        self.live: Live | None = None
+        self.live: LiveConfig | None = None
         self.observer = observer or Observer()
-        self.sequence = Sequence()
+        self.sequence = WeightedSequence()
         self.chance = chance or Chance(random.random, secrets.token_bytes)
         self.arms: dict[str, ArmState] = {}
         self.now = now
@@ -75,20 +75,20 @@ class Runtime:
         self._servers: dict[tuple[str, str], ServerState] = {}
         self._resolver = Resolver(resolve)
         self._changed = trio.Event()
-        self._checks = Checks(self.chance.uniform, now)
+        self._checks = HealthChecker(self.chance.uniform, now)
         self._sooner = trio.Event()
 
     def __repr__(self) -> str:
         revision = self.live.revision if self.live else None
         return f"<Runtime {self._service} revision={revision}>"
 
-    async def build(self, config: Config, revision: int, secret: bytes) -> Live:
+    async def build(self, config: Config, revision: int, secret: bytes) -> LiveConfig:
         """Make a configuration ready; names that do not resolve now are tried later.
 
         Raises:
             http_trio.BadCertificate: of an arm's `tls.ca`.
         """
-        routes = Routes(config, service=self._service, secret=secret)
+        routes = Router(config, service=self._service, secret=secret)
         seats: dict[str, tuple[Seat, ...]] = {}
         layouts: dict[str, Layout] = {}
         for name, arm in config.arms.items():
@@ -107,16 +107,16 @@ class Runtime:
             for name, taken in seats.items()
         }
         mirror = config.mirror
-        marks = Marks(
+        marks = LabelCache(
             config,
             revision,
             self.observer.tally,
             before=self.live.marks if self.live else None,
             mirror=None
             if mirror is None
-            else Mirroring(mirror, arms[mirror.arm], self.observer.copies),
+            else Mirror(mirror, arms[mirror.arm], self.observer.copies),
         )
-        return Live(
+        return LiveConfig(
             revision=revision,
             config=config,
             routes=routes,
@@ -126,7 +126,7 @@ class Runtime:
             layouts=layouts,
         )
 
-    def install(self, live: Live) -> None:
+    def install(self, live: LiveConfig) -> None:
         """Route by this from the next request on."""
         now = self.now()
         kept = self._servers
@@ -148,7 +148,7 @@ class Runtime:
             for server in arm.servers
         )
 
-    async def wait_other(self, seen: Live | None) -> Live:
+    async def wait_other(self, seen: LiveConfig | None) -> LiveConfig:
         """Wait until another configuration than this is live, and give it."""
         while self.live is None or self.live is seen:
             await self._changed.wait()
@@ -177,7 +177,7 @@ class Runtime:
                 await trio.lowlevel.checkpoint()
         return tuple(seats)
 
-    async def _lay_out(self, roster: Roster, seats: tuple[Seat, ...]) -> Layout:
+    async def _lay_out(self, roster: ServerSet, seats: tuple[Seat, ...]) -> Layout:
         """Lay out the servers for hashing, which takes longer than a swap may."""
         for at, seat in enumerate(seats):
             points_of(seat.server.url)  # it keeps them
@@ -208,7 +208,7 @@ class Runtime:
     def _arm(self, name: str) -> ArmState:
         arm = self.arms.get(name)
         if arm is None:
-            roster = Roster(
+            roster = ServerSet(
                 self.chance.uniform,
                 on_due=self._wake,
                 on_left=lambda state: self._left(name, state),
@@ -217,7 +217,7 @@ class Runtime:
             arm = self.arms[name] = ArmState(name, roster)
         return arm
 
-    def _configure(self, live: Live, now: float) -> None:
+    def _configure(self, live: LiveConfig, now: float) -> None:
         sticky = _keeps_servers(live.config)
         for name, arm in live.arms.items():
             fallback = arm.config.fallback

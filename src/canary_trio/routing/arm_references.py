@@ -10,7 +10,7 @@ from __future__ import annotations
 from canary_trio.config.model import STABLE, Config, format_share
 
 
-def holds(config: Config, arm: str) -> list[str]:
+def references_to(config: Config, arm: str) -> list[str]:
     """Give what in a document leads to an arm, in words; empty for nothing."""
     found = []
     share = config.shares.get(arm)

@@ -53,7 +53,7 @@ def salt_of(service: str, epoch: int) -> bytes:
 
 
 @attrs.frozen
-class Ranges:
+class BucketRanges:
     """Which buckets are whose.
 
     Attributes:
@@ -65,7 +65,7 @@ class Ranges:
     arms: tuple[str, ...]
 
     @classmethod
-    def of(cls, shares: Mapping[str, int]) -> Ranges:
+    def of(cls, shares: Mapping[str, int]) -> BucketRanges:
         """Lay out the ranges of arms with these shares, in ten-thousandths."""
         free = [(0, WHOLE)]
         taken: list[tuple[int, int, str]] = []

@@ -16,21 +16,21 @@ from canary_trio.config.rules import (
     HostIs,
     MethodIs,
     Network,
+    Operator,
     PathPrefix,
-    Test,
     ValueIs,
     compile_pattern,
 )
 from canary_trio.routing.buckets import bucket
 from canary_trio.routing.request_view import (
     SLOTS,
-    Seen,
+    RequestView,
     address_of,
     key_getter,
     name_of,
 )
 
-Check = Callable[[Seen], object]
+Check = Callable[[RequestView], object]
 """Something true for a request that meets a condition."""
 
 
@@ -98,24 +98,24 @@ def is_in(client: str, networks: Sequence[Network]) -> bool:
 
 def _check_value(condition: ValueIs, salt: bytes) -> Check:
     key, value = condition.key, condition.value.encode()
-    if condition.test is Test.PERCENT:
+    if condition.test is Operator.PERCENT:
         share, get_key = condition.share, key_getter(key)
         return lambda seen: (
             (found := get_key(seen)) is not None and bucket(found, salt) < share
         )
     name, slot = name_of(key), SLOTS[key.source]
     match condition.test:
-        case Test.EQUALS:
+        case Operator.EQUALS:
             return lambda seen: seen.found[slot].get(name) == value
-        case Test.PREFIX:
+        case Operator.PREFIX:
             return lambda seen: (
                 (found := seen.found[slot].get(name)) is not None
                 and found.startswith(value)
             )
-        case Test.PRESENT:
+        case Operator.PRESENT:
             present = condition.present
             return lambda seen: (name in seen.found[slot]) is present
-        case Test.REGEX:
+        case Operator.REGEX:
             search = compile_pattern(condition.value)
             return lambda seen: (
                 (found := seen.found[slot].get(name)) is not None

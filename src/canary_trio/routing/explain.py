@@ -1,6 +1,6 @@
 """Which arm a described request would get, and why, without sending it. Pure.
 
-The rule that is obeyed here: the decision is made by the `Routes` that route the
+The rule that is obeyed here: the decision is made by the `Router` that route the
 traffic, from a head that the engine's own parser has read. What chance or turn decides
 cannot be told before; then `certain` is false, and the shares are what there is to say.
 No turn is taken and no debt is paid. Chance is the real one, since a key that is minted
@@ -15,9 +15,9 @@ import attrs
 
 from canary_trio.config.model import WHOLE, ServerMode
 from canary_trio.routing.decision import Chance, Reason
-from canary_trio.routing.request_spec import Described
-from canary_trio.routing.router import Routes
-from canary_trio.routing.weighted_sequence import Sequence
+from canary_trio.routing.request_spec import RequestSpec
+from canary_trio.routing.router import Router
+from canary_trio.routing.weighted_sequence import WeightedSequence
 
 
 @attrs.frozen
@@ -52,7 +52,7 @@ class Explanation:
 
 
 def explain(
-    described: Described, routes: Routes, revision: int, chance: Chance
+    described: RequestSpec, routes: Router, revision: int, chance: Chance
 ) -> tuple[Explanation, bytes | None]:
     """Tell which arm a request would get; give also the key for its server, if any.
 
@@ -63,7 +63,7 @@ def explain(
     decision = routes.choose(
         described.head(),
         described.client,
-        Sequence(),
+        WeightedSequence(),
         chance,
         secure=described.secure,
     )

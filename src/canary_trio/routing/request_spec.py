@@ -22,7 +22,7 @@ _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 _KEPT = "/%:?#[]@!$&'()*+,;=~"  # of a target: what is not percent-encoded again
 
 
-class BadDescription(CanaryError):
+class BadRequestSpec(CanaryError):
     """A request is not described in a way that it could be sent. The asker's fault.
 
     Attributes:
@@ -35,7 +35,7 @@ class BadDescription(CanaryError):
 
 
 @attrs.frozen
-class Described:
+class RequestSpec:
     """A request in words.
 
     Attributes:
@@ -55,7 +55,7 @@ class Described:
         """Give it as the engine would see it.
 
         Raises:
-            BadDescription: it could not be sent so.
+            BadRequestSpec: it could not be sent so.
         """
         host, target = self._where()
         lines = [f"{self.method} {target} HTTP/1.1"]
@@ -69,37 +69,37 @@ class Described:
             return parse_request_head(raw, Limits())
         except BadRequest as exc:
             found = f"a request that is answered {exc.status}: {exc}"
-            raise BadDescription(Problem("$", found, "one that is HTTP/1.1")) from exc
+            raise BadRequestSpec(Problem("$", found, "one that is HTTP/1.1")) from exc
 
     def _where(self) -> tuple[str, str]:
         if not _TOKEN.match(self.method):
-            raise BadDescription(Problem("$.method", _show(self.method), "a method"))
+            raise BadRequestSpec(Problem("$.method", _show(self.method), "a method"))
         url = self.target
         if url.startswith("/") or url == "*":
             return "localhost", quote(url, safe=_KEPT, errors="replace")
         parts = _split(url if "://" in url else f"http://{url}")
         if parts is None:
             expected = "a path such as /a?b=c, or a URL"
-            raise BadDescription(Problem("$.target", _show(url), expected))
+            raise BadRequestSpec(Problem("$.target", _show(url), expected))
         query = f"?{parts.query}" if parts.query else ""
         host = parts.netloc.rpartition("@")[2]
         return host, quote((parts.path or "/") + query, safe=_KEPT, errors="replace")
 
 
-def read_description(text: bytes) -> Described:
-    """Read a description from JSON: an object with the attributes of `Described`.
+def read_description(text: bytes) -> RequestSpec:
+    """Read a description from JSON: an object with the attributes of `RequestSpec`.
 
     `headers` is an object, or a list of pairs where a name comes twice.
 
     Raises:
-        BadDescription: with all of its faults.
+        BadRequestSpec: with all of its faults.
     """
     try:
         shown = json.loads(text)
     except ValueError as exc:
-        raise BadDescription(Problem("$", f"no JSON ({exc})", "an object")) from exc
+        raise BadRequestSpec(Problem("$", f"no JSON ({exc})", "an object")) from exc
     if not isinstance(shown, dict):
-        raise BadDescription(Problem("$", _show(shown), 'such as {"target": "/"}'))
+        raise BadRequestSpec(Problem("$", _show(shown), 'such as {"target": "/"}'))
     problems = []
     given: dict[str, Any] = {}
     for name, value in shown.items():
@@ -118,8 +118,8 @@ def read_description(text: bytes) -> Described:
         else:
             given[name] = value
     if problems:
-        raise BadDescription(*problems)
-    return Described(**given)
+        raise BadRequestSpec(*problems)
+    return RequestSpec(**given)
 
 
 _KINDS = {
@@ -149,10 +149,10 @@ def _fields(value: Any) -> tuple[tuple[str, str], ...] | None:
 def _check_field(at: int, name: str, value: str) -> None:
     if not _TOKEN.match(name):
         path = f"$.headers[{at}]"
-        raise BadDescription(Problem(path, _show(name), "the name of a field"))
+        raise BadRequestSpec(Problem(path, _show(name), "the name of a field"))
     if not _VALUE.match(value):
         expected = "a value without control characters"
-        raise BadDescription(Problem(f"$.headers[{at}]", _show(value), expected))
+        raise BadRequestSpec(Problem(f"$.headers[{at}]", _show(value), expected))
 
 
 def _split(url: str) -> SplitResult | None:

@@ -1,6 +1,6 @@
 """What a request shows to rules and keys: fields, cookies, query, address. Pure.
 
-Which of them a revision asks for is known when it is compiled; so a `Reader` looks for
+Which of them a revision asks for is known when it is compiled; so a `RequestReader` looks for
 those only, in one pass over the raw head, and a revision that asks for none reads
 nothing. Of several fields of a name the first counts, and of cookies and parameters
 too; several Cookie fields are one (RFC 6265 section 5.4 allows one).
@@ -18,15 +18,15 @@ from canary_trio.config.rules import Key, Source
 from http_trio.http1.request_head import RequestHead
 
 Found = dict[bytes, bytes]
-GetKey = Callable[["Seen"], bytes | None]
+GetKey = Callable[["RequestView"], bytes | None]
 
 _SEVERAL = 8  # names up to which they are looked for, and beyond which all are read
 _COOKIE = b"cookie"
 SLOTS = {Source.HEADER: 0, Source.COOKIE: 1, Source.QUERY: 2, Source.ADDRESS: 3}
-"""Where a source's values are in `Seen.found`; an address has none."""
+"""Where a source's values are in `RequestView.found`; an address has none."""
 
 
-class Seen:
+class RequestView:
     """One request, as far as it was looked at.
 
     Attributes:
@@ -60,7 +60,7 @@ _NOTHING: Found = {}
 _FIELDS, _COOKIES, _QUERY = range(3)
 
 
-class Reader:
+class RequestReader:
     """Looks at requests for what one revision asks.
 
     Args:
@@ -79,9 +79,9 @@ class Reader:
         self._cookies = cookie_pattern(cookies) if cookies else None
         self._has_query = bool(names[Source.QUERY])
 
-    def __call__(self, head: RequestHead, client: str) -> Seen:
+    def __call__(self, head: RequestHead, client: str) -> RequestView:
         """Look at a request."""
-        seen = Seen(head, client)
+        seen = RequestView(head, client)
         if self._fields is not None:
             self._read_fields(seen)
         if b"?" in head.target:
@@ -90,7 +90,7 @@ class Reader:
                 seen.found[_QUERY] = read_query(query)
         return seen
 
-    def _read_fields(self, seen: Seen) -> None:
+    def _read_fields(self, seen: RequestView) -> None:
         assert self._fields is not None, "asked only where it is"
         pairs = self._fields.findall(seen.head.raw)
         if not pairs:

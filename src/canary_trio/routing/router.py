@@ -5,7 +5,7 @@
     a key (style `hash`)          ->  the arm of the key's bucket  hash
     neither                       ->  the style's draw             ratio
 
-A `Routes` is a configuration made ready: everything that does not depend on the
+A `Router` is a configuration made ready: everything that does not depend on the
 request is computed here. What outlives it (the sequence's debts) is handed in. A user
 without a key cookie is given one, and the arm of its bucket; the reason is the ratio.
 
@@ -21,19 +21,24 @@ import attrs
 
 from canary_trio.config.model import Balance, Config, Style
 from canary_trio.config.rules import Key, Source, ValueIs
-from canary_trio.routing.buckets import Ranges, bucket, salt_of
+from canary_trio.routing.buckets import BucketRanges, bucket, salt_of
 from canary_trio.routing.decision import Chance, Decision, Reason
-from canary_trio.routing.request_view import GetKey, Reader, Seen, key_getter
-from canary_trio.routing.rule_matcher import Rules
-from canary_trio.routing.sticky_cookie import Sessions, set_cookie
-from canary_trio.routing.weighted_sequence import Sequence, random_arm
+from canary_trio.routing.request_view import (
+    GetKey,
+    RequestReader,
+    RequestView,
+    key_getter,
+)
+from canary_trio.routing.rule_matcher import RuleMatcher
+from canary_trio.routing.sticky_cookie import CookieSigner, set_cookie
+from canary_trio.routing.weighted_sequence import WeightedSequence, random_arm
 from http_trio.http1.request_head import RequestHead
 
 _KEPT = 4096  # decisions by key; then all are forgotten, which costs a key 2 us once
 _KEPT_SIZE = 128  # bytes of a key; longer ones are computed each time
 
 
-class Routes:
+class Router:
     """The routing of one revision."""
 
     def __init__(self, config: Config, *, service: str, secret: bytes) -> None:
@@ -41,10 +46,10 @@ class Routes:
         sticky = config.sticky_sessions
         epoch = sticky.epoch if sticky else 0
         self._salt = salt_of(service, epoch)
-        self._ranges = Ranges.of(config.ratio)
+        self._ranges = BucketRanges.of(config.ratio)
         self._shares = config.ratio
         self._is_random = config.style is Style.RANDOM
-        self._rules = Rules(config.rules, self._salt) if config.rules else None
+        self._rules = RuleMatcher(config.rules, self._salt) if config.rules else None
         self._by_rule = [Decision(r.arm, Reason.RULE, r.name) for r in config.rules]
         self._by_ratio = {arm: Decision(arm, Reason.RATIO) for arm in config.arms}
         self._get_user: GetKey | None = None
@@ -57,7 +62,7 @@ class Routes:
         if sticky is not None:
             if sticky.key.source is Source.COOKIE:
                 self._cookie = sticky.key.name.encode()
-                self._sessions = Sessions(secret, epoch)
+                self._sessions = CookieSigner(secret, epoch)
                 self._set_cookie = set_cookie(sticky, secure=False)
                 self._set_secure = set_cookie(sticky, secure=True)
             else:
@@ -70,7 +75,7 @@ class Routes:
                 for name, arm in config.arms.items()
                 if arm.balance is Balance.HASH
             }
-        self._read = Reader(_keys(config))
+        self._read = RequestReader(_keys(config))
 
     def __repr__(self) -> str:
         return f"<Routes {dict(self._shares)} {self._rules or 'no rules'}>"
@@ -87,7 +92,7 @@ class Routes:
         self,
         head: RequestHead,
         client: str,
-        sequence: Sequence,
+        sequence: WeightedSequence,
         chance: Chance,
         *,
         secure: bool,
@@ -130,7 +135,9 @@ class Routes:
                 return Decision(arm, reason, rule, cookie, key, decision.bucket)
         return decision
 
-    def _of_user(self, seen: Seen, chance: Chance, *, secure: bool) -> Decision | None:
+    def _of_user(
+        self, seen: RequestView, chance: Chance, *, secure: bool
+    ) -> Decision | None:
         """Decide by the user's key; None where users have none."""
         cookie = self._cookie
         if cookie is not None:
@@ -152,7 +159,7 @@ class Routes:
         return None
 
     def _with_user(
-        self, decision: Decision, seen: Seen, chance: Chance, *, secure: bool
+        self, decision: Decision, seen: RequestView, chance: Chance, *, secure: bool
     ) -> Decision:
         """Add the user to a rule's decision, so that the server can be kept."""
         user = self._of_user(seen, chance, secure=secure)

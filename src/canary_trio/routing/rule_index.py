@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from canary_trio.config.rules import Key
 from canary_trio.routing.buckets import bucket
 from canary_trio.routing.condition_checks import Check
-from canary_trio.routing.request_view import Seen, key_getter
+from canary_trio.routing.request_view import RequestView, key_getter
 
 Entries = list[tuple[int, tuple[Check, ...]]]
 """Rules of one drawer, in order: (place, the checks that are left)."""
@@ -32,7 +32,7 @@ class ValueDrawer:
     def with_prefix(self, prefix: bytes) -> Entries:
         return self.prefixes.setdefault(len(prefix), {}).setdefault(prefix, [])
 
-    def first(self, value: bytes, best: int, seen: Seen) -> int:
+    def first(self, value: bytes, best: int, seen: RequestView) -> int:
         best = first_of(self.equal.get(value, ()), best, seen)
         for length, prefixes in self.prefixes.items():
             best = first_of(prefixes.get(value[:length], ()), best, seen)
@@ -54,7 +54,7 @@ class PercentDrawer:
     def append(self, place: int, share: int, checks: tuple[Check, ...]) -> None:
         self._entries.append((place, share, checks))
 
-    def first(self, best: int, seen: Seen) -> int:
+    def first(self, best: int, seen: RequestView) -> int:
         key = self._get_key(seen)
         if key is None or self._entries[0][0] >= best:
             return best
@@ -79,7 +79,7 @@ class PathDrawers:
         stem = prefix.rstrip(b"/")
         return self.by_depth.setdefault(stem.count(b"/"), {}).setdefault(stem, [])
 
-    def first(self, best: int, seen: Seen) -> int:
+    def first(self, best: int, seen: RequestView) -> int:
         path = seen.path
         if path[:1] != b"/":  # OPTIONS *
             return best
@@ -93,7 +93,7 @@ class PathDrawers:
 
 
 def first_of(
-    entries: Sequence[tuple[int, tuple[Check, ...]]], best: int, seen: Seen
+    entries: Sequence[tuple[int, tuple[Check, ...]]], best: int, seen: RequestView
 ) -> int:
     """Give the first place below `best` whose checks hold, or else `best`."""
     for place, checks in entries:

@@ -23,14 +23,14 @@ from canary_trio.config.rules import (
     Key,
     MethodIs,
     Network,
+    Operator,
     PathPrefix,
     Rule,
     Source,
-    Test,
     ValueIs,
 )
 from canary_trio.routing.condition_checks import compile_condition
-from canary_trio.routing.request_view import SLOTS, Seen, address_of, name_of
+from canary_trio.routing.request_view import SLOTS, RequestView, address_of, name_of
 from canary_trio.routing.rule_index import (
     Entries,
     PathDrawers,
@@ -40,7 +40,7 @@ from canary_trio.routing.rule_index import (
 )
 
 
-class Rules:
+class RuleMatcher:
     """The rules of one revision.
 
     Args:
@@ -65,7 +65,7 @@ class Rules:
     def __repr__(self) -> str:
         return f"<Rules {self._count}, {len(self._always)} always looked at>"
 
-    def first(self, seen: Seen) -> int | None:
+    def first(self, seen: RequestView) -> int | None:
         """Give the place of the first rule that holds; None if none does."""
         best = self._count
         for slot, names in self._values.items():
@@ -87,7 +87,7 @@ class Rules:
             best = first_of(self._always, best, seen)
         return best if best < self._count else None
 
-    def _first_of_host(self, best: int, seen: Seen) -> int:
+    def _first_of_host(self, best: int, seen: RequestView) -> int:
         host = seen.host()
         best = first_of(self._hosts.get(host, ()), best, seen)
         if self._below:
@@ -97,7 +97,7 @@ class Rules:
                 at = host.find(b".", at + 1)
         return best
 
-    def _first_of_network(self, best: int, seen: Seen) -> int:
+    def _first_of_network(self, best: int, seen: RequestView) -> int:
         address = address_of(seen.client)
         if address is None:
             return best
@@ -116,7 +116,7 @@ class Rules:
         rest = rule.conditions[:at] + rule.conditions[at + 1 :]
         anchor = rule.conditions[at]
         checks = tuple(compile_condition(one, self._salt) for one in rest)
-        if isinstance(anchor, ValueIs) and anchor.test is Test.PERCENT:
+        if isinstance(anchor, ValueIs) and anchor.test is Operator.PERCENT:
             self._percents(anchor.key).append(place, anchor.share, checks)
             return
         drawers = self._drawers(anchor)
@@ -146,11 +146,11 @@ class Rules:
     def _of_value(self, anchor: ValueIs) -> list[Entries]:
         value = anchor.value.encode()
         match anchor.test:
-            case Test.EQUALS:
+            case Operator.EQUALS:
                 return [self._of(anchor.key).equal.setdefault(value, [])]
-            case Test.PREFIX:
+            case Operator.PREFIX:
                 return [self._of(anchor.key).with_prefix(value)]
-            case Test.PRESENT if anchor.present:
+            case Operator.PRESENT if anchor.present:
                 return [self._of(anchor.key).present]
             case _:
                 return []
@@ -158,7 +158,7 @@ class Rules:
     def _last(self, anchor: Condition) -> Entries:
         """Give where a rule lies whose anchor must still be checked."""
         assert isinstance(anchor, ValueIs), "the others are settled"
-        if anchor.test is Test.PRESENT:
+        if anchor.test is Operator.PRESENT:
             return self._always
         return self._of(anchor.key).present
 
@@ -187,14 +187,14 @@ class Rules:
 
 
 _TELLING: dict[object, int] = {
-    Test.EQUALS: 0,
-    Test.PREFIX: 1,
+    Operator.EQUALS: 0,
+    Operator.PREFIX: 1,
     PathPrefix: 2,
     HostIs: 3,
     ClientIn: 4,
-    Test.REGEX: 5,
-    Test.PERCENT: 5,
-    Test.PRESENT: 6,
+    Operator.REGEX: 5,
+    Operator.PERCENT: 5,
+    Operator.PRESENT: 6,
     MethodIs: 7,
 }
 

@@ -29,7 +29,7 @@ _FORM = re.compile(rb"1\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]{24})\Z")
 _KEY_OF_SIGNATURES = b"canary session %d"
 
 
-class Sessions:
+class CookieSigner:
     """The cookies of one secret and one epoch."""
 
     def __init__(self, secret: bytes, epoch: int) -> None:

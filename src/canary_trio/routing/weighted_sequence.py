@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heappush
 from canary_trio.config.model import STABLE, WHOLE
 
 
-class Sequence:
+class WeightedSequence:
     """The order in which arms are served, and what each is owed.
 
     >>> sequence = Sequence()
@@ -39,9 +39,9 @@ class Sequence:
             self._debts |= self._line.debts()
         return self._debts
 
-    def copy(self) -> Sequence:
+    def copy(self) -> WeightedSequence:
         """Give another one that stands where this one does."""
-        other = Sequence()
+        other = WeightedSequence()
         other._debts = dict(self.debts)
         return other
 

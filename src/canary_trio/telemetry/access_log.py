@@ -28,7 +28,7 @@ from canary_trio.errors import CanaryError
 from canary_trio.telemetry.access_log_format import LineForm, formatter
 
 if TYPE_CHECKING:
-    from canary_trio.telemetry.decision_labels import Mark
+    from canary_trio.telemetry.decision_labels import DecisionLabels
     from http_trio import Exchange
 
 _log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class AccessLog:
     def record(
         self,
         exchange: Exchange,
-        mark: Mark,
+        mark: DecisionLabels,
         status: int,
         seconds: float,
         *,

@@ -39,14 +39,14 @@ class LineForm(enum.Enum):
     TEXT = "text"
 
 
-class Said(Protocol):
+class DecisionFields(Protocol):
     """What a line says of the decision, rendered before: a `Mark`."""
 
     json: bytes
     text: bytes
 
 
-class Asked(Protocol):
+class RequestFields(Protocol):
     """What a line says of the request: a `RequestHead`."""
 
     @property
@@ -62,7 +62,7 @@ class Asked(Protocol):
         """Whether it came as HTTP/1.0."""
 
 
-class Over(Protocol):
+class ExchangeFields(Protocol):
     """What a line says of the exchange: an `Exchange`.
 
     Attributes:
@@ -76,7 +76,7 @@ class Over(Protocol):
         """The client's address."""
 
     @property
-    def head(self) -> Asked:
+    def head(self) -> RequestFields:
         """What was asked."""
 
 
@@ -86,8 +86,8 @@ class Format(Protocol):
     def __call__(
         self,
         at: float,
-        over: Over,
-        said: Said,
+        over: ExchangeFields,
+        said: DecisionFields,
         status: int,
         seconds: float,
         *,
@@ -122,8 +122,8 @@ def _json_formatter() -> Format:
 
     def line(
         at: float,
-        over: Over,
-        said: Said,
+        over: ExchangeFields,
+        said: DecisionFields,
         status: int,
         seconds: float,
         *,
@@ -173,8 +173,8 @@ def _text_formatter() -> Format:
 
     def line(
         at: float,
-        over: Over,
-        said: Said,
+        over: ExchangeFields,
+        said: DecisionFields,
         status: int,
         seconds: float,
         *,

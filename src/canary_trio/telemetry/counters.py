@@ -1,6 +1,6 @@
 """What was counted of the traffic: plain whole numbers, added up as requests end. Pure.
 
-A `Tally` outlives configurations. The rule that it obeys: what a request adds is a few
+A `Counters` outlives configurations. The rule that it obeys: what a request adds is a few
 list entries, found before through its `Mark`; names, labels and formats are for the one
 who reads. A list is handed out once for its labels and never replaced.
 """
@@ -26,7 +26,7 @@ SERIES_LIMIT = 4096
 
 
 @attrs.frozen
-class Way:
+class RouteLabels:
     """One way in which requests are routed: what the counters are told apart by.
 
     Attributes:
@@ -42,7 +42,7 @@ class Way:
     rule: str = ""
 
 
-class ArmTally:
+class ArmCounters:
     """What the requests of one arm took.
 
     Attributes:
@@ -67,24 +67,24 @@ class ArmTally:
         self.sum_s += seconds
 
 
-class Tally:
+class Counters:
     """All counters of one proxy's traffic."""
 
     def __init__(self) -> None:
-        self._ways: dict[Way, list[int]] = {}
-        self._arms: dict[str, ArmTally] = {}
+        self._ways: dict[RouteLabels, list[int]] = {}
+        self._arms: dict[str, ArmCounters] = {}
         self._failures: dict[tuple[str, str], int] = {}
 
     def __repr__(self) -> str:
         return f"<Tally ways={len(self._ways)} arms={list(self._arms)}>"
 
     @property
-    def ways(self) -> Mapping[Way, list[int]]:
+    def ways(self) -> Mapping[RouteLabels, list[int]]:
         """Requests that ended, by way and by `CLASSES`."""
         return self._ways
 
     @property
-    def arms(self) -> Mapping[str, ArmTally]:
+    def arms(self) -> Mapping[str, ArmCounters]:
         """By arm."""
         return self._arms
 
@@ -93,15 +93,15 @@ class Tally:
         """Tries that gave no answer, by arm and by condition."""
         return self._failures
 
-    def of_way(self, way: Way) -> list[int]:
+    def of_way(self, way: RouteLabels) -> list[int]:
         """Give the counts of a way, by `CLASSES`, to be added to."""
         if way.rule and way not in self._ways and len(self._ways) >= SERIES_LIMIT:
             way = attrs.evolve(way, rule="other")
         return self._ways.setdefault(way, [0] * len(CLASSES))
 
-    def of_arm(self, arm: str) -> ArmTally:
+    def of_arm(self, arm: str) -> ArmCounters:
         """Give the counts of an arm, to be added to."""
-        return self._arms.setdefault(arm, ArmTally())
+        return self._arms.setdefault(arm, ArmCounters())
 
     def failed(self, arm: str, condition: str) -> None:
         """Count a try at an arm that gave no answer."""

@@ -1,6 +1,6 @@
 """What is said of a decision, rendered once per revision: answer field, log, counters. Pure.
 
-Few decisions differ in what is said of them: an arm, a reason, a rule. So a `Mark`
+Few decisions differ in what is said of them: an arm, a reason, a rule. So a `DecisionLabels`
 holds the bytes and the counters of one such way, and a request only looks it up. The
 rule that it obeys: nothing here depends on a single request.
 
@@ -25,11 +25,11 @@ from urllib.parse import quote
 
 from canary_trio.config.model import Config
 from canary_trio.routing.decision import Decision, Reason
-from canary_trio.telemetry.counters import ArmTally, Tally, Way
+from canary_trio.telemetry.counters import ArmCounters, Counters, RouteLabels
 from canary_trio.telemetry.split_check import Split
 
 
-class Mirror(Protocol):
+class MirrorLabels(Protocol):
     """Who takes requests that are over, to copy them: a `Mirroring`."""
 
     @property
@@ -42,7 +42,7 @@ class Mirror(Protocol):
         """Take a request whose answer has been sent."""
 
 
-class Mark:
+class DecisionLabels:
     """What is said of requests that are routed in one way by one revision.
 
     Attributes:
@@ -61,9 +61,11 @@ class Mark:
         *("text", "way"),
     )
 
-    def __init__(self, way: Way, revision: int, name: str | None, tally: Tally) -> None:
+    def __init__(
+        self, way: RouteLabels, revision: int, name: str | None, tally: Counters
+    ) -> None:
         self.way = way
-        self.mirror: Mirror | None = None
+        self.mirror: MirrorLabels | None = None
         self.field: tuple[bytes, bytes] | None = None
         self.line = b""
         if name is not None:
@@ -73,8 +75,8 @@ class Mark:
         self.json = _members(way, revision)
         self.text = _words(way, revision)
         self.counts = tally.of_way(way)
-        self.served: ArmTally = tally.of_arm(way.arm)
-        self.chosen: ArmTally = tally.of_arm(way.chosen)
+        self.served: ArmCounters = tally.of_arm(way.arm)
+        self.chosen: ArmCounters = tally.of_arm(way.chosen)
 
     def __repr__(self) -> str:
         return f"<Mark {self.text.decode()}>"
@@ -85,7 +87,7 @@ class Mark:
         self.served.add(seconds)
 
 
-class Marks:
+class LabelCache:
     """The marks of one revision.
 
     Args:
@@ -100,22 +102,22 @@ class Marks:
         self,
         config: Config,
         revision: int,
-        tally: Tally,
-        before: Marks | None = None,
-        mirror: Mirror | None = None,
+        tally: Counters,
+        before: LabelCache | None = None,
+        mirror: MirrorLabels | None = None,
     ) -> None:
         self.split: Split = Split.of(config, None if before is None else before.split)
         self._revision = revision
         self._name = config.decision_header
         self._tally = tally
         self._mirror = mirror
-        self._marks: dict[tuple[str, Reason, str | None], Mark] = {}
-        self._moved: dict[tuple[str, str | None, str, Reason], Mark] = {}
+        self._marks: dict[tuple[str, Reason, str | None], DecisionLabels] = {}
+        self._moved: dict[tuple[str, str | None, str, Reason], DecisionLabels] = {}
 
     def __repr__(self) -> str:
         return f"<Marks revision={self._revision} known={len(self._marks)}>"
 
-    def note(self, decision: Decision) -> Mark:
+    def note(self, decision: Decision) -> DecisionLabels:
         """Note that a decision was made; give what is said of it."""
         arm, reason = decision.arm, decision.reason
         if reason is Reason.RATIO:
@@ -124,32 +126,32 @@ class Marks:
         key = (arm, reason, decision.rule)
         mark = self._marks.get(key)
         if mark is None:
-            way = Way(arm, arm, reason, decision.rule or "")
+            way = RouteLabels(arm, arm, reason, decision.rule or "")
             mark = self._marks[key] = self._mark(way)
         return mark
 
-    def moved(self, decision: Decision, arm: str, why: Reason) -> Mark:
+    def moved(self, decision: Decision, arm: str, why: Reason) -> DecisionLabels:
         """Give what is said of a request that another arm serves than the chosen one."""
         key = (decision.arm, decision.rule, arm, why)
         mark = self._moved.get(key)
         if mark is None:
-            way = Way(arm, decision.arm, why, decision.rule or "")
+            way = RouteLabels(arm, decision.arm, why, decision.rule or "")
             mark = self._moved[key] = self._mark(way)
         return mark
 
-    def _mark(self, way: Way) -> Mark:
-        mark = Mark(way, self._revision, self._name, self._tally)
+    def _mark(self, way: RouteLabels) -> DecisionLabels:
+        mark = DecisionLabels(way, self._revision, self._name, self._tally)
         if self._mirror is not None and self._mirror.arm != way.arm:
             mark.mirror = self._mirror
         return mark
 
 
-def unrouted(tally: Tally) -> Mark:
+def unrouted(tally: Counters) -> DecisionLabels:
     """Give the mark of requests that no revision has routed."""
-    return Mark(Way("", "", "none"), 0, None, tally)
+    return DecisionLabels(RouteLabels("", "", "none"), 0, None, tally)
 
 
-def _dictionary(way: Way, revision: int) -> bytes:
+def _dictionary(way: RouteLabels, revision: int) -> bytes:
     members = [
         f"revision={revision}",
         f"arm={_string(way.arm)}",
@@ -175,7 +177,7 @@ def _string(text: str) -> str:
     return f'%"{escaped}"'
 
 
-def _members(way: Way, revision: int) -> bytes:
+def _members(way: RouteLabels, revision: int) -> bytes:
     shown: dict[str, object] = {"revision": revision, "arm": way.arm}
     shown["reason"] = way.reason
     if way.rule:
@@ -185,7 +187,7 @@ def _members(way: Way, revision: int) -> bytes:
     return json.dumps(shown, separators=(",", ":")).encode()[1:-1]
 
 
-def _words(way: Way, revision: int) -> bytes:
+def _words(way: RouteLabels, revision: int) -> bytes:
     words = [f"arm={quote(way.arm)}", f"reason={way.reason}"]
     if way.rule:
         words.append(f"rule={quote(way.rule)}")

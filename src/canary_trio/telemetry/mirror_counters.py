@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 import attrs
 
-from canary_trio.routing.weighted_sequence import Sequence
-from canary_trio.telemetry.counters import ArmTally
+from canary_trio.routing.weighted_sequence import WeightedSequence
+from canary_trio.telemetry.counters import ArmCounters
 
 
-class Outcome(enum.StrEnum):
+class MirrorOutcome(enum.StrEnum):
     """How the answer to a copy compares with the original's."""
 
     SAME = "same"
@@ -46,7 +46,7 @@ class Skip(enum.StrEnum):
 
 
 @attrs.define(eq=False)
-class ArmCopies:
+class ArmMirrorCounters:
     """What was learnt of one arm.
 
     Attributes:
@@ -56,12 +56,12 @@ class ArmCopies:
         took: the time that answers took.
     """
 
-    outcomes: dict[Outcome, int] = attrs.field(
-        factory=lambda: dict.fromkeys(Outcome, 0)
+    outcomes: dict[MirrorOutcome, int] = attrs.field(
+        factory=lambda: dict.fromkeys(MirrorOutcome, 0)
     )
     skips: dict[Skip, int] = attrs.field(factory=lambda: dict.fromkeys(Skip, 0))
     size_difference: int = 0
-    took: ArmTally = attrs.field(factory=ArmTally)
+    took: ArmCounters = attrs.field(factory=ArmCounters)
 
     def compare(
         self, original: tuple[int, int], copy: tuple[int, int], seconds: float
@@ -70,15 +70,15 @@ class ArmCopies:
         self.took.add(seconds)
         difference = abs(original[1] - copy[1])
         if original[0] != copy[0]:
-            self.outcomes[Outcome.OTHER_STATUS] += 1
+            self.outcomes[MirrorOutcome.OTHER_STATUS] += 1
         elif difference:
-            self.outcomes[Outcome.OTHER_SIZE] += 1
+            self.outcomes[MirrorOutcome.OTHER_SIZE] += 1
             self.size_difference += difference
         else:
-            self.outcomes[Outcome.SAME] += 1
+            self.outcomes[MirrorOutcome.SAME] += 1
 
 
-class Copies:
+class MirrorCounters:
     """All that was learnt of copies, and those that are in progress.
 
     Attributes:
@@ -87,20 +87,20 @@ class Copies:
 
     def __init__(self) -> None:
         self.in_progress = 0
-        self._arms: dict[str, ArmCopies] = {}
-        self._sequence = Sequence()
+        self._arms: dict[str, ArmMirrorCounters] = {}
+        self._sequence = WeightedSequence()
 
     def __repr__(self) -> str:
         return f"<Copies in_progress={self.in_progress} arms={list(self._arms)}>"
 
     @property
-    def arms(self) -> Mapping[str, ArmCopies]:
+    def arms(self) -> Mapping[str, ArmMirrorCounters]:
         """By the arm that got them."""
         return self._arms
 
-    def of_arm(self, arm: str) -> ArmCopies:
+    def of_arm(self, arm: str) -> ArmMirrorCounters:
         """Give the counts of an arm, to be added to."""
-        return self._arms.setdefault(arm, ArmCopies())
+        return self._arms.setdefault(arm, ArmMirrorCounters())
 
     def is_next(self, share: int) -> bool:
         """Tell whether it is a copy's turn: of any n requests exactly the share.

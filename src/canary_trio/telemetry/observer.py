@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from canary_trio.telemetry.counters import Tally
-from canary_trio.telemetry.decision_labels import Mark, unrouted
-from canary_trio.telemetry.mirror_counters import Copies
+from canary_trio.telemetry.counters import Counters
+from canary_trio.telemetry.decision_labels import DecisionLabels, unrouted
+from canary_trio.telemetry.mirror_counters import MirrorCounters
 
 if TYPE_CHECKING:
     from canary_trio.telemetry.access_log import AccessLog
@@ -30,10 +30,10 @@ class Observer:
     __slots__ = ("copies", "log", "tally", "unrouted")
 
     def __init__(self, log: AccessLog | None = None) -> None:
-        self.tally = Tally()
-        self.copies = Copies()
+        self.tally = Counters()
+        self.copies = MirrorCounters()
         self.log = log
-        self.unrouted: Mark = unrouted(self.tally)
+        self.unrouted: DecisionLabels = unrouted(self.tally)
 
     def __repr__(self) -> str:
         return f"<Observer {self.tally!r} log={self.log!r}>"
@@ -41,7 +41,7 @@ class Observer:
     def ended(
         self,
         exchange: Exchange,
-        mark: Mark,
+        mark: DecisionLabels,
         status: int,
         seconds: float,
         *,

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection
 import attrs
 
 from canary_trio.config.model import Arm
-from canary_trio.upstream.retry_budget import Budget
+from canary_trio.upstream.retry_budget import RetryBudget
 from canary_trio.upstream.server import ServerState
-from canary_trio.upstream.server_set import Roster
+from canary_trio.upstream.server_set import ServerSet
 
 Pick = Callable[[bytes | None], ServerState | None]
 PickOther = Callable[[Collection[ServerState], bytes | None], ServerState | None]
@@ -31,8 +31,8 @@ class ArmState:
     """
 
     name: str
-    roster: Roster
-    budget: Budget = attrs.field(factory=Budget)
+    roster: ServerSet
+    budget: RetryBudget = attrs.field(factory=RetryBudget)
     requests: int = 0
     errors: int = 0
     saved: int = 0

@@ -49,7 +49,7 @@ def points_of(name: str) -> tuple[float, ...]:
     return tuple(map(_WHOLE.__mul__, _EIGHT.unpack(digest)))
 
 
-class Hash(Generic[S]):
+class ConsistentHash(Generic[S]):
     """By a key; a request without one goes by chance."""
 
     def __init__(self, draw: Draw, servers: Iterable[S] = ()) -> None:
@@ -64,9 +64,9 @@ class Hash(Generic[S]):
         # It only ever grows: one that is too large costs a longer look, nothing else.
         self._heaviest = max((one.weight for one in self._servers), default=0.0)
 
-    def copy(self) -> Hash[S]:
+    def copy(self) -> ConsistentHash[S]:
         """Give another one of the same servers."""
-        made: Hash[S] = Hash(self._draw)
+        made: ConsistentHash[S] = ConsistentHash(self._draw)
         made._servers = self._servers.copy()
         made._owners = self._owners.copy()
         made._points = self._points.copy()

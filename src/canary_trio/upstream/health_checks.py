@@ -39,7 +39,7 @@ UNREACHABLE = frozenset(
 
 
 @attrs.define(eq=False)
-class Verdict:
+class HealthState:
     """What the checks of one server say; pure.
 
     Attributes:
@@ -92,7 +92,7 @@ class _Watch:
 
     server: ServerState
     rule: Health
-    verdict: Verdict = attrs.field(factory=Verdict)
+    verdict: HealthState = attrs.field(factory=HealthState)
 
 
 Ask = Callable[[Upstream, bytes], Awaitable[FetchResult]]
@@ -104,7 +104,7 @@ async def ask_by_fetch(upstream: Upstream, request: bytes) -> FetchResult:
     return await fetch(upstream, request, method=b"GET", body=BODY)
 
 
-class Checks:
+class HealthChecker:
     """The active checks of one proxy."""
 
     def __init__(

@@ -16,7 +16,7 @@ from canary_trio.config.policies import Ejection
 
 
 @attrs.define(eq=False)
-class Record:
+class OutlierRecord:
     """What passive checks know of a server.
 
     Attributes:

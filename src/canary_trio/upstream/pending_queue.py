@@ -1,7 +1,7 @@
 """Who waits for a place at a full server: first come, first served. Pure.
 
 A server is given so many requests at a time (`limits.in_flight`). Beyond that, requests
-wait in a `Queue` of the server, which is told whenever one of its requests has ended.
+wait in a `PendingQueue` of the server, which is told whenever one of its requests has ended.
 A waiting request holds no task, and leaves from anywhere in the queue at once.
 """
 
@@ -26,7 +26,7 @@ class Place(Protocol):
         """Whether there is none."""
 
 
-class Queue:
+class PendingQueue:
     """Those that wait for one server.
 
     A place that is given is taken before `freed` returns, so that nobody who came later

@@ -1,6 +1,6 @@
 """Of an arm's usable servers, the one that serves a request. Pure.
 
-A `Choice` is told which servers are usable, and when one is full; it holds the others in
+A `Picker` is told which servers are usable, and when one is full; it holds the others in
 the arm's policy. Users that are sticky to servers have a layout of their own, in which
 draining and full servers stay.
 """
@@ -17,13 +17,13 @@ from canary_trio.upstream.balancers import (
     Random,
     RoundRobin,
 )
-from canary_trio.upstream.consistent_hash import Hash
+from canary_trio.upstream.consistent_hash import ConsistentHash
 from canary_trio.upstream.server import ServerState
 
-Layout = Hash[ServerState]
+Layout = ConsistentHash[ServerState]
 
 
-class Choice:
+class Picker:
     """What can be chosen of one arm.
 
     Attributes:
@@ -70,7 +70,7 @@ class Choice:
         if not others:
             return None
         healthy = [server for server in others if server.healthy] or others
-        if key is not None and isinstance(self._open, Hash):
+        if key is not None and isinstance(self._open, ConsistentHash):
             avoided = {*tried, *(set(others) - set(healthy))}
             chosen: ServerState = self._open.pick(key, avoided)
             return chosen
@@ -84,7 +84,7 @@ class Choice:
     @property
     def is_hashed(self) -> bool:
         """Whether keys give the server."""
-        return isinstance(self._open, Hash)
+        return isinstance(self._open, ConsistentHash)
 
     # === what changes ===
 
@@ -135,7 +135,7 @@ class Choice:
 
     def lay_out(self, servers: Collection[ServerState]) -> Layout:
         """Lay servers out for hashing."""
-        return Hash(self._draw, servers)
+        return ConsistentHash(self._draw, servers)
 
     # === private ===
 
@@ -175,5 +175,5 @@ _POLICIES: dict[Balance, _MakePolicy] = {
     Balance.ROUND_ROBIN: lambda _, servers: RoundRobin(servers),
     Balance.RANDOM: Random,
     Balance.LEAST_REQUESTS: LeastRequests,
-    Balance.HASH: Hash,
+    Balance.HASH: ConsistentHash,
 }

@@ -17,7 +17,7 @@ WINDOW_S = 10.0
 
 
 @attrs.define(eq=False)
-class Budget:
+class RetryBudget:
     """How many repeats an arm may still have; it outlives configurations.
 
     Repeats are at most the rule's share of the requests of a window, which is one to two

@@ -12,8 +12,8 @@ from typing import Protocol
 import attrs
 
 from canary_trio.config.model import Server, ServerMode
-from canary_trio.upstream.outlier_detection import Record
-from canary_trio.upstream.pending_queue import Queue
+from canary_trio.upstream.outlier_detection import OutlierRecord
+from canary_trio.upstream.pending_queue import PendingQueue
 from http_trio import Upstream
 
 _SMOOTHING = 0.1  # the weight of the newest answer in the mean latency
@@ -85,8 +85,8 @@ class ServerState:
     requests: int = 0
     failures: int = 0
     latency_s: float = 0.0
-    record: Record = attrs.field(factory=Record)
-    queue: Queue | None = None
+    record: OutlierRecord = attrs.field(factory=OutlierRecord)
+    queue: PendingQueue | None = None
 
     @property
     def name(self) -> str:

@@ -29,7 +29,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from canary_trio.config.model import Arm, Balance, ServerMode
 from canary_trio.upstream.balancers import Draw
-from canary_trio.upstream.picker import Choice, Layout, follow
+from canary_trio.upstream.picker import Layout, Picker, follow
 from canary_trio.upstream.server import ServerState
 
 _LEAST_WARM = 0.1  # of its weight that a cold server begins with: Envoy's default
@@ -38,7 +38,7 @@ _WARMING_STEPS = 20  # of a slow start
 _Due = tuple[float, int, ServerState]
 
 
-class Roster:
+class ServerSet:
     """The servers of one arm; it is their `ServerListener`.
 
     Attributes:
@@ -66,7 +66,7 @@ class Roster:
             on_unreachable: called when a server could not be connected to.
         """
         self.servers: tuple[ServerState, ...] = ()
-        self.choice = Choice(draw)
+        self.choice = Picker(draw)
         self.pick = self.choice.pick
         self.pick_other = self.choice.pick_other
         self.filled = self.choice.filled

@@ -13,13 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from canary_trio.admin import metrics
 from canary_trio.admin.merge_rules import Rule
-from canary_trio.admin.metric_catalog import FAMILIES, RULES, Family, Kind
-from canary_trio.admin.proxy_view import View
+from canary_trio.admin.metric_catalog import CATALOG, RULES, Family, Kind
+from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe
 from canary_trio.config.document import build
-from canary_trio.control.supervisor import Control
+from canary_trio.control.supervisor import Supervisor
 from canary_trio.process.merge import merge_metrics
-from canary_trio.proxy.handler import Forwarder
+from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.decision import Decision, Reason
 from http_trio.testing.peers import connected, serving
@@ -32,7 +32,7 @@ ELSEWHERE = ("canary_access_log_", "canary_connections", "canary_refused_")
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-async def _view(servers: int = 1, ratio: float = 0.25) -> View:
+async def _view(servers: int = 1, ratio: float = 0.25) -> ProxyView:
     runtime = Runtime("web")
     arms = {
         name: {
@@ -42,7 +42,7 @@ async def _view(servers: int = 1, ratio: float = 0.25) -> View:
     }
     config = build({"ratio": ratio, "arms": arms})
     runtime.install(await runtime.build(config, 57, b"secret"))
-    control = Control(
+    control = Supervisor(
         runtime,
         service="web",
         proxy_id="one",
@@ -53,7 +53,7 @@ async def _view(servers: int = 1, ratio: float = 0.25) -> View:
         address="",
         admin="",
     )
-    return View("web", "one", runtime, control)
+    return ProxyView("web", "one", runtime, control)
 
 
 def _samples(text: bytes) -> Samples:
@@ -119,7 +119,7 @@ async def test_every_metric_is_shown_with_its_kind_and_its_meaning() -> None:
         for family in text_string_to_metric_families(text)
     }
 
-    for family in FAMILIES:
+    for family in CATALOG:
         if not family.name.startswith(ELSEWHERE):
             name = family.name.removesuffix("_total")
             assert (name, family.kind.value, family.text) in shown
@@ -172,7 +172,7 @@ async def test_a_thousand_servers_are_rendered_in_slices() -> None:
         text = await metrics.render(view)
         nursery.cancel_scope.cancel()
 
-    per_server = [one for one in FAMILIES if one.labels == ("arm", "server")]
+    per_server = [one for one in CATALOG if one.labels == ("arm", "server")]
     assert turns >= len(per_server) * 400 / metrics.SLICE
     said = _samples(text)
     for family in per_server:
@@ -188,14 +188,14 @@ async def test_all_metrics_have_a_rule_for_several_workers() -> None:
     assert _samples(merged).keys() == _samples(text).keys()
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", CATALOG, ids=lambda family: family.name)
 def test_only_gauges_are_merged_otherwise_than_added(family: Family) -> None:
     assert family.kind is Kind.GAUGE or family.rule is Rule.ADDED
 
 
 async def test_requests_that_the_engine_refuses_are_counted_by_status() -> None:
     view = await _view()
-    async with serving(Forwarder(view.runtime)) as server:
+    async with serving(ProxyHandler(view.runtime)) as server:
         view.server = server
         for raw in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n") * 2:
             async with connected(server) as client:
@@ -216,21 +216,21 @@ def _row(family: Family) -> str:
 def test_the_docs_name_what_there_is_and_nothing_else() -> None:
     said = DOC.read_text()
 
-    for family in FAMILIES:
+    for family in CATALOG:
         assert _row(family) in said
     rows = [line for line in said.splitlines() if line.startswith("| `")]
-    assert len(rows) == len(FAMILIES)
-    known = {family.name for family in FAMILIES}
+    assert len(rows) == len(CATALOG)
+    known = {family.name for family in CATALOG}
     known |= {
         f"{family.name}_{part}"
-        for family in FAMILIES
+        for family in CATALOG
         if family.kind is Kind.HISTOGRAM
         for part in ("bucket", "count", "sum")
     }
     assert set(re.findall(r"\bcanary_[a-z_]+", said)) <= known
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", CATALOG, ids=lambda family: family.name)
 def test_names_follow_the_conventions(family: Family) -> None:
     assert re.fullmatch(r"canary_[a-z_]+", family.name)
     assert family.name.endswith("_total") == (family.kind is Kind.COUNTER)

@@ -12,10 +12,10 @@ import pytest
 import trio
 
 from canary_trio.admin.merge_rules import ByName, Rows, Rule, Shape, paths
-from canary_trio.admin.proxy_view import View
+from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import RULES, describe
 from canary_trio.control.report import Refusal
-from canary_trio.control.supervisor import Control
+from canary_trio.control.supervisor import Supervisor
 from canary_trio.errors import Problem
 from canary_trio.process.admin import with_rules
 from canary_trio.process.merge import merge_status
@@ -48,8 +48,8 @@ SPREAD = {
 """The names of what each worker has a part of."""
 
 
-def control_of(runtime: Runtime) -> Control:
-    return Control(
+def control_of(runtime: Runtime) -> Supervisor:
+    return Supervisor(
         runtime,
         service="web",
         proxy_id="one",
@@ -63,7 +63,7 @@ def control_of(runtime: Runtime) -> Control:
 
 
 @asynccontextmanager
-async def everything() -> AsyncIterator[View]:
+async def everything() -> AsyncIterator[ProxyView]:
     """Run a proxy with all that a document can switch on, and a past; give its view."""
     async with fake_upstream(says_stable) as one, fake_upstream(says_canary) as two:
         arms = {name: arm(one, two, **EACH_ARM) for name in ("stable", "canary")}
@@ -78,7 +78,7 @@ async def everything() -> AsyncIterator[View]:
             problem = Problem("$.ratio", "5", "a share")
             control.status.failed = Refusal(3, (problem,))
             long = LongConnections(proxy.runtime, proxy.server, lambda: 0.5)
-            yield View("web", "one", proxy.runtime, control, proxy.server, long)
+            yield ProxyView("web", "one", proxy.runtime, control, proxy.server, long)
 
 
 async def shown() -> dict[str, Any]:
@@ -195,7 +195,7 @@ async def test_what_users_are_sticky_by_is_said_as_in_the_document(
 ) -> None:
     arms = {"stable": {"servers": ["http://127.0.0.1:1"]}}
     async with proxied(arms, ratio=0, sticky_sessions=given) as proxy:
-        view = View("web", "one", proxy.runtime, control_of(proxy.runtime))
+        view = ProxyView("web", "one", proxy.runtime, control_of(proxy.runtime))
         config = cast(Any, describe(view)["config"])
 
     assert config["sticky_sessions"] == said
@@ -204,7 +204,7 @@ async def test_what_users_are_sticky_by_is_said_as_in_the_document(
 async def test_without_a_document_there_is_nothing_to_say() -> None:
     runtime = Runtime("web")
     empty = json.loads(
-        json.dumps(describe(View("web", "one", runtime, control_of(runtime))))
+        json.dumps(describe(ProxyView("web", "one", runtime, control_of(runtime))))
     )
 
     assert (empty["config"], empty["split"], empty["arms"]) == (None, None, {})

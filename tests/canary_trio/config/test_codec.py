@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_trio.config.codec import (
+    Codec,
     Fault,
-    Shape,
+    boolean,
     checked,
-    choice,
-    either,
-    flag,
-    listed,
-    mapped,
+    enumeration,
+    integer,
+    list_of,
+    map_of,
     number,
     optional,
     problems,
@@ -27,7 +27,7 @@ from canary_trio.config.codec import (
     show,
     table,
     text,
-    whole,
+    word_or,
 )
 from canary_trio.config.policies import described, may_lack
 
@@ -51,29 +51,33 @@ class Outer:
     odd: str | None = may_lack("Called otherwise.", called="odd-name")
 
 
-INNER = table(Inner, size=whole(1, 9), colour=choice(Colour))
+INNER = table(Inner, size=integer(1, 9), colour=enumeration(Colour))
 OUTER = table(
     Outer,
-    inner=listed(INNER, most=3, of="things"),
-    names=mapped(text("[a-z]{1,3}", "a name"), flag(), most=2, expected="two names"),
+    inner=list_of(INNER, most=3, of="things"),
+    names=map_of(text("[a-z]{1,3}", "a name"), boolean(), most=2, expected="two names"),
     wait=optional(seconds(0, 60)),
     odd=text("[a-z]*", "letters"),
 )
 
-GOOD: list[tuple[Shape, Any, Any]] = [
-    (flag(), True, True),
-    (whole(1, 9), 9, 9),
+GOOD: list[tuple[Codec, Any, Any]] = [
+    (boolean(), True, True),
+    (integer(1, 9), 9, 9),
     (number(0, 1), 0, 0.0),
     (seconds(0.5, 2), 1.5, 1.5),
     (text("a+", "many a"), "aa", "aa"),
-    (choice(Colour), "blue", Colour.BLUE),
-    (optional(whole(1, 9)), None, None),
-    (optional(choice(Colour)), "red", Colour.RED),
-    (either({False: None, "all": 9}, whole(1, 8)), False, None),
-    (either({False: None, "all": 9}, whole(1, 8)), "all", 9),
-    (either({False: None, "all": 9}, whole(1, 8)), 3, 3),
-    (listed(choice(Colour), most=2, of="colours"), ["red"], (Colour.RED,)),
-    (mapped(text("x", "x"), flag(), most=1, expected="x"), {"x": False}, {"x": False}),
+    (enumeration(Colour), "blue", Colour.BLUE),
+    (optional(integer(1, 9)), None, None),
+    (optional(enumeration(Colour)), "red", Colour.RED),
+    (word_or({False: None, "all": 9}, integer(1, 8)), False, None),
+    (word_or({False: None, "all": 9}, integer(1, 8)), "all", 9),
+    (word_or({False: None, "all": 9}, integer(1, 8)), 3, 3),
+    (list_of(enumeration(Colour), most=2, of="colours"), ["red"], (Colour.RED,)),
+    (
+        map_of(text("x", "x"), boolean(), most=1, expected="x"),
+        {"x": False},
+        {"x": False},
+    ),
     (INNER, {"size": 1}, Inner(1)),
     (
         OUTER,
@@ -86,14 +90,14 @@ GOOD: list[tuple[Shape, Any, Any]] = [
 
 @pytest.mark.parametrize(("shape", "given_", "value"), GOOD)
 def test_what_is_read_is_written_and_described(
-    shape: Shape, given_: Any, value: Any
+    shape: Codec, given_: Any, value: Any
 ) -> None:
     assert shape.read(given_) == value
     assert shape.write(value) == given_
     jsonschema.validate(given_, dict(shape.schema))
 
 
-def faults(shape: Shape, value: Any) -> dict[str, tuple[str, str]]:
+def faults(shape: Codec, value: Any) -> dict[str, tuple[str, str]]:
     try:
         shape.read(value)
     except Exception as exc:
@@ -104,26 +108,30 @@ def faults(shape: Shape, value: Any) -> dict[str, tuple[str, str]]:
 @pytest.mark.parametrize(
     ("shape", "value", "expected"),
     [
-        (flag(), 1, "true or false"),
-        (whole(1, 9), True, "a whole number from 1 to 9"),
-        (whole(1, 9), 1.0, "a whole number from 1 to 9"),
-        (whole(1, 9), "5", "a whole number from 1 to 9"),
+        (boolean(), 1, "true or false"),
+        (integer(1, 9), True, "a whole number from 1 to 9"),
+        (integer(1, 9), 1.0, "a whole number from 1 to 9"),
+        (integer(1, 9), "5", "a whole number from 1 to 9"),
         (number(0, 1), False, "a number from 0 to 1"),
         (number(0, 1), float("nan"), "a number from 0 to 1"),
         (seconds(0, 60), float("inf"), "seconds from 0 to 60"),
         (text("a+", "many a"), "aab", "many a"),
         (text("a+", "many a"), "aa\n", "many a"),
         (text("a+", "many a"), 5, "many a"),
-        (choice(Colour), "bleu", "one of red, blue (did you mean blue?)"),
-        (choice(Colour), 5, "one of red, blue"),
-        (listed(flag(), least=1, most=2, of="flags"), [], "at least 1 and at most 2"),
-        (listed(flag(), most=2, of="flags"), {}, "a list of at most 2 flags"),
-        (mapped(text("x", "x"), flag(), most=1, expected="some x"), [], "some x"),
-        (either({True: 1}, INNER, "true, or a table"), "no", "true, or a table"),
+        (enumeration(Colour), "bleu", "one of red, blue (did you mean blue?)"),
+        (enumeration(Colour), 5, "one of red, blue"),
+        (
+            list_of(boolean(), least=1, most=2, of="flags"),
+            [],
+            "at least 1 and at most 2",
+        ),
+        (list_of(boolean(), most=2, of="flags"), {}, "a list of at most 2 flags"),
+        (map_of(text("x", "x"), boolean(), most=1, expected="some x"), [], "some x"),
+        (word_or({True: 1}, INNER, "true, or a table"), "no", "true, or a table"),
         (INNER, [], "a table"),
     ],
 )
-def test_no_type_passes_for_another(shape: Shape, value: Any, expected: str) -> None:
+def test_no_type_passes_for_another(shape: Codec, value: Any, expected: str) -> None:
     found = faults(shape, value)
 
     assert list(found) == ["$"]

@@ -95,10 +95,10 @@ def test_the_words_of_ingress_nginx_are_ordinary_rules() -> None:
     header, cookie = Key(Source.HEADER, "X-Canary"), Key(Source.COOKIE, "canary")
     y, z = Key(Source.HEADER, "Y"), Key(Source.HEADER, "Z")
     assert [(rule.name, rule.arm, rule.conditions) for rule in config.rules] == [
-        ("rule 1", "canary", (ValueIs(header, r.Test.EQUALS, "always"),)),
-        ("rule 2", "stable", (ValueIs(header, r.Test.EQUALS, "never"),)),
-        ("rule 3", "canary", (ValueIs(cookie, r.Test.EQUALS, "always"),)),
-        ("rule 4", "stable", (ValueIs(cookie, r.Test.EQUALS, "never"),)),
-        ("y", "canary", (ValueIs(y, r.Test.EQUALS, "on"),)),
-        ("rule 6", "canary", (ValueIs(z, r.Test.REGEX, "^o"), HostIs(("a",)))),
+        ("rule 1", "canary", (ValueIs(header, r.Operator.EQUALS, "always"),)),
+        ("rule 2", "stable", (ValueIs(header, r.Operator.EQUALS, "never"),)),
+        ("rule 3", "canary", (ValueIs(cookie, r.Operator.EQUALS, "always"),)),
+        ("rule 4", "stable", (ValueIs(cookie, r.Operator.EQUALS, "never"),)),
+        ("y", "canary", (ValueIs(y, r.Operator.EQUALS, "on"),)),
+        ("rule 6", "canary", (ValueIs(z, r.Operator.REGEX, "^o"), HostIs(("a",)))),
     ]

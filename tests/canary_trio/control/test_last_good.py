@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from canary_trio.control.last_good import Remembered, recall, remember
+from canary_trio.control.last_good import LastGood, load_last_good, save_last_good
 
 
 def test_what_is_remembered_is_recalled(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "web@one.json"
-    assert recall(path) is None
+    assert load_last_good(path) is None
     for revision in (1, 2):
-        remember(path, Remembered(revision, b'{"\xff', b"secret"))
+        save_last_good(path, LastGood(revision, b'{"\xff', b"secret"))
 
-    assert recall(path) == Remembered(2, b'{"\xff', b"secret")
+    assert load_last_good(path) == LastGood(2, b'{"\xff', b"secret")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
@@ -26,4 +26,4 @@ def test_a_damaged_memory_is_said(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"remembered|Expecting|invalid|indices"):
-        recall(path)
+        load_last_good(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_trio.config.policies import HeaderChanges
+from canary_trio.config.policies import HeaderRules
 from canary_trio.proxy.header_changes import compile_changes
 
 NAMES = st.sampled_from(["X-A", "x-a", "X-AB", "Server", "a.b", "a+b", "aXb"])
@@ -35,7 +35,7 @@ def test_changes_do_what_a_list_of_fields_would(
     removed: list[str],
 ) -> None:
     changes = compile_changes(
-        HeaderChanges(add=added, set=replaced, remove=tuple(removed))
+        HeaderRules(add=added, set=replaced, remove=tuple(removed))
     )
 
     gone = {name.lower() for name in (*removed, *replaced)}
@@ -45,11 +45,11 @@ def test_changes_do_what_a_list_of_fields_would(
 
 
 def test_a_name_is_no_pattern() -> None:
-    changes = compile_changes(HeaderChanges(remove=("a.b",)))
+    changes = compile_changes(HeaderRules(remove=("a.b",)))
 
     assert changes.without(b"\r\naxb: 1\r\nA.B: 2") == b"\r\naxb: 1"
 
 
 def test_what_changes_nothing_is_false() -> None:
-    assert not compile_changes(HeaderChanges())
-    assert compile_changes(HeaderChanges(remove=("a",)))
+    assert not compile_changes(HeaderRules())
+    assert compile_changes(HeaderRules(remove=("a",)))

@@ -13,9 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_trio.config.document import build
-from canary_trio.proxy.handler import Forwarder
+from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Runtime
-from canary_trio.telemetry.mirror_counters import ArmCopies, Copies, Outcome, Skip
+from canary_trio.telemetry.mirror_counters import (
+    ArmMirrorCounters,
+    MirrorCounters,
+    MirrorOutcome,
+    Skip,
+)
 from http_trio.testing.peers import (
     FakeUpstream,
     RawClient,
@@ -43,7 +48,7 @@ class _Proxy:
     canary: FakeUpstream
 
     @property
-    def learnt(self) -> ArmCopies:
+    def learnt(self) -> ArmMirrorCounters:
         return self.runtime.observer.copies.of_arm("canary")
 
     @property
@@ -80,7 +85,7 @@ async def _proxy(
         config = build({"arms": arms, "mirror": told, **document})
         runtime = Runtime("web")
         runtime.install(await runtime.build(config, 57, b"secret"))
-        async with serving(Forwarder(runtime)) as server:
+        async with serving(ProxyHandler(runtime)) as server:
             async with connected(server) as client:
                 yield _Proxy(client, runtime, stable, canary)
 
@@ -98,28 +103,31 @@ async def test_a_copy_is_the_request_as_its_arm_would_get_it_and_a_mark() -> Non
         *(b"X-Canary-Mirror: 1", b"Connection: close", b"X-Arm: canary")
     }
     assert fields <= set(copy.head.split(b"\r\n"))
-    assert proxy.outcomes == {Outcome.SAME: 1}
+    assert proxy.outcomes == {MirrorOutcome.SAME: 1}
     assert proxy.runtime.observer.copies.in_progress == 0
 
 
 @pytest.mark.parametrize(
     ("script", "outcome"),
     [
-        (lambda asked: asked.answer(b"v22"), Outcome.OTHER_SIZE),
+        (lambda asked: asked.answer(b"v22"), MirrorOutcome.OTHER_SIZE),
         (
             lambda asked: asked.stream.send_all(
                 b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nv1"
             ),
-            Outcome.OTHER_STATUS,
+            MirrorOutcome.OTHER_STATUS,
         ),
-        (lambda asked: asked.stream.send_all(b"garbage\r\n\r\n"), Outcome.NO_ANSWER),
-        (lambda asked: asked.stream.aclose(), Outcome.NO_ANSWER),
-        (_silent, Outcome.LATE),
+        (
+            lambda asked: asked.stream.send_all(b"garbage\r\n\r\n"),
+            MirrorOutcome.NO_ANSWER,
+        ),
+        (lambda asked: asked.stream.aclose(), MirrorOutcome.NO_ANSWER),
+        (_silent, MirrorOutcome.LATE),
     ],
     ids=["size", "status", "garbage", "closed", "silent"],
 )
 async def test_whatever_comes_back_the_original_is_not_touched(
-    script: Callable[[ReceivedRequest], Awaitable[None]], outcome: Outcome
+    script: Callable[[ReceivedRequest], Awaitable[None]], outcome: MirrorOutcome
 ) -> None:
     async with _proxy(script, {"timeout": 0.05}) as proxy:
         for over in range(1, 4):
@@ -128,7 +136,9 @@ async def test_whatever_comes_back_the_original_is_not_touched(
             await proxy.until(over)
 
     assert proxy.outcomes == {outcome: 3}
-    assert proxy.learnt.size_difference == (3 if outcome is Outcome.OTHER_SIZE else 0)
+    assert proxy.learnt.size_difference == (
+        3 if outcome is MirrorOutcome.OTHER_SIZE else 0
+    )
 
 
 async def test_an_arm_that_is_down_is_no_concern_of_the_original() -> None:
@@ -140,7 +150,7 @@ async def test_an_arm_that_is_down_is_no_concern_of_the_original() -> None:
             assert (await proxy.client.ask())[1] == b"v1"
             await proxy.until(over)
 
-    assert proxy.outcomes == {Outcome.NO_ANSWER: 7}
+    assert proxy.outcomes == {MirrorOutcome.NO_ANSWER: 7}
     assert server.healthy
     assert server.requests == 0
 
@@ -204,7 +214,7 @@ async def test_what_had_no_answer_is_not_compared() -> None:
 
 @given(st.integers(0, 10_000), st.integers(1, 300))
 def test_of_any_requests_the_share_is_copied(share: int, count: int) -> None:
-    copies = Copies()
+    copies = MirrorCounters()
     made = sum(copies.is_next(share) for _ in range(count))
 
     assert abs(made - share * count / 10_000) <= 1

@@ -17,7 +17,7 @@ import trio
 from canary_trio.config.document import load
 from canary_trio.config.model import Server
 from canary_trio.config.policies import UpstreamTls
-from canary_trio.proxy.handler import Forwarder
+from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.testing import (
     PATIENCE_S,
@@ -55,7 +55,7 @@ async def running(
     runtime = Runtime("web", resolve=(names or Names()).resolve)
     async with (
         trio.open_nursery() as nursery,
-        serving(Forwarder(runtime)) as server,
+        serving(ProxyHandler(runtime)) as server,
     ):
         nursery.start_soon(runtime.run)
         proxy = Proxied(server, runtime)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from canary_trio.config.document import build
-from canary_trio.routing.arm_references import holds
+from canary_trio.routing.arm_references import references_to
 
 _ARMS = {name: {"servers": [f"http://{name}"]} for name in ("stable", "canary", "old")}
 _TO_CANARY = {
@@ -37,12 +37,12 @@ def test_what_leads_to_an_arm_holds_it(
 ) -> None:
     config = build({"arms": _ARMS, **changes})
 
-    assert holds(config, "canary") == held
+    assert references_to(config, "canary") == held
 
 
 def test_stable_is_always_held() -> None:
     config = build({"arms": {"stable": _ARMS["stable"]}, "ratio": 0})
     everything = build({"arms": _ARMS, "ratio": 1})
 
-    assert holds(config, "stable") == ["the ratio gives it 1"]
-    assert holds(everything, "stable")
+    assert references_to(config, "stable") == ["the ratio gives it 1"]
+    assert references_to(everything, "stable")

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_trio.config.model import STABLE, WHOLE
-from canary_trio.routing.buckets import Ranges, bucket, salt_of
+from canary_trio.routing.buckets import BucketRanges, bucket, salt_of
 from tests.canary_trio.routing.test_weighted_sequence import SEVERAL, SHARE, shares
 
 ALL = range(WHOLE)
 
 
 def layout(wanted: dict[str, int]) -> list[str]:
-    ranges = Ranges.of(wanted)
+    ranges = BucketRanges.of(wanted)
     return [ranges.arm_of(place) for place in ALL]
 
 
@@ -127,8 +127,8 @@ def test_several_proxies_agree_on_100_000_users_over_a_whole_rollout() -> None:
     users = [bucket(b"user-%d" % n, salt_of("web", 3)) for n in range(100_000)]
     last: list[str] | None = None
     for share in (0, 1, 100, 500, 1000, 2500, 5000, 10_000, 2000, 0):
-        one = Ranges.of({"canary": share, "baseline": min(500, WHOLE - share)})
-        other = Ranges.of({"baseline": min(500, WHOLE - share), "canary": share})
+        one = BucketRanges.of({"canary": share, "baseline": min(500, WHOLE - share)})
+        other = BucketRanges.of({"baseline": min(500, WHOLE - share), "canary": share})
         arms = [one.arm_of(place) for place in users]
         assert arms == [other.arm_of(place) for place in users]
         expected = share / WHOLE

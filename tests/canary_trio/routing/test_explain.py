@@ -13,23 +13,27 @@ from hypothesis import strategies as st
 from canary_trio.config.document import build
 from canary_trio.routing.decision import Chance
 from canary_trio.routing.explain import Explanation, explain
-from canary_trio.routing.request_spec import BadDescription, Described, read_description
-from canary_trio.routing.router import Routes
-from canary_trio.routing.weighted_sequence import Sequence
+from canary_trio.routing.request_spec import (
+    BadRequestSpec,
+    RequestSpec,
+    read_description,
+)
+from canary_trio.routing.router import Router
+from canary_trio.routing.weighted_sequence import WeightedSequence
 
 _CHANCE = Chance(random.random, random.randbytes)
 
 
-def _routes(**changes: Any) -> Routes:
+def _routes(**changes: Any) -> Router:
     arms = {
         name: {"servers": [f"http://{name}:1", f"http://{name}:2"]}
         for name in ("stable", "canary")
     }
     config = build({"ratio": 0.25, "arms": arms, **changes})
-    return Routes(config, service="web", secret=b"secret")
+    return Router(config, service="web", secret=b"secret")
 
 
-def _explain(described: Described, **changes: Any) -> Explanation:
+def _explain(described: RequestSpec, **changes: Any) -> Explanation:
     return explain(described, _routes(**changes), 57, _CHANCE)[0]
 
 
@@ -40,7 +44,7 @@ _RULES = [
 
 
 def test_a_rule_is_named() -> None:
-    found = _explain(Described(headers=(("x-beta", "yes"),)), rules=_RULES)
+    found = _explain(RequestSpec(headers=(("x-beta", "yes"),)), rules=_RULES)
 
     assert found == Explanation(
         *(57, "canary", "rule", "beta"),
@@ -53,7 +57,7 @@ def test_a_rule_is_named() -> None:
     "target", ["/admin/x?y", "http://example.org/admin", "example.org/admin#top"]
 )
 def test_a_target_may_be_a_path_or_a_url(target: str) -> None:
-    found = _explain(Described(target=target), rules=_RULES)
+    found = _explain(RequestSpec(target=target), rules=_RULES)
 
     assert (found.arm, found.rule) == ("stable", "rule 2")
 
@@ -61,30 +65,30 @@ def test_a_target_may_be_a_path_or_a_url(target: str) -> None:
 def test_the_host_is_that_of_the_url_unless_a_field_says_other() -> None:
     rules = [{"host": "beta.example.org", "arm": "canary"}]
     url = "http://beta.example.org:8080/"
-    other = Described(target=url, headers=(("Host", "other"),))
+    other = RequestSpec(target=url, headers=(("Host", "other"),))
 
-    assert _explain(Described(target=url), rules=rules).arm == "canary"
+    assert _explain(RequestSpec(target=url), rules=rules).arm == "canary"
     assert _explain(other, rules=rules).reason == "ratio"
 
 
 def test_what_chance_decides_is_not_called_certain() -> None:
-    found = _explain(Described())
+    found = _explain(RequestSpec())
 
     assert (found.arm, found.certain) == (None, False)
     assert found.shares == {"stable": 0.75, "canary": 0.25}
-    assert _explain(Described(), ratio=0).arm == "stable"
-    assert _explain(Described(), ratio=1).arm == "canary"
+    assert _explain(RequestSpec(), ratio=0).arm == "stable"
+    assert _explain(RequestSpec(), ratio=1).arm == "canary"
 
 
 def test_a_new_user_is_told_and_a_known_one_has_a_bucket() -> None:
     routes = _routes(sticky_sessions=True)
     decision = routes.choose(
-        *(Described().head(), "", Sequence(), _CHANCE), secure=False
+        *(RequestSpec().head(), "", WeightedSequence(), _CHANCE), secure=False
     )
     assert decision.cookie is not None
     cookie = decision.cookie.decode().partition(";")[0]
-    new = explain(Described(), routes, 57, _CHANCE)[0]
-    described = Described(headers=(("Cookie", f"a=b; {cookie}"),))
+    new = explain(RequestSpec(), routes, 57, _CHANCE)[0]
+    described = RequestSpec(headers=(("Cookie", f"a=b; {cookie}"),))
     known, key = explain(described, routes, 57, _CHANCE)
 
     assert (new.new_user, new.bucket, new.certain) == (True, None, False)
@@ -95,10 +99,11 @@ def test_a_new_user_is_told_and_a_known_one_has_a_bucket() -> None:
 def test_a_hash_of_the_address_is_certain() -> None:
     routes = _routes(style="hash")
     for number in range(50):
-        described = Described(client=f"192.0.2.{number}")
+        described = RequestSpec(client=f"192.0.2.{number}")
         found = explain(described, routes, 57, _CHANCE)[0]
         real = routes.choose(
-            *(described.head(), described.client, Sequence(), _CHANCE), secure=False
+            *(described.head(), described.client, WeightedSequence(), _CHANCE),
+            secure=False,
         )
         assert (found.arm, found.reason) == (real.arm, "hash")
 
@@ -106,16 +111,16 @@ def test_a_hash_of_the_address_is_certain() -> None:
 def test_an_arm_that_no_one_may_use_has_no_server() -> None:
     servers = [{"url": "http://canary:1", "mode": "maintenance"}]
     arms = {"stable": {"servers": ["http://s:1"]}, "canary": {"servers": servers}}
-    found = _explain(Described(), ratio=1, arms=arms)
+    found = _explain(RequestSpec(), ratio=1, arms=arms)
 
     assert (found.servers, found.fallback) == ((), "stable")
 
 
 def test_a_question_takes_no_turn() -> None:
-    routes, sequence = _routes(), Sequence()
+    routes, sequence = _routes(), WeightedSequence()
     before = repr(sequence)
     for _ in range(5):
-        explain(Described(), routes, 57, _CHANCE)
+        explain(RequestSpec(), routes, 57, _CHANCE)
 
     assert repr(sequence) == before
 
@@ -129,10 +134,10 @@ _TEXT = st.text(st.characters(codec=None), max_size=30)
 def test_whatever_is_described_is_explained_or_refused(
     method: str, target: str, headers: list[tuple[str, str]], client: str
 ) -> None:
-    described = Described(method, target, tuple(headers), client)
+    described = RequestSpec(method, target, tuple(headers), client)
     try:
         head = described.head()
-    except BadDescription as exc:
+    except BadRequestSpec as exc:
         assert exc.problems
     else:
         assert head.raw.count(b"\r\n\r\n") == 1
@@ -154,7 +159,7 @@ def test_whatever_is_described_is_explained_or_refused(
 def test_a_description_is_refused_with_all_of_its_faults(
     text: bytes, problems: list[str]
 ) -> None:
-    with pytest.raises(BadDescription) as caught:
+    with pytest.raises(BadRequestSpec) as caught:
         read_description(text)
 
     for problem, begin in zip(caught.value.problems, problems, strict=True):
@@ -165,6 +170,6 @@ def test_a_description_is_refused_with_all_of_its_faults(
 def test_a_description_is_read(headers: object) -> None:
     shown = {"method": "POST", "target": "/x", "headers": headers, "client": "::1"}
 
-    assert read_description(json.dumps(shown).encode()) == Described(
+    assert read_description(json.dumps(shown).encode()) == RequestSpec(
         "POST", "/x", (("A", "b"), ("C", "d")), "::1"
     )

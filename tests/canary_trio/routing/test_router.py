@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from canary_trio.config.document import load
 from canary_trio.routing.buckets import bucket, salt_of
 from canary_trio.routing.decision import Chance, Decision, Reason
-from canary_trio.routing.router import Routes
-from canary_trio.routing.weighted_sequence import Sequence
+from canary_trio.routing.router import Router
+from canary_trio.routing.weighted_sequence import WeightedSequence
 from http_trio.http1.request_head import parse_request_head
 from http_trio.limits import Limits
 
@@ -26,9 +26,9 @@ ARMS: dict[str, Any] = {
 }
 
 
-def routes_of(secret: bytes = SECRET, service: str = "web", **fields: Any) -> Routes:
+def routes_of(secret: bytes = SECRET, service: str = "web", **fields: Any) -> Router:
     document = {"arms": ARMS, **fields}
-    return Routes(load(json.dumps(document)), service=service, secret=secret)
+    return Router(load(json.dumps(document)), service=service, secret=secret)
 
 
 class Asking:
@@ -36,12 +36,12 @@ class Asking:
 
     def __init__(self, seed: int = 1) -> None:
         drawn = random.Random(seed)
-        self.sequence = Sequence()
+        self.sequence = WeightedSequence()
         self.chance = Chance(drawn.random, drawn.randbytes)
 
     def __call__(
         self,
-        routes: Routes,
+        routes: Router,
         *fields: str,
         target: str = "/",
         client: str = "192.0.2.1",

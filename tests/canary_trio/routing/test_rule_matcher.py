@@ -16,8 +16,8 @@ from canary_trio.config import rules as r
 from canary_trio.config.document import load
 from canary_trio.config.rules import ClientIn, HostIs, MethodIs, PathPrefix, ValueIs
 from canary_trio.routing.buckets import bucket, salt_of
-from canary_trio.routing.request_view import Reader
-from canary_trio.routing.rule_matcher import Rules
+from canary_trio.routing.request_view import RequestReader
+from canary_trio.routing.rule_matcher import RuleMatcher
 from http_trio.http1.request_head import RequestHead, parse_request_head
 from http_trio.limits import Limits
 
@@ -40,7 +40,7 @@ def head_of(
 
 def first(rules: tuple[r.Rule, ...], head: RequestHead, client: str) -> int | None:
     keys = [c.key for rule in rules for c in rule.conditions if isinstance(c, ValueIs)]
-    return Rules(rules, SALT).first(Reader(keys)(head, client))
+    return RuleMatcher(rules, SALT).first(RequestReader(keys)(head, client))
 
 
 # === the model ===
@@ -108,17 +108,17 @@ def model_value(key: r.Key, head: RequestHead, client: str) -> bytes | None:
 
 
 def model_value_holds(condition: ValueIs, value: bytes | None) -> bool:
-    if condition.test is r.Test.PRESENT:
+    if condition.test is r.Operator.PRESENT:
         return (value is not None) == condition.present
     if value is None:
         return False
     text = value.decode()
     match condition.test:
-        case r.Test.EQUALS:
+        case r.Operator.EQUALS:
             return text == condition.value
-        case r.Test.PREFIX:
+        case r.Operator.PREFIX:
             return text.startswith(condition.value)
-        case r.Test.REGEX:
+        case r.Operator.REGEX:
             return re.search(condition.value, text) is not None
         case _:
             return value != b"" and bucket(value, SALT) < condition.share
@@ -284,5 +284,5 @@ def test_the_number_of_rules_that_a_request_does_not_meet_does_not_count() -> No
         *({"path_prefix": f"/p/{n}"} for n in range(500)),
     )
 
-    assert repr(Rules(few, SALT)) == "<Rules 2, 0 always looked at>"
-    assert repr(Rules(many, SALT)) == "<Rules 1000, 0 always looked at>"
+    assert repr(RuleMatcher(few, SALT)) == "<Rules 2, 0 always looked at>"
+    assert repr(RuleMatcher(many, SALT)) == "<Rules 1000, 0 always looked at>"

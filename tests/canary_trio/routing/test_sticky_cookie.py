@@ -14,7 +14,7 @@ from canary_trio.config.document import load
 from canary_trio.config.model import Sticky
 from canary_trio.routing.sticky_cookie import (
     KEY_BYTES,
-    Sessions,
+    CookieSigner,
     set_cookie,
     without_cookie,
 )
@@ -23,13 +23,13 @@ SECRET = b"s" * 32
 
 
 def test_a_minted_cookie_is_known_again_and_only_here() -> None:
-    sessions = Sessions(SECRET, 3)
+    sessions = CookieSigner(SECRET, 3)
     key, value = sessions.mint(random.Random(1).randbytes)
 
     assert sessions.verify(value) == key
-    assert Sessions(SECRET, 3).verify(value) == key
-    assert Sessions(SECRET, 4).verify(value) is None
-    assert Sessions(b"other", 3).verify(value) is None
+    assert CookieSigner(SECRET, 3).verify(value) == key
+    assert CookieSigner(SECRET, 4).verify(value) is None
+    assert CookieSigner(b"other", 3).verify(value) is None
     for at in range(len(value)):
         forged = value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]
         assert sessions.verify(forged) is None
@@ -37,7 +37,7 @@ def test_a_minted_cookie_is_known_again_and_only_here() -> None:
 
 @given(st.binary(max_size=60))
 def test_garbage_is_no_cookie(value: bytes) -> None:
-    assert Sessions(SECRET, 0).verify(value) is None
+    assert CookieSigner(SECRET, 0).verify(value) is None
 
 
 def test_each_key_is_drawn_once_however_many_are_drawn_together() -> None:
@@ -48,7 +48,7 @@ def test_each_key_is_drawn_once_however_many_are_drawn_together() -> None:
         sizes.append(size)
         return drawn.randbytes(size)
 
-    sessions = Sessions(SECRET, 0)
+    sessions = CookieSigner(SECRET, 0)
     keys = {sessions.mint(draw)[0] for _ in range(1000)}
 
     assert len(keys) == 1000

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from canary_trio.config.document import load
 from canary_trio.config.model import STABLE, WHOLE
-from canary_trio.routing.weighted_sequence import Sequence, random_arm
+from canary_trio.routing.weighted_sequence import WeightedSequence, random_arm
 
 SHARE = st.integers(0, WHOLE)
 
@@ -39,7 +39,7 @@ SEVERAL = st.integers(1, 8).flatmap(lambda n: shares(*(f"arm{i}" for i in range(
 def test_no_arm_is_ever_more_than_one_request_off(
     wanted: dict[str, int], count: int
 ) -> None:
-    check_exact(Sequence(), wanted, [wanted] * count)
+    check_exact(WeightedSequence(), wanted, [wanted] * count)
 
 
 @given(SEVERAL, st.integers(1, 200), st.integers(1, 20))
@@ -48,7 +48,7 @@ def test_unrelated_changes_do_not_move_the_sequence(
 ) -> None:
     """An unrelated change gives the same shares in a new table."""
     tables = [dict(wanted) for _ in range(count // every + 1)]
-    sequence, undisturbed = Sequence(), Sequence()
+    sequence, undisturbed = WeightedSequence(), WeightedSequence()
     asked = [tables[n // every] for n in range(count)]
 
     check_exact(sequence, wanted, asked)
@@ -60,7 +60,7 @@ def test_unrelated_changes_do_not_move_the_sequence(
 
 
 def check_exact(
-    sequence: Sequence, wanted: dict[str, int], asked: list[dict[str, int]]
+    sequence: WeightedSequence, wanted: dict[str, int], asked: list[dict[str, int]]
 ) -> None:
     whole = {**wanted, STABLE: WHOLE - sum(wanted.values())}
     got: Counter[str] = Counter()
@@ -82,7 +82,7 @@ def test_200_unrelated_changes_during_10_000_requests_leave_it_exact(
     servers = {"servers": ["http://a"]}
     document: dict[str, Any] = {"ratio": ratio, "arms": dict.fromkeys(names, servers)}
     document["arms"]["stable"] = servers
-    sequence = Sequence()
+    sequence = WeightedSequence()
     got: Counter[str] = Counter()
     wanted: Mapping[str, int] = {}
     for change in range(200):
@@ -96,7 +96,7 @@ def test_200_unrelated_changes_during_10_000_requests_leave_it_exact(
 
 @given(st.lists(st.tuples(SHARE, st.integers(0, 30)), max_size=30))
 def test_changes_of_the_ratio_keep_the_sum_exact(parts: list[tuple[int, int]]) -> None:
-    sequence = Sequence()
+    sequence = WeightedSequence()
     asked = got = 0.0
     for share, count in parts:
         for _ in range(count):
@@ -106,7 +106,7 @@ def test_changes_of_the_ratio_keep_the_sum_exact(parts: list[tuple[int, int]]) -
 
 
 def test_what_an_arm_is_owed_is_kept_while_it_has_no_share() -> None:
-    sequence = Sequence()
+    sequence = WeightedSequence()
     assert [sequence.next({"canary": 4000}) for _ in range(1)] == [STABLE]
     assert sequence.next({}) == STABLE
 
@@ -114,7 +114,7 @@ def test_what_an_arm_is_owed_is_kept_while_it_has_no_share() -> None:
 
 
 def test_arms_may_come_and_go_between_two_and_several() -> None:
-    sequence = Sequence()
+    sequence = WeightedSequence()
     got: Counter[str] = Counter()
     for n in range(4000):
         asked = {"a": 2500} if n % 2 else {"a": 2500, "b": 1000, "c": 1000}
@@ -127,7 +127,7 @@ def test_arms_may_come_and_go_between_two_and_several() -> None:
 
 @given(SEVERAL, st.integers(0, 100))
 def test_a_copy_goes_on_alone(wanted: dict[str, int], count: int) -> None:
-    one = Sequence()
+    one = WeightedSequence()
     for _ in range(count):
         one.next(wanted)
     other = one.copy()

@@ -11,14 +11,14 @@ import attrs
 from canary_trio.config.model import Arm, Server, ServerMode
 from canary_trio.config.policies import Ejection
 from canary_trio.upstream.server import ServerState
-from canary_trio.upstream.server_set import Roster
+from canary_trio.upstream.server_set import ServerSet
 from http_trio import Upstream
 
 START = 1000.0
 EJECTION = Ejection(failures=2, time=10.0, longest=40.0)
 
 
-def a_server(roster: Roster, name: str, **more: Any) -> ServerState:
+def a_server(roster: ServerSet, name: str, **more: Any) -> ServerState:
     server = Server(f"http://{name}:80", **more)
     return ServerState(server, Upstream(server.url, (), name.encode()), roster)
 
@@ -32,7 +32,7 @@ def an_arm(servers: list[ServerState], **more: Any) -> Arm:
 class Bench:
     """A roster with servers, and the time."""
 
-    roster: Roster
+    roster: ServerSet
     servers: list[ServerState]
     now: float = START
     fallback: bool = False
@@ -40,7 +40,7 @@ class Bench:
 
     @classmethod
     def of(cls, count: int, *, fallback: bool = False, **more: Any) -> Bench:
-        roster = Roster(random.Random(1).random)
+        roster = ServerSet(random.Random(1).random)
         servers = [a_server(roster, f"s{n}") for n in range(count)]
         bench = cls(
             roster, servers, fallback=fallback, sticky=more.pop("sticky", False)

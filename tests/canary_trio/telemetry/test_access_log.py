@@ -16,10 +16,10 @@ import trio.lowlevel
 
 from canary_trio.telemetry import access_log
 from canary_trio.telemetry.access_log import AccessLog, BadLog
-from canary_trio.telemetry.counters import Tally
+from canary_trio.telemetry.counters import Counters
 from canary_trio.telemetry.decision_labels import unrouted
 
-_MARK = unrouted(Tally())
+_MARK = unrouted(Counters())
 
 
 @attrs.define

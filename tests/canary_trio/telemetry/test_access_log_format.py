@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_trio.telemetry.access_log_format import (
-    Asked,
     LineForm,
+    RequestFields,
     escape_json,
     escape_text,
     formatter,
@@ -30,7 +30,7 @@ class _Asked:
 
 @attrs.define
 class _Over:
-    head: Asked
+    head: RequestFields
     client: str = "192.0.2.7"
     answer_bytes: int = 512
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from canary_trio.config.document import build
 from canary_trio.routing.decision import Decision, Reason
-from canary_trio.telemetry.counters import CLASSES, SERIES_LIMIT, Tally, Way
-from canary_trio.telemetry.decision_labels import Marks, unrouted
+from canary_trio.telemetry.counters import CLASSES, SERIES_LIMIT, Counters, RouteLabels
+from canary_trio.telemetry.decision_labels import LabelCache, unrouted
 
 _RATIO = Decision("canary", Reason.RATIO)
 _RULE = Decision("canary", Reason.RULE, rule="beta")
@@ -26,8 +26,8 @@ def _config(ratio: float = 0.5, **changes: Any) -> Any:
     return attrs.evolve(config, decision_header="X-Canary", **changes)
 
 
-def _marks(**changes: Any) -> Marks:
-    return Marks(_config(**changes), 57, Tally())
+def _marks(**changes: Any) -> LabelCache:
+    return LabelCache(_config(**changes), 57, Counters())
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_answer_field_says_who_served_in_whose_place() -> None:
 
 
 def test_no_field_is_added_unless_the_document_asks() -> None:
-    mark = Marks(_config().__class__(arms={}), 57, Tally()).note(_RATIO)
+    mark = LabelCache(_config().__class__(arms={}), 57, Counters()).note(_RATIO)
 
     assert (mark.line, mark.field) == (b"", None)
 
@@ -89,16 +89,16 @@ def test_whatever_a_rule_is_called_the_field_is_one_line_of_ascii(name: str) -> 
 
 
 def test_a_mark_is_made_once_for_a_way_and_counts_for_all_revisions() -> None:
-    tally = Tally()
-    old = Marks(_config(), 57, tally)
-    new = Marks(_config(0.6), 58, tally, old)
+    tally = Counters()
+    old = LabelCache(_config(), 57, tally)
+    new = LabelCache(_config(0.6), 58, tally, old)
     assert old.note(_RATIO) is old.note(_RATIO)
 
     old.note(_RATIO).count(200, 0.003)
     new.note(_RATIO).count(503, 0.3)
     new.note(_RATIO).count(0, 99.0)
 
-    counts = tally.ways[Way("canary", "canary", "ratio")]
+    counts = tally.ways[RouteLabels("canary", "canary", "ratio")]
     assert dict(zip(CLASSES, counts, strict=True)) == {
         "none": 1,
         "1xx": 0,
@@ -122,24 +122,24 @@ def test_only_decisions_of_the_ratio_count_for_the_split() -> None:
 
 def test_the_split_goes_on_over_changes_that_do_not_concern_it() -> None:
     marks = _marks()
-    unrelated = Marks(_config(update_rate=5.0), 58, Tally(), marks)
-    changed = Marks(_config(0.25), 59, Tally(), unrelated)
+    unrelated = LabelCache(_config(update_rate=5.0), 58, Counters(), marks)
+    changed = LabelCache(_config(0.25), 59, Counters(), unrelated)
 
     assert unrelated.split is marks.split
     assert changed.split is not marks.split
 
 
 def test_rules_without_end_are_counted_as_one() -> None:
-    tally = Tally()
+    tally = Counters()
     for number in range(SERIES_LIMIT + 10):
-        tally.of_way(Way("stable", "stable", "rule", f"rule {number}"))[2] += 1
+        tally.of_way(RouteLabels("stable", "stable", "rule", f"rule {number}"))[2] += 1
 
     assert len(tally.ways) == SERIES_LIMIT + 1
-    assert tally.ways[Way("stable", "stable", "rule", "other")][2] == 10
+    assert tally.ways[RouteLabels("stable", "stable", "rule", "other")][2] == 10
 
 
 def test_what_met_no_configuration_is_counted_too() -> None:
-    tally = Tally()
+    tally = Counters()
     unrouted(tally).count(503, 0.0)
 
-    assert tally.ways[Way("", "", "none")] == [0, 0, 0, 0, 0, 1]
+    assert tally.ways[RouteLabels("", "", "none")] == [0, 0, 0, 0, 0, 1]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canary_trio.upstream.balancers import LeastRequests, Policy, Random, RoundRobin
-from canary_trio.upstream.consistent_hash import Hash
+from canary_trio.upstream.consistent_hash import ConsistentHash
 
 
 @attrs.define(eq=False)
@@ -33,7 +33,7 @@ POLICIES: dict[str, Make] = {
     "round_robin": RoundRobin,
     "random": lambda servers: Random(random.Random(1).random, servers),
     "least_requests": lambda servers: LeastRequests(random.Random(1).random, servers),
-    "hash": lambda servers: Hash(random.Random(1).random, servers),
+    "hash": lambda servers: ConsistentHash(random.Random(1).random, servers),
 }
 by_policy = pytest.mark.parametrize("make", POLICIES.values(), ids=POLICIES)
 WEIGHTS = st.lists(st.integers(1, 1000), min_size=1, max_size=12)
@@ -50,7 +50,9 @@ def test_shares_are_the_weights(make: Make, weights: tuple[float, ...]) -> None:
     for server in servers:
         share = server.weight / sum(weights)
         sigma = (share * (1 - share) / count) ** 0.5
-        slack = 0.25 * share if isinstance(policy, Hash) else 0  # of its layout
+        slack = (
+            0.25 * share if isinstance(policy, ConsistentHash) else 0
+        )  # of its layout
         assert abs(got[server] / count - share) < 5 * sigma + slack
 
 

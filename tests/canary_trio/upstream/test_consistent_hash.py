@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canary_trio.upstream.consistent_hash import Hash, points_of
+from canary_trio.upstream.consistent_hash import ConsistentHash, points_of
 from tests.canary_trio.upstream.test_balancers import Fake, fakes
 
 KEYS = [b"user %d" % n for n in range(3000)]
 SIZES = st.integers(1, 12)
 
 
-def laid_out(servers: list[Fake]) -> Hash[Fake]:
-    return Hash(random.Random(1).random, servers)
+def laid_out(servers: list[Fake]) -> ConsistentHash[Fake]:
+    return ConsistentHash(random.Random(1).random, servers)
 
 
 @settings(max_examples=30)

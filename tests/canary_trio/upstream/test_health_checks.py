@@ -17,8 +17,8 @@ from canary_trio.config.model import ServerMode
 from canary_trio.config.policies import Health
 from canary_trio.upstream.health_checks import (
     CHECKS_AT_ONCE,
-    Checks,
-    Verdict,
+    HealthChecker,
+    HealthState,
     is_good,
     pause_s,
     request,
@@ -34,7 +34,7 @@ RULE = Health(interval=10.0, timeout=2.0, rise=2, fall=3, jitter=0.0)
 
 
 def verdicts(*good: bool) -> list[bool]:
-    verdict = Verdict()
+    verdict = HealthState()
     found = []
     for one in good:
         verdict.note(RULE, good=one)
@@ -90,7 +90,7 @@ class World:
     asked: list[tuple[float, str]] = attrs.field(factory=list)
     at_once: int = 0
     most_at_once: int = 0
-    checks: Checks = attrs.field(init=False)
+    checks: HealthChecker = attrs.field(init=False)
 
     async def ask(self, upstream: Upstream, request: bytes) -> FetchResult:
         assert request.startswith(b"GET /")
@@ -127,7 +127,7 @@ class World:
 @asynccontextmanager
 async def checking(count: int) -> AsyncIterator[World]:
     world = World(Bench.of(count))
-    world.checks = Checks(random.Random(1).random, trio.current_time, world.ask)
+    world.checks = HealthChecker(random.Random(1).random, trio.current_time, world.ask)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.checks.run)
         yield world

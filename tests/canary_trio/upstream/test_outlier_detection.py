@@ -6,20 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_trio.config.policies import Ejection
-from canary_trio.upstream.outlier_detection import Record
+from canary_trio.upstream.outlier_detection import OutlierRecord
 
 RULE = Ejection(failures=3, time=10.0, longest=25.0)
 
 
 def test_only_failures_in_a_row_take_it_out() -> None:
-    record = Record()
+    record = OutlierRecord()
     assert [record.failed(RULE) for _ in range(2)] == [False, False]
     record.succeeded()
     assert [record.failed(RULE) for _ in range(3)] == [False, False, True]
 
 
 def test_each_time_is_longer_up_to_a_limit() -> None:
-    record = Record()
+    record = OutlierRecord()
     now = 100.0
     lasted = []
     for _ in range(4):
@@ -32,7 +32,7 @@ def test_each_time_is_longer_up_to_a_limit() -> None:
 
 
 def test_time_in_service_forgives() -> None:
-    record = Record()
+    record = OutlierRecord()
     for now in (100.0, 200.0):  # the times are 1 and, 9 periods later, 1 again
         assert record.ejected(RULE, now) == now + 10
         record.came_back(now + 10)
@@ -40,7 +40,7 @@ def test_time_in_service_forgives() -> None:
 
 
 def test_after_it_came_back_one_failure_is_enough_until_a_success() -> None:
-    record = Record()
+    record = OutlierRecord()
     record.ejected(RULE, 0.0)
     record.came_back(10.0)
     assert record.failed(RULE)
@@ -52,7 +52,7 @@ def test_after_it_came_back_one_failure_is_enough_until_a_success() -> None:
 
 @given(st.lists(st.booleans(), max_size=50))
 def test_zero_failures_is_never(outcomes: list[bool]) -> None:
-    record = Record()
+    record = OutlierRecord()
     for ok in outcomes:
         if ok:
             record.succeeded()

@@ -6,7 +6,7 @@ import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from canary_trio.upstream.pending_queue import Queue
+from canary_trio.upstream.pending_queue import PendingQueue
 
 
 @attrs.define(eq=False)
@@ -36,7 +36,7 @@ class Waiting(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.server = Server(2)
-        self.queue = Queue(self.server)
+        self.queue = PendingQueue(self.server)
         self.model: list[Waiter] = []
         self.admitted: list[Waiter] = []
 

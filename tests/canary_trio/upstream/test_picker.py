@@ -6,7 +6,7 @@ import pytest
 
 from canary_trio.config.model import Balance
 from canary_trio.config.policies import ServerLimits
-from canary_trio.upstream.picker import Choice, follow
+from canary_trio.upstream.picker import Picker, follow
 from tests.canary_trio.support.arm_bench import KEYS, START, Bench
 
 
@@ -26,7 +26,7 @@ def test_without_stickiness_a_key_is_for_the_hash_only() -> None:
     assert len({bench.roster.pick(key) for key in KEYS}) == 3
 
 
-def picker(count: int = 3) -> tuple[Bench, Choice]:
+def picker(count: int = 3) -> tuple[Bench, Picker]:
     bench = Bench.of(count)
     return bench, bench.roster.choice
 

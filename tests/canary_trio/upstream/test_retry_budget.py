@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_trio.config.policies import Retries
-from canary_trio.upstream.retry_budget import WINDOW_S, Budget
+from canary_trio.upstream.retry_budget import WINDOW_S, RetryBudget
 
 
 class Traffic:
@@ -14,7 +14,7 @@ class Traffic:
 
     def __init__(self, rule: Retries) -> None:
         self.rule = rule
-        self.budget = Budget()
+        self.budget = RetryBudget()
         self.now = 1000.0
         self.requests: list[float] = []
         self.granted: list[float] = []

@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from canary_trio.config.model import Arm, Balance, ServerMode
 from canary_trio.config.policies import ServerLimits
-from canary_trio.upstream.pending_queue import Queue
+from canary_trio.upstream.pending_queue import PendingQueue
 from canary_trio.upstream.server import ServerState
-from canary_trio.upstream.server_set import Roster
+from canary_trio.upstream.server_set import ServerSet
 from tests.canary_trio.support.arm_bench import EJECTION, KEYS, START, Bench, a_server
 
 # === ejection ===
@@ -156,7 +156,7 @@ class Waits:
 def test_who_waits_gets_the_place() -> None:
     bench = Bench.of(1, limits=ServerLimits(in_flight=1))
     server = bench.servers[0]
-    server.queue = Queue(server)
+    server.queue = PendingQueue(server)
     server.began(START)
     waits = Waits(server)
     server.queue.join(waits)
@@ -246,7 +246,7 @@ def test_what_is_owed_and_known_survives_any_change() -> None:
 
 def test_a_removed_server_is_left_when_its_last_request_ends() -> None:
     left: list[ServerState] = []
-    roster = Roster(random.Random(1).random, on_left=left.append)
+    roster = ServerSet(random.Random(1).random, on_left=left.append)
     servers = [a_server(roster, name) for name in ("a", "b")]
     bench = Bench(roster, servers)
     bench.configure()
@@ -302,7 +302,7 @@ class RosterMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = START
-        self.roster = Roster(random.Random(7).random)
+        self.roster = ServerSet(random.Random(7).random)
         self.states: dict[str, ServerState] = {}
         self.model: dict[str, Simple] = {}
         self.members: list[str] = []
