@@ -78,12 +78,12 @@ def new_heads(other: Path, plan: Plan) -> dict[str, list[float]]:
 
 
 def one_watcher(other: Path, plan: Plan) -> dict[str, list[float]]:
-    """Milliseconds from a PUT to the answer of the one who watches."""
+    """Milliseconds from a PUT to the response of the one who watches."""
     return _watch(other, 1, plan.changes)
 
 
 def thousand_watchers(other: Path, plan: Plan) -> dict[str, list[float]]:
-    """Milliseconds from a PUT to the answer of the last of 1,000 who watch."""
+    """Milliseconds from a PUT to the response of the last of 1,000 who watch."""
     return _watch(other, 1000, plan.herds)
 
 

@@ -1,7 +1,7 @@
 """Does the proxy leak: its descriptors and memory after a million requests, and before.
 
 The real proxy, with sticky sessions and an access log, under wrk: small and large
-answers, bodies, connections that are closed (not HEAD: wrk waits for a body then, and a
+responses, bodies, connections that are closed (not HEAD: wrk waits for a body then, and a
 connection is stuck). It is measured idle, after ten thousand requests and after a
 million; they should be the same.
 """

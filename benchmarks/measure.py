@@ -82,7 +82,7 @@ class Load:
     Attributes:
         cpu_us: processor time of the proxy per request.
         rate: requests per second.
-        bytes_rate: bytes of answers per second.
+        bytes_rate: bytes of responses per second.
         busy: the share of the time in which the proxy used its processor. Well below
             one, something else was the bottleneck, and the rate says little of it.
     """
@@ -129,13 +129,13 @@ class Asker:
 
     def ask(self) -> bytes:
         self._sock.sendall(self._request)
-        answer = b""
-        while not answer.endswith((b"\r\n\r\nv1", b"\r\n\r\nv2")):
+        response = b""
+        while not response.endswith((b"\r\n\r\nv1", b"\r\n\r\nv2")):
             data = self._sock.recv(65536)
             if not data:
-                raise RuntimeError(f"closed after {answer!r}")
-            answer += data
-        return answer
+                raise RuntimeError(f"closed after {response!r}")
+            response += data
+        return response
 
     def times(self, count: int) -> list[float]:
         """Give the time of each of so many requests, in seconds."""
@@ -155,11 +155,11 @@ class Asker:
 def cookie_of(peer: Peer, name: str) -> str:
     """Get the cookie that a new user is given, as a browser sends it back."""
     asker = Asker(peer.port, peer.request)
-    answer = asker.ask().decode("latin-1")
+    response = asker.ask().decode("latin-1")
     asker.close()
-    found = re.search(rf"\r\nSet-Cookie: ({re.escape(name)}=[^;\r]*)", answer)
+    found = re.search(rf"\r\nSet-Cookie: ({re.escape(name)}=[^;\r]*)", response)
     if found is None:
-        raise RuntimeError(f"{peer.name} gave no cookie {name}:\n{answer}")
+        raise RuntimeError(f"{peer.name} gave no cookie {name}:\n{response}")
     return found[1]
 
 
@@ -176,7 +176,7 @@ def fresh_heads(path: Path, cookies: Sequence[str]) -> Path:
 
 
 def idle_memory(peer: Peer, connections: int) -> float:
-    """Give the bytes of memory that a kept connection costs after its first answer.
+    """Give the bytes of memory that a kept connection costs after its first response.
 
     The difference of resident memory over the connections, after a round that warmed
     the proxy up. What the kernel holds is not in it.

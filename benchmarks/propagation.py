@@ -38,7 +38,7 @@ def put(document: Mapping[str, object], ratio: int) -> bytes:
 def one_change(
     store: socket.socket, proxy: socket.socket, request: bytes, wanted: bytes
 ) -> tuple[float, float, list[float]]:
-    """Give the times from the PUT's start and from its answer, and the probes' own."""
+    """Give the times from the PUT's start and from its response, and the probes' own."""
     probes = []
     acknowledged = 0.0
     begun = time.perf_counter()
@@ -54,9 +54,9 @@ def one_change(
                 assert store.recv(4096).endswith(b"true")
             if proxy in ready:
                 break
-        answer = proxy.recv(4096)
+        response = proxy.recv(4096)
         probes.append(time.perf_counter() - sent)
-        if answer.endswith(wanted):
+        if response.endswith(wanted):
             break
     if not acknowledged:
         assert store.recv(4096).endswith(b"true")
@@ -95,21 +95,21 @@ def main() -> None:
                 store = stack.enter_context(connect(at))
                 proxy = stack.enter_context(connect(port))
                 one_change(store, proxy, put(document, 0), b"v1")
-                from_start, from_answer, probes = [], [], []
+                from_start, from_response, probes = [], [], []
                 for n in range(options.changes):
                     ratio = 1 - n % 2
                     wanted = b"v2" if ratio else b"v1"
                     time.sleep(0.002)  # until the proxy asks again, as in real life
                     times = one_change(store, proxy, put(document, ratio), wanted)
                     from_start.append(times[0])
-                    from_answer.append(times[1])
+                    from_response.append(times[1])
                     probes += times[2]
                 print(
                     f"{f'{load}, {options.changes} changes, ms':<47}"
                     f"{'p50':>8}{'p99':>9}{'worst':>9}"
                 )
                 show("PUT sent, to first request routed by it", from_start)
-                show("PUT answered, to first request routed by it", from_answer)
+                show("PUT answered, to first request routed by it", from_response)
                 show("probe", probes)
 
 

@@ -141,7 +141,7 @@ class Bench:
     # === tables ===
 
     def small(self) -> None:
-        """Small answers: processor time per request, and requests per second."""
+        """Small responses: processor time per request, and requests per second."""
         peers = [self._rival(name) for name in ("nginx", "haproxy", "caddy", "copier")]
         peers += [
             self._canary("canary"),
@@ -180,7 +180,7 @@ class Bench:
                 self._bar(f"CPU, {what}, {at}", cpu, "nginx", 2.5, 1.75, ours=full)
 
     def large(self) -> None:
-        """Large answers, 8 connections: bytes per second."""
+        """Large responses, 8 connections: bytes per second."""
         names = ("nginx", "nginx, 256 KiB buffers", "haproxy", "caddy", "copier")
         peers = [*map(self._rival, names), self._canary("canary")]
         for size in ("1MiB", "10MiB"):
@@ -225,7 +225,7 @@ class Bench:
         _table(peers, columns)
 
     def tls(self) -> None:
-        """Small answers over TLS."""
+        """Small responses over TLS."""
         path = self._stack.enter_context(directory())
         certificate = make_certificate(path)
         arms = (0, self._one, self._two)

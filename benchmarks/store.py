@@ -2,7 +2,7 @@
 
 All run at once, on one disk, and take turns; medians. The clients are raw sockets (see
 `store_peers`), so the times are the servers'. A watch's time is from the start of a PUT
-to the end of the answer of the last who waits for it.
+to the end of the response of the last who waits for it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from benchmarks.store_clients import Connections, Load, Watchers, drive, until
 from benchmarks.store_peers import (
     Peer,
     Server,
-    answers,
     find_peers,
     kv_trio,
     ready,
+    responses,
     running,
     settle,
 )
@@ -189,7 +189,7 @@ def durable_writes(run: Run) -> list[Row]:
 
 def reads(run: Run) -> list[Row]:
     def requests(server: Server) -> Iterator[bytes]:
-        answers(server, server.peer.dialect.put("bench/key", _VALUE))
+        responses(server, server.peer.dialect.put("bench/key", _VALUE))
         return itertools.repeat(server.peer.dialect.get("bench/key"))
 
     loads = _drive_in_turns(run, _READERS, requests)
@@ -213,7 +213,7 @@ def start(run: Run) -> list[Row]:
         for peer in run.peers:
             begun = time.perf_counter()
             with running(peer, run.directory / peer.name) as server:
-                if not answers(server, peer.dialect.get(keys[-1])):
+                if not responses(server, peer.dialect.get(keys[-1])):
                     sys.exit(f"{peer.name} does not start with {count:,} keys")
                 times[peer.name].append(time.perf_counter() - begun)
     rows = []

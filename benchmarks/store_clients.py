@@ -62,11 +62,11 @@ class Connections:
         """Wait for answers; give the connections that have something to be read."""
         events = self._epoll.poll(PATIENCE_S)
         if not events:
-            sys.exit(f"{self.server.peer.name}: no answer in {PATIENCE_S:g} s")
+            sys.exit(f"{self.server.peer.name}: no response in {PATIENCE_S:g} s")
         return [fd for fd, _ in events]
 
     def receive(self, fd: int, *, stream: bool = False) -> bytes:
-        """Give an answer, or an event of a stream; empty while it is not whole."""
+        """Give a response, or an event of a stream; empty while it is not whole."""
         data = os.read(fd, _RECEIVE)
         if not data:
             sys.exit(f"{self.server.peer.name} closed a connection")
@@ -83,7 +83,7 @@ class Connections:
             yield fd, os.read(fd, _PIECE)
 
     def is_marked(self, fd: int, piece: bytes, mark: bytes) -> bool:
-        """Tell whether an answer has come up to a mark, of which a piece is known."""
+        """Tell whether a response has come up to a mark, of which a piece is known."""
         self._keep(fd, piece)
         if mark not in self._partial[fd]:
             return False
@@ -91,7 +91,7 @@ class Connections:
         return True
 
     def is_whole(self, fd: int, piece: bytes) -> bool:
-        """Tell whether an answer, of which this is a piece, is whole, and a 200."""
+        """Tell whether a response, of which this is a piece, is whole, and a 200."""
         self._keep(fd, piece)
         if not is_whole(self._partial[fd]):
             return False

@@ -143,14 +143,14 @@ def running(peer: Peer, directory: Path) -> Iterator[Server]:
 def ready(peer: Peer, directory: Path) -> Iterator[Server]:
     """Run a peer that answers writes until the block ends."""
     with running(peer, directory) as server:
-        if not answers(server, peer.dialect.put("bench/ready", b"yes")):
+        if not responses(server, peer.dialect.put("bench/ready", b"yes")):
             log = (directory / "log").read_text(errors="replace")
             sys.exit(f"{peer.name} is not ready after {PATIENCE_S:g} s:\n{log[-2000:]}")
         yield server
 
 
-def answers(server: Server, request: bytes) -> bool:
-    """Ask until the answer is 200; False if that takes too long."""
+def responses(server: Server, request: bytes) -> bool:
+    """Ask until the response is 200; False if that takes too long."""
     end = time.monotonic() + PATIENCE_S
     while not ask(server, request).startswith(b"HTTP/1.1 200"):
         if time.monotonic() > end:
@@ -160,7 +160,7 @@ def answers(server: Server, request: bytes) -> bool:
 
 
 def ask(server: Server, request: bytes) -> bytes:
-    """Give the answer to one request, empty if there is none."""
+    """Give the response to one request, empty if there is none."""
     try:
         with socket.create_connection(("127.0.0.1", server.peer.port), 5) as sock:
             sock.sendall(request)

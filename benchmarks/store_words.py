@@ -72,7 +72,7 @@ class EtcdWords:
 
 
 def is_whole(data: bytes) -> bool:
-    """Tell whether an answer has come up to its end."""
+    """Tell whether a response has come up to its end."""
     end = data.find(b"\r\n\r\n")
     length = _LENGTH.search(data, 0, end + 2) if end >= 0 else None
     if length is None:

@@ -42,10 +42,10 @@ async def main() -> None:
                 revision = await canary_trio.change(client, "web", f"ratio={ratio}")
                 with trio.fail_after(5):
                     await canary_trio.wait_applied(client, "web", revision)
-                answers = Counter(
+                responses = Counter(
                     [(await user.get(proxy.url)).text for _ in range(100)]
                 )
-                print(f"ratio {ratio}: {dict(sorted(answers.items()))}")
+                print(f"ratio {ratio}: {dict(sorted(responses.items()))}")
         nursery.cancel_scope.cancel()
 
 

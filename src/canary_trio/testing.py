@@ -22,15 +22,15 @@ PATIENCE_S = 10.0
 
 
 async def says_stable(asked: ReceivedRequest) -> None:
-    await asked.answer(b"stable")
+    await asked.response(b"stable")
 
 
 async def says_canary(asked: ReceivedRequest) -> None:
-    await asked.answer(b"canary")
+    await asked.response(b"canary")
 
 
 async def hangs_up(asked: ReceivedRequest) -> None:
-    """Close without an answer."""
+    """Close without a response."""
     await asked.stream.aclose()
     raise trio.ClosedResourceError
 
@@ -70,7 +70,7 @@ class Proxied:
 
     @property
     def in_flight(self) -> int:
-        servers = [s for a in self.runtime.arms.values() for s in a.roster.servers]
+        servers = [s for a in self.runtime.arms.values() for s in a.server_set.servers]
         return sum(server.in_flight for server in servers)
 
     def counts(self, name: str) -> tuple[int, int, int, int, int]:

@@ -1,7 +1,7 @@
 """What can go wrong on the wire, named by condition.
 
 `ProtocolError` and its leaves are raised by the pure modules, which know the rule
-that was broken; the event loop turns them into an answer or a closed connection. A
+that was broken; the event loop turns them into a response or a closed connection. A
 server that fails is no error but a value, see `upstream/failure.py`.
 """
 
@@ -43,4 +43,4 @@ class BadRequest(ProtocolError):
 
 
 class BadResponse(ProtocolError):
-    """An answer that cannot be passed on. The upstream's fault; answered with 502."""
+    """A response that cannot be passed on. The upstream's fault; answered with 502."""

@@ -12,7 +12,7 @@ import math
 import attrs
 
 BUFFER = 64 * 1024
-"""What one read of the express lane takes at most, and the largest body that it holds."""
+"""What one read of the event loop takes at most, and the largest body that it holds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -23,7 +23,7 @@ class Limits:
     """Bytes of a request line; beyond it 414."""
 
     head: int = 32 * 1024
-    """Bytes of a whole header section, of a request (431) or of an answer (502)."""
+    """Bytes of a whole header section, of a request (431) or of a response (502)."""
 
     fields: int = 100
     """Header fields of a request; beyond it 431."""
@@ -31,7 +31,7 @@ class Limits:
     trailers: int = 8 * 1024
     """Bytes of a trailer section, or of a chunk's size line."""
 
-    interim_answers: int = 100
+    interim_responses: int = 100
     """Answers of 1xx before the final one; beyond it 502."""
 
     connections: int = 10_000
@@ -56,16 +56,16 @@ class Limits:
     """A kept connection without a request; then it is closed."""
 
     write_s: float = 30.0
-    """A client that takes no byte of an answer; then it is closed."""
+    """A client that takes no byte of a response; then it is closed."""
 
     connect_s: float = 3.0
     """Until an upstream has accepted the connection; then 504."""
 
-    answer_s: float = 30.0
-    """From the request to the end of the answer's header; then 504."""
+    response_s: float = 30.0
+    """From the request to the end of the response's header; then 504."""
 
     stream_idle_s: float = 300.0
-    """Between two bytes of an answer; then the answer is cut, visibly."""
+    """Between two bytes of a response; then the response is cut, visibly."""
 
     half_closed_s: float = 30.0
     """As `stream_idle_s`, for a client that has closed its half of the connection.
@@ -77,7 +77,7 @@ class Limits:
     """A tunnel (WebSocket) with no byte either way; then it is closed."""
 
     request_s: float = math.inf
-    """From the end of a forwarded request's head to its answer's last byte; then 504."""
+    """From the end of a forwarded request's head to its response's last byte; then 504."""
 
     upstream_idle_s: float = 60.0
     """An idle connection to an upstream; then it is closed."""
@@ -101,7 +101,7 @@ class Timeouts:
     """
 
     connect_s: float = 3.0
-    answer_s: float = 30.0
+    response_s: float = 30.0
     stream_idle_s: float = 300.0
     tunnel_idle_s: float = 3600.0
     request_s: float = math.inf

@@ -1,4 +1,4 @@
-"""Serving: listeners, the lane and the task lane under one nursery.
+"""Serving: listeners, the event loop and the slow path under one nursery.
 
 Stopping is of two kinds. Cancelling `serve` closes everything at once. Draining
 stops accepting, answers the parked, says `Connection: close` on what is answered
@@ -43,11 +43,11 @@ class HttpServer:
 
     def __init__(
         self,
-        lane: EventLoop,
+        loop: EventLoop,
         listeners: Sequence[Listener],
         http2: Http2Bridge | None = None,
     ) -> None:
-        self.lane = lane
+        self.loop = loop
         self.addresses = tuple(listener.address for listener in listeners)
         self._listeners = listeners
         self._http2 = http2
@@ -64,17 +64,17 @@ class HttpServer:
 
     @property
     def refused(self) -> Mapping[int, int]:
-        """By status, the answers over HTTP/1.1 that no handler gave, since the start.
+        """By status, the responses over HTTP/1.1 that no handler gave, since the start.
 
         They are for what is not served (400, 417, 501, 505), too slow (408) or too long
         (414, 431), and for clients beyond the limit of connections, if they are told.
         """
-        return self.lane.refused
+        return self.loop.refused
 
     @property
     def exchanges(self) -> list[Exchange]:
         """Those in progress."""
-        return exchanges_of(self.lane)
+        return exchanges_of(self.loop)
 
     @property
     def url(self) -> str:
@@ -97,20 +97,20 @@ class HttpServer:
         For what many of them share, such as one sync of a disk. It must not wait for
         long: no request is handled meanwhile. An error in it ends `serve`.
 
-        Gives False, and does not call, unless a handler runs on the express lane.
+        Gives False, and does not call, unless a handler runs on the event loop.
         """
-        return self.lane.after_batch(call)
+        return self.loop.after_batch(call)
 
     async def _wait_drained(self) -> None:
         await self._drain.wait()
-        self.lane.draining = True
+        self.loop.draining = True
         for listener in self._listeners:
             listener.abort()
             for connection in list(listener.connections):
                 connection.drain()
         if self._http2 is not None:
             self._http2.drain()
-        recall_s = min(self.lane.limits.recall_s, self._deadline_s / 2)
+        recall_s = min(self.loop.limits.recall_s, self._deadline_s / 2)
         with trio.move_on_after(self._deadline_s) as deadline:
             recall_at = deadline.deadline - recall_s
             while self.connections:
@@ -121,7 +121,7 @@ class HttpServer:
 
     def _recall_websockets(self) -> None:
         """Tell those whose end nobody knows that they are to come back."""
-        for exchange in exchanges_of(self.lane):
+        for exchange in exchanges_of(self.loop):
             request = upstream_request_of(exchange)
             if request is not None and request.switched:
                 request.recall()
@@ -141,7 +141,7 @@ async def serve(
     """Serve HTTP/1.1, and with a certificate HTTP/2, until cancelled or drained.
 
     Args:
-        handler: called for each request, on the express lane; it must not block.
+        handler: called for each request, on the event loop; it must not block.
         binds: addresses such as `127.0.0.1:8080`, `[::1]:0` or `unix:PATH`, or sockets
             that `open_listeners` gave.
         limits: every size and wait; `Limits()` by default.
@@ -167,25 +167,25 @@ async def serve(
     plain, secure = sockets[: len(binds)], sockets[len(binds) :]
     rules = forwarding or ForwardedPolicy()
     async with trio.open_nursery() as nursery:
-        lane = EventLoop(limits or Limits(), nursery)
-        listeners = [Listener(lane, sock, handler, rules, overload) for sock in plain]
+        loop = EventLoop(limits or Limits(), nursery)
+        listeners = [Listener(loop, sock, handler, rules, overload) for sock in plain]
         http2: Http2Bridge | None = None
         if certificate is not None:
             from http_trio.http2.bridge import Http2Bridge  # noqa: PLC0415  # 0.1 s of imports
 
             rules = attrs.evolve(rules, proto=b"https")
-            http2 = Http2Bridge(lane, handler, rules)
+            http2 = Http2Bridge(loop, handler, rules)
             listeners += [
                 TlsListener(
-                    *(lane, sock, handler, rules, overload),
+                    *(loop, sock, handler, rules, overload),
                     certificate=certificate,
                     carry_http2=http2.carry,
                 )
                 for sock in secure
             ]
-        server = HttpServer(lane, listeners, http2)
-        nursery.start_soon(lane.run)
-        nursery.start_soon(lane.keep_time)
+        server = HttpServer(loop, listeners, http2)
+        nursery.start_soon(loop.run)
+        nursery.start_soon(loop.keep_time)
         task_status.started(server)
         await server._wait_drained()  # noqa: SLF001
         nursery.cancel_scope.cancel()

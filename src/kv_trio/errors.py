@@ -57,7 +57,7 @@ class StoreRefused(KvError):
     """The server answered with an error.
 
     Attributes:
-        status: the status code of its answer.
+        status: the status code of its response.
     """
 
     def __init__(self, status: int, text: str) -> None:
@@ -66,7 +66,7 @@ class StoreRefused(KvError):
 
 
 class UnexpectedResponse(KvError):
-    """The answer is not one of Consul's KV API. Whoever gave the URL is at fault."""
+    """The response is not one of Consul's KV API. Whoever gave the URL is at fault."""
 
 
 class Compacted(KvError):

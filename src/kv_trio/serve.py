@@ -200,12 +200,12 @@ class _Service:
 
     def _committed(self, batch: CommittedBatch) -> None:
         woken = self._watchers.wake(batch.keys)
-        self._streams.publish(batch.draft.revisions())
-        if batch.draft.sessions:
+        self._streams.publish(batch.write_batch.revisions())
+        if batch.write_batch.sessions:
             self._watchers.wake_for_sessions()
         self._metrics.committed(batch.operations, batch.commit_s, woken)
         if self._observe is not None:
-            self._observe(batch.keys, batch.draft.index, batch.queued_at)
+            self._observe(batch.keys, batch.write_batch.index, batch.queued_at)
 
     def _granted(self, grants: Grants) -> None:
         self._watchers.revoke(grants.holds)

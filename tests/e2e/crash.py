@@ -180,25 +180,25 @@ class Trial:
 
     async def _put(self, client: Raw, key: str) -> None:
         number = self.record.next(key)
-        answer = await client.do(Put(key, b"%d" % number))
-        assert isinstance(answer, Wrote)
-        self._promise(key, number, answer.index)
+        response = await client.do(Put(key, b"%d" % number))
+        assert isinstance(response, Wrote)
+        self._promise(key, number, response.index)
 
     async def _put_pair(self, client: Raw, key: str) -> None:
         del key
         number = max([self.record.next(key) for key in PAIR])
         steps = tuple(TxnOperation("set", key, b"%d" % number) for key in PAIR)
-        answer = await client.do(Transact(steps))
-        assert isinstance(answer, Ran)
-        for name, _, index in answer.gave:
+        response = await client.do(Transact(steps))
+        assert isinstance(response, Ran)
+        for name, _, index in response.gave:
             self._promise(name, number, index)
 
     async def _toggle(self, client: Raw, key: str) -> None:
         number = self.record.next(key)
         asked = Put(key, b"%d" % number) if number % 2 else Delete(key)
-        answer = await client.do(asked)
-        assert isinstance(answer, Wrote)
-        self._promise(key, number, answer.index)
+        response = await client.do(asked)
+        assert isinstance(response, Wrote)
+        self._promise(key, number, response.index)
 
     def _promise(self, key: str, number: int, index: int) -> None:
         self.record.promise(key, number, index)

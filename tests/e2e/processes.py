@@ -216,9 +216,9 @@ async def connected_to(address: str) -> AsyncIterator[RawClient]:
 async def ask(address: str, times: int, path: bytes = b"/") -> list[str]:
     """Ask over one connection; give who answered."""
     async with connected_to(address) as client:
-        answers = []
+        responses = []
         for _ in range(times):
             head, body = await client.ask(path)
             assert head.startswith(b"HTTP/1.1 200 "), head
-            answers.append(body.decode())
-        return answers
+            responses.append(body.decode())
+        return responses

@@ -35,7 +35,7 @@ async def test_1_all_requests_follow_a_change_that_was_waited_for(here: World) -
 @pytest.mark.timeout(240)  # twenty commands start beside fifty busy clients
 async def test_2_twenty_changes_under_load_lose_nothing(here: World) -> None:
     _, address = await here.start_proxy()
-    answers: Counter[str] = Counter()
+    responses: Counter[str] = Counter()
     stop = trio.Event()
 
     async def load() -> None:
@@ -43,7 +43,7 @@ async def test_2_twenty_changes_under_load_lose_nothing(here: World) -> None:
             while not stop.is_set():
                 head, body = await client.ask()
                 assert head.startswith(b"HTTP/1.1 200 "), head
-                answers[body.decode()] += 1
+                responses[body.decode()] += 1
 
     async with trio.open_nursery() as nursery:
         for _ in range(50):
@@ -54,8 +54,8 @@ async def test_2_twenty_changes_under_load_lose_nothing(here: World) -> None:
             await here.canary("set", f"ratio={ratio}", f"style={style}", "--wait", "5")
         stop.set()
 
-    assert set(answers) == {"v1", "v2"}
-    assert answers.total() > 1000
+    assert set(responses) == {"v1", "v2"}
+    assert responses.total() > 1000
 
 
 async def test_3_traffic_never_notices_that_the_store_was_killed(here: World) -> None:
@@ -219,7 +219,7 @@ async def test_sigterm_lets_the_requests_in_progress_end(here: World) -> None:
         await client.send(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
         await trio.sleep(0.1)
         nursery.start_soon(proxy.ends)
-        head, body = await client.answer()
+        head, body = await client.response()
 
     assert body == b"v1"
     assert b"Connection: close" in head

@@ -226,14 +226,16 @@ async def test_a_request_is_explained_without_being_sent(here: World) -> None:
     asked = json.dumps({"target": "/x", "headers": {"Cookie": cookie}})
     match = await proxy.says(r"admin on ([\d.:]+)")
     async with connected_to(match[1]) as admin:
-        head, answer = await admin.ask(b"/explain", method=b"POST", body=asked.encode())
+        head, response = await admin.ask(
+            b"/explain", method=b"POST", body=asked.encode()
+        )
         assert head.startswith(b"HTTP/1.1 200 ")
-        by_proxy = json.loads(answer)
+        by_proxy = json.loads(response)
         assert by_proxy.pop("server") in by_proxy["servers"]
         assert by_proxy == {k: v for k, v in here_said.items() if k != "server"}
-        head, answer = await admin.ask(b"/explain", method=b"POST", body=b"{}x")
+        head, response = await admin.ask(b"/explain", method=b"POST", body=b"{}x")
         assert head.startswith(b"HTTP/1.1 400 ")
-        assert json.loads(answer)["problems"][0]["path"] == "$"
+        assert json.loads(response)["problems"][0]["path"] == "$"
 
     assert (here_said["arm"], here_said["reason"]) == (arm, "sticky")
     assert routed == f'revision={here_said["revision"]}, arm="{arm}", reason=sticky'
@@ -289,7 +291,7 @@ async def test_a_mirror_that_is_dead_or_answers_otherwise_harms_nobody(
 
     dead = f"http://127.0.0.1:{free_port()}"
     other = here.store_url  # which answers something else
-    for url, outcome in ((dead, "no_answer"), (other, "other_size")):
+    for url, outcome in ((dead, "no_response"), (other, "other_size")):
         await here.canary("set", f'arms.canary.servers=["{url}"]', "--wait", "5")
         assert set(await ask(address, 20)) == {"v1"}
         assert set((await skipped(same=20, **{outcome: 20})).values()) == {0}

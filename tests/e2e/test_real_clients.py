@@ -107,7 +107,7 @@ async def test_curl_keeps_its_connection() -> None:
 
 
 @needs("curl")
-async def test_curl_in_http10_gets_its_answer_and_a_close() -> None:
+async def test_curl_in_http10_gets_its_response_and_a_close() -> None:
     async with proxied() as proxy:
         out = await curl("--http1.0", "-i", f"{proxy.url}/agent")
         head, _, body = out.partition("\r\n\r\n")

@@ -151,14 +151,14 @@ async def test_a_proxy_with_a_bad_certificate_says_so(
 async def test_sigterm_drains_http2(tmp_path: Path, authority: Authority) -> None:
     async with world(tmp_path) as made:
         process, where = await start_secure(made, authority)
-        answers: list[str] = []
+        responses: list[str] = []
 
         async def ask() -> None:
             words = ("--http2", "--cacert", authority.ca_file, f"{where}/slow")
-            answers.append(await fetch(*words))
+            responses.append(await fetch(*words))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
             await made.processes["v1"].says("asked to be slow")
             assert await process.ends(signal.SIGTERM) == 0
-    assert answers == ["v1"]
+    assert responses == ["v1"]

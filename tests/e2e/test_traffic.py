@@ -40,7 +40,7 @@ async def test_killing_every_canary_server_under_load_fails_no_request(
         "canary": {"servers": [first_url, second_url]},
     }
     proxy, address = await here.start_proxy(arms=arms, ratio=0.5)
-    answers: Counter[str] = Counter()
+    responses: Counter[str] = Counter()
     stop = trio.Event()
 
     async def load(path: bytes) -> None:
@@ -48,24 +48,24 @@ async def test_killing_every_canary_server_under_load_fails_no_request(
             while not stop.is_set():
                 head, body = await client.ask(path)
                 assert head.startswith(b"HTTP/1.1 200 "), head
-                answers[body.decode()] += 1
+                responses[body.decode()] += 1
 
     async with trio.open_nursery() as nursery:
         for at in range(20):
             nursery.start_soon(load, b"/slow" if at % 4 == 0 else b"/")
         with trio.fail_after(30):
-            while min(answers["c1"], answers["c2"]) < 50:
+            while min(responses["c1"], responses["c2"]) < 50:
                 await trio.sleep(0.01)
             first.kill()
-            while answers["c2"] < 150:
+            while responses["c2"] < 150:
                 await trio.sleep(0.01)
             second.kill()
             await second.process.wait()
-            since = answers["v1"]
-            while answers["v1"] < since + 500:
+            since = responses["v1"]
+            while responses["v1"] < since + 500:
                 await trio.sleep(0.01)
         stop.set()
-    assert set(answers) == {"v1", "c1", "c2"}
+    assert set(responses) == {"v1", "c1", "c2"}
     assert proxy.process.poll() is None
 
 
@@ -120,9 +120,9 @@ async def test_a_recalled_websocket_hears_1012_and_others_stay(
 async def test_an_arm_has_waits_and_fields_of_its_own(here: World) -> None:
     stable = {
         "servers": [here.versions["v1"]],
-        "timeouts": {"answer": 0.1},
+        "timeouts": {"response": 0.1},
         "request_headers": {"set": {"Cookie": "who=proxy"}},
-        "answer_headers": {"add": {"X-Arm": "stable"}},
+        "response_headers": {"add": {"X-Arm": "stable"}},
     }
     _, address = await here.start_proxy(arms={"stable": stable})
 

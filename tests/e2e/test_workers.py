@@ -88,16 +88,16 @@ async def test_workers_are_one_proxy(tmp_path: Path) -> None:
 
 async def drain(made: World, process: Process, address: str) -> None:
     """SIGTERM: what has begun is answered."""
-    answers: list[list[str]] = []
+    responses: list[list[str]] = []
 
     async def ask_slowly() -> None:
-        answers.append(await ask(address, 1, b"/slow"))
+        responses.append(await ask(address, 1, b"/slow"))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask_slowly)
         await made.processes["v2"].says("asked to be slow")
         assert await process.ends(signal.SIGTERM) == 0
-    assert answers == [["v2"]]
+    assert responses == [["v2"]]
 
 
 async def end_at_once(process: Process, address: str, admin: str) -> None:

@@ -10,7 +10,7 @@ import trio
 from http_trio import Exchange, Response, serve
 
 
-def answer(name: bytes, exchange: Exchange) -> None:
+def response(name: bytes, exchange: Exchange) -> None:
     if exchange.path == b"/slow":
         print("asked to be slow", flush=True)
         exchange.park(0.3, lambda ex: ex.respond(Response(200, name)))
@@ -28,7 +28,7 @@ def answer(name: bytes, exchange: Exchange) -> None:
 
 async def main(*words: str) -> None:
     name, *binds = words
-    handler = partial(answer, name.encode())
+    handler = partial(response, name.encode())
     async with trio.open_nursery() as nursery:
         server = await nursery.start(partial(serve, handler, binds or ["127.0.0.1:0"]))
         print(f"{name} listens on {server.addresses[0]}", flush=True)

@@ -30,8 +30,8 @@ from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields
 from http_trio.http1.framing import (
     CHUNKED,
     UNTIL_CLOSE,
-    answer_framing,
     request_framing,
+    response_framing,
 )
 from http_trio.http1.request_head import RequestHead, parse_request_head, render_request
 from http_trio.http1.response_head import parse_response_head, render_response
@@ -63,7 +63,7 @@ def request_head(data: bytes) -> None:
     _judge_request(sent, head)
 
 
-def answer_head(data: bytes) -> None:
+def response_head(data: bytes) -> None:
     """What is accepted is what our own server side would send, and valid to others."""
     raw = _as_head(data[1:])
     method = b"HEAD" if data[:1] == b"H" else b"GET"
@@ -107,7 +107,7 @@ def framing(data: bytes) -> None:
             assert len(lengths) <= 1
             assert found == int(lengths[0] if lengths else b"0")
     try:
-        found = answer_framing(200, b"GET", lengths, codings, http10=http10)
+        found = response_framing(200, b"GET", lengths, codings, http10=http10)
     except BadResponse:
         return
     assert not (lengths and codings)
@@ -156,7 +156,7 @@ def chunked(data: bytes) -> None:
     assert (judge.content, judge.complete) == (content, True)
 
 
-def passage(data: bytes) -> None:
+def transcoder(data: bytes) -> None:
     """A body that is whole is whole on the other side, and only then."""
     if len(data) < 3:
         return
@@ -294,7 +294,7 @@ def decision(data: bytes) -> None:
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
-        *(request_head, answer_head, framing, chunked, passage, forwarding),
+        *(request_head, response_head, framing, chunked, transcoder, forwarding),
         *(config, assignments, cookies, decision),
     )
 }
@@ -310,7 +310,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b"OPTIONS * HTTP/1.0\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=a;by=b",
         b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length : 3\r\n x: y",
     ),
-    "answer_head": (
+    "response_head": (
         b"GHTTP/1.1 200 OK\r\nContent-Length: 3\r\nDate: now\r\nConnection: X-A\r\nX-A: 1",
         b"HHTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\nETag: x",
         b"GHTTP/1.0 200 OK\r\nServer: x",
@@ -324,7 +324,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b'\x01a;x="y\\""\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n',
         b"\x0200000000000003\r\nabc\r\n0\r\n\r\n",
     ),
-    "passage": (
+    "transcoder": (
         b"\x01\x01\x093\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n",
         b"\x00\x01\x03abcdef",
         b"\x02\x01\x03abcdef",
@@ -359,7 +359,7 @@ SEEDS["decision"] = (
 
 
 def _as_head(data: bytes) -> bytes:
-    """Up to the first empty line, as the lane cuts it."""
+    """Up to the first empty line, as the event loop cuts it."""
     whole = data + b"\r\n\r\n"
     return whole[: whole.find(b"\r\n\r\n") + 4]
 

@@ -29,7 +29,7 @@ async def test_draining_answers_the_parked_and_ends() -> None:
             await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
             await parked.wait()
             server.drain(5)
-            head, body = await client.answer()
+            head, body = await client.response()
             assert body == b"drained"
             assert b"Connection: close" in head
             assert await idle.to_end() == b""

@@ -176,7 +176,7 @@ async def test_too_many_connections_are_told_so() -> None:
         server = await nursery.start(partial(serve, ["127.0.0.1:0"], limits=limits))
         async with connected(server._server) as one, connected(server._server) as two:
             assert (await one.ask(b"/v1/status/leader"))[0].startswith(b"HTTP/1.1 200")
-            head, body = await two.answer()
+            head, body = await two.response()
         nursery.cancel_scope.cancel()
     assert head.startswith(b"HTTP/1.1 429")
     assert b"too many connections" in body

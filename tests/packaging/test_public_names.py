@@ -16,28 +16,30 @@ SRC = Path(__file__).parents[2] / "src"
 
 PUBLIC: dict[str, str] = {
     "http_trio": """
-        Address Answer AsgiApp BadAnswer BadBind BadCertificate BadRequest Condition
-        Delivery Exchange Failure Fetched ForwardedRequest Forwarding Handler
-        HttpError Limits NoAnswer ProtocolError Retry Server Tls Transit Upstream
-        Waits address_of as_asgi client_context collect_seldom count_processors
-        fetch file_stamp forward open_listeners refusal respond_all serve
+        Address AsgiApp BadBind BadCertificate BadRequest BadResponse Exchange
+        Failure FailureReason FetchResult ForwardHooks ForwardedPolicy
+        ForwardedRequest Handler HttpError HttpServer Limits NoResponse
+        ProtocolError Response Retry Timeouts Tls Upstream UpstreamRequest
+        address_of as_asgi client_context count_processors error_response fetch
+        file_stamp forward open_listeners respond_all serve tune_gc
         upstream_request_of
     """,
     "kv_trio": """
         Backoff BadQuery BadTokens Bounds Client Compacted Contact Entry Invalid
-        KvError KvServer Listing Live LockLost Revision Session Snapshot Step
-        StepFailed StorageError StoreDamaged StoreLocked StoreRefused
-        StoreUnreachable Transacted UnexpectedAnswer Watch Written live serve
+        KvError KvServer Listing Live LockLost Revision Session Snapshot
+        StorageError StoreDamaged StoreLocked StoreRefused StoreUnreachable
+        TransactionResult TxnOperation TxnOperationFailed UnexpectedResponse
+        Watch WriteResult live serve
     """,
     "canary_trio": """
-        AccessLog Arm BadAssignment BadLog BadName Balance CanaryError Config Fleet
-        InvalidConfig LineForm NoDocument Problem Proxy ProxyOptions Refusal Report
-        Server Sticky Style WrittenMeanwhile change dump load read_document
-        read_fleet serve wait_applied write_document
+        AccessLog Arm BadAssignment BadLog BadName Balance CanaryError Config
+        Fleet InvalidConfig LineForm NoDocument Problem Proxy ProxyOptions
+        Refusal Report Server Sticky Style WrittenMeanwhile change dump load
+        read_document read_fleet serve wait_applied write_document
     """,
     "http_trio.testing.peers": """
-        Asked Client FakeUpstream Record Script connected fake_upstream proxying
-        scripted serving
+        FakeUpstream RawClient ReceivedRequest RecordingHooks Script connected
+        fake_upstream proxying scripted serving
     """,
     "http_trio.testing.ports": """
         free_port
@@ -46,11 +48,13 @@ PUBLIC: dict[str, str] = {
         in_memory_store
     """,
     "canary_trio.testing": """
-        PATIENCE_S Proxied arm closed_url hangs_up proxied says_canary says_stable
-        url_of
+        PATIENCE_S Proxied arm closed_url hangs_up proxied says_canary
+        says_stable url_of
     """,
 }
 """By module, the names that a user may import from it."""
+
+TYPE_ALIASES = {"Address", "Handler"}  # what they are stands where they are used
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -105,3 +109,14 @@ def _defined(file: Path) -> set[str]:
             case _:
                 pass
     return {name for name in names if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("package", ["http_trio", "kv_trio", "canary_trio"])
+def test_what_is_handed_out_is_sorted_and_says_what_it_is(package: str) -> None:
+    loaded = importlib.import_module(package)
+
+    assert sorted(loaded.__all__) == loaded.__all__
+    offered = {name: getattr(loaded, name) for name in loaded.__all__}
+    ours = {name: it for name, it in offered.items() if hasattr(it, "__module__")}
+    silent = [name for name, it in ours.items() if not it.__doc__]
+    assert [name for name in silent if name not in TYPE_ALIASES] == []

@@ -1,4 +1,4 @@
-"""Asking a proxy's admin listener, from a command: one request, one short answer."""
+"""Asking a proxy's admin listener, from a command: one request, one short response."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import trio
 
-ANSWER_BYTES = 64 * 1024 * 1024
-"""Of an answer at most."""
+RESPONSE_BYTES = 64 * 1024 * 1024
+"""Of a response at most."""
 
 
 class AdminUnreachable(Exception):
-    """A proxy's admin listener gave no usable answer; says why."""
+    """A proxy's admin listener gave no usable response; says why."""
 
 
 async def read_status(address: str) -> dict[str, Any]:
@@ -28,10 +28,10 @@ async def read_status(address: str) -> dict[str, Any]:
         stream = await _connect(address)
         async with stream:
             await stream.send_all(b"GET /status HTTP/1.0\r\nHost: admin\r\n\r\n")
-            answer = await _read_all(stream)
+            response = await _read_all(stream)
     except (OSError, trio.BrokenResourceError) as exc:
         raise AdminUnreachable(str(exc)) from exc
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _, body = response.partition(b"\r\n\r\n")
     line = head.partition(b"\r\n")[0]
     if b" 200 " not in line:
         raise AdminUnreachable(f"answered {line[:60]!r}")
@@ -51,9 +51,9 @@ async def _connect(address: str) -> trio.SocketStream:
 
 
 async def _read_all(stream: trio.SocketStream) -> bytes:
-    answer = b""
+    response = b""
     while data := await stream.receive_some():
-        answer += data
-        if len(answer) > ANSWER_BYTES:
-            raise AdminUnreachable(f"answered more than {ANSWER_BYTES} bytes")
-    return answer
+        response += data
+        if len(response) > RESPONSE_BYTES:
+            raise AdminUnreachable(f"answered more than {RESPONSE_BYTES} bytes")
+    return response

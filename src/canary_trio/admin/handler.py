@@ -84,7 +84,7 @@ def _served(found: Explanation, key: bytes | None, live: LiveConfig) -> Explanat
     if found.arm is None:
         return found
     arm, sticky = live.arms[found.arm], live.config.sticky_sessions
-    usable = tuple(server.name for server in arm.state.roster.usable)
+    usable = tuple(server.name for server in arm.state.server_set.usable)
     server = None
     if key is not None:
         by_user = sticky is not None and sticky.server

@@ -32,7 +32,7 @@ class Family:
         name: in full.
         text: what it says; its unit is in the name.
         labels: their names.
-        read: gives its rows, at a time of the lane's clock.
+        read: gives its rows, at a time of the event loop's clock.
     """
 
     kind: Kind
@@ -59,7 +59,7 @@ CATALOG = (
     ),
     Family(
         *(*_HISTOGRAM, "canary_request_seconds"),
-        "Time from the end of a request's header to the end of its answer, by the arm"
+        "Time from the end of a request's header to the end of its response, by the arm"
         " that served.",
         ("arm",),
         readings.seconds,
@@ -72,7 +72,7 @@ CATALOG = (
     ),
     Family(
         *(*_COUNTER, "canary_failures_total"),
-        "Tries that gave no usable answer, by the arm that was tried, and what happened.",
+        "Tries that gave no usable response, by the arm that was tried, and what happened.",
         ("arm", "condition"),
         readings.failures,
     ),
@@ -144,14 +144,14 @@ CATALOG = (
         *(Kind.GAUGE, Rule.LOWEST, "canary_arm_usable_servers"),
         "Servers of an arm that may serve new users now.",
         ("arm",),
-        readings.arms(lambda state: len(state.roster.usable)),
+        readings.arms(lambda state: len(state.server_set.usable)),
     ),
     Family(
         *(Kind.GAUGE, Rule.HIGHEST, "canary_arm_panic"),
         "1 while health is ignored, since fewer servers than the panic threshold are"
         " healthy.",
         ("arm",),
-        readings.arms(lambda state: state.roster.panic),
+        readings.arms(lambda state: state.server_set.panic),
     ),
     Family(
         *(Kind.GAUGE, Rule.LOWEST, "canary_server_healthy"),
@@ -173,7 +173,7 @@ CATALOG = (
     ),
     Family(
         *(Kind.GAUGE, Rule.HIGHEST, "canary_server_latency_seconds"),
-        "The mean time of a server's latest answers; 0 before the first.",
+        "The mean time of a server's latest responses; 0 before the first.",
         _SERVER,
         readings.each(lambda state: state.latency_s),
     ),
@@ -197,7 +197,7 @@ CATALOG = (
     ),
     Family(
         *(*_COUNTER, "canary_server_failures_total"),
-        "Of these, those without an answer, or with 5xx.",
+        "Of these, those without a response, or with 5xx.",
         _SERVER,
         readings.each(lambda state: state.failures),
     ),
@@ -221,7 +221,7 @@ CATALOG = (
     ),
     Family(
         *(*_COUNTER, "canary_mirror_copies_total"),
-        "Copies of requests, by the arm that got them, and how the answer compares with"
+        "Copies of requests, by the arm that got them, and how the response compares with"
         " the original's: same (status and size), other_status, other_size, no_answer or"
         " late.",
         ("arm", "outcome"),
@@ -230,20 +230,20 @@ CATALOG = (
     Family(
         *(*_COUNTER, "canary_mirror_skipped_total"),
         "Copies that were not made though it was their turn: body (too large, or"
-        " streamed), busy (concurrency), no_server, or no_original (no answer to compare"
+        " streamed), busy (concurrency), no_server, or no_original (no response to compare"
         " with).",
         ("arm", "cause"),
         readings.skips,
     ),
     Family(
         *(*_COUNTER, "canary_mirror_size_difference_bytes_total"),
-        "Bytes by which the answers of the same status differed in size.",
+        "Bytes by which the responses of the same status differed in size.",
         ("arm",),
         readings.size_differences,
     ),
     Family(
         *(*_HISTOGRAM, "canary_mirror_seconds"),
-        "Time that the answers to copies took, connecting included.",
+        "Time that the responses to copies took, connecting included.",
         ("arm",),
         readings.copy_seconds,
     ),
@@ -282,7 +282,7 @@ CATALOG = (
     ),
     Family(
         *(Kind.GAUGE, Rule.HIGHEST, "canary_store_contact_age_seconds"),
-        "Time since the store's last good answer; +Inf before the first. With a quiet"
+        "Time since the store's last good response; +Inf before the first. With a quiet"
         " store it grows up to the document's update_rate.",
         (),
         readings.contact_age,

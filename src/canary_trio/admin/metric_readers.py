@@ -57,7 +57,7 @@ def seconds(view: ProxyView, _: float) -> Rows:
 
 
 def failures(view: ProxyView, _: float) -> Rows:
-    """Give the tries without an answer, by arm and condition."""
+    """Give the tries without a response, by arm and condition."""
     yield from view.runtime.observer.tally.failures.items()
 
 

@@ -158,7 +158,7 @@ def _split(live: LiveConfig) -> Table:
 
 
 def _mirror(runtime: Runtime) -> Table:
-    """Say how the answers to copies compared, by the arm that got them."""
+    """Say how the responses to copies compared, by the arm that got them."""
     return {
         name: {"outcomes": dict(arm.outcomes), "skipped": dict(arm.skips)}
         for name, arm in runtime.observer.copies.arms.items()
@@ -170,7 +170,7 @@ def _arms(live: LiveConfig, runtime: Runtime) -> Table:
 
 
 def _arm(name: str, arm: LiveArm, live: LiveConfig, runtime: Runtime) -> Table:
-    split, roster = live.marks.split, arm.state.roster
+    split, server_set = live.marks.split, arm.state.server_set
     in_flight = runtime.in_flight(name)
     held_by = references_to(live.config, name)
     if in_flight:
@@ -187,8 +187,8 @@ def _arm(name: str, arm: LiveArm, live: LiveConfig, runtime: Runtime) -> Table:
         "repeats": arm.state.budget.spent,
         "repeats_refused": arm.state.budget.refused,
         "in_flight": in_flight,
-        "usable_servers": len(roster.usable),
-        "panic": roster.panic,
+        "usable_servers": len(server_set.usable),
+        "panic": server_set.panic,
         "safe_to_remove": not held_by,
         "held_by": held_by,
         "servers": [_server(server) for server in arm.servers],

@@ -66,10 +66,10 @@ def run(
 
 def version(name: str) -> http_trio.Handler:
     """Give the handler of an example version: it says its name."""
-    answer = Response(200, name.encode() + b"\n")
+    response = Response(200, name.encode() + b"\n")
 
     def handler(exchange: Exchange) -> None:
-        exchange.respond(answer)
+        exchange.respond(response)
 
     return handler
 
@@ -124,12 +124,12 @@ async def _trickle(address: str, seen: Seen) -> None:
             ) as stream:
                 while True:
                     await stream.send_all(b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
-                    answer = await stream.receive_some()
-                    if not answer.startswith(b"HTTP/1.1 200 "):
+                    response = await stream.receive_some()
+                    if not response.startswith(b"HTTP/1.1 200 "):
                         break
-                    name = answer.rpartition(b"\r\n\r\n")[2].strip().decode()
+                    name = response.rpartition(b"\r\n\r\n")[2].strip().decode()
                     seen.total += 1
-                    seen.answers[name] += 1
+                    seen.responses[name] += 1
                     seen.recent.append(name)
                     await trio.sleep(1 / _REQUESTS_PER_S)
         except (OSError, trio.BrokenResourceError):

@@ -1,6 +1,6 @@
 """What the demonstration shows: a table at a terminal, lines elsewhere.
 
-All of it is measured: the share is counted from the answers, and the time of a change
+All of it is measured: the share is counted from the responses, and the time of a change
 runs from its arrival at the store to the step in which the proxy routes by it.
 """
 
@@ -43,7 +43,7 @@ class Seen:
 
     total: int = 0
     errors: int = 0
-    answers: Counter[str] = attrs.field(factory=Counter)
+    responses: Counter[str] = attrs.field(factory=Counter)
     recent: deque[str] = attrs.field(factory=lambda: deque(maxlen=_WINDOW))
     changes: list[tuple[int, float]] = attrs.field(factory=list)
     written_at: dict[int, float] = attrs.field(factory=dict)
@@ -62,7 +62,7 @@ class Seen:
             self.recent.clear()
 
     def share(self, version: str) -> float:
-        """Give the share of the recent answers that a version gave."""
+        """Give the share of the recent responses that a version gave."""
         return self.recent.count(version) / len(self.recent) if self.recent else 0.0
 
 
@@ -108,7 +108,7 @@ def _table(seen: Seen, proxy: Proxy) -> Table:
             f"{arm} ({name})",
             f"{100 * asked.get(arm, 0) / WHOLE:.2f} %",
             f"{100 * share:.2f} %  {'█' * round(20 * share):<20}",
-            str(seen.answers[name]),
+            str(seen.responses[name]),
         )
     last = ", ".join(f"{revision}: {ms:.2f} ms" for revision, ms in seen.changes[-4:])
     table.caption = f"write to live: {last or 'no change yet'}   errors: {seen.errors}"
@@ -145,7 +145,7 @@ def _command() -> str:
 def summarize(seen: Seen) -> Iterator[str]:
     """Give the lines that are printed at the end."""
     shares = ", ".join(
-        f"{name} {count}" for name, count in sorted(seen.answers.items())
+        f"{name} {count}" for name, count in sorted(seen.responses.items())
     )
     yield f"{seen.total} requests ({shares or 'none'}), {seen.errors} errors"
     if seen.changes:

@@ -71,7 +71,7 @@ async def _ask_all(fleet: Fleet) -> Told:
     told: Told = {}
 
     async def ask(id_: str, address: str) -> None:
-        told[id_] = f"no answer within {ADMIN_S:g} s"
+        told[id_] = f"no response within {ADMIN_S:g} s"
         with trio.move_on_after(ADMIN_S):
             try:
                 told[id_] = await read_status(address)

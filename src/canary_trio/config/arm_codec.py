@@ -80,7 +80,7 @@ _EJECTION = word_or(
 _TIMEOUTS = table(
     ArmTimeouts,
     connect=_WAIT,
-    answer=_WAIT,
+    response=_WAIT,
     idle=_WAIT,
     tunnel=_WAIT,
     request=optional(_WAIT),
@@ -156,7 +156,7 @@ _ARM = table(
     retries=_RETRIES,
     limits=_LIMITS,
     request_headers=_HEADERS,
-    answer_headers=_HEADERS,
+    response_headers=_HEADERS,
     tls=_TLS,
 )
 

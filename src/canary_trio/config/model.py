@@ -151,7 +151,9 @@ class Arm:
     request_headers: HeaderRules = described(
         "Changes to requests.", factory=HeaderRules
     )
-    answer_headers: HeaderRules = described("Changes to answers.", factory=HeaderRules)
+    response_headers: HeaderRules = described(
+        "Changes to answers.", factory=HeaderRules
+    )
     tls: UpstreamTls = described("Of servers with https://.", factory=UpstreamTls)
 
 
@@ -228,7 +230,7 @@ class Config:
         default=None,
     )
     decision_header: str | None = described(
-        "The name of an answer field that says revision, arm and reason; null for none.",
+        "The name of a response field that says revision, arm and reason; null for none.",
         default=None,
     )
     config_server: str | None = described(

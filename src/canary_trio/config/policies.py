@@ -63,7 +63,7 @@ class Ejection:
     """Passive checks: what requests tell of a server."""
 
     failures: int = described(
-        "Failures in a row (no answer, or 5xx) until a server is out; 0 for never.",
+        "Failures in a row (no response, or 5xx) until a server is out; 0 for never.",
         default=5,
     )
     time: float = described(
@@ -78,8 +78,8 @@ class ArmTimeouts:
     """The waits of a request, in seconds."""
 
     connect: float = described("Until a server has accepted.", default=3.0)
-    answer: float = described("Until the answer's header has come.", default=30.0)
-    idle: float = described("Between two bytes of an answer.", default=300.0)
+    response: float = described("Until the response's header has come.", default=30.0)
+    idle: float = described("Between two bytes of a response.", default=300.0)
     tunnel: float = described("A WebSocket without a byte either way.", default=3600.0)
     request: float | None = described(
         "The whole request, retries included; null for no limit.", default=None
@@ -88,7 +88,7 @@ class ArmTimeouts:
 
 @attrs.frozen
 class Retries:
-    """Trying again what was not sent, or is idempotent, before an answer began."""
+    """Trying again what was not sent, or is idempotent, before a response began."""
 
     tries: int = described("Further tries of one request, 0 to 5.", default=1)
     budget: float = described(
@@ -143,7 +143,7 @@ class UpstreamTls:
 
 @attrs.frozen
 class MirrorRule:
-    """A copy of some requests for another arm; its answers are compared, not returned."""
+    """A copy of some requests for another arm; its responses are compared, not returned."""
 
     arm: str = described("The arm that gets the copies.")
     share: int = described("The share of requests copied, 0 to 1.", default=10_000)

@@ -47,7 +47,7 @@ async def write_document(
     Raises:
         InvalidConfig: with all of its faults; nothing is written.
         WrittenMeanwhile: another writer was first; nothing is written.
-        KvError: the store cannot be written. If the answer was lost, it may be.
+        KvError: the store cannot be written. If the response was lost, it may be.
     """
     build(document)
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -72,25 +72,29 @@ class SupervisorAdmin:
             exchange.spawn(page)
 
     async def _status(self, exchange: Exchange) -> None:
-        answers = await self._ask(b"/status")
-        told = [json.loads(answer.body) for answer in answers if answer is not None]
+        responses = await self._ask(b"/status")
+        told = [
+            json.loads(response.body) for response in responses if response is not None
+        ]
         merged = merge_status(told, status.RULES) if told else {}
         rows = [
             {
                 "worker": worker.number,
                 "pid": worker.pid,
                 "restarts": worker.restarts,
-                "status": None if answer is None else json.loads(answer.body),
+                "status": None if response is None else json.loads(response.body),
             }
-            for worker, answer in zip(self._workers, answers, strict=True)
+            for worker, response in zip(self._workers, responses, strict=True)
         ]
         table = {**merged, "id": self._id, "workers": rows}
         body = json.dumps(table, indent=2).encode() + b"\n"
         exchange.respond(Response(200, body, b"application/json"))
 
     async def _metrics(self, exchange: Exchange) -> None:
-        answers = await self._ask(b"/metrics")
-        texts = [answer.body.decode() for answer in answers if answer is not None]
+        responses = await self._ask(b"/metrics")
+        texts = [
+            response.body.decode() for response in responses if response is not None
+        ]
         body = merge_metrics(texts, families.RULES, self._own(len(texts)))
         exchange.respond(Response(200, body, CONTENT_TYPE))
 
@@ -98,10 +102,10 @@ class SupervisorAdmin:
         if self._draining():
             exchange.respond(Response(503, b"draining\n"))
             return
-        answers = await self._ask(b"/ready")
-        for worker, answer in zip(self._workers, answers, strict=True):
-            if answer is None or answer.status != 200:
-                why = b"no answer\n" if answer is None else answer.body
+        responses = await self._ask(b"/ready")
+        for worker, response in zip(self._workers, responses, strict=True):
+            if response is None or response.status != 200:
+                why = b"no response\n" if response is None else response.body
                 exchange.respond(Response(503, b"worker %d: %b" % (worker.number, why)))
                 return
         exchange.respond(Response(200, b"ready\n"))
@@ -125,16 +129,16 @@ class SupervisorAdmin:
 
     async def _ask(self, path: bytes) -> list[Said | None]:
         """Ask all workers at once; None for one that does not answer."""
-        answers: list[Said | None] = [None] * len(self._workers)
+        responses: list[Said | None] = [None] * len(self._workers)
 
         async def ask(at: int, worker: Asked) -> None:
             with trio.move_on_after(ASK_S):
-                answers[at] = await ask_worker(worker.admin, path)
+                responses[at] = await ask_worker(worker.admin, path)
 
         async with trio.open_nursery() as nursery:
             for at, worker in enumerate(self._workers):
                 nursery.start_soon(ask, at, worker)
-        return answers
+        return responses
 
 
 @attrs.frozen
@@ -146,7 +150,7 @@ class Said:
 
 
 async def ask_worker(admin: str, path: bytes) -> Said | None:
-    """Ask for one page; None if the worker gives no whole answer."""
+    """Ask for one page; None if the worker gives no whole response."""
     try:
         async with await trio.open_unix_socket(admin) as stream:
             await stream.send_all(
@@ -161,9 +165,9 @@ async def ask_worker(admin: str, path: bytes) -> Said | None:
     if end < 4:
         return None
     head = parse_response_head(bytes(data[:end]), b"GET")
-    passage = BodyTranscoder(head.framing, UNTIL_CLOSE)
-    body = passage.feed(bytes(data[end:]))
-    return Said(head.status, body) if passage.done else None
+    transcoder = BodyTranscoder(head.framing, UNTIL_CLOSE)
+    body = transcoder.feed(bytes(data[end:]))
+    return Said(head.status, body) if transcoder.done else None
 
 
 def _upstream(worker: Asked) -> Upstream:

@@ -33,7 +33,7 @@ class ArmPlan:
         waits, retries, limits: as the document has them.
         failing: statuses that count as failed and may be tried again.
         request, answer: changes of fields.
-        reads_answers: whether an answer's head must be looked at: here, or where it
+        reads_responses: whether a response's head must be looked at: here, or where it
             falls back to.
         fallback: the name of the arm that serves when this one cannot; None for none.
     """
@@ -42,13 +42,13 @@ class ArmPlan:
     state: ArmState
     pick: Pick
     pick_other: PickOther
-    waits: Timeouts
+    timeouts: Timeouts
     retries: Retries
     limits: ServerLimits
     failing: frozenset[int]
     request: HeaderChanges
-    answer: HeaderChanges
-    reads_answers: bool
+    response: HeaderChanges
+    reads_responses: bool
     fallback: str | None
 
 
@@ -98,23 +98,23 @@ class ArmPlans:
             state=arm.state,
             pick=arm.pick,
             pick_other=arm.pick_other,
-            waits=waits_of(config.timeouts),
+            timeouts=timeouts_of(config.timeouts),
             retries=config.retries,
             limits=config.limits,
             failing=frozenset(_codes(config.retries.status)),
             request=compile_changes(config.request_headers),
-            answer=compile_changes(config.answer_headers),
-            reads_answers=reads,
+            response=compile_changes(config.response_headers),
+            reads_responses=reads,
             fallback=fallback,
         )
 
 
-def waits_of(timeouts: ArmTimeouts) -> Timeouts:
+def timeouts_of(timeouts: ArmTimeouts) -> Timeouts:
     """Say a document's timeouts in the engine's words."""
     request = timeouts.request
     return Timeouts(
         connect_s=timeouts.connect,
-        answer_s=timeouts.answer,
+        response_s=timeouts.response,
         stream_idle_s=timeouts.idle,
         tunnel_idle_s=timeouts.tunnel,
         request_s=math.inf if request is None else request,
@@ -122,7 +122,7 @@ def waits_of(timeouts: ArmTimeouts) -> Timeouts:
 
 
 def _reads(arm: LiveArm) -> bool:
-    changes = arm.config.answer_headers
+    changes = arm.config.response_headers
     return bool(changes.remove or changes.set or arm.config.retries.status)
 
 

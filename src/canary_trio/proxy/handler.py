@@ -69,7 +69,7 @@ class ProxyHandler:
             fields, line = plans.traces.start(fields)
             names += line
         plan = plans.by_arm.get(decision.arm) or plans.of(decision.arm)
-        kind = InspectedRequest if plan.reads_answers else ProxiedRequest
+        kind = InspectedRequest if plan.reads_responses else ProxiedRequest
         kind(
             context, plan, decision, exchange, fields, names, request_id=request_id
         ).start()
@@ -79,10 +79,10 @@ class ProxyHandler:
         fields = exchange.head.kept
         left = hops.hops_left(fields)
         if left == 0:
-            answer = hops.answer_here(exchange.head.method)
+            response = hops.answer_here(exchange.head.method)
             observer = self._runtime.observer
-            observer.ended(exchange, observer.unrouted, answer.status, 0.0)
-            exchange.respond(answer)
+            observer.ended(exchange, observer.unrouted, response.status, 0.0)
+            exchange.respond(response)
             return None
         return fields if left is None else hops.one_less(fields)
 

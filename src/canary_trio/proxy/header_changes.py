@@ -33,7 +33,7 @@ class HeaderChanges:
     def without(self, kept: bytes) -> bytes:
         """Give the fields of a head without those to leave out.
 
-        >>> changes = compile_changes(HeaderChanges(remove=("X-A",), set={"b": "2"}))
+        >>> changes = compile_changes(HeaderRules(remove=("X-A",), set={"b": "2"}))
         >>> changes.without(b"\\r\\nx-a: 1\\r\\nB: 1\\r\\nC: 1") + changes.lines
         b'\\r\\nC: 1\\r\\nb: 2'
         """

@@ -3,8 +3,8 @@
 A change says for itself what becomes of WebSockets and streams that were routed by an
 earlier one (`connections` in the document). The rule that it obeys: only those are
 touched that would not be where they are by the new revision, since their arm or server
-is gone or in maintenance, or their route leads elsewhere; and what ends by itself (an
-answer whose length is known) is let end for as long as the document says.
+is gone or in maintenance, or their route leads elsewhere; and what ends by itself (a
+response whose length is known) is let end for as long as the document says.
 
     keep      nothing
     drain     all of them when `time` is over

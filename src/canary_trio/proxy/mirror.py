@@ -1,6 +1,6 @@
-"""Copies of requests for another arm, whose answers are compared and thrown away.
+"""Copies of requests for another arm, whose responses are compared and thrown away.
 
-A copy is made when the original is over: by then its answer is with the client, and
+A copy is made when the original is over: by then its response is with the client, and
 what is to be compared is known. So whatever becomes of the copy, the original has
 nothing to wait for; the copy is a task with a connection, a time limit and a place
 among few of its own, and does not count for its server's health. What is left is that
@@ -60,13 +60,13 @@ class Mirror:
     def offer(
         self, request: ForwardedRequest, status: int, fields: bytes, *, answered: bool
     ) -> None:
-        """Take a request whose answer has been sent; copy it if it is its turn.
+        """Take a request whose response has been sent; copy it if it is its turn.
 
         Args:
             request: the original, which has ended.
             status: that went out.
             fields: of the request, before any arm's changes to it.
-            answered: whether a server gave the answer.
+            answered: whether a server gave the response.
         """
         exchange = request.exchange
         head = exchange.head
@@ -89,7 +89,7 @@ class Mirror:
                 self._copies.in_progress += 1
                 fields = self._changes.without(fields) + self._changes.lines
                 copy = _Copy(exchange, fields, body, server.upstream, status)
-                exchange.lane.spawn(self._make, copy)
+                exchange.loop.spawn(self._make, copy)
 
     def _skip(self, why: Skip) -> None:
         self._learnt.skips[why] += 1
@@ -99,20 +99,20 @@ class Mirror:
         outcomes = self._learnt.outcomes
         try:
             with trio.move_on_after(self._mirror.timeout) as scope:
-                answer = await fetch(
+                response = await fetch(
                     copy.upstream,
                     copy.request,
                     method=copy.method,
                     body=copy.size + _SPARE,
                 )
                 seconds = trio.current_time() - begun
-                found = answer.status, answer.size
+                found = response.status, response.size
                 self._learnt.compare((copy.status, copy.size), found, seconds)
             if scope.cancelled_caught:
                 outcomes[MirrorOutcome.LATE] += 1
         except NoResponse as exc:
-            _log.debug("a copy had no answer: %s", exc)
-            outcomes[MirrorOutcome.NO_ANSWER] += 1
+            _log.debug("a copy had no response: %s", exc)
+            outcomes[MirrorOutcome.NO_RESPONSE] += 1
         finally:
             self._copies.in_progress -= 1
 
@@ -141,4 +141,4 @@ class _Copy:
         self.request = rendered + body
         self.upstream = upstream
         self.status = status
-        self.size = exchange.answer_bytes
+        self.size = exchange.response_bytes

@@ -87,7 +87,7 @@ class ProxiedRequest(ForwardHooks):
         self._tried: tuple[ServerState, ...] = ()
         self._tries = self._repeats = 0
         self._failed = False
-        self.waits = plan.waits
+        self.timeouts = plan.timeouts
         self._dress()
         state = plan.state
         state.requests += 1
@@ -131,7 +131,7 @@ class ProxiedRequest(ForwardHooks):
         """Send it to a server that has a place."""
         exchange = self._exchange
         self._server = server
-        now = self._started = exchange.lane.now
+        now = self._started = exchange.loop.now
         server.began(now)
         forward(exchange, server.upstream, self)
 
@@ -153,11 +153,11 @@ class ProxiedRequest(ForwardHooks):
         return following
 
     def refuse(self, request: ForwardedRequest, failure: Failure) -> Response:
-        """Give the answer for a failure that is final; it says what was decided."""
-        answer = super().refuse(request, failure)
+        """Give the response for a failure that is final; it says what was decided."""
+        response = super().refuse(request, failure)
         if self._mark.field is not None:
-            answer.headers = (*answer.headers, self._mark.field)
-        return answer
+            response.headers = (*response.headers, self._mark.field)
+        return response
 
     def ended(
         self, request: ForwardedRequest, status: int, failure: Failure | None
@@ -165,7 +165,7 @@ class ProxiedRequest(ForwardHooks):
         """Count what became of it."""
         exchange, server = self._exchange, self._server
         assert server is not None, "it was sent to one"
-        now = exchange.lane.now
+        now = exchange.loop.now
         if failure is None and status < 500:
             # A client that left, and a tunnel, tell nothing of the server.
             server.ended(now, True if status >= 200 else None, self._started)
@@ -204,7 +204,7 @@ class ProxiedRequest(ForwardHooks):
         plan, retries = self._plan, self._chosen.retries
         server = self._server
         assert server is not None, "it was sent to one"
-        now = self._exchange.lane.now
+        now = self._exchange.loop.now
         tried = (*self._tried, server)
         other = plan.pick_other(tried, self._decision.key)
         step = next_step(
@@ -253,7 +253,7 @@ class ProxiedRequest(ForwardHooks):
 
     def _can_fall_back(self) -> bool:
         fallback = self._fallback()
-        return fallback is not None and bool(fallback.state.roster.usable)
+        return fallback is not None and bool(fallback.state.server_set.usable)
 
     def _fallback(self) -> ArmPlan | None:
         """Give the plan of the other arm; there is one such move per request."""
@@ -296,8 +296,10 @@ class ProxiedRequest(ForwardHooks):
         else:
             self.fields = changes.without(self._fields + self._names)
             self.request_fields = changes.lines
-        fields = self._mark.line + plan.answer.lines
-        self.answer_fields = b"\r\nSet-Cookie: " + cookie + fields if cookie else fields
+        fields = self._mark.line + plan.response.lines
+        self.response_fields = (
+            b"\r\nSet-Cookie: " + cookie + fields if cookie else fields
+        )
 
     # === waiting ===
 
@@ -307,7 +309,7 @@ class ProxiedRequest(ForwardHooks):
         if queue is None:
             queue = server.queue = PendingQueue(server)
         exchange = self._exchange
-        left_s = exchange.began + limits.wait - exchange.lane.now
+        left_s = exchange.began + limits.wait - exchange.loop.now
         if len(queue) >= limits.pending or left_s <= 0:
             self._turn_away("too many requests wait for this service")
             return
@@ -343,22 +345,22 @@ class ProxiedRequest(ForwardHooks):
     def _turn_away(self, reason: str) -> None:
         """Refuse it: nobody has it."""
         exchange, field = self._exchange, self._mark.field
-        answer = error_response(503, reason, retry_after_s=_RETRY_AFTER_S)
+        response = error_response(503, reason, retry_after_s=_RETRY_AFTER_S)
         if field is not None:
-            answer.headers = (*answer.headers, field)
-        exchange.answer_bytes = (
-            0 if exchange.head.method == b"HEAD" else len(answer.body)
+            response.headers = (*response.headers, field)
+        exchange.response_bytes = (
+            0 if exchange.head.method == b"HEAD" else len(response.body)
         )
         self._count(bad=True, saved=False)
-        self._tell(exchange, answer.status)
-        exchange.respond(answer)
+        self._tell(exchange, response.status)
+        exchange.respond(response)
 
     def _tell(self, exchange: Exchange, status: int) -> None:
         self._context.observer.ended(
             exchange,
             self._mark,
             status,
-            exchange.lane.now - exchange.began,
+            exchange.loop.now - exchange.began,
             request_id=self._request_id,
             retries=self._tries,
         )
@@ -377,7 +379,7 @@ class InspectedRequest(ProxiedRequest):
     """The same where answers are looked at before anything of them goes out."""
 
     __slots__ = ()
-    reads_answers = True
+    reads_responses = True
 
     def answered(
         self, request: ForwardedRequest, head: ResponseHead
@@ -392,6 +394,6 @@ class InspectedRequest(ProxiedRequest):
             following = self._go_on(sent=True, ok=False, unreachable=False)
             if following is not None:
                 return following
-        if plan.answer.left_out is not None:
-            head.kept = plan.answer.without(head.kept)
+        if plan.response.left_out is not None:
+            head.kept = plan.response.without(head.kept)
         return None

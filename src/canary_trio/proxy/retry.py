@@ -1,6 +1,6 @@
 """What keeps a failing arm from its users: when a request is tried again, and where. Pure.
 
-A request that failed before anything of an answer went out is served by another server
+A request that failed before anything of a response went out is served by another server
 of its arm, or by the arm that it falls back to. The rules that it obeys:
 
 - What was not sent goes elsewhere at once, and costs nothing: no server got it.

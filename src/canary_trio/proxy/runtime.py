@@ -52,7 +52,7 @@ class Runtime:
         sequence: the exact split's debts.
         observer: what is told of each request.
         arms: by name.
-        now: the clock, the same as the lane's.
+        now: the clock, the same as the event loop's.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class Runtime:
         for name, arm in config.arms.items():
             taken = seats[name] = await self._seat_all(name, arm)
             states = [seat.state for seat in taken]
-            roster = self._arm(name).roster
-            if roster.needs_layout(arm, states, sticky=_keeps_servers(config)):
-                layouts[name] = await self._lay_out(roster, taken)
+            server_set = self._arm(name).server_set
+            if server_set.needs_layout(arm, states, sticky=_keeps_servers(config)):
+                layouts[name] = await self._lay_out(server_set, taken)
         await self._resolver.wait_first()
         arms = {
             name: LiveArm(
@@ -177,13 +177,13 @@ class Runtime:
                 await trio.lowlevel.checkpoint()
         return tuple(seats)
 
-    async def _lay_out(self, roster: ServerSet, seats: tuple[Seat, ...]) -> Layout:
+    async def _lay_out(self, server_set: ServerSet, seats: tuple[Seat, ...]) -> Layout:
         """Lay out the servers for hashing, which takes longer than a swap may."""
         for at, seat in enumerate(seats):
             points_of(seat.server.url)  # it keeps them
             if at % _SLICE == _SLICE - 1:
                 await trio.lowlevel.checkpoint()
-        return roster.choice.lay_out(
+        return server_set.choice.lay_out(
             [
                 seat.state
                 for seat in seats
@@ -201,27 +201,27 @@ class Runtime:
         key = name, server.url
         state = self._servers.get(key)
         if state is None:
-            roster = self._arm(name).roster
-            state = self._servers[key] = ServerState(server, upstream, roster)
+            server_set = self._arm(name).server_set
+            state = self._servers[key] = ServerState(server, upstream, server_set)
         return Seat(state, server, upstream)
 
     def _arm(self, name: str) -> ArmState:
         arm = self.arms.get(name)
         if arm is None:
-            roster = ServerSet(
+            server_set = ServerSet(
                 self.chance.uniform,
                 on_due=self._wake,
                 on_left=lambda state: self._left(name, state),
                 on_unreachable=lambda state: self._resolver.hasten(state.upstream),
             )
-            arm = self.arms[name] = ArmState(name, roster)
+            arm = self.arms[name] = ArmState(name, server_set)
         return arm
 
     def _configure(self, live: LiveConfig, now: float) -> None:
         sticky = _keeps_servers(live.config)
         for name, arm in live.arms.items():
             fallback = arm.config.fallback
-            arm.state.roster.configure(
+            arm.state.server_set.configure(
                 arm.config,
                 arm.servers,
                 falls_back=fallback not in (None, name) and fallback in live.arms,
@@ -231,7 +231,7 @@ class Runtime:
             )
         for name, state in self.arms.items():
             if name not in live.arms:
-                state.roster.retire()
+                state.server_set.retire()
 
     def _left(self, arm: str, state: ServerState) -> None:
         """Forget a removed server whose last request has ended."""
@@ -257,8 +257,8 @@ class Runtime:
             now = self.now()
             soonest = math.inf
             for arm in list(self.arms.values()):
-                arm.roster.tick(now)
-                soonest = min(soonest, arm.roster.next_due)
+                arm.server_set.tick(now)
+                soonest = min(soonest, arm.server_set.next_due)
             with trio.move_on_after(max(0.0, soonest - now)):
                 await self._sooner.wait()
 

@@ -19,7 +19,7 @@ from canary_trio.config.model import STABLE, WHOLE
 class WeightedSequence:
     """The order in which arms are served, and what each is owed.
 
-    >>> sequence = Sequence()
+    >>> sequence = WeightedSequence()
     >>> [sequence.next({"canary": 2500}) for _ in range(8)].count("canary")
     2
     """

@@ -1,4 +1,4 @@
-"""The access log: lines are gathered on the lane and written by a thread.
+"""The access log: lines are gathered in the event loop and written by a thread.
 
     record -> lines in memory -> (100 ms, or 256 KiB) -> one write in a thread
 
@@ -76,7 +76,7 @@ class AccessLog:
         self._writing = threading.Lock()
         self._reopen = False
         self._torn = False
-        self._refused = self._lost = 0  # counted by the lane, and by the thread
+        self._refused = self._lost = 0  # counted by the event loop, and by the thread
         self._trouble = ""
         try:
             self._fd = 1 if path is None else _open(path)

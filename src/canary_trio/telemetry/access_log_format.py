@@ -66,10 +66,10 @@ class ExchangeFields(Protocol):
     """What a line says of the exchange: an `Exchange`.
 
     Attributes:
-        answer_bytes: of the answer's content that went to the client.
+        response_bytes: of the response's content that went to the client.
     """
 
-    answer_bytes: int
+    response_bytes: int
 
     @property
     def client(self) -> str:
@@ -107,7 +107,7 @@ class Format(Protocol):
             server: that answered.
             request_id: as the client may have sent it.
             retries: further tries than the first.
-            failure: why there was no answer, or not all of it; empty for no failure.
+            failure: why there was no response, or not all of it; empty for no failure.
         """
 
 
@@ -155,7 +155,7 @@ def _json_formatter() -> Format:
             method,
             target,
             status,
-            over.answer_bytes,
+            over.response_bytes,
             seconds,
             json_name(server),
             request_id,
@@ -205,7 +205,7 @@ def _text_formatter() -> Format:
             target,
             b"HTTP/1.0" if asked.http10 else b"HTTP/1.1",
             status,
-            over.answer_bytes,
+            over.response_bytes,
             seconds,
             text_name(server) or b"-",
             request_id or b"-",

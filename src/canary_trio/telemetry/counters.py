@@ -90,7 +90,7 @@ class Counters:
 
     @property
     def failures(self) -> Mapping[tuple[str, str], int]:
-        """Tries that gave no answer, by arm and by condition."""
+        """Tries that gave no response, by arm and by condition."""
         return self._failures
 
     def of_way(self, way: RouteLabels) -> list[int]:
@@ -104,6 +104,6 @@ class Counters:
         return self._arms.setdefault(arm, ArmCounters())
 
     def failed(self, arm: str, condition: str) -> None:
-        """Count a try at an arm that gave no answer."""
+        """Count a try at an arm that gave no response."""
         key = (arm, condition)
         self._failures[key] = self._failures.get(key, 0) + 1

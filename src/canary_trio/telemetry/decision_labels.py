@@ -4,7 +4,7 @@ Few decisions differ in what is said of them: an arm, a reason, a rule. So a `De
 holds the bytes and the counters of one such way, and a request only looks it up. The
 rule that it obeys: nothing here depends on a single request.
 
-The answer field is a Dictionary of RFC 9651 (Structured Field Values for HTTP):
+The response field is a Dictionary of RFC 9651 (Structured Field Values for HTTP):
 
     X-Canary: revision=57, arm="canary", reason=rule, rule="beta"
     X-Canary: revision=57, arm="stable", reason=fallback, chosen="canary"
@@ -39,14 +39,14 @@ class MirrorLabels(Protocol):
     def offer(
         self, exchange: Any, status: int, fields: bytes, *, answered: bool
     ) -> None:
-        """Take a request whose answer has been sent."""
+        """Take a request whose response has been sent."""
 
 
 class DecisionLabels:
     """What is said of requests that are routed in one way by one revision.
 
     Attributes:
-        field: the answer field, or None where the document asks for none.
+        field: the response field, or None where the document asks for none.
         line: the same as a line of a head, led by CRLF; empty for none.
         json: the members of a log line, `"revision":57,"arm":"canary",...`.
         text: the same as words, `arm=canary reason=rule:beta revision=57`.

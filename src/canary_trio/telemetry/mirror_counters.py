@@ -1,4 +1,4 @@
-"""What was learnt from copies of requests: how their answers compare. Pure.
+"""What was learnt from copies of requests: how their responses compare. Pure.
 
 It outlives configurations. What is counted is told apart by the arm that got the copy.
 """
@@ -22,8 +22,8 @@ class MirrorOutcome(enum.StrEnum):
 
     OTHER_SIZE = "other_size"
     OTHER_STATUS = "other_status"
-    NO_ANSWER = "no_answer"
-    """The server could not be reached, or its answer made no sense."""
+    NO_RESPONSE = "no_response"
+    """The server could not be reached, or its response made no sense."""
 
     LATE = "late"
     """There was none within the mirror's `timeout`."""
@@ -42,7 +42,7 @@ class Skip(enum.StrEnum):
     """The arm had no usable server."""
 
     NO_ORIGINAL = "no_original"
-    """There was no answer to compare with: the client left, or no server gave one."""
+    """There was no response to compare with: the client left, or no server gave one."""
 
 
 @attrs.define(eq=False)
@@ -66,7 +66,7 @@ class ArmMirrorCounters:
     def compare(
         self, original: tuple[int, int], copy: tuple[int, int], seconds: float
     ) -> None:
-        """Count an answer; both are given as status and bytes of content."""
+        """Count a response; both are given as status and bytes of content."""
         self.took.add(seconds)
         difference = abs(original[1] - copy[1])
         if original[0] != copy[0]:

@@ -60,7 +60,7 @@ class Observer:
             server: that answered or was tried last; empty for none.
             request_id: as it went to the server; whatever the client said is safe.
             retries: further tries than the first.
-            failure: why the server gave no answer, or not all of it.
+            failure: why the server gave no response, or not all of it.
         """
         mark.count(status, seconds)
         if retries:

@@ -20,7 +20,7 @@ class ArmState:
     """One arm: its servers and its counters.
 
     Attributes:
-        roster: its servers, and which of them are usable.
+        server_set: its servers, and which of them are usable.
         budget: of repeats.
         requests: that belong to it.
         errors: of these and of those taken over, which it failed: answered with an error
@@ -31,7 +31,7 @@ class ArmState:
     """
 
     name: str
-    roster: ServerSet
+    server_set: ServerSet
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     requests: int = 0
     errors: int = 0
@@ -62,5 +62,5 @@ class LiveArm:
     pick_other: PickOther = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "pick", self.state.roster.pick)
-        object.__setattr__(self, "pick_other", self.state.roster.pick_other)
+        object.__setattr__(self, "pick", self.state.server_set.pick)
+        object.__setattr__(self, "pick_other", self.state.server_set.pick_other)

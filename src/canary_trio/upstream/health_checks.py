@@ -4,7 +4,7 @@ A server is up until the first check, which decides alone; from then on it takes
 bad ones in a row to be down and `rise` good ones to be up. What was learnt outlives a
 change of the document; a server in maintenance is not asked, and begins anew after it.
 
-The checks are ordinary tasks on connections of their own, so the express lane never
+The checks are ordinary tasks on connections of their own, so the event loop never
 waits for one; at most `CHECKS_AT_ONCE` go on at a time, and those that are due wait.
 """
 
@@ -191,7 +191,7 @@ class HealthChecker:
         except Exception as exc:
             _log.exception("%s: its check failed", upstream.name)
             return f"{type(exc).__name__}: {exc}", False
-        return f"no answer within {rule.timeout:g} s", False
+        return f"no response within {rule.timeout:g} s", False
 
     def _conclude(self, watch: _Watch, error: str, *, unreachable: bool) -> None:
         server = watch.server

@@ -16,7 +16,7 @@ from canary_trio.upstream.outlier_detection import OutlierRecord
 from canary_trio.upstream.pending_queue import PendingQueue
 from http_trio import Upstream
 
-_SMOOTHING = 0.1  # the weight of the newest answer in the mean latency
+_SMOOTHING = 0.1  # the weight of the newest response in the mean latency
 
 
 class ServerListener(Protocol):
@@ -62,8 +62,8 @@ class ServerState:
         warm_from: when its slow start began; 0 if it is warm.
         warmer_at: when its weight grows next, while it is cold.
         requests: given to it.
-        failures: of these, without an answer or with 5xx.
-        latency_s: the mean of the latest answers; 0 before the first.
+        failures: of these, without a response or with 5xx.
+        latency_s: the mean of the latest responses; 0 before the first.
         queue: those that wait for a place; None before the first.
     """
 
@@ -123,8 +123,8 @@ class ServerState:
         """Note that a request, or a try of it, is over.
 
         Args:
-            now: the lane's clock.
-            ok: whether it had an answer below 500; None if it tells nothing of the
+            now: the event loop's clock.
+            ok: whether it had a response below 500; None if it tells nothing of the
                 server, such as a client that went away.
             started: when it was sent.
             unreachable: no connection could be made, so no request can be served.

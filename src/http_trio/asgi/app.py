@@ -1,11 +1,11 @@
 """The engine's handler as an ASGI 3 application, for a server on trio.
 
 Each HTTP request and each WebSocket of the server becomes a request over a
-connection of its own to the lane (`pairs`), so a handler runs here as it does under
-`serve`: with the same limits, in the same two lanes. The client's address and scheme
+connection of its own to the event loop (`pairs`), so a handler runs here as it does under
+`serve`: with the same limits, in the same two paths. The client's address and scheme
 are those that the server names, never what a request says of itself.
 
-The lane's tasks live in the server's `lifespan` call, or in the nursery of the
+The event loop's tasks live in the server's `lifespan` call, or in the nursery of the
 `serve` that brings its own lane.
 """
 
@@ -50,7 +50,7 @@ def as_asgi(
         forwarding: what forwarded requests say of the client; its `proto` is what the
             server says.
 
-    Cancelled, a call closes its connection to the lane, which ends the exchange.
+    Cancelled, a call closes its connection to the event loop, which ends the exchange.
     """
     return AsgiApp(handler, limits or Limits(), forwarding or ForwardedPolicy())
 
@@ -87,9 +87,9 @@ class AsgiApp:
         else:
             raise ValueError(f"scope {kind!r}, expected http, websocket or lifespan")
 
-    def use(self, lane: EventLoop) -> InProcessListener:
-        """Run on a lane whose tasks run elsewhere."""
-        self._pairs = InProcessListener(lane, self._handler, self._forwarding)
+    def use(self, loop: EventLoop) -> InProcessListener:
+        """Run on an event loop whose tasks run elsewhere."""
+        self._pairs = InProcessListener(loop, self._handler, self._forwarding)
         return self._pairs
 
     def drain(self) -> None:
@@ -99,11 +99,11 @@ class AsgiApp:
         is over, so call this first.
         """
         if self._pairs is not None:
-            self._pairs.lane.draining = True
+            self._pairs.loop.draining = True
             self._pairs.drain()
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """Run the lane from startup to shutdown, if there is none that runs."""
+        """Run the event loop from startup to shutdown, if there is none that runs."""
         await receive()
         if not _on_trio():
             message = "as_asgi runs on trio, and this server runs on something else"
@@ -111,10 +111,10 @@ class AsgiApp:
             return
         async with trio.open_nursery() as nursery:
             if own := self._pairs is None:
-                lane = EventLoop(self._limits, nursery)
-                self.use(lane)
-                nursery.start_soon(lane.run)
-                nursery.start_soon(lane.keep_time)
+                loop = EventLoop(self._limits, nursery)
+                self.use(loop)
+                nursery.start_soon(loop.run)
+                nursery.start_soon(loop.keep_time)
             await send({"type": "lifespan.startup.complete"})
             await receive()
             self.drain()
@@ -129,15 +129,15 @@ class AsgiApp:
         try:
             asked = read_request(scope)
         except BadRequest as exc:
-            answer = error_response(exc.status, str(exc))
+            response = error_response(exc.status, str(exc))
             await send(
                 {
                     "type": "http.response.start",
-                    "status": answer.status,
-                    "headers": [(b"content-length", b"%d" % len(answer.body))],
+                    "status": response.status,
+                    "headers": [(b"content-length", b"%d" % len(response.body))],
                 }
             )
-            await send({"type": "http.response.body", "body": answer.body})
+            await send({"type": "http.response.body", "body": response.body})
             return
         with pairs.open(*_client(scope)) as sock:
             await HttpExchange(scope, receive, send).run(asked, sock)

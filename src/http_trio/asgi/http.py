@@ -1,11 +1,11 @@
-"""One HTTP exchange of an ASGI server, over a connection to the lane.
+"""One HTTP exchange of an ASGI server, over a connection to the event loop.
 
 Two tasks: one sends the request and its body, then waits for the client to leave;
-the other brings the answer back. Each waits for the slower side, so neither holds
-more than a buffer. No wait has a limit here: the lane has them all, and closes.
+the other brings the response back. Each waits for the slower side, so neither holds
+more than a buffer. No wait has a limit here: the event loop has them all, and closes.
 
 The rule that it obeys: when the client is gone, the connection closes, and with it
-whatever hangs on the exchange; an answer that was cut never looks whole.
+whatever hangs on the exchange; a response that was cut never looks whole.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import trio
 
-from http_trio.asgi.messages import RequestLines, Scope, answer_fields, split_fields
+from http_trio.asgi.messages import RequestLines, Scope, response_fields, split_fields
 from http_trio.errors import HttpError
 from http_trio.http1.body import is_allowed_in_trailer
 from http_trio.http1.chunked import ChunkedReader
@@ -32,33 +32,33 @@ Send = Callable[[Message], Awaitable[None]]
 
 _FIRST_S = 0.2  # until the head goes ahead of a body whose first bytes dawdle
 _LINGER_S = 2.0  # as `Limits.linger_s`: for the next piece of an upload, once answered
-_TRAILERS = 8 * 1024  # as `Limits.trailers`; the lane has checked them
+_TRAILERS = 8 * 1024  # as `Limits.trailers`; the event loop has checked them
 
 
 class ResponseCut(HttpError):
-    """The answer broke off after its head was sent; the server must cut it, too."""
+    """The response broke off after its head was sent; the server must cut it, too."""
 
 
-async def read_head(wire: SocketStream, method: bytes) -> tuple[ResponseHead, bytes]:
-    """Read an answer's head from the lane, and what came of its body with it.
+async def read_head(stream: SocketStream, method: bytes) -> tuple[ResponseHead, bytes]:
+    """Read a response's head from the event loop, and what came of its body with it.
 
     Raises:
-        ResponseCut: the lane closed without an answer.
+        ResponseCut: the event loop closed without a response.
     """
     data = b""
     while (end := data.find(b"\r\n\r\n") + 4) < 4:
         try:
-            more = await wire.receive(math.inf)
+            more = await stream.receive(math.inf)
         except OSError as exc:
-            raise ResponseCut("the connection was closed without an answer") from exc
+            raise ResponseCut("the connection was closed without a response") from exc
         if not more:
-            raise ResponseCut("the connection was closed without an answer")
+            raise ResponseCut("the connection was closed without a response")
         data += more
     return parse_response_head(data[:end], method), data[end:]
 
 
 class HttpExchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -74,39 +74,39 @@ class HttpExchange:
         self._gone = False
 
     async def run(self, asked: RequestLines, sock: socket.socket) -> None:
-        """Carry it over a connection to the lane.
+        """Carry it over a connection to the event loop.
 
         Raises:
-            ResponseCut: the answer broke off.
+            ResponseCut: the response broke off.
         """
         cut: ResponseCut | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask, asked, sock)
             try:
-                await self._answer(asked.method, SocketStream(sock))
+                await self._respond(asked.method, SocketStream(sock))
             except ResponseCut as exc:
                 cut = exc
             nursery.cancel_scope.cancel()
         if cut is not None and not self._gone:
             raise cut
 
-    # === towards the lane ===
+    # === towards the event loop ===
 
     async def _ask(self, asked: RequestLines, sock: socket.socket) -> None:
-        wire, first, framing = SocketStream(sock), None, asked.framing
+        stream, first, framing = SocketStream(sock), None, asked.framing
         if framing is None:
             first = await self._first_message()
             whole = first is not None and not first.get("more_body", False)
             framing = len(first.get("body", b"")) if first and whole else CHUNKED
         try:
             if not self._gone:
-                await wire.send(asked.head(framing), math.inf)
-                await self._send_body(wire, framing, first)
+                await stream.send(asked.head(framing), math.inf)
+                await self._send_body(stream, framing, first)
         except OSError:
             pass  # it has heard enough; what it answers says why
         while not self._gone:  # the rest of a body that nobody wants, then the end
             await self._hear()
-        # No cancelling here: the server may be about to end its side of the answer.
+        # No cancelling here: the server may be about to end its side of the response.
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
 
@@ -125,7 +125,7 @@ class HttpExchange:
         return message
 
     async def _send_body(
-        self, wire: SocketStream, framing: int, message: Message | None
+        self, stream: SocketStream, framing: int, message: Message | None
     ) -> None:
         left = math.inf if framing == CHUNKED else framing
         while left > 0:
@@ -134,40 +134,40 @@ class HttpExchange:
                 return
             body = message.get("body", b"")
             if body and framing == CHUNKED:
-                await wire.send(b"%x\r\n%b\r\n" % (len(body), body), math.inf)
+                await stream.send(b"%x\r\n%b\r\n" % (len(body), body), math.inf)
             elif body:
-                await wire.send(body[: int(left)], math.inf)
+                await stream.send(body[: int(left)], math.inf)
                 left -= len(body)
             if not message.get("more_body", False):
                 break
             message = None
         if framing == CHUNKED:
-            await wire.send(b"0\r\n\r\n", math.inf)
+            await stream.send(b"0\r\n\r\n", math.inf)
         elif left > 0:
             self._gone = True  # a body that is shorter than was said
 
-    # === from the lane ===
+    # === from the event loop ===
 
-    async def _answer(self, method: bytes, wire: SocketStream) -> None:
+    async def _respond(self, method: bytes, stream: SocketStream) -> None:
         while True:
-            head, rest = await read_head(wire, method)
+            head, rest = await read_head(stream, method)
             if head.status >= 200:
                 break
             await self._hint(head)
-            wire.buffer = rest + wire.buffer
+            stream.buffer = rest + stream.buffer
         trails = self._trailers and head.framing == CHUNKED
         await self._send(
             {
                 "type": "http.response.start",
                 "status": head.status,
-                "headers": answer_fields(head),
+                "headers": response_fields(head),
                 "trailers": trails,
             }
         )
         if head.framing == CHUNKED:
-            await self._pass_chunks(wire, rest, trails=trails)
+            await self._pass_chunks(stream, rest, trails=trails)
         else:
-            await self._pass_length(wire, rest, head.framing)
+            await self._pass_length(stream, rest, head.framing)
 
     async def _hint(self, head: ResponseHead) -> None:
         if head.status == 103 and self._early_hints:
@@ -175,18 +175,18 @@ class HttpExchange:
             links = [value for name, value in fields if name == b"link"]
             await self._send({"type": "http.response.early_hint", "links": links})
 
-    async def _pass_length(self, wire: SocketStream, data: bytes, left: int) -> None:
+    async def _pass_length(self, stream: SocketStream, data: bytes, left: int) -> None:
         while True:
             left -= len(data)
             if data or not left:
                 await self._send_part(data, more=left > 0)
             if left <= 0:
                 return
-            data = await _receive(wire)
+            data = await _receive(stream)
             if not data:
                 if not self._streams:
                     raise ResponseCut(
-                        f"closed {left} bytes before the end of its answer"
+                        f"closed {left} bytes before the end of its response"
                     )
                 # In HTTP/2 a stream that ends before its Content-Length is malformed
                 # (RFC 9113 section 8.1.1), so the client sees that it was cut.
@@ -194,7 +194,7 @@ class HttpExchange:
                 return
 
     async def _pass_chunks(
-        self, wire: SocketStream, data: bytes, *, trails: bool
+        self, stream: SocketStream, data: bytes, *, trails: bool
     ) -> None:
         reader = ChunkedReader(_TRAILERS)
         while True:
@@ -203,9 +203,9 @@ class HttpExchange:
                 break
             if content:
                 await self._send_part(content, more=True)
-            data = await _receive(wire)
+            data = await _receive(stream)
             if not data:
-                raise ResponseCut("closed inside its answer")
+                raise ResponseCut("closed inside its response")
         await self._send_part(content, more=False)
         if trails:
             lines = [line for line in reader.trailers if is_allowed_in_trailer(line)]
@@ -215,7 +215,7 @@ class HttpExchange:
     async def _wait_uploaded(self) -> None:
         """Let the client finish its upload, as long as it goes on with it.
 
-        An answer that ends sooner is the end of the client's connection under
+        A response that ends sooner is the end of the client's connection under
         hypercorn (0.18), which trips over what still comes of its stream.
         """
         heard = -1
@@ -234,8 +234,8 @@ class HttpExchange:
         )
 
 
-async def _receive(wire: SocketStream) -> bytes:
+async def _receive(stream: SocketStream) -> bytes:
     try:
-        return await wire.receive(math.inf)
+        return await stream.receive(math.inf)
     except OSError:
         return b""

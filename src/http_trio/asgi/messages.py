@@ -1,7 +1,7 @@
 """What ASGI and HTTP/1.1 say of one another, pure.
 
 A scope becomes the head of an HTTP/1.1 request, as the engine takes it, and the head
-of the engine's answer becomes the fields of an ASGI answer. What concerns a single
+of the engine's answer becomes the fields of an ASGI response. What concerns a single
 connection (RFC 9110 section 7.6.1) ends here, in both directions; the engine makes its
 own. The rule that it obeys: no byte of a scope can end a line, so that one request of
 an ASGI server is one request of the engine.
@@ -109,8 +109,8 @@ def read_websocket(scope: Scope, key: bytes) -> bytes:
     return b"\r\n".join((_request_line(scope, b"GET"), *_lines(fields), b"", b""))
 
 
-def answer_fields(head: ResponseHead) -> Fields:
-    """Give the fields of an answer as ASGI wants them, in lower case."""
+def response_fields(head: ResponseHead) -> Fields:
+    """Give the fields of a response as ASGI wants them, in lower case."""
     fields = split_fields(head.kept)
     if head.length is not None and head.status != 204 and head.status >= 200:
         fields.append((b"content-length", head.length))

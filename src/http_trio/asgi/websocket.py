@@ -1,4 +1,4 @@
-"""One WebSocket of an ASGI server, over a connection to the lane.
+"""One WebSocket of an ASGI server, over a connection to the event loop.
 
 ASGI hands over messages, the engine tunnels bytes, so the frames between them are
 put together and taken apart here, by wsproto. Two tasks, one for each direction.
@@ -23,7 +23,7 @@ from wsproto.events import (
 from wsproto.utilities import ProtocolError as FrameError
 
 from http_trio.asgi.http import Receive, ResponseCut, Send, read_head
-from http_trio.asgi.messages import Scope, answer_fields, websocket_fields
+from http_trio.asgi.messages import Scope, response_fields, websocket_fields
 from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.response_head import ResponseHead
@@ -32,7 +32,7 @@ from http_trio.net.stream import SocketStream
 MESSAGE = 16 * 1024 * 1024
 """Bytes of a message from the upstream; a larger one closes the WebSocket with 1009."""
 
-_REFUSAL = 1024 * 1024  # of an answer that is no WebSocket, passed on at most
+_ERROR_RESPONSE = 1024 * 1024  # of a response that is no WebSocket, passed on at most
 
 
 def new_key(random: bytes) -> bytes:
@@ -55,22 +55,22 @@ class WebSocketExchange:
         self._size = 0
 
     async def run(self, request: bytes, sock: socket.socket) -> None:
-        """Carry it over a connection to the lane."""
-        wire = SocketStream(sock)
+        """Carry it over a connection to the event loop."""
+        stream = SocketStream(sock)
         await self._receive()  # websocket.connect
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pass_up, SocketStream(sock))
             try:
-                await wire.send(request, math.inf)
-                await self._answer(wire)
+                await stream.send(request, math.inf)
+                await self._respond(stream)
             except (ResponseCut, OSError):
                 await self._close(1011)
             nursery.cancel_scope.cancel()
 
-    async def _answer(self, wire: SocketStream) -> None:
-        head, rest = await self._read_final(wire)
+    async def _respond(self, stream: SocketStream) -> None:
+        head, rest = await self._read_final(stream)
         if head.status != 101:
-            await self._refuse(head, wire, rest)
+            await self._refuse(head, stream, rest)
             return
         subprotocol, fields = websocket_fields(head)
         self._accepted = True
@@ -81,25 +81,27 @@ class WebSocketExchange:
                 "headers": fields,
             }
         )
-        wire.buffer = rest + wire.buffer
-        await self._pass_down(wire)
+        stream.buffer = rest + stream.buffer
+        await self._pass_down(stream)
 
-    async def _read_final(self, wire: SocketStream) -> tuple[ResponseHead, bytes]:
+    async def _read_final(self, stream: SocketStream) -> tuple[ResponseHead, bytes]:
         while True:
-            head, rest = await read_head(wire, b"GET")
+            head, rest = await read_head(stream, b"GET")
             if head.status == 101 or head.status >= 200:
                 return head, rest
-            wire.buffer = rest + wire.buffer
+            stream.buffer = rest + stream.buffer
 
     async def _refuse(
-        self, head: ResponseHead, wire: SocketStream, rest: bytes
+        self, head: ResponseHead, stream: SocketStream, rest: bytes
     ) -> None:
-        """Pass on an answer that is no WebSocket."""
+        """Pass on a response that is no WebSocket."""
         if not self._answers:
             await self._send({"type": "websocket.close", "code": 1000})
             return
-        body = await _read_body(head, wire, rest)
-        fields = [pair for pair in answer_fields(head) if pair[0] != b"content-length"]
+        body = await _read_body(head, stream, rest)
+        fields = [
+            pair for pair in response_fields(head) if pair[0] != b"content-length"
+        ]
         fields.append((b"content-length", b"%d" % len(body)))
         await self._send(
             {
@@ -112,35 +114,35 @@ class WebSocketExchange:
 
     # === the client's messages ===
 
-    async def _pass_up(self, wire: SocketStream) -> None:
+    async def _pass_up(self, stream: SocketStream) -> None:
         try:
             while (message := await self._receive())["type"] == "websocket.receive":
                 text = message.get("text")
                 await self._send_up(
-                    wire,
+                    stream,
                     TextMessage(data=text)
                     if text is not None
                     else BytesMessage(data=message["bytes"]),
                 )
             code = message.get("code") or 1005
-            await self._send_up(wire, CloseConnection(code=_sendable(code)))
+            await self._send_up(stream, CloseConnection(code=_sendable(code)))
             # No cancelling here: the server may be about to end its side.
-            wire.sock.shutdown(socket.SHUT_RDWR)
+            stream.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # the other direction sees the end, and what came before it
 
-    async def _send_up(self, wire: SocketStream, event: Event) -> None:
+    async def _send_up(self, stream: SocketStream, event: Event) -> None:
         async with self._sending:  # whole frames, whichever task sends them
             if self._accepted and self._frames.state is not ConnectionState.CLOSED:
-                await wire.send(self._frames.send(event), math.inf)
+                await stream.send(self._frames.send(event), math.inf)
 
     # === the upstream's messages ===
 
-    async def _pass_down(self, wire: SocketStream) -> None:
-        reply = SocketStream(wire.sock)
+    async def _pass_down(self, stream: SocketStream) -> None:
+        reply = SocketStream(stream.sock)
         while True:
             try:
-                data = await wire.receive(math.inf)
+                data = await stream.receive(math.inf)
             except OSError:
                 data = b""
             if not data:
@@ -191,14 +193,14 @@ class WebSocketExchange:
         )
 
 
-async def _read_body(head: ResponseHead, wire: SocketStream, data: bytes) -> bytes:
-    passage = BodyTranscoder(head.framing, UNTIL_CLOSE)
-    pieces = [passage.feed(data)]
-    while not passage.done and sum(map(len, pieces)) < _REFUSAL:
-        data = await wire.receive(math.inf)
+async def _read_body(head: ResponseHead, stream: SocketStream, data: bytes) -> bytes:
+    transcoder = BodyTranscoder(head.framing, UNTIL_CLOSE)
+    pieces = [transcoder.feed(data)]
+    while not transcoder.done and sum(map(len, pieces)) < _ERROR_RESPONSE:
+        data = await stream.receive(math.inf)
         if not data:
             break
-        pieces.append(passage.feed(data))
+        pieces.append(transcoder.feed(data))
     return b"".join(pieces)
 
 

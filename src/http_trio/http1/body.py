@@ -1,6 +1,6 @@
 """A body's way from one framing to another, pure.
 
-Used for both directions and by both lanes: bytes come in as the sender framed them,
+Used for both directions and by both paths: bytes come in as the sender framed them,
 and leave as the receiver is told to expect them. A body that comes to an early end
 never looks whole on the other side: the missing last chunk, or the missing bytes of
 a length, are what shows it (RFC 9112 section 8).
@@ -31,7 +31,7 @@ class BodyTranscoder:
         passed: bytes of content so far.
         rest: what came after its end; of the next message, or too much.
 
-    >>> passage = Passage(5, CHUNKED)
+    >>> passage = BodyTranscoder(5, CHUNKED)
     >>> passage.feed(b"hel"), passage.feed(b"lo!"), passage.rest
     (b'3\\r\\nhel\\r\\n', b'2\\r\\nlo\\r\\n0\\r\\n\\r\\n', b'!')
     """

@@ -19,7 +19,7 @@ CHUNKED = -1
 """The body says itself where it ends."""
 
 UNTIL_CLOSE = -2
-"""The body ends with the connection; only an answer can be framed so."""
+"""The body ends with the connection; only a response can be framed so."""
 
 _LENGTH = re.compile(rb"[0-9]{1,18}\Z")  # below 2**63: no overflow anywhere behind us
 
@@ -54,7 +54,7 @@ def request_framing(lengths: list[bytes], codings: list[bytes], *, http10: bool)
     return length
 
 
-def answer_framing(
+def response_framing(
     status: int,
     method: bytes,
     lengths: list[bytes],
@@ -62,7 +62,7 @@ def answer_framing(
     *,
     http10: bool,
 ) -> int:
-    """Decide how an answer's body is framed, given the method of its request.
+    """Decide how a response's body is framed, given the method of its request.
 
     Raises:
         BadResponse: the framing is ambiguous or unknown.

@@ -1,7 +1,7 @@
 """Heads that come again, byte for byte, are parsed once. Pure.
 
 Programs ask the same again and again (polls, checks, load tests, `fetch` in a page),
-and small answers repeat up to their Date's next second. What a head means is a
+and small responses repeat up to their Date's next second. What a head means is a
 function of its bytes and of nothing else, so it can be looked up: 0.2 us against the
 4 to 5 us of checking and taking it apart.
 
@@ -27,7 +27,7 @@ class HeadCache(Generic[T]):
     Attributes:
         get: gives the head of these bytes, or None; a dict's, for speed.
 
-    >>> known = Known[str]()
+    >>> known = HeadCache[str]()
     >>> known.offer(b"GET / ...", "parsed"), known.get(b"GET / ...")
     (None, None)
     >>> known.offer(b"GET / ...", "parsed again"), known.get(b"GET / ...")

@@ -19,7 +19,7 @@ _NO_BODY = frozenset({204, 304})
 
 @attrs.define(eq=False, hash=False)
 class Response:
-    """A whole answer. Treat it as frozen: what it renders to is kept.
+    """A whole response. Treat it as frozen: what it renders to is kept.
 
     Attributes:
         status: 200 to 599.
@@ -28,7 +28,7 @@ class Response:
         headers: further fields, as (name, value) pairs. Content-Length, Date,
             Connection and Transfer-Encoding are the engine's.
 
-    >>> Answer(404, b"no such key").head.splitlines()[0]
+    >>> Response(404, b"no such key").head.splitlines()[0]
     b'HTTP/1.1 404 Not Found'
     """
 
@@ -66,7 +66,7 @@ class Response:
         return b"" if self.status in _NO_BODY else self.body
 
     def render_start(self, *, chunked: bool, connection: bytes = b"") -> bytes:
-        """Give the head of an answer whose body follows in parts, of unknown length."""
+        """Give the head of a response whose body follows in parts, of unknown length."""
         lines = self._lines()
         if chunked:
             lines.append(b"Transfer-Encoding: chunked")
@@ -107,7 +107,7 @@ def http_date() -> bytes:
 def error_response(
     status: int, reason: str, *, retry_after_s: int | None = None
 ) -> Response:
-    """Give the answer that stands for an error: its status in words, and the reason."""
+    """Give the response that stands for an error: its status in words, and the reason."""
     phrase = _PHRASES.get(status, b"Error").decode()
     text = f"{status} {phrase}: {reason}\n" if reason else f"{status} {phrase}\n"
     headers = (

@@ -24,11 +24,11 @@ from http_trio.http1.fields import (
 from http_trio.http1.framing import (
     CHUNKED,
     UNTIL_CLOSE,
-    answer_framing,
+    response_framing,
 )
 from http_trio.http1.response import http_date
 
-_ANSWER_FIELDS = re.compile(
+_RESPONSE_FIELDS = re.compile(
     rb"""\r\n(?=[cdkptuCDKPTU])
     (c(?:onnection|ontent-length)|date|t(?:ransfer-encoding|e|railer)|upgrade
     |keep-alive|proxy-connection)
@@ -43,7 +43,7 @@ _NOTHING = object()  # llhttp calls nobody: its verdict is all that is asked of 
 
 @attrs.define(eq=False)
 class ResponseHead:
-    """One answer's header section, checked.
+    """One response's header section, checked.
 
     Those that come again share one (see `head_cache`), which must not change; `private`
     gives one that may.
@@ -86,7 +86,7 @@ class ResponseHead:
 
 
 def parse_response_head(raw: bytes, method: bytes) -> ResponseHead:
-    """Check and take apart an answer's head, given the method of its request.
+    """Check and take apart a response's head, given the method of its request.
 
     Raises:
         BadResponse: it cannot be passed on.
@@ -99,7 +99,7 @@ def parse_response_head(raw: bytes, method: bytes) -> ResponseHead:
         raise BadResponse(str(exc)) from exc
     line_end = raw.find(b"\r\n")
     status, http10 = _read_status_line(raw[:line_end])
-    pieces = _ANSWER_FIELDS.split(raw[line_end:-4])
+    pieces = _RESPONSE_FIELDS.split(raw[line_end:-4])
     kept = b"".join(pieces[::3])
     said = collect_fields(pieces)
     lengths = said.get(b"content-length", ABSENT)
@@ -108,13 +108,13 @@ def parse_response_head(raw: bytes, method: bytes) -> ResponseHead:
     options = list_members(said[b"connection"]) if b"connection" in said else ABSENT
     if options and options != KEEP_ALIVE:
         kept = without_named(kept, options)
-    if dates:  # after those that Connection names: an answer has a Date
+    if dates:  # after those that Connection names: a response has a Date
         kept += b"\r\nDate: " + dates[0]
     return ResponseHead(
         status=status,
         line=raw[8:line_end],
         kept=kept,
-        framing=answer_framing(status, method, lengths, codings, http10=http10),
+        framing=response_framing(status, method, lengths, codings, http10=http10),
         length=lengths[0] if lengths else None,
         keep_alive=(b"keep-alive" in options) if http10 else (b"close" not in options),
         dated=bool(dates),

@@ -8,7 +8,7 @@ with the listener; whoever else finds that port is answered 421.
 
 One hypercorn for each client, since on trio an error in one of its connections ends it
 whole (0.18: a request target that is not ASCII does). Nor is its own draining used:
-it closes a connection before the END_STREAM of its last answer is out. Instead
+it closes a connection before the END_STREAM of its last response is out. Instead
 each client is sent GOAWAY between two frames, hypercorn closes what is idle as ever,
 only sooner, and the rest has until the deadline of `serve`.
 
@@ -53,11 +53,11 @@ class Http2Bridge:
     """The HTTP/2 side of one `serve`."""
 
     def __init__(
-        self, lane: EventLoop, handler: Handler, rules: ForwardedPolicy
+        self, loop: EventLoop, handler: Handler, rules: ForwardedPolicy
     ) -> None:
-        self.lane = lane
-        self._app = AsgiApp(handler, lane.limits, rules)
-        self._pairs = self._app.use(lane)
+        self.loop = loop
+        self._app = AsgiApp(handler, loop.limits, rules)
+        self._pairs = self._app.use(loop)
         self._clients: set[Http2Client] = set()
 
     def __repr__(self) -> str:
@@ -67,14 +67,14 @@ class Http2Bridge:
         """Take over a client that chose HTTP/2."""
         client = Http2Client(self._app, sock, peer, listener)
         self._clients.add(client)
-        self.lane.spawn(self._run, client)
+        self.loop.spawn(self._run, client)
         return client
 
     def drain(self) -> None:
         """Ask the clients for no more streams; answer the parked, end what is idle."""
         for client in self._clients:
             client.say_goaway()
-            self.lane.spawn(client.leave_if_idle)
+            self.loop.spawn(client.leave_if_idle)
         self._pairs.drain()
 
     async def _run(self, client: Http2Client) -> None:
@@ -104,7 +104,7 @@ class Http2Client:
         self._sock = sock
         self._peer = peer
         self._listener = listener
-        self._limits = listener.lane.limits
+        self._limits = listener.loop.limits
         self._config = _config(self._limits)
         self._port = 0
         self._frames = Http2FrameTracker()
@@ -140,9 +140,9 @@ class Http2Client:
     def drain(self) -> None:
         """Nothing: `Http2Bridge.drain` does it for all."""
 
-    def turn_away(self, answer: Response) -> None:
+    def turn_away(self, response: Response) -> None:
         """Close: there is no request yet that could be answered."""
-        del answer
+        del response
         self.abort()
 
     def say_goaway(self) -> None:

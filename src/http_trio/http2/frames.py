@@ -21,7 +21,7 @@ class Http2FrameTracker:
     Attributes:
         between: whether they stand between two frames, at least one of which was seen.
 
-    >>> frames = Frames()
+    >>> frames = Http2FrameTracker()
     >>> frames.feed(goaway()[:11]), frames.between
     (None, False)
     >>> frames.feed(goaway()[11:]), frames.between

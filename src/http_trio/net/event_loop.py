@@ -1,13 +1,13 @@
-"""The express lane: one trio task that serves every socket that is ready.
+"""The event loop: one trio task that serves every socket that is ready.
 
-The lane owns a selector whose own descriptor trio waits on. It takes the ready
+The event loop owns a selector whose own descriptor trio waits on. It takes the ready
 sockets in batches and calls each one's plain synchronous state machine. No task
 switch, no cancel scope and no thread lies on the way of a request; between batches
 it yields to trio. A second task keeps the time: it sweeps for slow and idle peers,
 and wakes the parked whose wait is over.
 
 The rule that it obeys: an error in one socket's event ends that socket, never the
-lane. Everything that hangs on a lane is touched from the trio thread only.
+lane. Everything that hangs on an event loop is touched from the trio thread only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SWEEP_S = 0.5  # how late an idle or slow peer may be noticed
 
 
 class Socket(Protocol):
-    """What the lane serves: a listener, a client's connection or an upstream's."""
+    """What the event loop serves: a listener, a client's connection or an upstream's."""
 
     deadline: float
     """The time at which `expire` is to be called; inf for never."""
@@ -69,14 +69,14 @@ class Parked(Protocol):
 class Timer:
     """A call at a later time, unless it is cancelled."""
 
-    __slots__ = ("_call", "_lane", "_tick")
+    __slots__ = ("_call", "_loop", "_tick")
 
     def __init__(
-        self, lane: EventLoop, after_s: float, call: Callable[[], None]
+        self, loop: EventLoop, after_s: float, call: Callable[[], None]
     ) -> None:
-        self._lane = lane
+        self._loop = loop
         self._call = call
-        self._tick = lane.park(self, after_s)
+        self._tick = loop.park(self, after_s)
 
     def due(self) -> None:
         """Make the call."""
@@ -86,7 +86,7 @@ class Timer:
     def cancel(self) -> None:
         """Make no call any more; nothing happens if it was made."""
         if self._tick >= 0:
-            self._lane.unpark(self, self._tick)
+            self._loop.unpark(self, self._tick)
             self._tick = -1
 
 
@@ -99,14 +99,14 @@ class EventLoop:
         self.draining = False
         self.in_batch = False
         self.unsent: list[Sender] = []
-        self.known_requests = HeadCache[RequestHead]()
-        self.known_answers = HeadCache[ResponseHead]()
+        self.request_heads = HeadCache[RequestHead]()
+        self.response_heads = HeadCache[ResponseHead]()
         self.poller = open_poller()
         self.sockets: dict[int, Socket] = {}
         self.away: set[Socket] = set()
         """Clients' connections that tasks have."""
         self.refused: Counter[int] = Counter()
-        """By status, the answers that no handler gave: see `Server.refused`."""
+        """By status, the responses that no handler gave: see `Server.refused`."""
         self._after_batch: list[Callable[[], None]] = []
         self._nursery = nursery
         self._parked: TimerWheel[Parked] = TimerWheel()
@@ -142,7 +142,7 @@ class EventLoop:
         return Timer(self, after_s, call)
 
     def after_batch(self, call: Callable[[], None]) -> bool:
-        """Call when all that is ready now has been served, and the answers are out.
+        """Call when all that is ready now has been served, and the responses are out.
 
         So work for many requests that came at once is done once. Gives False, and
         does not call, where nothing is being served.
@@ -152,7 +152,7 @@ class EventLoop:
         return self.in_batch
 
     def spawn(self, run: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Start a task in the lane's nursery; an error in it ends only itself."""
+        """Start a task in the event loop's nursery; an error in it ends only itself."""
         self._nursery.start_soon(_guard, run, args)
 
     async def run(self) -> None:
@@ -186,7 +186,7 @@ class EventLoop:
         self.poller.close()
 
     def _serve_ready(self) -> None:
-        """Serve one batch. More in a row would starve the tasks beside the lane.
+        """Serve one batch. More in a row would starve the tasks beside the event loop.
 
         Measured: with eight, a change took 40 ms under load until it was live, since
         the watch is an ordinary task and needs several turns; with one, 5 ms.
@@ -216,7 +216,7 @@ class EventLoop:
                 call()  # an error in it is nobody's but the program's
 
     def _send_unsent(self) -> None:
-        for sender in self.unsent:  # an answer that is out may make way for the next
+        for sender in self.unsent:  # a response that is out may make way for the next
             try:
                 sender.flush()
             except Exception:

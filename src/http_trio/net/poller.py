@@ -1,4 +1,4 @@
-"""The inner selector: which of the lane's sockets are ready.
+"""The inner selector: which of the event loop's sockets are ready.
 
 Trio waits on the selector's own descriptor, so a whole batch of ready sockets costs
 one task switch. On Linux `select.epoll` is used bare: `selectors` builds a key

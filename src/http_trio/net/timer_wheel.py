@@ -23,7 +23,7 @@ T = TypeVar("T")
 class TimerWheel(Generic[T]):
     """A set of waiters, each with a time.
 
-    >>> deadlines = Deadlines()
+    >>> deadlines = TimerWheel()
     >>> tick = deadlines.add("a", at=5.0)
     >>> deadlines.due(4.9), deadlines.due(5.1), deadlines.due(9.0)
     ([], ['a'], [])

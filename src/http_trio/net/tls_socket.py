@@ -1,7 +1,7 @@
 """TLS over a non-blocking socket, in the shape of a non-blocking socket.
 
 OpenSSL works on memory here (`ssl.SSLObject`), and this class moves what it takes
-and gives over the real socket. So both lanes use it as they use a socket, and the
+and gives over the real socket. So both paths use it as they use a socket, and the
 selector's word stays true for the two cases where TLS and readiness disagree. One file,
 since both cases run through all of it:
 
@@ -33,7 +33,7 @@ _RECORD = 16 * 1024
 
 
 AnySocket = Union[socket.socket, "TlsSocket"]
-"""What both lanes send to and receive from."""
+"""What both paths send to and receive from."""
 
 
 def held(sock: AnySocket) -> bytes:
@@ -114,7 +114,7 @@ class TlsSocket:
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """What a later connection can resume; complete only after the first answer."""
+        """What a later connection can resume; complete only after the first response."""
         return self._tls.session
 
     @property

@@ -1,7 +1,7 @@
-"""From the upstream to the client, in the task lane: an answer's head, then its body.
+"""From the upstream to the client, in the slow path: a response's head, then its body.
 
-Two waits are set from outside while it reads: the answer is due some time after the
-request is out, and once the client has closed its half, the answer may dawdle less.
+Two waits are set from outside while it reads: the response is due some time after the
+request is out, and once the client has closed its half, the response may dawdle less.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from http_trio.upstream.failure import FailureReason
 
 
 class Download:
-    """One answer on its way."""
+    """One response on its way."""
 
     def __init__(
         self, transit: UpstreamRequest, up: SocketStream, down: SocketStream
@@ -28,15 +28,15 @@ class Download:
         self._transit = transit
         self._up, self._down = up, down
         self._limits = transit.exchange.limits
-        self._waits = transit.waits
-        self._idle_s = self._waits.stream_idle_s
+        self._timeouts = transit.timeouts
+        self._idle_s = self._timeouts.stream_idle_s
         self._awaiting = trio.CancelScope()
         self._reading = trio.CancelScope()
         self._was_reset = False
 
     def request_is_out(self) -> None:
-        """The answer's head is due from now on."""
-        self._awaiting.deadline = trio.current_time() + self._waits.answer_s
+        """The response's head is due from now on."""
+        self._awaiting.deadline = trio.current_time() + self._timeouts.response_s
 
     def upstream_reset(self) -> None:
         """The system told of a reset while sending, and will not tell it again.
@@ -56,38 +56,38 @@ class Download:
 
         Raises:
             UpstreamFailed: there is none, or not in time, or it is none of HTTP.
-            ClientGone: it did not take an interim answer.
+            ClientGone: it did not take an interim response.
         """
         with self._awaiting:
             try:
                 return await self._read_head()
             except BadResponse as exc:
-                raise self._failed(FailureReason.BAD_ANSWER, str(exc)) from exc
-        raise self._failed(FailureReason.ANSWER_TIMEOUT)
+                raise self._failed(FailureReason.BAD_RESPONSE, str(exc)) from exc
+        raise self._failed(FailureReason.RESPONSE_TIMEOUT)
 
     async def begin(self, head: ResponseHead, rest: bytes, *, last: bool) -> None:
-        """Send the answer's beginning."""
+        """Send the response's beginning."""
         try:
-            out = self._transit.begin_answer(head, rest, last=last)
+            out = self._transit.begin_response(head, rest, last=last)
         except ProtocolError as exc:
-            raise self._failed(FailureReason.BAD_ANSWER, str(exc)) from exc
+            raise self._failed(FailureReason.BAD_RESPONSE, str(exc)) from exc
         await self.send(out)
 
     async def relay(self) -> None:
-        """Bring the rest of the body; the answer has begun."""
-        passage = self._transit.passage
-        assert passage is not None, "the answer has begun"
-        if passage.left:
-            await copy(self._take, self._pass_on, passage.left)
-            passage.left, passage.done = 0, True
-        while not passage.done:
+        """Bring the rest of the body; the response has begun."""
+        transcoder = self._transit.transcoder
+        assert transcoder is not None, "the response has begun"
+        if transcoder.left:
+            await copy(self._take, self._pass_on, transcoder.left)
+            transcoder.left, transcoder.done = 0, True
+        while not transcoder.done:
             data = await self._receive(self._idle_s)
             try:
-                out = passage.feed(data) if data else passage.end()
+                out = transcoder.feed(data) if data else transcoder.end()
             except Truncated as exc:
                 raise self._failed(FailureReason.CLOSED, str(exc)) from exc
             except ProtocolError as exc:
-                raise self._failed(FailureReason.BAD_ANSWER, str(exc)) from exc
+                raise self._failed(FailureReason.BAD_RESPONSE, str(exc)) from exc
             if out:
                 await self.send(out)
 
@@ -104,9 +104,9 @@ class Download:
 
     async def _pass_on(self, data: memoryview) -> None:
         await self.send(data)
-        passage = self._transit.passage
-        assert passage is not None, "the answer has begun"
-        passage.passed += len(data)
+        transcoder = self._transit.transcoder
+        assert transcoder is not None, "the response has begun"
+        transcoder.passed += len(data)
 
     async def _read_head(self) -> tuple[ResponseHead, bytes]:
         request = self._transit.exchange.head
@@ -119,7 +119,9 @@ class Download:
                     raise BadResponse("a header section beyond the limit")
                 more = await self._receive(math.inf)
                 if not more:
-                    raise self._failed(FailureReason.CLOSED, "closed without an answer")
+                    raise self._failed(
+                        FailureReason.CLOSED, "closed without a response"
+                    )
                 data += more
                 continue
             head = parse_response_head(data[:end], request.method)
@@ -131,8 +133,8 @@ class Download:
             if head.status >= 200:
                 return head, data
             interims += 1
-            if interims > self._limits.interim_answers:
-                raise BadResponse(f"more than {interims - 1} interim answers")
+            if interims > self._limits.interim_responses:
+                raise BadResponse(f"more than {interims - 1} interim responses")
             if not request.http10:
                 await self.send(b"HTTP/1.1%b%b\r\n\r\n" % (head.line, head.kept))
 
@@ -157,7 +159,7 @@ class Download:
         if self._reading.cancelled_caught:
             raise self._failed(FailureReason.STALLED)
         if not count:
-            raise self._failed(FailureReason.CLOSED, "closed inside its answer")
+            raise self._failed(FailureReason.CLOSED, "closed inside its response")
         return count
 
     def _failed(self, condition: FailureReason, detail: str = "") -> UpstreamFailed:

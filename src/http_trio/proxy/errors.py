@@ -1,4 +1,4 @@
-"""The faults that end an exchange in the task lane early; each names whose it is.
+"""The faults that end an exchange in the slow path early; each names whose it is.
 
 `BadRequest` is the third: a client that breaks the rules in the middle of its body.
 """
@@ -14,7 +14,7 @@ class ClientGone(Exception):
 
 
 class UpstreamFailed(Exception):
-    """The upstream gave no answer, or only a part of one."""
+    """The upstream gave no response, or only a part of one."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.detail)

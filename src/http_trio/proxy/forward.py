@@ -78,7 +78,7 @@ class _FastPath(UpstreamRequest):
     _retried: bool
 
     def send(self, body: bytes) -> None:
-        """Send the request, whose whole body is given, and await its answer."""
+        """Send the request, whose whole body is given, and await its response."""
         self.body = body
         self._request = self._received = b""
         self._interims = 0
@@ -98,21 +98,21 @@ class _FastPath(UpstreamRequest):
     def received(self, data: bytes) -> None:
         """Take what the upstream sent."""
         try:
-            if self.passage is None:
+            if self.transcoder is None:
                 self._await_head(self._received + data if self._received else data)
             else:
-                self._relay(self.passage, data)
+                self._relay(self.transcoder, data)
         except ProtocolError as exc:
-            self.failed(FailureReason.BAD_ANSWER, str(exc))
+            self.failed(FailureReason.BAD_RESPONSE, str(exc))
 
     def closed(self) -> None:
         """Take that the upstream closed."""
-        passage = self.passage
-        if passage is None:
-            self.failed(FailureReason.CLOSED, "closed without an answer")
+        transcoder = self.transcoder
+        if transcoder is None:
+            self.failed(FailureReason.CLOSED, "closed without a response")
             return
         try:
-            out = passage.end()
+            out = transcoder.end()
         except Truncated as exc:
             self.failed(FailureReason.CLOSED, str(exc))
             return
@@ -121,8 +121,8 @@ class _FastPath(UpstreamRequest):
 
     def expired(self) -> None:
         """Take that the upstream was silent for too long."""
-        if self.passage is None:
-            self.failed(FailureReason.ANSWER_TIMEOUT, "")
+        if self.transcoder is None:
+            self.failed(FailureReason.RESPONSE_TIMEOUT, "")
         else:
             self.failed(FailureReason.STALLED, "")
 
@@ -150,7 +150,7 @@ class _FastPath(UpstreamRequest):
     # === sending ===
 
     def _connect(self) -> UpstreamConnection | Failure:
-        return self.upstream.connect(self.exchange.lane)
+        return self.upstream.connect(self.exchange.loop)
 
     def _send_to(self, peer: UpstreamConnection | Failure) -> None:
         if isinstance(peer, Failure):
@@ -198,32 +198,32 @@ class _FastPath(UpstreamRequest):
             if head.status == 101:
                 raise BadResponse("101 to a request without Upgrade")
             self._interims += 1
-            if self._interims > exchange.limits.interim_answers:
-                raise BadResponse(f"more than {self._interims - 1} interim answers")
+            if self._interims > exchange.limits.interim_responses:
+                raise BadResponse(f"more than {self._interims - 1} interim responses")
             exchange.send_interim(head)
             if exchange.gone:
                 return
 
     def _begin(self, head: ResponseHead, body: bytes) -> None:
-        if self.delivery.reads_answers:
+        if self.delivery.reads_responses:
             head = head.private()
         elif head.framing == len(body) and not self.exchange.head.http10:
             self._pass_whole(head, body)
             return
-        after_s = self.after_answer(head)
+        after_s = self.after_response(head)
         if after_s is not None:
             self.release(reusable=head.keep_alive and len(body) == head.framing)
             self._send_again(after_s)
             return
-        out = self.begin_answer(head, body, last=False)
-        assert self.passage is not None, "begin_answer sets it"
-        self._pass_on(self.passage, out)
+        out = self.begin_response(head, body, last=False)
+        assert self.transcoder is not None, "begin_answer sets it"
+        self._pass_on(self.transcoder, out)
 
     def _parse_head(self, raw: bytes) -> ResponseHead:
         method = self.exchange.head.method
-        if method == b"HEAD":  # what its answers mean is not in their bytes alone
+        if method == b"HEAD":  # what its responses mean is not in their bytes alone
             return parse_response_head(raw, method)
-        known = self.exchange.lane.known_answers
+        known = self.exchange.loop.response_heads
         head = known.get(raw)
         if head is None:
             head = parse_response_head(raw, method)
@@ -231,16 +231,16 @@ class _FastPath(UpstreamRequest):
         return head
 
     def _pass_whole(self, head: ResponseHead, body: bytes) -> None:
-        """Pass on an answer that came in one piece, as most do.
+        """Pass on a response that came in one piece, as most do.
 
-        It gives what `begin_answer` and a passage of this length would.
+        It gives what `begin_response` and a transcoder of this length would.
         """
         exchange, delivery, peer = self.exchange, self.delivery, self._peer
-        assert peer is not None, "an answer comes over a connection"
+        assert peer is not None, "a response comes over a connection"
         self.status = head.status
-        exchange.answer_bytes = len(body)
+        exchange.response_bytes = len(body)
         keep = exchange.keeps_connection()
-        added = delivery.answer_fields
+        added = delivery.response_fields
         if not keep:
             added = b"\r\nConnection: close" + added
         if not head.dated:
@@ -253,18 +253,18 @@ class _FastPath(UpstreamRequest):
         self.end(None)
         exchange.send_last(b"%b%b\r\n\r\n%b" % (head.start, added, body), keep=keep)
 
-    def _relay(self, passage: BodyTranscoder, data: bytes) -> None:
+    def _relay(self, transcoder: BodyTranscoder, data: bytes) -> None:
         assert self._peer is not None, "only a connection in use is received from"
-        self._peer.touch(self.waits.stream_idle_s)
-        self._pass_on(passage, passage.feed(data))
+        self._peer.touch(self.timeouts.stream_idle_s)
+        self._pass_on(transcoder, transcoder.feed(data))
 
-    def _pass_on(self, passage: BodyTranscoder, out: bytes) -> None:
-        if passage.done:
+    def _pass_on(self, transcoder: BodyTranscoder, out: bytes) -> None:
+        if transcoder.done:
             head = self.head
             assert head is not None, "begin_answer sets it"
-            self.release(reusable=head.keep_alive and not passage.rest)
+            self.release(reusable=head.keep_alive and not transcoder.rest)
             self._finish(out)
-        elif passage.left > BUFFER:
+        elif transcoder.left > BUFFER:
             self._hand_over(out)
         elif out:
             unsent = self.exchange.send_part(out)
@@ -278,7 +278,7 @@ class _FastPath(UpstreamRequest):
 
     def _hand_over(self, unsent: bytes) -> None:
         peer = self._peer
-        assert peer is not None, "an answer comes over a connection"
+        assert peer is not None, "a response comes over a connection"
         self._peer = None
-        peer.leave_lane()
-        forward_task.start_answer(self, peer, unsent)
+        peer.leave_loop()
+        forward_task.start_response(self, peer, unsent)

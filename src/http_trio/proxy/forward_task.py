@@ -1,4 +1,4 @@
-"""The task lane: exchanges that do not fit the express lane, as linear trio code.
+"""The slow path: exchanges that do not fit the event loop, as linear trio code.
 
 A task takes both sockets out of the selector and does with them, in order, what the
 protocol says; afterwards they go back. It carries what streams (bodies that are
@@ -7,7 +7,7 @@ changes the protocol. `upload` and `download` are the two ways of an exchange, a
 `tunnel` is what a change of protocol leaves. One file, since the end must settle what
 each step before it may have left.
 
-The rule that it obeys: whatever happens, the transit ends, and both sockets are given
+The rule that it obeys: whatever happens, the upstream request ends, and both sockets are given
 back or closed.
 """
 
@@ -38,21 +38,21 @@ from http_trio.upstream.failure import Failure, FailureReason
 def start(transit: UpstreamRequest) -> None:
     """Carry a whole exchange in a task."""
     relay = ForwardTask(transit)
-    transit.exchange.lane.spawn(relay.run, relay.carry)
+    transit.exchange.loop.spawn(relay.run, relay.carry)
 
 
-def start_answer(
+def start_response(
     transit: UpstreamRequest, peer: UpstreamConnection, unsent: bytes
 ) -> None:
-    """Carry the rest of an answer, of which `unsent` goes out first, in a task."""
+    """Carry the rest of a response, of which `unsent` goes out first, in a task."""
     relay = ForwardTask(transit)
     relay.use(peer)
     relay.unsent = unsent
-    transit.exchange.lane.spawn(relay.run, relay.carry_rest)
+    transit.exchange.loop.spawn(relay.run, relay.carry_rest)
 
 
 class ForwardTask:
-    """One exchange in the task lane."""
+    """One exchange in the slow path."""
 
     def __init__(self, transit: UpstreamRequest) -> None:
         client = transit.exchange.connection
@@ -62,7 +62,7 @@ class ForwardTask:
         self._exchange = transit.exchange
         self._limits = transit.exchange.limits
         self._client: ClientConnection = client
-        self._down = SocketStream(client.sock, client.leave_lane())
+        self._down = SocketStream(client.sock, client.leave_loop())
         self._peer: UpstreamConnection | None = None
         self._up = self._down  # until `use` says which it is
         self._uploaded = False
@@ -73,7 +73,7 @@ class ForwardTask:
         transit.carrier = self
 
     def use(self, peer: UpstreamConnection) -> None:
-        """Talk to this connection of the upstream; it is out of the lane already."""
+        """Talk to this connection of the upstream; it is out of the event loop already."""
         self._peer = peer
         self._up = SocketStream(peer.sock)
 
@@ -103,7 +103,7 @@ class ForwardTask:
         self._working.cancel()
 
     def recall(self) -> None:
-        """End the answer that has begun, early; a WebSocket with close frames."""
+        """End the response that has begun, early; a WebSocket with close frames."""
         if self._tunnel is not None:
             self._tunnel.recall()
         else:
@@ -113,7 +113,7 @@ class ForwardTask:
     # === the work ===
 
     async def carry(self) -> None:
-        """Send the request and its body, and bring the answer back."""
+        """Send the request and its body, and bring the response back."""
         await self._open()
         while (after_s := await self._try_once()) is not None:
             self._close_peer()
@@ -123,7 +123,7 @@ class ForwardTask:
             await self._run_tunnel(*self._switched)
 
     async def carry_rest(self) -> None:
-        """Bring the rest of an answer back; the request is out."""
+        """Bring the rest of a response back; the request is out."""
         download = Download(self._transit, self._up, self._down)
         upload = Upload(self._exchange, self._down, self._up, download)
         upload.is_out()
@@ -134,16 +134,16 @@ class ForwardTask:
 
     async def _open(self) -> None:
         """Get a connection, elsewhere if need be: nothing of the request is out."""
-        transit, lane = self._transit, self._exchange.lane
+        transit, loop = self._transit, self._exchange.loop
         while True:
             got = transit.upstream.take_idle(peek=True) or transit.upstream.connect(
-                lane
+                loop
             )
             if isinstance(got, Failure):
                 failure: Failure | None = got
             else:
                 connecting = got.connecting
-                got.leave_lane()
+                got.leave_loop()
                 self.use(got)
                 failure = await self._connected(got) if connecting else None
             if failure is None:
@@ -153,7 +153,7 @@ class ForwardTask:
 
     async def _connected(self, peer: UpstreamConnection) -> Failure | None:
         name = peer.upstream.name
-        with trio.move_on_after(self._transit.waits.connect_s):
+        with trio.move_on_after(self._transit.timeouts.connect_s):
             await trio.lowlevel.wait_writable(peer.sock)
             while code := peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 if not peer.reconnect():
@@ -179,7 +179,7 @@ class ForwardTask:
     async def _try_once(self) -> float | None:
         """Do it with the present upstream; give the pause before another try, if any.
 
-        A failed one may be repeated while nothing of the answer has gone out, no byte
+        A failed one may be repeated while nothing of the response has gone out, no byte
         of the body was taken from the client, and the method is idempotent.
         """
         transit = self._transit
@@ -187,20 +187,20 @@ class ForwardTask:
         upload = Upload(self._exchange, self._down, self._up, download)
         after_s: float | None = None
 
-        async def answer() -> None:
+        async def response() -> None:
             nonlocal after_s
             head, rest = await download.await_head()
             if head.status == 101:
                 self._switched = head, rest
                 return
-            after_s = transit.after_answer(head)
+            after_s = transit.after_response(head)
             if after_s is None:
                 await download.begin(head, rest, last=not upload.done)
                 await download.relay()
 
         try:
             await self._send_head()
-            await _beside(upload.run, answer)
+            await _beside(upload.run, response)
         except UpstreamFailed as exc:
             if transit.status or upload.begun or not self._exchange.head.repeatable:
                 raise
@@ -223,7 +223,7 @@ class ForwardTask:
         self._tunnel = Tunnel(
             self._down,
             self._up,
-            idle_s=self._transit.waits.tunnel_idle_s,
+            idle_s=self._transit.timeouts.tunnel_idle_s,
             recall_s=self._limits.recall_s,
             ahead=rest,
         )
@@ -238,13 +238,13 @@ class ForwardTask:
 
     def _give_back(self) -> None:
         transit, exchange, peer = self._transit, self._exchange, self._peer
-        head, passage = transit.head, transit.passage
+        head, transcoder = transit.head, transit.transcoder
         reusable = (
             head is not None
-            and passage is not None
+            and transcoder is not None
             and head.keep_alive
             and self._uploaded
-            and not passage.rest
+            and not transcoder.rest
             and not self._up.buffer
         )
         if peer is not None and reusable:
@@ -266,13 +266,13 @@ class ForwardTask:
             transit.end(failure)
             exchange.cut()
             return
-        answer = refuse()
-        transit.note_refusal(answer)
+        response = refuse()
+        transit.note_refusal(response)
         transit.end(failure)
         for_head = exchange.head.method == b"HEAD"
         self._client.rejoin(b"")
         exchange.send_last(
-            answer.render(for_head=for_head, connection=b"close"), keep=False
+            response.render(for_head=for_head, connection=b"close"), keep=False
         )
 
     def _abandon(self) -> None:

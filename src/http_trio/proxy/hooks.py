@@ -1,7 +1,7 @@
 """What the one who forwards a request adds, decides and learns.
 
 Whoever carries the request asks a `ForwardHooks` at the few places where there is a choice.
-The rule that it obeys: a delivery decides at once and touches no socket. What it may ask
+The rule that it obeys: hooks decides at once and touches no socket. What it may ask
 of the request is stated here, so that it knows nothing of how that is carried.
 """
 
@@ -53,34 +53,34 @@ class ForwardHooks:
 
     Attributes:
         request_fields: lines added to the request, each led by CRLF.
-        answer_fields: lines added to the answer, each led by CRLF.
+        response_fields: lines added to the response, each led by CRLF.
         fields: what of the request's own fields goes on, each line led by CRLF, without
             Host; None for `head.kept`.
-        waits: how long this request may take; None for the limits of `serve`.
-        reads_answers: whether `answered` is to be called.
+        timeouts: how long this request may take; None for the limits of `serve`.
+        reads_responses: whether `answered` is to be called.
     """
 
-    __slots__ = ("answer_fields", "fields", "request_fields", "waits")
+    __slots__ = ("fields", "request_fields", "response_fields", "timeouts")
 
-    reads_answers: ClassVar[bool] = False
+    reads_responses: ClassVar[bool] = False
 
     def __init__(
         self,
         request_fields: bytes = b"",
-        answer_fields: bytes = b"",
-        waits: Timeouts | None = None,
+        response_fields: bytes = b"",
+        timeouts: Timeouts | None = None,
     ) -> None:
         self.fields: bytes | None = None
         self.request_fields = request_fields
-        self.answer_fields = answer_fields
-        self.waits = waits
+        self.response_fields = response_fields
+        self.timeouts = timeouts
 
     def failed(
         self, request: ForwardedRequest, failure: Failure
     ) -> Upstream | Retry | None:
         """Give another upstream to try, or None to answer with an error.
 
-        Called when nothing of an answer has gone out. Where `failure.sent`, only a
+        Called when nothing of a response has gone out. Where `failure.sent`, only a
         request whose `head.repeatable` holds may be sent again.
         """
         del request, failure
@@ -89,17 +89,17 @@ class ForwardHooks:
     def answered(
         self, request: ForwardedRequest, head: ResponseHead
     ) -> Upstream | Retry | None:
-        """Look at a final answer's head, of which nothing has gone out; None lets it.
+        """Look at a final response's head, of which nothing has gone out; None lets it.
 
-        Called only where `reads_answers` holds. It may change `head.kept`, the
-        fields that go to the client, and `answer_fields`. To give an upstream drops
-        this answer and sends the request there; only while `request.can_repeat`.
+        Called only where `reads_responses` holds. It may change `head.kept`, the
+        fields that go to the client, and `response_fields`. To give an upstream drops
+        this response and sends the request there; only while `request.can_repeat`.
         """
         del request, head
         return None
 
     def refuse(self, request: ForwardedRequest, failure: Failure) -> Response:
-        """Give the answer for a failure that is final."""
+        """Give the response for a failure that is final."""
         del request
         full = failure.condition is FailureReason.FULL
         return error_response(

@@ -1,6 +1,6 @@
-"""From the client to the upstream, in the task lane: a body, then what comes ahead.
+"""From the client to the upstream, in the slow path: a body, then what comes ahead.
 
-It runs beside the answer, since a client may send for as long as it is answered, and
+It runs beside the response, since a client may send for as long as it is answered, and
 may go away at any time.
 """
 
@@ -35,7 +35,7 @@ class Upload:
         framing = exchange.head.framing
         limits = exchange.limits
         self.begun = False
-        self._passage = BodyTranscoder(framing, framing, line_limit=limits.trailers)
+        self._transcoder = BodyTranscoder(framing, framing, line_limit=limits.trailers)
         self._limits = limits
         self._down, self._up = down, up
         self._download = download
@@ -43,11 +43,11 @@ class Upload:
     @property
     def done(self) -> bool:
         """Whether the whole body is out."""
-        return self._passage.done
+        return self._transcoder.done
 
     def is_out(self) -> None:
         """Note that the body went out before."""
-        self._passage.done = True
+        self._transcoder.done = True
 
     async def run(self) -> None:
         """Send the body, then watch the client, until cancelled.
@@ -61,7 +61,7 @@ class Upload:
         await self._watch_client()
 
     async def _send_body(self) -> None:
-        body = self._passage
+        body = self._transcoder
         if body.left:
             await copy(self._take, self._send, body.left)
             body.left, body.done = 0, True
@@ -76,7 +76,7 @@ class Upload:
         self._down.buffer = body.rest + self._down.buffer
 
     async def _watch_client(self) -> None:
-        """Keep what it sends ahead; when it ends, let the answer dawdle less.
+        """Keep what it sends ahead; when it ends, let the response dawdle less.
 
         A client that has closed its half may still read, and TCP does not tell it
         from one that is gone until something is sent. So it has a while.
@@ -124,7 +124,7 @@ class Upload:
         try:
             await self._up.send(data, self._limits.write_s)
         except (OSError, trio.TooSlowError) as exc:
-            # It takes no more. Its answer, or its end, will say why.
+            # It takes no more. Its response, or its end, will say why.
             if isinstance(exc, ConnectionResetError):
                 self._download.upstream_reset()
             self._download.request_is_out()

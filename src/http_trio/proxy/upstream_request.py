@@ -48,9 +48,9 @@ class UpstreamRequest:
         body: the request's, if it is held whole; None if it is streamed.
         status: that went to the client; 0 if nothing of a response did.
         head: of the response that has begun.
-        passage: of its body.
+        transcoder: of its body.
         keeps_client: whether the client's connection lives on.
-        waits: how long it may take.
+        timeouts: how long it may take.
         carrier: the task that has it; None while it is in the event loop.
     """
 
@@ -63,10 +63,10 @@ class UpstreamRequest:
         "exchange",
         "head",
         "keeps_client",
-        "passage",
         "status",
+        "timeouts",
+        "transcoder",
         "upstream",
-        "waits",
     )
 
     def __init__(
@@ -75,17 +75,17 @@ class UpstreamRequest:
         self.exchange = exchange
         self.upstream = upstream
         self.status = 0
-        self.waits: Timeouts | Limits = delivery.waits or exchange.lane.limits
+        self.timeouts: Timeouts | Limits = delivery.timeouts or exchange.loop.limits
         self.body: bytes | None = None
         self.carrier: Carrier | None = None
         self.head: ResponseHead | None = None
-        self.passage: BodyTranscoder | None = None
+        self.transcoder: BodyTranscoder | None = None
         self.delivery = delivery
         self._timers: tuple[Timer, ...] = ()
         self._peer: UpstreamConnection | None = None
         self.keeps_client = True
-        if self.waits.request_s != math.inf:
-            left_s = exchange.began + self.waits.request_s - exchange.lane.now
+        if self.timeouts.request_s != math.inf:
+            left_s = exchange.began + self.timeouts.request_s - exchange.loop.now
             self.call_later(left_s, self._overdue)
 
     def __repr__(self) -> str:
@@ -130,13 +130,13 @@ class UpstreamRequest:
             kept=delivery.fields,
         )
 
-    def begin_answer(self, head: ResponseHead, body: bytes, *, last: bool) -> bytes:
-        """Note the answer's beginning; give what of it goes to the client.
+    def begin_response(self, head: ResponseHead, body: bytes, *, last: bool) -> bytes:
+        """Note the response's beginning; give what of it goes to the client.
 
         Args:
-            head: the answer's.
+            head: the response's.
             body: what came of its body already.
-            last: the client's connection must end with this answer.
+            last: the client's connection must end with this response.
 
         Raises:
             ProtocolError: the body's framing is broken; nothing has gone out.
@@ -149,23 +149,23 @@ class UpstreamRequest:
             head,
             to_http10=request.http10,
             connection=self.exchange.connection_value(keep=self.keeps_client),
-            added=self.delivery.answer_fields,
+            added=self.delivery.response_fields,
         )
         if framing == UNTIL_CLOSE:
             self.keeps_client = False
-        passage = self.passage = BodyTranscoder(
+        transcoder = self.transcoder = BodyTranscoder(
             head.framing,
             framing,
             trailers=request.takes_trailers,
             line_limit=self.exchange.limits.trailers,
         )
-        if passage.done:
-            passage.rest = body
+        if transcoder.done:
+            transcoder.rest = body
         elif body:
             try:
-                data += passage.feed(body)
+                data += transcoder.feed(body)
             except ProtocolError:
-                self.status, self.passage = 0, None
+                self.status, self.transcoder = 0, None
                 raise
         return data
 
@@ -179,23 +179,23 @@ class UpstreamRequest:
             head.line,
             head.kept,
             head.upgrade or b"",
-            self.delivery.answer_fields,
+            self.delivery.response_fields,
         )
 
     def call_later(self, after_s: float, call: Callable[[], None]) -> None:
         """Call in after_s seconds, unless it has ended by then."""
-        timer = self.exchange.lane.call_later(after_s, call)
+        timer = self.exchange.loop.call_later(after_s, call)
         self._timers = (*self._timers, timer)
 
     # === where it goes next ===
 
     def after_failure(self, failure: Failure) -> float | None:
-        """Ask the delivery where to try next; give after how long, None for nowhere."""
+        """Ask the hooks where to try next; give after how long, None for nowhere."""
         return self._turn_to(self.delivery.failed(self, failure))
 
-    def after_answer(self, head: ResponseHead) -> float | None:
+    def after_response(self, head: ResponseHead) -> float | None:
         """Ask whether to try elsewhere; give after how long, None to pass it on."""
-        if not self.delivery.reads_answers:
+        if not self.delivery.reads_responses:
             return None
         following = self.delivery.answered(self, head)
         if following is not None and not self.can_repeat:
@@ -219,10 +219,10 @@ class UpstreamRequest:
         self.end(None)
 
     def recall(self) -> None:
-        """End an answer that has begun, early and visibly; a WebSocket politely.
+        """End a response that has begun, early and visibly; a WebSocket politely.
 
         A WebSocket gets close frames, 1012 to the client, then has `Limits.recall_s`;
-        any other answer is cut, which its client sees.
+        any other response is cut, which its client sees.
         """
         if not self.status:
             return
@@ -240,20 +240,20 @@ class UpstreamRequest:
             self.end(failure)
             exchange.cut()
         else:
-            answer = self.refuse(failure)
-            self.note_refusal(answer)
+            response = self.refuse(failure)
+            self.note_refusal(response)
             self.end(failure)
-            exchange.respond(answer)
+            exchange.respond(response)
 
     def refuse(self, failure: Failure) -> Response:
-        """Give the answer for a failure that is final."""
+        """Give the response for a failure that is final."""
         return self.delivery.refuse(self, failure)
 
-    def note_refusal(self, answer: Response) -> None:
-        """Note that this goes out, of an answer of ours."""
-        self.status = answer.status
+    def note_refusal(self, response: Response) -> None:
+        """Note that this goes out, of a response of ours."""
+        self.status = response.status
         if self.exchange.head.method != b"HEAD":
-            self.exchange.answer_bytes = len(answer.body)
+            self.exchange.response_bytes = len(response.body)
 
     def failure(self, condition: FailureReason, detail: str) -> Failure:
         """Say of the present try that it failed."""
@@ -273,12 +273,12 @@ class UpstreamRequest:
 
     def end(self, failure: Failure | None) -> None:
         """End, whatever came of it."""
-        exchange, passage = self.exchange, self.passage
+        exchange, transcoder = self.exchange, self.transcoder
         exchange.attached = None
         for timer in self._timers:
             timer.cancel()
-        if passage is not None:
-            exchange.answer_bytes = passage.passed
+        if transcoder is not None:
+            exchange.response_bytes = transcoder.passed
         self.carrier = None  # a cycle: it would wait, with buffers, for the collector
         self.delivery.ended(self, self.status, failure)
 

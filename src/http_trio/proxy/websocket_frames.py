@@ -22,7 +22,7 @@ class WebSocketFrameTracker:
     Attributes:
         closed: whether a close frame has begun: no other may follow it.
 
-    >>> frames = Frames()
+    >>> frames = WebSocketFrameTracker()
     >>> frames.pass_over(b"\\x81\\x05hel"), frames.between
     (None, False)
     >>> frames.pass_over(b"lo"), frames.between

@@ -40,15 +40,15 @@ _LINGER_BYTES = 4 * 1024 * 1024  # of a refused upload, read and dropped at most
 class Origin(Protocol):
     """Where connections come from: a listener, or the inside of the process."""
 
-    lane: EventLoop
+    loop: EventLoop
 
     def ended(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
 
 
-def exchanges_of(lane: EventLoop) -> list[Exchange]:
-    """Give all that are in progress on a lane, and in the tasks beside it."""
-    clients = (one for one in (*lane.sockets.values(), *lane.away))
+def exchanges_of(loop: EventLoop) -> list[Exchange]:
+    """Give all that are in progress on an event loop, and in the tasks beside it."""
+    clients = (one for one in (*loop.sockets.values(), *loop.away))
     found = (one.exchange for one in clients if isinstance(one, Connection))
     return [exchange for exchange in found if exchange is not None]
 
@@ -82,11 +82,11 @@ class Connection(RequestBodyReader):
         handler: Handler,
         rules: ForwardedPolicy,
     ) -> None:
-        lane = listener.lane
-        super().__init__(lane, sock)
+        loop = listener.loop
+        super().__init__(loop, sock)
         self.peer = peer
         self._handler = handler
-        self._known = lane.known_requests.get
+        self._known = loop.request_heads.get
         self._listener = listener
         self._processing = False
         self._scanned = 0
@@ -95,7 +95,7 @@ class Connection(RequestBodyReader):
         self._trusted = rules.trusts(peer)
         self._forwarded_host: bytes | None = b"\0"  # no host yet
         self._forwarded = b""
-        lane.watch(self.fd, self, READ)
+        loop.watch(self.fd, self, READ)
 
     def __repr__(self) -> str:
         return f"<Connection from {self.peer} phase={self._phase.name}>"
@@ -105,7 +105,7 @@ class Connection(RequestBodyReader):
         """That is in progress."""
         return self._exchange
 
-    # === for the lane ===
+    # === for the event loop ===
 
     def ready(self, mask: int) -> None:
         """Handle readiness."""
@@ -159,8 +159,8 @@ class Connection(RequestBodyReader):
         self._phase = CLOSED
         self._exchange = None
         self._collecting = None
-        self.lane.unwatch(self.fd)
-        self.lane.away.discard(self)
+        self.loop.unwatch(self.fd)
+        self.loop.away.discard(self)
         self.sock.close()
         self._listener.ended(self)
 
@@ -191,19 +191,19 @@ class Connection(RequestBodyReader):
         self.buffer = b""
         self.turn_away(error_response(status, reason))
 
-    def turn_away(self, answer: Response) -> None:
+    def turn_away(self, response: Response) -> None:
         """Answer, whatever was asked, and close."""
-        self.lane.refused[answer.status] += 1
-        self.send_last(answer.render(connection=b"close"), keep=False)
+        self.loop.refused[response.status] += 1
+        self.send_last(response.render(connection=b"close"), keep=False)
 
-    # === for the task lane ===
+    # === for the slow path ===
 
-    def leave_lane(self) -> bytes:
+    def leave_loop(self) -> bytes:
         """Be served by a task from now on; give what was read already."""
         self._phase = AWAY
         self.deadline = math.inf
-        self.lane.unwatch(self.fd)
-        self.lane.away.add(self)
+        self.loop.unwatch(self.fd)
+        self.loop.away.add(self)
         buffer, self.buffer = self.buffer, b""
         return buffer
 
@@ -212,8 +212,8 @@ class Connection(RequestBodyReader):
         self.buffer = buffer + held(self.sock)
         self._phase = BUSY
         self._mask = READ
-        self.lane.away.discard(self)
-        self.lane.watch(self.fd, self, READ)
+        self.loop.away.discard(self)
+        self.loop.watch(self.fd, self, READ)
 
     # === private ===
 
@@ -237,7 +237,7 @@ class Connection(RequestBodyReader):
                     return
                 if self._take_lone(data):
                     return
-            self.deadline = self.lane.now + self.lane.limits.head_s
+            self.deadline = self.loop.now + self.loop.limits.head_s
             self.buffer = data
         else:
             self.buffer += data
@@ -245,7 +245,7 @@ class Connection(RequestBodyReader):
 
     def _take_lone(self, data: bytes) -> bool:
         """Take what is one request's head and nothing else; give whether it was."""
-        limits = self.lane.limits
+        limits = self.loop.limits
         if (
             data.find(b"\r\n\r\n") + 4 != len(data)
             or len(data) > limits.head
@@ -260,11 +260,11 @@ class Connection(RequestBodyReader):
     def _parse(self, raw: bytes) -> RequestHead | None:
         """Give a head that is not known; None if it is refused."""
         try:
-            head = parse_request_head(raw, self.lane.limits)
+            head = parse_request_head(raw, self.loop.limits)
         except BadRequest as exc:
             self.refuse(exc.status, str(exc))
             return None
-        self.lane.known_requests.offer(raw, head)
+        self.loop.request_heads.offer(raw, head)
         return head
 
     def _read(self) -> None:
@@ -326,7 +326,7 @@ class Connection(RequestBodyReader):
             buffer = self.buffer = without_empty_lines(buffer)
             self._scanned = 0
         end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3)) + 4
-        if end < 4 or end > self.lane.limits.head:
+        if end < 4 or end > self.loop.limits.head:
             self._await_more(buffer)
             return False
         raw = buffer[:end]
@@ -340,7 +340,7 @@ class Connection(RequestBodyReader):
 
     def _await_more(self, buffer: bytes) -> None:
         try:
-            check_unfinished_head(buffer, self.lane.limits)
+            check_unfinished_head(buffer, self.loop.limits)
         except BadRequest as exc:
             self.refuse(exc.status, str(exc))
         else:

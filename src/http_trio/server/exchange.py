@@ -1,4 +1,4 @@
-"""One request and its answer, as the handler sees it.
+"""One request and its response, as the handler sees it.
 
 A handler is a plain function that is called when a request's head is complete. It
 decides by calling one of `respond`, `begin`, `collect`, `park` or `spawn`, or something
@@ -38,13 +38,13 @@ class ClientConnection(Protocol):
     """The client's connection, as far as an exchange needs it.
 
     Attributes:
-        lane: that serves it.
+        loop: that serves it.
         sock: its socket.
         peer: the client's address as text, or "unix".
         buffer: what was read of it and not used yet.
     """
 
-    lane: EventLoop
+    loop: EventLoop
     sock: AnySocket
     peer: str
     buffer: bytes
@@ -82,12 +82,12 @@ class ClientConnection(Protocol):
         """Send, and keep what the client does not take now; give how much is kept."""
 
     def send_last(self, data: bytes, *, keep: bool) -> None:
-        """Send the last of an answer, then go on with the next request, or close."""
+        """Send the last of a response, then go on with the next request, or close."""
 
     def sent_last(self, data: bytes, count: int) -> None:
-        """Note that the last of an answer was sent, and how much of it was taken."""
+        """Note that the last of a response was sent, and how much of it was taken."""
 
-    def leave_lane(self) -> bytes:
+    def leave_loop(self) -> bytes:
         """Be served by a task from now on; give what was read already."""
 
     def rejoin(self, buffer: bytes) -> None:
@@ -101,14 +101,14 @@ class ClientConnection(Protocol):
 
 
 class Exchange:
-    """One request and its answer.
+    """One request and its response.
 
     Attributes:
         head: what was asked.
         client: the peer's address, or "unix".
-        began: the lane's clock, in seconds, when the head was complete.
-        answer_bytes: the content that went to the client, in bytes; of a forwarded
-            request, and valid when its delivery is told of the end.
+        began: the event loop's clock, in seconds, when the head was complete.
+        response_bytes: the content that went to the client, in bytes; of a forwarded
+            request, and valid when its hooks is told of the end.
         attached: what is told when the client goes away.
         on_due: what is called when its time has come; None unless it is parked.
     """
@@ -117,23 +117,23 @@ class Exchange:
         "_keep",
         "_on_gone",
         "_tick",
-        "answer_bytes",
         "attached",
         "began",
         "client",
         "connection",
         "head",
-        "lane",
+        "loop",
         "on_due",
+        "response_bytes",
     )
 
     def __init__(self, connection: ClientConnection, head: RequestHead) -> None:
         self.head = head
-        self.lane: EventLoop = connection.lane
+        self.loop: EventLoop = connection.loop
         self.connection: ClientConnection | None = connection
         self.client = connection.peer
-        self.began = connection.lane.now
-        self.answer_bytes = 0
+        self.began = connection.loop.now
+        self.response_bytes = 0
         self.attached: Attached | None = None
         self.on_due: Callable[[Exchange], None] | None = None
         self._on_gone: Callable[[Exchange], None] | None = None
@@ -178,17 +178,17 @@ class Exchange:
     @property
     def limits(self) -> Limits:
         """The limits that it runs under."""
-        return self.lane.limits
+        return self.loop.limits
 
     @property
     def now(self) -> float:
         """The clock that `began` is of, in seconds."""
-        return self.lane.now
+        return self.loop.now
 
     @property
     def draining(self) -> bool:
         """Whether the server ends: what can be answered now should be."""
-        return self.lane.draining
+        return self.loop.draining
 
     def header(self, name: bytes) -> bytes | None:
         """Give a field's first value without outer space; None if it is absent."""
@@ -200,24 +200,24 @@ class Exchange:
 
     # === what the handler decides ===
 
-    def respond(self, answer: Response) -> None:
+    def respond(self, response: Response) -> None:
         """Answer the request."""
         connection = self.connection
         if connection is None:
             return
         if self.takes_plain:
             self._leave()
-            connection.send_last(answer.render(), keep=True)
+            connection.send_last(response.render(), keep=True)
             return
         keep = self.keeps_connection() and connection.skip_body(self.head)
-        data = answer.render(
+        data = response.render(
             for_head=self.head.method == b"HEAD",
             connection=self.connection_value(keep=keep),
         )
         self.send_last(data, keep=keep)
 
     def begin(self, start: Response) -> None:
-        """Begin an answer whose end is not known: `send` its parts, then `finish` it.
+        """Begin a response whose end is not known: `send` its parts, then `finish` it.
 
         To hear that the client went away, `park` the exchange meanwhile.
 
@@ -235,10 +235,10 @@ class Exchange:
         connection.write(start.render_start(chunked=not http10, connection=value))
 
     def send(self, data: bytes) -> int:
-        """Send a part of the answer begun; give how many bytes the client is behind.
+        """Send a part of the response begun; give how many bytes the client is behind.
 
         What it does not take at once is kept, so a caller bounds how far behind a
-        client may be, and cuts the answer beyond that.
+        client may be, and cuts the response beyond that.
         """
         connection = self.connection
         if connection is None or not data or self.head.method == b"HEAD":
@@ -248,11 +248,11 @@ class Exchange:
 
     @property
     def behind(self) -> int:
-        """Bytes of the answer begun that the client has not taken yet."""
+        """Bytes of the response begun that the client has not taken yet."""
         return 0 if self.connection is None else self.connection.behind
 
     def finish(self) -> None:
-        """End the answer begun."""
+        """End the response begun."""
         bare = self.head.http10 or self.head.method == b"HEAD"
         self.send_last(b"" if bare else b"0\r\n\r\n", keep=self._keep)
 
@@ -291,19 +291,19 @@ class Exchange:
         if self.connection is None:
             return
         self.on_due, self._on_gone = on_due, on_gone
-        if self.lane.draining:
+        if self.loop.draining:
             self.due()
             return
-        self._tick = self.lane.park(self, timeout_s)
+        self._tick = self.loop.park(self, timeout_s)
 
     def spawn(self, run: Callable[[Exchange], Awaitable[None]]) -> None:
         """Let a task decide: `await run(exchange)`, in the nursery of `serve`."""
         if self.connection is not None:
-            self.lane.spawn(run, self)
+            self.loop.spawn(run, self)
 
     def call_later(self, after_s: float, call: Callable[[], None]) -> Timer:
         """Call in after_s seconds, whether or not it is over by then."""
-        return self.lane.call_later(after_s, call)
+        return self.loop.call_later(after_s, call)
 
     # === what the engine asks and tells ===
 
@@ -314,10 +314,10 @@ class Exchange:
 
     def keeps_connection(self) -> bool:
         """Tell whether the client's connection may live on."""
-        return self.head.keep_alive and not self.lane.draining
+        return self.head.keep_alive and not self.loop.draining
 
     def connection_value(self, *, keep: bool) -> bytes:
-        """Give the value of the answer's Connection field; empty for none."""
+        """Give the value of the response's Connection field; empty for none."""
         if not keep:
             return b"close"
         return b"keep-alive" if self.head.http10 else b""
@@ -337,7 +337,7 @@ class Exchange:
     def unpark(self) -> None:
         """Wait no more in `park`; something else is decided."""
         if self._tick >= 0:
-            self.lane.unpark(self, self._tick)
+            self.loop.unpark(self, self._tick)
             self._tick = -1
         self.on_due = self._on_gone = None
 
@@ -351,14 +351,14 @@ class Exchange:
             on_gone(self)
 
     def cut(self) -> None:
-        """End an answer that cannot be completed, visibly."""
+        """End a response that cannot be completed, visibly."""
         connection = self.connection
         self._leave()
         if connection is not None:
             connection.drop()
 
     def send_interim(self, head: ResponseHead) -> None:
-        """Pass a 1xx answer on (RFC 9110 section 15.2)."""
+        """Pass a 1xx response on (RFC 9110 section 15.2)."""
         connection = self.connection
         if connection is None or self.head.http10:
             return
@@ -366,11 +366,11 @@ class Exchange:
             connection.abort()  # it takes not even this: it reads nothing at all
 
     def send_part(self, data: bytes) -> bytes:
-        """Send a part of the answer; give what the client does not take now."""
+        """Send a part of the response; give what the client does not take now."""
         return b"" if self.connection is None else self.connection.send_part(data)
 
     def send_last(self, data: bytes, *, keep: bool) -> None:
-        """Send the end of the answer; the exchange is over."""
+        """Send the end of the response; the exchange is over."""
         connection = self.connection
         self._leave()
         if connection is not None:
@@ -379,10 +379,10 @@ class Exchange:
     @property
     def takes_plain(self) -> bool:
         """Whether it can be answered with the bytes that most are, and nothing else."""
-        return self.head.takes_plain and not self.lane.draining
+        return self.head.takes_plain and not self.loop.draining
 
     def sent_last(self, data: bytes, count: int) -> None:
-        """Note that the end of the answer was sent, and how much of it was taken."""
+        """Note that the end of the response was sent, and how much of it was taken."""
         connection = self.connection
         self._leave()
         if connection is not None:

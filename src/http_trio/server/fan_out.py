@@ -1,8 +1,8 @@
-"""One answer to many: all sends first, and by more than one thread.
+"""One response to many: all sends first, and by more than one thread.
 
 A send to a socket on this machine is some 6 us of the kernel's work, without the GIL;
-the rest of an answer is bookkeeping, for which nobody should wait. So the sends of
-many answers go out in a row, threads share them where there are processors, and the
+the rest of a response is bookkeeping, for which nobody should wait. So the sends of
+many responses go out in a row, threads share them where there are processors, and the
 bookkeeping follows. The call returns when all of it is done: no thread outlives it
 with work in its hands, so whatever is said of the trio thread holds here too.
 """
@@ -23,13 +23,13 @@ _SHARED = 16  # sends beyond which threads are worth waking
 _HELPERS = 3  # at most: the part of a send that needs the GIL is not shared
 
 
-def respond_all(exchanges: Iterable[Exchange], answer: Response) -> None:
+def respond_all(exchanges: Iterable[Exchange], response: Response) -> None:
     """Answer many requests with the same, as soon as can be.
 
     Blocks for as long as the sends take. Those whose client is slow, or gone, are dealt
     with as `Exchange.respond` does.
     """
-    data = answer.render()
+    data = response.render()
     plain: list[Exchange] = []
     sockets: list[AnySocket] = []
     for exchange in exchanges:
@@ -38,7 +38,7 @@ def respond_all(exchanges: Iterable[Exchange], answer: Response) -> None:
             plain.append(exchange)
             sockets.append(connection.sock)
         else:
-            exchange.respond(answer)
+            exchange.respond(response)
     for exchange, count in zip(plain, _send_all(sockets, data), strict=True):
         exchange.sent_last(data, count)
 

@@ -1,8 +1,8 @@
-"""Connections to the lane from inside the process, for what is no TCP connection.
+"""Connections to the event loop from inside the process, for what is no TCP connection.
 
-One end of a socket pair is an ordinary client's connection on the lane, which knows
+One end of a socket pair is an ordinary client's connection in the event loop, which knows
 the address and the scheme that it stands for; who opened it speaks HTTP/1.1 over the
-other end. So whatever the lane does for a connection (limits, waits, both lanes,
+other end. So whatever the event loop does for a connection (limits, waits, both paths,
 draining) it does for these, and closing the other end is a client that left.
 """
 
@@ -28,9 +28,9 @@ class InProcessListener:
     """
 
     def __init__(
-        self, lane: EventLoop, handler: Handler, rules: ForwardedPolicy
+        self, loop: EventLoop, handler: Handler, rules: ForwardedPolicy
     ) -> None:
-        self.lane = lane
+        self.loop = loop
         self.connections: set[Connection] = set()
         self._handler = handler
         self._rules = {
@@ -42,7 +42,7 @@ class InProcessListener:
 
     @contextmanager
     def open(self, peer: str, scheme: bytes) -> Iterator[socket.socket]:
-        """Connect to the lane; the connection is closed at the end of the block.
+        """Connect to the event loop; the connection is closed at the end of the block.
 
         Args:
             peer: the address of the client that it is for, or "unix".

@@ -1,7 +1,7 @@
 """Accepting: a listening socket in the event loop, and the clients that it let in.
 
 Where descriptors run out, or the limit on connections is reached, a listener stops
-accepting until one is free; the clients wait in the kernel's queue. With an answer
+accepting until one is free; the clients wait in the kernel's queue. With a response
 for an overload, those beyond the limit get that instead, and are closed.
 """
 
@@ -37,22 +37,22 @@ class Client(Protocol):
     def abort(self) -> None:
         """Close at once."""
 
-    def turn_away(self, answer: Response) -> None:
+    def turn_away(self, response: Response) -> None:
         """Answer, whatever is asked, and close."""
 
 
 class Listener:
-    """A listening socket on the lane, and the connections that it accepted."""
+    """A listening socket in the event loop, and the connections that it accepted."""
 
     def __init__(
         self,
-        lane: EventLoop,
+        loop: EventLoop,
         sock: socket.socket,
         handler: Handler,
         rules: ForwardedPolicy,
         overload: Response | None = None,
     ) -> None:
-        self.lane = lane
+        self.loop = loop
         self.sock = sock
         self.address = address_of(sock)
         self.deadline = math.inf
@@ -64,7 +64,7 @@ class Listener:
         self._starved = False
         self._open = True
         sock.listen(BACKLOG)  # most do already
-        lane.watch(sock.fileno(), self, READ)
+        loop.watch(sock.fileno(), self, READ)
 
     def __repr__(self) -> str:
         return f"<Listener {self.address} connections={len(self.connections)}>"
@@ -73,7 +73,7 @@ class Listener:
         """Accept what waits."""
         del mask
         for _ in range(_ACCEPTS):
-            room = self.lane.limits.connections - len(self.connections)
+            room = self.loop.limits.connections - len(self.connections)
             if room <= (0 if self._overload is None else -_OVERLOADED):
                 self._pause(math.inf)
                 return
@@ -86,7 +86,7 @@ class Listener:
                     if not self._starved:
                         self._starved = True
                         _log.warning("%s accepts nothing for now: %s", self, exc)
-                    self._pause(self.lane.now + _RETRY_S)
+                    self._pause(self.loop.now + _RETRY_S)
                     return
                 continue  # that client was gone before it was accepted
             self._starved = False
@@ -135,12 +135,12 @@ class Listener:
         self._accepting = False
         self.deadline = until
         if self._open:
-            self.lane.poller.modify(self.sock.fileno(), 0)
+            self.loop.poller.modify(self.sock.fileno(), 0)
         else:
-            self.lane.unwatch(self.sock.fileno())
+            self.loop.unwatch(self.sock.fileno())
 
     def _resume(self) -> None:
         if self._open and not self._accepting:
             self._accepting = True
             self.deadline = math.inf
-            self.lane.poller.modify(self.sock.fileno(), READ)
+            self.loop.poller.modify(self.sock.fileno(), READ)

@@ -2,7 +2,7 @@
 
     HEAD -> BUSY -> HEAD ...            a request without a body, or forwarded with it
     HEAD -> BODY -> BUSY -> HEAD ...    its body is being collected
-    BUSY -> FLUSHING -> HEAD            the client takes its answer slowly
+    BUSY -> FLUSHING -> HEAD            the client takes its response slowly
     any  -> LINGERING -> CLOSED         refused: drop what still comes, then close
     BUSY -> AWAY -> HEAD                a task has it
 
@@ -29,10 +29,10 @@ class Phase(enum.IntEnum):
     """A request is being answered."""
 
     FLUSHING = enum.auto()
-    """The answer is complete, but not all of it is out."""
+    """The response is complete, but not all of it is out."""
 
     LINGERING = enum.auto()
-    """The last answer is out; what the client still sends is dropped."""
+    """The last response is out; what the client still sends is dropped."""
 
     AWAY = enum.auto()
     """A task has the connection."""

@@ -30,8 +30,8 @@ class RequestBodyReader(ResponseWriter):
 
     __slots__ = ("_body_taken", "_collecting")
 
-    def __init__(self, lane: EventLoop, sock: AnySocket) -> None:
-        super().__init__(lane, sock)
+    def __init__(self, loop: EventLoop, sock: AnySocket) -> None:
+        super().__init__(loop, sock)
         self._collecting: _BodyCollector | None = None
         self._body_taken = False
 
@@ -41,7 +41,7 @@ class RequestBodyReader(ResponseWriter):
 
     def holds_body(self, head: RequestHead) -> bool:
         """Tell whether a body, however framed, is in the buffer up to its end."""
-        return _is_whole(self.buffer, head, line_limit=self.lane.limits.trailers)
+        return _is_whole(self.buffer, head, line_limit=self.loop.limits.trailers)
 
     def skip_body(self, head: RequestHead) -> bool:
         """Pass over the body of a request that is answered without it, if it is here.
@@ -88,7 +88,7 @@ class RequestBodyReader(ResponseWriter):
     def _take_body(self, data: bytes) -> None:
         collecting = self._collecting
         assert collecting is not None, "in the phase BODY something is collected"
-        self.deadline = self.lane.now + self.lane.limits.body_s
+        self.deadline = self.loop.now + self.loop.limits.body_s
         if data:
             try:
                 is_within = collecting.feed(data)
@@ -115,10 +115,10 @@ class _BodyCollector:
         "_exchange",
         "_limit",
         "_on_too_large",
-        "_passage",
         "_pieces",
         "_size",
         "_then",
+        "_transcoder",
     )
 
     def __init__(
@@ -132,7 +132,7 @@ class _BodyCollector:
         self._limit = limit
         self._then = then
         self._on_too_large = on_too_large
-        self._passage = BodyTranscoder(
+        self._transcoder = BodyTranscoder(
             exchange.head.framing, UNTIL_CLOSE, line_limit=exchange.limits.trailers
         )
         self._pieces: list[bytes] = []
@@ -141,12 +141,12 @@ class _BodyCollector:
     @property
     def done(self) -> bool:
         """Whether it is whole."""
-        return self._passage.done
+        return self._transcoder.done
 
     @property
     def rest(self) -> bytes:
         """What came behind it."""
-        return self._passage.rest
+        return self._transcoder.rest
 
     def feed(self, data: bytes) -> bool:
         """Take some of it; give whether it is within the limit.
@@ -154,7 +154,7 @@ class _BodyCollector:
         Raises:
             ProtocolError: its framing is broken.
         """
-        piece = self._passage.feed(data)
+        piece = self._transcoder.feed(data)
         self._size += len(piece)
         if self._size > self._limit:
             return False
@@ -174,9 +174,9 @@ def _is_whole(buffer: bytes, head: RequestHead, *, line_limit: int) -> bool:
     """Tell whether a body, however framed, is in a buffer up to its end."""
     if head.framing >= 0:
         return len(buffer) >= head.framing
-    passage = BodyTranscoder(CHUNKED, UNTIL_CLOSE, line_limit=line_limit)
+    transcoder = BodyTranscoder(CHUNKED, UNTIL_CLOSE, line_limit=line_limit)
     try:
-        passage.feed(buffer)
+        transcoder.feed(buffer)
     except ProtocolError:
         return True  # collecting it meets the fault again, and refuses it
-    return passage.done
+    return transcoder.done

@@ -1,8 +1,8 @@
 """A client's socket, as far as answers go out over it.
 
 What is sent first goes to the kernel; what that does not take waits in `_outbox` until
-the socket is writable. Once the last of an answer is out, the connection goes on with
-the next request, or is closed so that the client can read its answer first. The rule
+the socket is writable. Once the last of a response is out, the connection goes on with
+the next request, or is closed so that the client can read its response first. The rule
 that it obeys: what was accepted for sending is sent in order, or the connection ends.
 """
 
@@ -37,16 +37,16 @@ class ResponseWriter:
         "buffer",
         "deadline",
         "fd",
-        "lane",
+        "loop",
         "sock",
     )
 
-    def __init__(self, lane: EventLoop, sock: AnySocket) -> None:
-        self.lane = lane
+    def __init__(self, loop: EventLoop, sock: AnySocket) -> None:
+        self.loop = loop
         self.sock = sock
         self.fd = sock.fileno()
         self.buffer = b""
-        self.deadline = lane.now + lane.limits.head_s
+        self.deadline = loop.now + loop.limits.head_s
         self._phase: Phase = HEAD
         self._exchange: Exchange | None = None
         self._outbox = b""
@@ -92,24 +92,24 @@ class ResponseWriter:
             if not data or self._phase is CLOSED:
                 return 0
             self._watch_for(READ | WRITE)
-            self.deadline = self.lane.now + self.lane.limits.write_s
+            self.deadline = self.loop.now + self.loop.limits.write_s
         self._outbox += data
         return len(self._outbox)
 
     def send_last(self, data: bytes, *, keep: bool) -> None:
-        """Send the last of an answer, then go on with the next request, or close."""
+        """Send the last of a response, then go on with the next request, or close."""
         self._exchange = None
         self._keep = keep
         self._outbox = self._outbox + data if self._outbox else data
         self._phase = FLUSHING
-        lane = self.lane
-        if lane.in_batch:
-            lane.unsent.append(self)
+        loop = self.loop
+        if loop.in_batch:
+            loop.unsent.append(self)
         else:
             self.flush()
 
     def sent_last(self, data: bytes, count: int) -> None:
-        """Note that the last of an answer was sent, and go on as `send_last` does.
+        """Note that the last of a response was sent, and go on as `send_last` does.
 
         Args:
             data: what was sent.
@@ -129,7 +129,7 @@ class ResponseWriter:
     # === for the event loop ===
 
     def flush(self) -> None:
-        """Send the last of an answer, as far as the client takes it."""
+        """Send the last of a response, as far as the client takes it."""
         if self._phase is not FLUSHING:
             return
         data = self._outbox
@@ -150,7 +150,7 @@ class ResponseWriter:
     # === private ===
 
     def _flush_part(self) -> None:
-        """Send more of an answer that is still being written."""
+        """Send more of a response that is still being written."""
         try:
             count = self.sock.send(self._outbox)
         except BlockingIOError:
@@ -159,7 +159,7 @@ class ResponseWriter:
             self.abort()
             return
         self._outbox = self._outbox[count:]
-        self.deadline = self.lane.now + self.lane.limits.write_s
+        self.deadline = self.loop.now + self.loop.limits.write_s
         if not self._outbox:
             self.deadline = math.inf
             self._watch_for(READ if len(self.buffer) <= BUFFER else 0)
@@ -168,28 +168,28 @@ class ResponseWriter:
         """Wait until the client takes more; it has taken count bytes."""
         if count or self._mask != WRITE:
             self._outbox = self._outbox[count:]
-            self.deadline = self.lane.now + self.lane.limits.write_s
+            self.deadline = self.loop.now + self.loop.limits.write_s
             self._watch_for(WRITE)
 
     def _next(self) -> None:
-        """The answer is out: go on with the next request, or close."""
+        """The response is out: go on with the next request, or close."""
         if not self._keep:
             self._close_gently()
             return
         if self._mask != READ and not self._ended:
             self._watch_for(READ)
         self._phase = HEAD
-        lane = self.lane
-        if lane.draining and not self.buffer:
+        loop = self.loop
+        if loop.draining and not self.buffer:
             self.drop()
             return
-        limits = lane.limits
-        self.deadline = lane.now + (limits.head_s if self.buffer else limits.idle_s)
+        limits = loop.limits
+        self.deadline = loop.now + (limits.head_s if self.buffer else limits.idle_s)
         if self.buffer or self._ended:
             self._process()
 
     def _close_gently(self) -> None:
-        """Close so that a client that still sends can read its answer first."""
+        """Close so that a client that still sends can read its response first."""
         if self._ended:
             self.drop()
             return
@@ -200,9 +200,9 @@ class ResponseWriter:
             return
         self._watch_for(READ)
         self._phase = LINGERING
-        self.deadline = self.lane.now + self.lane.limits.linger_s
+        self.deadline = self.loop.now + self.loop.limits.linger_s
 
     def _watch_for(self, mask: int) -> None:
         if mask != self._mask:
             self._mask = mask
-            self.lane.poller.modify(self.fd, mask)
+            self.loop.poller.modify(self.fd, mask)

@@ -1,6 +1,6 @@
-"""Listening with TLS: a handshake on the lane, then a client's connection.
+"""Listening with TLS: a handshake in the event loop, then a client's connection.
 
-HTTP/1.1 stays on the lane: its connection is the same as on a plain listener, over a
+HTTP/1.1 stays in the event loop: its connection is the same as on a plain listener, over a
 socket that encrypts. HTTP/2, where the client chose it (ALPN, RFC 7301), is handed on.
 A client that dawdles in its handshake is swept away like any other.
 """
@@ -32,7 +32,7 @@ class TlsListener(Listener):
 
     def __init__(
         self,
-        lane: EventLoop,
+        loop: EventLoop,
         sock: socket.socket,
         handler: Handler,
         rules: ForwardedPolicy,
@@ -41,7 +41,7 @@ class TlsListener(Listener):
         certificate: Certificate,
         carry_http2: CarryHttp2,
     ) -> None:
-        super().__init__(lane, sock, handler, rules, overload)
+        super().__init__(loop, sock, handler, rules, overload)
         self._certificate = certificate
         self._carry_http2 = carry_http2
 
@@ -61,15 +61,15 @@ class Handshake:
     """A client in its handshake, and what became of it."""
 
     def __init__(self, listener: TlsListener, sock: TlsSocket, peer: str) -> None:
-        self.lane = listener.lane
-        self.deadline = self.lane.now + self.lane.limits.handshake_s
+        self.loop = listener.loop
+        self.deadline = self.loop.now + self.loop.limits.handshake_s
         self._listener = listener
         self._sock = sock
         self._peer = peer
         self._mask = READ
         self._overload: Response | None = None
         self._became: Client | None = None
-        self.lane.watch(sock.fileno(), self, READ)
+        self.loop.watch(sock.fileno(), self, READ)
 
     def __repr__(self) -> str:
         return f"<Handshake with {self._peer}>"
@@ -87,7 +87,7 @@ class Handshake:
             self._done()
         elif wanted != self._mask:
             self._mask = wanted
-            self.lane.poller.modify(self._sock.fileno(), wanted)
+            self.loop.poller.modify(self._sock.fileno(), wanted)
 
     def expire(self) -> None:
         """Handle that it took too long."""
@@ -98,7 +98,7 @@ class Handshake:
         if self._became is not None:
             self._became.abort()
             return
-        self.lane.unwatch(self._sock.fileno())
+        self.loop.unwatch(self._sock.fileno())
         self._sock.close()
         self._listener.ended(self)
 
@@ -106,12 +106,12 @@ class Handshake:
         """Close: no request has come."""
         self.abort()
 
-    def turn_away(self, answer: Response) -> None:
+    def turn_away(self, response: Response) -> None:
         """Turn the client away once it can be told so."""
-        self._overload = answer
+        self._overload = response
 
     def _done(self) -> None:
-        self.lane.unwatch(self._sock.fileno())
+        self.loop.unwatch(self._sock.fileno())
         client = self._became = self._listener.secured(self._sock, self._peer)
         self._listener.replace(self, client)
         if self._overload is not None:

@@ -41,7 +41,7 @@ class ReceivedRequest:
     def path(self) -> bytes:
         return self.head.split(b" ")[1]
 
-    async def answer(self, body: bytes, *lines: bytes) -> None:
+    async def response(self, body: bytes, *lines: bytes) -> None:
         length = b"Content-Length: %d" % len(body)
         head = b"\r\n".join([b"HTTP/1.1 200 OK", length, *lines])
         await self.stream.send_all(head + b"\r\n\r\n" + body)
@@ -171,14 +171,14 @@ class RawClient:
         method: bytes = b"GET",
         body: bytes = b"",
     ) -> tuple[bytes, bytes]:
-        """Send a request; give its answer's head and body."""
+        """Send a request; give its response's head and body."""
         length = [b"Content-Length: %d" % len(body)] if body else []
         rows = [method + b" " + path + b" HTTP/1.1", b"Host: test", *length, *lines]
         await self.send(b"\r\n".join(rows) + b"\r\n\r\n" + body)
-        return await self.answer(bodiless=method == b"HEAD")
+        return await self.response(bodiless=method == b"HEAD")
 
-    async def answer(self, *, bodiless: bool = False) -> tuple[bytes, bytes]:
-        """Read one answer that has a length."""
+    async def response(self, *, bodiless: bool = False) -> tuple[bytes, bytes]:
+        """Read one response that has a length."""
         head = await self.head()
         length = 0
         for row in head.split(b"\r\n"):

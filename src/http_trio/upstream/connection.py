@@ -52,7 +52,7 @@ class Receiver(Protocol):
     """Who is told what comes over a connection: the request that is using it."""
 
     @property
-    def waits(self) -> Timeouts | Limits:
+    def timeouts(self) -> Timeouts | Limits:
         """How long the server may take."""
 
     def received(self, data: bytes) -> None:
@@ -104,7 +104,7 @@ class UpstreamConnection:
     """
 
     __slots__ = (
-        "_lane",
+        "_loop",
         "_outbox",
         "_phase",
         "_receiver",
@@ -118,21 +118,21 @@ class UpstreamConnection:
     )
 
     def __init__(
-        self, upstream: Pool, lane: EventLoop, sock: AnySocket, address: Address
+        self, upstream: Pool, loop: EventLoop, sock: AnySocket, address: Address
     ) -> None:
         self.upstream = upstream
         self.sock = sock
         self.fd = sock.fileno()
-        self.deadline = lane.now + lane.limits.connect_s
+        self.deadline = loop.now + loop.limits.connect_s
         self.fresh = True
         self.sent = False
-        self._lane = lane
+        self._loop = loop
         self._phase: Phase = _CONNECTING
         self._receiver: Receiver | None = None
         self._outbox = b""
         self._tried = [address]
         upstream.open += 1
-        lane.watch(self.fd, self, WRITE)
+        loop.watch(self.fd, self, WRITE)
 
     def __repr__(self) -> str:
         return f"<UpstreamConnection to {self.upstream.name} phase={self._phase.name}>"
@@ -144,7 +144,7 @@ class UpstreamConnection:
 
     def blame_address(self) -> None:
         """Note that the address is at fault; the next connections begin elsewhere."""
-        self.upstream.shun(self._tried[-1], self._lane.now)
+        self.upstream.shun(self._tried[-1], self._loop.now)
 
     def reconnect(self) -> bool:
         """Begin again at another address of the server; False if all were tried.
@@ -153,18 +153,18 @@ class UpstreamConnection:
         """
         self.blame_address()
         try:
-            sock, address = self.upstream.open_socket(self._lane.now, self._tried)
+            sock, address = self.upstream.open_socket(self._loop.now, self._tried)
         except OSError:
             return False
-        watched = self._lane.sockets.get(self.fd) is self
+        watched = self._loop.sockets.get(self.fd) is self
         if watched:
-            self._lane.unwatch(self.fd)
+            self._loop.unwatch(self.fd)
         self.sock.close()
         self.sock, self.fd = sock, sock.fileno()
         self._tried.append(address)
         self._phase = _CONNECTING
         if watched:
-            self._lane.watch(self.fd, self, WRITE)
+            self._loop.watch(self.fd, self, WRITE)
         return True
 
     @property
@@ -191,15 +191,15 @@ class UpstreamConnection:
         self._receiver = receiver
         if self._phase <= _SECURING:
             self._outbox = request
-            self.deadline = self._lane.now + receiver.waits.connect_s
+            self.deadline = self._loop.now + receiver.timeouts.connect_s
             return
         self._phase = _BUSY
         self.sent = False
-        lane = self._lane
-        self.deadline = lane.now + receiver.waits.answer_s
+        loop = self._loop
+        self.deadline = loop.now + receiver.timeouts.response_s
         self._outbox = request
-        if lane.in_batch:
-            lane.unsent.append(self)
+        if loop.in_batch:
+            loop.unsent.append(self)
         else:
             self.flush()
 
@@ -211,15 +211,15 @@ class UpstreamConnection:
             self._send(data)
 
     def touch(self, stream_idle_s: float) -> None:
-        """Note that the server goes on with its answer; it may rest so long again."""
-        self.deadline = self._lane.now + stream_idle_s
+        """Note that the server goes on with its response; it may rest so long again."""
+        self.deadline = self._loop.now + stream_idle_s
 
     def release(self) -> None:
         """Go idle, to be used again; or close, where that cannot be."""
-        limits = self._lane.limits
+        limits = self._loop.limits
         idle = self.upstream.idle
         self._receiver = None
-        if self._outbox or len(idle) >= limits.upstream_idle or self._lane.draining:
+        if self._outbox or len(idle) >= limits.upstream_idle or self._loop.draining:
             self.close()
             return
         self._phase = _IDLE
@@ -227,27 +227,27 @@ class UpstreamConnection:
             self.fresh = False
             if isinstance(self.sock, TlsSocket):
                 self.upstream.session = self.sock.session
-        self.deadline = self._lane.now + limits.upstream_idle_s
+        self.deadline = self._loop.now + limits.upstream_idle_s
         idle[self] = None
 
     def close(self) -> None:
         """Close at once; nobody is told."""
         if self._phase is _CLOSED:
             return
-        self.leave_lane()
+        self.leave_loop()
         self._phase = _CLOSED
         self.sock.close()
         self.upstream.open -= 1
 
-    def leave_lane(self) -> None:
+    def leave_loop(self) -> None:
         """Be served by a task from now on."""
         self._receiver = None
-        self._lane.unwatch(self.fd)
+        self._loop.unwatch(self.fd)
         self.upstream.idle.pop(self, None)
 
     def rejoin(self) -> None:
         """Come back from a task, ready for another request."""
-        self._lane.watch(self.fd, self, READ)
+        self._loop.watch(self.fd, self, READ)
         if held(self.sock):
             self.close()  # it speaks without being asked
         else:
@@ -299,9 +299,9 @@ class UpstreamConnection:
                 return
             if wanted:
                 self._phase = _SECURING
-                self._lane.poller.modify(self.fd, wanted)
+                self._loop.poller.modify(self.fd, wanted)
                 return
-        self._lane.poller.modify(self.fd, READ)
+        self._loop.poller.modify(self.fd, READ)
         self._phase = _BUSY
         request, self._outbox = self._outbox, b""
         self.begin(receiver, request)
@@ -316,7 +316,7 @@ class UpstreamConnection:
         if count == len(data) and not self._outbox:
             return
         self._outbox = data[count:]
-        self._lane.poller.modify(self.fd, READ | WRITE if self._outbox else READ)
+        self._loop.poller.modify(self.fd, READ | WRITE if self._outbox else READ)
 
     def _receive(self, receiver: Receiver) -> None:
         try:
@@ -330,5 +330,5 @@ class UpstreamConnection:
             receiver.closed()
         elif self.sent:
             receiver.received(data)
-        else:  # what came is no answer to what is still here
+        else:  # what came is no response to what is still here
             receiver.failed(FailureReason.CLOSED, "spoke without being asked")

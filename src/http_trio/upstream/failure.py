@@ -12,7 +12,7 @@ import attrs
 
 
 class FailureReason(enum.Enum):
-    """Why an upstream gave no usable answer."""
+    """Why an upstream gave no usable response."""
 
     UNREACHABLE = "unreachable"
     """The connection was refused, or there is no route for it."""
@@ -27,15 +27,15 @@ class FailureReason(enum.Enum):
     """`Limits.upstream_connections` are open already, or no descriptor is left to us."""
 
     CLOSED = "closed"
-    """The upstream closed or reset the connection before its answer was complete."""
+    """The upstream closed or reset the connection before its response was complete."""
 
-    ANSWER_TIMEOUT = "answer timeout"
-    """No answer header within `Limits.answer_s`."""
+    RESPONSE_TIMEOUT = "answer timeout"
+    """No response header within `Limits.answer_s`."""
 
     STALLED = "stalled"
     """No byte of a started answer for `Limits.stream_idle_s`."""
 
-    BAD_ANSWER = "bad answer"
+    BAD_RESPONSE = "bad response"
     """What came is not HTTP/1.1."""
 
     REQUEST_TIMEOUT = "request timeout"
@@ -74,7 +74,7 @@ class Failure:
 _STATUS = {
     FailureReason.FULL: 503,
     FailureReason.CONNECT_TIMEOUT: 504,
-    FailureReason.ANSWER_TIMEOUT: 504,
+    FailureReason.RESPONSE_TIMEOUT: 504,
     FailureReason.STALLED: 504,
     FailureReason.REQUEST_TIMEOUT: 504,
 }

@@ -1,7 +1,7 @@
 """One request to one server, over a connection of its own, as ordinary trio code.
 
 For what goes on beside the traffic: health checks, and copies of requests. It never
-touches a lane or a pool. The answer's body is read, framed as HTTP/1.1 demands, and
+touches an event loop or a pool. The response's body is read, framed as HTTP/1.1 demands, and
 counted, not kept. Every wait and every size has a limit of its own; the whole is the
 caller's to limit, with a cancel scope.
 """
@@ -25,14 +25,14 @@ from http_trio.upstream.pool import Upstream
 _DEFAULT = Limits()
 
 BODY = 64 * 1024 * 1024
-"""Bytes of an answer's body that are read at most."""
+"""Bytes of a response's body that are read at most."""
 
 
 class NoResponse(HttpError):
-    """A server gave no usable answer. Its fault, mostly; `failure` says what happened.
+    """A server gave no usable response. Its fault, mostly; `failure` says what happened.
 
     Attributes:
-        failure: as a delivery would be told.
+        failure: as hooks would be told.
     """
 
     def __init__(self, failure: Failure) -> None:
@@ -44,10 +44,10 @@ class NoResponse(HttpError):
 
 @attrs.frozen
 class FetchResult:
-    """An answer.
+    """A response.
 
     Attributes:
-        status: of the final answer, 200 to 599.
+        status: of the final response, 200 to 599.
         size: bytes of the body's content, as far as it was read.
         fields: the end-to-end fields of the head, each line led by CRLF.
         whole: whether the body ended within the limit.
@@ -75,8 +75,8 @@ async def fetch(
     Args:
         upstream: where to; of it only what it is is used, never its pool.
         request: the whole request, as bytes; it should say `Connection: close`.
-        method: of the request, for where the answer ends (RFC 9112 section 6.3).
-        limits: those of heads, and the waits `connect_s`, `answer_s`, `write_s` and
+        method: of the request, for where the response ends (RFC 9112 section 6.3).
+        limits: those of heads, and the waits `connect_s`, `response_s`, `write_s` and
             `stream_idle_s`.
         body: bytes of the body to read at most; then no more is waited for.
 
@@ -93,20 +93,20 @@ async def fetch(
 
 
 class _Talk:
-    """One request and its answer, on a connection that is made."""
+    """One request and its response, on a connection that is made."""
 
-    def __init__(self, name: str, wire: SocketStream, limits: Limits) -> None:
+    def __init__(self, name: str, stream: SocketStream, limits: Limits) -> None:
         self._name = name
-        self._wire = wire
+        self._stream = stream
         self._limits = limits
 
     async def ask(self, request: bytes, method: bytes, body: int) -> FetchResult:
         await self._send(request)
         try:
-            with trio.fail_after(self._limits.answer_s):
+            with trio.fail_after(self._limits.response_s):
                 head, rest = await self._read_head(method)
         except trio.TooSlowError as exc:
-            raise self._none(FailureReason.ANSWER_TIMEOUT) from exc
+            raise self._none(FailureReason.RESPONSE_TIMEOUT) from exc
         try:
             return await self._read_body(head, rest, body)
         except trio.TooSlowError as exc:
@@ -114,7 +114,7 @@ class _Talk:
 
     async def _send(self, request: bytes) -> None:
         try:
-            await self._wire.send(request, self._limits.write_s)
+            await self._stream.send(request, self._limits.write_s)
         except trio.TooSlowError as exc:
             raise self._none(FailureReason.STALLED, "it takes no request") from exc
         except OSError:
@@ -127,17 +127,17 @@ class _Talk:
             if end < 4:
                 if len(data) > self._limits.head:
                     raise self._none(
-                        FailureReason.BAD_ANSWER, "a head beyond the limit"
+                        FailureReason.BAD_RESPONSE, "a head beyond the limit"
                     )
                 more = await self._receive()
                 if not more:
-                    raise self._none(FailureReason.CLOSED, "closed without an answer")
+                    raise self._none(FailureReason.CLOSED, "closed without a response")
                 data += more
                 continue
             try:
                 head = parse_response_head(data[:end], method)
             except BadResponse as exc:
-                raise self._none(FailureReason.BAD_ANSWER, str(exc)) from exc
+                raise self._none(FailureReason.BAD_RESPONSE, str(exc)) from exc
             if head.status >= 200:
                 return head, data[end:]
             data = data[end:]
@@ -145,28 +145,28 @@ class _Talk:
     async def _read_body(
         self, head: ResponseHead, rest: bytes, most: int
     ) -> FetchResult:
-        passage = BodyTranscoder(
+        transcoder = BodyTranscoder(
             head.framing, UNTIL_CLOSE, line_limit=self._limits.trailers
         )
         size = 0
         try:
-            if rest and not passage.done:
-                size = len(passage.feed(rest))
-            while not passage.done and size <= most:
+            if rest and not transcoder.done:
+                size = len(transcoder.feed(rest))
+            while not transcoder.done and size <= most:
                 data = await self._receive()
                 if not data:
-                    passage.end()
+                    transcoder.end()
                     break
-                size += len(passage.feed(data))
+                size += len(transcoder.feed(data))
         except Truncated as exc:
             raise self._none(FailureReason.CLOSED, str(exc)) from exc
         except ProtocolError as exc:
-            raise self._none(FailureReason.BAD_ANSWER, str(exc)) from exc
+            raise self._none(FailureReason.BAD_RESPONSE, str(exc)) from exc
         return FetchResult(head.status, min(size, most), head.kept, whole=size <= most)
 
     async def _receive(self) -> bytes:
         try:
-            return await self._wire.receive(self._limits.stream_idle_s)
+            return await self._stream.receive(self._limits.stream_idle_s)
         except OSError as exc:
             raise self._none(FailureReason.CLOSED, exc.strerror or str(exc)) from exc
 

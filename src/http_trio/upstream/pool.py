@@ -94,22 +94,22 @@ class Upstream:
             connection.close()
         return None
 
-    def connect(self, lane: EventLoop) -> UpstreamConnection | Failure:
+    def connect(self, loop: EventLoop) -> UpstreamConnection | Failure:
         """Begin a new connection; whoever begins on it is told when it is made."""
-        if self.open >= lane.limits.upstream_connections:
+        if self.open >= loop.limits.upstream_connections:
             return self._failure(
                 FailureReason.FULL, f"{self.open} connections are open"
             )
         if not self.addresses:
             return self._failure(FailureReason.UNREACHABLE, "its name does not resolve")
         try:
-            sock, address = self.open_socket(lane.now, ())
+            sock, address = self.open_socket(loop.now, ())
         except OSError as exc:
             starved = exc.errno in OUT_OF_RESOURCES  # no fault of the server
             condition = FailureReason.FULL if starved else FailureReason.UNREACHABLE
             return self._failure(condition, exc.strerror or str(exc))
         self._at += 1
-        return UpstreamConnection(self, lane, sock, address)
+        return UpstreamConnection(self, loop, sock, address)
 
     def open_socket(
         self, now: float, tried: Collection[Address]

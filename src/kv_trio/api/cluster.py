@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from http_trio import Response
-from kv_trio.consul.encode import json_answer
+from kv_trio.consul.encode import json_response
 from kv_trio.consul.parameters import DATACENTER
 from kv_trio.errors import BadQuery
 
@@ -13,7 +13,7 @@ SPEAKS = "1.8.7"
 """The version of Consul whose API this is; its clients look at it."""
 
 
-def answer_cluster(path: bytes, *, node: str, address: str) -> Response:
+def respond_cluster(path: bytes, *, node: str, address: str) -> Response:
     """Answer a question about the cluster.
 
     Raises:
@@ -25,17 +25,17 @@ def answer_cluster(path: bytes, *, node: str, address: str) -> Response:
     member = {"Name": node, "Addr": host.strip("[]"), "Port": int(port), "Status": 1}
     match path:
         case b"/v1/status/leader":
-            return json_answer(address)
+            return json_response(address)
         case b"/v1/status/peers":
-            return json_answer([address])
+            return json_response([address])
         case b"/v1/catalog/datacenters":
-            return json_answer([DATACENTER])
+            return json_response([DATACENTER])
         case b"/v1/agent/checks" | b"/v1/agent/services":
-            return json_answer({})
+            return json_response({})
         case b"/v1/agent/members":
-            return json_answer([_member(member)])
+            return json_response([_member(member)])
         case b"/v1/agent/self":
-            return json_answer(_self(node, address, member))
+            return json_response(_self(node, address, member))
         case _:
             raise BadQuery(404, "")
 

@@ -15,7 +15,6 @@ from http_trio import Exchange, Response
 from kv_trio.api.writes import submit
 from kv_trio.consul.encode import (
     JSON,
-    answer_entries,
     bad_query,
     describe_revision,
     dump_json,
@@ -23,6 +22,7 @@ from kv_trio.consul.encode import (
     index_headers,
     index_of,
     method_not_allowed,
+    respond_entries,
 )
 from kv_trio.consul.parameters import (
     BlockingRead,
@@ -106,7 +106,7 @@ class KvEndpoint:
             jitter_s = question.wait_s / 16 * self._draw()
             self._watchers.park(exchange, read, access, question.wait_s + jitter_s)
         else:
-            exchange.respond(self._watchers.answers.find(read, access))
+            exchange.respond(self._watchers.responses.find(read, access))
 
     def _stream(
         self,
@@ -139,25 +139,25 @@ class KvEndpoint:
             past = parse_unsigned(parameters, "at", status=400)
             if past is None or past > index:
                 raise BadQuery(400, f"at={past}: the store is at index {index}")
-            ask = partial(_answer_at, read=read, index=past, access=access)
+            ask = partial(_respond_at, read=read, index=past, access=access)
         else:
             if read.is_prefix:
                 raise BadQuery(400, "Conflicting flags: history is of one key")
             limit = parse_limit(parameters)
-            ask = partial(_answer_history, read=read, until=index, limit=limit)
-        exchange.spawn(partial(self._answer_past, ask))
+            ask = partial(_respond_history, read=read, until=index, limit=limit)
+        exchange.spawn(partial(self._respond_past, ask))
 
-    async def _answer_past(
+    async def _respond_past(
         self, ask: Callable[[History], Response], exchange: Exchange
     ) -> None:
         try:
-            answer = await self._ask(ask)
+            response = await self._ask(ask)
         except Compacted as exc:
             oldest = ((OLDEST, b"%d" % exc.oldest),)
-            answer = Response(410, str(exc).encode(), headers=oldest)
+            response = Response(410, str(exc).encode(), headers=oldest)
         except StoreDamaged as exc:
-            answer = failed(exc)
-        exchange.respond(answer)
+            response = failed(exc)
+        exchange.respond(response)
 
     def _put(self, exchange: Exchange, target: RequestTarget, access: Acl) -> None:
         key = target.key
@@ -213,17 +213,17 @@ def _check_read(read: Read, access: Acl) -> None:
         raise BadQuery(403, "Permission denied")
 
 
-def _answer_at(history: History, *, read: Read, index: int, access: Acl) -> Response:
+def _respond_at(history: History, *, read: Read, index: int, access: Acl) -> Response:
     if read.is_prefix:
         entries = history.under_at(read.key, index)
         entries = [entry for entry in entries if access.may_read(entry.key)]
     else:
         entry = history.at(read.key, index)
         entries = [] if entry is None else [entry]
-    return answer_entries(entries, read, index)
+    return respond_entries(entries, read, index)
 
 
-def _answer_history(
+def _respond_history(
     history: History, *, read: Read, until: int, limit: int
 ) -> Response:
     revisions = history.of(read.key, until=until, limit=limit)

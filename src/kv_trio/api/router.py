@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from http_trio import Exchange, Response
-from kv_trio.api.cluster import answer_cluster
+from kv_trio.api.cluster import respond_cluster
 from kv_trio.api.kv import KvEndpoint
 from kv_trio.api.metrics import CONTENT_TYPE, Metrics
 from kv_trio.api.session import SessionEndpoint
@@ -20,7 +20,7 @@ from kv_trio.api.txn import TxnEndpoint
 from kv_trio.consul.encode import (
     bad_query,
     failed,
-    json_answer,
+    json_response,
     moved,
 )
 from kv_trio.consul.parameters import KV, RequestTarget, parse_target, parse_unsigned
@@ -88,7 +88,7 @@ class ApiRouter:
             self._transactions.handle(exchange, access)
         else:
             self._metrics.requests["other"] += 1
-            self._answer_others(exchange, path, parameters, access)
+            self._respond_others(exchange, path, parameters, access)
 
     def _answer_anybody(self, exchange: Exchange, path: bytes) -> None:
         """Answer a request that needs no token."""
@@ -96,10 +96,10 @@ class ApiRouter:
             exchange.respond(Response(200, b"kv-trio\n"))
         else:
             exchange.respond(
-                answer_cluster(path, node=self._node, address=self._address)
+                respond_cluster(path, node=self._node, address=self._address)
             )
 
-    def _answer_others(
+    def _respond_others(
         self,
         exchange: Exchange,
         path: bytes,
@@ -119,15 +119,15 @@ class ApiRouter:
                 if not access.may_write_under(b""):
                     raise BadQuery(403, "Permission denied")
                 index = parse_unsigned(parameters, "index", status=400)
-                exchange.spawn(partial(self._answer_compact, index))
+                exchange.spawn(partial(self._respond_compact, index))
             case "GET", _:
                 exchange.respond(
-                    answer_cluster(path, node=self._node, address=self._address)
+                    respond_cluster(path, node=self._node, address=self._address)
                 )
             case _:
                 raise BadQuery(404, "")
 
-    async def _answer_compact(self, index: int | None, exchange: Exchange) -> None:
+    async def _respond_compact(self, index: int | None, exchange: Exchange) -> None:
         try:
             forgotten = await self._compact(index)
         except StorageError as exc:
@@ -135,4 +135,4 @@ class ApiRouter:
         except BadQuery as exc:
             exchange.respond(bad_query(exc))
         else:
-            exchange.respond(json_answer({"Forgotten": forgotten}))
+            exchange.respond(json_response({"Forgotten": forgotten}))

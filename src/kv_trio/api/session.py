@@ -14,7 +14,7 @@ from kv_trio.consul.encode import (
     bad_query,
     dump_json,
     index_headers,
-    json_answer,
+    json_response,
     method_not_allowed,
 )
 from kv_trio.consul.parameters import (
@@ -96,7 +96,7 @@ class SessionEndpoint:
         if verb == "renew":
             if not self._writer.renew(argument):
                 raise BadQuery(404, f"Session id '{argument}' not found")
-            exchange.respond(json_answer(self._describe("info", argument)))
+            exchange.respond(json_response(self._describe("info", argument)))
             return
         destroyed = Response(200, b"true", JSON)
         submit(self._writer, exchange, DestroySession(argument), lambda _: destroyed)
@@ -107,7 +107,7 @@ class SessionEndpoint:
         except BadQuery as exc:
             exchange.respond(bad_query(exc))
         else:
-            created = json_answer({"ID": session.id})
+            created = json_response({"ID": session.id})
             submit(self._writer, exchange, CreateSession(session), lambda _: created)
 
     def _show(
@@ -120,7 +120,7 @@ class SessionEndpoint:
         elif verb == "node" and not argument:
             raise BadQuery(400, "Missing node name")
 
-        def answer(exchange: Exchange) -> None:
+        def response(exchange: Exchange) -> None:
             headers = index_headers(max(1, self._store.session_index))
             body = dump_json(self._describe(verb, argument))
             exchange.respond(Response(200, body, JSON, headers))
@@ -128,9 +128,9 @@ class SessionEndpoint:
         index, wait_s = parse_index(parameters), parse_wait_s(parameters)
         if index and must_wait(self._store, index, self._store.session_index):
             jitter_s = wait_s / 16 * self._draw()
-            self._watchers.park_for_sessions(exchange, answer, wait_s + jitter_s)
+            self._watchers.park_for_sessions(exchange, response, wait_s + jitter_s)
         else:
-            answer(exchange)
+            response(exchange)
 
     def _describe(self, verb: str, argument: str) -> list[dict[str, Any]]:
         sessions = self._find(verb, argument)

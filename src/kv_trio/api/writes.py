@@ -24,7 +24,7 @@ def submit(
         writer: whose queue it is.
         exchange: the request that is answered.
         operation: what the request changes.
-        render: gives the answer of an operation that made sense.
+        render: gives the response of an operation that made sense.
     """
 
     def done(outcome: Outcome | StorageError) -> None:

@@ -43,7 +43,7 @@ from kv_trio.state.txn import TransactionResult, TxnOperation
 DEFAULT_URL = "http://127.0.0.1:8500"
 WAIT_S = 30.0
 GRACE_S = 5.0
-"""Seconds that a blocking answer may come after its wait and jitter."""
+"""Seconds that a blocking response may come after its wait and jitter."""
 _ABSENT = HTTPStatus.NOT_FOUND
 
 

@@ -94,7 +94,7 @@ async def _renew(store: LockStore, session: str, ttl_s: float) -> str:
     while True:
         await trio.sleep(ttl_s / _RENEWALS)
         sent_at = trio.current_time()
-        reason = "no answer"
+        reason = "no response"
         with trio.move_on_at(held_until):
             try:
                 if not await store.renew_session(session):

@@ -30,7 +30,7 @@ _REASON = 500  # characters of a refusal that are shown
 
 @attrs.frozen
 class Reply:
-    """The answer of a server.
+    """The response of a server.
 
     Attributes:
         url: of the request, for messages.
@@ -108,7 +108,7 @@ class Transport:
                     method, url, params=parameters or None, content=body
                 )
         except trio.TooSlowError as exc:
-            late = f"{self.url}: no answer in {deadline_s:g} s"
+            late = f"{self.url}: no response in {deadline_s:g} s"
             raise StoreUnreachable(late) from exc
         except httpx.HTTPError as exc:
             raise self._unreachable(exc) from exc

@@ -1,7 +1,7 @@
 """Watching: the loop that a long poll needs, and the pauses between tries.
 
 A watch survives what happens to servers: a restart, an index that goes back (read anew
-from 0), an answer that does not come (the wait, its jitter and a grace), and errors. It
+from 0), a response that does not come (the wait, its jitter and a grace), and errors. It
 may skip states that were soon replaced; it never skips the last one, and never gives
 the same one twice.
 """
@@ -71,7 +71,7 @@ class Contact:
     """How a watch stands with its server.
 
     Attributes:
-        last_s: `trio.current_time()` of the last good answer; None before the first.
+        last_s: `trio.current_time()` of the last good response; None before the first.
         error: why the last try failed; empty if it did not.
     """
 

@@ -26,7 +26,7 @@ def read_json(url: str, body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError as exc:
-        raise UnexpectedResponse(f"{url}: the answer is no JSON") from exc
+        raise UnexpectedResponse(f"{url}: the response is no JSON") from exc
 
 
 def read_index(url: str, text: str) -> int:
@@ -52,7 +52,7 @@ def read_entries(url: str, body: bytes) -> tuple[Entry, ...]:
     try:
         entries = tuple(map(_entry, read_json(url, body)))
     except (TypeError, KeyError, ValueError) as exc:
-        raise UnexpectedResponse(f"{url}: the answer is no list of keys") from exc
+        raise UnexpectedResponse(f"{url}: the response is no list of keys") from exc
     if not entries:
         raise UnexpectedResponse(f"{url}: an empty list of keys")
     return entries
@@ -67,7 +67,7 @@ def read_history(url: str, body: bytes) -> tuple[Revision, ...]:
     try:
         return tuple(map(_revision, read_json(url, body)))
     except (TypeError, KeyError, ValueError) as exc:
-        raise UnexpectedResponse(f"{url}: the answer is no history") from exc
+        raise UnexpectedResponse(f"{url}: the response is no history") from exc
 
 
 def read_transacted(url: str, body: bytes) -> TransactionResult:
@@ -110,7 +110,7 @@ def read_sessions(url: str, body: bytes) -> tuple[Session, ...]:
     try:
         return tuple(map(_session, read_json(url, body)))
     except (TypeError, KeyError, ValueError) as exc:
-        raise UnexpectedResponse(f"{url}: the answer is no list of sessions") from exc
+        raise UnexpectedResponse(f"{url}: the response is no list of sessions") from exc
 
 
 def _entry(fields: Mapping[str, Any]) -> Entry:

@@ -37,27 +37,27 @@ def index_of(store: Store, read: Read) -> int:
     return store.index_under(read.key) if read.is_prefix else store.index_of(read.key)
 
 
-def answer_read(store: Store, read: Read, access: Acl) -> Response:
+def respond_read(store: Store, read: Read, access: Acl) -> Response:
     """Render the answer to a read of the present, without what may not be seen."""
     if not read.is_prefix:
         entry = store.get(read.key)
         if entry is None:
             return absent(store, read)
-        return _answer_found([entry], read, index_of(store, read))
+        return _respond_found([entry], read, index_of(store, read))
     entries = [entry for entry in store.under(read.key) if access.may_read(entry.key)]
     if entries or (read.keys and not read.key):
-        return _answer_found(entries, read, index_of(store, read))
+        return _respond_found(entries, read, index_of(store, read))
     return absent(store, read)
 
 
-def answer_entries(entries: list[Entry], read: Read, index: int) -> Response:
+def respond_entries(entries: list[Entry], read: Read, index: int) -> Response:
     """Render the answer to a read of the past: entries as they were at an index."""
     if entries:
-        return _answer_found(entries, read, index)
+        return _respond_found(entries, read, index)
     return Response(404, content_type=None, headers=index_headers(index))
 
 
-def _answer_found(entries: list[Entry], read: Read, index: int) -> Response:
+def _respond_found(entries: list[Entry], read: Read, index: int) -> Response:
     headers = index_headers(index)
     if read.keys:
         keys = _folded([entry.key for entry in entries], read)
@@ -71,7 +71,7 @@ def _answer_found(entries: list[Entry], read: Read, index: int) -> Response:
     return Response(200, body, JSON, headers)
 
 
-def json_answer(value: object) -> Response:
+def json_response(value: object) -> Response:
     """Render a value as JSON."""
     return Response(200, dump_json(value), JSON)
 
@@ -118,7 +118,7 @@ def absent(store: Store, read: Read) -> Response:
 
 
 def index_headers(index: int) -> tuple[tuple[bytes, bytes], ...]:
-    """Give the header fields by which an answer tells the state of the store."""
+    """Give the header fields by which a response tells the state of the store."""
     return (
         (b"X-Consul-Index", b"%d" % index),
         (b"X-Consul-Knownleader", b"true"),

@@ -23,7 +23,7 @@ DATACENTER = "dc1"
 DEFAULT_WAIT_S = 300.0
 MAX_WAIT_S = 600.0
 HISTORY_LIMIT = 1000
-"""Revisions in one answer at most."""
+"""Revisions in one response at most."""
 _SHORT = 512  # bytes of a target that is parsed once, if it comes often
 _UINT64 = 2**64
 _DIGITS = 20  # of the longest unsigned 64-bit number
@@ -34,14 +34,14 @@ _IN_PATH = "/:@!$&'()*+,;=~-._"
 
 @attrs.frozen(cache_hash=True)
 class Read:
-    """A read: of which keys, and in which form. Equal ones have equal answers.
+    """A read: of which keys, and in which form. Equal ones have equal responses.
 
     Attributes:
         key: the key, or the prefix.
         recurse: whether all entries with the prefix are read.
         keys: whether only their keys are.
         separator: after which each of these keys is cut.
-        raw: whether the answer is the bare value.
+        raw: whether the response is the bare value.
         pretty: whether its JSON is indented.
         is_prefix: whether it asks for all keys with a prefix.
     """
@@ -296,7 +296,7 @@ def parse_condition(parameters: dict[str, str]) -> WriteCondition:
 
 
 def parse_limit(parameters: dict[str, str]) -> int:
-    """Give how many revisions an answer has at most."""
+    """Give how many revisions a response has at most."""
     limit = parse_unsigned(parameters, "limit", status=400)
     return HISTORY_LIMIT if limit is None else max(1, min(limit, HISTORY_LIMIT))
 

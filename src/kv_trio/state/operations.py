@@ -1,7 +1,7 @@
 """What can be done to a store, pure: write and delete keys, begin and end sessions.
 
 An operation is a value. It is tried on a `WriteBatch`, and gives whether its condition held;
-one that does not hold leaves the draft as it was.
+one that does not hold leaves the batch as it was.
 """
 
 from __future__ import annotations
@@ -23,45 +23,47 @@ class Put:
     acquire: str | None = None
     release: str | None = None
 
-    def apply_to(self, draft: WriteBatch, now: float) -> Outcome:
+    def apply_to(self, write_batch: WriteBatch, now: float) -> Outcome:
         """Write the key, or tell that the condition does not hold."""
-        old = draft.get(self.key)
+        old = write_batch.get(self.key)
         if self.cas is not None and self.cas != (old.modify_index if old else 0):
             return Outcome(done=False, index=old.modify_index if old else 0)
         if self.acquire is not None:
-            return self._acquire(draft, self.acquire, old, now)
+            return self._acquire(write_batch, self.acquire, old, now)
         if self.release is not None:
             if old is None or old.session != self.release:
                 return Outcome(done=False)
-            return self._write(draft, old, session=None, lock_index=old.lock_index)
+            return self._write(
+                write_batch, old, session=None, lock_index=old.lock_index
+            )
         if old is not None and (old.value, old.flags) == (self.value, self.flags):
             return Outcome(done=True, index=old.modify_index)
-        return self._write(draft, old, session=old.session if old else None)
+        return self._write(write_batch, old, session=old.session if old else None)
 
     def _acquire(
-        self, draft: WriteBatch, session: str, old: Entry | None, now: float
+        self, write_batch: WriteBatch, session: str, old: Entry | None, now: float
     ) -> Outcome:
-        if draft.session(session) is None:
+        if write_batch.session(session) is None:
             return Outcome(done=False, refused=f'invalid session "{session}"')
         holder = old.session if old else None
         locks = old.lock_index if old else 0
         if holder == session:
-            return self._write(draft, old, session=session, lock_index=locks)
-        if holder is not None or draft.is_delayed(self.key, now):
+            return self._write(write_batch, old, session=session, lock_index=locks)
+        if holder is not None or write_batch.is_delayed(self.key, now):
             return Outcome(done=False)
-        return self._write(draft, old, session=session, lock_index=locks + 1)
+        return self._write(write_batch, old, session=session, lock_index=locks + 1)
 
     def _write(
         self,
-        draft: WriteBatch,
+        write_batch: WriteBatch,
         old: Entry | None,
         *,
         session: str | None,
         lock_index: int = 0,
     ) -> Outcome:
-        index = draft.next_index()
+        index = write_batch.next_index()
         created = old.create_index if old else index
-        return draft.set(
+        return write_batch.set(
             Entry(self.key, self.value, self.flags, created, index, lock_index, session)
         )
 
@@ -74,21 +76,21 @@ class Delete:
     recurse: bool = False
     cas: int | None = None
 
-    def apply_to(self, draft: WriteBatch, now: float) -> Outcome:
+    def apply_to(self, write_batch: WriteBatch, now: float) -> Outcome:
         """Remove the keys; an absent one is as good as removed."""
         del now
         if self.recurse:
-            doomed = list(draft.keys_under(self.key))
+            doomed = list(write_batch.keys_under(self.key))
         else:
-            old = draft.get(self.key)
+            old = write_batch.get(self.key)
             if old is not None and self.cas not in (None, old.modify_index):
                 return Outcome(done=False, index=old.modify_index)
             doomed = [self.key] if old is not None else []
         if doomed:
-            index = draft.next_index()
+            index = write_batch.next_index()
             for key in doomed:
-                draft.bury(key, index)
-        return Outcome(done=True, index=draft.index)
+                write_batch.bury(key, index)
+        return Outcome(done=True, index=write_batch.index)
 
 
 @attrs.frozen
@@ -97,11 +99,13 @@ class CreateSession:
 
     session: Session
 
-    def apply_to(self, draft: WriteBatch, now: float) -> Outcome:
+    def apply_to(self, write_batch: WriteBatch, now: float) -> Outcome:
         """Begin the session."""
         del now
-        index = draft.next_index()
-        draft.sessions[self.session.id] = attrs.evolve(self.session, create_index=index)
+        index = write_batch.next_index()
+        write_batch.sessions[self.session.id] = attrs.evolve(
+            self.session, create_index=index
+        )
         return Outcome(done=True, index=index)
 
 
@@ -111,22 +115,22 @@ class DestroySession:
 
     id: str
 
-    def apply_to(self, draft: WriteBatch, now: float) -> Outcome:
+    def apply_to(self, write_batch: WriteBatch, now: float) -> Outcome:
         """End the session; an unknown one is as good as ended."""
         del now
-        session = draft.session(self.id)
+        session = write_batch.session(self.id)
         if session is None:
             return Outcome(done=True)
-        held = draft.held_by(self.id)
-        index = draft.next_index()
-        draft.sessions[self.id] = None
+        held = write_batch.held_by(self.id)
+        index = write_batch.next_index()
+        write_batch.sessions[self.id] = None
         for key in sorted(held):
-            entry = draft.get(key)
+            entry = write_batch.get(key)
             assert entry is not None, "a lock's key exists"
             if session.lock_delay_s:
-                draft.lock_delays[key] = session.lock_delay_s
+                write_batch.lock_delays[key] = session.lock_delay_s
             if session.deletes:
-                draft.bury(key, index)
+                write_batch.bury(key, index)
             else:
-                draft.set(attrs.evolve(entry, session=None, modify_index=index))
+                write_batch.set(attrs.evolve(entry, session=None, modify_index=index))
         return Outcome(done=True, index=index)

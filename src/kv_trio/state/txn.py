@@ -1,6 +1,6 @@
 """Transactions, pure: steps that take effect together, and what comes of them.
 
-All steps are tried in order on a draft of their own, where each sees what those before
+All steps are tried in order on a batch of their own, where each sees what those before
 it wrote; all writes share one number. If any step fails, nothing of it takes effect,
 and the outcome names every step that failed.
 
@@ -93,9 +93,9 @@ class Transaction:
         """Whether it may change something."""
         return any(step.writes for step in self.steps)
 
-    def apply_to(self, draft: WriteBatch, now: float) -> TransactionResult:
-        """Try the steps; the draft takes their changes over if none fails."""
-        own = WriteBatch(draft, one_index=True)
+    def apply_to(self, write_batch: WriteBatch, now: float) -> TransactionResult:
+        """Try the steps; the batch takes their changes over if none fails."""
+        own = WriteBatch(write_batch, one_index=True)
         results: list[Entry] = []
         failed: list[TxnOperationFailed] = []
         for number, step in enumerate(self.steps):
@@ -105,10 +105,14 @@ class Transaction:
                 failed.append(TxnOperationFailed(number, str(exc)))
         if failed:
             return TransactionResult(done=False, failed=tuple(failed))
-        draft.absorb(own)
-        return TransactionResult(done=True, index=draft.index, results=tuple(results))
+        write_batch.absorb(own)
+        return TransactionResult(
+            done=True, index=write_batch.index, results=tuple(results)
+        )
 
-    def _run(self, step: TxnOperation, draft: WriteBatch, now: float) -> list[Entry]:
+    def _run(
+        self, step: TxnOperation, write_batch: WriteBatch, now: float
+    ) -> list[Entry]:
         """Run a step; give the entries that it adds to the results.
 
         Raises:
@@ -121,8 +125,8 @@ class Transaction:
             may = self.access.may_write_under if tree else self.access.may_write
             if not may(step.key):
                 raise _FailedError("Permission denied")
-            return _write(step, draft, now)
-        found = _read(step, draft)
+            return _write(step, write_batch, now)
+        found = _read(step, write_batch)
         return [entry for entry in found if self.access.may_read(entry.key)]
 
 
@@ -135,12 +139,12 @@ def quoted(key: bytes) -> str:
     return json.dumps(key.decode("utf-8", "replace"), ensure_ascii=False)
 
 
-def _read(step: TxnOperation, draft: WriteBatch) -> list[Entry]:
+def _read(step: TxnOperation, write_batch: WriteBatch) -> list[Entry]:
     key = quoted(step.key)
     if step.verb == "get-tree":
-        found = [draft.get(name) for name in draft.keys_under(step.key)]
+        found = [write_batch.get(name) for name in write_batch.keys_under(step.key)]
         return [entry for entry in found if entry is not None]
-    entry = draft.get(step.key)
+    entry = write_batch.get(step.key)
     match step.verb:
         case "get" if entry is None:
             raise _FailedError(f"key {key} doesn't exist")
@@ -182,7 +186,7 @@ def _check_session(step: TxnOperation, key: str, entry: Entry | None) -> None:
         )
 
 
-def _write(step: TxnOperation, draft: WriteBatch, now: float) -> list[Entry]:
+def _write(step: TxnOperation, write_batch: WriteBatch, now: float) -> list[Entry]:
     key = quoted(step.key)
     put = Put(step.key, step.value, step.flags)
     operation: Put | Delete
@@ -195,7 +199,7 @@ def _write(step: TxnOperation, draft: WriteBatch, now: float) -> list[Entry]:
         case "lock":
             operation = attrs.evolve(put, acquire=step.session)
             refusal = f"failed to lock key {key}, lock is already held"
-            if draft.is_delayed(step.key, now):
+            if write_batch.is_delayed(step.key, now):
                 refusal = f"failed to lock key {key} due to lock delay"
         case "unlock":
             operation = attrs.evolve(put, release=step.session)
@@ -207,8 +211,8 @@ def _write(step: TxnOperation, draft: WriteBatch, now: float) -> list[Entry]:
             cas = step.index if verb == "delete-cas" else None
             operation = Delete(step.key, recurse=verb == "delete-tree", cas=cas)
             refusal = f"failed to delete key {key}, index is stale"
-    outcome = draft.apply(operation, now)
+    outcome = write_batch.apply(operation, now)
     if not outcome.done:
         raise _FailedError(outcome.refused or refusal)
-    entry = None if isinstance(operation, Delete) else draft.get(step.key)
+    entry = None if isinstance(operation, Delete) else write_batch.get(step.key)
     return [] if entry is None else [attrs.evolve(entry, value=b"")]

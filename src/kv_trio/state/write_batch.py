@@ -1,11 +1,11 @@
 """Changes of a store that are not visible yet, pure.
 
 An operation applied to a `WriteBatch` says at once what comes of it, and sees what those
-before it changed; nobody else sees anything until the draft is durable and
-`Store.publish`ed. A draft can stand on another one, which takes it over whole or not at
+before it changed; nobody else sees anything until the batch is durable and
+`Store.publish`ed. A batch can stand on another one, which takes it over whole or not at
 all: that is what makes a transaction atomic.
 
-One file, since a draft is read as a store is and written by the operations: its two
+One file, since a batch is read as a store is and written by the operations: its two
 halves share all that it holds.
 """
 
@@ -24,11 +24,11 @@ TOMBSTONES = 10_000
 class Operation(Protocol):
     """A change that can be tried."""
 
-    def apply_to(self, draft: WriteBatch, now: float) -> Outcome:
-        """Try the operation on a draft.
+    def apply_to(self, write_batch: WriteBatch, now: float) -> Outcome:
+        """Try the operation on a batch.
 
         Args:
-            draft: what it reads and changes.
+            write_batch: what it reads and changes.
             now: seconds, by the clock of the lock delays.
         """
 
@@ -103,16 +103,16 @@ class WriteBatch:
             self.floor = max(self.floor, deleted_at)
             self._folded = True
 
-    def absorb(self, draft: WriteBatch) -> None:
-        """Take over the changes of a draft that stands on this one."""
-        for key, entry in draft.entries.items():
+    def absorb(self, write_batch: WriteBatch) -> None:
+        """Take over the changes of a batch that stands on this one."""
+        for key, entry in write_batch.entries.items():
             self.entries[key] = entry
             self.deleted_at.pop(key, None)
-        self.deleted_at |= draft.deleted_at
-        self.sessions |= draft.sessions
-        self.lock_delays |= draft.lock_delays
-        self._revisions |= draft._revisions
-        self.index = draft.index
+        self.deleted_at |= write_batch.deleted_at
+        self.sessions |= write_batch.sessions
+        self.lock_delays |= write_batch.lock_delays
+        self._revisions |= write_batch._revisions
+        self.index = write_batch.index
 
     # === a view ===
 

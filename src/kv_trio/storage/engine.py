@@ -36,7 +36,7 @@ from kv_trio.storage.history import Bounds, History
 from kv_trio.storage.integrity import back_up_to, count_rows, find_faults
 from kv_trio.storage.journal import ADD, file_journal, journal_rows
 from kv_trio.storage.schema import Row
-from kv_trio.storage.tables import read_store, write_draft
+from kv_trio.storage.tables import read_store, write_changes
 from kv_trio.storage.write_connection import Write, WriteConnection
 
 _QUICK_BYTES = 64 * 1024  # of values in a commit that is done at once
@@ -115,33 +115,35 @@ class StorageEngine:
 
     # === writing ===
 
-    def commit(self, draft: WriteBatch, time_ms: int | None = None) -> None:
-        """Make a draft durable; blocks for as long as the disk takes.
+    def commit(self, write_batch: WriteBatch, time_ms: int | None = None) -> None:
+        """Make a batch durable; blocks for as long as the disk takes.
 
         Args:
-            draft: what to write.
+            write_batch: what to write.
             time_ms: what its revisions say of their time; now by default.
 
         Raises:
             StorageError: it is not durable, and nothing of it is kept.
         """
-        rows = journal_rows(draft.revisions(), time_ms)
-        self._transactions.run(partial(self._write, draft, rows))
+        rows = journal_rows(write_batch.revisions(), time_ms)
+        self._transactions.run(partial(self._write, write_batch, rows))
 
-    def commit_at_once(self, draft: WriteBatch) -> bool:
-        """Make a draft durable if that is quick; False, and nothing done, if not.
+    def commit_at_once(self, write_batch: WriteBatch) -> bool:
+        """Make a batch durable if that is quick; False, and nothing done, if not.
 
-        It is quick if the last commits were, the draft is small, and nobody else is
+        It is quick if the last commits were, the batch is small, and nobody else is
         writing. A disk that suddenly stalls is waited for, but only once.
 
         Raises:
             StorageError: as `commit`.
         """
-        if self.blocks and not self._is_quick(draft):
+        if self.blocks and not self._is_quick(write_batch):
             return False
-        rows = journal_rows(draft.revisions())
-        if len(rows) != 1 or not draft.is_plain:
-            return self._transactions.run_at_once(partial(self._write, draft, rows))
+        rows = journal_rows(write_batch.revisions())
+        if len(rows) != 1 or not write_batch.is_plain:
+            return self._transactions.run_at_once(
+                partial(self._write, write_batch, rows)
+            )
         done = self._transactions.add_at_once(ADD, rows[0])
         if done:
             self._count(rows)
@@ -229,11 +231,11 @@ class StorageEngine:
 
     # === private: writing ===
 
-    def _is_quick(self, draft: WriteBatch) -> bool:
-        if len(draft.entries) > _QUICK_KEYS or not self._transactions.is_quick:
+    def _is_quick(self, write_batch: WriteBatch) -> bool:
+        if len(write_batch.entries) > _QUICK_KEYS or not self._transactions.is_quick:
             return False
         size = 0
-        for entry in draft.entries.values():
+        for entry in write_batch.entries.values():
             if entry is not None:
                 size += len(entry.value)
         return size <= _QUICK_BYTES and not self._is_overfull
@@ -245,15 +247,15 @@ class StorageEngine:
         return full or self._journal_bytes >= _JOURNAL_BYTES
 
     def _write(
-        self, draft: WriteBatch, rows: list[Row], db: sqlite3.Connection
+        self, write_batch: WriteBatch, rows: list[Row], db: sqlite3.Connection
     ) -> None:
-        journaled = draft.is_plain and len(rows) <= _JOURNAL_ROWS_AT_ONCE
+        journaled = write_batch.is_plain and len(rows) <= _JOURNAL_ROWS_AT_ONCE
         if not journaled or self._is_overfull:
             self._file_journal(db)
         if journaled:
             db.executemany(ADD, rows)
         else:
-            write_draft(db, draft, rows)
+            write_changes(db, write_batch, rows)
         self._count(rows)
 
     def _count(self, rows: list[Row]) -> None:

@@ -57,31 +57,33 @@ def read_store(db: sqlite3.Connection) -> Store:
     return store
 
 
-def write_draft(db: sqlite3.Connection, draft: WriteBatch, rows: list[Row]) -> None:
-    """Write the changes of a draft into the tables, within a transaction.
+def write_changes(
+    db: sqlite3.Connection, write_batch: WriteBatch, rows: list[Row]
+) -> None:
+    """Write the changes of a batch into the tables, within a transaction.
 
     The journal must be empty, so that none of its rows is taken for newer.
 
     Args:
         db: the connection that is in the transaction.
-        draft: the changes.
+        write_batch: the changes.
         rows: its revisions, as `journal_rows` gives them.
     """
     db.executemany("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
     last = {row[0]: row[:-1] for row in rows}
-    kept = [row for key, row in last.items() if draft.entries[key] is not None]
+    kept = [row for key, row in last.items() if write_batch.entries[key] is not None]
     db.executemany(
         "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", kept
     )
-    if draft.deleted_at:
-        _write_deletes(db, draft.deleted_at)
-    if draft.forgotten:
-        _run_each(db, "DELETE FROM tombstones WHERE key = ?", draft.forgotten)
-    if draft.sessions:
-        _write_sessions(db, draft)
-    set_meta(db, "index", draft.index)
-    if draft.floor:
-        set_meta(db, "floor", draft.floor)
+    if write_batch.deleted_at:
+        _write_deletes(db, write_batch.deleted_at)
+    if write_batch.forgotten:
+        _run_each(db, "DELETE FROM tombstones WHERE key = ?", write_batch.forgotten)
+    if write_batch.sessions:
+        _write_sessions(db, write_batch)
+    set_meta(db, "index", write_batch.index)
+    if write_batch.floor:
+        set_meta(db, "floor", write_batch.floor)
 
 
 def _write_deletes(db: sqlite3.Connection, deleted_at: dict[bytes, int]) -> None:
@@ -90,9 +92,11 @@ def _write_deletes(db: sqlite3.Connection, deleted_at: dict[bytes, int]) -> None
     db.executemany("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)", tombstones)
 
 
-def _write_sessions(db: sqlite3.Connection, draft: WriteBatch) -> None:
-    _run_each(db, "DELETE FROM sessions WHERE id = ?", draft.sessions)
-    rows: list[Row] = [row_of_session(one) for one in draft.sessions.values() if one]
+def _write_sessions(db: sqlite3.Connection, write_batch: WriteBatch) -> None:
+    _run_each(db, "DELETE FROM sessions WHERE id = ?", write_batch.sessions)
+    rows: list[Row] = [
+        row_of_session(one) for one in write_batch.sessions.values() if one
+    ]
     db.executemany("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 

@@ -2,7 +2,7 @@
 
 The operations that queued up while the disk was busy are tried in order on one draft
 and made durable in one transaction (group commit), so they share the cost of a sync.
-Then the draft is published, the writers are answered, and the watchers are woken, all
+Then the batch is published, the writers are answered, and the watchers are woken, all
 in one synchronous step. When the disk refuses, the whole batch is refused, and memory
 stays as it was.
 """
@@ -38,14 +38,14 @@ class CommittedBatch:
     """A batch that is on disk and visible.
 
     Attributes:
-        draft: its changes.
+        write_batch: its changes.
         keys: the changed keys.
         operations: how many it had.
         queued_at: the `trio.current_time()` at which the first one was queued.
         commit_s: seconds that the disk took.
     """
 
-    draft: WriteBatch
+    write_batch: WriteBatch
     keys: set[bytes]
     operations: int
     queued_at: float
@@ -54,7 +54,7 @@ class CommittedBatch:
 
 @attrs.frozen
 class _Batch:
-    """Operations that were tried on a draft which is not durable yet.
+    """Operations that were tried on a batch which is not durable yet.
 
     Attributes:
         queued_at: the `trio.current_time()` at which the first one was queued.
@@ -62,7 +62,7 @@ class _Batch:
     """
 
     operations: list[tuple[Operation, Done]]
-    draft: WriteBatch
+    write_batch: WriteBatch
     outcomes: list[Outcome]
     queued_at: float
     began: float
@@ -186,7 +186,9 @@ class Writer:
         """Write the queue, if that is quick; leave it to the task if not."""
         batch = self._take_batch()
         try:
-            quick = not batch.draft.changed or self._log.commit_at_once(batch.draft)
+            quick = not batch.write_batch.changed or self._log.commit_at_once(
+                batch.write_batch
+            )
         except StorageError as exc:
             self._refuse(batch, exc)
         else:
@@ -199,23 +201,25 @@ class Writer:
 
     async def _write(self, batch: _Batch) -> None:
         try:
-            if batch.draft.changed and not self._log.commit_at_once(batch.draft):
-                await trio.to_thread.run_sync(self._log.commit, batch.draft)
+            if batch.write_batch.changed and not self._log.commit_at_once(
+                batch.write_batch
+            ):
+                await trio.to_thread.run_sync(self._log.commit, batch.write_batch)
         except StorageError as exc:
             self._refuse(batch, exc)
         else:
             self._finish(batch)
 
     def _take_batch(self) -> _Batch:
-        """Take operations from the queue, and try them on a draft."""
+        """Take operations from the queue, and try them on a batch."""
         operations, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
-        draft = WriteBatch(self._store)
+        write_batch = WriteBatch(self._store)
         now = trio.current_time()
-        outcomes = [draft.apply(operation, now) for operation, _ in operations]
-        if draft.changed:
-            draft.fold_tombstones(self._store)
+        outcomes = [write_batch.apply(operation, now) for operation, _ in operations]
+        if write_batch.changed:
+            write_batch.fold_tombstones(self._store)
         began = time.perf_counter()
-        return _Batch(operations, draft, outcomes, self._queued_at, began)
+        return _Batch(operations, write_batch, outcomes, self._queued_at, began)
 
     def _refuse(self, batch: _Batch, exc: StorageError) -> None:
         _log.error("%d writes refused: %s", len(batch.operations), exc)
@@ -225,27 +229,29 @@ class Writer:
 
     def _finish(self, batch: _Batch) -> None:
         """Publish a batch that is durable, and tell everybody."""
-        draft = batch.draft
-        if not draft.changed:
-            self._answer(batch)
+        write_batch = batch.write_batch
+        if not write_batch.changed:
+            self._respond(batch)
             return
         commit_s = time.perf_counter() - batch.began
         now = trio.current_time()
-        keys = self._store.publish(draft, now)
-        if draft.sessions:
-            self._follow_sessions(draft, now)
-        self._answer(batch)  # before the watchers, who may be many
+        keys = self._store.publish(write_batch, now)
+        if write_batch.sessions:
+            self._follow_sessions(write_batch, now)
+        self._respond(batch)  # before the watchers, who may be many
         count = len(batch.operations)
-        self._committed(CommittedBatch(draft, keys, count, batch.queued_at, commit_s))
+        self._committed(
+            CommittedBatch(write_batch, keys, count, batch.queued_at, commit_s)
+        )
         if self._log.needs_checkpoint:
             self._checkpoint_due.set()
 
-    def _answer(self, batch: _Batch) -> None:
+    def _respond(self, batch: _Batch) -> None:
         for (_, done), outcome in zip(batch.operations, batch.outcomes, strict=True):
             done(outcome)
 
-    def _follow_sessions(self, draft: WriteBatch, now: float) -> None:
-        for id_, session in draft.sessions.items():
+    def _follow_sessions(self, write_batch: WriteBatch, now: float) -> None:
+        for id_, session in write_batch.sessions.items():
             if session is None:
                 self._renewed_at.pop(id_, None)
             else:

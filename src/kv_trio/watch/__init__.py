@@ -1,1 +1,1 @@
-"""Requests that wait for a change, and the answers that they get."""
+"""Requests that wait for a change, and the responses that they get."""

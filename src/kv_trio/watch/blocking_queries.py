@@ -2,7 +2,7 @@
 
 One that waits is a parked exchange. Those that read the same, with the same rights, are
 a group, filed under the key or the prefix that it reads. A change looks up just the
-groups that it concerns, and renders one answer for each.
+groups that it concerns, and renders one response for each.
 
 The rule that it obeys: reading the state and joining the group are one synchronous
 step, so no change can fall between them.
@@ -24,7 +24,7 @@ from kv_trio.watch.response_cache import ResponseCache
 
 @attrs.define(eq=False)
 class _Group:
-    """The exchanges that wait for the same answer."""
+    """The exchanges that wait for the same response."""
 
     read: Read
     access: Acl
@@ -34,7 +34,7 @@ class _Group:
     def due(self, exchange: Exchange) -> None:
         """Answer an exchange whose time is up."""
         self.leave(exchange)
-        exchange.respond(self.watchers.answers.find(self.read, self.access))
+        exchange.respond(self.watchers.responses.find(self.read, self.access))
 
     def leave(self, exchange: Exchange) -> None:
         """Forget an exchange; the last one ends the group."""
@@ -43,11 +43,11 @@ class _Group:
             if not self.waiting:
                 self.watchers.disband(self)
 
-    def answer_all(self, answer: Response) -> int:
+    def respond_all_of(self, response: Response) -> int:
         """Answer all exchanges, end the group, and give how many they were."""
         self.watchers.disband(self)
         waiting, self.waiting = self.waiting, {}
-        respond_all(waiting, answer)
+        respond_all(waiting, response)
         return len(waiting)
 
 
@@ -55,11 +55,11 @@ class BlockingQueries:
     """The requests that wait for keys, and those that wait for sessions.
 
     Attributes:
-        answers: where the answer to each is rendered.
+        responses: where the response to each is rendered.
     """
 
-    def __init__(self, answers: ResponseCache) -> None:
-        self.answers = answers
+    def __init__(self, responses: ResponseCache) -> None:
+        self.responses = responses
         self._groups: dict[tuple[Read, Acl], _Group] = {}
         self._index: KeyIndex[_Group] = KeyIndex()
         self._for_sessions: dict[Exchange, Callable[[Exchange], None]] = {}
@@ -82,14 +82,14 @@ class BlockingQueries:
         exchange.park(wait_s, group.due, group.leave)
 
     def park_for_sessions(
-        self, exchange: Exchange, answer: Callable[[Exchange], None], wait_s: float
+        self, exchange: Exchange, response: Callable[[Exchange], None], wait_s: float
     ) -> None:
-        """Call `answer(exchange)` at the next change of a session, or in wait_s."""
-        self._for_sessions[exchange] = answer
+        """Call `response(exchange)` at the next change of a session, or in wait_s."""
+        self._for_sessions[exchange] = response
 
         def due(exchange: Exchange) -> None:
             forget(exchange)
-            answer(exchange)
+            response(exchange)
 
         def forget(exchange: Exchange) -> None:
             self._for_sessions.pop(exchange, None)
@@ -101,22 +101,22 @@ class BlockingQueries:
         groups = {group: None for key in changed for group in self._index.matching(key)}
         woken = 0
         for group in groups:
-            answer = self.answers.find(group.read, group.access)
-            woken += group.answer_all(answer)
+            response = self.responses.find(group.read, group.access)
+            woken += group.respond_all_of(response)
         return woken
 
     def wake_for_sessions(self) -> None:
         """Answer the requests that wait for a change of the sessions."""
         waiting, self._for_sessions = self._for_sessions, {}
-        for exchange, answer in waiting.items():
-            answer(exchange)
+        for exchange, response in waiting.items():
+            response(exchange)
 
     def revoke(self, holds: Callable[[Acl], bool]) -> None:
         """Refuse the requests whose rights do not hold any more."""
         denied = Response(403, b"Permission denied")
         for group in list(self._groups.values()):
             if not holds(group.access):
-                group.answer_all(denied)
+                group.respond_all_of(denied)
 
     def disband(self, group: _Group) -> None:
         """End a group: nobody joins it any more."""

@@ -1,6 +1,6 @@
-"""The response cache: the answer to each read of the present is rendered once.
+"""The response cache: the response to each read of the present is rendered once.
 
-An answer holds as long as the store's index and the second of its Date do. Large ones
+A response holds as long as the store's index and the second of its Date do. Large ones
 are rendered anew each time, so the cache has at most `_KEPT` times `_KEPT_BYTES`.
 """
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from http_trio.http1.response import Response
-from kv_trio.consul.encode import answer_read
+from kv_trio.consul.encode import respond_read
 from kv_trio.consul.parameters import Read
 from kv_trio.state.acl import Acl
 from kv_trio.state.store import Store
@@ -20,7 +20,7 @@ _KEPT_BYTES = 8 * 1024
 
 
 class ResponseCache:
-    """The answers of a store to reads, each kept while it holds."""
+    """The responses of a store to reads, each kept while it holds."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         """Answer from a store; the clock gives seconds of Unix time."""
@@ -39,9 +39,9 @@ class ResponseCache:
         if index != self._index or second != self._second:
             self._kept.clear()
             self._index, self._second = index, second
-        answer = self._kept.get((read, access))
-        if answer is None:
-            answer = answer_read(self._store, read, access)
-            if len(answer.body) <= _KEPT_BYTES and len(self._kept) < _KEPT:
-                self._kept[read, access] = answer
-        return answer
+        response = self._kept.get((read, access))
+        if response is None:
+            response = respond_read(self._store, read, access)
+            if len(response.body) <= _KEPT_BYTES and len(self._kept) < _KEPT:
+                self._kept[read, access] = response
+        return response

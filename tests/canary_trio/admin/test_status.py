@@ -42,7 +42,7 @@ EACH_ARM: dict[str, Any] = {
 SPREAD = {
     *("connections", "decisions", "ejections", "errors", "failures", "fallbacks"),
     *("in_flight", "pending", "repeats", "repeats_refused", "requests", "saved"),
-    *("taken_over", "same", "other_size", "other_status", "no_answer", "late"),
+    *("taken_over", "same", "other_size", "other_status", "no_response", "late"),
     *("body", "busy", "no_server", "no_original"),
 }
 """The names of what each worker has a part of."""

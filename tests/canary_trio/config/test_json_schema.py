@@ -46,7 +46,7 @@ def test_what_loads_validates(document: dict[str, Any]) -> None:
         {"arms": {"stable": {"servers": ["http://a"], "balance": "robin"}}},
         {"arms": {"stable": {"servers": ["http://a"], "timeouts": {"conect": 1}}}},
         {"arms": {"stable": {"servers": ["http://a"], "health": {"interval": 0}}}},
-        {"arms": {"stable": {"servers": ["http://a"], "answer_headers": {"ad": {}}}}},
+        {"arms": {"stable": {"servers": ["http://a"], "response_headers": {"ad": {}}}}},
         {"arms": {**ARMS, "a b": {"servers": ["http://a"]}}},
         {"ratoi": 0.5},
         {"ratio": 1.5},

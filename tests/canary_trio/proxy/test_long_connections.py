@@ -19,7 +19,7 @@ RULE = {"header": "X-Canary", "equals": "yes", "arm": "canary"}
 
 
 async def endless(asked: ReceivedRequest) -> None:
-    """Open a WebSocket, begin a stream, or a long answer of known length."""
+    """Open a WebSocket, begin a stream, or a long response of known length."""
     stream = asked.stream
     if b"Upgrade: websocket" in asked.head:
         await stream.send_all(SWITCH + b"\x81\x02hi")
@@ -208,7 +208,7 @@ async def test_what_has_not_begun_is_let_begin() -> None:
 
     async def late(asked: ReceivedRequest) -> None:
         await go_on.wait()
-        await asked.answer(b"late")
+        await asked.response(b"late")
 
     rule = {"connections": {"change": "recall", "time": 0.01}}
     async with fake_upstream(late) as slow, fake_upstream(says_stable) as good:
@@ -225,6 +225,6 @@ async def test_what_has_not_begun_is_let_begin() -> None:
                     await trio.sleep(0.001)
                 await trio.sleep(0.05)
                 go_on.set()
-                assert (await client.answer())[1] == b"late"
+                assert (await client.response())[1] == b"late"
             assert long.recalled == 0
             nursery.cancel_scope.cancel()

@@ -33,7 +33,7 @@ from http_trio.testing.peers import (
 
 
 async def _v1(asked: ReceivedRequest) -> None:
-    await asked.answer(b"v1")
+    await asked.response(b"v1")
 
 
 async def _silent(_: ReceivedRequest) -> None:
@@ -110,7 +110,7 @@ async def test_a_copy_is_the_request_as_its_arm_would_get_it_and_a_mark() -> Non
 @pytest.mark.parametrize(
     ("script", "outcome"),
     [
-        (lambda asked: asked.answer(b"v22"), MirrorOutcome.OTHER_SIZE),
+        (lambda asked: asked.response(b"v22"), MirrorOutcome.OTHER_SIZE),
         (
             lambda asked: asked.stream.send_all(
                 b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nv1"
@@ -119,9 +119,9 @@ async def test_a_copy_is_the_request_as_its_arm_would_get_it_and_a_mark() -> Non
         ),
         (
             lambda asked: asked.stream.send_all(b"garbage\r\n\r\n"),
-            MirrorOutcome.NO_ANSWER,
+            MirrorOutcome.NO_RESPONSE,
         ),
-        (lambda asked: asked.stream.aclose(), MirrorOutcome.NO_ANSWER),
+        (lambda asked: asked.stream.aclose(), MirrorOutcome.NO_RESPONSE),
         (_silent, MirrorOutcome.LATE),
     ],
     ids=["size", "status", "garbage", "closed", "silent"],
@@ -150,7 +150,7 @@ async def test_an_arm_that_is_down_is_no_concern_of_the_original() -> None:
             assert (await proxy.client.ask())[1] == b"v1"
             await proxy.until(over)
 
-    assert proxy.outcomes == {MirrorOutcome.NO_ANSWER: 7}
+    assert proxy.outcomes == {MirrorOutcome.NO_RESPONSE: 7}
     assert server.healthy
     assert server.requests == 0
 
@@ -201,7 +201,7 @@ async def test_requests_of_the_mirrored_arm_itself_are_not_copied() -> None:
     assert sorted(marked) == [False] * 5 + [True] * 5
 
 
-async def test_what_had_no_answer_is_not_compared() -> None:
+async def test_what_had_no_response_is_not_compared() -> None:
     async with _proxy(_v1) as proxy:
         assert proxy.runtime.live is not None
         server = proxy.runtime.live.arms["stable"].servers[0]

@@ -205,7 +205,7 @@ async def test_beyond_the_limit_requests_wait_in_order_or_are_refused() -> None:
 
     async def script(asked: ReceivedRequest) -> None:
         await go_on.wait()
-        await asked.answer(asked.path)
+        await asked.response(asked.path)
 
     async with fake_upstream(script) as fake:
         limits = {"in_flight": 1, "pending": 2}
@@ -304,7 +304,7 @@ async def test_who_waits_at_a_server_that_goes_is_sent_to_another() -> None:
 
     async def slow(asked: ReceivedRequest) -> None:
         await go_on.wait()
-        await asked.answer(b"old")
+        await asked.response(b"old")
 
     async with fake_upstream(slow) as old, fake_upstream(says_stable) as new:
         limits = {"in_flight": 1}
@@ -320,8 +320,8 @@ async def test_who_waits_at_a_server_that_goes_is_sent_to_another() -> None:
                     await trio.sleep(0.001)
                 await proxy.install({"arms": {"stable": arm(new, limits=limits)}})
                 go_on.set()
-                assert (await one.answer())[1] == b"old"
-                assert (await two.answer())[1] == b"stable"
+                assert (await one.response())[1] == b"old"
+                assert (await two.response())[1] == b"stable"
             assert server.in_flight == proxy.in_flight == 0
 
 
@@ -341,9 +341,9 @@ async def test_a_whole_request_has_a_limit_for_each_arm() -> None:
             assert proxy.in_flight == 0
 
 
-async def test_an_answer_that_is_late_for_its_arm_is_served_by_stable() -> None:
+async def test_a_response_that_is_late_for_its_arm_is_served_by_stable() -> None:
     async with fake_upstream(never) as fake, fake_upstream(says_stable) as good:
-        canary = arm(fake, timeouts={"answer": 0.05})
+        canary = arm(fake, timeouts={"response": 0.05})
         async with proxied({"stable": arm(good), "canary": canary}) as proxy:
             async with connected(proxy.server) as client:
                 assert (await client.ask())[1] == b"stable"
@@ -355,7 +355,7 @@ async def test_an_answer_that_is_late_for_its_arm_is_served_by_stable() -> None:
 
 async def test_fields_are_changed_for_each_arm() -> None:
     async def script(asked: ReceivedRequest) -> None:
-        await asked.answer(b"", b"Server: x", b"X-Powered-By: y", b"X-Kept: z")
+        await asked.response(b"", b"Server: x", b"X-Powered-By: y", b"X-Kept: z")
 
     async with fake_upstream(script) as fake:
         canary = arm(
@@ -365,7 +365,7 @@ async def test_fields_are_changed_for_each_arm() -> None:
                 "set": {"X-Arm": "canary"},
                 "add": {"Via": "us"},
             },
-            answer_headers={
+            response_headers={
                 "remove": ["X-Powered-By"],
                 "set": {"Server": "canary-trio"},
                 "add": {"X-Kept": "a"},
@@ -394,10 +394,13 @@ async def test_each_arm_that_is_tried_gets_its_own_fields() -> None:
             "stable": arm(
                 good,
                 request_headers={"set": {"X-Arm": "stable"}},
-                answer_headers={"remove": ["Content-Type"], "set": {"X-By": "stable"}},
+                response_headers={
+                    "remove": ["Content-Type"],
+                    "set": {"X-By": "stable"},
+                },
             ),
             "canary": arm(
-                bad, request_headers=changes, answer_headers={"set": {"X-By": "c"}}
+                bad, request_headers=changes, response_headers={"set": {"X-By": "c"}}
             ),
         }
         async with proxied(arms) as proxy:
@@ -510,16 +513,16 @@ async def misbehave(asked: ReceivedRequest, chance: random.Random) -> None:
             await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\nx")
             await hangs_up(asked)
         case "b":
-            await asked.answer(bytes(300_000))
+            await asked.response(bytes(300_000))
         case "l":
             await trio.sleep(0.03)
-            await asked.answer(b"late")
+            await asked.response(b"late")
         case _:
-            await asked.answer(b"good")
+            await asked.response(b"good")
 
 
 async def come_and_go(proxy: Proxied, chance: random.Random) -> None:
-    """Ask, and sometimes leave before the request or its answer is complete."""
+    """Ask, and sometimes leave before the request or its response is complete."""
     for _ in range(12):
         async with connected(proxy.server) as client:
             size = chance.choice([0, 0, 10, 100_000])
@@ -539,7 +542,7 @@ async def test_whatever_happens_nothing_is_left_in_flight() -> None:
         settings: dict[str, Any] = {
             "limits": {"in_flight": 3, "pending": 4, "wait": 0.05},
             "retries": {"tries": 2, "status": [503], "backoff": 0.002},
-            "timeouts": {"answer": 1, "request": 2},
+            "timeouts": {"response": 1, "request": 2},
         }
         arms = {
             "stable": arm(stable, closed_url(), fallback="canary", **settings),
@@ -553,7 +556,9 @@ async def test_whatever_happens_nothing_is_left_in_flight() -> None:
                     await trio.sleep(0.005)
                     await proxy.install({"ratio": at / 20, "arms": arms})
             await until_idle(proxy)
-            servers = [s for a in proxy.runtime.arms.values() for s in a.roster.servers]
+            servers = [
+                s for a in proxy.runtime.arms.values() for s in a.server_set.servers
+            ]
             assert not any(server.queue for server in servers)
             assert {server.in_flight for server in servers} == {0}
             states = proxy.runtime.arms.values()

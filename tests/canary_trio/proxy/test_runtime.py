@@ -106,7 +106,7 @@ async def test_all_addresses_of_a_name_are_used() -> None:
 
 
 async def closing(asked: ReceivedRequest) -> None:
-    await asked.answer(b"ok", b"Connection: close")
+    await asked.response(b"ok", b"Connection: close")
     await asked.stream.aclose()
 
 
@@ -136,7 +136,7 @@ async def test_a_name_that_does_not_resolve_is_asked_for_again() -> None:
             names.ports = {"web": [fake.port]}
             state = proxy.server_state("stable")
             await until(lambda: state.upstream.addresses)
-            proxy.runtime.arms["stable"].roster.tick(proxy.runtime.now() + 1000)
+            proxy.runtime.arms["stable"].server_set.tick(proxy.runtime.now() + 1000)
             assert set(await bodies(proxy, 3)) == {b"stable"}
 
 
@@ -255,7 +255,7 @@ async def test_a_removed_server_is_kept_until_its_last_request_ends() -> None:
 
     async def slow(asked: ReceivedRequest) -> None:
         await release.wait()
-        await asked.answer(b"late")
+        await asked.response(b"late")
 
     async with fake_upstream(slow) as one, fake_upstream(says_stable) as other:
         async with running(arms={"stable": arm(one)}) as proxy:
@@ -307,11 +307,11 @@ async def test_drain_and_maintenance_under_sticky_users() -> None:
 
 
 async def says_a(asked: ReceivedRequest) -> None:
-    await asked.answer(b"a")
+    await asked.response(b"a")
 
 
 async def says_b(asked: ReceivedRequest) -> None:
-    await asked.answer(b"b")
+    await asked.response(b"b")
 
 
 async def test_slow_start_of_a_new_server() -> None:

@@ -18,9 +18,9 @@ START = 1000.0
 EJECTION = Ejection(failures=2, time=10.0, longest=40.0)
 
 
-def a_server(roster: ServerSet, name: str, **more: Any) -> ServerState:
+def a_server(server_set: ServerSet, name: str, **more: Any) -> ServerState:
     server = Server(f"http://{name}:80", **more)
-    return ServerState(server, Upstream(server.url, (), name.encode()), roster)
+    return ServerState(server, Upstream(server.url, (), name.encode()), server_set)
 
 
 def an_arm(servers: list[ServerState], **more: Any) -> Arm:
@@ -30,9 +30,9 @@ def an_arm(servers: list[ServerState], **more: Any) -> Arm:
 
 @attrs.define
 class Bench:
-    """A roster with servers, and the time."""
+    """A server set with servers, and the time."""
 
-    roster: ServerSet
+    server_set: ServerSet
     servers: list[ServerState]
     now: float = START
     fallback: bool = False
@@ -40,16 +40,16 @@ class Bench:
 
     @classmethod
     def of(cls, count: int, *, fallback: bool = False, **more: Any) -> Bench:
-        roster = ServerSet(random.Random(1).random)
-        servers = [a_server(roster, f"s{n}") for n in range(count)]
+        server_set = ServerSet(random.Random(1).random)
+        servers = [a_server(server_set, f"s{n}") for n in range(count)]
         bench = cls(
-            roster, servers, fallback=fallback, sticky=more.pop("sticky", False)
+            server_set, servers, fallback=fallback, sticky=more.pop("sticky", False)
         )
         bench.configure(**more)
         return bench
 
     def configure(self, **more: Any) -> None:
-        self.roster.configure(
+        self.server_set.configure(
             an_arm(self.servers, **more),
             self.servers,
             falls_back=self.fallback,
@@ -67,11 +67,11 @@ class Bench:
             server.ended(self.now, False, self.now, **more)
 
     def picks(self, count: int = 60) -> Counter[ServerState | None]:
-        return Counter(self.roster.pick(None) for _ in range(count))
+        return Counter(self.server_set.pick(None) for _ in range(count))
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
-        self.roster.tick(self.now)
+        self.server_set.tick(self.now)
 
 
 KEYS = [b"user %d" % n for n in range(300)]

@@ -91,7 +91,7 @@ RETRIES = table(
     longest_backoff=st.floats(0.2, 60),
     status=CODES,
 )
-WAITS = seconds(0.01, 86400)
+TIMEOUTS = seconds(0.01, 86400)
 
 
 def arm(name: str) -> Strategy:
@@ -106,11 +106,11 @@ def arm(name: str) -> Strategy:
         slow_start=st.floats(0, 3600),
         fallback=st.none() | others,
         timeouts=table(
-            connect=WAITS,
-            answer=WAITS,
-            idle=WAITS,
-            tunnel=WAITS,
-            request=st.none() | WAITS,
+            connect=TIMEOUTS,
+            response=TIMEOUTS,
+            idle=TIMEOUTS,
+            tunnel=TIMEOUTS,
+            request=st.none() | TIMEOUTS,
         ),
         retries=RETRIES,
         limits=table(
@@ -119,7 +119,7 @@ def arm(name: str) -> Strategy:
             wait=st.floats(0, 600),
         ),
         request_headers=HEADERS,
-        answer_headers=HEADERS,
+        response_headers=HEADERS,
         tls=table(
             verify=st.booleans(),
             ca=st.none() | st.just("/etc/ca.pem"),

@@ -33,7 +33,7 @@ class _Head:
 class Exchange:
     target: bytes = b"/"
     client: str = "192.0.2.7"
-    answer_bytes: int = 2
+    response_bytes: int = 2
 
     @property
     def head(self) -> _Head:

@@ -32,7 +32,7 @@ class _Asked:
 class _Over:
     head: RequestFields
     client: str = "192.0.2.7"
-    answer_bytes: int = 512
+    response_bytes: int = 512
 
 
 @attrs.define

@@ -46,14 +46,14 @@ def _marks(**changes: Any) -> LabelCache:
     ],
     ids=["ratio", "rule", "escaped", "not ASCII"],
 )
-def test_the_answer_field_is_a_dictionary(decision: Decision, value: bytes) -> None:
+def test_the_response_field_is_a_dictionary(decision: Decision, value: bytes) -> None:
     mark = _marks().note(decision)
 
     assert mark.field == (b"X-Canary", value)
     assert mark.line == b"\r\nX-Canary: " + value
 
 
-def test_the_answer_field_says_who_served_in_whose_place() -> None:
+def test_the_response_field_says_who_served_in_whose_place() -> None:
     mark = _marks().moved(_RULE, "stable", Reason.FALLBACK)
 
     assert mark.field is not None

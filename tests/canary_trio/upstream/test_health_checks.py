@@ -66,7 +66,7 @@ def test_the_pause_varies_by_the_jitter(
     assert interval * (1 - jitter) <= found <= interval * (1 + jitter) + 1e-9
 
 
-def test_a_request_and_what_is_a_good_answer() -> None:
+def test_a_request_and_what_is_a_good_response() -> None:
     upstream = Upstream("s", (), b"s:1", prefix=b"/base")
     assert request(Health(path="/ok"), upstream).startswith(
         b"GET /base/ok HTTP/1.1\r\nHost: s:1\r\n"
@@ -83,7 +83,7 @@ def test_a_request_and_what_is_a_good_answer() -> None:
 
 @attrs.define
 class World:
-    """Servers that answer as they are told, and when they were asked."""
+    """Servers that response as they are told, and when they were asked."""
 
     bench: Bench
     statuses: dict[str, int] = attrs.field(factory=dict)
@@ -158,7 +158,7 @@ async def test_a_server_goes_down_and_comes_back(
 @pytest.mark.parametrize(
     ("status", "error", "unreachable"),
     [
-        (0, "no answer within 2 s", False),
+        (0, "no response within 2 s", False),
         (1, "unreachable: refused", True),
         (2, "ZeroDivisionError: ", False),
         (302, "status 302", False),

@@ -12,23 +12,23 @@ from tests.canary_trio.support.arm_bench import KEYS, START, Bench
 
 def test_sticky_users_wait_at_a_full_server() -> None:
     bench = Bench.of(2, sticky=True, limits=ServerLimits(in_flight=1))
-    before = [bench.roster.pick(key) for key in KEYS]
+    before = [bench.server_set.pick(key) for key in KEYS]
     bench.servers[0].began(START)
 
-    assert [bench.roster.pick(key) for key in KEYS] == before
+    assert [bench.server_set.pick(key) for key in KEYS] == before
 
 
 def test_without_stickiness_a_key_is_for_the_hash_only() -> None:
     bench = Bench.of(3)
-    assert len({bench.roster.pick(b"ann") for _ in range(9)}) == 3
+    assert len({bench.server_set.pick(b"ann") for _ in range(9)}) == 3
     bench.configure(balance=Balance.HASH)
-    assert len({bench.roster.pick(b"ann") for _ in range(9)}) == 1
-    assert len({bench.roster.pick(key) for key in KEYS}) == 3
+    assert len({bench.server_set.pick(b"ann") for _ in range(9)}) == 1
+    assert len({bench.server_set.pick(key) for key in KEYS}) == 3
 
 
 def picker(count: int = 3) -> tuple[Bench, Picker]:
     bench = Bench.of(count)
-    return bench, bench.roster.choice
+    return bench, bench.server_set.choice
 
 
 def test_a_single_server_is_chosen_whatever_the_key() -> None:
@@ -87,7 +87,7 @@ def test_another_try_goes_to_a_healthy_one_that_was_not_tried() -> None:
 def test_another_try_of_a_key_is_the_same_for_all_that_tried_the_same() -> None:
     bench = Bench.of(5)
     bench.configure(balance=Balance.HASH)
-    choice = bench.roster.choice
+    choice = bench.server_set.choice
     for key in KEYS:
         first = choice.pick(key)
         assert first is not None

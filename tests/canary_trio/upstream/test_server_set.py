@@ -26,7 +26,7 @@ def test_a_failing_server_is_out_and_comes_back() -> None:
     bad = bench.servers[0]
     bench.fail(bad)
     assert bad not in bench.picks()
-    assert bench.roster.next_due == START + 10
+    assert bench.server_set.next_due == START + 10
     bench.wait(10)
     assert bad in bench.picks()
     bench.fail(bad, 1)  # on trial
@@ -51,9 +51,9 @@ def test_the_last_one_is_out_if_it_is_gone_and_another_arm_serves() -> None:
     assert bench.servers[1].healthy
     bench.fail(bench.servers[1], unreachable=True)
 
-    assert bench.roster.pick(None) is None
+    assert bench.server_set.pick(None) is None
     bench.wait(10)
-    assert bench.roster.pick(None) is not None
+    assert bench.server_set.pick(None) is not None
 
 
 def test_a_check_that_reaches_it_ends_an_ejection_for_not_being_reached() -> None:
@@ -62,7 +62,7 @@ def test_a_check_that_reaches_it_ends_an_ejection_for_not_being_reached() -> Non
     bench.fail(cut_off, unreachable=True)
     bench.fail(sick)
     for server in (cut_off, sick):
-        bench.roster.reached(server, bench.now)
+        bench.server_set.reached(server, bench.now)
 
     assert (cut_off.healthy, sick.healthy) == (True, False)
     assert cut_off.record.on_trial
@@ -74,27 +74,27 @@ def test_a_check_that_reaches_it_ends_an_ejection_for_not_being_reached() -> Non
 def test_if_few_are_healthy_health_is_ignored_and_counted() -> None:
     bench = Bench.of(4)
     for server in bench.servers[:2]:
-        bench.roster.checked(server, bench.now, up=False)
-    assert not bench.roster.panic
+        bench.server_set.checked(server, bench.now, up=False)
+    assert not bench.server_set.panic
     assert len(bench.picks()) == 2
-    bench.roster.checked(bench.servers[2], bench.now, up=False)
-    assert bench.roster.panic
+    bench.server_set.checked(bench.servers[2], bench.now, up=False)
+    assert bench.server_set.panic
     assert len(bench.picks()) == 4
-    bench.roster.checked(bench.servers[0], bench.now, up=True)
-    assert not bench.roster.panic
-    assert bench.roster.panics == 1
+    bench.server_set.checked(bench.servers[0], bench.now, up=True)
+    assert not bench.server_set.panic
+    assert bench.server_set.panics == 1
 
 
 def test_in_a_panic_those_that_refuse_connections_get_nothing() -> None:
     bench = Bench.of(3)
     one, other, third = bench.servers
-    bench.roster.checked(one, bench.now, up=False, unreachable=True)
-    bench.roster.checked(other, bench.now, up=False)
+    bench.server_set.checked(one, bench.now, up=False, unreachable=True)
+    bench.server_set.checked(other, bench.now, up=False)
 
     assert set(bench.picks()) == {other, third}
-    assert bench.roster.pick_other({other}) is third
-    assert bench.roster.pick_other({third}) is other
-    assert bench.roster.pick_other({third, other}) is None
+    assert bench.server_set.pick_other({other}) is third
+    assert bench.server_set.pick_other({third}) is other
+    assert bench.server_set.pick_other({third, other}) is None
 
 
 def test_who_came_back_counts_as_reachable_again() -> None:
@@ -102,7 +102,7 @@ def test_who_came_back_counts_as_reachable_again() -> None:
     bench.fail(bench.servers[0], unreachable=True)
     bench.wait(10)
     for server in bench.servers[1:]:
-        bench.roster.checked(server, bench.now, up=False)
+        bench.server_set.checked(server, bench.now, up=False)
     bench.configure(panic_threshold=1.0)
 
     assert set(bench.picks()) == set(bench.servers)
@@ -112,8 +112,8 @@ def test_without_a_healthy_server_an_arm_falls_back_or_panics() -> None:
     for fallback in (False, True):
         bench = Bench.of(2, fallback=fallback)
         for server in bench.servers:
-            bench.roster.checked(server, bench.now, up=False)
-        assert (bench.roster.pick(None) is None) == fallback
+            bench.server_set.checked(server, bench.now, up=False)
+        assert (bench.server_set.pick(None) is None) == fallback
 
 
 # === full ===
@@ -158,11 +158,11 @@ def test_who_waits_gets_the_place() -> None:
     server = bench.servers[0]
     server.queue = PendingQueue(server)
     server.began(START)
-    waits = Waits(server)
-    server.queue.join(waits)
+    timeouts = Waits(server)
+    server.queue.join(timeouts)
     server.ended(START, None, START)
 
-    assert waits.was_full is False
+    assert timeouts.was_full is False
     assert server.in_flight == 1
     assert not server.queue
 
@@ -177,8 +177,8 @@ def test_a_server_that_came_back_grows_to_its_weight() -> None:
     bench.fail(server)
     bench.wait(10)
     weights = [server.weight]
-    while bench.roster.next_due < float("inf"):
-        bench.wait(bench.roster.next_due - bench.now)
+    while bench.server_set.next_due < float("inf"):
+        bench.wait(bench.server_set.next_due - bench.now)
         weights.append(server.weight)
 
     assert weights[0] == 0.1
@@ -195,14 +195,14 @@ def test_changes_of_the_document_do_not_hurry_a_slow_start() -> None:
     bench.wait(10)
     for _ in range(100):
         bench.configure(slow_start=20.0)
-    assert len(bench.roster._due) == 1
+    assert len(bench.server_set._due) == 1
     bench.wait(10)
     assert 0.45 <= server.weight <= 0.55
 
 
 def test_a_new_server_beside_warm_ones_starts_slowly() -> None:
     bench = Bench.of(2, slow_start=20.0)
-    bench.servers.append(a_server(bench.roster, "new"))
+    bench.servers.append(a_server(bench.server_set, "new"))
     bench.configure(slow_start=20.0)
 
     assert [server.weight for server in bench.servers] == [1.0, 1.0, 0.1]
@@ -214,18 +214,18 @@ def test_a_new_server_beside_warm_ones_starts_slowly() -> None:
 
 def test_sticky_users_keep_a_draining_server_and_leave_one_in_maintenance() -> None:
     bench = Bench.of(3, sticky=True)
-    before = [bench.roster.pick(key) for key in KEYS]
+    before = [bench.server_set.pick(key) for key in KEYS]
     server = bench.servers[0]
     bench.mode(server, ServerMode.DRAIN)
-    assert [bench.roster.pick(key) for key in KEYS] == before
+    assert [bench.server_set.pick(key) for key in KEYS] == before
     assert server not in bench.picks()
     bench.mode(server, ServerMode.MAINTENANCE)
-    after = [bench.roster.pick(key) for key in KEYS]
+    after = [bench.server_set.pick(key) for key in KEYS]
     assert server not in after
     for was, now in zip(before, after, strict=True):
         assert was in (now, server)
     bench.mode(server, ServerMode.READY)
-    assert [bench.roster.pick(key) for key in KEYS] == before
+    assert [bench.server_set.pick(key) for key in KEYS] == before
 
 
 # === changes of the configuration ===
@@ -238,7 +238,7 @@ def test_what_is_owed_and_known_survives_any_change() -> None:
     for n in range(300):
         more = {"slow_start": float(n % 7), "panic_threshold": (n % 5) / 10}
         bench.configure(**more)
-        got[bench.roster.pick(None)] += 1
+        got[bench.server_set.pick(None)] += 1
 
     assert got == {bench.servers[0]: 150, bench.servers[1]: 150}
     assert bench.servers[2].ejected_until == START + 10
@@ -246,9 +246,9 @@ def test_what_is_owed_and_known_survives_any_change() -> None:
 
 def test_a_removed_server_is_left_when_its_last_request_ends() -> None:
     left: list[ServerState] = []
-    roster = ServerSet(random.Random(1).random, on_left=left.append)
-    servers = [a_server(roster, name) for name in ("a", "b")]
-    bench = Bench(roster, servers)
+    server_set = ServerSet(random.Random(1).random, on_left=left.append)
+    servers = [a_server(server_set, name) for name in ("a", "b")]
+    bench = Bench(server_set, servers)
     bench.configure()
     gone = bench.servers.pop()
     gone.began(START)
@@ -263,9 +263,9 @@ def test_a_removed_server_is_left_when_its_last_request_ends() -> None:
 
 def test_a_retired_arm_has_nobody() -> None:
     bench = Bench.of(2, sticky=True)
-    bench.roster.retire()
-    assert bench.roster.pick(b"ann") is None
-    assert bench.roster.pick_other((), None) is None
+    bench.server_set.retire()
+    assert bench.server_set.pick(b"ann") is None
+    assert bench.server_set.pick_other((), None) is None
     bench.configure()
     assert len(bench.picks()) == 2
 
@@ -295,14 +295,14 @@ class Simple:
 
 
 class RosterMachine(RuleBasedStateMachine):
-    """Any order of events; after each, the roster and the model agree."""
+    """Any order of events; after each, the server set and the model agree."""
 
     LIMIT = 2
 
     def __init__(self) -> None:
         super().__init__()
         self.now = START
-        self.roster = ServerSet(random.Random(7).random)
+        self.server_set = ServerSet(random.Random(7).random)
         self.states: dict[str, ServerState] = {}
         self.model: dict[str, Simple] = {}
         self.members: list[str] = []
@@ -323,7 +323,7 @@ class RosterMachine(RuleBasedStateMachine):
     def configured(self, members: list[str]) -> None:
         for name in members:
             if name not in self.states:
-                self.states[name] = a_server(self.roster, name)
+                self.states[name] = a_server(self.server_set, name)
                 self.model[name] = Simple()
         self.members = members
         self.apply()
@@ -352,13 +352,13 @@ class RosterMachine(RuleBasedStateMachine):
     def checked(self, name: str, *, up: bool, unreachable: bool) -> None:
         if name in self.members:
             state = self.states[name]
-            self.roster.checked(state, self.now, up=up, unreachable=unreachable)
+            self.server_set.checked(state, self.now, up=up, unreachable=unreachable)
             self.model[name].up = up
             self.model[name].unreachable = unreachable and not up
 
     @rule(key=st.none() | st.binary(max_size=3))
     def began(self, key: bytes | None) -> None:
-        state = self.roster.pick(key)
+        state = self.server_set.pick(key)
         if state is not None:
             state.began(self.now)
             self.model[self.name(state)].in_flight += 1
@@ -387,7 +387,7 @@ class RosterMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.5, 5.0, 11.0, 40.0]))
     def waited(self, seconds: float) -> None:
         self.now += seconds
-        self.roster.tick(self.now)
+        self.server_set.tick(self.now)
         for one in self.model.values():
             if 0 < one.out_until <= self.now:
                 one.out_until, one.back_at, one.trial = 0.0, self.now, True
@@ -404,7 +404,7 @@ class RosterMachine(RuleBasedStateMachine):
             slow_start=self.settings["slow_start"],
             limits=ServerLimits(in_flight=self.LIMIT),
         )
-        self.roster.configure(
+        self.server_set.configure(
             arm,
             [self.states[name] for name in self.members],
             falls_back=self.settings["fallback"],
@@ -436,10 +436,10 @@ class RosterMachine(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         usable = self.usable()
-        assert {self.name(one) for one in self.roster.usable} == usable
+        assert {self.name(one) for one in self.server_set.usable} == usable
         room = {n for n in usable if self.model[n].in_flight < self.LIMIT}
-        assert {self.name(one) for one in self.roster.choice.open} == room
-        found = self.roster.pick(None)
+        assert {self.name(one) for one in self.server_set.choice.open} == room
+        found = self.server_set.pick(None)
         if usable:
             assert found is not None
             assert self.name(found) in (room or usable)
@@ -452,8 +452,11 @@ class RosterMachine(RuleBasedStateMachine):
     def sticky_ones_stay(self) -> None:
         """A key is given to a server that is not in maintenance, and always the same."""
         if self.settings["sticky"]:
-            found = self.roster.pick(b"ann")
-            assert found is self.roster.pick(b"ann") or not self.roster.choice.sticky
+            found = self.server_set.pick(b"ann")
+            assert (
+                found is self.server_set.pick(b"ann")
+                or not self.server_set.choice.sticky
+            )
             if found is not None:
                 assert self.model[self.name(found)].mode is not ServerMode.MAINTENANCE
 

@@ -77,11 +77,11 @@ async def test_a_handler_answers(authority: Authority, http2: bool) -> None:
         async with asking(port, authority, http2=http2) as client:
             for _ in range(2):
                 await client.delete("/a%20b?c=%2F")
-            answer = await client.delete("/a%20b?c=%2F")
-    assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
-    assert (answer.status_code, answer.text) == (201, "made")
-    assert answer.headers["x-mixed-case"] == "kept"
-    assert answer.headers["content-length"] == "4"
+            response = await client.delete("/a%20b?c=%2F")
+    assert response.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+    assert (response.status_code, response.text) == (201, "made")
+    assert response.headers["x-mixed-case"] == "kept"
+    assert response.headers["content-length"] == "4"
     assert seen == [("DELETE", b"/a%20b?c=%2F", "127.0.0.1")] * 3
 
 
@@ -90,16 +90,16 @@ async def test_a_request_is_forwarded_as_its_client_sent_it(
     authority: Authority, http2: bool
 ) -> None:
     async def script(asked: ReceivedRequest) -> None:
-        await asked.answer(asked.body[::-1], b"X-Up: yes")
+        await asked.response(asked.body[::-1], b"X-Up: yes")
 
     async with fake_upstream(script) as fake:
         app = as_asgi(lambda ex: forward(ex, fake.upstream, ForwardHooks()))
         async with hypercorn_serving(app, authority) as port:
             async with asking(port, authority, http2=http2) as client:
-                answer = await client.post(
+                response = await client.post(
                     "/p", content=b"body", headers={"X-Forwarded-For": "6.6.6.6"}
                 )
-    assert (answer.text, answer.headers["x-up"]) == ("ydob", "yes")
+    assert (response.text, response.headers["x-up"]) == ("ydob", "yes")
     head = fake.asked[0].head
     assert b"\r\nX-Forwarded-For: 127.0.0.1\r\n" in head
     assert b"\r\nX-Forwarded-Proto: https\r\n" in head
@@ -129,8 +129,8 @@ async def test_bodies_stream_both_ways_without_a_length(
     async with raw_upstream(script) as app:
         async with hypercorn_serving(app, authority) as port:
             async with asking(port, authority, http2=http2) as client:
-                answer = await client.post("/", content=body())
-    assert len(answer.content) == size
+                response = await client.post("/", content=body())
+    assert len(response.content) == size
 
 
 @both_versions
@@ -149,9 +149,9 @@ async def test_what_is_sent_arrives_before_the_end(
     async with raw_upstream(script) as app:
         async with hypercorn_serving(app, authority) as port:
             async with asking(port, authority, http2=http2) as client:
-                async with client.stream("GET", "/") as answer:
+                async with client.stream("GET", "/") as response:
                     parts = []
-                    async for part in answer.aiter_raw():
+                    async for part in response.aiter_raw():
                         parts.append(part)
                         seen.set()
     assert parts == [b"first", b"last"]
@@ -205,7 +205,7 @@ async def test_a_client_that_leaves_ends_a_large_upload(authority: Authority) ->
                 await released.wait()
 
 
-async def test_a_cut_answer_is_cut_for_an_http1_client(authority: Authority) -> None:
+async def test_a_cut_response_is_cut_for_an_http1_client(authority: Authority) -> None:
     async with raw_upstream(cut_chunked) as app:
         async with hypercorn_serving(app, authority) as port:
             async with asking(port, authority, http2=False) as client:
@@ -214,7 +214,7 @@ async def test_a_cut_answer_is_cut_for_an_http1_client(authority: Authority) -> 
 
 
 @both_versions
-async def test_an_answer_shorter_than_its_length_is_seen(
+async def test_a_response_shorter_than_its_length_is_seen(
     authority: Authority, http2: bool
 ) -> None:
     async def script(stream: trio.SocketStream) -> None:
@@ -328,7 +328,7 @@ async def test_a_websocket_is_tunneled(authority: Authority) -> None:
     assert subprotocol == "chat"
 
 
-async def test_a_refused_websocket_gets_the_answer(authority: Authority) -> None:
+async def test_a_refused_websocket_gets_the_response(authority: Authority) -> None:
     app = as_asgi(lambda ex: ex.respond(Response(418, b"no")))
     async with hypercorn_serving(app, authority) as port:
         async with tls_client(port, authority.trusting()) as client:

@@ -38,35 +38,35 @@ def test_content_survives_any_change_of_framing(
 ) -> None:
     incoming = {"length": len(content), "chunked": CHUNKED, "close": UNTIL_CLOSE}[kind]
     outgoing = CHUNKED if to_chunks else max(incoming, UNTIL_CLOSE)
-    passage = BodyTranscoder(incoming, outgoing)
+    transcoder = BodyTranscoder(incoming, outgoing)
     data = framed(content, incoming)
     out = b""
     for step in steps:
-        if data and not passage.done:
-            out += passage.feed(data[:step])
+        if data and not transcoder.done:
+            out += transcoder.feed(data[:step])
             data = data[step:]
     if incoming == UNTIL_CLOSE:
-        out += passage.end()
+        out += transcoder.end()
     if content or incoming != 0:
         assert unframed(out, outgoing) == content
-    assert passage.done
+    assert transcoder.done
 
 
 @pytest.mark.parametrize("incoming", [10, CHUNKED])
 def test_an_early_end_is_no_end(incoming: int) -> None:
-    passage = BodyTranscoder(incoming, CHUNKED)
-    out = passage.feed(b"3\r\nabc" if incoming == CHUNKED else b"abc")
+    transcoder = BodyTranscoder(incoming, CHUNKED)
+    out = transcoder.feed(b"3\r\nabc" if incoming == CHUNKED else b"abc")
 
     with pytest.raises(Truncated):
-        passage.end()
+        transcoder.end()
     assert LAST_CHUNK not in out
 
 
 def test_what_follows_the_body_is_kept_apart() -> None:
-    passage = BodyTranscoder(3, 3)
+    transcoder = BodyTranscoder(3, 3)
 
-    assert passage.feed(b"abcGET /") == b"abc"
-    assert passage.rest == b"GET /"
+    assert transcoder.feed(b"abcGET /") == b"abc"
+    assert transcoder.rest == b"GET /"
 
 
 def test_trailers_go_on_only_to_who_takes_them() -> None:

@@ -8,8 +8,8 @@ from http_trio.errors import BadRequest, BadResponse
 from http_trio.http1.framing import (
     CHUNKED,
     UNTIL_CLOSE,
-    answer_framing,
     request_framing,
+    response_framing,
 )
 
 
@@ -68,7 +68,7 @@ def test_http10_knows_no_chunks() -> None:
     with pytest.raises(BadRequest):
         request_framing([], [b"chunked"], http10=True)
     with pytest.raises(BadResponse):
-        answer_framing(200, b"GET", [], [b"chunked"], http10=True)
+        response_framing(200, b"GET", [], [b"chunked"], http10=True)
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def test_http10_knows_no_chunks() -> None:
         (404, b"POST", [b"0"], [], 0),
     ],
 )
-def test_where_an_answer_ends(
+def test_where_a_response_ends(
     status: int, method: bytes, lengths: list[bytes], codings: list[bytes], framing: int
 ) -> None:
-    found = answer_framing(status, method, lengths, codings, http10=False)
+    found = response_framing(status, method, lengths, codings, http10=False)
 
     assert found == framing
 
@@ -103,9 +103,9 @@ def test_where_an_answer_ends(
         ([], [b"gzip"]),
     ],
 )
-def test_an_answer_of_doubtful_framing_is_refused(
+def test_a_response_of_doubtful_framing_is_refused(
     lengths: list[bytes], codings: list[bytes]
 ) -> None:
     for method in (b"GET", b"HEAD"):
         with pytest.raises(BadResponse):
-            answer_framing(200, method, lengths, codings, http10=False)
+            response_framing(200, method, lengths, codings, http10=False)

@@ -79,7 +79,7 @@ async def ok(asked: ReceivedRequest) -> None:
     user = next(
         (row for row in asked.head.split(b"\r\n") if row.startswith(b"X-User")), b""
     )
-    await asked.answer(b"ok " + asked.path + user)
+    await asked.response(b"ok " + asked.path + user)
 
 
 async def test_a_request_that_comes_again_is_answered_as_before() -> None:
@@ -111,11 +111,11 @@ async def test_a_known_request_may_be_cut_and_joined_as_others() -> None:
         async with connected(proxy) as client:
             for _ in range(3):
                 await client.send(request)
-                assert (await client.answer())[1] == b"ok /x"
+                assert (await client.response())[1] == b"ok /x"
             for data in (request * 3, request[:9], request[9:] + request):
                 await client.send(data)
             for _ in range(5):
-                assert (await client.answer())[1] == b"ok /x"
+                assert (await client.response())[1] == b"ok /x"
 
 
 async def test_a_known_request_is_told_to_close_when_the_server_drains() -> None:
@@ -123,6 +123,6 @@ async def test_a_known_request_is_told_to_close_when_the_server_drains() -> None
         async with connected(proxy) as client:
             for _ in range(3):
                 assert b"close" not in (await client.ask(b"/x"))[0]
-            proxy.lane.draining = True
+            proxy.loop.draining = True
             assert b"\r\nConnection: close" in (await client.ask(b"/x"))[0]
             assert await client.to_end() == b""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from http_trio.testing.peers import connected, proxying
-from tests.http_trio.support.h11_peers import Judged, judge_answer, judging_upstream
+from tests.http_trio.support.h11_peers import Judged, judge_response, judging_upstream
 from tests.http_trio.support.strategies import Body, Field, bodies, fields, lines
 
 _HOP_BY_HOP = frozenset(
@@ -45,7 +45,7 @@ async def test_of_a_request(data: st.DataObject, sent: list[Field], body: Body) 
         for _ in range(_TIMES):
             async with connected(proxy) as client:
                 await client.send(raw)
-                head, _ = await client.answer()
+                head, _ = await client.response()
                 assert head.startswith(b"HTTP/1.1 200 "), head
 
     assert not judge.faults
@@ -73,25 +73,25 @@ def check_request(asked: Judged, sent: list[Field], body: Body) -> None:
     bodies(),
     st.sampled_from([b"200 OK", b"404 ", b"301 Moved \xe9", b"599 ?!"]),
 )
-async def test_of_an_answer(
+async def test_of_a_response(
     data: st.DataObject, sent: list[Field], body: Body, status: bytes
 ) -> None:
-    answer = b"HTTP/1.1 %b\r\n%b%b\r\n%b" % (
+    response = b"HTTP/1.1 %b\r\n%b%b\r\n%b" % (
         status,
         data.draw(lines(sent)),
         body.field or b"Content-Length: 0\r\n",
         body.framed,
     )
-    async with judging_upstream(answer) as judge, proxying(judge.upstream) as proxy:
+    async with judging_upstream(response) as judge, proxying(judge.upstream) as proxy:
         for _ in range(_TIMES):
             async with connected(proxy) as client:
                 close = b"Connection: close\r\n\r\n"
                 await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n" + close)
-                check_answer(await client.to_end(), status, sent, body)
+                check_response(await client.to_end(), status, sent, body)
 
 
-def check_answer(raw: bytes, status: bytes, sent: list[Field], body: Body) -> None:
-    head, content = judge_answer(raw)
+def check_response(raw: bytes, status: bytes, sent: list[Field], body: Body) -> None:
+    head, content = judge_response(raw)
     assert content == body.content
     assert raw.startswith(b"HTTP/1.1 " + status + b"\r\n")
     names = [name for name, _ in head.headers]
@@ -111,7 +111,7 @@ def test_the_judge_sees_what_is_wrong() -> None:
         b"HTTP/1.1 200 OK\r\nA b: c\r\nContent-Length: 2\r\n\r\nok",
     ):
         try:
-            judge_answer(raw)
+            judge_response(raw)
         except h11.RemoteProtocolError:
             continue
         raise AssertionError(raw)

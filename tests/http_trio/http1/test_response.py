@@ -1,16 +1,16 @@
-"""Our own answers, as bytes."""
+"""Our own responses, as bytes."""
 
 from __future__ import annotations
 
 from http_trio.http1.response import Response, error_response
 
 
-def test_a_whole_answer_is_rendered_once() -> None:
-    answer = Response(200, b"hello", headers=((b"X-A", b"1"),))
+def test_a_whole_response_is_rendered_once() -> None:
+    response = Response(200, b"hello", headers=((b"X-A", b"1"),))
 
-    first = answer.render()
+    first = response.render()
 
-    assert first is answer.render()
+    assert first is response.render()
     head, _, body = first.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     assert lines[0] == b"HTTP/1.1 200 OK"

@@ -26,12 +26,12 @@ from http_trio.http1.response_head import parse_response_head, render_response
     ],
     ids=repr,
 )
-def test_a_bad_answer_is_refused(raw: bytes) -> None:
+def test_a_bad_response_is_refused(raw: bytes) -> None:
     with pytest.raises(BadResponse):
         parse_response_head(raw, b"GET")
 
 
-def test_an_answer_goes_on_with_its_fields_apart() -> None:
+def test_a_response_goes_on_with_its_fields_apart() -> None:
     head = parse_response_head(
         b"HTTP/1.1 200 Fine\r\nSet-Cookie: a=1\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"
         b"Set-Cookie: b=2\r\nContent-Length: 2\r\nKeep-Alive: timeout=5\r\n"
@@ -52,7 +52,7 @@ def test_an_answer_goes_on_with_its_fields_apart() -> None:
 @pytest.mark.parametrize(
     ("to_http10", "framing"), [(False, CHUNKED), (True, UNTIL_CLOSE)]
 )
-def test_an_answer_until_close_is_chunked_for_who_knows_chunks(
+def test_a_response_until_close_is_chunked_for_who_knows_chunks(
     to_http10: bool, framing: int
 ) -> None:
     head = parse_response_head(b"HTTP/1.1 200 OK\r\n\r\n", b"GET")

@@ -45,17 +45,17 @@ def content(size: int, seed: int) -> bytes:
 
 async def _good(stream: trio.SocketStream, words: list[bytes], body: bytes) -> bool:
     size, seed, framing = int(words[1]), int(words[2]), words[3]
-    answer = body or content(size, seed)
+    response = body or content(size, seed)
     if framing == b"length":
-        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer)
-        await stream.send_all(head + answer)
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(response)
+        await stream.send_all(head + response)
         return True
     if framing == b"close":
-        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n" + answer)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n" + response)
         return False
     await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    for at in range(0, len(answer), 30_000):
-        await stream.send_all(encode_chunk(answer[at : at + 30_000]))
+    for at in range(0, len(response), 30_000):
+        await stream.send_all(encode_chunk(response[at : at + 30_000]))
     await stream.send_all(LAST_CHUNK)
     return True
 
@@ -155,13 +155,13 @@ async def _unhealthy(client: RawClient, chance: random.Random, tally: Tally) -> 
     method = chance.choice([b"GET", b"POST"])
     head = b"%b /%b/%b HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
     await client.send(head % (method, name, then))
-    answer = await client.head()
-    tally.others[answer[9:12].decode()] += 1
+    response = await client.head()
+    tally.others[response[9:12].decode()] += 1
     if name in (b"silent", b"half-head", b"garbage", b"two-lengths"):
-        if answer[9:12] not in (b"502", b"504"):
-            tally.wrong.append(f"{name!r} {then!r}: {answer[:40]!r}")
-        await _read_body(client, answer)
-        return b"Connection: close" not in answer
+        if response[9:12] not in (b"502", b"504"):
+            tally.wrong.append(f"{name!r} {then!r}: {response[:40]!r}")
+        await _read_body(client, response)
+        return b"Connection: close" not in response
     return False
 
 
@@ -239,7 +239,7 @@ async def run(connections: int, seconds: float, seed: int, wait_s: float) -> Tal
     """
     tally, books, over = Tally(), Books(), trio.Event()
     limits = Limits(
-        answer_s=wait_s,
+        response_s=wait_s,
         stream_idle_s=wait_s,
         write_s=wait_s,
         half_closed_s=1,

@@ -17,7 +17,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 # Short only where the wait is what is tested: a busy machine pauses for longer.
 PATIENT = Limits(linger_s=0.05)
-IMPATIENT = Limits(answer_s=0.1, stream_idle_s=0.1, write_s=0.2, linger_s=0.05)
+IMPATIENT = Limits(response_s=0.1, stream_idle_s=0.1, write_s=0.2, linger_s=0.05)
 
 # A request with a body in chunks that is not there yet is carried by a task.
 EXPRESS = (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"")
@@ -26,7 +26,7 @@ TASK = (
     b"0\r\n\r\n",
 )
 
-lanes = pytest.mark.parametrize("lane", [EXPRESS, TASK], ids=["express", "task"])
+loops = pytest.mark.parametrize("loop", [EXPRESS, TASK], ids=["express", "task"])
 Lane = tuple[bytes, bytes]
 
 
@@ -35,11 +35,11 @@ def _swept_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("http_trio.net.event_loop._SWEEP_S", 0.02)
 
 
-async def ask(client: RawClient, lane: Lane) -> None:
-    await client.send(lane[0])
-    if lane[1]:
+async def ask(client: RawClient, loop: Lane) -> None:
+    await client.send(loop[0])
+    if loop[1]:
         await trio.testing.wait_all_tasks_blocked(0.002)
-        await client.send(lane[1])
+        await client.send(loop[1])
 
 
 def answering(data: bytes, *, then: str = "close") -> Script:
@@ -62,7 +62,7 @@ def answering(data: bytes, *, then: str = "close") -> Script:
 
 @attrs.frozen
 class Case:
-    """An answer, what follows it, and what the client sees of it."""
+    """A response, what follows it, and what the client sees of it."""
 
     data: bytes
     then: str
@@ -75,15 +75,15 @@ _LONG = OK + b"Content-Length: 999999\r\n\r\n" + b"x" * 500_000
 CASES = {
     "nothing, close": Case(b"", "close", 502, FailureReason.CLOSED),
     "nothing, reset": Case(b"", "reset", 502, FailureReason.CLOSED),
-    "nothing, stall": Case(b"", "stall", 504, FailureReason.ANSWER_TIMEOUT),
+    "nothing, stall": Case(b"", "stall", 504, FailureReason.RESPONSE_TIMEOUT),
     "half a head, close": Case(OK, "close", 502, FailureReason.CLOSED),
     "half a head, reset": Case(OK, "reset", 502, FailureReason.CLOSED),
-    "half a head, stall": Case(OK, "stall", 504, FailureReason.ANSWER_TIMEOUT),
+    "half a head, stall": Case(OK, "stall", 504, FailureReason.RESPONSE_TIMEOUT),
     "only 100, close": Case(
         b"HTTP/1.1 100 C\r\n\r\n", "close", 502, FailureReason.CLOSED
     ),
     "only 103, stall": Case(
-        b"HTTP/1.1 103 E\r\n\r\n", "stall", 504, FailureReason.ANSWER_TIMEOUT
+        b"HTTP/1.1 103 E\r\n\r\n", "stall", 504, FailureReason.RESPONSE_TIMEOUT
     ),
     "half a length, close": Case(
         OK + b"Content-Length: 9\r\n\r\nabc",
@@ -121,7 +121,7 @@ CASES = {
         CHUNKED + b"1\r\na\r\n", "stall", 200, FailureReason.STALLED, whole=False
     ),
     "a chunk, garbage": Case(
-        CHUNKED + b"1\r\na\r\nxyz\r\n", "stall", 502, FailureReason.BAD_ANSWER
+        CHUNKED + b"1\r\na\r\nxyz\r\n", "stall", 502, FailureReason.BAD_RESPONSE
     ),
     "until close, reset": Case(
         OK + b"\r\nabc", "reset", 200, FailureReason.CLOSED, whole=False
@@ -131,7 +131,9 @@ CASES = {
     ),
     "until close": Case(OK + b"\r\nabc", "close", 200, None),
     "until close, HTTP/1.0": Case(b"HTTP/1.0 200 OK\r\n\r\nabc", "close", 200, None),
-    "not HTTP": Case(b"220 mail ESMTP\r\n\r\n", "stall", 502, FailureReason.BAD_ANSWER),
+    "not HTTP": Case(
+        b"220 mail ESMTP\r\n\r\n", "stall", 502, FailureReason.BAD_RESPONSE
+    ),
     "HTTP/0.9": Case(b"<html></html>", "close", 502, FailureReason.CLOSED),
     "TLS alert": Case(
         b"\x15\x03\x01\x00\x02\x02\x46", "close", 502, FailureReason.CLOSED
@@ -140,55 +142,60 @@ CASES = {
         OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         "stall",
         502,
-        FailureReason.BAD_ANSWER,
+        FailureReason.BAD_RESPONSE,
     ),
     "length and chunks": Case(
         OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "stall",
         502,
-        FailureReason.BAD_ANSWER,
+        FailureReason.BAD_RESPONSE,
     ),
     "unknown coding": Case(
-        OK + b"Transfer-Encoding: gzip\r\n\r\nx", "stall", 502, FailureReason.BAD_ANSWER
+        OK + b"Transfer-Encoding: gzip\r\n\r\nx",
+        "stall",
+        502,
+        FailureReason.BAD_RESPONSE,
     ),
-    "a fold": Case(OK + b"X: a\r\n b\r\n\r\n", "stall", 502, FailureReason.BAD_ANSWER),
+    "a fold": Case(
+        OK + b"X: a\r\n b\r\n\r\n", "stall", 502, FailureReason.BAD_RESPONSE
+    ),
     "bare LF": Case(b"HTTP/1.1 200 OK\nX: a\n\n", "close", 502, FailureReason.CLOSED),
     "NUL in a value": Case(
-        OK + b"X: a\0b\r\n\r\n", "stall", 502, FailureReason.BAD_ANSWER
+        OK + b"X: a\0b\r\n\r\n", "stall", 502, FailureReason.BAD_RESPONSE
     ),
     "CR in a value": Case(
-        OK + b"X: a\rb\r\n\r\n", "stall", 502, FailureReason.BAD_ANSWER
+        OK + b"X: a\rb\r\n\r\n", "stall", 502, FailureReason.BAD_RESPONSE
     ),
-    "no colon": Case(OK + b"X\r\n\r\n", "stall", 502, FailureReason.BAD_ANSWER),
+    "no colon": Case(OK + b"X\r\n\r\n", "stall", 502, FailureReason.BAD_RESPONSE),
     "a huge head": Case(
-        OK + b"X: a\r\n" * 9_000, "stall", 502, FailureReason.BAD_ANSWER
+        OK + b"X: a\r\n" * 9_000, "stall", 502, FailureReason.BAD_RESPONSE
     ),
     "101 unasked": Case(
         b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         "stall",
         502,
-        FailureReason.BAD_ANSWER,
+        FailureReason.BAD_RESPONSE,
     ),
 }
 
 
 @pytest.mark.parametrize(
-    ("name", "lane"),
+    ("name", "loop"),
     [
-        pytest.param(name, lane, id=f"{name}-{label}")
+        pytest.param(name, loop, id=f"{name}-{label}")
         for name in CASES
-        for lane, label in ((EXPRESS, "express"), (TASK, "task"))
+        for loop, label in ((EXPRESS, "express"), (TASK, "task"))
     ],
 )
 async def test_what_the_client_is_told(
-    name: str, lane: Lane, caplog: pytest.LogCaptureFixture
+    name: str, loop: Lane, caplog: pytest.LogCaptureFixture
 ) -> None:
     case = CASES[name]
     script = answering(case.data, then=case.then)
-    late = case.condition in (FailureReason.ANSWER_TIMEOUT, FailureReason.STALLED)
+    late = case.condition in (FailureReason.RESPONSE_TIMEOUT, FailureReason.STALLED)
     limits = IMPATIENT if late else PATIENT
     async with watched(script, caplog, limits) as one, connected(one.proxy) as client:
-        await ask(client, lane)
+        await ask(client, loop)
         raw = await until_final(client)
         assert raw[9:12] == b"%d" % case.status
         assert looks_whole(raw) is (case.whole and case.condition is None)
@@ -200,7 +207,7 @@ async def test_what_the_client_is_told(
 
 
 async def until_final(client: RawClient) -> bytes:
-    """Read the final answer: all there is of it, or the head of a 502 or 504."""
+    """Read the final response: all there is of it, or the head of a 502 or 504."""
     head = await client.head()
     while head.startswith(b"HTTP/1.1 1"):
         head = await client.head()
@@ -232,7 +239,7 @@ def looks_whole(raw: bytes) -> bool:
 # === bodies where there are none, and more than was said ===
 
 
-@lanes
+@loops
 @pytest.mark.parametrize(
     ("method", "data", "told"),
     [
@@ -253,7 +260,7 @@ def looks_whole(raw: bytes) -> bool:
         "204",
         "304",
         "204 in chunks",
-        "two answers",
+        "two responses",
         "a line more",
         "after chunks",
     ],
@@ -262,13 +269,13 @@ async def test_what_is_too_much_goes_to_nobody(
     method: bytes,
     data: bytes,
     told: bytes,
-    lane: Lane,
+    loop: Lane,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with watched(answering(data, then="stall"), caplog, PATIENT) as one:
         async with connected(one.proxy) as client:
             for _ in range(3):
-                await client.send(method + lane[0][3:] + lane[1])
+                await client.send(method + loop[0][3:] + loop[1])
                 head = await client.head()
                 assert head[9:12] in (b"200", b"204", b"304")
                 if b"chunked" in head and told:
@@ -288,7 +295,7 @@ async def test_bytes_on_an_idle_connection_end_it(
     go = trio.Event()
 
     async def script(asked: ReceivedRequest) -> None:
-        await asked.answer(b"ok")
+        await asked.response(b"ok")
         await go.wait()
         await asked.stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
 
@@ -305,7 +312,7 @@ async def test_bytes_on_an_idle_connection_end_it(
 
 @pytest.mark.parametrize("size", [9, 5_000_000], ids=["little", "much"])
 @pytest.mark.parametrize("then", ["stall", "close", "reset"])
-async def test_an_answer_before_the_upload_is_over(
+async def test_a_response_before_the_upload_is_over(
     size: int, then: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     no = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
@@ -323,10 +330,10 @@ async def test_an_answer_before_the_upload_is_over(
             await client.send(begin + b"%x\r\n" % (size + 1))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_upload, client, size)
-                answer = await client.to_end()
+                response = await client.to_end()
                 nursery.cancel_scope.cancel()
-        if then != "reset" or answer:  # a reset may overtake what was sent before it
-            assert answer.startswith((b"HTTP/1.1 403 ", b"HTTP/1.1 502 "))
+        if then != "reset" or response:  # a reset may overtake what was sent before it
+            assert response.startswith((b"HTTP/1.1 403 ", b"HTTP/1.1 502 "))
 
 
 async def _upload(client: RawClient, size: int) -> None:
@@ -334,9 +341,9 @@ async def _upload(client: RawClient, size: int) -> None:
         await client.send(b"x" * size)
 
 
-@lanes
-async def test_a_flood_of_interim_answers_ends(
-    lane: Lane, caplog: pytest.LogCaptureFixture
+@loops
+async def test_a_flood_of_interim_responses_ends(
+    loop: Lane, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def flood(asked: ReceivedRequest) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
@@ -344,7 +351,7 @@ async def test_a_flood_of_interim_answers_ends(
                 await asked.stream.send_all(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100)
 
     async with watched(flood, caplog, PATIENT) as one, connected(one.proxy) as client:
-        await ask(client, lane)
+        await ask(client, loop)
         assert (await until_final(client)).startswith(b"HTTP/1.1 502 ")
 
 
@@ -393,7 +400,7 @@ async def test_every_fault_of_many_leaves_the_pool_usable(
 
     async def script(asked: ReceivedRequest) -> None:
         if asked.path == b"/good":
-            await asked.answer(b"good")
+            await asked.response(b"good")
             return
         case = next(faults)
         if case.then == "stall":

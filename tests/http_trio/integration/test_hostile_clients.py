@@ -31,7 +31,7 @@ def _swept_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def ok(asked: ReceivedRequest) -> None:
-    await asked.answer(b"ok")
+    await asked.response(b"ok")
 
 
 def small(exchange: Exchange) -> None:
@@ -87,11 +87,11 @@ async def test_what_is_refused_does_not_reach_the_upstream(
             await client.send(raw)
             if raw.startswith(b"\x16"):  # not a line: only its end shows what it is
                 await client.stream.send_eof()
-            answer = await client.to_end()
-        assert answer.count(b"HTTP/1.1 ") <= 1
-        if answer:
-            assert int(answer[9:12]) in statuses
-            assert b"Connection: close" in answer
+            response = await client.to_end()
+        assert response.count(b"HTTP/1.1 ") <= 1
+        if response:
+            assert int(response[9:12]) in statuses
+            assert b"Connection: close" in response
         assert not judge.asked
 
 
@@ -119,7 +119,7 @@ async def test_a_target_goes_on_in_its_form(
     async with judging_upstream() as judge, proxying(judge.upstream) as proxy:
         async with connected(proxy) as client:
             await client.send(raw)
-            assert (await client.answer())[1] == b"ok"
+            assert (await client.response())[1] == b"ok"
     (asked,) = judge.asked
     assert (asked.target, asked.values(b"host")) == (target, [host])
 
@@ -137,7 +137,7 @@ async def test_no_other_protocol_is_let_through(lines: bytes) -> None:
     async with judging_upstream() as judge, proxying(judge.upstream) as proxy:
         async with connected(proxy) as client:
             await client.send(GET + lines + b"\r\n")
-            assert (await client.answer())[1] == b"ok"
+            assert (await client.response())[1] == b"ok"
     (asked,) = judge.asked
     for name in (b"upgrade", b"connection", b"http2-settings"):
         assert not asked.values(name)
@@ -159,7 +159,7 @@ async def test_garbage_after_a_body_is_a_bad_request_of_its_own() -> None:
     async with judging_upstream() as judge, proxying(judge.upstream) as proxy:
         async with connected(proxy) as client:
             await client.send(POST + b"Content-Length: 3\r\n\r\nabcGET garbage\r\n\r\n")
-            assert (await client.answer())[1] == b"ok"
+            assert (await client.response())[1] == b"ok"
             assert (await client.head()).startswith(b"HTTP/1.1 400 ")
         assert [asked.body for asked in judge.asked] == [b"abc"]
 
@@ -193,7 +193,7 @@ async def test_a_request_byte_by_byte_is_served() -> None:
                 await client.send(bytes([byte]))
                 await wait_all_tasks_blocked()
             for _ in range(2):
-                assert (await client.answer())[1] == b"ok"
+                assert (await client.response())[1] == b"ok"
     assert [asked.body for asked in judge.asked] == [b"abc", b""]
 
 
@@ -209,7 +209,7 @@ async def test_a_flood_of_pipelined_requests_waits_in_the_kernel() -> None:
             assert len(connection.buffer) <= 200_000
             assert connection.behind <= 200_000
             for _ in range(count):
-                assert (await client.answer())[1] == b"small"
+                assert (await client.response())[1] == b"small"
 
 
 async def test_a_flood_of_empty_lines_is_read_over_at_once() -> None:
@@ -217,7 +217,7 @@ async def test_a_flood_of_empty_lines_is_read_over_at_once() -> None:
         for _ in range(100):
             await client.send(b"\r\n" * 30_000)
         await client.send(GET + b"\r\n")
-        assert (await client.answer())[1] == b"small"
+        assert (await client.response())[1] == b"small"
 
 
 @pytest.mark.parametrize("size", [100_000, 8_000_000], ids=["express", "task"])
@@ -225,7 +225,7 @@ async def test_a_client_that_never_reads_is_let_go(
     size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def large(asked: ReceivedRequest) -> None:
-        await asked.answer(b"x" * size)
+        await asked.response(b"x" * size)
 
     limits = Limits(write_s=0.1)
     async with watched(large, caplog, limits) as one, connected(one.proxy) as client:
@@ -245,11 +245,11 @@ _PHASES = {
     "in a short body": POST + b"Content-Length: 9\r\n\r\nabc",
     "in a long body": POST + b"Content-Length: 999999\r\n\r\nabc",
     "in a chunk": CHUNKED + b"\r\n9\r\nabc",
-    "awaiting an answer": GET + b"\r\n",
-    "awaiting an answer to chunks": CHUNKED + b"\r\n0\r\n\r\n",
+    "awaiting a response": GET + b"\r\n",
+    "awaiting a response to chunks": CHUNKED + b"\r\n0\r\n\r\n",
     "awaiting 100": POST + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
-    "in a long answer": b"GET /long HTTP/1.1\r\n" + H + b"\r\n",
-    "in a chunked answer": b"GET /chunks HTTP/1.1\r\n" + H + b"\r\n",
+    "in a long response": b"GET /long HTTP/1.1\r\n" + H + b"\r\n",
+    "in a chunked response": b"GET /chunks HTTP/1.1\r\n" + H + b"\r\n",
     "in a tunnel": GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
     "after a refusal": b"GARBAGE\r\n\r\n",
     "with another request ahead": GET + b"\r\n" + GET + b"\r\n",
@@ -275,7 +275,9 @@ async def _as_asked(asked: ReceivedRequest) -> None:
 async def test_a_client_may_go_at_any_time(
     phase: str, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = Limits(half_closed_s=0.05, stream_idle_s=0.1, linger_s=0.05, answer_s=0.1)
+    limits = Limits(
+        half_closed_s=0.05, stream_idle_s=0.1, linger_s=0.05, response_s=0.1
+    )
     async with watched(_as_asked, caplog, limits) as one:
         async with connected(one.proxy) as client:
             await client.send(_PHASES[phase])
@@ -288,7 +290,7 @@ async def test_a_client_may_go_at_any_time(
 
 
 @pytest.mark.parametrize("size", [100, 900_000], ids=["short", "long"])
-async def test_a_half_closed_client_gets_its_answer(
+async def test_a_half_closed_client_gets_its_response(
     size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone = trio.Event()
@@ -296,14 +298,14 @@ async def test_a_half_closed_client_gets_its_answer(
     async def slowly(asked: ReceivedRequest) -> None:
         await gone.wait()
         await wait_all_tasks_blocked(0.002)
-        await asked.answer(asked.body)
+        await asked.response(asked.body)
 
     async with watched(slowly, caplog) as one, connected(one.proxy) as client:
         body = b"b" * size
         await client.send(POST + b"Content-Length: %d\r\n\r\n" % size + body)
         await client.stream.send_eof()
         gone.set()
-        assert (await client.answer())[1] == body
+        assert (await client.response())[1] == body
         assert await client.to_end() == b""
 
 
@@ -342,7 +344,7 @@ async def test_a_final_answer_instead_of_100_is_passed_on_without_the_body() -> 
     no = b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno"
     async with scripted(no, 0, b"") as (proxy, _), connected(proxy) as client:
         await client.send(EXPECT + b"\r\n")
-        head, body = await client.answer()
+        head, body = await client.response()
         assert head.startswith(b"HTTP/1.1 417 ")
         assert b"Connection: close" in head
         assert body == b"no"
@@ -362,9 +364,9 @@ async def test_expect_without_a_body_or_in_http10_is_no_matter() -> None:
     async with judging_upstream() as judge, proxying(judge.upstream) as proxy:
         async with connected(proxy) as client:
             await client.send(GET + b"Expect: 100-continue\r\n\r\n")
-            assert (await client.answer())[1] == b"ok"
+            assert (await client.response())[1] == b"ok"
         async with connected(proxy) as client:
             await client.send(EXPECT.replace(b"HTTP/1.1", b"HTTP/1.0") + b"\r\nabc")
-            assert (await client.answer())[1] == b"ok"
+            assert (await client.response())[1] == b"ok"
         assert [asked.body for asked in judge.asked] == [b"", b"abc"]
         assert not judge.asked[1].values(b"expect")

@@ -20,7 +20,7 @@ from http_trio.testing.peers import (
 
 
 async def ok(asked: ReceivedRequest) -> None:
-    await asked.answer(b"ok " + asked.path)
+    await asked.response(b"ok " + asked.path)
 
 
 def nobody() -> Upstream:
@@ -50,7 +50,7 @@ async def test_bodies_arrive_whole_both_ways(size: int) -> None:
 
     async def script(asked: ReceivedRequest) -> None:
         assert asked.body == sent
-        await asked.answer(back)
+        await asked.response(back)
 
     async with fake_upstream(script) as fake, proxying(fake.upstream) as proxy:
         async with connected(proxy) as client:
@@ -68,11 +68,11 @@ async def test_a_small_body_that_comes_late_is_sent_whole() -> None:
             await trio.testing.wait_all_tasks_blocked()
             assert not fake.asked
             await client.send(b"def")
-            assert (await client.answer())[1] == b"ok /"
+            assert (await client.response())[1] == b"ok /"
         assert fake.asked[0].body == b"abcdef"
 
 
-async def test_a_chunked_answer_streams_as_it_comes() -> None:
+async def test_a_chunked_response_streams_as_it_comes() -> None:
     go_on = trio.Event()
 
     async def script(asked: ReceivedRequest) -> None:
@@ -147,7 +147,7 @@ async def test_backpressure_reaches_the_upstream() -> None:
             assert received == 100_000_000
 
 
-async def test_an_early_answer_ends_the_upload() -> None:
+async def test_an_early_response_ends_the_upload() -> None:
     async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(
             b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
@@ -158,7 +158,7 @@ async def test_an_early_answer_ends_the_upload() -> None:
             await client.send(
                 b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"
             )
-            head, body = await client.answer()
+            head, body = await client.response()
             assert head.startswith(b"HTTP/1.1 403 Forbidden")
             assert b"Connection: close" in head
             assert body == b"no"
@@ -166,7 +166,7 @@ async def test_an_early_answer_ends_the_upload() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "whole"),
+    ("response", "whole"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", False),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\nabc", False),
@@ -176,11 +176,11 @@ async def test_an_early_answer_ends_the_upload() -> None:
     ],
     ids=["length", "large", "chunked", "in-chunk", "until-close"],
 )
-async def test_a_cut_answer_is_seen_to_be_cut(answer: bytes, whole: bool) -> None:
+async def test_a_cut_response_is_seen_to_be_cut(response: bytes, whole: bool) -> None:
     record = RecordingHooks()
 
     async def script(asked: ReceivedRequest) -> None:
-        await asked.stream.send_all(answer)
+        await asked.stream.send_all(response)
         await asked.stream.aclose()
 
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
@@ -194,44 +194,44 @@ async def test_a_cut_answer_is_seen_to_be_cut(answer: bytes, whole: bool) -> Non
 
 
 @pytest.mark.parametrize(
-    ("answer", "condition"),
+    ("response", "condition"),
     [
-        (b"SMTP ready\r\n\r\n", FailureReason.BAD_ANSWER),
-        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", FailureReason.BAD_ANSWER),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 40_000, FailureReason.BAD_ANSWER),
+        (b"SMTP ready\r\n\r\n", FailureReason.BAD_RESPONSE),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", FailureReason.BAD_RESPONSE),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 40_000, FailureReason.BAD_RESPONSE),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-            FailureReason.BAD_ANSWER,
+            FailureReason.BAD_RESPONSE,
         ),
         (b"", FailureReason.CLOSED),
         (b"HTTP/1.1 200", FailureReason.CLOSED),
     ],
     ids=["smtp", "101", "large", "chunks", "nothing", "half"],
 )
-@pytest.mark.parametrize("lane", ["express", "task"])
+@pytest.mark.parametrize("loop", ["express", "task"])
 async def test_an_upstream_without_a_usable_answer_is_502(
-    answer: bytes, condition: FailureReason, lane: str
+    response: bytes, condition: FailureReason, loop: str
 ) -> None:
     record = RecordingHooks()
 
     async def script(asked: ReceivedRequest) -> None:
-        await asked.stream.send_all(answer)
+        await asked.stream.send_all(response)
         await asked.stream.aclose()
 
     framing = (
-        b"Content-Length: 0" if lane == "express" else b"Transfer-Encoding: chunked"
+        b"Content-Length: 0" if loop == "express" else b"Transfer-Encoding: chunked"
     )
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             await client.send(b"POST / HTTP/1.1\r\nHost: h\r\n" + framing + b"\r\n\r\n")
-            if lane == "task":
+            if loop == "task":
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 await client.send(b"0\r\n\r\n")
-            head, _ = await client.answer()
+            head, _ = await client.response()
 
     assert head.startswith(b"HTTP/1.1 502 ")
     assert [failure.condition for failure in record.failures] == (
-        [condition] if lane == "express" else []
+        [condition] if loop == "express" else []
     )
     assert record.ends[0][0] == 502
     assert record.ends[0][1] is not None
@@ -246,7 +246,7 @@ async def test_an_upstream_that_refuses_is_502_and_one_that_is_slow_504() -> Non
     async def silent(_: ReceivedRequest) -> None:
         await trio.sleep_forever()
 
-    limits = Limits(answer_s=0.05)
+    limits = Limits(response_s=0.05)
     async with (
         fake_upstream(silent) as fake,
         proxying(fake.upstream, None, limits) as proxy,
@@ -274,12 +274,12 @@ async def test_a_server_out_of_reach_is_504() -> None:
             filler.close()
 
 
-@pytest.mark.parametrize("lane", ["express", "task"])
-async def test_a_delivery_may_send_it_elsewhere(lane: str) -> None:
+@pytest.mark.parametrize("loop", ["express", "task"])
+async def test_a_delivery_may_send_it_elsewhere(loop: str) -> None:
     async with fake_upstream(ok) as fake:
         record = RecordingHooks([nobody(), fake.upstream])
         async with proxying(nobody(), record) as proxy, connected(proxy) as client:
-            if lane == "express":
+            if loop == "express":
                 _, body = await client.ask(b"/x")
             else:
                 _, body = await client.ask(b"/x", method=b"PUT", body=b"y" * 100_000)
@@ -352,7 +352,7 @@ async def test_what_may_not_be_repeated_is_not() -> None:
         assert [asked.path for asked in fake.asked] == [b"/first", b"/second"]
 
 
-async def test_an_answer_with_too_much_ends_its_connection() -> None:
+async def test_a_response_with_too_much_ends_its_connection() -> None:
     async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n"
@@ -365,7 +365,7 @@ async def test_an_answer_with_too_much_ends_its_connection() -> None:
         assert fake.connections == 3
 
 
-async def test_interim_answers_go_before_the_final_one() -> None:
+async def test_interim_responses_go_before_the_final_one() -> None:
     async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
         await ok(asked)
@@ -374,7 +374,7 @@ async def test_interim_answers_go_before_the_final_one() -> None:
         async with connected(proxy) as client:
             head, _ = await client.ask()
             assert head == b"HTTP/1.1 103 Early Hints\r\nLink: </a>"
-            assert (await client.answer())[1] == b"ok /"
+            assert (await client.response())[1] == b"ok /"
         async with connected(proxy) as old:
             await old.send(b"GET / HTTP/1.0\r\n\r\n")
             assert b"103" not in await old.to_end()
@@ -457,7 +457,7 @@ async def test_a_websocket_is_a_tunnel_with_two_ends() -> None:
 async def test_nothing_leaks() -> None:
     async def script(asked: ReceivedRequest) -> None:
         if asked.path == b"/large":
-            await asked.answer(b"x" * 200_000)
+            await asked.response(b"x" * 200_000)
         elif asked.path == b"/gone":
             await asked.stream.aclose()
         else:

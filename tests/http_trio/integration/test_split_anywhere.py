@@ -65,7 +65,7 @@ async def test_pipelined_requests_to_a_server(
             await client.send(piece)
             await wait_all_tasks_blocked()
         for asked in requests:
-            _, told = await client.answer()
+            _, told = await client.response()
             wanted = b"%b %b %b" % (asked.method, asked.target, asked.body.content)
             assert told == wanted
         await client.stream.send_eof()
@@ -83,7 +83,7 @@ async def test_pipelined_requests_through_a_proxy(
                 await client.send(piece)
                 await wait_all_tasks_blocked()
             for _ in requests:
-                assert (await client.answer())[1] == b"ok"
+                assert (await client.response())[1] == b"ok"
             await client.stream.send_eof()
             assert await client.to_end() == b""
     assert not judge.faults
@@ -94,7 +94,7 @@ async def test_pipelined_requests_through_a_proxy(
 
 @settings(max_examples=100)
 @given(bodies(), st.booleans(), cuts)
-async def test_an_answer_through_a_proxy(body: Body, old: bool, at: list[int]) -> None:
+async def test_a_response_through_a_proxy(body: Body, old: bool, at: list[int]) -> None:
     field = body.field or b"Content-Length: 0\r\n"
     raw = b"HTTP/1.1 200 OK\r\nX-A: b\r\n%b\r\n%b" % (field, body.framed)
 

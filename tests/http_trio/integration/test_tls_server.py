@@ -113,9 +113,9 @@ async def test_the_handler_knows_its_client(authority: Authority, http2: bool) -
         assert server.url.startswith("https://127.0.0.1:")
         async with asking(server, authority, http2=http2) as client:
             for _ in range(3):
-                answer = await client.get("/")
-                assert answer.text == "127.0.0.1 True"
-                assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+                response = await client.get("/")
+                assert response.text == "127.0.0.1 True"
+                assert response.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
 
 
 async def test_plain_and_secure_addresses_share_a_server(authority: Authority) -> None:
@@ -158,7 +158,7 @@ async def test_large_bodies_pass_both_ways(authority: Authority, http2: bool) ->
     body = bytes(range(256)) * 16_384  # 4 MiB
 
     async def script(asked: ReceivedRequest) -> None:
-        await asked.answer(asked.body)
+        await asked.response(asked.body)
 
     async with fake_upstream(script) as fake:
         async with secure(
@@ -166,8 +166,8 @@ async def test_large_bodies_pass_both_ways(authority: Authority, http2: bool) ->
         ) as server:
             async with asking(server, authority, http2=http2) as client:
                 for _ in range(2):
-                    answer = await client.post("/", content=body)
-                    assert answer.content == body
+                    response = await client.post("/", content=body)
+                    assert response.content == body
     assert b"X-Forwarded-Proto: https\r\n" in fake.asked[0].head
 
 
@@ -175,7 +175,7 @@ async def test_requests_sent_ahead_are_answered_in_order(authority: Authority) -
     """Some come with the handshake's end, some within one record, some behind a body."""
 
     async def script(asked: ReceivedRequest) -> None:
-        await asked.answer(asked.path + asked.body[:1])
+        await asked.response(asked.path + asked.body[:1])
 
     async with fake_upstream(script) as fake:
         async with secure(
@@ -189,8 +189,8 @@ async def test_requests_sent_ahead_are_answered_in_order(authority: Authority) -
                     + big
                     + b"GET /4 HTTP/1.1\r\nHost: a\r\n\r\n"
                 )
-                answers = [(await client.answer())[1] for _ in range(4)]
-    assert answers == [b"/1", b"/2", b"/3x", b"/4"]
+                responses = [(await client.response())[1] for _ in range(4)]
+    assert responses == [b"/1", b"/2", b"/3x", b"/4"]
 
 
 async def test_a_websocket_passes_over_http1(authority: Authority) -> None:
@@ -239,7 +239,7 @@ async def test_a_websocket_passes_over_http2(authority: Authority) -> None:
 
 
 @both_versions
-async def test_a_cut_answer_is_cut(authority: Authority, http2: bool) -> None:
+async def test_a_cut_response_is_cut(authority: Authority, http2: bool) -> None:
     async with raw_upstream(cut_chunked) as handler:
         async with secure(handler, authority) as server:
             async with asking(server, authority, http2=http2) as client:
@@ -247,7 +247,7 @@ async def test_a_cut_answer_is_cut(authority: Authority, http2: bool) -> None:
                     await client.get("/")
 
 
-async def test_an_answer_until_close_ends_with_close_notify(
+async def test_a_response_until_close_ends_with_close_notify(
     authority: Authority,
 ) -> None:
     async with secure(
@@ -308,7 +308,7 @@ async def test_too_many_clients_are_turned_away(authority: Authority) -> None:
         async with tls_client(port, context) as first:
             await first.ask()
             async with tls_client(port, context) as second:
-                head, body = await second.answer()
+                head, body = await second.response()
                 assert b" 503 " in head
                 assert body == b"full"
         async with tls_client(port, context) as third:
@@ -338,8 +338,8 @@ async def test_the_port_behind_http2_serves_nobody_else(authority: Authority) ->
             assert inner == ["127.0.0.1:0"]
             for port in listening_ports() - {port_of(server)}:
                 async with httpx.AsyncClient(trust_env=False) as other:
-                    answer = await other.get(f"http://127.0.0.1:{port}")
-                    assert answer.status_code == 421
+                    response = await other.get(f"http://127.0.0.1:{port}")
+                    assert response.status_code == 421
 
 
 def listening_ports() -> set[int]:
@@ -378,7 +378,7 @@ async def test_what_hypercorn_trips_over_ends_one_client_only(
             assert (await other.get("/")).status_code == 200
 
 
-async def test_an_answer_may_come_before_the_upload_ends(authority: Authority) -> None:
+async def test_a_response_may_come_before_the_upload_ends(authority: Authority) -> None:
     """And the client may go on with the upload, or leave it."""
 
     def handle(exchange: Exchange) -> None:
@@ -505,10 +505,10 @@ async def test_draining_answers_what_has_begun(authority: Authority) -> None:
                 await other.send(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n")
                 await slow.wait_asked(2)
                 server.drain(5)
-                assert (await one.answer())[1] == b"drained"
+                assert (await one.response())[1] == b"drained"
                 await refuses(port)
                 slow.release.set()
-                assert (await other.answer())[1] == b"in time"
+                assert (await other.response())[1] == b"in time"
 
 
 async def test_draining_asks_http2_clients_for_no_more(authority: Authority) -> None:

@@ -102,15 +102,15 @@ async def once(server: SecureServer, stream: trio.SSLStream[trio.SocketStream]) 
     )
 
 
-# The express lane carries a GET, the task lane a body that is larger than a buffer.
-lanes = pytest.mark.parametrize("size", [0, 300_000], ids=["express", "task"])
+# The event loop carries a GET, the slow path a body that is larger than a buffer.
+loops = pytest.mark.parametrize("size", [0, 300_000], ids=["express", "task"])
 
 
 def method(size: int) -> bytes:
     return b"POST" if size else b"GET"
 
 
-@lanes
+@loops
 async def test_requests_go_over_one_connection(authority: Authority, size: int) -> None:
     body = bytes(range(256)) * (size // 256)
     async with secure_server(echo, authority) as server:
@@ -151,7 +151,7 @@ async def test_a_new_connection_resumes_the_session(authority: Authority) -> Non
     assert (server.connections, server.resumed) == (3, 2)
 
 
-@lanes
+@loops
 async def test_a_server_that_is_not_trusted_gets_nothing(
     authority: Authority, size: int
 ) -> None:
@@ -174,7 +174,7 @@ async def test_a_server_that_is_not_trusted_gets_nothing(
     assert not any(heard)
 
 
-@lanes
+@loops
 async def test_the_certificate_must_have_the_name(
     authority: Authority, size: int
 ) -> None:
@@ -198,7 +198,7 @@ async def test_verification_can_be_switched_off(authority: Authority) -> None:
             assert b" 200 " in (await client.ask())[0]
 
 
-@lanes
+@loops
 async def test_a_server_without_tls_is_a_failure(
     authority: Authority, size: int
 ) -> None:
@@ -222,7 +222,7 @@ async def test_a_server_without_tls_is_a_failure(
         nursery.cancel_scope.cancel()
 
 
-@lanes
+@loops
 async def test_the_handshake_is_a_part_of_connecting(
     authority: Authority, size: int
 ) -> None:
@@ -247,7 +247,7 @@ async def test_the_handshake_is_a_part_of_connecting(
 
 
 @pytest.mark.parametrize("said", [True, False], ids=["close_notify", "cut"])
-async def test_an_answer_until_close_is_whole_if_its_end_is_said(
+async def test_a_response_until_close_is_whole_if_its_end_is_said(
     authority: Authority, said: bool
 ) -> None:
     async def until_close(

@@ -1,6 +1,6 @@
-"""What happens to several sockets between two looks of the lane: in one batch.
+"""What happens to several sockets between two looks of the event loop: in one batch.
 
-The peers write without awaiting anything in between, so the lane, which is in the
+The peers write without awaiting anything in between, so the event loop, which is in the
 same thread, finds all of it at once, in the order in which it was written.
 """
 
@@ -28,7 +28,7 @@ EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 
 
 async def ok(asked: ReceivedRequest) -> None:
-    await asked.answer(b"ok " + asked.path)
+    await asked.response(b"ok " + asked.path)
 
 
 def write(stream: trio.SocketStream, data: bytes) -> None:
@@ -55,7 +55,7 @@ async def test_what_a_server_says_unasked_answers_nobody(
             write(kept, EVIL)
             if end:
                 kept.socket.shutdown(socket.SHUT_WR)
-            assert (await client.answer())[1] == b"ok /2"
+            assert (await client.response())[1] == b"ok /2"
             assert (await client.ask(b"/3"))[1] == b"ok /3"
         assert [asked.path for asked in fake.asked] == [b"/1", b"/2", b"/3"]
         assert fake.connections == 2
@@ -64,7 +64,7 @@ async def test_what_a_server_says_unasked_answers_nobody(
 
 
 @pytest.mark.parametrize("order", ["answer first", "end first"])
-async def test_a_client_that_ends_as_its_answer_comes_gets_it(order: str) -> None:
+async def test_a_client_that_ends_as_its_response_comes_gets_it(order: str) -> None:
     waiting = trio.Event()
 
     async def wait(_: ReceivedRequest) -> None:
@@ -76,16 +76,16 @@ async def test_a_client_that_ends_as_its_answer_comes_gets_it(order: str) -> Non
             await client.send(request(b"/1"))
             await waiting.wait()
             await trio.testing.wait_all_tasks_blocked()
-            answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+            response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
             if order == "answer first":
-                write(fake.asked[0].stream, answer)
+                write(fake.asked[0].stream, response)
             client.stream.socket.shutdown(socket.SHUT_WR)
             if order == "end first":
-                write(fake.asked[0].stream, answer)
+                write(fake.asked[0].stream, response)
             assert (await client.to_end()).endswith(b"\r\n\r\nok")
 
 
-async def test_a_request_that_comes_as_the_answer_before_it_is_next() -> None:
+async def test_a_request_that_comes_as_the_response_before_it_is_next() -> None:
     go_on = trio.Event()
 
     async def script(asked: ReceivedRequest) -> None:
@@ -102,9 +102,9 @@ async def test_a_request_that_comes_as_the_answer_before_it_is_next() -> None:
             write(fake.asked[0].stream, EVIL)
             write(client.stream, request(b"/2") + request(b"/3"))
             go_on.set()
-            assert (await client.answer())[1] == b"evil"
-            assert (await client.answer())[1] == b"ok /2"
-            assert (await client.answer())[1] == b"ok /3"
+            assert (await client.response())[1] == b"evil"
+            assert (await client.response())[1] == b"ok /2"
+            assert (await client.response())[1] == b"ok /3"
 
 
 async def test_many_clients_at_once_get_each_their_own() -> None:
@@ -116,7 +116,7 @@ async def test_many_clients_at_once_get_each_their_own() -> None:
                     path = b"/%d/%d" % (number, turn)
                     write(client.stream, request(path) * 2)
                     for _ in range(2):
-                        assert (await client.answer())[1] == b"ok " + path
+                        assert (await client.response())[1] == b"ok " + path
 
             async def connect(number: int) -> None:
                 async with connected(proxy) as client:
@@ -128,10 +128,10 @@ async def test_many_clients_at_once_get_each_their_own() -> None:
 
 @pytest.mark.parametrize("size", [1, 300_000], ids=["express", "task"])
 async def test_a_request_leaves_nothing_for_the_collector(size: int) -> None:
-    async def answer(asked: ReceivedRequest) -> None:
-        await asked.answer(b"x" * size)
+    async def response(asked: ReceivedRequest) -> None:
+        await asked.response(b"x" * size)
 
-    async with fake_upstream(answer) as fake, proxying(fake.upstream) as proxy:
+    async with fake_upstream(response) as fake, proxying(fake.upstream) as proxy:
         async with connected(proxy) as client:
             await client.ask(b"/warm")
             gc.collect()
@@ -166,8 +166,8 @@ async def test_what_is_for_after_a_batch_is_called_once_when_it_is_served() -> N
             await trio.sleep(0.05)
             for client in (one, two):
                 write(client.stream, b"\r\n")  # both requests are whole at once
-            await one.answer()
-            await two.answer()
+            await one.response()
+            await two.response()
         assert told == ["later", "handled", "handled", "after"]
         assert not server.after_batch(lambda: told.append("never"))
         assert "never" not in told

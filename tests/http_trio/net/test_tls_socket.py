@@ -91,10 +91,10 @@ def test_what_a_handshake_waits_for_is_told(ends: Ends) -> None:
     client, server = ends.connect()
     assert server.handshake() == READ
     assert client.handshake() == READ
-    waits = []
+    timeouts = []
     while wanted := client.handshake() | server.handshake():
-        waits.append(wanted)
-    assert set(waits) <= {READ, WRITE, READ | WRITE}
+        timeouts.append(wanted)
+    assert set(timeouts) <= {READ, WRITE, READ | WRITE}
     assert client.alpn == server.alpn == "http/1.1"
 
 

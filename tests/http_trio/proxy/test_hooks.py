@@ -1,4 +1,4 @@
-"""What a delivery decides: how long, whether again, and what is said of a failure."""
+"""What hooks decides: how long, whether again, and what is said of a failure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def nobody() -> Upstream:
 
 
 async def ok(asked: ReceivedRequest) -> None:
-    await asked.answer(b"ok " + asked.path)
+    await asked.response(b"ok " + asked.path)
 
 
 async def silent(_: ReceivedRequest) -> None:
@@ -61,9 +61,9 @@ async def busy(asked: ReceivedRequest) -> None:
 class Timed(RecordingHooks):
     """A record with waits of its own."""
 
-    def __init__(self, waits: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts) -> None:
         super().__init__()
-        self.waits = waits
+        self.timeouts = timeouts
 
 
 class Reader(RecordingHooks):
@@ -71,7 +71,7 @@ class Reader(RecordingHooks):
 
     __slots__ = ("bytes", "decide", "repeatable")
 
-    reads_answers: ClassVar[bool] = True
+    reads_responses: ClassVar[bool] = True
 
     def __init__(self, decide: Decide) -> None:
         super().__init__()
@@ -89,15 +89,15 @@ class Reader(RecordingHooks):
         self, request: ForwardedRequest, status: int, failure: Failure | None
     ) -> None:
         super().ended(request, status, failure)
-        self.bytes.append(request.exchange.answer_bytes)
+        self.bytes.append(request.exchange.response_bytes)
 
 
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket")
 
 
-async def ask(client: RawClient, lane: str) -> tuple[bytes, bytes]:
+async def ask(client: RawClient, loop: str) -> tuple[bytes, bytes]:
     """Ask so that this lane carries it."""
-    if lane == "express":
+    if loop == "express":
         return await client.ask(b"/x")
     return await client.ask(b"/x", *UPGRADE)
 
@@ -105,22 +105,22 @@ async def ask(client: RawClient, lane: str) -> tuple[bytes, bytes]:
 # === waits ===
 
 
-@pytest.mark.parametrize("lane", ["express", "task"])
+@pytest.mark.parametrize("loop", ["express", "task"])
 @pytest.mark.parametrize(
-    ("waits", "condition"),
+    ("timeouts", "condition"),
     [
-        (Timeouts(answer_s=0.05), FailureReason.ANSWER_TIMEOUT),
+        (Timeouts(response_s=0.05), FailureReason.RESPONSE_TIMEOUT),
         (Timeouts(request_s=0.05), FailureReason.REQUEST_TIMEOUT),
     ],
-    ids=["answer", "request"],
+    ids=["response", "request"],
 )
 async def test_a_delivery_may_wait_less_than_the_lane(
-    lane: str, waits: Timeouts, condition: FailureReason
+    loop: str, timeouts: Timeouts, condition: FailureReason
 ) -> None:
-    record = Timed(waits)
+    record = Timed(timeouts)
     async with fake_upstream(silent) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
-            head, _ = await ask(client, lane)
+            head, _ = await ask(client, loop)
     assert head.startswith(b"HTTP/1.1 504 ")
     [(status, failure)] = record.ends
     assert status == 504
@@ -128,9 +128,9 @@ async def test_a_delivery_may_wait_less_than_the_lane(
     assert failure.condition is condition
 
 
-@pytest.mark.parametrize("lane", ["express", "task"])
-async def test_a_request_that_takes_too_long_is_cut_inside_its_answer(
-    lane: str,
+@pytest.mark.parametrize("loop", ["express", "task"])
+async def test_a_request_that_takes_too_long_is_cut_inside_its_response(
+    loop: str,
 ) -> None:
     async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(
@@ -141,7 +141,7 @@ async def test_a_request_that_takes_too_long_is_cut_inside_its_answer(
     record = Timed(Timeouts(request_s=0.1))
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
-            lines = b"" if lane == "express" else b"".join(b"\r\n" + f for f in UPGRADE)
+            lines = b"" if loop == "express" else b"".join(b"\r\n" + f for f in UPGRADE)
             await client.send(b"GET / HTTP/1.1\r\nHost: h" + lines + b"\r\n\r\n")
             assert b"\r\n\r\n3\r\none\r\n" in await client.to_end()
     [(status, failure)] = record.ends
@@ -197,12 +197,12 @@ class Patient(RecordingHooks):
         return Retry(self.others.pop(0), self.after_s) if self.others else None
 
 
-@pytest.mark.parametrize("lane", ["express", "task"])
-async def test_a_failure_may_be_tried_again_after_a_pause(lane: str) -> None:
+@pytest.mark.parametrize("loop", ["express", "task"])
+async def test_a_failure_may_be_tried_again_after_a_pause(loop: str) -> None:
     async with fake_upstream(ok) as fake:
         record = Patient([nobody(), fake.upstream], 0.02)
         async with proxying(nobody(), record) as proxy, connected(proxy) as client:
-            assert (await ask(client, lane))[1] == b"ok /x"
+            assert (await ask(client, loop))[1] == b"ok /x"
     assert len(record.failures) == 2
     assert record.ends == [(200, None)]
 
@@ -227,7 +227,7 @@ async def test_a_client_that_leaves_in_the_pause_ends_the_exchange() -> None:
     assert record.ends == [(0, None)]
 
 
-async def test_half_an_answer_is_forgotten_before_the_next_try() -> None:
+async def test_half_a_response_is_forgotten_before_the_next_try() -> None:
     async def half(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(b"HTTP/1.1 200 OK\r\nX-Of: the first")
         await asked.stream.aclose()
@@ -244,10 +244,10 @@ async def test_half_an_answer_is_forgotten_before_the_next_try() -> None:
 # === answers ===
 
 
-@pytest.mark.parametrize("lane", ["express", "task"])
+@pytest.mark.parametrize("loop", ["express", "task"])
 @pytest.mark.parametrize("pause_s", [0.0, 0.02])
-async def test_an_answer_may_be_dropped_for_another_upstreams(
-    lane: str, pause_s: float
+async def test_a_response_may_be_dropped_for_another_upstreams(
+    loop: str, pause_s: float
 ) -> None:
     async with fake_upstream(busy) as first, fake_upstream(ok) as second:
         other = second.upstream
@@ -261,11 +261,11 @@ async def test_an_answer_may_be_dropped_for_another_upstreams(
         async with proxying(first.upstream, record) as proxy:
             async with connected(proxy) as client:
                 for _ in range(2):
-                    head, body = await ask(client, lane)
+                    head, body = await ask(client, loop)
                     assert head.startswith(b"HTTP/1.1 200 ")
                     assert body == b"ok /x"
         assert len(first.asked) == len(second.asked) == 2
-        if lane == "express":  # a whole answer leaves its connection usable
+        if loop == "express":  # a whole response leaves its connection usable
             assert first.connections == 1
     assert record.ends == [(200, None)] * 2
     assert record.repeatable == [True] * 4
@@ -293,8 +293,8 @@ async def test_a_streamed_request_cannot_be_repeated() -> None:
     assert record.repeatable == [False]
 
 
-@pytest.mark.parametrize("lane", ["express", "task"])
-async def test_an_answers_fields_may_be_changed(lane: str) -> None:
+@pytest.mark.parametrize("loop", ["express", "task"])
+async def test_a_responses_fields_may_be_changed(loop: str) -> None:
     def decide(_: ForwardedRequest, head: ResponseHead) -> None:
         head.kept = head.kept.replace(b"\r\nX-Why: load", b"") + b"\r\nX-New: 1"
 
@@ -302,7 +302,7 @@ async def test_an_answers_fields_may_be_changed(lane: str) -> None:
         async with proxying(fake.upstream, Reader(decide)) as proxy:
             async with connected(proxy) as client:
                 for _ in range(2):
-                    head, _ = await ask(client, lane)
+                    head, _ = await ask(client, loop)
                     assert b"X-Why" not in head
                     assert head.count(b"X-New: 1") == 1
 
@@ -321,10 +321,10 @@ class Worded(ForwardHooks):
         )
 
 
-@pytest.mark.parametrize("lane", ["express", "task"])
-async def test_a_delivery_may_word_the_error(lane: str) -> None:
+@pytest.mark.parametrize("loop", ["express", "task"])
+async def test_a_delivery_may_word_the_error(loop: str) -> None:
     async with proxying(nobody(), Worded()) as proxy, connected(proxy) as client:
-        head, body = await ask(client, lane)
+        head, body = await ask(client, loop)
     assert head.startswith(b"HTTP/1.1 502 ")
     assert b"X-For: 127.0.0.1" in head
     assert body == b"sorry"
@@ -355,7 +355,7 @@ class Learner(ForwardHooks):
         exchange = request.exchange
         begun = 0 < exchange.began <= exchange.now
         self.learnt.append(
-            (exchange.client, exchange.head.target, exchange.answer_bytes, begun)
+            (exchange.client, exchange.head.target, exchange.response_bytes, begun)
         )
 
 
@@ -365,7 +365,7 @@ CHUNKS = (
 
 
 @pytest.mark.parametrize(
-    ("answer", "count"),
+    ("response", "count"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 5),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0),
@@ -378,7 +378,7 @@ CHUNKS = (
         ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut", 3),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\ncut", 3),
-        (b"no answer\r\n\r\n", len(b"502 Bad Gateway: bad answer\n")),
+        (b"no response\r\n\r\n", len(b"502 Bad Gateway: bad response\n")),
     ],
     ids=[
         "length",
@@ -392,9 +392,11 @@ CHUNKS = (
         "bad",
     ],
 )
-async def test_the_content_of_an_answer_is_counted(answer: bytes, count: int) -> None:
+async def test_the_content_of_a_response_is_counted(
+    response: bytes, count: int
+) -> None:
     async def script(asked: ReceivedRequest) -> None:
-        await asked.stream.send_all(answer)
+        await asked.stream.send_all(response)
         await asked.stream.aclose()
 
     learner = Learner()
@@ -433,7 +435,7 @@ async def test_a_parked_request_may_be_forwarded_later(size: int) -> None:
                 exchange = waiting.pop()
                 forward(exchange, upstream, record)
                 assert not exchange.is_parked
-            assert (await client.answer())[1] == b"ok /p"
+            assert (await client.response())[1] == b"ok /p"
         assert fake.asked[0].body == body
     assert record.ends == [(200, None)]
 

@@ -156,7 +156,7 @@ async def test_a_recall_in_the_middle_of_much_data_breaks_no_frame() -> None:
 
 
 @pytest.mark.parametrize("size", [10, 1_000_000], ids=["express", "task"])
-async def test_a_recalled_answer_is_cut_and_seen_to_be(size: int) -> None:
+async def test_a_recalled_response_is_cut_and_seen_to_be(size: int) -> None:
     async def script(asked: ReceivedRequest) -> None:
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         await asked.stream.send_all(head + b"%x\r\n%b\r\n" % (size, bytes(size)))
@@ -185,7 +185,7 @@ async def test_what_has_not_begun_is_not_recalled() -> None:
 
     async def script(asked: ReceivedRequest) -> None:
         await go_on.wait()
-        await asked.answer(b"ok")
+        await asked.response(b"ok")
 
     async with fake_upstream(script) as fake, proxying(fake.upstream) as proxy:
         async with connected(proxy) as client:
@@ -198,7 +198,7 @@ async def test_what_has_not_begun_is_not_recalled() -> None:
             assert not request.has_begun
             request.recall()
             go_on.set()
-            assert (await client.answer())[1] == b"ok"
+            assert (await client.response())[1] == b"ok"
 
 
 async def test_a_draining_server_recalls_its_websockets_in_time() -> None:

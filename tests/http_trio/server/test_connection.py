@@ -48,8 +48,8 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
                 await other.ask(b"/poke")
             await other.ask(b"/poke")
 
-            assert (await client.answer())[1] == b"slow"
-            assert (await client.answer())[1] == b"hello /1"
+            assert (await client.response())[1] == b"slow"
+            assert (await client.response())[1] == b"hello /1"
 
 
 async def test_any_split_of_the_bytes_is_the_same_request() -> None:
@@ -60,7 +60,7 @@ async def test_any_split_of_the_bytes_is_the_same_request() -> None:
             for at in range(0, len(raw), size):
                 await client.send(raw[at : at + size])
                 await trio.testing.wait_all_tasks_blocked()
-            assert (await client.answer())[1] == b"abc"
+            assert (await client.response())[1] == b"abc"
 
 
 async def test_head_has_the_length_and_no_body() -> None:
@@ -91,10 +91,10 @@ async def test_what_is_refused_is_answered_once_and_closed(
 ) -> None:
     async with serving(echo) as server, connected(server) as client:
         await client.send(raw)
-        answer = await client.to_end()
+        response = await client.to_end()
 
-    assert answer.count(b"HTTP/1.1 ") == 1
-    assert int(answer[9:12]) == status
+    assert response.count(b"HTTP/1.1 ") == 1
+    assert int(response[9:12]) == status
     assert server.refused == {status: 1}
 
 
@@ -106,12 +106,12 @@ async def test_http10_closes_unless_asked_to_keep() -> None:
         async with connected(server) as client:
             for _ in range(2):
                 await client.send(b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
-                head, body = await client.answer()
+                head, body = await client.response()
                 assert b"Connection: keep-alive" in head
                 assert body == b"hello /a"
 
 
-async def test_a_half_closed_client_gets_all_its_answers() -> None:
+async def test_a_half_closed_client_gets_all_its_responses() -> None:
     async with serving(hello) as server, connected(server) as client:
         await client.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n" * 3)
         await client.stream.send_eof()
@@ -163,6 +163,6 @@ async def test_a_slow_client_is_let_go(limits: Limits, raw: bytes, status: int) 
     async with serving(handler, limits) as server, connected(server) as client:
         if raw:
             await client.send(raw)
-        answer = await client.to_end()
+        response = await client.to_end()
 
-    assert answer[9:12] == (b"%d" % status if status else b"")
+    assert response[9:12] == (b"%d" % status if status else b"")

@@ -1,4 +1,4 @@
-"""Exchanges that are not decided at once: by a task, parked, many with one answer."""
+"""Exchanges that are not decided at once: by a task, parked, many with one response."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ async def test_a_parked_exchange_hears_at_once_that_its_client_is_gone() -> None
         assert server.connections == 0
 
 
-async def test_one_rendered_answer_goes_to_a_herd() -> None:
+async def test_one_rendered_response_goes_to_a_herd() -> None:
     parked: list[Exchange] = []
 
     def handler(exchange: Exchange) -> None:
         if exchange.path == b"/go":
-            answer = Response(200, b"now")
+            response = Response(200, b"now")
             for waiting in parked:
-                waiting.respond(answer)
+                waiting.respond(response)
             exchange.respond(Response(200, b"%d" % len(parked)))
         else:
             parked.append(exchange)
@@ -71,4 +71,4 @@ async def test_one_rendered_answer_goes_to_a_herd() -> None:
                 await trio.testing.wait_all_tasks_blocked()
             await other.ask(b"/go")
         for client in herd:
-            assert (await client.answer())[1] == b"now"
+            assert (await client.response())[1] == b"now"

@@ -1,4 +1,4 @@
-"""One answer to many, over real sockets, with and without threads that help."""
+"""One response to many, over real sockets, with and without threads that help."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Herd:
             while len(self.waiting) < count:
                 await trio.sleep(0.001)
 
-    def answer(self, answer: Response) -> None:
+    def response(self, response: Response) -> None:
         waiting, self.waiting = self.waiting, []
-        respond_all(waiting, answer)
+        respond_all(waiting, response)
 
 
 @pytest.fixture(params=[0, 1, 3], ids="{} helpers".format)
@@ -71,9 +71,9 @@ async def test_a_herd_is_answered_again_and_again(herd: Herd) -> None:
             for client in all_of_them:
                 await client.send(GET)
             await herd.gather(100)
-            herd.answer(Response(200, b"turn %d" % turn))
+            herd.response(Response(200, b"turn %d" % turn))
             for client in all_of_them:
-                assert (await client.answer())[1] == b"turn %d" % turn
+                assert (await client.response())[1] == b"turn %d" % turn
         assert server.connections == 100
 
 
@@ -88,16 +88,16 @@ async def test_those_that_want_another_form_get_it(herd: Herd) -> None:
         for client, request in zip(others, OTHERS, strict=True):
             await client.send(request)
         await herd.gather(44)
-        herd.answer(Response(200, b"now"))
+        herd.response(Response(200, b"now"))
 
         for client in plain:
-            assert (await client.answer())[1] == b"now"
+            assert (await client.response())[1] == b"now"
         head, old, last, posted = others
-        assert (await head.answer(bodiless=True))[1] == b""
+        assert (await head.response(bodiless=True))[1] == b""
         assert (await head.ask(b"/next"))[1] == b"/next"
         for one in (old, last):
             assert (await one.to_end()).endswith(b"close\r\n\r\nnow")
-        assert (await posted.answer())[1] == b"now"
+        assert (await posted.response())[1] == b"now"
         assert (await posted.ask(b"/next"))[1] == b"/next"
 
 
@@ -106,10 +106,10 @@ async def test_what_was_sent_ahead_follows(herd: Herd) -> None:
         for client in ahead:
             await client.send(GET + b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n")
         await herd.gather(40)
-        herd.answer(Response(200, b"now"))
+        herd.response(Response(200, b"now"))
         for client in ahead:
-            assert (await client.answer())[1] == b"now"
-            assert (await client.answer())[1] == b"/next"
+            assert (await client.response())[1] == b"now"
+            assert (await client.response())[1] == b"/next"
 
 
 async def test_one_that_is_gone_or_slow_hinders_nobody(herd: Herd) -> None:
@@ -128,10 +128,10 @@ async def test_one_that_is_gone_or_slow_hinders_nobody(herd: Herd) -> None:
                     socket.SOL_SOCKET, socket.SO_LINGER, reset
                 )
                 client.stream.socket.close()
-            herd.answer(Response(200, body))  # before the lane sees who is gone
+            herd.response(Response(200, body))  # before the event loop sees who is gone
             for client in quick:
-                assert (await client.answer())[1] == body
-            assert (await slow[0].answer())[1] == body
+                assert (await client.response())[1] == body
+            assert (await slow[0].response())[1] == body
             assert (await slow[0].ask(b"/next"))[1] == b"/next"
         assert all(exchange.gone for exchange in waiting)
         respond_all(waiting, Response(200))  # they are over: nothing happens
@@ -144,10 +144,10 @@ async def test_a_server_that_drains_says_so(herd: Herd) -> None:
         for client in parked:
             await client.send(GET)
         await herd.gather(40)
-        server.lane.draining = True
-        herd.answer(Response(200, b"now"))
+        server.loop.draining = True
+        herd.response(Response(200, b"now"))
         for client in parked:
-            assert b"Connection: close" in (await client.answer())[0]
+            assert b"Connection: close" in (await client.response())[0]
 
 
 async def test_a_herd_over_tls(herd: Herd, tmp_path: Path) -> None:
@@ -163,9 +163,9 @@ async def test_a_herd_over_tls(herd: Herd, tmp_path: Path) -> None:
             for client in secure:
                 await client.send(GET)
             await herd.gather(20)
-            herd.answer(Response(200, b"turn %d" % turn))
+            herd.response(Response(200, b"turn %d" % turn))
             for client in secure:
-                assert (await client.answer())[1] == b"turn %d" % turn
+                assert (await client.response())[1] == b"turn %d" % turn
         nursery.cancel_scope.cancel()
 
 
@@ -181,4 +181,4 @@ async def test_an_error_in_a_thread_is_not_lost(
         await herd.gather(40)
         monkeypatch.setattr(fan_out, "_send", fail)
         with pytest.raises(RuntimeError, match="a bug"):
-            herd.answer(Response(200, b"now"))
+            herd.response(Response(200, b"now"))

@@ -23,8 +23,8 @@ async def test_a_chunked_body_is_collected_and_the_next_request_follows() -> Non
             b"3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nT: 1\r\n\r\n"
             b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx"
         )
-        assert (await client.answer())[1] == b"abcde"
-        assert (await client.answer())[1] == b"x"
+        assert (await client.response())[1] == b"abcde"
+        assert (await client.response())[1] == b"x"
 
 
 async def test_a_client_that_waits_for_100_continue_gets_it() -> None:
@@ -35,7 +35,7 @@ async def test_a_client_that_waits_for_100_continue_gets_it() -> None:
         )
         assert await client.head() == b"HTTP/1.1 100 Continue"
         await client.send(b"abc")
-        assert (await client.answer())[1] == b"abc"
+        assert (await client.response())[1] == b"abc"
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ async def test_a_body_beyond_its_limit_is_413(framing: bytes) -> None:
         await client.send(
             b"POST / HTTP/1.1\r\nHost: h\r\n" + framing + b"\r\n\r\n" + body
         )
-        answer = await client.to_end()
+        response = await client.to_end()
 
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b"\r\nConnection: close\r\n" in answer
+    assert response.startswith(b"HTTP/1.1 413 ")
+    assert b"\r\nConnection: close\r\n" in response
 
 
 async def test_a_body_that_nobody_wanted_is_passed_over() -> None:

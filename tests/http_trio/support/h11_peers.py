@@ -31,11 +31,11 @@ class JudgingUpstream:
     """An upstream that answers what it is told to, and keeps what it was asked.
 
     Attributes:
-        answer: the raw bytes of an answer whose end its framing tells.
+        response: the raw bytes of a response whose end its framing tells.
         faults: what h11 did not accept. A test asserts that there is none.
     """
 
-    answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    response: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     port: int = 0
     asked: list[Judged] = attrs.field(factory=list)
     faults: list[str] = attrs.field(factory=list)
@@ -52,7 +52,7 @@ class JudgingUpstream:
         async with stream:
             try:
                 while await self._take(judge, stream):
-                    await stream.send_all(self.answer)
+                    await stream.send_all(self.response)
                     # h11 judges what we read; it need not know what we answer.
                     judge.send(h11.Response(status_code=204, headers=[]))
                     judge.send(h11.EndOfMessage())
@@ -82,9 +82,9 @@ class JudgingUpstream:
 
 
 @asynccontextmanager
-async def judging_upstream(answer: bytes = b"") -> AsyncIterator[JudgingUpstream]:
+async def judging_upstream(response: bytes = b"") -> AsyncIterator[JudgingUpstream]:
     """Run an upstream on a free port."""
-    judge = JudgingUpstream(answer) if answer else JudgingUpstream()
+    judge = JudgingUpstream(response) if response else JudgingUpstream()
     async with trio.open_nursery() as nursery:
         serve = partial(trio.serve_tcp, judge._serve, 0, host="127.0.0.1")
         listeners = await nursery.start(serve)
@@ -93,11 +93,11 @@ async def judging_upstream(answer: bytes = b"") -> AsyncIterator[JudgingUpstream
         nursery.cancel_scope.cancel()
 
 
-def judge_answer(raw: bytes, method: bytes = b"GET") -> tuple[h11.Response, bytes]:
-    """Read a whole answer as a client, followed by nothing, or by the end.
+def judge_response(raw: bytes, method: bytes = b"GET") -> tuple[h11.Response, bytes]:
+    """Read a whole response as a client, followed by nothing, or by the end.
 
     Raises:
-        h11.RemoteProtocolError: it is not one answer.
+        h11.RemoteProtocolError: it is not one response.
     """
     judge = h11.Connection(h11.CLIENT)
     judge.send(h11.Request(method=method, target="/", headers=[("Host", "h")]))

@@ -31,7 +31,7 @@ class Books(RecordingHooks):
 
     def __init__(self) -> None:
         super().__init__()
-        self.request_fields = self.answer_fields = b""
+        self.request_fields = self.response_fields = b""
         self.begun = 0
 
     @property

@@ -34,7 +34,7 @@ from tests.http_trio.support.certificates import Authority
 REQUEST = b"GET /ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
-CHUNKED_ANSWER = (
+CHUNKED_RESPONSE = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
 )
@@ -65,12 +65,12 @@ def saying(data: bytes, *, close: bool = True) -> FakeUpstream:
         (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", 404, 0),
         (b"HTTP/1.1 204 No\r\n\r\n", 204, 0),
         (b"HTTP/1.0 200 OK\r\n\r\nuntil the end", 200, 13),
-        (CHUNKED_ANSWER, 200, 5),
+        (CHUNKED_RESPONSE, 200, 5),
         (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 503 Busy\r\n\r\nbusy", 503, 4),
     ],
     ids=["length", "empty", "bodiless", "until close", "chunked", "interim"],
 )
-async def test_an_answer_is_read_to_its_end(
+async def test_a_response_is_read_to_its_end(
     data: bytes, status: int, size: int
 ) -> None:
     async with fake_upstream(saying(data).script) as fake:
@@ -86,16 +86,16 @@ async def test_an_answer_is_read_to_its_end(
         (b"", FailureReason.CLOSED),
         (b"HTTP/1.1 200 OK\r\nContent-Le", FailureReason.CLOSED),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", FailureReason.CLOSED),
-        (b"SSH-2.0-x\r\n\r\n", FailureReason.BAD_ANSWER),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000, FailureReason.BAD_ANSWER),
+        (b"SSH-2.0-x\r\n\r\n", FailureReason.BAD_RESPONSE),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000, FailureReason.BAD_RESPONSE),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            FailureReason.BAD_ANSWER,
+            FailureReason.BAD_RESPONSE,
         ),
     ],
     ids=["nothing", "half a head", "half a body", "not HTTP", "endless head", "chunk"],
 )
-async def test_what_is_no_answer_is_said_so(
+async def test_what_is_no_response_is_said_so(
     data: bytes, condition: FailureReason
 ) -> None:
     async with fake_upstream(saying(data).script) as fake:
@@ -117,7 +117,7 @@ async def test_who_does_not_listen_is_unreachable() -> None:
 @pytest.mark.parametrize(
     ("begun", "condition"),
     [
-        (b"", FailureReason.ANSWER_TIMEOUT),
+        (b"", FailureReason.RESPONSE_TIMEOUT),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", FailureReason.STALLED),
     ],
     ids=["head", "body"],
@@ -131,7 +131,7 @@ async def test_a_slow_server_is_not_waited_for(
 
     async with fake_upstream(script) as fake:
         with pytest.raises(NoResponse) as caught:
-            await ask(fake.upstream, Limits(answer_s=0.05, stream_idle_s=0.05))
+            await ask(fake.upstream, Limits(response_s=0.05, stream_idle_s=0.05))
 
     assert caught.value.failure.condition is condition
 

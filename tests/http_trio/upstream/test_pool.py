@@ -14,15 +14,15 @@ from http_trio.testing.peers import (
 )
 from tests.http_trio.proxy.test_hooks import nobody
 
-LARGE = b"x" * 100_000  # more than the express lane holds
+LARGE = b"x" * 100_000  # more than the event loop holds
 
 
 async def ok(asked: ReceivedRequest) -> None:
-    await asked.answer(b"ok", b"Connection: close")
+    await asked.response(b"ok", b"Connection: close")
     await asked.stream.aclose()
 
 
-@pytest.mark.parametrize("body", [b"", LARGE], ids=["express lane", "task lane"])
+@pytest.mark.parametrize("body", [b"", LARGE], ids=["event loop", "slow path"])
 async def test_one_that_refuses_fails_no_request(body: bytes) -> None:
     async with fake_upstream(ok) as fake:
         addresses = [*nobody().addresses, *nobody().addresses]
@@ -38,7 +38,7 @@ async def test_one_that_refuses_fails_no_request(body: bytes) -> None:
     assert [status for status, _ in record.ends] == [200] * 4
 
 
-@pytest.mark.parametrize("body", [b"", LARGE], ids=["express lane", "task lane"])
+@pytest.mark.parametrize("body", [b"", LARGE], ids=["event loop", "slow path"])
 async def test_if_all_refuse_the_delivery_is_told_once(body: bytes) -> None:
     addresses = [*nobody().addresses, *nobody().addresses]
     record = RecordingHooks()
@@ -77,7 +77,7 @@ async def test_one_that_refused_is_tried_last_for_a_while() -> None:
 
 async def test_idle_connections_to_addresses_that_are_gone_are_closed() -> None:
     async def keeping(asked: ReceivedRequest) -> None:
-        await asked.answer(b"ok")
+        await asked.response(b"ok")
 
     async with fake_upstream(keeping) as one, fake_upstream(keeping) as other:
         upstream = one.upstream

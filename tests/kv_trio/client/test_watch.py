@@ -1,4 +1,4 @@
-"""The watch loop and its pauses: against a script of answers, and against servers."""
+"""The watch loop and its pauses: against a script of responses, and against servers."""
 
 from __future__ import annotations
 
@@ -67,19 +67,19 @@ class Shown:
 class Script:
     """Answers questions one after the other; then it waits for ever."""
 
-    def __init__(self, answers: Iterable[Shown | KvError]) -> None:
+    def __init__(self, responses: Iterable[Shown | KvError]) -> None:
         self.asked: list[tuple[int, float]] = []
-        self._answers = list(answers)
+        self._answers = list(responses)
 
     async def __call__(self, *, index: int, wait_s: float) -> Shown:
         self.asked.append((index, wait_s))
         if not self._answers:
             await trio.sleep_forever()
         await trio.sleep(1.0)
-        answer = self._answers.pop(0)
-        if isinstance(answer, KvError):
-            raise answer
-        return answer
+        response = self._answers.pop(0)
+        if isinstance(response, KvError):
+            raise response
+        return response
 
 
 def watching(script: Script) -> Watch[Shown]:
@@ -101,7 +101,7 @@ GONE = StoreUnreachable("gone")
 
 
 @pytest.mark.parametrize(
-    ("answers", "given", "asked"),
+    ("responses", "given", "asked"),
     [
         ([], [], [0]),
         ([Shown("a", 7)], ["a"], [0, 7]),
@@ -127,11 +127,11 @@ GONE = StoreUnreachable("gone")
 )
 async def test_what_is_asked_and_what_is_given(
     autojump_clock: object,
-    answers: list[Shown | KvError],
+    responses: list[Shown | KvError],
     given: list[str],
     asked: list[int],
 ) -> None:
-    script = Script(answers)
+    script = Script(responses)
     assert await follow(watching(script)) == given
     assert script.asked == [(index, 30.0) for index in asked]
 
@@ -144,10 +144,10 @@ ANSWERS = st.lists(
 
 @given(ANSWERS, st.builds(Shown, st.sampled_from("abc"), st.just(9)))
 def test_the_last_state_is_given_and_none_twice(
-    answers: list[Shown | KvError], last: Shown
+    responses: list[Shown | KvError], last: Shown
 ) -> None:
     """Whatever comes before: an index that no earlier answer had cannot be too low."""
-    script = Script([*answers, last])
+    script = Script([*responses, last])
     clock = trio.testing.MockClock(autojump_threshold=0)
     given = trio.run(follow, watching(script), clock=clock)
 
@@ -185,7 +185,7 @@ async def test_a_watch_that_was_cancelled_goes_on_where_it_was(
     await anext(watch)
     with trio.move_on_after(1.01):  # in the pause after the error
         await anext(watch)
-    with trio.move_on_after(0.5):  # while it waits for the answer
+    with trio.move_on_after(0.5):  # while it waits for the response
         await anext(watch)
 
     assert (await anext(watch)).content == "b"
@@ -267,7 +267,7 @@ async def test_a_watch_notices_a_server_that_is_silent(
         nursery.cancel_scope.cancel()
     assert state.entry is not None
     assert state.entry.value == b"1"
-    assert "no answer in 1 s" in errors[0]
+    assert "no response in 1 s" in errors[0]
     assert contact.error == ""
 
 

@@ -82,8 +82,8 @@ def import_from(directory: Path, name: str) -> ModuleType:
         sys.modules.update(others)
 
 
-def is_waiting(answer: Future[Any]) -> bool:
-    return not wait([answer], STILL_S).done
+def is_waiting(response: Future[Any]) -> bool:
+    return not wait([response], STILL_S).done
 
 
 def value_of(entry: Any) -> bytes:
@@ -195,10 +195,10 @@ def test_a_blocking_read_ends_with_a_write(
     index, _ = consul.kv.get(key)
 
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(other.kv.get, key, index=index, wait="20s")
-        assert is_waiting(answer)
+        response = threads.submit(other.kv.get, key, index=index, wait="20s")
+        assert is_waiting(response)
         consul.kv.put(key, "after")
-        new_index, entry = answer.result(PATIENCE_S)
+        new_index, entry = response.result(PATIENCE_S)
 
     assert value_of(entry) == b"after"
     assert int(new_index) == entry["ModifyIndex"] > int(index)
@@ -211,10 +211,10 @@ def test_a_blocking_read_ends_when_an_absent_key_appears(
     assert entry is None
 
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(other.kv.get, prefix + "k", index=index, wait="20s")
-        assert is_waiting(answer)
+        response = threads.submit(other.kv.get, prefix + "k", index=index, wait="20s")
+        assert is_waiting(response)
         consul.kv.put(prefix + "k", "born")
-        entry = answer.result(PATIENCE_S)[1]
+        entry = response.result(PATIENCE_S)[1]
 
     assert value_of(entry) == b"born"
 
@@ -227,12 +227,12 @@ def test_a_blocking_read_of_a_prefix_ends_with_a_delete(
     index, _ = consul.kv.get(prefix, recurse=True)
 
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(
+        response = threads.submit(
             other.kv.get, prefix, recurse=True, index=index, wait="20s"
         )
-        assert is_waiting(answer)
+        assert is_waiting(response)
         consul.kv.delete(prefix + "b")
-        entries = answer.result(PATIENCE_S)[1]
+        entries = response.result(PATIENCE_S)[1]
 
     assert [value_of(entry) for entry in entries] == [b"1"]
 
@@ -321,10 +321,10 @@ def test_the_end_of_its_holder_frees_a_lock(
     index, _ = consul.kv.get(key)
 
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(other.kv.get, key, index=index, wait="20s")
-        assert is_waiting(answer)
+        response = threads.submit(other.kv.get, key, index=index, wait="20s")
+        assert is_waiting(response)
         consul.session.destroy(session)
-        entry = answer.result(PATIENCE_S)[1]
+        entry = response.result(PATIENCE_S)[1]
 
     assert "Session" not in entry
     assert value_of(entry) == b"mine"

@@ -1,7 +1,7 @@
 """What a real Consul 1.8.7 answered, asked again of our store.
 
 All is alike, but for what `DIFFERENT` names: there, each with the parts in which it
-differs, and no more. What differs in too many answers for that, `golden/judge.py` says.
+differs, and no more. What differs in too many responses for that, `golden/judge.py` says.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ _ROOT = "the server says its own name"
 _CLUSTER = "of the cluster there is only what clients of the store ask"
 
 _CONSUL = {"X-Consul-Knownleader", "X-Consul-Lastcontact", INDEX}
-_ANSWER = {"status", "Content-Type", "body"}
+_RESPONSE = {"status", "Content-Type", "body"}
 _RAW = {"X-Content-Type-Options", "Content-Security-Policy"}
 
 DIFFERENT: dict[int, tuple[str, set[str]]] = {
-    7: (_CLUSTER, _ANSWER | _CONSUL),
-    8: (_CLUSTER, _ANSWER | _CONSUL),
-    9: (_CLUSTER, _ANSWER | _CONSUL),
-    10: (_CLUSTER, _ANSWER),
-    11: (_CLUSTER, _ANSWER | _CONSUL),
+    7: (_CLUSTER, _RESPONSE | _CONSUL),
+    8: (_CLUSTER, _RESPONSE | _CONSUL),
+    9: (_CLUSTER, _RESPONSE | _CONSUL),
+    10: (_CLUSTER, _RESPONSE),
+    11: (_CLUSTER, _RESPONSE | _CONSUL),
     14: (_ROOT, {"body"}),
     28: (_POST, {"Allow"}),
     29: (_POST, {"Allow"}),
     30: (_POST, {"Allow"}),
-    31: (_POST, _ANSWER | {"Allow"}),
+    31: (_POST, _RESPONSE | {"Allow"}),
     32: (_POST, {"Allow"}),
-    71: (_CHUNKED, _ANSWER),
-    72: (_CHUNKED, _ANSWER | _RAW),
-    73: (_CHUNKED, _ANSWER),
-    74: (_CHUNKED, _ANSWER),
-    202: (_TARGET, _ANSWER),
-    203: (_TARGET, _ANSWER | _CONSUL),
+    71: (_CHUNKED, _RESPONSE),
+    72: (_CHUNKED, _RESPONSE | _RAW),
+    73: (_CHUNKED, _RESPONSE),
+    74: (_CHUNKED, _RESPONSE),
+    202: (_TARGET, _RESPONSE),
+    203: (_TARGET, _RESPONSE | _CONSUL),
     246: (_FUTURE, {"ended"}),
     257: (_ABSENT, {"ended"}),
     265: (_ABSENT, {"ended"}),
@@ -60,11 +60,11 @@ DIFFERENT: dict[int, tuple[str, set[str]]] = {
     267: (_ABSENT, {"ended"}),
     277: (_ABSENT, {"ended"}),
     287: (_TXN, {"status", "body"}),
-    320: (_TXN, _ANSWER),
+    320: (_TXN, _RESPONSE),
     321: (_TXN, {"body"}),
     324: (_POST, {"Allow"}),
-    325: (_POST, (_ANSWER | _CONSUL | {"Allow"}) - {INDEX}),
-    340: (_POST, _ANSWER | {"Allow"}),
+    325: (_POST, (_RESPONSE | _CONSUL | {"Allow"}) - {INDEX}),
+    340: (_POST, _RESPONSE | {"Allow"}),
     343: (_ERROR, _CONSUL),
     377: (_TTL, {"ended"}),
 }
@@ -87,7 +87,7 @@ def parameters(*, different: bool) -> list[Any]:
 
 @attrs.frozen
 class Replay:
-    """All answers, and what is different in each."""
+    """All responses, and what is different in each."""
 
     got: dict[int, Got]
     differences: dict[int, Differences]
@@ -126,7 +126,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Replay:
 
 
 @pytest.mark.parametrize("step", parameters(different=False))
-def test_an_answer_is_consuls(step: Step, replay: Replay) -> None:
+def test_a_response_is_consuls(step: Step, replay: Replay) -> None:
     assert not replay.differences[step["case"]], step["ask"]
 
 
@@ -137,7 +137,7 @@ def test_a_difference_is_the_one_that_we_chose(step: Step, replay: Replay) -> No
     assert set(replay.differences[step["case"]]) == parts, reason
 
 
-def test_an_answer_to_a_write_names_its_index(replay: Replay) -> None:
+def test_a_response_to_a_write_names_its_index(replay: Replay) -> None:
     writes = [
         replay.got[step["case"]]
         for step in CASES

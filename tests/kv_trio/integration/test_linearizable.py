@@ -29,9 +29,9 @@ START = State(4)
 
 
 def one(
-    begun: float, ended: float | None, asked: Asked, answer: Answer | None = None
+    begun: float, ended: float | None, asked: Asked, response: Answer | None = None
 ) -> Happened:
-    return Operation(0, begun, ended, asked, answer)
+    return Operation(0, begun, ended, asked, response)
 
 
 def seen(value: bytes, index: int) -> Seen:
@@ -62,13 +62,13 @@ GOOD: dict[str, list[Happened]] = {
         one(10, 11, Get("k"), seen(b"1", 6)),
     ],
     "the same value changes nothing": [PUT_1, one(3, 4, Put("k", b"1"), wrote(5))],
-    "a write without an answer that took effect late": [
+    "a write without a response that took effect late": [
         PUT_1,
         one(3, None, Put("k", b"x")),
         one(4, 5, Get("k"), seen(b"1", 5)),
         one(6, 7, Get("k"), seen(b"x", 6)),
     ],
-    "a write without an answer that never took effect": [
+    "a write without a response that never took effect": [
         PUT_1,
         one(3, None, Delete("k")),
         one(4, 5, Get("k"), seen(b"1", 5)),
@@ -127,12 +127,12 @@ BAD: dict[str, list[Happened]] = {
         one(3, 4, Delete("k"), wrote(6)),
         one(5, 6, Get("k"), seen(b"1", 5)),
     ],
-    "a write without an answer that took effect before it began": [
+    "a write without a response that took effect before it began": [
         PUT_1,
         one(3, 4, Get("k"), seen(b"x", 6)),
         one(5, None, Put("k", b"x")),
     ],
-    "a write without an answer that came undone": [
+    "a write without a response that came undone": [
         PUT_1,
         one(3, None, Put("k", b"x")),
         one(4, 5, Get("k"), seen(b"x", 6)),
@@ -206,10 +206,10 @@ PLANS = st.lists(
 def run_one_by_one(plans: list[Plan]) -> list[Happened]:
     state, history = START, list[Happened]()
     for at, plan in enumerate(plans):
-        answer, state = run(state, plan.asked)
+        response, state = run(state, plan.asked)
         begun, ended = 10 * at - plan.before, 10 * at + plan.after
         if plan.answered:
-            history.append(Operation(at, begun, ended, plan.asked, answer))
+            history.append(Operation(at, begun, ended, plan.asked, response))
         else:
             history.append(Operation(at, begun, None, plan.asked, None))
     return history
@@ -222,16 +222,16 @@ def test_what_really_happened_one_by_one_is_accepted(plans: list[Plan]) -> None:
 
 
 @given(PLANS, st.data())
-def test_an_answer_from_before_what_had_ended_is_refused(
+def test_a_response_from_before_what_had_ended_is_refused(
     plans: list[Plan], data: st.DataObject
 ) -> None:
     """A read of all that is answered as if the last known write were not."""
     history = run_one_by_one(plans)
     writes = [
-        (put.ended, put.answer.index)
+        (put.ended, put.response.index)
         for put in history
-        if isinstance(put.asked, Put) and isinstance(put.answer, Wrote)
-        if put.answer.done and put.ended is not None
+        if isinstance(put.asked, Put) and isinstance(put.response, Wrote)
+        if put.response.done and put.ended is not None
     ]
     assume(writes)
     ended, index = data.draw(st.sampled_from(writes))

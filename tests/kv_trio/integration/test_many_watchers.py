@@ -1,7 +1,7 @@
 """Many clients at once see what one after the other could have seen, over real sockets.
 
 Twenty clients get (at once, or waiting for a change), put, compare-and-set, delete, list
-and transact, some of them without waiting for the answer; watchers follow each key.
+and transact, some of them without waiting for the response; watchers follow each key.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Crowd:
         assert not watching.cancel_scope.cancelled_caught, "a last state was missed"
 
     async def _work(self, number: int) -> None:
-        """Do this and that, now and then without waiting for the answer."""
+        """Do this and that, now and then without waiting for the response."""
         draw = random.Random(f"{self.seed}/{number}")
         client = Raw(self.address)
         known: Known = dict.fromkeys(KEYS, (None, 1))
@@ -78,10 +78,10 @@ class Crowd:
                 index = known[asked.key][1]
             patience_s = draw.random() / 500 if draw.random() < 0.03 else 30.0
             with trio.move_on_after(patience_s) as patience:
-                answer = await self._ask(client, number, asked, index, "20ms")
-                learn(known, asked, answer)
+                response = await self._ask(client, number, asked, index, "20ms")
+                learn(known, asked, response)
             if patience.cancelled_caught:
-                assert patience_s < 1, f"no answer: {asked}"
+                assert patience_s < 1, f"no response: {asked}"
                 await client.close()
         await client.close()
 
@@ -89,11 +89,11 @@ class Crowd:
         """Follow a key until it has its last value."""
         client, index = Raw(self.address), 0
         while True:
-            answer = await self._ask(client, number, Get(key), index, "60s")
-            assert isinstance(answer, Seen)
-            assert answer.index >= index, "an index went back"
-            index = answer.index
-            if [value for _, value, _ in answer.keys] == [END]:
+            response = await self._ask(client, number, Get(key), index, "60s")
+            assert isinstance(response, Seen)
+            assert response.index >= index, "an index went back"
+            index = response.index
+            if [value for _, value, _ in response.keys] == [END]:
                 break
         await client.close()
 
@@ -101,13 +101,13 @@ class Crowd:
         self, client: Raw, number: int, asked: Asked, index: int = 0, wait: str = ""
     ) -> Answer:
         begun = self.recorder.begin(number, asked)
-        answer = await client.do(asked, index=index, wait=wait)
-        self.recorder.end(begun, answer)
-        return answer
+        response = await client.do(asked, index=index, wait=wait)
+        self.recorder.end(begun, response)
+        return response
 
 
-def learn(known: Known, asked: Asked, answer: Answer) -> None:
-    match asked, answer:
+def learn(known: Known, asked: Asked, response: Answer) -> None:
+    match asked, response:
         case Get(key), Seen(keys, index):
             known[key] = (keys[0][1] if keys else None, index)
         case Put(key, value), Wrote(done=True, index=index):
@@ -196,5 +196,5 @@ async def test_a_crowd_sees_one_order_of_everything(
     verdict = check(crowd.recorder.history, State(first), run)
 
     assert verdict, str(verdict)
-    writes = [one for one in verdict.order if isinstance(one.answer, Wrote)]
+    writes = [one for one in verdict.order if isinstance(one.response, Wrote)]
     assert len(writes) > 10 * CLIENTS

@@ -17,9 +17,9 @@ BATCH = st.lists(OPERATIONS, max_size=6)
 NOW = 5.0
 
 
-def publish(draft: WriteBatch, store: Store) -> set[bytes]:
-    draft.fold_tombstones(store)
-    changed = store.publish(draft, NOW)
+def publish(write_batch: WriteBatch, store: Store) -> set[bytes]:
+    write_batch.fold_tombstones(store)
+    changed = store.publish(write_batch, NOW)
     check(store)
     return changed
 
@@ -39,8 +39,8 @@ def seen(view: View) -> dict[str, object]:
 
 def test_a_draft_is_not_seen_before_it_is_published() -> None:
     store = Store()
-    draft = WriteBatch(store)
-    draft.apply(Put(b"a", b"1"), 0)
+    write_batch = WriteBatch(store)
+    write_batch.apply(Put(b"a", b"1"), 0)
 
     assert store.get(b"a") is None
     assert store.index == FIRST_INDEX
@@ -52,12 +52,12 @@ def test_a_draft_shows_what_the_store_will_be(
 ) -> None:
     store = Store()
     do(store, *before, now=NOW)
-    draft = WriteBatch(store)
+    write_batch = WriteBatch(store)
     for operation in batch:
-        draft.apply(operation, NOW)
-    expected = seen(draft)
+        write_batch.apply(operation, NOW)
+    expected = seen(write_batch)
 
-    publish(draft, store)
+    publish(write_batch, store)
 
     assert seen(store) == expected
 
@@ -102,20 +102,20 @@ def test_a_draft_that_is_dropped_leaves_no_trace(
 
 @given(BATCH)
 def test_the_changes_of_a_transaction_share_a_number(batch: list[Operation]) -> None:
-    draft = WriteBatch(Store(), one_index=True)
+    write_batch = WriteBatch(Store(), one_index=True)
     for operation in batch:
-        draft.apply(operation, NOW)
+        write_batch.apply(operation, NOW)
 
-    assert draft.index == FIRST_INDEX + draft.changed
-    assert {one.index for one in draft.revisions()} <= {draft.index}
+    assert write_batch.index == FIRST_INDEX + write_batch.changed
+    assert {one.index for one in write_batch.revisions()} <= {write_batch.index}
 
 
 def test_each_state_of_a_key_is_a_revision() -> None:
-    draft = WriteBatch(Store())
+    write_batch = WriteBatch(Store())
     for operation in (Put(b"a", b"1"), Put(b"a", b"2"), Delete(b"a"), Put(b"b", b"")):
-        draft.apply(operation, NOW)
+        write_batch.apply(operation, NOW)
 
-    shown = [(one.key, one.index, one.entry) for one in draft.revisions()]
+    shown = [(one.key, one.index, one.entry) for one in write_batch.revisions()]
 
     assert shown == [
         (b"a", 2, Entry(b"a", b"1", 0, 2, 2)),
@@ -161,24 +161,24 @@ def test_what_there_is_to_make_durable(
     do(store, Put(b"there", b""), Put(b"there too", b""), Put(b"old", b""))
     do(store, Delete(b"old"))
     monkeypatch.setattr(write_batch, "TOMBSTONES", 2)
-    draft = WriteBatch(store)
+    batch = WriteBatch(store)
     for operation in operations:
-        draft.apply(operation, NOW)
-    draft.fold_tombstones(store)
+        batch.apply(operation, NOW)
+    batch.fold_tombstones(store)
 
-    assert (draft.changed, draft.is_plain) == (changed, plain)
+    assert (batch.changed, batch.is_plain) == (changed, plain)
 
 
 def test_a_key_that_is_there_again_has_no_tombstone() -> None:
     store = Store()
     do(store, Put(b"a", b""), Put(b"b", b""))
     do(store, Delete(b"", recurse=True))
-    draft = WriteBatch(store)
-    draft.apply(Put(b"a", b"again"), NOW)
-    draft.fold_tombstones(store)
+    write_batch = WriteBatch(store)
+    write_batch.apply(Put(b"a", b"again"), NOW)
+    write_batch.fold_tombstones(store)
 
-    assert draft.forgotten == [b"a"]
-    publish(draft, store)
+    assert write_batch.forgotten == [b"a"]
+    publish(write_batch, store)
     assert list(store.tombstones) == [b"b"]
 
 
@@ -186,10 +186,10 @@ def test_a_lock_is_delayed_within_the_batch_that_lost_it() -> None:
     store = Store()
     do(store, CreateSession(Session("s")), CreateSession(Session("t")))
     do(store, Put(b"lock", b"", acquire="s"))
-    draft = WriteBatch(store)
-    draft.apply(DestroySession("s"), NOW)
+    write_batch = WriteBatch(store)
+    write_batch.apply(DestroySession("s"), NOW)
 
-    assert not draft.apply(Put(b"lock", b"", acquire="t"), NOW).done
+    assert not write_batch.apply(Put(b"lock", b"", acquire="t"), NOW).done
 
 
 def test_many_deletes_are_forgotten_and_no_index_slides_back(

@@ -47,12 +47,12 @@ async def serving(data: Path) -> AsyncIterator[tuple[KvServer, Client]]:
 
 
 def write(log: StorageEngine, store: Store, *operations: Operation) -> None:
-    draft = WriteBatch(store)
+    write_batch = WriteBatch(store)
     for operation in operations:
-        assert draft.apply(operation, 0.0).done
-    draft.fold_tombstones(store)
-    log.commit(draft)
-    store.publish(draft, 0.0)
+        assert write_batch.apply(operation, 0.0).done
+    write_batch.fold_tombstones(store)
+    log.commit(write_batch)
+    store.publish(write_batch, 0.0)
 
 
 @contextmanager
@@ -111,10 +111,10 @@ async def test_a_slow_disk_does_not_stop_the_readers(
     on, gate = trio.Event(), threading.Event()
     commit = StorageEngine.commit
 
-    def slow(log: StorageEngine, draft: WriteBatch) -> None:
+    def slow(log: StorageEngine, write_batch: WriteBatch) -> None:
         trio.from_thread.run_sync(on.set)
         assert gate.wait(10)
-        commit(log, draft)
+        commit(log, write_batch)
 
     async with serving(tmp_path) as (_, client), trio.open_nursery() as nursery:
         monkeypatch.setattr(StorageEngine, "_is_quick", lambda *_: False)
@@ -211,11 +211,11 @@ def test_a_disk_that_is_full_refuses_a_small_write_at_once(
         db.execute(f"PRAGMA max_page_count = {pages + 2}")
 
         def put(value: bytes) -> None:
-            draft = WriteBatch(store)
-            draft.apply(Put(b"k", value), 0.0)
-            draft.fold_tombstones(store)
-            assert log.commit_at_once(draft)
-            store.publish(draft, 0.0)
+            write_batch = WriteBatch(store)
+            write_batch.apply(Put(b"k", value), 0.0)
+            write_batch.fold_tombstones(store)
+            assert log.commit_at_once(write_batch)
+            store.publish(write_batch, 0.0)
 
         def fill() -> None:
             for n in range(100):

@@ -25,12 +25,12 @@ KEYS = [b"a", b"a/1", b"a/\xff", b"b"]
 def write(
     log: StorageEngine, store: Store, *operations: Operation, time_ms: int = 1
 ) -> None:
-    draft = WriteBatch(store)
+    write_batch = WriteBatch(store)
     for operation in operations:
-        draft.apply(operation, 0.0)
-    draft.fold_tombstones(store)
-    log.commit(draft, time_ms)
-    store.publish(draft, 0.0)
+        write_batch.apply(operation, 0.0)
+    write_batch.fold_tombstones(store)
+    log.commit(write_batch, time_ms)
+    store.publish(write_batch, 0.0)
 
 
 OPERATION = st.one_of(

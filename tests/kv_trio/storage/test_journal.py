@@ -37,13 +37,13 @@ FOLD = st.none()
 
 
 def commit(log: StorageEngine, store: Store, operations: list[Operation]) -> None:
-    draft = WriteBatch(store)
+    write_batch = WriteBatch(store)
     for operation in operations:
-        draft.apply(operation, 0.0)
-    if draft.changed:
-        draft.fold_tombstones(store)
-        log.commit(draft, 1)
-        store.publish(draft, 0.0)
+        write_batch.apply(operation, 0.0)
+    if write_batch.changed:
+        write_batch.fold_tombstones(store)
+        log.commit(write_batch, 1)
+        store.publish(write_batch, 0.0)
 
 
 def content(log: StorageEngine, store: Store) -> tuple[object, ...]:
@@ -138,12 +138,12 @@ def test_the_journal_has_a_bound_even_if_nobody_folds(
     with opened(tmp_path) as (log, store):
         db = log._transactions.db
         for n in range(100):
-            draft = WriteBatch(store)
-            draft.apply(Put(b"k/%d" % n, b"v"), 0.0)
-            draft.fold_tombstones(store)
-            if not log.commit_at_once(draft):
-                log.commit(draft)
-            store.publish(draft, 0.0)
+            write_batch = WriteBatch(store)
+            write_batch.apply(Put(b"k/%d" % n, b"v"), 0.0)
+            write_batch.fold_tombstones(store)
+            if not log.commit_at_once(write_batch):
+                log.commit(write_batch)
+            store.publish(write_batch, 0.0)
             assert db.execute("SELECT count(*) FROM journal").fetchone() <= (20,)
         assert log.counts()["entries"] == 100
 

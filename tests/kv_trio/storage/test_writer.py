@@ -66,7 +66,7 @@ async def test_writes_that_come_at_once_share_a_transaction(
             )
             os.write(client.stream.socket.fileno(), request % n)
         for client in clients:
-            assert (await client.answer())[1] == b"true"
+            assert (await client.response())[1] == b"true"
         assert threads == [way]
         assert server.store.index == 1 + count
         nursery.cancel_scope.cancel()
@@ -116,10 +116,10 @@ async def test_what_comes_while_the_disk_is_busy_shares_the_next_transaction(
     on, gate = trio.Event(), threading.Event()
     commit = StorageEngine.commit
 
-    def slow(log: StorageEngine, draft: Any) -> None:
+    def slow(log: StorageEngine, write_batch: Any) -> None:
         trio.from_thread.run_sync(on.set)
         assert gate.wait(10)
-        commit(log, draft)
+        commit(log, write_batch)
 
     monkeypatch.setattr(StorageEngine, "_is_quick", lambda *_: False)
     monkeypatch.setattr(StorageEngine, "commit", slow)

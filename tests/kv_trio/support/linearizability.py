@@ -29,20 +29,20 @@ class Operation(Generic[Asked, Answer]):
 
     Attributes:
         begun: when it was sent, on any clock that all clients share.
-        ended: when its answer was there; None if none ever was.
-        answer: None if it is not known.
+        ended: when its response was there; None if none ever was.
+        response: None if it is not known.
     """
 
     client: int
     begun: float
     ended: float | None
     asked: Asked
-    answer: Answer | None
+    response: Answer | None
 
     def __str__(self) -> str:
         end = "?" if self.ended is None else f"{self.ended:g}"
         who = f"[{self.begun:g}, {end}] client {self.client}"
-        return f"{who}: {self.asked} -> {self.answer}"
+        return f"{who}: {self.asked} -> {self.response}"
 
 
 @attrs.frozen
@@ -133,11 +133,11 @@ class _Search(Generic[State, Asked, Answer]):
         changing: list[tuple[int, State]] = []
         for at in self._concurrent(left):
             operation = self._all[at]
-            answer, after = self._model(state, operation.asked)
+            response, after = self._model(state, operation.asked)
             if operation.ended is None:
                 if after != state:
                     changing.append((at, after))
-            elif operation.answer == answer:
+            elif operation.response == response:
                 if after == state:
                     yield at, state
                     return

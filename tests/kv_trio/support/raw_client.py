@@ -36,8 +36,8 @@ class Raw:
         """Ask; a read with an index waits."""
         match asked:
             case Get(key):
-                waits = f"?index={index}&wait={wait}" if index else ""
-                return _seen(*await self._ask("GET", f"/v1/kv/{key}{waits}"))
+                timeouts = f"?index={index}&wait={wait}" if index else ""
+                return _seen(*await self._ask("GET", f"/v1/kv/{key}{timeouts}"))
             case ListAll():
                 return _seen(*await self._ask("GET", "/v1/kv/?recurse"))
             case Put(key, value, cas):
@@ -63,11 +63,11 @@ class Raw:
             host, _, port = self.address.rpartition(":")
             stream = await trio.open_tcp_stream(host, int(port))
             self._connection = peers.RawClient(stream)
-        head, answer = await self._connection.ask(
+        head, response = await self._connection.ask(
             path.encode(), method=method.encode(), body=body
         )
-        assert head.split(b" ")[1] in (b"200", b"404", b"409"), (head, answer)
-        return head, answer
+        assert head.split(b" ")[1] in (b"200", b"404", b"409"), (head, response)
+        return head, response
 
 
 def _path(key: str, cas: int | None) -> str:

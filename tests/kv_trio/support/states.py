@@ -27,10 +27,10 @@ OPERATIONS = st.one_of(
 
 def do(store: Store, *operations: Operation, now: float = 0.0) -> list[Outcome]:
     """Run operations as one batch, publish it, and check the store."""
-    draft = WriteBatch(store)
-    outcomes = [draft.apply(operation, now) for operation in operations]
-    draft.fold_tombstones(store)
-    store.publish(draft, now)
+    write_batch = WriteBatch(store)
+    outcomes = [write_batch.apply(operation, now) for operation in operations]
+    write_batch.fold_tombstones(store)
+    store.publish(write_batch, now)
     check(store)
     return outcomes
 

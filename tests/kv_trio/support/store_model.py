@@ -1,7 +1,7 @@
 """A store as simple as can be, to compare the real one with; and who asks it what.
 
-Every change takes the next number, and every answer tells a number: of the key's last
-change, or, where nothing is there, of the store's. So an answer fits one place only.
+Every change takes the next number, and every response tells a number: of the key's last
+change, or, where nothing is there, of the store's. So a response fits one place only.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Asked = Get | Put | Delete | ListAll | Transact
 
 @attrs.frozen
 class Seen:
-    """A key, or all of them, as they were read; and the answer's index."""
+    """A key, or all of them, as they were read; and the response's index."""
 
     keys: tuple[tuple[str, bytes, int], ...]
     index: int
@@ -63,7 +63,7 @@ class Seen:
 
 @attrs.frozen
 class Wrote:
-    """Whether a write's condition held, and the answer's index."""
+    """Whether a write's condition held, and the response's index."""
 
     done: bool
     index: int
@@ -114,7 +114,7 @@ class State:
 def run(  # noqa: PLR0911  # one per case
     state: State, asked: Asked
 ) -> tuple[Answer, State]:
-    """Give the answer to an operation, and what it makes of the store."""
+    """Give the response to an operation, and what it makes of the store."""
     following = state.index + 1
     match asked:
         case Get(key):
@@ -198,9 +198,9 @@ class Recorder:
         self.history.append(Operation(client, now, None, asked, None))
         return len(self.history) - 1
 
-    def end(self, number: int, answer: Answer) -> None:
-        """Note the answer."""
+    def end(self, number: int, response: Answer) -> None:
+        """Note the response."""
         operation = self.history[number]
         self.history[number] = attrs.evolve(
-            operation, ended=next(self._clock), answer=answer
+            operation, ended=next(self._clock), response=response
         )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from http_trio import Exchange, Response
 from http_trio.testing.peers import connected
 from kv_trio import Client, KvServer, serve
-from kv_trio.consul.encode import answer_read, index_of
+from kv_trio.consul.encode import index_of, respond_read
 from kv_trio.consul.parameters import Read
 from kv_trio.state.acl import EVERYTHING
 from kv_trio.state.entry import Entry, Session
@@ -26,7 +26,7 @@ from kv_trio.state.write_batch import Operation, WriteBatch
 from kv_trio.storage.engine import StorageEngine
 from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
 
-# === no state is missed: every answer ever given, against every later state ===
+# === no state is missed: every response ever given, against every later state ===
 
 KEY = st.sampled_from([b"a", b"a/1", b"a/2", b"b"])
 STEP = st.builds(
@@ -51,8 +51,8 @@ READS = [
 ]
 
 
-def given_index(answer: Response) -> int:
-    return int(dict(answer.headers)[b"X-Consul-Index"])
+def given_index(response: Response) -> int:
+    return int(dict(response.headers)[b"X-Consul-Index"])
 
 
 def content(store: Store, read: Read) -> list[Entry | None]:
@@ -74,15 +74,15 @@ def test_a_watcher_waits_only_if_it_knows_the_present_state(
         first: list[Operation] = [CreateSession(Session("s"))]
         for number, batch in enumerate([first, *batches]):
             for read in READS:
-                answer = answer_read(store, read, EVERYTHING)
-                told.append((read, given_index(answer), content(store, read)))
-            draft = WriteBatch(store)
+                response = respond_read(store, read, EVERYTHING)
+                told.append((read, given_index(response), content(store, read)))
+            write_batch = WriteBatch(store)
             for operation in batch:
-                draft.apply(operation, 0.0)
-            if draft.changed:
-                draft.fold_tombstones(store)
-                log.commit(draft)
-                store.publish(draft, 0.0)
+                write_batch.apply(operation, 0.0)
+            if write_batch.changed:
+                write_batch.fold_tombstones(store)
+                log.commit(write_batch)
+                store.publish(write_batch, 0.0)
             if number in restarts:
                 store = log.load()
             for read, index, known in told:
@@ -142,10 +142,10 @@ async def test_what_changed_while_the_store_was_down_is_told_at_once(
 async def test_a_wait_has_consuls_jitter(
     monkeypatch: pytest.MonkeyPatch, draw: float, wait_s: float
 ) -> None:
-    waits: list[float] = []
+    timeouts: list[float] = []
 
     def park(_: BlockingQueries, exchange: Exchange, *given: Any) -> None:
-        waits.append(given[-1])
+        timeouts.append(given[-1])
         exchange.respond(Response(404))
 
     monkeypatch.setattr("kv_trio.api.kv.random.random", lambda: draw)
@@ -156,4 +156,4 @@ async def test_a_wait_has_consuls_jitter(
             index = server.store.index
             await client.ask(b"/v1/kv/k?wait=16s&index=%d" % index)
         nursery.cancel_scope.cancel()
-    assert waits == [wait_s]
+    assert timeouts == [wait_s]

@@ -30,7 +30,7 @@ class Event:
 
 @attrs.define
 class Lines:
-    """The lines of an answer, over a socket of its own."""
+    """The lines of a response, over a socket of its own."""
 
     stream: trio.SocketStream
     buffer: bytes = b""
@@ -71,7 +71,7 @@ class Store:
 
     @asynccontextmanager
     async def events(self, target: str, last_id: str = "") -> AsyncIterator[Events]:
-        """Ask in HTTP/1.0, whose answers have no chunks."""
+        """Ask in HTTP/1.0, whose responses have no chunks."""
         host, _, port = self.server.addresses[0].rpartition(":")
         fields = "Accept: text/event-stream\r\n"
         if last_id:

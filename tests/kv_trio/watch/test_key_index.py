@@ -15,19 +15,19 @@ STEP = st.tuples(st.booleans(), st.integers(0, 9), KEY, st.booleans())
 def test_a_change_concerns_its_key_and_its_prefixes(
     steps: list[tuple[bool, int, bytes, bool]], changed: bytes
 ) -> None:
-    interest: KeyIndex[int] = KeyIndex()
+    key_index: KeyIndex[int] = KeyIndex()
     model: set[tuple[int, bytes, bool]] = set()
     for added, who, key, prefix in steps:
         if added and (who, key, prefix) not in model:
-            interest.add(who, key, prefix=prefix)
+            key_index.add(who, key, prefix=prefix)
             model.add((who, key, prefix))
         elif not added:
-            interest.discard(who, key, prefix=prefix)
+            key_index.discard(who, key, prefix=prefix)
             model.discard((who, key, prefix))
 
-    assert len(interest) == len(model)
-    assert sorted(interest) == sorted(who for who, _, _ in model)
-    assert sorted(interest.matching(changed)) == sorted(
+    assert len(key_index) == len(model)
+    assert sorted(key_index) == sorted(who for who, _, _ in model)
+    assert sorted(key_index.matching(changed)) == sorted(
         who
         for who, key, prefix in model
         if (changed.startswith(key) if prefix else changed == key)

@@ -1,4 +1,4 @@
-"""The response cache: an answer is rendered once, and kept while it holds."""
+"""The response cache: a response is rendered once, and kept while it holds."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from kv_trio.state.write_batch import WriteBatch
 from kv_trio.watch.response_cache import ResponseCache
 
 
-def test_an_answer_is_kept_while_it_holds_and_no_longer() -> None:
+def test_a_response_is_kept_while_it_holds_and_no_longer() -> None:
     store, now = Store(), [1000.0]
-    answers, read = ResponseCache(store, clock=lambda: now[0]), Read(b"k")
+    responses, read = ResponseCache(store, clock=lambda: now[0]), Read(b"k")
 
     def find() -> Response:
-        return answers.find(read, EVERYTHING)
+        return responses.find(read, EVERYTHING)
 
     absent = find()
     assert find() is absent
-    draft = WriteBatch(store)
-    draft.apply(Put(b"k", b"1"), 0.0)
+    write_batch = WriteBatch(store)
+    write_batch.apply(Put(b"k", b"1"), 0.0)
     assert find() is absent
-    store.publish(draft, 0.0)
+    store.publish(write_batch, 0.0)
     present = find()
     assert (absent.status, present.status) == (404, 200)
     assert find() is present

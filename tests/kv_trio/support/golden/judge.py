@@ -2,7 +2,7 @@
 
 The rule that it obeys: all is compared, but for what two servers cannot have in
 common. Indexes are compared by order and equality, sessions by equality. Three of our
-differences touch too many answers to be named one by one, so they are let pass here:
+differences touch too many responses to be named one by one, so they are let pass here:
 an answer to a write carries `X-Consul-Index`, the index of what is absent is that of
 its own last change rather than the store's, and sessions are listed in any order.
 """
@@ -75,14 +75,14 @@ def same_agrees(one: Pair, other: Pair) -> bool:
 
 @attrs.define(eq=False)
 class Judge:
-    """Compares the answers of one player with Consul's."""
+    """Compares the responses of one player with Consul's."""
 
     player: Player
     indexes: Pairs = attrs.field(factory=partial(Pairs, order_agrees))
     sessions: Pairs = attrs.field(factory=partial(Pairs, same_agrees))
 
     def judge(self, steps: list[Step]) -> dict[int, Differences]:
-        """Give what differs, by case and part of the answer."""
+        """Give what differs, by case and part of the response."""
         found = {step["case"]: self._judge_alone(step) for step in steps}
         for pairs in (self.indexes, self.sessions):
             for pair in pairs.misfits():
@@ -191,7 +191,7 @@ def by_creation(body: bytes) -> bytes:
 
 
 def covers(whole: Any, part: Any) -> bool:
-    """Tell whether what was recorded in part is all in an answer.
+    """Tell whether what was recorded in part is all in a response.
 
     >>> covers({"a": [{"b": 1, "c": 2}], "d": 3}, {"a": [{"b": 1}]})
     True

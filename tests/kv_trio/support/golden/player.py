@@ -2,12 +2,12 @@
 
 The files beside this one have one step a line: a request that was recorded (`case`),
 one that only brings the store into the state for the next (`learn` names what is
-taken from its answer), or a pause. `<<name>>` stands for what was learned or given,
+taken from its response), or a pause. `<<name>>` stands for what was learned or given,
 `<<name-1>>` for a number beside it, `<<x*9>>` for a repeated text. `during` is done
 while a request waits. What was recorded is byte for byte what is sent, but for the
 waits, which are shorter.
 
-The rule that it obeys: nothing fails here. What did not come is an empty answer.
+The rule that it obeys: nothing fails here. What did not come is an empty response.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def cases_in(steps: list[Step]) -> Iterator[Step]:
 
 @attrs.frozen
 class Got:
-    """An answer, and how it came; status 0 if none did."""
+    """A response, and how it came; status 0 if none did."""
 
     status: int = 0
     headers: dict[str, str] = attrs.field(factory=dict)
@@ -141,7 +141,7 @@ class Player:
     async def _settle(self) -> None:
         """Come back when the server has taken in all that was sent before.
 
-        It is one loop: what arrived before a request is read before its answer comes.
+        It is one loop: what arrived before a request is read before its response comes.
         """
         await trio.testing.wait_all_tasks_blocked(0.01)
         for _ in range(2):
@@ -149,7 +149,7 @@ class Player:
 
 
 def learned(what: str, got: Got) -> str:
-    """Take from an answer what later steps need; 0 where an earlier case failed."""
+    """Take from a response what later steps need; 0 where an earlier case failed."""
     try:
         match what:
             case "index":
@@ -163,7 +163,7 @@ def learned(what: str, got: Got) -> str:
 
 
 async def _send(stream: trio.SocketStream, data: bytes) -> None:
-    # What is refused before it was all sent has an answer nevertheless.
+    # What is refused before it was all sent has a response nevertheless.
     with contextlib.suppress(trio.BrokenResourceError):
         await stream.send_all(data)
 
