@@ -1,7 +1,7 @@
 """The house's rules for files and folders, which no linter knows.
 
-A folder has at most twelve files, a file one idea and at most 400 lines, and
-each test lies where the code that it tests lies.
+A folder has at most twelve entries, each file and each test module says what it is
+about, and each test lies where the code that it tests lies.
 """
 
 from __future__ import annotations
@@ -18,13 +18,6 @@ PACKAGES = ("http_trio", "kv_trio", "canary_trio")
 
 ENTRIES = 12
 """Of a folder at most, beside the faces `__init__.py` and `__main__.py`."""
-
-LINES = 250
-"""Of a file that need not say why it has so many."""
-
-MOST_LINES = 400
-REASON = "One file, since"
-"""How the docstring of a longer file begins the sentence that says why."""
 
 FREE_ROOMS = {"integration", "support"}
 """Folders of `tests/PACKAGE` without a counterpart in `src/PACKAGE`."""
@@ -59,17 +52,6 @@ def test_a_folder_is_seen_at_one_glance(folder: Path) -> None:
     }
 
     assert len(entries) <= ENTRIES, sorted(entries)
-
-
-@pytest.mark.parametrize("path", FILES, ids=_name)
-def test_a_file_is_short_or_says_why_not(path: Path) -> None:
-    lines = path.read_text(encoding="utf-8").count("\n")
-    says_why = REASON in _docstring(path)
-
-    assert lines <= MOST_LINES
-    assert lines <= LINES or says_why, (
-        f"{lines} lines: split it, or let its docstring say '{REASON} ...'"
-    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=_name)
