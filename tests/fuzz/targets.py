@@ -18,7 +18,7 @@ import httptools
 from canary_trio.config import document
 from canary_trio.control import assignments as edit
 from canary_trio.errors import BadAssignment, InvalidConfig
-from canary_trio.routing import request_view as seen
+from canary_trio.routing import request_view
 from canary_trio.routing import sticky_cookie as session
 from canary_trio.routing.decision import Chance
 from canary_trio.routing.router import Router
@@ -241,9 +241,9 @@ def cookies(data: bytes) -> None:
     if not text.isidentifier():
         return
     rest = session.without_cookie(header, text)
-    pattern = seen.cookie_pattern({name})
-    assert not seen.find_cookies(rest, pattern)
-    value = seen.find_cookies(header, pattern).get(name)
+    pattern = request_view.cookie_pattern({name})
+    assert not request_view.find_cookies(rest, pattern)
+    value = request_view.find_cookies(header, pattern).get(name)
     if value is not None:
         assert value in header
         assert session.CookieSigner(b"secret", 0).verify(value) is None

@@ -222,7 +222,7 @@ CATALOG = (
     Family(
         *(*_COUNTER, "canary_mirror_copies_total"),
         "Copies of requests, by the arm that got them, and how the response compares with"
-        " the original's: same (status and size), other_status, other_size, no_answer or"
+        " the original's: same (status and size), other_status, other_size, no_response or"
         " late.",
         ("arm", "outcome"),
         readings.copies,

@@ -43,7 +43,7 @@ _ENDS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
 
 def requests(view: ProxyView, _: float) -> Rows:
     """Give the requests that are over, by way and class of status."""
-    for way, counts in view.runtime.observer.tally.ways.items():
+    for way, counts in view.runtime.observer.counters.ways.items():
         for code, count in zip(CLASSES, counts, strict=True):
             if count:
                 yield (way.arm, way.chosen, way.reason, way.rule, code), count
@@ -51,19 +51,19 @@ def requests(view: ProxyView, _: float) -> Rows:
 
 def seconds(view: ProxyView, _: float) -> Rows:
     """Give the histogram of each arm's latency."""
-    for name, arm in view.runtime.observer.tally.arms.items():
-        if name:  # else it was no arm that answered
+    for name, arm in view.runtime.observer.counters.arms.items():
+        if name:  # else no arm had the request
             yield (name,), _buckets(arm)
 
 
 def failures(view: ProxyView, _: float) -> Rows:
     """Give the tries without a response, by arm and condition."""
-    yield from view.runtime.observer.tally.failures.items()
+    yield from view.runtime.observer.counters.failures.items()
 
 
 def retries(view: ProxyView, _: float) -> Rows:
     """Give the further tries, by arm."""
-    for name, arm in view.runtime.observer.tally.arms.items():
+    for name, arm in view.runtime.observer.counters.arms.items():
         if name:
             yield (name,), arm.retries
 
@@ -74,14 +74,14 @@ def retries(view: ProxyView, _: float) -> Rows:
 def asked(view: ProxyView, _: float) -> Rows:
     """Give the share that each arm was asked to have."""
     if view.runtime.live is not None:
-        for arm, share in view.runtime.live.marks.split.shares.items():
+        for arm, share in view.runtime.live.labels.split.shares.items():
             yield (arm,), share / WHOLE
 
 
 def decided(view: ProxyView, _: float) -> Rows:
     """Give the ratio's decisions, by arm."""
     if view.runtime.live is not None:
-        split = view.runtime.live.marks.split
+        split = view.runtime.live.labels.split
         for arm in {**split.shares, **split.counts}:
             yield (arm,), split.counts.get(arm, 0)
 
@@ -89,7 +89,7 @@ def decided(view: ProxyView, _: float) -> Rows:
 def observed(view: ProxyView, _: float) -> Rows:
     """Give the share that each arm had."""
     if view.runtime.live is not None:
-        split = view.runtime.live.marks.split
+        split = view.runtime.live.labels.split
         for arm in {**split.shares, **split.counts}:
             share = split.observed(arm)
             yield (arm,), math.nan if share is None else share
@@ -98,7 +98,7 @@ def observed(view: ProxyView, _: float) -> Rows:
 def p_value(view: ProxyView, _: float) -> Rows:
     """Give how likely chance strays so far."""
     if view.runtime.live is not None:
-        p = view.runtime.live.marks.split.p_value()
+        p = view.runtime.live.labels.split.p_value()
         yield (), math.nan if p is None else p
 
 
@@ -143,37 +143,37 @@ def each(read: Callable[[ServerState], float]) -> Read:
 
 def copies(view: ProxyView, _: float) -> Rows:
     """Give how copies compared, by arm and outcome."""
-    for name, arm in view.runtime.observer.copies.arms.items():
+    for name, arm in view.runtime.observer.mirror_counters.arms.items():
         for outcome, count in arm.outcomes.items():
             yield (name, outcome), count
 
 
 def skips(view: ProxyView, _: float) -> Rows:
     """Give the copies that were not made, by arm and cause."""
-    for name, arm in view.runtime.observer.copies.arms.items():
+    for name, arm in view.runtime.observer.mirror_counters.arms.items():
         for cause, count in arm.skips.items():
             yield (name, cause), count
 
 
 def size_differences(view: ProxyView, _: float) -> Rows:
-    """Give the bytes by which answers differed, by arm."""
-    for name, arm in view.runtime.observer.copies.arms.items():
+    """Give the bytes by which responses differed, by arm."""
+    for name, arm in view.runtime.observer.mirror_counters.arms.items():
         yield (name,), arm.size_difference
 
 
 def copy_seconds(view: ProxyView, _: float) -> Rows:
     """Give the histogram of the copies' time, by arm."""
-    for name, arm in view.runtime.observer.copies.arms.items():
+    for name, arm in view.runtime.observer.mirror_counters.arms.items():
         yield (name,), _buckets(arm.took)
 
 
 def copies_in_progress(view: ProxyView, _: float) -> Rows:
     """Give how many copies are in progress."""
-    yield (), view.runtime.observer.copies.in_progress
+    yield (), view.runtime.observer.mirror_counters.in_progress
 
 
-def _buckets(tally: ArmCounters) -> Buckets:
-    return Buckets(_ENDS, tuple(accumulate(tally.counts)), tally.sum_s)
+def _buckets(counters: ArmCounters) -> Buckets:
+    return Buckets(_ENDS, tuple(accumulate(counters.counts)), counters.sum_s)
 
 
 # === the process and its configuration ===

@@ -149,7 +149,7 @@ def _config(config: Config) -> Table:
 
 def _split(live: LiveConfig) -> Table:
     """Say how the ratio's decisions since its last change compare with what it asks."""
-    split = live.marks.split
+    split = live.labels.split
     return {
         "decisions": split.total,
         "p_value": split.p_value(),
@@ -161,7 +161,7 @@ def _mirror(runtime: Runtime) -> Table:
     """Say how the responses to copies compared, by the arm that got them."""
     return {
         name: {"outcomes": dict(arm.outcomes), "skipped": dict(arm.skips)}
-        for name, arm in runtime.observer.copies.arms.items()
+        for name, arm in runtime.observer.mirror_counters.arms.items()
     }
 
 
@@ -170,7 +170,7 @@ def _arms(live: LiveConfig, runtime: Runtime) -> Table:
 
 
 def _arm(name: str, arm: LiveArm, live: LiveConfig, runtime: Runtime) -> Table:
-    split, server_set = live.marks.split, arm.state.server_set
+    split, server_set = live.labels.split, arm.state.server_set
     in_flight = runtime.in_flight(name)
     held_by = references_to(live.config, name)
     if in_flight:

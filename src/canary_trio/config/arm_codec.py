@@ -109,31 +109,33 @@ _SERVER_TABLE = table(
 )
 
 
-def _read_server(value: Any) -> Server:
+def _decode_server(value: Any) -> Server:
     if isinstance(value, str):
-        return Server(SERVER_URL.read(value))
+        return Server(SERVER_URL.decode(value))
     if not isinstance(value, dict):
         expected = "a URL such as http://10.0.0.1:8000, or a table with url"
         raise Fault(show(value), expected)
-    server: Server = _SERVER_TABLE.read(value)
+    server: Server = _SERVER_TABLE.decode(value)
     return server
 
 
-def _write_server(server: Server) -> Any:
-    written = _SERVER_TABLE.write(server)
+def _encode_server(server: Server) -> Any:
+    written = _SERVER_TABLE.encode(server)
     return server.url if len(written) == 1 else written
 
 
 _SERVERS = list_of(
-    Codec(_read_server, any_of(SERVER_URL.schema, _SERVER_TABLE.schema), _write_server),
+    Codec(
+        _decode_server, any_of(SERVER_URL.schema, _SERVER_TABLE.schema), _encode_server
+    ),
     least=1,
     most=10_000,
     of="servers",
 )
 
 
-def _read_servers(value: Any) -> tuple[Server, ...]:
-    servers: tuple[Server, ...] = _SERVERS.read(value)
+def _decode_servers(value: Any) -> tuple[Server, ...]:
+    servers: tuple[Server, ...] = _SERVERS.decode(value)
     seen: set[str] = set()
     for place, server in enumerate(servers):
         if server.url in seen:
@@ -144,7 +146,7 @@ def _read_servers(value: Any) -> tuple[Server, ...]:
 
 _ARM = table(
     Arm,
-    servers=Codec(_read_servers, _SERVERS.schema, _SERVERS.write),
+    servers=Codec(_decode_servers, _SERVERS.schema, _SERVERS.encode),
     balance=enumeration(Balance),
     hash_by=KEY,
     health=_HEALTH,
@@ -161,28 +163,28 @@ _ARM = table(
 )
 
 
-def _read_arms(value: Any) -> Mapping[str, Arm]:
+def _decode_arms(value: Any) -> Mapping[str, Arm]:
     if not isinstance(value, dict) or len(value) > _MOST_ARMS:
         found = f"{len(value)} arms" if isinstance(value, dict) else show(value)
         raise Fault(found, 'a table such as {"stable": {"servers": [...]}}')
     arms = each(
-        lambda name: _read_arm(name, value[name]), ((n, n) for n in value), ".{}"
+        lambda name: _decode_arm(name, value[name]), ((n, n) for n in value), ".{}"
     )
     return MappingProxyType(dict(zip(value, arms, strict=True)))
 
 
-def _read_arm(name: str, given: Any) -> Arm:
-    ARM_NAME.read(name)
+def _decode_arm(name: str, given: Any) -> Arm:
+    ARM_NAME.decode(name)
     if not isinstance(given, dict):
         raise Fault(show(given), 'a table such as {"servers": [...]}')
-    arm: Arm = _ARM.read(given)
+    arm: Arm = _ARM.decode(given)
     if name == STABLE and "fallback" not in given:
         return attrs.evolve(arm, fallback=None)
     return arm
 
 
-def _write_arms(arms: Mapping[str, Arm]) -> dict[str, Any]:
-    written = {name: _ARM.write(arm) for name, arm in arms.items()}
+def _encode_arms(arms: Mapping[str, Arm]) -> dict[str, Any]:
+    written = {name: _ARM.encode(arm) for name, arm in arms.items()}
     for name, arm in arms.items():
         if name == STABLE:
             written[name].pop("fallback", None)
@@ -193,7 +195,7 @@ def _write_arms(arms: Mapping[str, Arm]) -> dict[str, Any]:
 
 _MOST_ARMS = 1000
 ARMS = Codec(
-    _read_arms,
+    _decode_arms,
     {
         "type": "object",
         "propertyNames": ARM_NAME.schema,
@@ -201,5 +203,5 @@ ARMS = Codec(
         "required": [STABLE],
         "maxProperties": _MOST_ARMS,
     },
-    _write_arms,
+    _encode_arms,
 )

@@ -34,7 +34,7 @@ def disagreements(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _bad_shares(given: Any, arms: Mapping[str, Any]) -> Iterator[Problem]:
     try:
-        ratio = RATIO.read(given)
+        ratio = RATIO.decode(given)
     except (Fault, ExceptionGroup):
         return
     where = "$.ratio" + (".{}" if isinstance(given, dict) else "")

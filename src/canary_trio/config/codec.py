@@ -3,13 +3,13 @@
 A `Codec` is all three at once, so the loader, `dump` and the JSON Schema cannot come
 apart. Reading gives a value or raises: a `Fault`, or a group of them. On the way up
 each step of the path is noted on the error, and `problems` takes the tree apart
-again; so all faults of a document are found at once. No shape converts one type into
+again; so all faults of a document are found at once. No codec converts one type into
 another: 5 is no text, "5" no number, true no number.
 
-One file, since each of the three is told in the same breath: what reads a place, what
-writes it, what describes it, and what is wrong with it.
+One file, since all of it is one value, what may stand at a place: how it is decoded,
+encoded, described, and what is wrong with it.
 
-For a value that `read` gave, `read(write(value)) == value`.
+For a value that `decode` gave, `decode(encode(value)) == value`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 from canary_trio.config.policies import alias_of
 from canary_trio.errors import Problem
 
-Read = Callable[[Any], Any]
-Write = Callable[[Any], Any]
+Decode = Callable[[Any], Any]
+Encode = Callable[[Any], Any]
 Schema = Mapping[str, Any]
 
 
@@ -54,14 +54,14 @@ class Codec:
     """What may stand at a place.
 
     Attributes:
-        read: gives the value of what JSON gave; raises `Fault` or a group of faults.
-        write: gives what JSON takes.
+        decode: gives the value of what JSON gave; raises `Fault` or a group of faults.
+        encode: gives what JSON takes.
         schema: describes what is read, in JSON Schema.
     """
 
-    read: Read
+    decode: Decode
     schema: Schema
-    write: Write = _same
+    encode: Encode = _same
 
 
 # === scalars ===
@@ -70,12 +70,12 @@ class Codec:
 def checked(ok: Callable[[Any], object], expected: str, **schema: Any) -> Codec:
     """What passes a check, as it is; `expected` says what that is, in words."""
 
-    def read(value: Any) -> Any:
+    def decode(value: Any) -> Any:
         if not ok(value):
             raise Fault(show(value), expected)
         return value
 
-    return Codec(read, {"title": expected, **schema})
+    return Codec(decode, {"title": expected, **schema})
 
 
 def boolean() -> Codec:
@@ -97,13 +97,13 @@ def integer(low: int, high: int) -> Codec:
 def number(low: float, high: float, what: str = "a number") -> Codec:
     """A number in a range."""
 
-    def read(value: Any) -> float:
+    def decode(value: Any) -> float:
         if not is_number(value) or not low <= value <= high:
             raise Fault(show(value), f"{what} from {low:g} to {high:g}")
         return float(value)
 
     schema = {"type": "number", "minimum": low, "maximum": high}
-    return Codec(read, {"title": f"{what} from {low:g} to {high:g}", **schema})
+    return Codec(decode, {"title": f"{what} from {low:g} to {high:g}", **schema})
 
 
 def seconds(low: float, high: float) -> Codec:
@@ -131,31 +131,31 @@ def enumeration(kind: type[enum.Enum]) -> Codec:
     """A word of an enumeration."""
     words = [member.value for member in kind]
 
-    def read(value: Any) -> enum.Enum:
+    def decode(value: Any) -> enum.Enum:
         if value not in words:
             hint = nearest(value, words) if isinstance(value, str) else ""
             raise Fault(show(value), f"one of {', '.join(words)}{hint}")
         return kind(value)
 
-    return Codec(read, {"enum": words}, lambda member: member.value)
+    return Codec(decode, {"enum": words}, lambda member: member.value)
 
 
 # === what is made of others ===
 
 
-def optional(shape: Codec) -> Codec:
+def optional(codec: Codec) -> Codec:
     """A value, or null."""
     return Codec(
-        lambda value: None if value is None else shape.read(value),
-        any_of(shape.schema, {"type": "null"}),
-        lambda value: None if value is None else shape.write(value),
+        lambda value: None if value is None else codec.decode(value),
+        any_of(codec.schema, {"type": "null"}),
+        lambda value: None if value is None else codec.encode(value),
     )
 
 
 def word_or(
     word: Mapping[bool | str, Any], other: Codec, expected: str | None = None
 ) -> Codec:
-    """One of a few words, each of which stands for a value, or another shape.
+    """One of a few words, each of which stands for a value, or what another codec takes.
 
     Args:
         word: what each means; a value that one means is written as that word.
@@ -163,139 +163,143 @@ def word_or(
         expected: in words, where it is neither.
     """
 
-    def read(value: Any) -> Any:
+    def decode(value: Any) -> Any:
         if isinstance(value, bool | str) and value in word:
             return word[value]
         if expected is not None and not isinstance(value, dict):
             raise Fault(show(value), expected)
-        return other.read(value)
+        return other.decode(value)
 
-    def write(value: Any) -> Any:
+    def encode(value: Any) -> Any:
         for name, meant in word.items():
             if value == meant:
                 return name
-        return other.write(value)
+        return other.encode(value)
 
-    return Codec(read, any_of({"enum": list(word)}, other.schema), write)
+    return Codec(decode, any_of({"enum": list(word)}, other.schema), encode)
 
 
-def list_of(shape: Codec, *, least: int = 0, most: int, of: str) -> Codec:
+def list_of(codec: Codec, *, least: int = 0, most: int, of: str) -> Codec:
     """A list, which becomes a tuple.
 
     Args:
-        shape: of its members.
+        codec: of its members.
         least: how many there must be.
         most: how many there may be.
         of: what its members are, in the plural.
     """
 
-    def read(value: Any) -> tuple[Any, ...]:
+    def decode(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list) or not least <= len(value) <= most:
             found = f"{len(value)} of them" if isinstance(value, list) else show(value)
             at_least = f"at least {least} and " if least else ""
             raise Fault(found, f"a list of {at_least}at most {most} {of}")
-        return tuple(each(shape.read, enumerate(value), "[{}]"))
+        return tuple(each(codec.decode, enumerate(value), "[{}]"))
 
     return Codec(
-        read,
+        decode,
         {
             "type": "array",
-            "items": shape.schema,
+            "items": codec.schema,
             "minItems": least,
             "maxItems": most,
         },
-        lambda members: [shape.write(member) for member in members],
+        lambda members: [codec.encode(member) for member in members],
     )
 
 
-def map_of(name: Codec, shape: Codec, *, most: int, expected: str) -> Codec:
+def map_of(name: Codec, codec: Codec, *, most: int, expected: str) -> Codec:
     """A table with names of the user's."""
 
-    def read_item(key: str, value: Any) -> Any:
-        name.read(key)
-        return shape.read(value)
+    def decode_item(key: str, value: Any) -> Any:
+        name.decode(key)
+        return codec.decode(value)
 
-    def read(value: Any) -> Mapping[str, Any]:
+    def decode(value: Any) -> Mapping[str, Any]:
         if not isinstance(value, dict) or len(value) > most:
             found = f"{len(value)} of them" if isinstance(value, dict) else show(value)
             raise Fault(found, expected)
         values = each(
-            lambda key: read_item(key, value[key]), ((key, key) for key in value), ".{}"
+            lambda key: decode_item(key, value[key]),
+            ((key, key) for key in value),
+            ".{}",
         )
         return MappingProxyType(dict(zip(value, values, strict=True)))
 
     return Codec(
-        read,
+        decode,
         {
             "type": "object",
             "propertyNames": name.schema,
-            "additionalProperties": shape.schema,
+            "additionalProperties": codec.schema,
             "maxProperties": most,
         },
-        lambda values: {key: shape.write(value) for key, value in values.items()},
+        lambda values: {key: codec.encode(value) for key, value in values.items()},
     )
 
 
-def table(kind: type, /, **shapes: Codec) -> Codec:
+def table(kind: type, /, **codecs: Codec) -> Codec:
     """A table whose fields are those of an attrs class; unknown ones are refused.
 
     A field whose metadata has an `alias` is called so in the document. A field that is
-    not in `shapes` is not read, and has no description.
+    not in `codecs` is not decoded, and has no description.
     """
     fields = {field.name: field for field in attrs.fields(kind)}
-    make_read: Any = make_dict_structure_fn  # their overrides are keywords of any name
-    make_write: Any = make_dict_unstructure_fn
+    make_decode: Any = (
+        make_dict_structure_fn  # their overrides are keywords of any name
+    )
+    make_encode: Any = make_dict_unstructure_fn
     overrides = {
         name: cattrs.override(
             rename=alias_of(field),
-            struct_hook=_as_hook(shapes[name].read),
-            unstruct_hook=shapes[name].write,
+            struct_hook=_as_hook(codecs[name].decode),
+            unstruct_hook=codecs[name].encode,
         )
-        if name in shapes
+        if name in codecs
         else cattrs.override(omit=True)
         for name, field in fields.items()
     }
-    read_table = make_read(
+    decode_table = make_decode(
         kind,
         _converter,
         _cattrs_forbid_extra_keys=True,
         _cattrs_detailed_validation=True,
         **overrides,
     )
-    write_table = make_write(
+    encode_table = make_encode(
         kind, _converter, _cattrs_omit_if_default=True, **overrides
     )
 
-    def read(value: Any) -> Any:
+    def decode(value: Any) -> Any:
         if not isinstance(value, dict):
             raise Fault(show(value), "a table")
-        return read_table(value, kind)
+        return decode_table(value, kind)
 
     return Codec(
-        read,
+        decode,
         {
             "type": "object",
             "properties": {
-                alias_of(fields[name]): _property(fields[name], shape)
-                for name, shape in shapes.items()
+                alias_of(fields[name]): _property(fields[name], codec)
+                for name, codec in codecs.items()
             },
             "required": [
                 alias_of(fields[name])
-                for name in shapes
+                for name in codecs
                 if fields[name].default is attrs.NOTHING
             ],
             "additionalProperties": False,
         },
-        write_table,
+        encode_table,
     )
 
 
 _converter = cattrs.Converter()
 
 
-def _as_hook(read: Read) -> Callable[[Any, object], Any]:
-    """Make a hook of what reads: cattrs gives the type too, which nobody needs."""
-    return lambda value, _: read(value)
+def _as_hook(decode: Decode) -> Callable[[Any, object], Any]:
+    """Make a hook of what decodes: cattrs gives the type too, which nobody needs."""
+    return lambda value, _: decode(value)
 
 
 def any_of(*schemas: Schema) -> Schema:
@@ -306,23 +310,23 @@ def any_of(*schemas: Schema) -> Schema:
     return {"anyOf": flat}
 
 
-def _property(field: attrs.Attribute[Any], shape: Codec) -> Schema:
-    told: dict[str, Any] = {"description": field.metadata["description"]}
-    told.update(shape.schema)
+def _property(field: attrs.Attribute[Any], codec: Codec) -> Schema:
+    schema: dict[str, Any] = {"description": field.metadata["description"]}
+    schema.update(codec.schema)
     if field.default is not attrs.NOTHING and "lacks" not in field.metadata:
         default: Any = field.default
         value = default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
-        told["default"] = shape.write(value)
-    return told
+        schema["default"] = codec.encode(value)
+    return schema
 
 
-def each(read: Read, items: Any, step: str) -> list[Any]:
-    """Read the members of something; tell the faults of all, each with its place."""
+def each(decode: Decode, items: Any, step: str) -> list[Any]:
+    """Decode the members of something; tell the faults of all, each with its place."""
     values = []
     faults: list[Exception] = []
     for place, given in items:
         try:
-            values.append(read(given))
+            values.append(decode(given))
         except Exception as exc:
             faults.append(at(exc, step.format(place)))
     if faults:

@@ -111,14 +111,14 @@ def write_key(key: Key) -> dict[str, Any]:
     """Give the fields that name a key."""
     if key.source is not Source.ADDRESS:
         return {key.source.value: key.name}
-    return {"address": ADDRESS_BITS.write(AddressBits(key.v4, key.v6))}
+    return {"address": ADDRESS_BITS.encode(AddressBits(key.v4, key.v6))}
 
 
-def _read_key(value: Any) -> Key:
+def _decode_key(value: Any) -> Key:
     expected = '"address", or a table with one of address, header, cookie and query'
     if not isinstance(value, dict):
         raise Fault(show(value), expected)
-    key = key_of(_KEY_TABLE.read(value))
+    key = key_of(_KEY_TABLE.decode(value))
     if key is None:
         raise Fault(show(value), expected)
     return key
@@ -127,7 +127,7 @@ def _read_key(value: Any) -> Key:
 KEY = word_or(
     {"address": Key(Source.ADDRESS)},
     Codec(
-        _read_key,
+        _decode_key,
         {**_KEY_TABLE.schema, "minProperties": 1, "maxProperties": 1},
         write_key,
     ),
@@ -172,19 +172,21 @@ class ConditionTable:
     )
 
 
-def _several(shape: Codec, of: str) -> Codec:
+def _several(codec: Codec, of: str) -> Codec:
     """One, or a list of them."""
-    members = list_of(shape, least=1, most=_MOST_NAMES, of=of)
+    members = list_of(codec, least=1, most=_MOST_NAMES, of=of)
 
-    def read(value: Any) -> tuple[Any, ...]:
+    def decode(value: Any) -> tuple[Any, ...]:
         if isinstance(value, list):
-            return tuple(members.read(value))
-        return (shape.read(value),)
+            return tuple(members.decode(value))
+        return (codec.decode(value),)
 
     return Codec(
-        read,
-        any_of(shape.schema, members.schema),
-        lambda given: members.write(given) if len(given) > 1 else shape.write(given[0]),
+        decode,
+        any_of(codec.schema, members.schema),
+        lambda given: (
+            members.encode(given) if len(given) > 1 else codec.encode(given[0])
+        ),
     )
 
 
@@ -266,21 +268,21 @@ def write_condition(condition: Condition) -> dict[str, Any]:
     """Give the fields that say a condition."""
     match condition:
         case ValueIs():
-            return {**write_key(condition.key), **_write_test(condition)}
+            return {**write_key(condition.key), **_encode_test(condition)}
         case PathPrefix():
             return {"path_prefix": condition.prefix}
         case HostIs():
-            return {"host": CONDITIONS["host"].write(condition.hosts)}
+            return {"host": CONDITIONS["host"].encode(condition.hosts)}
         case MethodIs():
-            return {"method": CONDITIONS["method"].write(condition.methods)}
+            return {"method": CONDITIONS["method"].encode(condition.methods)}
         case ClientIn():
-            return {"network": CONDITIONS["network"].write(condition.networks)}
+            return {"network": CONDITIONS["network"].encode(condition.networks)}
 
 
-def _write_test(condition: ValueIs) -> Mapping[str, Any]:
+def _encode_test(condition: ValueIs) -> Mapping[str, Any]:
     match condition.test:
         case Operator.PERCENT:
-            return {"percent": PERCENT.write(condition.share)}
+            return {"percent": PERCENT.encode(condition.share)}
         case Operator.PRESENT:
             return {"present": condition.present}
         case test:

@@ -104,7 +104,7 @@ def build(document: Mapping[str, Any]) -> Config:
         InvalidConfig: with all of its faults.
     """
     try:
-        config: Config = DOCUMENT.read(document)
+        config: Config = DOCUMENT.decode(document)
     except Exception as exc:
         found = [*problems(exc), *disagreements(document)]
         raise InvalidConfig(sorted(found, key=lambda one: one.path)) from exc
@@ -116,7 +116,7 @@ def build(document: Mapping[str, Any]) -> Config:
 
 def dump(config: Config) -> str:
     """Write a document so that `load` gives the same value; defaults are left out."""
-    return json.dumps(DOCUMENT.write(config), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(DOCUMENT.encode(config), indent=2, ensure_ascii=False) + "\n"
 
 
 # === its parts ===
@@ -155,8 +155,8 @@ _STICKY_TABLE = table(
 )
 
 
-def _read_sticky(value: Any) -> Sticky:
-    given: StickyTable = _STICKY_TABLE.read(value)
+def _decode_sticky(value: Any) -> Sticky:
+    given: StickyTable = _STICKY_TABLE.decode(value)
     named = [name for name in ("cookie", "header", "address") if name in value]
     if len(named) > 1:
         raise Fault(" and ".join(named), "one of cookie, header and address")
@@ -171,9 +171,9 @@ def _read_sticky(value: Any) -> Sticky:
     return Sticky(key, **{name: getattr(given, name) for name in _STICKY_FIELDS})
 
 
-def _write_sticky(sticky: Sticky) -> Any:
+def _encode_sticky(sticky: Sticky) -> Any:
     key = {} if sticky.key == Sticky().key else write_key(sticky.key)
-    return {**key, **_STICKY.write(sticky)}
+    return {**key, **_STICKY.encode(sticky)}
 
 
 _CONNECTIONS_TABLE = table(
@@ -187,7 +187,7 @@ DOCUMENT = table(
     ratio=RATIO,
     sticky_sessions=word_or(
         {False: None, True: Sticky()},
-        Codec(_read_sticky, _STICKY_TABLE.schema, _write_sticky),
+        Codec(_decode_sticky, _STICKY_TABLE.schema, _encode_sticky),
         'true, false, or a table such as {"cookie": "canary", "epoch": 1}',
     ),
     rules=RULE_LIST,

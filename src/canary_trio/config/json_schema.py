@@ -1,6 +1,6 @@
 """The document described: as JSON Schema for programs, as tables for people. Pure.
 
-Both come from the shapes that the loader reads with, and from the words beside the
+Both come from the codecs that the loader reads with, and from the words beside the
 values' fields; so neither can say what the loader does not do. JSON Schema has no words
 for some of it (the arms that are named must exist; a rule needs exactly one test of a
 value; steps of 0.0001): what validates may still be refused, with its path.

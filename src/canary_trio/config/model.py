@@ -152,7 +152,7 @@ class Arm:
         "Changes to requests.", factory=HeaderRules
     )
     response_headers: HeaderRules = described(
-        "Changes to answers.", factory=HeaderRules
+        "Changes to responses.", factory=HeaderRules
     )
     tls: UpstreamTls = described("Of servers with https://.", factory=UpstreamTls)
 

@@ -100,7 +100,7 @@ class Retries:
     )
     longest_backoff: float = described("Seconds of a pause at most.", default=0.25)
     status: tuple[tuple[int, int], ...] = described(
-        'Answers that count as failed too: codes and ranges, such as ["502-504"].',
+        'Responses that count as failed too: codes and ranges, such as ["502-504"].',
         default=(),
     )
 

@@ -89,10 +89,10 @@ _RULE_TABLE = table(
 # === reading ===
 
 
-def _read_rules(value: Any) -> tuple[Rule, ...]:
+def _decode_rules(value: Any) -> tuple[Rule, ...]:
     if not isinstance(value, list):
         raise Fault(show(value), 'a list of rules such as [{"header": ..., ...}]')
-    tables = each(_read_rule, enumerate(value), "[{}]")
+    tables = each(_decode_rule, enumerate(value), "[{}]")
     rules: list[Rule] = []
     seen: set[str] = set()
     for place, (given_name, expanded) in enumerate(tables):
@@ -113,11 +113,11 @@ _Expanded = tuple[str, str, tuple[Condition, ...]]
 """A rule of a table: what is added to its name, the arm, the conditions."""
 
 
-def _read_rule(value: Any) -> tuple[str | None, list[_Expanded]]:
+def _decode_rule(value: Any) -> tuple[str | None, list[_Expanded]]:
     """Give the name of a table, and its rules."""
     if not isinstance(value, dict):
         raise Fault(show(value), 'a table such as {"header": ..., "arm": ...}')
-    given: RuleTable = _RULE_TABLE.read(value)
+    given: RuleTable = _RULE_TABLE.decode(value)
     shared = conditions_of(given)
     for place, inner in enumerate(given.all):
         try:
@@ -175,11 +175,11 @@ _LONGEST_SUFFIX = " by cookie never"
 # === writing ===
 
 
-def _write_rules(rules: Sequence[Rule]) -> list[dict[str, Any]]:
-    return [_write_rule(rule, place) for place, rule in enumerate(rules, 1)]
+def _encode_rules(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    return [_encode_rule(rule, place) for place, rule in enumerate(rules, 1)]
 
 
-def _write_rule(rule: Rule, place: int) -> dict[str, Any]:
+def _encode_rule(rule: Rule, place: int) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     if rule.name != f"rule {place}":
         shown["name"] = rule.name
@@ -201,11 +201,11 @@ _ENOUGH = [
     {"required": [field]} for field in ("arm", "canary-by-header", "canary-by-cookie")
 ]
 RULE_LIST = Codec(
-    _read_rules,
+    _decode_rules,
     {
         "type": "array",
         "items": {**_RULE_TABLE.schema, "minProperties": 1, "anyOf": _ENOUGH},
         "maxItems": RULES,
     },
-    _write_rules,
+    _encode_rules,
 )

@@ -64,7 +64,7 @@ SHARE = Codec(
 )
 
 
-def _read_percent(value: Any) -> int:
+def _decode_percent(value: Any) -> int:
     share = round(value * (WHOLE // 100)) if is_number(value) else -1
     if not 0 <= share <= WHOLE:
         raise Fault(show(value), "a number from 0 to 100")
@@ -74,7 +74,7 @@ def _read_percent(value: Any) -> int:
 
 
 PERCENT = Codec(
-    _read_percent,
+    _decode_percent,
     {
         "title": "0 to 100 in steps of 0.01",
         "type": "number",
@@ -85,15 +85,15 @@ PERCENT = Codec(
 )
 
 
-def _read_ratio(value: Any) -> Mapping[str, int]:
+def _decode_ratio(value: Any) -> Mapping[str, int]:
     if isinstance(value, dict):
-        shares: Mapping[str, int] = _SHARES.read(value)
+        shares: Mapping[str, int] = _SHARES.decode(value)
         return shares
     share = read_share(value)
     return MappingProxyType({CANARY: share} if share else {})
 
 
-def _write_ratio(ratio: Mapping[str, int]) -> float | dict[str, float]:
+def _encode_ratio(ratio: Mapping[str, int]) -> float | dict[str, float]:
     if not ratio or (set(ratio) == {CANARY} and ratio[CANARY]):
         return ratio.get(CANARY, 0) / WHOLE
     return {name: share / WHOLE for name, share in ratio.items()}
@@ -101,7 +101,7 @@ def _write_ratio(ratio: Mapping[str, int]) -> float | dict[str, float]:
 
 _ANY_NAME = checked(lambda v: isinstance(v, str), "a name", type="string")
 _SHARES = map_of(_ANY_NAME, SHARE, most=1000, expected="a table of shares by arm")
-RATIO = Codec(_read_ratio, any_of(SHARE.schema, _SHARES.schema), _write_ratio)
+RATIO = Codec(_decode_ratio, any_of(SHARE.schema, _SHARES.schema), _encode_ratio)
 
 
 # === names ===
@@ -142,8 +142,8 @@ def _may_change(name: str) -> bool:
     return name.lower() not in FRAMING_FIELDS
 
 
-def _read_changed_name(value: Any) -> str:
-    name: str = HEADER_NAME.read(value)
+def _decode_changed_name(value: Any) -> str:
+    name: str = HEADER_NAME.decode(value)
     if not _may_change(name):
         raise Fault(
             show(name),
@@ -153,7 +153,7 @@ def _read_changed_name(value: Any) -> str:
     return name
 
 
-CHANGED_NAME = Codec(_read_changed_name, HEADER_NAME.schema)
+CHANGED_NAME = Codec(_decode_changed_name, HEADER_NAME.schema)
 _FIELD_VALUE = text(
     r"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]{0,7998}[^\x00-\x20\x7f])?)?",
     "a field's value: text without control characters, without space at its ends",
@@ -170,19 +170,19 @@ def _once(names: Any) -> None:
 
 
 def _fields() -> Codec:
-    shape = map_of(
+    codec = map_of(
         CHANGED_NAME,
         _FIELD_VALUE,
         most=100,
         expected='a table of at most 100 fields, such as {"X-Arm": "canary"}',
     )
 
-    def read(value: Any) -> Any:
-        fields = shape.read(value)
+    def decode(value: Any) -> Any:
+        fields = codec.decode(value)
         _once(fields)
         return fields
 
-    return Codec(read, shape.schema, shape.write)
+    return Codec(decode, codec.schema, codec.encode)
 
 
 FIELDS = _fields()
@@ -194,7 +194,7 @@ FIELD_NAMES = list_of(CHANGED_NAME, most=100, of="names of fields")
 _RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
 
 
-def _read_range(value: Any) -> tuple[int, int]:
+def _decode_range(value: Any) -> tuple[int, int]:
     if type(value) is int and 100 <= value <= 599:
         return value, value
     match = _RANGE.match(value) if isinstance(value, str) else None
@@ -204,7 +204,7 @@ def _read_range(value: Any) -> tuple[int, int]:
     return low, high
 
 
-def _write_range(codes: tuple[int, int]) -> int | str:
+def _encode_range(codes: tuple[int, int]) -> int | str:
     low, high = codes
     return low if low == high else f"{low}-{high}"
 
@@ -212,7 +212,7 @@ def _write_range(codes: tuple[int, int]) -> int | str:
 def status_codes(*, least: int) -> Codec:
     """Codes and ranges of them."""
     one = Codec(
-        _read_range,
+        _decode_range,
         any_of(
             {
                 "title": "a code such as 502",
@@ -226,12 +226,12 @@ def status_codes(*, least: int) -> Codec:
                 "pattern": "^[1-5][0-9]{2}(?:-[1-5][0-9]{2})?$",
             },
         ),
-        _write_range,
+        _encode_range,
     )
     return list_of(one, least=least, most=100, of="status codes and ranges")
 
 
-def _read_network(value: Any) -> Network:
+def _decode_network(value: Any) -> Network:
     if isinstance(value, str):
         try:
             return ipaddress.ip_network(value)
@@ -242,7 +242,7 @@ def _read_network(value: Any) -> Network:
 
 
 NETWORK = Codec(
-    _read_network,
+    _decode_network,
     {
         "title": "a network such as 10.0.0.0/8 or 2001:db8::/32",
         "type": "string",
@@ -254,7 +254,7 @@ V4_BITS = integer(1, 32)
 V6_BITS = integer(1, 128)
 
 
-def _read_pattern(value: Any) -> str:
+def _decode_pattern(value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= PATTERN_SIZE:
         most = PATTERN_SIZE
         raise Fault(show(value), f"a pattern (RE2) of at most {most} characters")
@@ -266,7 +266,7 @@ def _read_pattern(value: Any) -> str:
 
 
 PATTERN = Codec(
-    _read_pattern,
+    _decode_pattern,
     {
         "title": f"an RE2 pattern of at most {PATTERN_SIZE} characters",
         "type": "string",

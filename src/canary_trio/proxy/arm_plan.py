@@ -30,9 +30,9 @@ class ArmPlan:
         name: of the arm.
         state: its counters and its budget.
         pick, pick_other: see `LiveArm`.
-        waits, retries, limits: as the document has them.
+        timeouts, retries, limits: as the document has them.
         failing: statuses that count as failed and may be tried again.
-        request, answer: changes of fields.
+        request, response: changes of fields.
         reads_responses: whether a response's head must be looked at: here, or where it
             falls back to.
         fallback: the name of the arm that serves when this one cannot; None for none.
@@ -75,7 +75,7 @@ class ArmPlans:
         self.by_arm: dict[str, ArmPlan] = {}
 
     def __repr__(self) -> str:
-        return f"<Plans revision={self.live.revision} made={list(self.by_arm)}>"
+        return f"<ArmPlans revision={self.live.revision} made={list(self.by_arm)}>"
 
     def of(self, name: str) -> ArmPlan:
         """Give the plan of an arm of this revision."""
@@ -135,18 +135,18 @@ class Context:
     """What the requests of one revision have in common.
 
     Attributes:
-        plans: of the revision's arms.
-        marks: of its decisions.
+        arm_plans: of the revision's arms.
+        labels: of its decisions.
         observer: is told of each end.
         draw: gives numbers in [0, 1).
     """
 
-    __slots__ = ("draw", "marks", "observer", "plans")
+    __slots__ = ("arm_plans", "draw", "labels", "observer")
 
     def __init__(
-        self, plans: ArmPlans, observer: Observer, draw: Callable[[], float]
+        self, arm_plans: ArmPlans, observer: Observer, draw: Callable[[], float]
     ) -> None:
-        self.plans = plans
-        self.marks: LabelCache = plans.live.marks
+        self.arm_plans = arm_plans
+        self.labels: LabelCache = arm_plans.live.labels
         self.observer = observer
         self.draw = draw

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from canary_trio.proxy import max_forwards as hops
+from canary_trio.proxy import max_forwards
 from canary_trio.proxy.arm_plan import ArmPlans, Context
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.proxied_request import InspectedRequest, ProxiedRequest
@@ -33,7 +33,7 @@ class ProxyHandler:
         )
 
     def __repr__(self) -> str:
-        return f"<Forwarder {self._runtime}>"
+        return f"<ProxyHandler {self._runtime}>"
 
     def __call__(self, exchange: Exchange) -> None:
         """Send a request to the arm that it belongs to."""
@@ -44,11 +44,11 @@ class ProxyHandler:
             exchange.respond(self._not_ready)
             return
         context = self._context
-        if context is None or context.plans.live is not live:
+        if context is None or context.arm_plans.live is not live:
             context = self._make_ready(live)
-        plans = context.plans
+        arm_plans = context.arm_plans
         fields = exchange.head.kept
-        if exchange.head.method in hops.METHODS:
+        if exchange.head.method in max_forwards.METHODS:
             passed = self._count_hop(exchange)
             if passed is None:
                 return
@@ -60,15 +60,15 @@ class ProxyHandler:
             runtime.chance,
             secure=exchange.secure,
         )
-        if plans.hidden_cookie is not None:
-            fields = _without_cookie(fields, plans.hidden_cookie)
+        if arm_plans.hidden_cookie is not None:
+            fields = _without_cookie(fields, arm_plans.hidden_cookie)
         request_id = names = b""
-        if plans.ids is not None:
-            request_id, fields, names = plans.ids.name(fields)
-        if plans.traces is not None:
-            fields, line = plans.traces.start(fields)
+        if arm_plans.ids is not None:
+            request_id, fields, names = arm_plans.ids.name(fields)
+        if arm_plans.traces is not None:
+            fields, line = arm_plans.traces.start(fields)
             names += line
-        plan = plans.by_arm.get(decision.arm) or plans.of(decision.arm)
+        plan = arm_plans.by_arm.get(decision.arm) or arm_plans.of(decision.arm)
         kind = InspectedRequest if plan.reads_responses else ProxiedRequest
         kind(
             context, plan, decision, exchange, fields, names, request_id=request_id
@@ -77,19 +77,19 @@ class ProxyHandler:
     def _count_hop(self, exchange: Exchange) -> bytes | None:
         """Give the fields with one hop less; None if the request was meant for us."""
         fields = exchange.head.kept
-        left = hops.hops_left(fields)
+        left = max_forwards.hops_left(fields)
         if left == 0:
-            response = hops.answer_here(exchange.head.method)
+            response = max_forwards.respond_here(exchange.head.method)
             observer = self._runtime.observer
             observer.ended(exchange, observer.unrouted, response.status, 0.0)
             exchange.respond(response)
             return None
-        return fields if left is None else hops.one_less(fields)
+        return fields if left is None else max_forwards.one_less(fields)
 
     def _make_ready(self, live: LiveConfig) -> Context:
         runtime = self._runtime
-        plans = ArmPlans(live, runtime, self._random)
-        self._context = Context(plans, runtime.observer, runtime.chance.uniform)
+        arm_plans = ArmPlans(live, runtime, self._random)
+        self._context = Context(arm_plans, runtime.observer, runtime.chance.uniform)
         return self._context
 
 

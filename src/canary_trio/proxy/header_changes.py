@@ -1,6 +1,6 @@
-"""Changes to the fields of requests and answers, compiled once per revision. Pure.
+"""Changes to the fields of requests and responses, compiled once per revision. Pure.
 
-A head's end-to-end fields are raw lines (`RequestHead.kept`, `AnswerHead.kept`). What is
+A head's end-to-end fields are raw lines (`RequestHead.kept`, `ResponseHead.kept`). What is
 removed or replaced is one pattern over them; what is set or added is the same few bytes
 each time. The framing and the hop-by-hop fields are not among those lines, and a
 document that names one is refused, so no change can touch them.

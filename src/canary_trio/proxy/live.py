@@ -37,7 +37,7 @@ class LiveConfig:
         config: the document as a value.
         routes: which arm a request gets.
         arms: by name.
-        marks: what is said of its decisions.
+        labels: what is said of its decisions.
         layouts: of the arms that choose by a key, where there is a new one.
     """
 
@@ -45,7 +45,7 @@ class LiveConfig:
     config: Config
     routes: Router
     arms: Mapping[str, LiveArm]
-    marks: LabelCache
+    labels: LabelCache
     layouts: Mapping[str, Layout] = attrs.field(repr=False)
     _seats: Mapping[str, tuple[Seat, ...]] = attrs.field(repr=False)
 

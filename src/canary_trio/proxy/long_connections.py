@@ -74,8 +74,8 @@ class LongConnections:
                 await self._review(live)
 
     async def _review(self, live: LiveConfig) -> None:
-        for at, exchange in enumerate(self._server.exchanges):
-            if at % _SLICE == 0:
+        for number, exchange in enumerate(self._server.exchanges):
+            if number % _SLICE == 0:
                 await trio.lowlevel.checkpoint()
             if self._runtime.live is not live:
                 return  # the next change looks again

@@ -35,7 +35,7 @@ def one_less(fields: bytes) -> bytes:
     )
 
 
-def answer_here(method: bytes) -> Response:
+def respond_here(method: bytes) -> Response:
     """Answer as the last one; a TRACE is not echoed, since it may hold secrets."""
     if method == b"OPTIONS":
         return Response(204, headers=(_ALLOWED,))

@@ -1,8 +1,8 @@
 """One request on its way: the server that has it, the next one if that fails, the count.
 
-    start --> go --> ended
-      |       ^  |
-      |       |  +-- failed / answered: elsewhere, maybe after a pause
+    start --> send_to --> ended
+      |       ^    |
+      |       |    +-- failed / answered: elsewhere, maybe after a pause
       +-- wait at a full server, first come, first served
 
 The rule that it obeys: each `began` of a server has one `ended`, and each request is told
@@ -37,18 +37,15 @@ if TYPE_CHECKING:
     from http_trio import Exchange
     from http_trio.http1.response_head import ResponseHead
 
-_UNREACHABLE = frozenset(
-    {FailureReason.UNREACHABLE, FailureReason.CONNECT_TIMEOUT, FailureReason.UNTRUSTED}
-)
 _RETRY_AFTER_S = 1
 
 
 class ProxiedRequest(ForwardHooks):
-    """One request, under the shield of its arm."""
+    """One request, tried again by the rules of its arm."""
 
     __slots__ = (
         *("_chosen", "_context", "_decision", "_exchange", "_failed", "_fields"),
-        *("_mark", "_names", "_plan", "_repeats", "_request_id", "_server"),
+        *("_labels", "_names", "_plan", "_repeats", "_request_id", "_server"),
         *("_started", "_tried", "_tries"),
     )
 
@@ -77,7 +74,7 @@ class ProxiedRequest(ForwardHooks):
         self._context = context
         self._plan = self._chosen = plan
         self._decision = decision
-        self._mark: DecisionLabels = context.marks.note(decision)
+        self._labels: DecisionLabels = context.labels.note(decision)
         self._exchange = exchange
         self._request_id = request_id
         self._fields = fields
@@ -88,14 +85,14 @@ class ProxiedRequest(ForwardHooks):
         self._tries = self._repeats = 0
         self._failed = False
         self.timeouts = plan.timeouts
-        self._dress()
+        self._apply_header_changes()
         state = plan.state
         state.requests += 1
         if exchange.began >= state.budget.next_at:
             state.budget.move_on(exchange.began, state.requests)
 
     def __repr__(self) -> str:
-        return f"<Guarded for {self._plan.name} at {self._server} tries={self._tries}>"
+        return f"<ProxiedRequest for {self._plan.name} at {self._server} tries={self._tries}>"
 
     @property
     def plan(self) -> ArmPlan:
@@ -125,9 +122,9 @@ class ProxiedRequest(ForwardHooks):
         if server.full:
             self._wait_at(server)
         else:
-            self.go(server)
+            self.send_to(server)
 
-    def go(self, server: ServerState) -> None:
+    def send_to(self, server: ServerState) -> None:
         """Send it to a server that has a place."""
         exchange = self._exchange
         self._server = server
@@ -146,17 +143,17 @@ class ProxiedRequest(ForwardHooks):
         following = self._go_on(
             sent=sent,
             ok=None if condition is FailureReason.FULL else False,
-            unreachable=condition in _UNREACHABLE,
+            unreachable=condition.is_unreachable,
         )
         if following is not None:
-            self._context.observer.tally.failed(arm, condition.value)
+            self._context.observer.counters.failed(arm, condition.value)
         return following
 
     def refuse(self, request: ForwardedRequest, failure: Failure) -> Response:
         """Give the response for a failure that is final; it says what was decided."""
         response = super().refuse(request, failure)
-        if self._mark.field is not None:
-            response.headers = (*response.headers, self._mark.field)
+        if self._labels.field is not None:
+            response.headers = (*response.headers, self._labels.field)
         return response
 
     def ended(
@@ -177,12 +174,12 @@ class ProxiedRequest(ForwardHooks):
                 now,
                 None if condition is FailureReason.FULL else False,
                 self._started,
-                unreachable=condition in _UNREACHABLE,
+                unreachable=condition is not None and condition.is_unreachable,
             )
             self._count(bad=True, saved=False)
         self._context.observer.ended(
             exchange,
-            self._mark,
+            self._labels,
             status,
             now - exchange.began,
             server=server.server.url,
@@ -190,7 +187,7 @@ class ProxiedRequest(ForwardHooks):
             retries=self._tries,
             failure=failure,
         )
-        mirror = self._mark.mirror
+        mirror = self._labels.mirror
         if mirror is not None:
             fields = self._fields + self._names
             mirror.offer(request, status, fields, answered=failure is None)
@@ -260,7 +257,7 @@ class ProxiedRequest(ForwardHooks):
         name = self._chosen.fallback
         if name is None or self._plan is not self._chosen:
             return None
-        return self._context.plans.of(name)
+        return self._context.arm_plans.of(name)
 
     def _pick_of_fallback(self) -> ServerState | None:
         fallback = self._fallback()
@@ -281,12 +278,12 @@ class ProxiedRequest(ForwardHooks):
         assert fallback is not None, "asked only if there is one"
         self._plan = fallback
         self._tried = ()
-        self._mark = self._context.marks.moved(self._decision, fallback.name, why)
+        self._labels = self._context.labels.moved(self._decision, fallback.name, why)
         self._chosen.state.fallbacks += 1
         fallback.state.taken_over += 1
-        self._dress()
+        self._apply_header_changes()
 
-    def _dress(self) -> None:
+    def _apply_header_changes(self) -> None:
         """Change the fields as the arm wants it."""
         plan, cookie = self._plan, self._decision.cookie
         changes = plan.request
@@ -296,7 +293,7 @@ class ProxiedRequest(ForwardHooks):
         else:
             self.fields = changes.without(self._fields + self._names)
             self.request_fields = changes.lines
-        fields = self._mark.line + plan.response.lines
+        fields = self._labels.line + plan.response.lines
         self.response_fields = (
             b"\r\nSet-Cookie: " + cookie + fields if cookie else fields
         )
@@ -324,7 +321,7 @@ class ProxiedRequest(ForwardHooks):
         if server.removed or not server.healthy:
             self.start()
         else:
-            self.go(server)
+            self.send_to(server)
 
     def _waited_too_long(self, _: Exchange) -> None:
         self._leave_queue()
@@ -332,7 +329,7 @@ class ProxiedRequest(ForwardHooks):
 
     def _left(self, exchange: Exchange) -> None:
         self._leave_queue()
-        self._tell(exchange, 0)
+        self._report_end(exchange, 0)
 
     def _leave_queue(self) -> None:
         server, self._server = self._server, None
@@ -344,7 +341,7 @@ class ProxiedRequest(ForwardHooks):
 
     def _turn_away(self, reason: str) -> None:
         """Refuse it: nobody has it."""
-        exchange, field = self._exchange, self._mark.field
+        exchange, field = self._exchange, self._labels.field
         response = error_response(503, reason, retry_after_s=_RETRY_AFTER_S)
         if field is not None:
             response.headers = (*response.headers, field)
@@ -352,13 +349,13 @@ class ProxiedRequest(ForwardHooks):
             0 if exchange.head.method == b"HEAD" else len(response.body)
         )
         self._count(bad=True, saved=False)
-        self._tell(exchange, response.status)
+        self._report_end(exchange, response.status)
         exchange.respond(response)
 
-    def _tell(self, exchange: Exchange, status: int) -> None:
+    def _report_end(self, exchange: Exchange, status: int) -> None:
         self._context.observer.ended(
             exchange,
-            self._mark,
+            self._labels,
             status,
             exchange.loop.now - exchange.began,
             request_id=self._request_id,
@@ -376,7 +373,7 @@ class ProxiedRequest(ForwardHooks):
 
 
 class InspectedRequest(ProxiedRequest):
-    """The same where answers are looked at before anything of them goes out."""
+    """The same where responses are looked at before anything of them goes out."""
 
     __slots__ = ()
     reads_responses = True

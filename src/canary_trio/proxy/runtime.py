@@ -107,21 +107,21 @@ class Runtime:
             for name, taken in seats.items()
         }
         mirror = config.mirror
-        marks = LabelCache(
+        labels = LabelCache(
             config,
             revision,
-            self.observer.tally,
-            before=self.live.marks if self.live else None,
+            self.observer.counters,
+            before=self.live.labels if self.live else None,
             mirror=None
             if mirror is None
-            else Mirror(mirror, arms[mirror.arm], self.observer.copies),
+            else Mirror(mirror, arms[mirror.arm], self.observer.mirror_counters),
         )
         return LiveConfig(
             revision=revision,
             config=config,
             routes=routes,
             arms=MappingProxyType(arms),
-            marks=marks,
+            labels=labels,
             seats=seats,
             layouts=layouts,
         )
@@ -148,9 +148,9 @@ class Runtime:
             for server in arm.servers
         )
 
-    async def wait_other(self, seen: LiveConfig | None) -> LiveConfig:
+    async def wait_other(self, known: LiveConfig | None) -> LiveConfig:
         """Wait until another configuration than this is live, and give it."""
-        while self.live is None or self.live is seen:
+        while self.live is None or self.live is known:
             await self._changed.wait()
         return self.live
 
@@ -171,19 +171,19 @@ class Runtime:
 
     async def _seat_all(self, name: str, arm: Arm) -> tuple[Seat, ...]:
         seats = []
-        for at, server in enumerate(arm.servers):
+        for number, server in enumerate(arm.servers):
             seats.append(self._seat(name, arm, server))
-            if at % _SLICE == _SLICE - 1:
+            if number % _SLICE == _SLICE - 1:
                 await trio.lowlevel.checkpoint()
         return tuple(seats)
 
     async def _lay_out(self, server_set: ServerSet, seats: tuple[Seat, ...]) -> Layout:
         """Lay out the servers for hashing, which takes longer than a swap may."""
-        for at, seat in enumerate(seats):
+        for number, seat in enumerate(seats):
             points_of(seat.server.url)  # it keeps them
-            if at % _SLICE == _SLICE - 1:
+            if number % _SLICE == _SLICE - 1:
                 await trio.lowlevel.checkpoint()
-        return server_set.choice.lay_out(
+        return server_set.picker.lay_out(
             [
                 seat.state
                 for seat in seats
@@ -212,7 +212,9 @@ class Runtime:
                 self.chance.uniform,
                 on_due=self._wake,
                 on_left=lambda state: self._left(name, state),
-                on_unreachable=lambda state: self._resolver.hasten(state.upstream),
+                on_unreachable=lambda state: self._resolver.refresh_soon(
+                    state.upstream
+                ),
             )
             arm = self.arms[name] = ArmState(name, server_set)
         return arm

@@ -46,15 +46,15 @@ def compile_condition(condition: Condition, salt: bytes) -> Check:
             return _check_value(condition, salt)
         case PathPrefix(prefix):
             stem = prefix.encode().rstrip(b"/")
-            return lambda seen: is_below(seen.path, stem)
+            return lambda view: is_below(view.path, stem)
         case HostIs(hosts):
             names = frozenset(host.encode() for host in hosts)
-            return lambda seen: is_host(seen.host(), names)
+            return lambda view: is_host(view.host(), names)
         case MethodIs(methods):
             allowed = frozenset(method.encode() for method in methods)
-            return lambda seen: seen.head.method in allowed
+            return lambda view: view.head.method in allowed
         case ClientIn(networks):
-            return lambda seen: is_in(seen.client, networks)
+            return lambda view: is_in(view.client, networks)
         case _:
             assert_never(condition)
 
@@ -74,11 +74,11 @@ def is_host(host: bytes, names: frozenset[bytes]) -> bool:
     """Whether a host is one of these names, or below one that begins with `*.`."""
     if host in names:
         return True
-    at = host.find(b".")
-    while at >= 0:
-        if b"*" + host[at:] in names:
+    dot = host.find(b".")
+    while dot >= 0:
+        if b"*" + host[dot:] in names:
             return True
-        at = host.find(b".", at + 1)
+        dot = host.find(b".", dot + 1)
     return False
 
 
@@ -100,25 +100,25 @@ def _check_value(condition: ValueIs, salt: bytes) -> Check:
     key, value = condition.key, condition.value.encode()
     if condition.test is Operator.PERCENT:
         share, get_key = condition.share, key_getter(key)
-        return lambda seen: (
-            (found := get_key(seen)) is not None and bucket(found, salt) < share
+        return lambda view: (
+            (found := get_key(view)) is not None and bucket(found, salt) < share
         )
     name, slot = name_of(key), SLOTS[key.source]
     match condition.test:
         case Operator.EQUALS:
-            return lambda seen: seen.found[slot].get(name) == value
+            return lambda view: view.found[slot].get(name) == value
         case Operator.PREFIX:
-            return lambda seen: (
-                (found := seen.found[slot].get(name)) is not None
+            return lambda view: (
+                (found := view.found[slot].get(name)) is not None
                 and found.startswith(value)
             )
         case Operator.PRESENT:
             present = condition.present
-            return lambda seen: (name in seen.found[slot]) is present
+            return lambda view: (name in view.found[slot]) is present
         case Operator.REGEX:
             search = compile_pattern(condition.value)
-            return lambda seen: (
-                (found := seen.found[slot].get(name)) is not None
+            return lambda view: (
+                (found := view.found[slot].get(name)) is not None
                 and len(found) <= VALUE_SIZE
                 and search(found)
             )

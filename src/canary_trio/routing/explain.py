@@ -1,6 +1,6 @@
 """Which arm a described request would get, and why, without sending it. Pure.
 
-The rule that is obeyed here: the decision is made by the `Router` that route the
+The rule that is obeyed here: the decision is made by the `Router` that routes the
 traffic, from a head that the engine's own parser has read. What chance or turn decides
 cannot be told before; then `certain` is false, and the shares are what there is to say.
 No turn is taken and no debt is paid. Chance is the real one, since a key that is minted
@@ -57,7 +57,7 @@ def explain(
     """Tell which arm a request would get; give also the key for its server, if any.
 
     Raises:
-        BadDescription: it could not be sent so.
+        BadRequestSpec: it could not be sent so.
     """
     config = routes.config
     decision = routes.choose(

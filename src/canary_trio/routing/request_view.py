@@ -44,7 +44,7 @@ class RequestView:
         self.path = head.target
 
     def __repr__(self) -> str:
-        return f"<Seen {self.head.target!r} from {self.client}>"
+        return f"<RequestView {self.head.target!r} from {self.client}>"
 
     def host(self) -> bytes:
         """Give the host that was asked for, in lower case, without port or last dot."""
@@ -81,21 +81,21 @@ class RequestReader:
 
     def __call__(self, head: RequestHead, client: str) -> RequestView:
         """Look at a request."""
-        seen = RequestView(head, client)
+        view = RequestView(head, client)
         if self._fields is not None:
-            self._read_fields(seen)
+            self._read_fields(view)
         if b"?" in head.target:
-            seen.path, _, query = head.target.partition(b"?")
+            view.path, _, query = head.target.partition(b"?")
             if self._has_query:
-                seen.found[_QUERY] = read_query(query)
-        return seen
+                view.found[_QUERY] = read_query(query)
+        return view
 
-    def _read_fields(self, seen: RequestView) -> None:
+    def _read_fields(self, view: RequestView) -> None:
         assert self._fields is not None, "asked only where it is"
-        pairs = self._fields.findall(seen.head.raw)
+        pairs = self._fields.findall(view.head.raw)
         if not pairs:
             return
-        fields = seen.found[_FIELDS] = {}
+        fields = view.found[_FIELDS] = {}
         for name, value in pairs:
             name = name.lower()  # noqa: PLW2901 - the hot path
             if name not in fields:
@@ -103,7 +103,7 @@ class RequestReader:
             elif name == _COOKIE:
                 fields[name] += b"; " + value.rstrip(b" \t\r")
         if self._cookies is not None and _COOKIE in fields:
-            seen.found[_COOKIES] = find_cookies(fields[_COOKIE], self._cookies)
+            view.found[_COOKIES] = find_cookies(fields[_COOKIE], self._cookies)
 
 
 def name_of(key: Key) -> bytes:
@@ -153,9 +153,9 @@ def key_getter(key: Key) -> GetKey:
     """
     if key.source is Source.ADDRESS:
         v4, v6 = key.v4, key.v6
-        return lambda seen: network_of(seen.client, v4, v6)
+        return lambda view: network_of(view.client, v4, v6)
     name, slot = name_of(key), SLOTS[key.source]
-    return lambda seen: seen.found[slot].get(name) or None
+    return lambda view: view.found[slot].get(name) or None
 
 
 @functools.lru_cache(maxsize=4096)

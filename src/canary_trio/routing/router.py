@@ -62,7 +62,7 @@ class Router:
         if sticky is not None:
             if sticky.key.source is Source.COOKIE:
                 self._cookie = sticky.key.name.encode()
-                self._sessions = CookieSigner(secret, epoch)
+                self._signer = CookieSigner(secret, epoch)
                 self._set_cookie = set_cookie(sticky, secure=False)
                 self._set_secure = set_cookie(sticky, secure=True)
             else:
@@ -78,7 +78,7 @@ class Router:
         self._read = RequestReader(_keys(config))
 
     def __repr__(self) -> str:
-        return f"<Routes {dict(self._shares)} {self._rules or 'no rules'}>"
+        return f"<Router {dict(self._shares)} {self._rules or 'no rules'}>"
 
     @property
     def hidden_cookie(self) -> str | None:
@@ -106,18 +106,18 @@ class Router:
             chance: for style `random`, and for new users' keys.
             secure: whether the client came over TLS.
         """
-        seen = self._read(head, client)
+        view = self._read(head, client)
         decision: Decision | None = None
         if self._rules is not None:
-            place = self._rules.first(seen)
+            place = self._rules.first(view)
             if place is not None:
                 decision = self._by_rule[place]
                 if self._is_server_sticky:
-                    decision = self._with_user(decision, seen, chance, secure=secure)
+                    decision = self._with_user(decision, view, chance, secure=secure)
         if decision is None:
-            decision = self._of_user(seen, chance, secure=secure)
+            decision = self._of_user(view, chance, secure=secure)
         if decision is None and self._get_hashed is not None:
-            key = self._get_hashed(seen)
+            key = self._get_hashed(view)
             if key is not None:
                 decision = self._of_key(key, Reason.HASH, self._hashed)
         if decision is None:
@@ -131,38 +131,38 @@ class Router:
             get_key = self._server_keys.get(decision.arm)
             if get_key is not None:
                 arm, reason, rule = decision.arm, decision.reason, decision.rule
-                key, cookie = get_key(seen), decision.cookie
+                key, cookie = get_key(view), decision.cookie
                 return Decision(arm, reason, rule, cookie, key, decision.bucket)
         return decision
 
     def _of_user(
-        self, seen: RequestView, chance: Chance, *, secure: bool
+        self, view: RequestView, chance: Chance, *, secure: bool
     ) -> Decision | None:
         """Decide by the user's key; None where users have none."""
         cookie = self._cookie
         if cookie is not None:
-            value = seen.found[1].get(cookie)
+            value = view.found[1].get(cookie)
             if value is not None:
                 decision = self._known.get(value)
                 if decision is not None:
                     return decision
-                key = self._sessions.verify(value)
+                key = self._signer.verify(value)
                 if key is not None:
                     return self._keep(
                         value, self._by_key(key, Reason.STICKY), self._known
                     )
             return self._mint(chance, secure=secure)
         if self._get_user is not None:
-            key = self._get_user(seen)
+            key = self._get_user(view)
             if key is not None:
                 return self._of_key(key, Reason.STICKY, self._known)
         return None
 
     def _with_user(
-        self, decision: Decision, seen: RequestView, chance: Chance, *, secure: bool
+        self, decision: Decision, view: RequestView, chance: Chance, *, secure: bool
     ) -> Decision:
         """Add the user to a rule's decision, so that the server can be kept."""
-        user = self._of_user(seen, chance, secure=secure)
+        user = self._of_user(view, chance, secure=secure)
         if user is None:
             return decision
         return attrs.evolve(
@@ -191,7 +191,7 @@ class Router:
         return decision
 
     def _mint(self, chance: Chance, *, secure: bool) -> Decision:
-        key, value = self._sessions.mint(chance.bytes)
+        key, value = self._signer.mint(chance.bytes)
         place = bucket(key, self._salt)
         cookie = (self._set_secure if secure else self._set_cookie) % value
         return Decision(

@@ -1,8 +1,8 @@
-"""Where rules are filed, so that few of them are looked at for a request. Pure.
+"""Indexes of the rules, so that few of them are looked at for a request. Pure.
 
-A drawer holds the rules that ask for the same, in the order of the document; of all
-drawers that a request opens, the rule with the least place is the first that holds. Each
-is given the best place so far, and is left as soon as it cannot be beaten.
+A list of entries holds the rules that ask for the same, in the order of the document. Of
+all lists that a request leads to, the rule with the least place is the first that holds.
+Each is given the best place so far, and is left as soon as it cannot be beaten.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from canary_trio.routing.condition_checks import Check
 from canary_trio.routing.request_view import RequestView, key_getter
 
 Entries = list[tuple[int, tuple[Check, ...]]]
-"""Rules of one drawer, in order: (place, the checks that are left)."""
+"""Rules that ask for the same, in order: (place, the checks that are left)."""
 
 
-class ValueDrawer:
+class ValueIndex:
     """The rules that ask for one header, cookie or parameter."""
 
     __slots__ = ("equal", "percents", "prefixes", "present")
 
     def __init__(self) -> None:
-        self.percents: PercentDrawer | None = None
+        self.percents: PercentIndex | None = None
         self.equal: dict[bytes, Entries] = {}
         self.prefixes: dict[int, dict[bytes, Entries]] = {}
         self.present: Entries = []
@@ -32,16 +32,16 @@ class ValueDrawer:
     def with_prefix(self, prefix: bytes) -> Entries:
         return self.prefixes.setdefault(len(prefix), {}).setdefault(prefix, [])
 
-    def first(self, value: bytes, best: int, seen: RequestView) -> int:
-        best = first_of(self.equal.get(value, ()), best, seen)
+    def first(self, value: bytes, best: int, view: RequestView) -> int:
+        best = first_of(self.equal.get(value, ()), best, view)
         for length, prefixes in self.prefixes.items():
-            best = first_of(prefixes.get(value[:length], ()), best, seen)
+            best = first_of(prefixes.get(value[:length], ()), best, view)
         if self.percents is not None:
-            best = self.percents.first(best, seen)
-        return first_of(self.present, best, seen) if self.present else best
+            best = self.percents.first(best, view)
+        return first_of(self.present, best, view) if self.present else best
 
 
-class PercentDrawer:
+class PercentIndex:
     """The rules that ask for the bucket of one key, which is computed once."""
 
     __slots__ = ("_entries", "_get_key", "_salt")
@@ -54,20 +54,20 @@ class PercentDrawer:
     def append(self, place: int, share: int, checks: tuple[Check, ...]) -> None:
         self._entries.append((place, share, checks))
 
-    def first(self, best: int, seen: RequestView) -> int:
-        key = self._get_key(seen)
+    def first(self, best: int, view: RequestView) -> int:
+        key = self._get_key(view)
         if key is None or self._entries[0][0] >= best:
             return best
         own = bucket(key, self._salt)
         for place, share, checks in self._entries:
             if place >= best:
                 return best
-            if own < share and all(check(seen) for check in checks):
+            if own < share and all(check(view) for check in checks):
                 return place
         return best
 
 
-class PathDrawers:
+class PathIndex:
     """The rules that ask for a path, by how many steps it has."""
 
     __slots__ = ("by_depth",)
@@ -75,12 +75,12 @@ class PathDrawers:
     def __init__(self) -> None:
         self.by_depth: dict[int, dict[bytes, Entries]] = {}
 
-    def drawer(self, prefix: bytes) -> Entries:
+    def entries_of(self, prefix: bytes) -> Entries:
         stem = prefix.rstrip(b"/")
         return self.by_depth.setdefault(stem.count(b"/"), {}).setdefault(stem, [])
 
-    def first(self, best: int, seen: RequestView) -> int:
-        path = seen.path
+    def first(self, best: int, view: RequestView) -> int:
+        path = view.path
         if path[:1] != b"/":  # OPTIONS *
             return best
         deepest = max(self.by_depth)
@@ -88,19 +88,19 @@ class PathDrawers:
         for depth, stems in self.by_depth.items():
             if depth < len(steps):
                 stem = b"/".join(steps[: depth + 1])
-                best = first_of(stems.get(stem, ()), best, seen)
+                best = first_of(stems.get(stem, ()), best, view)
         return best
 
 
 def first_of(
-    entries: Sequence[tuple[int, tuple[Check, ...]]], best: int, seen: RequestView
+    entries: Sequence[tuple[int, tuple[Check, ...]]], best: int, view: RequestView
 ) -> int:
     """Give the first place below `best` whose checks hold, or else `best`."""
     for place, checks in entries:
         if place >= best:
             return best
         for check in checks:
-            if not check(seen):
+            if not check(view):
                 break
         else:
             return place

@@ -1,6 +1,6 @@
 """Rules compiled: the first one that holds, without looking at each. Pure.
 
-Each rule is filed under one of its conditions, the most telling one, and looked at only
+Each rule is filed under one of its conditions, the most selective one, and looked at only
 if a request meets that: under a value (of a header, cookie, parameter), a value's
 beginning, a path, a host, a network, a method, or the mere presence of a value. Its other
 conditions are its checks. Only a rule without any of these is looked at each time. So
@@ -8,7 +8,7 @@ what a request costs grows with what it brings along, not with the number of rul
 each pattern that asks for a value which is there is tried.
 
 First match wins: of all that are looked at, the one with the least place in the
-document is taken. The drawers are in `rule_index`, the checks in `condition_checks`.
+document is taken. The indexes are in `rule_index`, the checks in `condition_checks`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from canary_trio.routing.condition_checks import compile_condition
 from canary_trio.routing.request_view import SLOTS, RequestView, address_of, name_of
 from canary_trio.routing.rule_index import (
     Entries,
-    PathDrawers,
-    PercentDrawer,
-    ValueDrawer,
+    PathIndex,
+    PercentIndex,
+    ValueIndex,
     first_of,
 )
 
@@ -51,11 +51,11 @@ class RuleMatcher:
     def __init__(self, rules: Sequence[Rule], salt: bytes) -> None:
         self._count = len(rules)
         self._salt = salt
-        self._values: dict[int, dict[bytes, ValueDrawer]] = {}
-        self._paths = PathDrawers()
+        self._values: dict[int, dict[bytes, ValueIndex]] = {}
+        self._paths = PathIndex()
         self._hosts: dict[bytes, Entries] = {}
         self._below: dict[bytes, Entries] = {}
-        self._by_address: dict[Key, PercentDrawer] = {}
+        self._by_address: dict[Key, PercentIndex] = {}
         self._networks: dict[tuple[int, int], dict[int, Entries]] = {}
         self._methods: dict[bytes, Entries] = {}
         self._always: Entries = []
@@ -63,80 +63,80 @@ class RuleMatcher:
             self._file(place, rule)
 
     def __repr__(self) -> str:
-        return f"<Rules {self._count}, {len(self._always)} always looked at>"
+        return f"<RuleMatcher {self._count}, {len(self._always)} always looked at>"
 
-    def first(self, seen: RequestView) -> int | None:
+    def first(self, view: RequestView) -> int | None:
         """Give the place of the first rule that holds; None if none does."""
         best = self._count
         for slot, names in self._values.items():
-            for name, value in seen.found[slot].items():
-                drawer = names.get(name)
-                if drawer is not None:
-                    best = drawer.first(value, best, seen)
+            for name, value in view.found[slot].items():
+                index = names.get(name)
+                if index is not None:
+                    best = index.first(value, best, view)
         if self._paths.by_depth:
-            best = self._paths.first(best, seen)
+            best = self._paths.first(best, view)
         if self._hosts or self._below:
-            best = self._first_of_host(best, seen)
+            best = self._first_of_host(best, view)
         if self._networks:
-            best = self._first_of_network(best, seen)
+            best = self._first_of_network(best, view)
         if self._methods:
-            best = first_of(self._methods.get(seen.head.method, ()), best, seen)
+            best = first_of(self._methods.get(view.head.method, ()), best, view)
         for percents in self._by_address.values():
-            best = percents.first(best, seen)
+            best = percents.first(best, view)
         if self._always:
-            best = first_of(self._always, best, seen)
+            best = first_of(self._always, best, view)
         return best if best < self._count else None
 
-    def _first_of_host(self, best: int, seen: RequestView) -> int:
-        host = seen.host()
-        best = first_of(self._hosts.get(host, ()), best, seen)
+    def _first_of_host(self, best: int, view: RequestView) -> int:
+        host = view.host()
+        best = first_of(self._hosts.get(host, ()), best, view)
         if self._below:
-            at = host.find(b".")
-            while at >= 0:
-                best = first_of(self._below.get(host[at + 1 :], ()), best, seen)
-                at = host.find(b".", at + 1)
+            dot = host.find(b".")
+            while dot >= 0:
+                best = first_of(self._below.get(host[dot + 1 :], ()), best, view)
+                dot = host.find(b".", dot + 1)
         return best
 
-    def _first_of_network(self, best: int, seen: RequestView) -> int:
-        address = address_of(seen.client)
+    def _first_of_network(self, best: int, view: RequestView) -> int:
+        address = address_of(view.client)
         if address is None:
             return best
         size, number = address
         for (bits, shift), networks in self._networks.items():
             if bits == size:
-                best = first_of(networks.get(number >> shift, ()), best, seen)
+                best = first_of(networks.get(number >> shift, ()), best, view)
         return best
 
     # === filing ===
 
     def _file(self, place: int, rule: Rule) -> None:
-        at = min(
-            range(len(rule.conditions)), key=lambda n: _telling(rule.conditions[n])
+        number = min(
+            range(len(rule.conditions)), key=lambda n: _selectivity(rule.conditions[n])
         )
-        rest = rule.conditions[:at] + rule.conditions[at + 1 :]
-        anchor = rule.conditions[at]
-        checks = tuple(compile_condition(one, self._salt) for one in rest)
+        rest = rule.conditions[:number] + rule.conditions[number + 1 :]
+        anchor = rule.conditions[number]
+        checks = tuple(compile_condition(other, self._salt) for other in rest)
         if isinstance(anchor, ValueIs) and anchor.test is Operator.PERCENT:
             self._percents(anchor.key).append(place, anchor.share, checks)
             return
-        drawers = self._drawers(anchor)
-        for drawer in drawers:
-            drawer.append((place, checks))
-        if not drawers:
+        entry_lists = self._settled(anchor)
+        for entries in entry_lists:
+            entries.append((place, checks))
+        if not entry_lists:
             check = compile_condition(anchor, self._salt)
-            self._last(anchor).append((place, (check, *checks)))
+            self._unsettled(anchor).append((place, (check, *checks)))
 
-    def _drawers(self, anchor: Condition) -> list[Entries]:
-        """Give where a rule lies that is settled by lying there."""
+    def _settled(self, anchor: Condition) -> list[Entries]:
+        """Give the entries of a condition that holds for whoever finds them there."""
         match anchor:
             case ValueIs():
                 return self._of_value(anchor)
             case PathPrefix(prefix):
-                return [self._paths.drawer(prefix.encode())]
+                return [self._paths.entries_of(prefix.encode())]
             case HostIs(hosts):
                 return [self._host(host.encode()) for host in dict.fromkeys(hosts)]
             case ClientIn(networks):
-                return [self._network(one) for one in dict.fromkeys(networks)]
+                return [self._network(network) for network in dict.fromkeys(networks)]
             case MethodIs(methods):
                 names = dict.fromkeys(name.encode() for name in methods)
                 return [self._methods.setdefault(name, []) for name in names]
@@ -155,24 +155,24 @@ class RuleMatcher:
             case _:
                 return []
 
-    def _last(self, anchor: Condition) -> Entries:
-        """Give where a rule lies whose anchor must still be checked."""
+    def _unsettled(self, anchor: Condition) -> Entries:
+        """Give the entries of a condition that must still be checked."""
         assert isinstance(anchor, ValueIs), "the others are settled"
         if anchor.test is Operator.PRESENT:
             return self._always
         return self._of(anchor.key).present
 
-    def _percents(self, key: Key) -> PercentDrawer:
+    def _percents(self, key: Key) -> PercentIndex:
         if key.source is Source.ADDRESS:
-            found = self._by_address.setdefault(key, PercentDrawer(key, self._salt))
+            found = self._by_address.setdefault(key, PercentIndex(key, self._salt))
         else:
-            drawer = self._of(key)
-            found = drawer.percents = drawer.percents or PercentDrawer(key, self._salt)
+            index = self._of(key)
+            found = index.percents = index.percents or PercentIndex(key, self._salt)
         return found
 
-    def _of(self, key: Key) -> ValueDrawer:
+    def _of(self, key: Key) -> ValueIndex:
         names = self._values.setdefault(SLOTS[key.source], {})
-        return names.setdefault(name_of(key), ValueDrawer())
+        return names.setdefault(name_of(key), ValueIndex())
 
     def _host(self, host: bytes) -> Entries:
         if host.startswith(b"*."):
@@ -186,7 +186,7 @@ class RuleMatcher:
         return table.setdefault(int(network.network_address) >> shift, [])
 
 
-_TELLING: dict[object, int] = {
+_SELECTIVITY: dict[object, int] = {
     Operator.EQUALS: 0,
     Operator.PREFIX: 1,
     PathPrefix: 2,
@@ -199,10 +199,10 @@ _TELLING: dict[object, int] = {
 }
 
 
-def _telling(condition: Condition) -> int:
+def _selectivity(condition: Condition) -> int:
     """Order conditions by how few requests meet them."""
     if not isinstance(condition, ValueIs):
-        return _TELLING[type(condition)]
+        return _SELECTIVITY[type(condition)]
     if condition.key.source is Source.ADDRESS or not condition.present:
         return 9
-    return _TELLING[condition.test]
+    return _SELECTIVITY[condition.test]

@@ -39,7 +39,7 @@ class CookieSigner:
         self._at = 0
 
     def __repr__(self) -> str:
-        return f"<Sessions with {len(self._drawn) - self._at} bytes drawn>"
+        return f"<CookieSigner with {len(self._drawn) - self._at} bytes drawn>"
 
     def mint(self, draw: Callable[[int], bytes]) -> tuple[bytes, bytes]:
         """Make a new key; give it, and the cookie's value; draw(n) gives n random bytes."""

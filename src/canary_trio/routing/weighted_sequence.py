@@ -30,7 +30,7 @@ class WeightedSequence:
         self._line: _Line | None = None
 
     def __repr__(self) -> str:
-        return f"<Sequence {self.debts}>"
+        return f"<WeightedSequence {self.debts}>"
 
     @property
     def debts(self) -> Mapping[str, int]:
@@ -149,9 +149,9 @@ class _Line:
 
 def random_arm(shares: Mapping[str, int], draw: float) -> str:
     """Give an arm by chance: draw is uniform in [0, 1)."""
-    at = draw * WHOLE
+    left = draw * WHOLE
     for arm, share in shares.items():
-        at -= share
-        if at < 0:
+        left -= share
+        if left < 0:
             return arm
     return STABLE

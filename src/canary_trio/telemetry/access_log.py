@@ -94,7 +94,7 @@ class AccessLog:
     def record(
         self,
         exchange: Exchange,
-        mark: DecisionLabels,
+        labels: DecisionLabels,
         status: int,
         seconds: float,
         *,
@@ -111,7 +111,7 @@ class AccessLog:
         line = self._format(
             time.time(),
             exchange,
-            mark,
+            labels,
             status,
             seconds,
             server=server,

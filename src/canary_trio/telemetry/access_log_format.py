@@ -40,7 +40,7 @@ class LineForm(enum.Enum):
 
 
 class DecisionFields(Protocol):
-    """What a line says of the decision, rendered before: a `Mark`."""
+    """What a line says of the decision, rendered before: a `DecisionLabels`."""
 
     json: bytes
     text: bytes
@@ -77,7 +77,7 @@ class ExchangeFields(Protocol):
 
     @property
     def head(self) -> RequestFields:
-        """What was asked."""
+        """The head of the request."""
 
 
 class Format(Protocol):
@@ -85,9 +85,9 @@ class Format(Protocol):
 
     def __call__(
         self,
-        at: float,
-        over: ExchangeFields,
-        said: DecisionFields,
+        ended_at: float,
+        exchange: ExchangeFields,
+        decision: DecisionFields,
         status: int,
         seconds: float,
         *,
@@ -99,12 +99,12 @@ class Format(Protocol):
         """Give the line.
 
         Args:
-            at: the time when it ended, in seconds since 1970.
-            over: the exchange.
-            said: of the decision.
+            ended_at: the time when it ended, in seconds since 1970.
+            exchange: the exchange.
+            decision: what is said of it.
             status: that went out; 0 for none.
             seconds: that it took.
-            server: that answered.
+            server: that responded; empty for none.
             request_id: as the client may have sent it.
             retries: further tries than the first.
             failure: why there was no response, or not all of it; empty for no failure.
@@ -121,9 +121,9 @@ def _json_formatter() -> Format:
     second, prefix = -1, b""
 
     def line(
-        at: float,
-        over: ExchangeFields,
-        said: DecisionFields,
+        ended_at: float,
+        exchange: ExchangeFields,
+        decision: DecisionFields,
         status: int,
         seconds: float,
         *,
@@ -133,12 +133,12 @@ def _json_formatter() -> Format:
         failure: str = "",
     ) -> bytes:
         nonlocal second, prefix
-        whole = int(at)
+        whole = int(ended_at)
         if whole != second:
             shown = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
             second, prefix = whole, b'{"time":"%b' % shown.encode()
-        asked = over.head
-        method, target = asked.method, asked.target
+        request = exchange.head
+        method, target = request.method, request.target
         if not method.isalpha():
             method = escape_json(method)
         if _UNSAFE_IN_JSON(target):
@@ -150,17 +150,17 @@ def _json_formatter() -> Format:
             b'"seconds":%.6f,"server":"%b","request_id":"%b","retries":%d,%b%b}\n'
         ) % (
             prefix,
-            int((at - whole) * 1000),
-            over.client.encode(),
+            int((ended_at - whole) * 1000),
+            exchange.client.encode(),
             method,
             target,
             status,
-            over.response_bytes,
+            exchange.response_bytes,
             seconds,
             json_name(server),
             request_id,
             retries,
-            said.json,
+            decision.json,
             b',"failure":"%b"' % json_name(failure) if failure else b"",
         )
 
@@ -172,9 +172,9 @@ def _text_formatter() -> Format:
     second, prefix = -1, b""
 
     def line(
-        at: float,
-        over: ExchangeFields,
-        said: DecisionFields,
+        ended_at: float,
+        exchange: ExchangeFields,
+        decision: DecisionFields,
         status: int,
         seconds: float,
         *,
@@ -184,12 +184,12 @@ def _text_formatter() -> Format:
         failure: str = "",
     ) -> bytes:
         nonlocal second, prefix
-        whole = int(at)
+        whole = int(ended_at)
         if whole != second:
             shown = f"{time.gmtime(whole).tm_mday:02d}/{_month_and_time(whole)}"
             second, prefix = whole, b" - - [%b +0000]" % shown.encode()
-        asked = over.head
-        method, target = asked.method, asked.target
+        request = exchange.head
+        method, target = request.method, request.target
         if not method.isalpha():
             method = escape_text(method)
         if _UNSAFE_IN_TEXT(target):
@@ -199,18 +199,18 @@ def _text_formatter() -> Format:
         return (
             b'%b%b "%b %b %b" %d %d seconds=%.6f server=%b id=%b retries=%d %b%b\n'
         ) % (
-            over.client.encode(),
+            exchange.client.encode(),
             prefix,
             method,
             target,
-            b"HTTP/1.0" if asked.http10 else b"HTTP/1.1",
+            b"HTTP/1.0" if request.http10 else b"HTTP/1.1",
             status,
-            over.response_bytes,
+            exchange.response_bytes,
             seconds,
             text_name(server) or b"-",
             request_id or b"-",
             retries,
-            said.text,
+            decision.text,
             b" failure=" + text_name(failure) if failure else b"",
         )
 
@@ -254,6 +254,6 @@ _MONTHS = [
 
 def _month_and_time(second: int) -> str:
     """Name the month in English, whatever the locale."""
-    at = time.gmtime(second)
-    clock = f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d}"
-    return f"{_MONTHS[at.tm_mon - 1]}/{at.tm_year}:{clock}"
+    utc = time.gmtime(second)
+    clock = f"{utc.tm_hour:02d}:{utc.tm_min:02d}:{utc.tm_sec:02d}"
+    return f"{_MONTHS[utc.tm_mon - 1]}/{utc.tm_year}:{clock}"

@@ -1,8 +1,8 @@
 """What was counted of the traffic: plain whole numbers, added up as requests end. Pure.
 
 A `Counters` outlives configurations. The rule that it obeys: what a request adds is a few
-list entries, found before through its `Mark`; names, labels and formats are for the one
-who reads. A list is handed out once for its labels and never replaced.
+list entries, found before through its `DecisionLabels`; names, labels and formats are
+for the one who reads. A list is handed out once for its labels and never replaced.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ArmCounters:
         self.retries = 0
 
     def __repr__(self) -> str:
-        return f"<ArmTally {sum(self.counts)} in {self.sum_s:.3f} s>"
+        return f"<ArmCounters {sum(self.counts)} in {self.sum_s:.3f} s>"
 
     def add(self, seconds: float) -> None:
         """Count one request."""
@@ -76,7 +76,7 @@ class Counters:
         self._failures: dict[tuple[str, str], int] = {}
 
     def __repr__(self) -> str:
-        return f"<Tally ways={len(self._ways)} arms={list(self._arms)}>"
+        return f"<Counters ways={len(self._ways)} arms={list(self._arms)}>"
 
     @property
     def ways(self) -> Mapping[RouteLabels, list[int]]:

@@ -1,8 +1,8 @@
-"""What is said of a decision, rendered once per revision: answer field, log, counters. Pure.
+"""What is said of a decision, rendered once per revision: for field, log, counters. Pure.
 
-Few decisions differ in what is said of them: an arm, a reason, a rule. So a `DecisionLabels`
-holds the bytes and the counters of one such way, and a request only looks it up. The
-rule that it obeys: nothing here depends on a single request.
+Few decisions differ in what is said of them: an arm, a reason, a rule. So a
+`DecisionLabels` holds the bytes and the counters of one such way, and a request only
+looks it up. The rule that it obeys: nothing here depends on a single request.
 
 The response field is a Dictionary of RFC 9651 (Structured Field Values for HTTP):
 
@@ -30,7 +30,7 @@ from canary_trio.telemetry.split_check import Split
 
 
 class MirrorLabels(Protocol):
-    """Who takes requests that are over, to copy them: a `Mirroring`."""
+    """Who takes requests that are over, to copy them: a `Mirror`."""
 
     @property
     def arm(self) -> str:
@@ -50,7 +50,7 @@ class DecisionLabels:
         line: the same as a line of a head, led by CRLF; empty for none.
         json: the members of a log line, `"revision":57,"arm":"canary",...`.
         text: the same as words, `arm=canary reason=rule:beta revision=57`.
-        counts: of requests that ended, by `tally.CLASSES`.
+        counts: of requests that ended, by `counters.CLASSES`.
         served: the counts of the arm that served.
         chosen: of the arm that was chosen at first.
         mirror: who copies such requests; None for nobody.
@@ -62,7 +62,7 @@ class DecisionLabels:
     )
 
     def __init__(
-        self, way: RouteLabels, revision: int, name: str | None, tally: Counters
+        self, way: RouteLabels, revision: int, name: str | None, counters: Counters
     ) -> None:
         self.way = way
         self.mirror: MirrorLabels | None = None
@@ -74,12 +74,12 @@ class DecisionLabels:
             self.line = b"\r\n%b: %b" % self.field
         self.json = _members(way, revision)
         self.text = _words(way, revision)
-        self.counts = tally.of_way(way)
-        self.served: ArmCounters = tally.of_arm(way.arm)
-        self.chosen: ArmCounters = tally.of_arm(way.chosen)
+        self.counts = counters.of_way(way)
+        self.served: ArmCounters = counters.of_arm(way.arm)
+        self.chosen: ArmCounters = counters.of_arm(way.chosen)
 
     def __repr__(self) -> str:
-        return f"<Mark {self.text.decode()}>"
+        return f"<DecisionLabels {self.text.decode()}>"
 
     def count(self, status: int, seconds: float) -> None:
         """Count a request that ended; status 0 where the client left first."""
@@ -88,12 +88,12 @@ class DecisionLabels:
 
 
 class LabelCache:
-    """The marks of one revision.
+    """The labels of one revision.
 
     Args:
         config: of the revision.
         revision: its number.
-        tally: where requests are counted, which outlives it.
+        counters: where requests are counted, which outlives it.
         before: of the revision before, whose split goes on if the ratio is the same.
         mirror: who copies requests; those of its own arm are not copied.
     """
@@ -102,20 +102,20 @@ class LabelCache:
         self,
         config: Config,
         revision: int,
-        tally: Counters,
+        counters: Counters,
         before: LabelCache | None = None,
         mirror: MirrorLabels | None = None,
     ) -> None:
         self.split: Split = Split.of(config, None if before is None else before.split)
         self._revision = revision
         self._name = config.decision_header
-        self._tally = tally
+        self._counters = counters
         self._mirror = mirror
-        self._marks: dict[tuple[str, Reason, str | None], DecisionLabels] = {}
+        self._labels: dict[tuple[str, Reason, str | None], DecisionLabels] = {}
         self._moved: dict[tuple[str, str | None, str, Reason], DecisionLabels] = {}
 
     def __repr__(self) -> str:
-        return f"<Marks revision={self._revision} known={len(self._marks)}>"
+        return f"<LabelCache revision={self._revision} known={len(self._labels)}>"
 
     def note(self, decision: Decision) -> DecisionLabels:
         """Note that a decision was made; give what is said of it."""
@@ -124,31 +124,31 @@ class LabelCache:
             counts = self.split.counts
             counts[arm] = counts.get(arm, 0) + 1
         key = (arm, reason, decision.rule)
-        mark = self._marks.get(key)
-        if mark is None:
+        labels = self._labels.get(key)
+        if labels is None:
             way = RouteLabels(arm, arm, reason, decision.rule or "")
-            mark = self._marks[key] = self._mark(way)
-        return mark
+            labels = self._labels[key] = self._make(way)
+        return labels
 
     def moved(self, decision: Decision, arm: str, why: Reason) -> DecisionLabels:
         """Give what is said of a request that another arm serves than the chosen one."""
         key = (decision.arm, decision.rule, arm, why)
-        mark = self._moved.get(key)
-        if mark is None:
+        labels = self._moved.get(key)
+        if labels is None:
             way = RouteLabels(arm, decision.arm, why, decision.rule or "")
-            mark = self._moved[key] = self._mark(way)
-        return mark
+            labels = self._moved[key] = self._make(way)
+        return labels
 
-    def _mark(self, way: RouteLabels) -> DecisionLabels:
-        mark = DecisionLabels(way, self._revision, self._name, self._tally)
+    def _make(self, way: RouteLabels) -> DecisionLabels:
+        labels = DecisionLabels(way, self._revision, self._name, self._counters)
         if self._mirror is not None and self._mirror.arm != way.arm:
-            mark.mirror = self._mirror
-        return mark
+            labels.mirror = self._mirror
+        return labels
 
 
-def unrouted(tally: Counters) -> DecisionLabels:
-    """Give the mark of requests that no revision has routed."""
-    return DecisionLabels(RouteLabels("", "", "none"), 0, None, tally)
+def unrouted(counters: Counters) -> DecisionLabels:
+    """Give the labels of requests that no revision has routed."""
+    return DecisionLabels(RouteLabels("", "", "none"), 0, None, counters)
 
 
 def _dictionary(way: RouteLabels, revision: int) -> bytes:

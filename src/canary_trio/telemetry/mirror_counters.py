@@ -15,7 +15,7 @@ from canary_trio.telemetry.counters import ArmCounters
 
 
 class MirrorOutcome(enum.StrEnum):
-    """How the answer to a copy compares with the original's."""
+    """How the response to a copy compares with the original's."""
 
     SAME = "same"
     """The same status, and a body of the same size."""
@@ -52,8 +52,8 @@ class ArmMirrorCounters:
     Attributes:
         outcomes: of copies that are over.
         skips: of copies that were not made.
-        size_difference: bytes by which answers of the same status differed, in sum.
-        took: the time that answers took.
+        size_difference: bytes by which responses of the same status differed, in sum.
+        took: the time that responses took.
     """
 
     outcomes: dict[MirrorOutcome, int] = attrs.field(
@@ -91,7 +91,9 @@ class MirrorCounters:
         self._sequence = WeightedSequence()
 
     def __repr__(self) -> str:
-        return f"<Copies in_progress={self.in_progress} arms={list(self._arms)}>"
+        return (
+            f"<MirrorCounters in_progress={self.in_progress} arms={list(self._arms)}>"
+        )
 
     @property
     def arms(self) -> Mapping[str, ArmMirrorCounters]:

@@ -1,7 +1,7 @@
-"""Where it is noted what became of a request: counters always, a log line if there is one.
+"""Where it is noted what became of a request: counters always, a log line if wanted.
 
-A request is noted twice: when its arm is decided (`Marks.note`, `Marks.moved`), and when
-it has ended (`Observer.ended`). What lies between costs nothing here.
+A request is noted twice: when its arm is decided (`LabelCache.note`, `LabelCache.moved`),
+and when it has ended (`Observer.ended`). What lies between costs nothing here.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ class Observer:
     """What watches the traffic of one proxy; it outlives configurations.
 
     Attributes:
-        tally: the counters.
-        copies: what was learnt from copies of requests.
+        counters: of requests.
+        mirror_counters: what was learnt from copies of requests.
         log: where a line goes for each request; None for nowhere.
-        unrouted: the mark of requests that met no configuration.
+        unrouted: the labels of requests that met no configuration.
     """
 
-    __slots__ = ("copies", "log", "tally", "unrouted")
+    __slots__ = ("counters", "log", "mirror_counters", "unrouted")
 
     def __init__(self, log: AccessLog | None = None) -> None:
-        self.tally = Counters()
-        self.copies = MirrorCounters()
+        self.counters = Counters()
+        self.mirror_counters = MirrorCounters()
         self.log = log
-        self.unrouted: DecisionLabels = unrouted(self.tally)
+        self.unrouted: DecisionLabels = unrouted(self.counters)
 
     def __repr__(self) -> str:
-        return f"<Observer {self.tally!r} log={self.log!r}>"
+        return f"<Observer {self.counters!r} log={self.log!r}>"
 
     def ended(
         self,
         exchange: Exchange,
-        mark: DecisionLabels,
+        labels: DecisionLabels,
         status: int,
         seconds: float,
         *,
@@ -53,24 +53,24 @@ class Observer:
         """Note that an exchange is over.
 
         Args:
-            exchange: which; its head, client and answer_bytes are looked at.
-            mark: of the decision that held at its end.
+            exchange: which; its head, client and response_bytes are looked at.
+            labels: of the decision that held at its end.
             status: that went out; 0 where the client left first.
             seconds: since its head was complete.
-            server: that answered or was tried last; empty for none.
+            server: that responded or was tried last; empty for none.
             request_id: as it went to the server; whatever the client said is safe.
             retries: further tries than the first.
             failure: why the server gave no response, or not all of it.
         """
-        mark.count(status, seconds)
+        labels.count(status, seconds)
         if retries:
-            mark.chosen.retries += retries
+            labels.chosen.retries += retries
         if failure is not None:
-            self.tally.failed(mark.way.arm, failure.condition.value)
+            self.counters.failed(labels.way.arm, failure.condition.value)
         if self.log is not None:
             self.log.record(
                 exchange,
-                mark,
+                labels,
                 status,
                 seconds,
                 server=server,

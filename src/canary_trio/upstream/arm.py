@@ -51,8 +51,8 @@ class LiveArm:
         config: the arm's part of the document.
         state: what outlives this revision.
         servers: as configured, in order.
-        pick: give the server of a request, by its key if it has one: see `Choice.pick`.
-        pick_other: give another one than those tried: see `Choice.pick_other`.
+        pick: give the server of a request, by its key if it has one: see `Picker.pick`.
+        pick_other: give another one than those tried: see `Picker.pick_other`.
     """
 
     config: Arm

@@ -40,7 +40,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 async def resolve_by_system(host: str, port: int) -> Sequence[Address]:
     """Ask the system's resolver, in a thread; raises OSError."""
     found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys((family, at) for family, _, _, _, at in found))
+    return tuple(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
 @attrs.define(eq=False)
@@ -49,14 +49,14 @@ class _Name:
 
     Attributes:
         due: when it is to be resolved again; inf while that is going on.
-        asked: when it was resolved the last time.
+        resolved_at: when it was resolved the last time.
         failures: in a row.
     """
 
     server: Server
     upstream: Upstream
     due: float
-    asked: float = -math.inf
+    resolved_at: float = -math.inf
     failures: int = 0
 
     def pause_s(self) -> float:
@@ -89,37 +89,37 @@ class Resolver:
         """Care for an upstream no more."""
         self._names.pop(upstream, None)
 
-    def hasten(self, upstream: Upstream) -> None:
+    def refresh_soon(self, upstream: Upstream) -> None:
         """Resolve a name soon, since nothing answers at its addresses."""
         name = self._names.get(upstream)
         if name is not None and name.due < math.inf:
-            name.due = min(name.due, name.asked + RESOLVE_FAILED_S)
+            name.due = min(name.due, name.resolved_at + RESOLVE_FAILED_S)
             self._news.set()
 
     async def wait_first(self) -> None:
         """Wait, but not longer than `RESOLVE_S`, until the new names are resolved."""
-        new = [name for name in self._names.values() if name.asked == -math.inf]
+        new = [name for name in self._names.values() if name.resolved_at == -math.inf]
         if not new:
             return
         with trio.move_on_after(RESOLVE_S):
-            await self._ask_all(new)
+            await self._resolve_all(new)
 
     async def keep(self) -> None:
         """Resolve the names again and again, until cancelled."""
         while True:
             self._news = trio.Event()
             now = trio.current_time()
-            await self._ask_all([n for n in self._names.values() if n.due <= now])
+            await self._resolve_all([n for n in self._names.values() if n.due <= now])
             soonest = min((n.due for n in self._names.values()), default=math.inf)
             with trio.move_on_after(max(0.0, soonest - trio.current_time())):
                 await self._news.wait()
 
-    async def _ask_all(self, names: Sequence[_Name]) -> None:
+    async def _resolve_all(self, names: Sequence[_Name]) -> None:
         async with trio.open_nursery() as nursery:
             for name in names:
-                nursery.start_soon(self._ask, name)
+                nursery.start_soon(self._resolve_one, name)
 
-    async def _ask(self, name: _Name) -> None:
+    async def _resolve_one(self, name: _Name) -> None:
         name.due = math.inf
         pause_s = 0.0  # for when it is cancelled
         try:
@@ -140,6 +140,6 @@ class Resolver:
             name.upstream.move_to(found)
             pause_s = name.pause_s()
         finally:
-            name.asked = trio.current_time()
-            name.due = name.asked + pause_s
+            name.resolved_at = trio.current_time()
+            name.due = name.resolved_at + pause_s
             self._news.set()

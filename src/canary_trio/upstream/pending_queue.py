@@ -40,7 +40,7 @@ class PendingQueue:
         self._waiting: OrderedDict[Waiter, None] = OrderedDict()
 
     def __repr__(self) -> str:
-        return f"<Queue waiting={len(self)}>"
+        return f"<PendingQueue waiting={len(self)}>"
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -39,7 +39,7 @@ class Picker:
         self._only: ServerState | None = None
 
     def __repr__(self) -> str:
-        return f"<Choice of {len(self._open)} of {len(self.usable)} by {self._open!r}>"
+        return f"<Picker of {len(self._open)} of {len(self.usable)} by {self._open!r}>"
 
     def pick(self, key: bytes | None = None) -> ServerState | None:
         """Choose a server for a request; None if none is usable.
@@ -88,14 +88,14 @@ class Picker:
 
     # === what changes ===
 
-    def come(self, server: ServerState) -> None:
+    def add(self, server: ServerState) -> None:
         """Take that a server is usable."""
         self.usable[server] = None
         if not server.full:
             self._open.add(server)
             self._look_for_only()
 
-    def go(self, server: ServerState) -> None:
+    def remove(self, server: ServerState) -> None:
         """Take that a server is usable no more."""
         del self.usable[server]
         if not server.full:

@@ -1,8 +1,8 @@
 """The servers of one arm: which are usable now, and which one serves a request. Pure.
 
-The roster is told what changes (a check, a failure, a place taken, a new
-configuration, time) and keeps the set of usable servers and their weights current; a
-choice only asks the arm's policy. It outlives configurations, so what was learnt of a
+The set is told what changes (a check, a failure, a place taken, a new
+configuration, time) and keeps the usable servers and their weights current; a
+pick only asks the arm's policy. It outlives configurations, so what was learnt of a
 server, and what a policy owes it, stay.
 
     configured, and ready        what new users may get
@@ -43,7 +43,7 @@ class ServerSet:
 
     Attributes:
         servers: as configured, in order.
-        choice: which one serves a request; `pick`, `pick_other`, `filled` and `freed`
+        picker: which one serves a request; `pick`, `pick_other`, `filled` and `freed`
             are its own, since requests call them.
         panic: whether health is ignored.
         panics: how often that began.
@@ -66,11 +66,11 @@ class ServerSet:
             on_unreachable: called when a server could not be connected to.
         """
         self.servers: tuple[ServerState, ...] = ()
-        self.choice = Picker(draw)
-        self.pick = self.choice.pick
-        self.pick_other = self.choice.pick_other
-        self.filled = self.choice.filled
-        self.freed = self.choice.freed
+        self.picker = Picker(draw)
+        self.pick = self.picker.pick
+        self.pick_other = self.picker.pick_other
+        self.filled = self.picker.filled
+        self.freed = self.picker.freed
         self.panic = False
         self.panics = 0
         self._on_due = on_due
@@ -83,14 +83,14 @@ class ServerSet:
 
     def __repr__(self) -> str:
         return (
-            f"<Roster usable={len(self.usable)}/{len(self.servers)}"
-            f" open={len(self.choice.open)} panic={self.panic}>"
+            f"<ServerSet usable={len(self.usable)}/{len(self.servers)}"
+            f" open={len(self.picker.open)} panic={self.panic}>"
         )
 
     @property
     def usable(self) -> Collection[ServerState]:
         """Those that may serve new users now."""
-        return self.choice.usable
+        return self.picker.usable
 
     # === what changes ===
 
@@ -118,23 +118,23 @@ class ServerSet:
         before, self._arm = self._arm, arm
         self._falls_back = falls_back
         self._take_members(servers)
-        choice = self.choice
+        picker = self.picker
         hashed = layout if arm.balance is Balance.HASH else None
         if hashed is not None:
-            choice.suspend_policy()
+            picker.suspend_policy()
         elif before is None or before.balance is not arm.balance:
-            choice.choose_by(arm.balance)
+            picker.choose_by(arm.balance)
         for server in servers:
             server.limit = arm.limits.in_flight
             self._check_full(server)
             self._set_weight(server, now)
         if not sticky:
-            choice.sticky = None
-        elif layout is not None or choice.sticky is None:
-            choice.sticky = layout.copy() if layout else choice.lay_out(())
+            picker.sticky = None
+        elif layout is not None or picker.sticky is None:
+            picker.sticky = layout.copy() if layout else picker.lay_out(())
         self._refresh(now, warm=before is None)
         if hashed is not None:
-            choice.choose_by_layout(hashed)
+            picker.choose_by_layout(hashed)
 
     def needs_layout(
         self, arm: Arm, servers: Collection[ServerState], *, sticky: bool
@@ -142,8 +142,8 @@ class ServerSet:
         """Tell whether `configure` is to be given a layout: other servers to be hashed."""
         if arm.balance is not Balance.HASH and not sticky:
             return False
-        lacking = (sticky and self.choice.sticky is None) or (
-            arm.balance is Balance.HASH and not self.choice.is_hashed
+        lacking = (sticky and self.picker.sticky is None) or (
+            arm.balance is Balance.HASH and not self.picker.is_hashed
         )
         return lacking or set(servers) != set(self.servers)
 
@@ -151,8 +151,8 @@ class ServerSet:
         """Take that the configuration has the arm no more."""
         self._take_members(())
         for server in list(self.usable):
-            self.choice.go(server)
-        self.choice.sticky = None
+            self.picker.remove(server)
+        self.picker.sticky = None
 
     def left(self, server: ServerState) -> None:
         """Take that the last request of a removed server has ended."""
@@ -226,7 +226,7 @@ class ServerSet:
         full = server.in_flight >= server.limit
         if full != server.full:
             server.full = full
-            (self.choice.filled if full else self.choice.freed)(server)
+            (self.picker.filled if full else self.picker.freed)(server)
 
     def _set_weight(self, server: ServerState, now: float) -> None:
         """Give a server its weight of this moment."""
@@ -243,7 +243,7 @@ class ServerSet:
         if weight == server.weight:
             return
         server.weight = weight
-        self.choice.reweigh(server)
+        self.picker.reweigh(server)
 
     def _readmit(self, server: ServerState, now: float) -> None:
         server.ejected_until = 0.0
@@ -278,12 +278,12 @@ class ServerSet:
         """
         usable = self._find_usable()
         for server in [one for one in self.usable if one not in usable]:
-            self.choice.go(server)
+            self.picker.remove(server)
         for server in usable:
             if server not in self.usable:
-                self._come(server, now, warm=warm or self.panic)
-        if self.choice.sticky is not None:
-            self._refresh_sticky(self.choice.sticky)
+                self._add_usable(server, now, warm=warm or self.panic)
+        if self.picker.sticky is not None:
+            self._refresh_sticky(self.picker.sticky)
 
     def _find_usable(self) -> dict[ServerState, None]:
         assert self._arm is not None, "it is configured first"
@@ -295,12 +295,12 @@ class ServerSet:
         self.panic = panic
         return dict.fromkeys(_reachable(ready) if panic else healthy)
 
-    def _come(self, server: ServerState, now: float, *, warm: bool) -> None:
+    def _add_usable(self, server: ServerState, now: float, *, warm: bool) -> None:
         assert self._arm is not None, "it is configured first"
         if not warm and self._arm.slow_start:
             server.warm_from = now
             self._set_weight(server, now)
-        self.choice.come(server)
+        self.picker.add(server)
 
     def _refresh_sticky(self, sticky: Layout) -> None:
         """Sticky users are served by draining servers too, and wait at full ones."""

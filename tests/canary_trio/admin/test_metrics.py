@@ -74,14 +74,14 @@ async def test_the_figures_are_those_that_were_counted() -> None:
     assert live is not None
     canary = Decision("canary", Reason.RATIO)
     for _ in range(3):
-        live.marks.note(Decision("stable", Reason.RATIO))
-    mark = live.marks.note(canary)
-    moved = live.marks.moved(canary, "stable", Reason.FALLBACK)
+        live.labels.note(Decision("stable", Reason.RATIO))
+    mark = live.labels.note(canary)
+    moved = live.labels.moved(canary, "stable", Reason.FALLBACK)
     observer, exchange = view.runtime.observer, cast(Any, Exchange())
     observer.ended(exchange, mark, 200, 0.003)
     observer.ended(exchange, mark, 0, 20.0)
     observer.ended(exchange, moved, 502, 0.2, retries=2)
-    observer.tally.failed("canary", "unreachable")
+    observer.counters.failed("canary", "unreachable")
 
     said = _samples(await metrics.render(view))
 
@@ -110,9 +110,9 @@ async def test_the_figures_are_those_that_were_counted() -> None:
 async def test_every_metric_is_shown_with_its_kind_and_its_meaning() -> None:
     view = await _view()
     assert view.runtime.live is not None
-    view.runtime.live.marks.note(Decision("canary", Reason.RATIO)).count(200, 0.1)
-    view.runtime.observer.tally.failed("canary", "unreachable")
-    view.runtime.observer.copies.of_arm("canary")
+    view.runtime.live.labels.note(Decision("canary", Reason.RATIO)).count(200, 0.1)
+    view.runtime.observer.counters.failed("canary", "unreachable")
+    view.runtime.observer.mirror_counters.of_arm("canary")
     text = (await metrics.render(view)).decode()
     shown = {
         (family.name, family.type, family.documentation)

@@ -88,25 +88,25 @@ GOOD: list[tuple[Codec, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("shape", "given_", "value"), GOOD)
+@pytest.mark.parametrize(("codec", "given_", "value"), GOOD)
 def test_what_is_read_is_written_and_described(
-    shape: Codec, given_: Any, value: Any
+    codec: Codec, given_: Any, value: Any
 ) -> None:
-    assert shape.read(given_) == value
-    assert shape.write(value) == given_
-    jsonschema.validate(given_, dict(shape.schema))
+    assert codec.decode(given_) == value
+    assert codec.encode(value) == given_
+    jsonschema.validate(given_, dict(codec.schema))
 
 
-def faults(shape: Codec, value: Any) -> dict[str, tuple[str, str]]:
+def faults(codec: Codec, value: Any) -> dict[str, tuple[str, str]]:
     try:
-        shape.read(value)
+        codec.decode(value)
     except Exception as exc:
         return {one.path: (one.found, one.expected) for one in problems(exc)}
     return {}
 
 
 @pytest.mark.parametrize(
-    ("shape", "value", "expected"),
+    ("codec", "value", "expected"),
     [
         (boolean(), 1, "true or false"),
         (integer(1, 9), True, "a whole number from 1 to 9"),
@@ -131,8 +131,8 @@ def faults(shape: Codec, value: Any) -> dict[str, tuple[str, str]]:
         (INNER, [], "a table"),
     ],
 )
-def test_no_type_passes_for_another(shape: Codec, value: Any, expected: str) -> None:
-    found = faults(shape, value)
+def test_no_type_passes_for_another(codec: Codec, value: Any, expected: str) -> None:
+    found = faults(codec, value)
 
     assert list(found) == ["$"]
     assert expected in found["$"][1]
@@ -168,7 +168,7 @@ def test_all_faults_are_told_each_with_its_path() -> None:
 
 
 def test_defaults_are_left_out_and_described() -> None:
-    assert OUTER.write(Outer()) == {}
+    assert OUTER.encode(Outer()) == {}
     fields = OUTER.schema["properties"]
     assert fields["wait"]["default"] == 1.0
     assert "default" not in fields["odd-name"], "what may lack has none to say"
@@ -196,11 +196,11 @@ def test_anything_is_a_value_or_a_fault_with_a_path(value: Any) -> None:
 
     assert all(path.startswith("$") for path in found)
     if not found:
-        read = OUTER.read(value)
-        assert OUTER.read(OUTER.write(read)) == read
+        decoded = OUTER.decode(value)
+        assert OUTER.decode(OUTER.encode(decoded)) == decoded
 
 
 def test_a_long_value_is_cut() -> None:
     with pytest.raises(Fault) as caught:
-        checked(lambda _: False, "nothing").read("x" * 1000)
+        checked(lambda _: False, "nothing").decode("x" * 1000)
     assert len(caught.value.found) <= 60

@@ -49,7 +49,7 @@ class _Proxy:
 
     @property
     def learnt(self) -> ArmMirrorCounters:
-        return self.runtime.observer.copies.of_arm("canary")
+        return self.runtime.observer.mirror_counters.of_arm("canary")
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -104,7 +104,7 @@ async def test_a_copy_is_the_request_as_its_arm_would_get_it_and_a_mark() -> Non
     }
     assert fields <= set(copy.head.split(b"\r\n"))
     assert proxy.outcomes == {MirrorOutcome.SAME: 1}
-    assert proxy.runtime.observer.copies.in_progress == 0
+    assert proxy.runtime.observer.mirror_counters.in_progress == 0
 
 
 @pytest.mark.parametrize(
@@ -185,10 +185,10 @@ async def test_copies_beyond_the_concurrency_are_not_made() -> None:
     async with _proxy(_silent, {"concurrency": 2}) as proxy:
         for _ in range(5):
             assert (await proxy.client.ask())[1] == b"v1"
-        assert proxy.runtime.observer.copies.in_progress == 2
+        assert proxy.runtime.observer.mirror_counters.in_progress == 2
 
     assert proxy.skips == {Skip.BUSY: 3}
-    assert proxy.runtime.observer.copies.in_progress == 0
+    assert proxy.runtime.observer.mirror_counters.in_progress == 0
 
 
 async def test_requests_of_the_mirrored_arm_itself_are_not_copied() -> None:

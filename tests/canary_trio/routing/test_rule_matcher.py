@@ -284,5 +284,5 @@ def test_the_number_of_rules_that_a_request_does_not_meet_does_not_count() -> No
         *({"path_prefix": f"/p/{n}"} for n in range(500)),
     )
 
-    assert repr(RuleMatcher(few, SALT)) == "<Rules 2, 0 always looked at>"
-    assert repr(RuleMatcher(many, SALT)) == "<Rules 1000, 0 always looked at>"
+    assert repr(RuleMatcher(few, SALT)) == "<RuleMatcher 2, 0 always looked at>"
+    assert repr(RuleMatcher(many, SALT)) == "<RuleMatcher 1000, 0 always looked at>"

@@ -89,16 +89,16 @@ def test_whatever_a_rule_is_called_the_field_is_one_line_of_ascii(name: str) -> 
 
 
 def test_a_mark_is_made_once_for_a_way_and_counts_for_all_revisions() -> None:
-    tally = Counters()
-    old = LabelCache(_config(), 57, tally)
-    new = LabelCache(_config(0.6), 58, tally, old)
+    counters = Counters()
+    old = LabelCache(_config(), 57, counters)
+    new = LabelCache(_config(0.6), 58, counters, old)
     assert old.note(_RATIO) is old.note(_RATIO)
 
     old.note(_RATIO).count(200, 0.003)
     new.note(_RATIO).count(503, 0.3)
     new.note(_RATIO).count(0, 99.0)
 
-    counts = tally.ways[RouteLabels("canary", "canary", "ratio")]
+    counts = counters.ways[RouteLabels("canary", "canary", "ratio")]
     assert dict(zip(CLASSES, counts, strict=True)) == {
         "none": 1,
         "1xx": 0,
@@ -107,39 +107,41 @@ def test_a_mark_is_made_once_for_a_way_and_counts_for_all_revisions() -> None:
         "4xx": 0,
         "5xx": 1,
     }
-    arm = tally.arms["canary"]
+    arm = counters.arms["canary"]
     assert (sum(arm.counts), arm.counts[-1]) == (3, 1)
     assert arm.sum_s == pytest.approx(99.303)
 
 
 def test_only_decisions_of_the_ratio_count_for_the_split() -> None:
-    marks = _marks()
+    labels = _marks()
     for decision in (_RATIO, _RATIO, _RULE, Decision("stable", Reason.STICKY)):
-        marks.note(decision)
+        labels.note(decision)
 
-    assert marks.split.counts == {"canary": 2}
+    assert labels.split.counts == {"canary": 2}
 
 
 def test_the_split_goes_on_over_changes_that_do_not_concern_it() -> None:
-    marks = _marks()
-    unrelated = LabelCache(_config(update_rate=5.0), 58, Counters(), marks)
+    labels = _marks()
+    unrelated = LabelCache(_config(update_rate=5.0), 58, Counters(), labels)
     changed = LabelCache(_config(0.25), 59, Counters(), unrelated)
 
-    assert unrelated.split is marks.split
-    assert changed.split is not marks.split
+    assert unrelated.split is labels.split
+    assert changed.split is not labels.split
 
 
 def test_rules_without_end_are_counted_as_one() -> None:
-    tally = Counters()
+    counters = Counters()
     for number in range(SERIES_LIMIT + 10):
-        tally.of_way(RouteLabels("stable", "stable", "rule", f"rule {number}"))[2] += 1
+        counters.of_way(RouteLabels("stable", "stable", "rule", f"rule {number}"))[
+            2
+        ] += 1
 
-    assert len(tally.ways) == SERIES_LIMIT + 1
-    assert tally.ways[RouteLabels("stable", "stable", "rule", "other")][2] == 10
+    assert len(counters.ways) == SERIES_LIMIT + 1
+    assert counters.ways[RouteLabels("stable", "stable", "rule", "other")][2] == 10
 
 
 def test_what_met_no_configuration_is_counted_too() -> None:
-    tally = Counters()
-    unrouted(tally).count(503, 0.0)
+    counters = Counters()
+    unrouted(counters).count(503, 0.0)
 
-    assert tally.ways[RouteLabels("", "", "none")] == [0, 0, 0, 0, 0, 1]
+    assert counters.ways[RouteLabels("", "", "none")] == [0, 0, 0, 0, 0, 1]

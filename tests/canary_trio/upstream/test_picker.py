@@ -26,94 +26,94 @@ def test_without_stickiness_a_key_is_for_the_hash_only() -> None:
     assert len({bench.server_set.pick(key) for key in KEYS}) == 3
 
 
-def picker(count: int = 3) -> tuple[Bench, Picker]:
+def make_picker(count: int = 3) -> tuple[Bench, Picker]:
     bench = Bench.of(count)
-    return bench, bench.server_set.choice
+    return bench, bench.server_set.picker
 
 
 def test_a_single_server_is_chosen_whatever_the_key() -> None:
-    bench, choice = picker(1)
+    bench, picker = make_picker(1)
     (only,) = bench.servers
 
-    assert choice.pick(None) is choice.pick(b"ann") is only
-    choice.go(only)
-    assert choice.pick(None) is None
-    choice.come(only)
-    assert choice.pick(None) is only
+    assert picker.pick(None) is picker.pick(b"ann") is only
+    picker.remove(only)
+    assert picker.pick(None) is None
+    picker.add(only)
+    assert picker.pick(None) is only
 
 
 def test_a_full_server_is_chosen_only_if_all_are() -> None:
-    bench, choice = picker()
+    bench, picker = make_picker()
     first, second, third = bench.servers
     for server in (first, second):
         server.full = True
-        choice.filled(server)
-    assert {choice.pick(None) for _ in range(20)} == {third}
+        picker.filled(server)
+    assert {picker.pick(None) for _ in range(20)} == {third}
 
     third.full = True
-    choice.filled(third)
+    picker.filled(third)
     first.in_flight, second.in_flight, third.in_flight = 5, 3, 4
-    assert not choice.open
-    assert choice.pick(None) is second, "the least busy of the full ones"
+    assert not picker.open
+    assert picker.pick(None) is second, "the least busy of the full ones"
 
     first.full = False
-    choice.freed(first)
-    assert choice.pick(None) is first
+    picker.freed(first)
+    assert picker.pick(None) is first
 
 
 def test_a_server_that_is_not_usable_may_fill_and_free() -> None:
-    bench, choice = picker()
+    bench, picker = make_picker()
     gone = bench.servers[0]
-    choice.go(gone)
+    picker.remove(gone)
     gone.full = True
-    choice.filled(gone)
+    picker.filled(gone)
     gone.full = False
-    choice.freed(gone)
+    picker.freed(gone)
 
-    assert gone not in choice.open
-    assert {choice.pick(None) for _ in range(20)} == set(bench.servers[1:])
+    assert gone not in picker.open
+    assert {picker.pick(None) for _ in range(20)} == set(bench.servers[1:])
 
 
 def test_another_try_goes_to_a_healthy_one_that_was_not_tried() -> None:
-    bench, choice = picker()
+    bench, picker = make_picker()
     first, second, third = bench.servers
     second.up = False  # usable all the same, as in a panic
 
-    assert choice.pick_other({first}) is third
-    assert choice.pick_other({first, third}) is second
-    assert choice.pick_other({first, second, third}) is None
+    assert picker.pick_other({first}) is third
+    assert picker.pick_other({first, third}) is second
+    assert picker.pick_other({first, second, third}) is None
 
 
 def test_another_try_of_a_key_is_the_same_for_all_that_tried_the_same() -> None:
     bench = Bench.of(5)
     bench.configure(balance=Balance.HASH)
-    choice = bench.server_set.choice
+    picker = bench.server_set.picker
     for key in KEYS:
-        first = choice.pick(key)
+        first = picker.pick(key)
         assert first is not None
-        others = {choice.pick_other((first,), key) for _ in range(5)}
+        others = {picker.pick_other((first,), key) for _ in range(5)}
         assert len(others) == 1
         assert first not in others
 
 
 @pytest.mark.parametrize("balance", list(Balance))
 def test_another_policy_holds_the_same_servers(balance: Balance) -> None:
-    bench, choice = picker(4)
+    bench, picker = make_picker(4)
     bench.servers[1].full = True
-    choice.filled(bench.servers[1])
-    before = set(choice.open)
+    picker.filled(bench.servers[1])
+    before = set(picker.open)
 
-    choice.choose_by(balance)
+    picker.choose_by(balance)
 
-    assert set(choice.open) == before
-    assert choice.is_hashed == (balance is Balance.HASH)
-    assert {choice.pick(b"%d" % n) for n in range(200)} == before
+    assert set(picker.open) == before
+    assert picker.is_hashed == (balance is Balance.HASH)
+    assert {picker.pick(b"%d" % n) for n in range(200)} == before
 
 
 def test_a_layout_is_brought_to_hold_just_these_servers() -> None:
-    bench, choice = picker(4)
+    bench, picker = make_picker(4)
     first, second, third, fourth = bench.servers
-    layout = choice.lay_out([first, second, third])
+    layout = picker.lay_out([first, second, third])
 
     followed = follow(layout, [second, third, fourth])
 

@@ -438,7 +438,7 @@ class RosterMachine(RuleBasedStateMachine):
         usable = self.usable()
         assert {self.name(one) for one in self.server_set.usable} == usable
         room = {n for n in usable if self.model[n].in_flight < self.LIMIT}
-        assert {self.name(one) for one in self.server_set.choice.open} == room
+        assert {self.name(one) for one in self.server_set.picker.open} == room
         found = self.server_set.pick(None)
         if usable:
             assert found is not None
@@ -455,7 +455,7 @@ class RosterMachine(RuleBasedStateMachine):
             found = self.server_set.pick(b"ann")
             assert (
                 found is self.server_set.pick(b"ann")
-                or not self.server_set.choice.sticky
+                or not self.server_set.picker.sticky
             )
             if found is not None:
                 assert self.model[self.name(found)].mode is not ServerMode.MAINTENANCE
