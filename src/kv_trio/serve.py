@@ -1,4 +1,7 @@
-"""The server: a store, its storage, its writer and its API in one nursery."""
+"""The server: a store, its storage, its writer and its API in one nursery.
+
+One file, since this is the one place where all parts of a server meet.
+"""
 
 from __future__ import annotations
 
@@ -62,13 +65,13 @@ class KvServer:
 
     Attributes:
         store: its published state, for reading.
-        watchers: the blocking queries that wait.
+        blocking_queries: the blocking queries that wait.
         url: where it listens.
         addresses: the addresses that are bound, with their real ports.
     """
 
     store: Store
-    watchers: BlockingQueries
+    blocking_queries: BlockingQueries
     _server: http_trio.HttpServer
 
     @property
@@ -127,10 +130,10 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         sockets = http_trio.open_listeners(binds)
         for sock in sockets:
             owned.enter_context(sock)
-        log = await trio.to_thread.run_sync(StorageEngine, data, bounds)
-        owned.callback(log.close)
-        store = await trio.to_thread.run_sync(log.load)
-        service = _Service(store, log, valid_tokens, observe, sockets)
+        engine = await trio.to_thread.run_sync(StorageEngine, data, bounds)
+        owned.callback(engine.close)
+        store = await trio.to_thread.run_sync(engine.load)
+        service = _Service(store, engine, valid_tokens, observe, sockets)
         await service.run(sockets, limits, tls, task_status)
 
 
@@ -140,19 +143,19 @@ class _Service:
     def __init__(
         self,
         store: Store,
-        log: StorageEngine,
+        engine: StorageEngine,
         tokens: Tokens,
         observe: Observer | None,
         sockets: Sequence[socket.socket],
     ) -> None:
         self._store = store
-        self._log = log
+        self._engine = engine
         self._tokens = tokens
         self._observe = observe
-        self._watchers = BlockingQueries(ResponseCache(store))
-        self._streams = EventStreams(store, self._ask)
-        self._writer = Writer(store, log, self._committed)
-        self._metrics = Metrics(store, self._watchers, self._streams)
+        self._blocking_queries = BlockingQueries(ResponseCache(store))
+        self._streams = EventStreams(store, self._read_history)
+        self._writer = Writer(store, engine, self._committed)
+        self._metrics = Metrics(store, self._blocking_queries, self._streams)
         self._metrics.follow(
             "kv_trio_writes_refused",
             "Operations that the disk refused.",
@@ -160,10 +163,16 @@ class _Service:
         )
         node = socket.gethostname()
         self._api = ApiRouter(
-            KvEndpoint(store, self._writer, self._watchers, self._streams, self._ask),
-            SessionEndpoint(store, self._writer, self._watchers, node=node),
+            KvEndpoint(
+                store,
+                self._writer,
+                self._blocking_queries,
+                self._streams,
+                self._read_history,
+            ),
+            SessionEndpoint(store, self._writer, self._blocking_queries, node=node),
             TxnEndpoint(self._writer),
-            SnapshotEndpoint(log, self._run_blocking),
+            SnapshotEndpoint(engine, self._run_blocking),
             tokens,
             self._metrics,
             compact=self._compact,
@@ -195,28 +204,30 @@ class _Service:
                 )
                 server = await serving.start(run)
                 self._writer.after_batch = server.after_batch
-                task_status.started(KvServer(self._store, self._watchers, server))
+                task_status.started(
+                    KvServer(self._store, self._blocking_queries, server)
+                )
             nursery.cancel_scope.cancel()
 
     def _committed(self, batch: CommittedBatch) -> None:
-        woken = self._watchers.wake(batch.keys)
+        woken = self._blocking_queries.wake(batch.keys)
         self._streams.publish(batch.write_batch.revisions())
         if batch.write_batch.sessions:
-            self._watchers.wake_for_sessions()
+            self._blocking_queries.wake_for_sessions()
         self._metrics.committed(batch.operations, batch.commit_s, woken)
         if self._observe is not None:
             self._observe(batch.keys, batch.write_batch.index, batch.queued_at)
 
     def _granted(self, grants: Grants) -> None:
-        self._watchers.revoke(grants.holds)
+        self._blocking_queries.revoke(grants.holds)
         self._streams.revoke(grants.holds)
 
-    async def _ask(self, ask: Callable[[History], T]) -> T:
+    async def _read_history(self, read: Callable[[History], T]) -> T:
         """Read the history, in a thread if it is on a disk."""
-        if self._log.blocks:
-            return await trio.to_thread.run_sync(ask, self._log.history)
+        if self._engine.blocks:
+            return await trio.to_thread.run_sync(read, self._engine.history)
         await trio.lowlevel.checkpoint()
-        return ask(self._log.history)
+        return read(self._engine.history)
 
     async def _compact(self, index: int | None) -> int:
         """Forget the past up to an index, or up to the present.
@@ -229,19 +240,19 @@ class _Service:
         if index is not None and index > present:
             raise BadQuery(400, f"index={index}: the store is at index {present}")
         return await self._run_blocking(
-            lambda: self._log.compact(present if index is None else index)
+            lambda: self._engine.compact(present if index is None else index)
         )
 
     async def _compact_old(self) -> None:
         while True:
             try:
-                await self._run_blocking(self._log.compact_old)
+                await self._run_blocking(self._engine.compact_old)
             except StorageError as exc:
                 _log.warning("the history is not compacted: %s", exc)
             await trio.sleep(COMPACT_EVERY_S)
 
     async def _run_blocking(self, run: Callable[[], T]) -> T:
-        if self._log.blocks:
+        if self._engine.blocks:
             return await trio.to_thread.run_sync(run)
         await trio.lowlevel.checkpoint()
         return run()

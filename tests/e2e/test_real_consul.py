@@ -81,7 +81,7 @@ async def test_a_transaction_takes_effect_at_once(client: Client) -> None:
     assert done.done
     assert done.results[1].value == b"1"
     assert not failed.done
-    assert failed.failed[0].at == 1
+    assert failed.failed[0].position == 1
     assert (await client.get("b")).entry is None
 
 

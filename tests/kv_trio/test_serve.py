@@ -170,7 +170,7 @@ async def test_the_index_goes_on_after_a_restart(tmp_path: Path) -> None:
     assert indexes == [2, 4, 6]
 
 
-async def test_too_many_connections_are_told_so() -> None:
+async def test_too_many_connections_get_a_429() -> None:
     limits = attrs.evolve(LIMITS, connections=1)
     async with trio.open_nursery() as nursery:
         server = await nursery.start(partial(serve, ["127.0.0.1:0"], limits=limits))

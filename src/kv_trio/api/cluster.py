@@ -13,8 +13,8 @@ SPEAKS = "1.8.7"
 """The version of Consul whose API this is; its clients look at it."""
 
 
-def respond_cluster(path: bytes, *, node: str, address: str) -> Response:
-    """Answer a question about the cluster.
+def render_cluster(path: bytes, *, node: str, address: str) -> Response:
+    """Render the response to a read about the cluster.
 
     Raises:
         BadQuery: there is no such endpoint.

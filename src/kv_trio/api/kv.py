@@ -22,7 +22,7 @@ from kv_trio.consul.encode import (
     index_headers,
     index_of,
     method_not_allowed,
-    respond_entries,
+    render_entries,
 )
 from kv_trio.consul.parameters import (
     BlockingRead,
@@ -64,21 +64,21 @@ class KvEndpoint:
         self,
         store: Store,
         writer: Writer,
-        watchers: BlockingQueries,
+        blocking_queries: BlockingQueries,
         streams: EventStreams,
-        ask: Callable[[Callable[[History], Response]], Awaitable[Response]],
+        read_history: Callable[[Callable[[History], Response]], Awaitable[Response]],
     ) -> None:
         self._store = store
         self._writer = writer
-        self._watchers = watchers
+        self._blocking_queries = blocking_queries
         self._streams = streams
-        self._ask = ask
+        self._read_history = read_history
         self._draw: Callable[[], float] = random.random
 
     def __repr__(self) -> str:
-        return "<KeysApi>"
+        return "<KvEndpoint>"
 
-    def handle(self, exchange: Exchange, target: RequestTarget, access: Acl) -> None:
+    def handle(self, exchange: Exchange, target: RequestTarget, acl: Acl) -> None:
         """Answer a request: at once, after its write, or when a change ends its wait.
 
         Raises:
@@ -87,71 +87,69 @@ class KvEndpoint:
         key, parameters = target.key, target.parameters
         match exchange.head.method:
             case b"GET" if "history" in parameters or "at" in parameters:
-                self._read_past(exchange, key, parameters, access)
+                self._read_past(exchange, key, parameters, acl)
             case b"GET" if _wants_events(exchange):
-                self._stream(exchange, key, parameters, access)
+                self._stream(exchange, key, parameters, acl)
             case b"GET":
-                self._read(exchange, target.question, access)
+                self._read(exchange, target.blocking_read, acl)
             case b"PUT" | b"POST":
-                self._put(exchange, target, access)
+                self._put(exchange, target, acl)
             case b"DELETE":
-                self._delete(exchange, key, parameters, access)
+                self._delete(exchange, key, parameters, acl)
             case _:
                 exchange.respond(method_not_allowed(exchange.method, METHODS))
 
-    def _read(self, exchange: Exchange, question: BlockingRead, access: Acl) -> None:
-        read, index = question.read, question.index
-        _check_read(read, access)
+    def _read(self, exchange: Exchange, blocking: BlockingRead, acl: Acl) -> None:
+        read, index = blocking.read, blocking.index
+        _check_read(read, acl)
         if index and must_wait(self._store, index, index_of(self._store, read)):
-            jitter_s = question.wait_s / 16 * self._draw()
-            self._watchers.park(exchange, read, access, question.wait_s + jitter_s)
+            jitter_s = blocking.wait_s / 16 * self._draw()
+            self._blocking_queries.park(exchange, read, acl, blocking.wait_s + jitter_s)
         else:
-            exchange.respond(self._watchers.responses.find(read, access))
+            exchange.respond(self._blocking_queries.responses.find(read, acl))
 
     def _stream(
         self,
         exchange: Exchange,
         key: bytes,
         parameters: dict[str, str],
-        access: Acl,
+        acl: Acl,
     ) -> None:
         read = parse_read(key, parameters)
-        _check_read(read, access)
+        _check_read(read, acl)
         after = parse_last_event_id(exchange.header(b"last-event-id"))
         if after is None and "index" in parameters:
             after = parse_index(parameters)
-        self._streams.open(
-            exchange, key, prefix=read.is_prefix, access=access, after=after
-        )
+        self._streams.open(exchange, key, prefix=read.is_prefix, acl=acl, after=after)
 
     def _read_past(
         self,
         exchange: Exchange,
         key: bytes,
         parameters: dict[str, str],
-        access: Acl,
+        acl: Acl,
     ) -> None:
         read = parse_read(key, parameters)
-        _check_read(read, access)
+        _check_read(read, acl)
         index = self._store.index
-        ask: Callable[[History], Response]
+        query: Callable[[History], Response]
         if "at" in parameters:
             past = parse_unsigned(parameters, "at", status=400)
             if past is None or past > index:
                 raise BadQuery(400, f"at={past}: the store is at index {index}")
-            ask = partial(_respond_at, read=read, index=past, access=access)
+            query = partial(_render_at, read=read, index=past, acl=acl)
         else:
             if read.is_prefix:
                 raise BadQuery(400, "Conflicting flags: history is of one key")
             limit = parse_limit(parameters)
-            ask = partial(_respond_history, read=read, until=index, limit=limit)
-        exchange.spawn(partial(self._respond_past, ask))
+            query = partial(_render_history, read=read, until=index, limit=limit)
+        exchange.spawn(partial(self._respond_past, query))
 
     async def _respond_past(
-        self, ask: Callable[[History], Response], exchange: Exchange
+        self, query: Callable[[History], Response], exchange: Exchange
     ) -> None:
         try:
-            response = await self._ask(ask)
+            response = await self._read_history(query)
         except Compacted as exc:
             oldest = ((OLDEST, b"%d" % exc.oldest),)
             response = Response(410, str(exc).encode(), headers=oldest)
@@ -159,12 +157,12 @@ class KvEndpoint:
             response = failed(exc)
         exchange.respond(response)
 
-    def _put(self, exchange: Exchange, target: RequestTarget, access: Acl) -> None:
+    def _put(self, exchange: Exchange, target: RequestTarget, acl: Acl) -> None:
         key = target.key
         if not key:
             raise BadQuery(400, "Missing key name")
         condition = target.condition
-        if not access.may_write(key):
+        if not acl.may_write(key):
             raise BadQuery(403, "Permission denied")
 
         def write(_: Exchange, value: bytes) -> None:
@@ -186,7 +184,7 @@ class KvEndpoint:
         exchange: Exchange,
         key: bytes,
         parameters: dict[str, str],
-        access: Acl,
+        acl: Acl,
     ) -> None:
         recurse = "recurse" in parameters
         cas = parse_unsigned(parameters, "cas")
@@ -195,7 +193,7 @@ class KvEndpoint:
             raise BadQuery(400, f"Conflicting flags: {flags}")
         if not key and not recurse:
             raise BadQuery(400, "Missing key name")
-        may = access.may_write_under if recurse else access.may_write
+        may = acl.may_write_under if recurse else acl.may_write
         if not may(key):
             raise BadQuery(403, "Permission denied")
         submit(self._writer, exchange, Delete(key, recurse, cas), _render_outcome)
@@ -207,23 +205,23 @@ def _wants_events(exchange: Exchange) -> bool:
     return _EVENTS in (exchange.header(b"accept") or b"")
 
 
-def _check_read(read: Read, access: Acl) -> None:
+def _check_read(read: Read, acl: Acl) -> None:
     """Check the right to read a key; of a prefix, what is not allowed is left out."""
-    if not read.is_prefix and not access.may_read(read.key):
+    if not read.is_prefix and not acl.may_read(read.key):
         raise BadQuery(403, "Permission denied")
 
 
-def _respond_at(history: History, *, read: Read, index: int, access: Acl) -> Response:
+def _render_at(history: History, *, read: Read, index: int, acl: Acl) -> Response:
     if read.is_prefix:
         entries = history.under_at(read.key, index)
-        entries = [entry for entry in entries if access.may_read(entry.key)]
+        entries = [entry for entry in entries if acl.may_read(entry.key)]
     else:
         entry = history.at(read.key, index)
         entries = [] if entry is None else [entry]
-    return respond_entries(entries, read, index)
+    return render_entries(entries, read, index)
 
 
-def _respond_history(
+def _render_history(
     history: History, *, read: Read, until: int, limit: int
 ) -> Response:
     revisions = history.of(read.key, until=until, limit=limit)

@@ -31,7 +31,7 @@ class Metrics:
         requests: how many there were, by endpoint.
     """
 
-    def __init__(self, store: Store, watchers: Sized, streams: Sized) -> None:
+    def __init__(self, store: Store, blocking_queries: Sized, streams: Sized) -> None:
         self.registry = CollectorRegistry()
         self.requests: collections.Counter[str] = collections.Counter()
         self.registry.register(_Requests(self.requests))
@@ -57,7 +57,7 @@ class Metrics:
             "Blocking queries that a change answered.",
             registry=self.registry,
         )
-        self._gauge("kv_trio_watchers", "Blocking queries that wait.", watchers)
+        self._gauge("kv_trio_watchers", "Blocking queries that wait.", blocking_queries)
         self._gauge("kv_trio_streams", "Open event streams.", streams)
         self._gauge("kv_trio_keys", "Keys in the store.", store)
         self._gauge("kv_trio_sessions", "Sessions that hold.", store.sessions)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from http_trio import Exchange, Response
-from kv_trio.api.cluster import respond_cluster
+from kv_trio.api.cluster import render_cluster
 from kv_trio.api.kv import KvEndpoint
 from kv_trio.api.metrics import CONTENT_TYPE, Metrics
 from kv_trio.api.session import SessionEndpoint
@@ -35,10 +35,10 @@ class ApiRouter:
 
     def __init__(
         self,
-        keys: KvEndpoint,
-        sessions: SessionEndpoint,
-        transactions: TxnEndpoint,
-        snapshots: SnapshotEndpoint,
+        kv: KvEndpoint,
+        session: SessionEndpoint,
+        txn: TxnEndpoint,
+        snapshot: SnapshotEndpoint,
         tokens: Tokens,
         metrics: Metrics,
         *,
@@ -46,10 +46,10 @@ class ApiRouter:
         node: str,
         address: str,
     ) -> None:
-        self._keys = keys
-        self._sessions = sessions
-        self._transactions = transactions
-        self._snapshots = snapshots
+        self._kv = kv
+        self._session = session
+        self._txn = txn
+        self._snapshot = snapshot
         self._tokens = tokens
         self._metrics = metrics
         self._compact = compact
@@ -57,7 +57,7 @@ class ApiRouter:
         self._address = address
 
     def __repr__(self) -> str:
-        return f"<Api {self._address}>"
+        return f"<ApiRouter {self._address}>"
 
     def __call__(self, exchange: Exchange) -> None:
         """Answer a request: at once, or when its endpoint can."""
@@ -71,58 +71,58 @@ class ApiRouter:
     def _route(self, exchange: Exchange, target: RequestTarget) -> None:
         path, parameters = target.path, target.parameters
         if path.startswith(KV):
-            access = self._tokens.access_of(exchange, parameters)
+            acl = self._tokens.acl_of(exchange, parameters)
             self._metrics.requests["kv"] += 1
-            self._keys.handle(exchange, target, access)
+            self._kv.handle(exchange, target, acl)
             return
         if path in (b"/v1/status/leader", b"/"):
-            self._answer_anybody(exchange, path)
+            self._respond_without_token(exchange, path)
             return
-        access = self._tokens.access_of(exchange, parameters)
+        acl = self._tokens.acl_of(exchange, parameters)
         if path.startswith(_SESSION):
             self._metrics.requests["session"] += 1
             rest = path[len(_SESSION) :]
-            self._sessions.handle(exchange, rest, parameters, access)
+            self._session.handle(exchange, rest, parameters, acl)
         elif path == b"/v1/txn":
             self._metrics.requests["txn"] += 1
-            self._transactions.handle(exchange, access)
+            self._txn.handle(exchange, acl)
         else:
             self._metrics.requests["other"] += 1
-            self._respond_others(exchange, path, parameters, access)
+            self._respond_other(exchange, path, parameters, acl)
 
-    def _answer_anybody(self, exchange: Exchange, path: bytes) -> None:
-        """Answer a request that needs no token."""
+    def _respond_without_token(self, exchange: Exchange, path: bytes) -> None:
+        """Respond to a request that needs no token."""
         if path == b"/":
             exchange.respond(Response(200, b"kv-trio\n"))
         else:
             exchange.respond(
-                respond_cluster(path, node=self._node, address=self._address)
+                render_cluster(path, node=self._node, address=self._address)
             )
 
-    def _respond_others(
+    def _respond_other(
         self,
         exchange: Exchange,
         path: bytes,
         parameters: dict[str, str],
-        access: Acl,
+        acl: Acl,
     ) -> None:
-        if not access.read and not access.write:
+        if not acl.read and not acl.write:
             raise BadQuery(403, "Permission denied")
         match exchange.method, path:
             case "GET", b"/metrics":
                 exchange.respond(Response(200, self._metrics.render(), CONTENT_TYPE))
             case "GET", b"/v1/snapshot":
-                if not access.may_read_under(b""):
+                if not acl.may_read_under(b""):
                     raise BadQuery(403, "Permission denied")
-                exchange.spawn(self._snapshots.handle)
+                exchange.spawn(self._snapshot.handle)
             case "PUT" | "POST", b"/v1/compact":
-                if not access.may_write_under(b""):
+                if not acl.may_write_under(b""):
                     raise BadQuery(403, "Permission denied")
                 index = parse_unsigned(parameters, "index", status=400)
                 exchange.spawn(partial(self._respond_compact, index))
             case "GET", _:
                 exchange.respond(
-                    respond_cluster(path, node=self._node, address=self._address)
+                    render_cluster(path, node=self._node, address=self._address)
                 )
             case _:
                 raise BadQuery(404, "")

@@ -46,23 +46,28 @@ class SessionEndpoint:
     """Answers the requests to `/v1/session`."""
 
     def __init__(
-        self, store: Store, writer: Writer, watchers: BlockingQueries, *, node: str
+        self,
+        store: Store,
+        writer: Writer,
+        blocking_queries: BlockingQueries,
+        *,
+        node: str,
     ) -> None:
         self._store = store
         self._writer = writer
-        self._watchers = watchers
+        self._blocking_queries = blocking_queries
         self._node = node
         self._draw: Callable[[], float] = random.random
 
     def __repr__(self) -> str:
-        return "<SessionsApi>"
+        return "<SessionEndpoint>"
 
     def handle(
         self,
         exchange: Exchange,
         rest: bytes,
         parameters: dict[str, str],
-        access: Acl,
+        acl: Acl,
     ) -> None:
         """Answer a request: at once, after its write, or when a change ends its wait.
 
@@ -78,11 +83,11 @@ class SessionEndpoint:
         elif exchange.method == "OPTIONS":
             exchange.respond(method_not_allowed("OPTIONS", methods))
         elif verb in ("info", "list", "node"):
-            if not access.read and not access.write:
+            if not acl.read and not acl.write:
                 raise BadQuery(403, "Permission denied")
             self._show(exchange, verb, argument, parameters)
         else:
-            if not access.write:
+            if not acl.write:
                 raise BadQuery(403, "Permission denied")
             self._change(exchange, verb, argument)
 
@@ -120,7 +125,7 @@ class SessionEndpoint:
         elif verb == "node" and not argument:
             raise BadQuery(400, "Missing node name")
 
-        def response(exchange: Exchange) -> None:
+        def respond(exchange: Exchange) -> None:
             headers = index_headers(max(1, self._store.session_index))
             body = dump_json(self._describe(verb, argument))
             exchange.respond(Response(200, body, JSON, headers))
@@ -128,9 +133,11 @@ class SessionEndpoint:
         index, wait_s = parse_index(parameters), parse_wait_s(parameters)
         if index and must_wait(self._store, index, self._store.session_index):
             jitter_s = wait_s / 16 * self._draw()
-            self._watchers.park_for_sessions(exchange, response, wait_s + jitter_s)
+            self._blocking_queries.park_for_sessions(
+                exchange, respond, wait_s + jitter_s
+            )
         else:
-            response(exchange)
+            respond(exchange)
 
     def _describe(self, verb: str, argument: str) -> list[dict[str, Any]]:
         sessions = self._find(verb, argument)

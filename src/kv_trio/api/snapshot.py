@@ -21,15 +21,17 @@ class SnapshotEndpoint:
     """Answers the requests to `/v1/snapshot`."""
 
     def __init__(
-        self, log: StorageEngine, run: Callable[[Callable[[], None]], Awaitable[None]]
+        self,
+        engine: StorageEngine,
+        run: Callable[[Callable[[], None]], Awaitable[None]],
     ) -> None:
-        """Copy from a log.
+        """Copy from a storage engine.
 
         Args:
-            log: whose database is copied.
+            engine: whose database is copied.
             run: calls what may wait for the disk.
         """
-        self._log = log
+        self._engine = engine
         self._run = run
 
     def __repr__(self) -> str:
@@ -37,11 +39,11 @@ class SnapshotEndpoint:
 
     async def handle(self, exchange: Exchange) -> None:
         """Send a copy that is of one consistent state; a slow client slows the reading."""
-        directory = self._log.directory
+        directory = self._engine.directory
         with tempfile.TemporaryDirectory(prefix="backup-", dir=directory) as temporary:
             path = Path(temporary) / "kv.sqlite"
             try:
-                await self._run(lambda: self._log.back_up(path))
+                await self._run(lambda: self._engine.back_up(path))
             except StorageError as exc:
                 exchange.respond(failed(exc))
                 return

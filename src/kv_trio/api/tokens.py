@@ -61,14 +61,14 @@ class Grants:
         """Give a secret's rights; in a time that does not tell which token is near."""
         digest = hashlib.sha256(secret.encode()).digest()
         found: Acl | None = None
-        for known, access in self.by_hash.items():
+        for known, acl in self.by_hash.items():
             if hmac.compare_digest(known, digest):
-                found = access
+                found = acl
         return found
 
-    def holds(self, access: Acl) -> bool:
+    def holds(self, acl: Acl) -> bool:
         """Tell whether some token, or being without one, still grants these rights."""
-        return access == self.anonymous or access in self.by_hash.values()
+        return acl == self.anonymous or acl in self.by_hash.values()
 
 
 def parse_tokens(text: str) -> Grants:
@@ -97,15 +97,15 @@ def parse_tokens(text: str) -> Grants:
         faults += own_faults
         if own_faults:
             continue
-        access = Acl(
+        acl = Acl(
             table["name"],
             read=_prefixes(table, "read"),
             write=_prefixes(table, "write"),
         )
         if "hash" in table:
-            by_hash[bytes.fromhex(table["hash"].removeprefix("sha256:"))] = access
+            by_hash[bytes.fromhex(table["hash"].removeprefix("sha256:"))] = acl
         else:
-            anonymous = access
+            anonymous = acl
     if faults:
         raise BadTokens(faults)
     return Grants(by_hash, anonymous)
@@ -141,7 +141,7 @@ class Tokens:
     def __repr__(self) -> str:
         return f"<Tokens {self._path}>"
 
-    def access_of(self, exchange: Exchange, parameters: dict[str, str]) -> Acl:
+    def acl_of(self, exchange: Exchange, parameters: dict[str, str]) -> Acl:
         """Give the rights of a request's sender.
 
         Raises:
@@ -152,10 +152,10 @@ class Tokens:
         secret = _secret(exchange, parameters)
         if not secret:
             return self.grants.anonymous
-        access = self.grants.find(secret)
-        if access is None:
+        acl = self.grants.find(secret)
+        if acl is None:
             raise BadQuery(403, "ACL not found")
-        return access
+        return acl
 
     async def follow(self, changed: Callable[[Grants], None]) -> None:
         """Read the file again whenever it changes, until cancelled.

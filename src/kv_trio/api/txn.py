@@ -39,7 +39,7 @@ class TxnEndpoint:
     def __repr__(self) -> str:
         return "<TxnEndpoint>"
 
-    def handle(self, exchange: Exchange, access: Acl) -> None:
+    def handle(self, exchange: Exchange, acl: Acl) -> None:
         """Answer a request when its transaction is durable."""
         if exchange.method not in ("PUT", "POST"):
             exchange.respond(method_not_allowed(exchange.method, METHODS))
@@ -47,7 +47,7 @@ class TxnEndpoint:
 
         def run(_: Exchange, body: bytes) -> None:
             try:
-                transaction = parse_transaction(body, access, value_limit=VALUE_LIMIT)
+                transaction = parse_transaction(body, acl, value_limit=VALUE_LIMIT)
             except BadQuery as exc:
                 exchange.respond(bad_query(exc))
                 return
@@ -59,7 +59,10 @@ class TxnEndpoint:
 
 def _render(outcome: Outcome, *, writes: bool) -> Response:
     assert isinstance(outcome, TransactionResult), "it comes of a transaction"
-    errors = [{"OpIndex": step.at, "What": step.reason} for step in outcome.failed]
+    errors = [
+        {"OpIndex": failure.position, "What": failure.reason}
+        for failure in outcome.failed
+    ]
     results = [{"KV": describe(entry)} for entry in outcome.results]
     shown: dict[str, object] = {
         "Results": None if errors else results,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kv_trio.client.client import Client
     from kv_trio.state.txn import TxnOperation
 
-_LOT_STEPS = 64  # of a transaction, as many as every Consul takes
+_LOT_OPERATIONS = 64  # of a transaction, as many as every Consul takes
 _LOT_BYTES = 256 * 1024  # of values in a transaction
 
 
@@ -51,8 +51,8 @@ def import_(file: Any, target: ConnectOptions, *, as_json: bool) -> None:
     The file is checked whole before anything is written. Up to 64 keys are written at
     once, each lot whole or not at all.
     """
-    steps = _parse_export(file.read())
-    lots = _lots(steps)
+    operations = _parse_export(file.read())
+    lots = _lots(operations)
 
     async def write(client: Client) -> None:
         written = 0
@@ -64,9 +64,9 @@ def import_(file: Any, target: ConnectOptions, *, as_json: bool) -> None:
 
     run(target, write)
     if as_json:
-        show_json({"written": len(steps)})
+        show_json({"written": len(operations)})
     else:
-        click.echo(f"{len(steps)} keys written")
+        click.echo(f"{len(operations)} keys written")
 
 
 @click.command()
@@ -111,29 +111,29 @@ def _parse_export(data: bytes) -> list[TxnOperation]:
         fail(f"the file is no JSON: {exc}")
     if not isinstance(items, list):
         fail("the file is no export: expected a list of objects with key and value")
-    steps: list[TxnOperation] = []
+    operations: list[TxnOperation] = []
     faults: list[str] = []
     for number, item in enumerate(items):
         try:
             value = base64.b64decode(item["value"] or "", validate=True)
-            steps.append(
+            operations.append(
                 TxnOperation("set", item["key"], value, flags=item.get("flags", 0))
             )
         except (TypeError, KeyError, AttributeError, binascii.Error) as exc:
             faults.append(f"[{number}]: {exc!r}, expected key, value in base64, flags")
     if faults:
         fail(f"nothing is written, since the file is no export: {'; '.join(faults)}")
-    return steps
+    return operations
 
 
-def _lots(steps: list[TxnOperation]) -> list[list[TxnOperation]]:
-    """Divide steps into lots that a transaction can take."""
+def _lots(operations: list[TxnOperation]) -> list[list[TxnOperation]]:
+    """Divide operations into lots that a transaction can take."""
     lots: list[list[TxnOperation]] = []
     size = 0
-    for step in steps:
-        size += len(step.value)
-        if not lots or len(lots[-1]) >= _LOT_STEPS or size > _LOT_BYTES:
+    for operation in operations:
+        size += len(operation.value)
+        if not lots or len(lots[-1]) >= _LOT_OPERATIONS or size > _LOT_BYTES:
             lots.append([])
-            size = len(step.value)
-        lots[-1].append(step)
+            size = len(operation.value)
+        lots[-1].append(operation)
     return lots

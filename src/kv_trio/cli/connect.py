@@ -68,7 +68,7 @@ def connect_options(command: Callable[..., None]) -> Callable[..., None]:
     return _url(_token(_ca_file(with_target)))
 
 
-def run(target: ConnectOptions, ask: Callable[[Client], Awaitable[T]]) -> T:
+def run(target: ConnectOptions, use: Callable[[Client], Awaitable[T]]) -> T:
     """Run a command's work with a client; a failure is one line and exit status 1."""
     import trio  # noqa: PLC0415
 
@@ -79,7 +79,7 @@ def run(target: ConnectOptions, ask: Callable[[Client], Awaitable[T]]) -> T:
     async def connected() -> T:
         url, token, ca_file = target.url, target.token, target.ca_file
         async with Client(url, token=token, ca_file=ca_file) as client:
-            return await ask(client)
+            return await use(client)
 
     try:
         return trio.run(connected)

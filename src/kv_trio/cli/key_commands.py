@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 def get(key: str, at: int | None, target: ConnectOptions, *, as_json: bool) -> None:
     """Print a key's value, as it is."""
 
-    async def ask(client: Client) -> Entry | None:
+    async def read(client: Client) -> Entry | None:
         if at is not None:
             return await client.get_at(key, at)
         return (await client.get(key)).entry
 
-    entry = run(target, ask)
+    entry = run(target, read)
     if entry is None:
         fail(f"no key {key!r}" + ("" if at is None else f" at index {at}"), NO_KEY)
     if as_json:

@@ -130,11 +130,11 @@ def check(directory: Path, *, as_json: bool) -> None:
     if not (directory / DATABASE).exists():
         fail(f"there is no {DATABASE} in {directory}")
     try:
-        log = StorageEngine(directory)
+        engine = StorageEngine(directory)
         try:
-            faults, counts = log.check(), log.counts()
+            faults, counts = engine.check(), engine.counts()
         finally:
-            log.close()
+            engine.close()
     except KvError as exc:
         fail(str(exc))
     if as_json:

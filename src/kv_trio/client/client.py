@@ -32,10 +32,10 @@ from kv_trio.consul.decode import (
     read_json,
     read_session_id,
     read_sessions,
-    read_transacted,
+    read_transaction_result,
 )
 from kv_trio.consul.durations import format_duration
-from kv_trio.consul.txn import dump_step
+from kv_trio.consul.txn import dump_operation
 from kv_trio.errors import StoreRefused
 from kv_trio.state.entry import Entry, Revision, Session
 from kv_trio.state.txn import TransactionResult, TxnOperation
@@ -212,20 +212,22 @@ class Client:
 
     # === transactions ===
 
-    async def transact(self, steps: Sequence[TxnOperation]) -> TransactionResult:
-        """Run steps that take effect together or not at all.
+    async def transact(self, operations: Sequence[TxnOperation]) -> TransactionResult:
+        """Run operations that take effect together or not at all.
 
         Args:
-            steps: 1 to 128 of them; Consul before 1.14 takes 64.
+            operations: 1 to 128 of them; Consul before 1.14 takes 64.
 
         Returns:
             Whether they took effect, what they gave, and else which failed and why.
         """
-        body = json.dumps([dump_step(step) for step in steps]).encode()
+        body = json.dumps(
+            [dump_operation(operation) for operation in operations]
+        ).encode()
         reply = await self._transport.request(
             "PUT", "/v1/txn", {}, body, also=(HTTPStatus.CONFLICT,)
         )
-        return read_transacted(reply.url, reply.body)
+        return read_transaction_result(reply.url, reply.body)
 
     # === the past, of our server alone ===
 

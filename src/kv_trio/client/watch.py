@@ -95,8 +95,8 @@ S = TypeVar("S", bound=State)
 S_co = TypeVar("S_co", bound=State, covariant=True)
 
 
-class Ask(Protocol[S_co]):
-    """A blocking read."""
+class BlockingReader(Protocol[S_co]):
+    """Reads, and waits for a change if told to."""
 
     async def __call__(self, *, index: int, wait_s: float) -> S_co:
         """Read once the index is passed, or after wait_s seconds; with index 0 at once."""
@@ -110,10 +110,12 @@ class Watch(Generic[S]):
         wait_s: seconds that the next blocking read waits; may be changed at any time.
     """
 
-    def __init__(self, ask: Ask[S], name: str, wait_s: float, contact: Contact) -> None:
+    def __init__(
+        self, read: BlockingReader[S], name: str, wait_s: float, contact: Contact
+    ) -> None:
         self.contact = contact
         self.wait_s = wait_s
-        self._ask = ask
+        self._read = read
         self._name = name
         self._index = 0
         self._last: S | None = None
@@ -130,7 +132,7 @@ class Watch(Generic[S]):
         """Wait for a state that is another than the last one given."""
         while True:
             try:
-                state = await self._ask(index=self._index, wait_s=self.wait_s)
+                state = await self._read(index=self._index, wait_s=self.wait_s)
             except KvError as exc:
                 self.contact.error = str(exc)
                 await self._backoff.pause()

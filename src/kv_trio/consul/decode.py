@@ -1,6 +1,6 @@
 """Responses of Consul's API as values: the other half of `kv_trio.consul.encode`. Pure.
 
-Whatever a store would not answer is refused with `UnexpectedResponse`, and the URL.
+Whatever a store would not send is refused with `UnexpectedResponse`, and the URL.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ def read_history(url: str, body: bytes) -> tuple[Revision, ...]:
         raise UnexpectedResponse(f"{url}: the response is no history") from exc
 
 
-def read_transacted(url: str, body: bytes) -> TransactionResult:
+def read_transaction_result(url: str, body: bytes) -> TransactionResult:
     """Read the outcome that `/v1/txn` gave.
 
     Raises:
-        UnexpectedResponse: it is no answer to a transaction.
+        UnexpectedResponse: it is no response to a transaction.
     """
     document = read_json(url, body)
     try:
@@ -84,7 +84,7 @@ def read_transacted(url: str, body: bytes) -> TransactionResult:
             for item in document["Errors"] or ()
         )
     except (TypeError, KeyError, ValueError) as exc:
-        raise UnexpectedResponse(f"{url}: no answer to a transaction") from exc
+        raise UnexpectedResponse(f"{url}: no response to a transaction") from exc
     index = max((entry.modify_index for entry in results), default=0)
     return TransactionResult(not failed, index, results=results, failed=failed)
 

@@ -37,27 +37,27 @@ def index_of(store: Store, read: Read) -> int:
     return store.index_under(read.key) if read.is_prefix else store.index_of(read.key)
 
 
-def respond_read(store: Store, read: Read, access: Acl) -> Response:
-    """Render the answer to a read of the present, without what may not be seen."""
+def render_read(store: Store, read: Read, acl: Acl) -> Response:
+    """Render the response to a read of the present, without what may not be seen."""
     if not read.is_prefix:
         entry = store.get(read.key)
         if entry is None:
             return absent(store, read)
-        return _respond_found([entry], read, index_of(store, read))
-    entries = [entry for entry in store.under(read.key) if access.may_read(entry.key)]
+        return _render_found([entry], read, index_of(store, read))
+    entries = [entry for entry in store.under(read.key) if acl.may_read(entry.key)]
     if entries or (read.keys and not read.key):
-        return _respond_found(entries, read, index_of(store, read))
+        return _render_found(entries, read, index_of(store, read))
     return absent(store, read)
 
 
-def respond_entries(entries: list[Entry], read: Read, index: int) -> Response:
-    """Render the answer to a read of the past: entries as they were at an index."""
+def render_entries(entries: list[Entry], read: Read, index: int) -> Response:
+    """Render the response to a read of the past: entries as they were at an index."""
     if entries:
-        return _respond_found(entries, read, index)
+        return _render_found(entries, read, index)
     return Response(404, content_type=None, headers=index_headers(index))
 
 
-def _respond_found(entries: list[Entry], read: Read, index: int) -> Response:
+def _render_found(entries: list[Entry], read: Read, index: int) -> Response:
     headers = index_headers(index)
     if read.keys:
         keys = _folded([entry.key for entry in entries], read)
@@ -77,13 +77,13 @@ def json_response(value: object) -> Response:
 
 
 def bad_query(exc: BadQuery) -> Response:
-    """Render the answer to a request that makes no sense."""
+    """Render the response to a request that makes no sense."""
     text = str(exc).encode("utf-8", "replace")
     return Response(exc.status, text, _PLAIN if text else None)
 
 
 def failed(exc: KvError) -> Response:
-    """Render the answer to a request that the store cannot fulfil."""
+    """Render the response to a request that the store cannot fulfil."""
     return Response(500, str(exc).encode("utf-8", "replace"))
 
 
@@ -106,7 +106,7 @@ def method_not_allowed(method: str, methods: str) -> Response:
 
 
 def absent(store: Store, read: Read) -> Response:
-    """Render the answer to a read that finds nothing.
+    """Render the response to a read that finds nothing.
 
     Where nothing ever was, the index is that of the last change of any key, as Consul
     has it; the number that a client waits to be passed stays that of what is read.

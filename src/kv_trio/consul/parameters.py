@@ -108,7 +108,7 @@ class RequestTarget:
         return self.path[len(KV) :]
 
     @cached_property
-    def question(self) -> BlockingRead:
+    def blocking_read(self) -> BlockingRead:
         """The read that a GET asks for.
 
         Raises:

@@ -12,14 +12,14 @@ from kv_trio.errors import BadQuery
 from kv_trio.state.acl import Acl
 from kv_trio.state.txn import Transaction, TxnOperation, quoted
 
-STEPS = 128
-"""Steps of a transaction at most; Consul took 64 up to 1.13."""
+OPERATION_LIMIT = 128
+"""Operations of a transaction at most; Consul took 64 up to 1.13."""
 
 _UINT64 = 2**64
 _FIELDS = ("Verb", "Key", "Value", "Flags", "Index", "Session")
 
 
-def parse_transaction(body: bytes, access: Acl, *, value_limit: int) -> Transaction:
+def parse_transaction(body: bytes, acl: Acl, *, value_limit: int) -> Transaction:
     """Read a transaction from Consul's JSON; the names of its fields have no case.
 
     Raises:
@@ -28,45 +28,47 @@ def parse_transaction(body: bytes, access: Acl, *, value_limit: int) -> Transact
     if not body.strip():
         raise BadQuery(400, "Failed to parse body: EOF")
     try:
-        operations = json.loads(body)
-        if operations is not None and not isinstance(operations, list):
+        document = json.loads(body)
+        if document is not None and not isinstance(document, list):
             kind = {dict: "object", str: "string", bool: "bool"}.get(
-                type(operations), "number"
+                type(document), "number"
             )
             raise ValueError(
                 f"json: cannot unmarshal {kind} into Go value of type api.TxnOps"
             )
-        steps = tuple(_parse_step(operation) for operation in operations or [])
+        operations = tuple(_parse_operation(item) for item in document or [])
     except json.JSONDecodeError as exc:
         text = "unexpected EOF" if exc.pos >= len(exc.doc.rstrip()) else exc.msg
         raise BadQuery(400, f"Failed to parse body: {text}") from exc
     except (ValueError, RecursionError) as exc:
         raise BadQuery(400, f"Failed to parse body: {exc}") from exc
-    if len(steps) > STEPS:
-        text = f"Transaction contains too many operations ({len(steps)} > {STEPS})"
-        raise BadQuery(413, text)
-    for step in steps:
-        if len(step.value) > value_limit:
-            text = f"Value for key {quoted(step.key)} is too large"
-            raise BadQuery(413, f"{text} ({len(step.value)} > {value_limit} bytes)")
-    return Transaction(steps, access)
+    if len(operations) > OPERATION_LIMIT:
+        count = f"{len(operations)} > {OPERATION_LIMIT}"
+        raise BadQuery(413, f"Transaction contains too many operations ({count})")
+    for operation in operations:
+        if len(operation.value) > value_limit:
+            text = f"Value for key {quoted(operation.key)} is too large"
+            raise BadQuery(
+                413, f"{text} ({len(operation.value)} > {value_limit} bytes)"
+            )
+    return Transaction(operations, acl)
 
 
-def dump_step(step: TxnOperation) -> dict[str, Any]:
-    """Write a step in Consul's JSON; fields with their defaults are left out."""
+def dump_operation(operation: TxnOperation) -> dict[str, Any]:
+    """Write an operation in Consul's JSON; fields with their defaults are left out."""
     fields = {
-        "Verb": step.verb,
-        "Key": step.key.decode(),
-        "Value": base64.b64encode(step.value).decode(),
-        "Flags": step.flags,
-        "Index": step.index,
-        "Session": step.session,
+        "Verb": operation.verb,
+        "Key": operation.key.decode(),
+        "Value": base64.b64encode(operation.value).decode(),
+        "Flags": operation.flags,
+        "Index": operation.index,
+        "Session": operation.session,
     }
     return {"KV": {name: value for name, value in fields.items() if value}}
 
 
-def _parse_step(operation: object) -> TxnOperation:
-    fields = _fields(_fields(operation, ("KV",)).get("KV", {}), _FIELDS)
+def _parse_operation(item: object) -> TxnOperation:
+    fields = _fields(_fields(item, ("KV",)).get("KV", {}), _FIELDS)
     value = _string(fields, "Value")
     try:
         decoded = base64.b64decode(value, validate=True)

@@ -1,8 +1,8 @@
-"""Transactions, pure: steps that take effect together, and what comes of them.
+"""Transactions, pure: operations that take effect together, and what comes of them.
 
-All steps are tried in order on a batch of their own, where each sees what those before
-it wrote; all writes share one number. If any step fails, nothing of it takes effect,
-and the outcome names every step that failed.
+All operations are tried in order on a batch of their own, where each sees what those
+before it wrote; all writes share one number. If any operation fails, none of them takes
+effect, and the outcome names every one that failed.
 
 The texts are Consul's: its clients match on them.
 """
@@ -53,14 +53,14 @@ class TxnOperation:
 
 @attrs.frozen
 class TxnOperationFailed:
-    """Which step failed, and why.
+    """Which operation failed, and why.
 
     Attributes:
-        at: its place among the steps, from 0.
+        position: its place among the operations, from 0.
         reason: in Consul's words.
     """
 
-    at: int
+    position: int
     reason: str
 
 
@@ -69,8 +69,8 @@ class TransactionResult(Outcome):
     """The outcome of a transaction.
 
     Attributes:
-        results: what the steps give, in order; those that only delete give nothing.
-        failed: the steps that failed; then nothing took effect.
+        results: what the operations give, in order; those that only delete give nothing.
+        failed: the operations that failed; then nothing took effect.
     """
 
     results: tuple[Entry, ...] = ()
@@ -79,28 +79,28 @@ class TransactionResult(Outcome):
 
 @attrs.frozen
 class Transaction:
-    """Steps that take effect together or not at all.
+    """Operations that take effect together or not at all.
 
     Attributes:
-        access: what its sender may do.
+        acl: what its sender may do.
     """
 
-    steps: tuple[TxnOperation, ...]
-    access: Acl
+    operations: tuple[TxnOperation, ...]
+    acl: Acl
 
     @property
     def writes(self) -> bool:
         """Whether it may change something."""
-        return any(step.writes for step in self.steps)
+        return any(operation.writes for operation in self.operations)
 
     def apply_to(self, write_batch: WriteBatch, now: float) -> TransactionResult:
-        """Try the steps; the batch takes their changes over if none fails."""
+        """Try the operations; the batch takes their changes over if none fails."""
         own = WriteBatch(write_batch, one_index=True)
         results: list[Entry] = []
         failed: list[TxnOperationFailed] = []
-        for number, step in enumerate(self.steps):
+        for number, operation in enumerate(self.operations):
             try:
-                results += self._run(step, own, now)
+                results += self._run(operation, own, now)
             except _FailedError as exc:
                 failed.append(TxnOperationFailed(number, str(exc)))
         if failed:
@@ -111,27 +111,27 @@ class Transaction:
         )
 
     def _run(
-        self, step: TxnOperation, write_batch: WriteBatch, now: float
+        self, operation: TxnOperation, write_batch: WriteBatch, now: float
     ) -> list[Entry]:
-        """Run a step; give the entries that it adds to the results.
+        """Run an operation; give the entries that it adds to the results.
 
         Raises:
             _FailedError: its condition does not hold.
         """
-        if not step.key and step.verb not in ("get-tree", "delete-tree"):
+        if not operation.key and operation.verb not in ("get-tree", "delete-tree"):
             raise _FailedError("Must provide key")
-        if step.writes:
-            tree = step.verb == "delete-tree"
-            may = self.access.may_write_under if tree else self.access.may_write
-            if not may(step.key):
+        if operation.writes:
+            tree = operation.verb == "delete-tree"
+            may = self.acl.may_write_under if tree else self.acl.may_write
+            if not may(operation.key):
                 raise _FailedError("Permission denied")
-            return _write(step, write_batch, now)
-        found = _read(step, write_batch)
-        return [entry for entry in found if self.access.may_read(entry.key)]
+            return _write(operation, write_batch, now)
+        found = _read(operation, write_batch)
+        return [entry for entry in found if self.acl.may_read(entry.key)]
 
 
 class _FailedError(Exception):
-    """The condition of a step does not hold."""
+    """The condition of an operation does not hold."""
 
 
 def quoted(key: bytes) -> str:
@@ -139,17 +139,19 @@ def quoted(key: bytes) -> str:
     return json.dumps(key.decode("utf-8", "replace"), ensure_ascii=False)
 
 
-def _read(step: TxnOperation, write_batch: WriteBatch) -> list[Entry]:
-    key = quoted(step.key)
-    if step.verb == "get-tree":
-        found = [write_batch.get(name) for name in write_batch.keys_under(step.key)]
+def _read(operation: TxnOperation, write_batch: WriteBatch) -> list[Entry]:
+    key = quoted(operation.key)
+    if operation.verb == "get-tree":
+        found = [
+            write_batch.get(name) for name in write_batch.keys_under(operation.key)
+        ]
         return [entry for entry in found if entry is not None]
-    entry = write_batch.get(step.key)
-    match step.verb:
+    entry = write_batch.get(operation.key)
+    match operation.verb:
         case "get" if entry is None:
             raise _FailedError(f"key {key} doesn't exist")
         case "get-or-empty" if entry is None:
-            return [Entry(step.key, b"", 0, 0, 0)]
+            return [Entry(operation.key, b"", 0, 0, 0)]
         case "get" | "get-or-empty":
             pass
         case "check-not-exists":
@@ -157,62 +159,64 @@ def _read(step: TxnOperation, write_batch: WriteBatch) -> list[Entry]:
                 raise _FailedError(f"key {key} exists")
             return []
         case "check-index":
-            _check_index(step, key, entry)
+            _check_index(operation, key, entry)
         case "check-session":
-            _check_session(step, key, entry)
+            _check_session(operation, key, entry)
         case verb:
             raise _FailedError(f'unknown KV verb "{verb}"')
     assert entry is not None, "each branch above has seen to it"
-    return [entry if step.verb.startswith("get") else attrs.evolve(entry, value=b"")]
+    return [
+        entry if operation.verb.startswith("get") else attrs.evolve(entry, value=b"")
+    ]
 
 
-def _check_index(step: TxnOperation, key: str, entry: Entry | None) -> None:
+def _check_index(operation: TxnOperation, key: str, entry: Entry | None) -> None:
     if entry is None:
         raise _FailedError(f"failed to check index, key {key} doesn't exist")
-    if entry.modify_index != step.index:
+    if entry.modify_index != operation.index:
         raise _FailedError(
             f"failed index check for key {key}, current modify index"
-            f" {entry.modify_index} != {step.index}"
+            f" {entry.modify_index} != {operation.index}"
         )
 
 
-def _check_session(step: TxnOperation, key: str, entry: Entry | None) -> None:
+def _check_session(operation: TxnOperation, key: str, entry: Entry | None) -> None:
     if entry is None:
         raise _FailedError(f"failed to check session, key {key} doesn't exist")
-    if (entry.session or "") != step.session:
+    if (entry.session or "") != operation.session:
         raise _FailedError(
             f'failed session check for key {key}, current session "{entry.session or ""}"'
-            f' != "{step.session}"'
+            f' != "{operation.session}"'
         )
 
 
-def _write(step: TxnOperation, write_batch: WriteBatch, now: float) -> list[Entry]:
-    key = quoted(step.key)
-    put = Put(step.key, step.value, step.flags)
-    operation: Put | Delete
-    match step.verb:
+def _write(operation: TxnOperation, write_batch: WriteBatch, now: float) -> list[Entry]:
+    key = quoted(operation.key)
+    put = Put(operation.key, operation.value, operation.flags)
+    change: Put | Delete
+    match operation.verb:
         case "set":
-            operation, refusal = put, ""
+            change, refusal = put, ""
         case "cas":
-            operation = attrs.evolve(put, cas=step.index)
+            change = attrs.evolve(put, cas=operation.index)
             refusal = f"failed to set key {key}, index is stale"
         case "lock":
-            operation = attrs.evolve(put, acquire=step.session)
+            change = attrs.evolve(put, acquire=operation.session)
             refusal = f"failed to lock key {key}, lock is already held"
-            if write_batch.is_delayed(step.key, now):
+            if write_batch.is_delayed(operation.key, now):
                 refusal = f"failed to lock key {key} due to lock delay"
         case "unlock":
-            operation = attrs.evolve(put, release=step.session)
+            change = attrs.evolve(put, release=operation.session)
             refusal = (
                 f"failed to unlock key {key}, lock isn't held, or is held by another"
                 " session"
             )
         case verb:
-            cas = step.index if verb == "delete-cas" else None
-            operation = Delete(step.key, recurse=verb == "delete-tree", cas=cas)
+            cas = operation.index if verb == "delete-cas" else None
+            change = Delete(operation.key, recurse=verb == "delete-tree", cas=cas)
             refusal = f"failed to delete key {key}, index is stale"
-    outcome = write_batch.apply(operation, now)
+    outcome = write_batch.apply(change, now)
     if not outcome.done:
         raise _FailedError(outcome.refused or refusal)
-    entry = None if isinstance(operation, Delete) else write_batch.get(step.key)
+    entry = None if isinstance(change, Delete) else write_batch.get(operation.key)
     return [] if entry is None else [attrs.evolve(entry, value=b"")]

@@ -61,7 +61,7 @@ class WriteBatch:
         self._folded = False  # whether tombstones were folded into the floor
 
     def __repr__(self) -> str:
-        return f"<Draft index={self.index} changed={len(self.entries)}>"
+        return f"<WriteBatch index={self.index} changed={len(self.entries)}>"
 
     @property
     def changed(self) -> bool:
@@ -87,7 +87,7 @@ class WriteBatch:
         And those of keys that are there again.
 
         Args:
-            store: the one that this draft stands on.
+            store: the one that this batch stands on.
         """
         self.floor = store.floor
         if store.tombstones:

@@ -75,14 +75,14 @@ class StorageEngine:
         self._journal_bytes = 0
         try:
             db = open_database(self.directory)
-            self._transactions = WriteConnection(db, self.directory)
+            self._connection = WriteConnection(db, self.directory)
             self.history = self._open_history()
         except BaseException:
             self._unlock()
             raise
 
     def __repr__(self) -> str:
-        return f"<Log {name_of(self.directory)}>"
+        return f"<StorageEngine {name_of(self.directory)}>"
 
     @property
     def blocks(self) -> bool:
@@ -92,7 +92,7 @@ class StorageEngine:
     def close(self) -> None:
         """Close the database and let another server have the directory."""
         self.history.close()
-        self._transactions.close()
+        self._connection.close()
         self._unlock()
 
     def load(self) -> Store:
@@ -102,12 +102,12 @@ class StorageEngine:
             StorageError: the disk refuses.
             StoreDamaged: a row is not what was written.
         """
-        db = self._transactions.db
+        db = self._connection.db
         try:
             take_up_copy(db)
             store = read_store(db)
         except sqlite3.OperationalError as exc:
-            raise self._transactions.refused(exc) from exc
+            raise self._connection.refused(exc) from exc
         except (sqlite3.DatabaseError, ValueError, KeyError) as exc:
             raise damaged(self.directory, exc) from exc
         lengthen_log(self.directory)
@@ -126,7 +126,7 @@ class StorageEngine:
             StorageError: it is not durable, and nothing of it is kept.
         """
         rows = journal_rows(write_batch.revisions(), time_ms)
-        self._transactions.run(partial(self._write, write_batch, rows))
+        self._connection.run(partial(self._write, write_batch, rows))
 
     def commit_at_once(self, write_batch: WriteBatch) -> bool:
         """Make a batch durable if that is quick; False, and nothing done, if not.
@@ -141,10 +141,8 @@ class StorageEngine:
             return False
         rows = journal_rows(write_batch.revisions())
         if len(rows) != 1 or not write_batch.is_plain:
-            return self._transactions.run_at_once(
-                partial(self._write, write_batch, rows)
-            )
-        done = self._transactions.add_at_once(ADD, rows[0])
+            return self._connection.run_at_once(partial(self._write, write_batch, rows))
+        done = self._connection.add_at_once(ADD, rows[0])
         if done:
             self._count(rows)
         return done
@@ -208,11 +206,11 @@ class StorageEngine:
 
     def check(self) -> list[str]:
         """Read the whole database; give what is wrong with it."""
-        return find_faults(self._transactions.db)
+        return find_faults(self._connection.db)
 
     def counts(self) -> dict[str, int]:
         """Give how many entries, revisions, tombstones and sessions there are."""
-        return count_rows(self._transactions.db)
+        return count_rows(self._connection.db)
 
     def back_up(self, path: str | os.PathLike[str]) -> None:
         """Write a copy of the database, of one consistent state, to a new file.
@@ -221,7 +219,7 @@ class StorageEngine:
             StorageError: the file exists, or cannot be written.
         """
         if self.directory is None:
-            back_up_to(self._transactions.db, path)
+            back_up_to(self._connection.db, path)
             return
         reader = connect(self.directory)
         try:
@@ -232,7 +230,7 @@ class StorageEngine:
     # === private: writing ===
 
     def _is_quick(self, write_batch: WriteBatch) -> bool:
-        if len(write_batch.entries) > _QUICK_KEYS or not self._transactions.is_quick:
+        if len(write_batch.entries) > _QUICK_KEYS or not self._connection.is_quick:
             return False
         size = 0
         for entry in write_batch.entries.values():
@@ -274,7 +272,7 @@ class StorageEngine:
 
     def _write_unhurried(self, write: Write) -> None:
         """Write what nobody waits for, so its time says nothing of the disk."""
-        self._transactions.run(write, timed=False)
+        self._connection.run(write, timed=False)
 
     def _file_journal(self, db: sqlite3.Connection) -> None:
         """File the journal, and forget what is beyond the bound of a key's history."""
@@ -287,7 +285,7 @@ class StorageEngine:
 
     def _open_history(self) -> History:
         if self.directory is None:
-            return History(self._transactions.db, owned=False)
+            return History(self._connection.db, owned=False)
         reader = connect(self.directory)
         reader.execute("PRAGMA query_only = ON")
         return History(reader, owned=True)

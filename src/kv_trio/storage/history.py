@@ -2,7 +2,7 @@
 
 It is bounded by count (per key) and by age. It is known what was forgotten: for all
 keys the time up to `compacted`, and for a key that was trimmed the time up to its
-oldest revision that is left. So a question about that time is answered by `Compacted`,
+oldest revision that is left. So a read of that time raises `Compacted`,
 never by a wrong value. This is looked up after the revisions were read, since some may
 be forgotten meanwhile. The last state of a key is never forgotten.
 """

@@ -1,4 +1,4 @@
-"""The state in the tables of a database: read whole, and written draft by draft.
+"""The state in the tables of a database: read whole, and written batch by batch.
 
 Rows of the journal, if there are any, are newer than all that stands in these tables.
 """

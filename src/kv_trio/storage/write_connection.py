@@ -43,7 +43,7 @@ class WriteConnection:
         self._has_remains = False  # of a commit that failed, in the log
 
     def __repr__(self) -> str:
-        return f"<Transactions on {name_of(self._directory)}>"
+        return f"<WriteConnection on {name_of(self._directory)}>"
 
     @property
     def is_quick(self) -> bool:

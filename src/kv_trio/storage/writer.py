@@ -1,6 +1,6 @@
 """The one writer: operations in, durable outcomes out, in one total order.
 
-The operations that queued up while the disk was busy are tried in order on one draft
+The operations that queued up while the disk was busy are tried in order on one batch
 and made durable in one transaction (group commit), so they share the cost of a sync.
 Then the batch is published, the writers are answered, and the watchers are woken, all
 in one synchronous step. When the disk refuses, the whole batch is refused, and memory
@@ -80,21 +80,21 @@ class Writer:
     def __init__(
         self,
         store: Store,
-        log: StorageEngine,
+        engine: StorageEngine,
         committed: Callable[[CommittedBatch], None],
     ) -> None:
         """Prepare to write.
 
         Args:
             store: what is written to.
-            log: makes it durable.
+            engine: makes it durable.
             committed: called after each batch, when its writers are answered.
         """
         self.refused = 0
         self.after_batch: AfterBatch = lambda _: False
         self._renewed_at: dict[str, float] = {}
         self._store = store
-        self._log = log
+        self._engine = engine
         self._committed = committed
         self._queue: list[tuple[Operation, Done]] = []
         self._queued_at = 0.0
@@ -160,10 +160,10 @@ class Writer:
         while True:
             self._checkpoint_due = trio.Event()
             await self._checkpoint_due.wait()
-            if self._log.blocks:
-                await trio.to_thread.run_sync(self._log.checkpoint)
+            if self._engine.blocks:
+                await trio.to_thread.run_sync(self._engine.checkpoint)
             else:
-                self._log.checkpoint()
+                self._engine.checkpoint()
 
     def _expired(self, id_: str, _: Outcome | StorageError) -> None:
         """Try again later if the disk refused, and the session is still there."""
@@ -186,7 +186,7 @@ class Writer:
         """Write the queue, if that is quick; leave it to the task if not."""
         batch = self._take_batch()
         try:
-            quick = not batch.write_batch.changed or self._log.commit_at_once(
+            quick = not batch.write_batch.changed or self._engine.commit_at_once(
                 batch.write_batch
             )
         except StorageError as exc:
@@ -201,10 +201,10 @@ class Writer:
 
     async def _write(self, batch: _Batch) -> None:
         try:
-            if batch.write_batch.changed and not self._log.commit_at_once(
+            if batch.write_batch.changed and not self._engine.commit_at_once(
                 batch.write_batch
             ):
-                await trio.to_thread.run_sync(self._log.commit, batch.write_batch)
+                await trio.to_thread.run_sync(self._engine.commit, batch.write_batch)
         except StorageError as exc:
             self._refuse(batch, exc)
         else:
@@ -243,7 +243,7 @@ class Writer:
         self._committed(
             CommittedBatch(write_batch, keys, count, batch.queued_at, commit_s)
         )
-        if self._log.needs_checkpoint:
+        if self._engine.needs_checkpoint:
             self._checkpoint_due.set()
 
     def _respond(self, batch: _Batch) -> None:

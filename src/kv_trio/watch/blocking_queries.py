@@ -27,25 +27,25 @@ class _Group:
     """The exchanges that wait for the same response."""
 
     read: Read
-    access: Acl
-    watchers: BlockingQueries
+    acl: Acl
+    queries: BlockingQueries
     waiting: dict[Exchange, None] = attrs.field(factory=dict)
 
     def due(self, exchange: Exchange) -> None:
         """Answer an exchange whose time is up."""
         self.leave(exchange)
-        exchange.respond(self.watchers.responses.find(self.read, self.access))
+        exchange.respond(self.queries.responses.find(self.read, self.acl))
 
     def leave(self, exchange: Exchange) -> None:
         """Forget an exchange; the last one ends the group."""
         if exchange in self.waiting:
             del self.waiting[exchange]
             if not self.waiting:
-                self.watchers.disband(self)
+                self.queries.disband(self)
 
-    def respond_all_of(self, response: Response) -> int:
+    def respond(self, response: Response) -> int:
         """Answer all exchanges, end the group, and give how many they were."""
-        self.watchers.disband(self)
+        self.queries.disband(self)
         waiting, self.waiting = self.waiting, {}
         respond_all(waiting, response)
         return len(waiting)
@@ -65,31 +65,31 @@ class BlockingQueries:
         self._for_sessions: dict[Exchange, Callable[[Exchange], None]] = {}
 
     def __repr__(self) -> str:
-        return f"<Watchers {len(self)}>"
+        return f"<BlockingQueries {len(self)}>"
 
     def __len__(self) -> int:
         waiting = sum(len(group.waiting) for group in self._groups.values())
         return waiting + len(self._for_sessions)
 
-    def park(self, exchange: Exchange, read: Read, access: Acl, wait_s: float) -> None:
+    def park(self, exchange: Exchange, read: Read, acl: Acl, wait_s: float) -> None:
         """Answer the exchange at the next change of what it reads, or in wait_s."""
-        readers = (read, access)
-        group = self._groups.get(readers)
+        group_key = (read, acl)
+        group = self._groups.get(group_key)
         if group is None:
-            group = self._groups[readers] = _Group(read, access, self)
+            group = self._groups[group_key] = _Group(read, acl, self)
             self._index.add(group, read.key, prefix=read.is_prefix)
         group.waiting[exchange] = None
         exchange.park(wait_s, group.due, group.leave)
 
     def park_for_sessions(
-        self, exchange: Exchange, response: Callable[[Exchange], None], wait_s: float
+        self, exchange: Exchange, respond: Callable[[Exchange], None], wait_s: float
     ) -> None:
-        """Call `response(exchange)` at the next change of a session, or in wait_s."""
-        self._for_sessions[exchange] = response
+        """Call `respond(exchange)` at the next change of a session, or in wait_s."""
+        self._for_sessions[exchange] = respond
 
         def due(exchange: Exchange) -> None:
             forget(exchange)
-            response(exchange)
+            respond(exchange)
 
         def forget(exchange: Exchange) -> None:
             self._for_sessions.pop(exchange, None)
@@ -101,26 +101,26 @@ class BlockingQueries:
         groups = {group: None for key in changed for group in self._index.matching(key)}
         woken = 0
         for group in groups:
-            response = self.responses.find(group.read, group.access)
-            woken += group.respond_all_of(response)
+            response = self.responses.find(group.read, group.acl)
+            woken += group.respond(response)
         return woken
 
     def wake_for_sessions(self) -> None:
         """Answer the requests that wait for a change of the sessions."""
         waiting, self._for_sessions = self._for_sessions, {}
-        for exchange, response in waiting.items():
-            response(exchange)
+        for exchange, respond in waiting.items():
+            respond(exchange)
 
     def revoke(self, holds: Callable[[Acl], bool]) -> None:
         """Refuse the requests whose rights do not hold any more."""
         denied = Response(403, b"Permission denied")
         for group in list(self._groups.values()):
-            if not holds(group.access):
-                group.respond_all_of(denied)
+            if not holds(group.acl):
+                group.respond(denied)
 
     def disband(self, group: _Group) -> None:
         """End a group: nobody joins it any more."""
-        del self._groups[group.read, group.access]
+        del self._groups[group.read, group.acl]
         read = group.read
         self._index.discard(group, read.key, prefix=read.is_prefix)
 

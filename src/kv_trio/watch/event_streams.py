@@ -28,7 +28,7 @@ from kv_trio.storage.history import History
 from kv_trio.watch.key_index import KeyIndex
 
 T = TypeVar("T")
-Ask = Callable[[Callable[[History], T]], Awaitable[T]]
+ReadHistory = Callable[[Callable[[History], T]], Awaitable[T]]
 
 BEHIND = 1024 * 1024
 """Bytes that a client may be behind before it is cut off."""
@@ -51,24 +51,24 @@ class _Stream:
     exchange: Exchange
     key: bytes
     prefix: bool
-    access: Acl
+    acl: Acl
     backlog: list[Revision] | None = attrs.field(factory=list)
 
     def may_show(self, revision: Revision) -> bool:
         """Tell whether the client may see a change."""
-        return self.access.may_read(revision.key)
+        return self.acl.may_read(revision.key)
 
 
 class EventStreams:
     """The event streams of a store."""
 
-    def __init__(self, store: Store, ask: Ask[list[Revision]]) -> None:
+    def __init__(self, store: Store, read_history: ReadHistory[list[Revision]]) -> None:
         self._store = store
-        self._ask = ask
+        self._read_history = read_history
         self._streams: KeyIndex[_Stream] = KeyIndex()
 
     def __repr__(self) -> str:
-        return f"<Streams {len(self)}>"
+        return f"<EventStreams {len(self)}>"
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -79,7 +79,7 @@ class EventStreams:
         key: bytes,
         *,
         prefix: bool,
-        access: Acl,
+        acl: Acl,
         after: int | None,
     ) -> None:
         """Answer with a stream of the changes after an index.
@@ -88,11 +88,11 @@ class EventStreams:
             exchange: whose client gets it.
             key: what is followed.
             prefix: whether all keys that begin with it are.
-            access: what the client may see.
+            acl: what the client may see.
             after: None to begin with the present state. Where the changes after it are
                 forgotten, an event `reset` says so, and the present state follows.
         """
-        stream = _Stream(exchange, key, prefix, access)
+        stream = _Stream(exchange, key, prefix, acl)
         headers = index_headers(max(1, self._store.index)) + _NO_STORE
         exchange.begin(Response(200, b"", b"text/event-stream", headers))
         self._streams.add(stream, key, prefix=prefix)
@@ -125,7 +125,7 @@ class EventStreams:
     def revoke(self, holds: Callable[[Acl], bool]) -> None:
         """End the streams of those whose rights do not hold any more."""
         for stream in list(self._streams):
-            if not holds(stream.access):
+            if not holds(stream.acl):
                 self._forget(stream)
                 stream.exchange.finish()
 
@@ -139,7 +139,7 @@ class EventStreams:
             return history.since(key, recurse=recurse, after=after, until=until)
 
         try:
-            past = await self._ask(since)
+            past = await self._read_history(since)
         except Compacted as exc:
             notice = dump_json({"Oldest": exc.oldest})
             self._send(stream, b"event: reset\ndata: %b\n\n" % notice)

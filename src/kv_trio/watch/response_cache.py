@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from http_trio.http1.response import Response
-from kv_trio.consul.encode import respond_read
+from kv_trio.consul.encode import render_read
 from kv_trio.consul.parameters import Read
 from kv_trio.state.acl import Acl
 from kv_trio.state.store import Store
@@ -31,17 +31,17 @@ class ResponseCache:
         self._second = 0
 
     def __repr__(self) -> str:
-        return f"<Answers {len(self._kept)} kept>"
+        return f"<ResponseCache {len(self._kept)} kept>"
 
-    def find(self, read: Read, access: Acl) -> Response:
+    def find(self, read: Read, acl: Acl) -> Response:
         """Give what is read, as it is now, and as far as it may be seen."""
         index, second = self._store.index, int(self._clock())
         if index != self._index or second != self._second:
             self._kept.clear()
             self._index, self._second = index, second
-        response = self._kept.get((read, access))
+        response = self._kept.get((read, acl))
         if response is None:
-            response = respond_read(self._store, read, access)
+            response = render_read(self._store, read, acl)
             if len(response.body) <= _KEPT_BYTES and len(self._kept) < _KEPT:
-                self._kept[read, access] = response
+                self._kept[read, acl] = response
         return response

@@ -38,11 +38,11 @@ def test_a_made_token_is_found_by_its_secret() -> None:
 
     grants = parse_tokens(lines)
 
-    access = Acl('we"b', read=(b"a/", b"b\\"), write=(b"c/",))
-    assert grants.find(secret) == access
+    acl = Acl('we"b', read=(b"a/", b"b\\"), write=(b"c/",))
+    assert grants.find(secret) == acl
     assert grants.find(secret + "x") is None
     assert grants.anonymous == NOTHING
-    assert grants.holds(access)
+    assert grants.holds(acl)
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_a_made_token_is_found_by_its_secret() -> None:
         ("[[token", "token"),
     ],
 )
-def test_what_is_wrong_in_a_token_file_is_said(text: str, fault: str) -> None:
+def test_what_is_wrong_in_a_token_file_is_reported(text: str, fault: str) -> None:
     with pytest.raises(BadTokens) as caught:
         parse_tokens(text)
     assert fault in str(caught.value)
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_that_is_wrong_is_reported_at_once() -> None:
     text = '[[token]]\nname = "a"\n[[token]]\nname = "a"\nwrong = 1\n'
     with pytest.raises(BadTokens) as caught:
         parse_tokens(text)
@@ -163,6 +163,6 @@ async def test_a_changed_file_is_taken_up(
     assert caught.value.status == 403
 
 
-def test_a_file_that_is_absent_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_absent_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BadTokens, match="cannot be read: No such file"):
         tokens.Tokens(tmp_path / "none.toml")

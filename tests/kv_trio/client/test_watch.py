@@ -65,18 +65,18 @@ class Shown:
 
 
 class Script:
-    """Answers questions one after the other; then it waits for ever."""
+    """Responds to requests one after the other; then it waits for ever."""
 
     def __init__(self, responses: Iterable[Shown | KvError]) -> None:
-        self.asked: list[tuple[int, float]] = []
-        self._answers = list(responses)
+        self.requests: list[tuple[int, float]] = []
+        self._responses = list(responses)
 
     async def __call__(self, *, index: int, wait_s: float) -> Shown:
-        self.asked.append((index, wait_s))
-        if not self._answers:
+        self.requests.append((index, wait_s))
+        if not self._responses:
             await trio.sleep_forever()
         await trio.sleep(1.0)
-        response = self._answers.pop(0)
+        response = self._responses.pop(0)
         if isinstance(response, KvError):
             raise response
         return response
@@ -101,7 +101,7 @@ GONE = StoreUnreachable("gone")
 
 
 @pytest.mark.parametrize(
-    ("responses", "given", "asked"),
+    ("responses", "given", "indexes"),
     [
         ([], [], [0]),
         ([Shown("a", 7)], ["a"], [0, 7]),
@@ -114,7 +114,7 @@ GONE = StoreUnreachable("gone")
         ([Shown("a", 7), Shown("x", 3), Shown("a", 3)], ["a"], [0, 7, 0, 3]),
     ],
     ids=[
-        "the first question does not wait",
+        "the first request does not wait",
         "the next ones do",
         "a change",
         "a change of something else",
@@ -125,28 +125,28 @@ GONE = StoreUnreachable("gone")
         "a store that was restored",
     ],
 )
-async def test_what_is_asked_and_what_is_given(
+async def test_what_is_requested_and_what_is_given(
     autojump_clock: object,
     responses: list[Shown | KvError],
     given: list[str],
-    asked: list[int],
+    indexes: list[int],
 ) -> None:
     script = Script(responses)
     assert await follow(watching(script)) == given
-    assert script.asked == [(index, 30.0) for index in asked]
+    assert script.requests == [(index, 30.0) for index in indexes]
 
 
-ANSWERS = st.lists(
+RESPONSES = st.lists(
     st.builds(Shown, st.sampled_from("abc"), st.integers(0, 4)) | st.just(GONE),
     max_size=12,
 )
 
 
-@given(ANSWERS, st.builds(Shown, st.sampled_from("abc"), st.just(9)))
+@given(RESPONSES, st.builds(Shown, st.sampled_from("abc"), st.just(9)))
 def test_the_last_state_is_given_and_none_twice(
     responses: list[Shown | KvError], last: Shown
 ) -> None:
-    """Whatever comes before: an index that no earlier answer had cannot be too low."""
+    """Whatever comes before: an index that no earlier response had cannot be too low."""
     script = Script([*responses, last])
     clock = trio.testing.MockClock(autojump_threshold=0)
     given = trio.run(follow, watching(script), clock=clock)
@@ -189,10 +189,10 @@ async def test_a_watch_that_was_cancelled_goes_on_where_it_was(
         await anext(watch)
 
     assert (await anext(watch)).content == "b"
-    assert [index for index, _ in script.asked] == [0, 7, 7, 7]
+    assert [index for index, _ in script.requests] == [0, 7, 7, 7]
 
 
-async def test_the_next_question_waits_as_long_as_is_said(
+async def test_the_next_request_waits_as_long_as_is_set(
     autojump_clock: object,
 ) -> None:
     script = Script([Shown("a", 7), Shown("b", 8)])
@@ -200,7 +200,7 @@ async def test_the_next_question_waits_as_long_as_is_said(
     await anext(watch)
     watch.wait_s = 5.0
     await anext(watch)
-    assert script.asked == [(0, 30.0), (7, 5.0)]
+    assert script.requests == [(0, 30.0), (7, 5.0)]
 
 
 # === against servers ===
@@ -228,7 +228,7 @@ async def serving(nursery: trio.Nursery, data: Path, bind: str = "127.0.0.1:0") 
 async def test_a_watch_notices_a_server_that_is_silent(
     server: KvServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The first connection goes to one who accepts, takes the question, and dies."""
+    """The first connection goes to one who accepts, takes the request, and dies."""
     caplog.set_level(logging.WARNING)
     contact, errors = Contact(), list[str]()
     async with Client(server.url) as writer, trio.open_nursery() as nursery:

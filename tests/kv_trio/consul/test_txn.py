@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kv_trio.consul.txn import STEPS, dump_step, parse_transaction
+from kv_trio.consul.txn import OPERATION_LIMIT, dump_operation, parse_transaction
 from kv_trio.errors import BadQuery
 from kv_trio.state.acl import EVERYTHING
 from kv_trio.state.txn import TxnOperation
@@ -34,7 +34,7 @@ LIMIT = 1000
         (b'[{"KV":[]}]', 400, "cannot unmarshal list"),
         (b'[{"KV":{"Value":"!!!"}}]', 400, "illegal base64 data at input byte 0"),
         (b"[" * 100_000, 400, "Failed to parse body"),
-        (json.dumps([{}] * (STEPS + 1)).encode(), 413, "(129 > 128)"),
+        (json.dumps([{}] * (OPERATION_LIMIT + 1)).encode(), 413, "(129 > 128)"),
         (
             json.dumps(
                 [{"KV": {"Value": base64.b64encode(b"x" * (LIMIT + 1)).decode()}}]
@@ -54,10 +54,10 @@ def test_what_is_no_transaction(body: bytes, status: int, text: str) -> None:
 def test_names_of_fields_have_no_case() -> None:
     body = b'[{"kv":{"verb":"set","KEY":"a","value":"MQ==","Session":null}}]'
     transaction = parse_transaction(body, EVERYTHING, value_limit=LIMIT)
-    assert transaction.steps == (TxnOperation("set", b"a", b"1"),)
+    assert transaction.operations == (TxnOperation("set", b"a", b"1"),)
 
 
-STEP = st.builds(
+OPERATION = st.builds(
     TxnOperation,
     st.sampled_from(["set", "cas", "get", "delete", "check-index", "frob"]),
     st.text(max_size=5),
@@ -68,13 +68,13 @@ STEP = st.builds(
 )
 
 
-@given(st.lists(STEP, max_size=STEPS))
+@given(st.lists(OPERATION, max_size=OPERATION_LIMIT))
 def test_what_the_client_writes_is_what_the_server_reads(
-    steps: list[TxnOperation],
+    operations: list[TxnOperation],
 ) -> None:
-    body = json.dumps([dump_step(step) for step in steps]).encode()
+    body = json.dumps([dump_operation(operation) for operation in operations]).encode()
     transaction = parse_transaction(body, EVERYTHING, value_limit=LIMIT)
-    assert list(transaction.steps) == steps
+    assert list(transaction.operations) == operations
 
 
 @given(st.binary(max_size=200))

@@ -31,7 +31,7 @@ BIN = Path(sys.executable).parent
 OTHER_CLIENTS = Path(sys.prefix) / "other-clients"
 PATIENCE_S = 20.0
 STILL_S = 0.1
-"""A question that is not answered by then counts as one that waits."""
+"""A request that is not answered by then counts as one that waits."""
 
 
 @pytest.fixture(scope="module")

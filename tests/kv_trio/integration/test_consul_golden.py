@@ -1,4 +1,4 @@
-"""What a real Consul 1.8.7 answered, asked again of our store.
+"""The recorded responses of a real Consul 1.8.7, compared with our store's.
 
 All is alike, but for what `DIFFERENT` names: there, each with the parts in which it
 differs, and no more. What differs in too many responses for that, `golden/judge.py` says.
@@ -152,7 +152,7 @@ def test_a_response_to_a_write_names_its_index(replay: Replay) -> None:
 
 
 async def replay_acl(base_url: str, tokens: dict[str, str]) -> dict[str, Differences]:
-    """Ask a server with tokens what a Consul with ACLs was asked.
+    """Send a server with tokens what was sent to a Consul with ACLs.
 
     Args:
         base_url: of a server with an empty store that denies what no token allows.

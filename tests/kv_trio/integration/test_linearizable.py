@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from kv_trio import TxnOperation
 from tests.kv_trio.support.linearizability import Operation, check
 from tests.kv_trio.support.store_model import (
-    Answer,
-    Asked,
     Delete,
     Get,
     Happened,
     ListAll,
     Put,
     Ran,
+    Request,
+    Response,
     Seen,
     State,
     Transact,
@@ -29,9 +29,12 @@ START = State(4)
 
 
 def one(
-    begun: float, ended: float | None, asked: Asked, response: Answer | None = None
+    begun: float,
+    ended: float | None,
+    request: Request,
+    response: Response | None = None,
 ) -> Happened:
-    return Operation(0, begun, ended, asked, response)
+    return Operation(0, begun, ended, request, response)
 
 
 def seen(value: bytes, index: int) -> Seen:
@@ -177,7 +180,7 @@ def test_the_explanation_has_what_fits_and_what_does_not() -> None:
 class Plan:
     """An operation that is to be run, and how it is spread over time."""
 
-    asked: Asked
+    request: Request
     before: int
     after: int
     answered: bool
@@ -185,7 +188,7 @@ class Plan:
 
 KEYS = st.sampled_from(["a", "b"])
 CAS = st.none() | st.integers(0, 20)
-ASKED = st.one_of(
+REQUEST = st.one_of(
     st.builds(Get, KEYS),
     st.builds(Put, KEYS, st.uuids().map(lambda one: one.bytes), CAS),
     st.builds(Delete, KEYS, CAS),
@@ -194,7 +197,7 @@ ASKED = st.one_of(
 PLANS = st.lists(
     st.builds(
         Plan,
-        ASKED,
+        REQUEST,
         before=st.integers(0, 35),
         after=st.integers(0, 35),
         answered=st.sampled_from([True, True, True, False]),
@@ -206,12 +209,12 @@ PLANS = st.lists(
 def run_one_by_one(plans: list[Plan]) -> list[Happened]:
     state, history = START, list[Happened]()
     for at, plan in enumerate(plans):
-        response, state = run(state, plan.asked)
+        response, state = run(state, plan.request)
         begun, ended = 10 * at - plan.before, 10 * at + plan.after
         if plan.answered:
-            history.append(Operation(at, begun, ended, plan.asked, response))
+            history.append(Operation(at, begun, ended, plan.request, response))
         else:
-            history.append(Operation(at, begun, None, plan.asked, None))
+            history.append(Operation(at, begun, None, plan.request, None))
     return history
 
 
@@ -230,7 +233,7 @@ def test_a_response_from_before_what_had_ended_is_refused(
     writes = [
         (put.ended, put.response.index)
         for put in history
-        if isinstance(put.asked, Put) and isinstance(put.response, Wrote)
+        if isinstance(put.request, Put) and isinstance(put.response, Wrote)
         if put.response.done and put.ended is not None
     ]
     assume(writes)

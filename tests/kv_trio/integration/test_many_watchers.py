@@ -20,13 +20,13 @@ from kv_trio import KvServer, TxnOperation, serve
 from tests.kv_trio.support.linearizability import check
 from tests.kv_trio.support.raw_client import Raw
 from tests.kv_trio.support.store_model import (
-    Answer,
-    Asked,
     Delete,
     Get,
     ListAll,
     Put,
     Recorder,
+    Request,
+    Response,
     Seen,
     State,
     Transact,
@@ -72,16 +72,16 @@ class Crowd:
         client = Raw(self.address)
         known: Known = dict.fromkeys(KEYS, (None, 1))
         for n in range(EACH):
-            asked = choose(draw, known, b"%d.%d" % (number, n))
+            request = choose(draw, known, b"%d.%d" % (number, n))
             index = 0
-            if isinstance(asked, Get) and draw.random() < 0.5:
-                index = known[asked.key][1]
+            if isinstance(request, Get) and draw.random() < 0.5:
+                index = known[request.key][1]
             patience_s = draw.random() / 500 if draw.random() < 0.03 else 30.0
             with trio.move_on_after(patience_s) as patience:
-                response = await self._ask(client, number, asked, index, "20ms")
-                learn(known, asked, response)
+                response = await self._ask(client, number, request, index, "20ms")
+                learn(known, request, response)
             if patience.cancelled_caught:
-                assert patience_s < 1, f"no response: {asked}"
+                assert patience_s < 1, f"no response: {request}"
                 await client.close()
         await client.close()
 
@@ -98,16 +98,16 @@ class Crowd:
         await client.close()
 
     async def _ask(
-        self, client: Raw, number: int, asked: Asked, index: int = 0, wait: str = ""
-    ) -> Answer:
-        begun = self.recorder.begin(number, asked)
-        response = await client.do(asked, index=index, wait=wait)
+        self, client: Raw, number: int, request: Request, index: int = 0, wait: str = ""
+    ) -> Response:
+        begun = self.recorder.begin(number, request)
+        response = await client.do(request, index=index, wait=wait)
         self.recorder.end(begun, response)
         return response
 
 
-def learn(known: Known, asked: Asked, response: Answer) -> None:
-    match asked, response:
+def learn(known: Known, request: Request, response: Response) -> None:
+    match request, response:
         case Get(key), Seen(keys, index):
             known[key] = (keys[0][1] if keys else None, index)
         case Put(key, value), Wrote(done=True, index=index):
@@ -118,7 +118,7 @@ def learn(known: Known, asked: Asked, response: Answer) -> None:
 
 def choose(  # noqa: PLR0911  # one per kind
     draw: random.Random, known: Known, unique: bytes
-) -> Asked:
+) -> Request:
     key, other = draw.sample(KEYS, 2)
     value, index = known[key]
     cas = 0 if value is None else index

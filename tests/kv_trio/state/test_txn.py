@@ -1,4 +1,4 @@
-"""Transactions: what a step that fails undoes, and what one that holds gives."""
+"""Transactions: what an operation that fails undoes, and what one that holds gives."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.kv_trio.support.states import do
 
 
 def transact(
-    store: Store, *steps: TxnOperation, access: Acl = EVERYTHING
+    store: Store, *operations: TxnOperation, acl: Acl = EVERYTHING
 ) -> TransactionResult:
-    (outcome,) = do(store, Transaction(steps, access))
+    (outcome,) = do(store, Transaction(operations, acl))
     assert isinstance(outcome, TransactionResult)
     return outcome
 
@@ -37,7 +37,7 @@ def store() -> Store:
 
 
 @pytest.mark.parametrize(
-    ("step", "reason"),
+    ("operation", "reason"),
     [
         (
             TxnOperation("cas", "a", b"2", index=7),
@@ -78,12 +78,12 @@ def store() -> Store:
         (TxnOperation("set", ""), "Must provide key"),
     ],
 )
-def test_a_step_that_fails_undoes_the_others(
-    store: Store, step: TxnOperation, reason: str
+def test_an_operation_that_fails_undoes_the_others(
+    store: Store, operation: TxnOperation, reason: str
 ) -> None:
     index = store.index
 
-    done = transact(store, TxnOperation("set", "other", b"x"), step)
+    done = transact(store, TxnOperation("set", "other", b"x"), operation)
 
     assert done.failed == (TxnOperationFailed(1, reason),)
     assert store.get(b"other") is None
@@ -91,7 +91,7 @@ def test_a_step_that_fails_undoes_the_others(
 
 
 @pytest.mark.parametrize(
-    ("step", "given"),
+    ("operation", "given"),
     [
         (TxnOperation("cas", "a", b"2", index=2), 1),
         (TxnOperation("cas", "new", b"2", index=0), 1),
@@ -109,23 +109,23 @@ def test_a_step_that_fails_undoes_the_others(
         (TxnOperation("check-not-exists", "new"), 0),
     ],
 )
-def test_a_step_that_holds_gives_what_it_should(
-    store: Store, step: TxnOperation, given: int
+def test_an_operation_that_holds_gives_what_it_should(
+    store: Store, operation: TxnOperation, given: int
 ) -> None:
-    assert len(transact(store, step).results) == given
+    assert len(transact(store, operation).results) == given
 
 
-def test_all_that_fails_is_told(store: Store) -> None:
+def test_all_that_fails_is_reported(store: Store) -> None:
     done = transact(
         store,
         TxnOperation("get", "x"),
         TxnOperation("get", "a"),
         TxnOperation("get", "y"),
     )
-    assert [one.at for one in done.failed] == [0, 2]
+    assert [one.position for one in done.failed] == [0, 2]
 
 
-def test_steps_see_those_before_them_and_share_an_index(store: Store) -> None:
+def test_operations_see_those_before_them_and_share_an_index(store: Store) -> None:
     index = store.index
 
     done = transact(
@@ -145,11 +145,11 @@ def test_steps_see_those_before_them_and_share_an_index(store: Store) -> None:
 
 def test_rights_are_those_of_the_sender(store: Store) -> None:
     reader = Acl("reader", read=(b"a",))
-    refused = transact(store, TxnOperation("set", "a", b"2"), access=reader)
+    refused = transact(store, TxnOperation("set", "a", b"2"), acl=reader)
     seen = transact(
-        store, TxnOperation("get", "a"), TxnOperation("get-tree", ""), access=reader
+        store, TxnOperation("get", "a"), TxnOperation("get-tree", ""), acl=reader
     )
-    blind = transact(store, TxnOperation("get", "a"), access=NOTHING)
+    blind = transact(store, TxnOperation("get", "a"), acl=NOTHING)
 
     assert refused.failed == (TxnOperationFailed(0, "Permission denied"),)
     assert [entry.key for entry in seen.results] == [b"a", b"a"]

@@ -1,4 +1,4 @@
-"""Drafts: what they show before anybody sees it, and one draft on top of another."""
+"""Write batches: what they show before they are published, and one on top of another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def publish(write_batch: WriteBatch, store: Store) -> set[bytes]:
 
 
 def seen(view: View) -> dict[str, object]:
-    """Give all that a view can be asked."""
+    """Give all that a view can show."""
     keys = [b"a", b"a/1", b"a/2", b"b", b"b/1", b"none"]
     return {
         "index": view.index,
@@ -37,7 +37,7 @@ def seen(view: View) -> dict[str, object]:
     }
 
 
-def test_a_draft_is_not_seen_before_it_is_published() -> None:
+def test_a_batch_is_not_seen_before_it_is_published() -> None:
     store = Store()
     write_batch = WriteBatch(store)
     write_batch.apply(Put(b"a", b"1"), 0)
@@ -47,7 +47,7 @@ def test_a_draft_is_not_seen_before_it_is_published() -> None:
 
 
 @given(BATCH, BATCH)
-def test_a_draft_shows_what_the_store_will_be(
+def test_a_batch_shows_what_the_store_will_be(
     before: list[Operation], batch: list[Operation]
 ) -> None:
     store = Store()
@@ -63,7 +63,7 @@ def test_a_draft_shows_what_the_store_will_be(
 
 
 @given(BATCH, BATCH, BATCH)
-def test_a_draft_that_is_absorbed_is_as_if_it_had_been_one(
+def test_batches_of_which_one_absorbs_the_other_are_as_one(
     before: list[Operation], first: list[Operation], second: list[Operation]
 ) -> None:
     one, two = Store(), Store()
@@ -84,7 +84,7 @@ def test_a_draft_that_is_absorbed_is_as_if_it_had_been_one(
 
 
 @given(BATCH, BATCH)
-def test_a_draft_that_is_dropped_leaves_no_trace(
+def test_a_batch_that_is_dropped_leaves_no_trace(
     first: list[Operation], second: list[Operation]
 ) -> None:
     lower = WriteBatch(Store())

@@ -1,4 +1,4 @@
-"""What the store owes the disk: nothing is told before it is there, no damage is hidden."""
+"""What the store owes the disk: no response before a write is there, no hidden damage."""
 
 from __future__ import annotations
 
@@ -46,29 +46,29 @@ async def serving(data: Path) -> AsyncIterator[tuple[KvServer, Client]]:
         nursery.cancel_scope.cancel()
 
 
-def write(log: StorageEngine, store: Store, *operations: Operation) -> None:
+def write(engine: StorageEngine, store: Store, *operations: Operation) -> None:
     write_batch = WriteBatch(store)
     for operation in operations:
         assert write_batch.apply(operation, 0.0).done
     write_batch.fold_tombstones(store)
-    log.commit(write_batch)
+    engine.commit(write_batch)
     store.publish(write_batch, 0.0)
 
 
 @contextmanager
 def opened(directory: Path) -> Iterator[tuple[StorageEngine, Store]]:
-    log = StorageEngine(directory)
+    engine = StorageEngine(directory)
     try:
-        yield log, log.load()
+        yield engine, engine.load()
     finally:
-        log.close()
+        engine.close()
 
 
 # === acknowledged, and seen, only when it is on disk ===
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "in a thread"])
-async def test_nothing_is_told_before_it_is_on_disk(
+async def test_no_response_comes_before_the_write_is_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
 ) -> None:
     """Look at what readers see while a commit is on, and after it failed or not."""
@@ -78,10 +78,10 @@ async def test_nothing_is_told_before_it_is_on_disk(
 
     def look(*given: Any) -> Any:
         seen.append(server.store.get(b"k"))
-        seen.append(len(server.watchers))
+        seen.append(len(server.blocking_queries))
         done = commit(*given)
         seen.append(server.store.get(b"k"))
-        seen.append(len(server.watchers))
+        seen.append(len(server.blocking_queries))
         return done
 
     monkeypatch.setattr(StorageEngine, "_is_quick", lambda *_: at_once)
@@ -89,18 +89,18 @@ async def test_nothing_is_told_before_it_is_on_disk(
         index = (await client.get("k")).index
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(client.get, "k", index=index))
-            while not len(server.watchers):
+            while not len(server.blocking_queries):
                 await trio.sleep(0.001)
             monkeypatch.setattr(WriteConnection, way, look)
             assert (await client.put("k", b"v")).done
         assert server.store.get(b"k") is not None
-        assert not len(server.watchers)
+        assert not len(server.blocking_queries)
     assert seen == [None, 1, None, 1]
 
 
 def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
-    with opened(tmp_path) as (log, _):
-        db = log._transactions.db
+    with opened(tmp_path) as (engine, _):
+        db = engine._connection.db
         assert db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -111,10 +111,10 @@ async def test_a_slow_disk_does_not_stop_the_readers(
     on, gate = trio.Event(), threading.Event()
     commit = StorageEngine.commit
 
-    def slow(log: StorageEngine, write_batch: WriteBatch) -> None:
+    def slow(engine: StorageEngine, write_batch: WriteBatch) -> None:
         trio.from_thread.run_sync(on.set)
         assert gate.wait(10)
-        commit(log, write_batch)
+        commit(engine, write_batch)
 
     async with serving(tmp_path) as (_, client), trio.open_nursery() as nursery:
         monkeypatch.setattr(StorageEngine, "_is_quick", lambda *_: False)
@@ -181,7 +181,7 @@ async def test_a_disk_that_is_full_is_a_500_until_there_is_room(
     monkeypatch.setattr(sys.modules["kv_trio.serve"], "StorageEngine", open_log)
     async with serving(tmp_path) as (server, client):
         await client.put("k", b"old")
-        db = opened_by_server[0]._transactions.db
+        db = opened_by_server[0]._connection.db
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         db.execute(f"PRAGMA max_page_count = {pages}")
         for size in (100_000, 300_000):
@@ -194,8 +194,8 @@ async def test_a_disk_that_is_full_is_a_500_until_there_is_room(
         index = server.store.index
         db.execute("PRAGMA max_page_count = 1000000")
         assert (await client.put("k", b"x" * 100_000)).index == index + 1
-    with opened(tmp_path) as (log, store):
-        assert not log.check()
+    with opened(tmp_path) as (engine, store):
+        assert not engine.check()
         entry = store.get(b"k")
         assert entry is not None
         assert len(entry.value) == 100_000
@@ -205,8 +205,8 @@ def test_a_disk_that_is_full_refuses_a_small_write_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kv_trio.storage.write_connection.QUICK_S", 1000.0)
-    with opened(tmp_path) as (log, store):
-        db = log._transactions.db
+    with opened(tmp_path) as (engine, store):
+        db = engine._connection.db
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         db.execute(f"PRAGMA max_page_count = {pages + 2}")
 
@@ -214,7 +214,7 @@ def test_a_disk_that_is_full_refuses_a_small_write_at_once(
             write_batch = WriteBatch(store)
             write_batch.apply(Put(b"k", value), 0.0)
             write_batch.fold_tombstones(store)
-            assert log.commit_at_once(write_batch)
+            assert engine.commit_at_once(write_batch)
             store.publish(write_batch, 0.0)
 
         def fill() -> None:
@@ -228,7 +228,7 @@ def test_a_disk_that_is_full_refuses_a_small_write_at_once(
         db.execute("PRAGMA max_page_count = 1000000")
         put(b"later")
         assert store.index == refused_at + 1
-        assert not log.check()
+        assert not engine.check()
     with opened(tmp_path) as (_, again):
         assert again.index == store.index
         assert again.get(b"k") == store.get(b"k")
@@ -238,20 +238,20 @@ def test_a_disk_that_is_full_refuses_a_small_write_at_once(
 
 
 def test_a_directory_has_one_server(tmp_path: Path) -> None:
-    log = StorageEngine(tmp_path)
+    engine = StorageEngine(tmp_path)
     with pytest.raises(StoreLocked, match="another server"):
         StorageEngine(tmp_path)
-    log.close()
+    engine.close()
     StorageEngine(tmp_path).close()
 
 
-def test_a_directory_that_is_a_file_is_said(tmp_path: Path) -> None:
+def test_a_directory_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot use"):
         StorageEngine(tmp_path / "file")
 
 
-def test_a_directory_that_cannot_be_written_is_said() -> None:
+def test_a_directory_that_cannot_be_written_is_reported() -> None:
     with tempfile.TemporaryDirectory() as name:  # tmp_path lies below what root closes
         directory = Path(name)
         StorageEngine(directory).close()
@@ -283,11 +283,11 @@ def without_privileges() -> Iterator[None]:
 def directory(tmp_path: Path) -> Path:
     """Give the directory of a store that was stopped."""
     path = tmp_path / "kv"
-    with opened(path) as (log, store):
-        write(log, store, *(Put(b"k/%d" % n, b"value %d" % n) for n in range(200)))
-        write(log, store, Delete(b"k/0"))
-        log.checkpoint()
-        write(log, store, Put(b"k/1", b"not filed"))
+    with opened(path) as (engine, store):
+        write(engine, store, *(Put(b"k/%d" % n, b"value %d" % n) for n in range(200)))
+        write(engine, store, Delete(b"k/0"))
+        engine.checkpoint()
+        write(engine, store, Put(b"k/1", b"not filed"))
     return path
 
 
@@ -321,16 +321,16 @@ def test_a_damaged_database_is_reported_and_left_alone(
 def test_a_page_that_is_lost_is_reported_whichever_it_is(directory: Path) -> None:
     path = directory / DATABASE
     whole = path.read_bytes()
-    with opened(directory) as (log, store):
+    with opened(directory) as (engine, store):
         entries = store.under(b"")
-        (free,) = log._transactions.db.execute("PRAGMA freelist_count").fetchone()
+        (free,) = engine._connection.db.execute("PRAGMA freelist_count").fetchone()
     quiet = 0
     for start in range(0, len(whole), 4096):
         path.write_bytes(zero(start, 4096)(whole))
         try:
-            with opened(directory) as (log, store):
+            with opened(directory) as (engine, store):
                 assert store.under(b"") == entries  # the page held nothing
-                assert not log.check()
+                assert not engine.check()
                 quiet += 1
         except StoreDamaged:
             pass
@@ -359,9 +359,9 @@ def test_a_row_that_is_not_as_it_was_written_is_reported(
 
 
 def test_a_damaged_write_ahead_log_is_reported_and_left_alone(tmp_path: Path) -> None:
-    with opened(tmp_path / "kv") as (log, store):
+    with opened(tmp_path / "kv") as (engine, store):
         for n in range(20):
-            write(log, store, Put(b"k", b"value %d" % n))
+            write(engine, store, Put(b"k", b"value %d" % n))
         for name in ("killed", "harmed"):  # as a SIGKILL leaves it
             shutil.copytree(tmp_path / "kv", tmp_path / name)
     with opened(tmp_path / "killed") as (_, store):
@@ -385,12 +385,12 @@ def test_no_index_of_a_prefix_slides_back_over_restarts(
     monkeypatch.setattr("kv_trio.state.write_batch.TOMBSTONES", 3)
     seen = 0
     for n in range(12):
-        with opened(tmp_path) as (log, store):
-            write(log, store, Put(b"p/k", b"%d" % n))
-            write(log, store, Delete(b"p/k"))
+        with opened(tmp_path) as (engine, store):
+            write(engine, store, Put(b"p/k", b"%d" % n))
+            write(engine, store, Delete(b"p/k"))
             seen = store.index_under(b"p/")
             for other in (b"q/%d-%d" % (n, m) for m in range(n)):
-                write(log, store, Put(other, b""), Delete(other))
+                write(engine, store, Put(other, b""), Delete(other))
                 assert store.index_under(b"p/") >= seen
             assert len(store.tombstones) <= 3
         with opened(tmp_path) as (_, store):
@@ -400,10 +400,10 @@ def test_no_index_of_a_prefix_slides_back_over_restarts(
 def test_a_key_that_was_deleted_and_written_again_has_no_tombstone(
     tmp_path: Path,
 ) -> None:
-    with opened(tmp_path) as (log, store):
-        write(log, store, Put(b"k", b"1"))
-        write(log, store, Delete(b"k"))
-        write(log, store, Put(b"k", b"2"))
+    with opened(tmp_path) as (engine, store):
+        write(engine, store, Put(b"k", b"1"))
+        write(engine, store, Delete(b"k"))
+        write(engine, store, Put(b"k", b"2"))
     with opened(tmp_path) as (_, store):
         assert not store.tombstones
         assert store.index_of(b"k") == 4
@@ -413,15 +413,15 @@ def test_a_copy_that_is_put_in_place_goes_on_above_its_original(tmp_path: Path) 
     """So nobody who knows a later index of the original waits beside the state."""
     copy = tmp_path / "copy"
     copy.mkdir()
-    with opened(tmp_path / "kv") as (log, store):
-        write(log, store, Put(b"k", b"kept"))
-        log.back_up(copy / DATABASE)
+    with opened(tmp_path / "kv") as (engine, store):
+        write(engine, store, Put(b"k", b"kept"))
+        engine.back_up(copy / DATABASE)
         for n in range(50):
-            write(log, store, Put(b"k", b"lost %d" % n))
+            write(engine, store, Put(b"k", b"lost %d" % n))
         last = store.index
-    log = StorageEngine(copy)  # as `kv-trio check` does
-    assert not log.check()
-    log.close()
+    engine = StorageEngine(copy)  # as `kv-trio check` does
+    assert not engine.check()
+    engine.close()
     known = 0
     for _ in range(2):  # also after another restart
         with opened(copy) as (_, restored):
@@ -432,8 +432,8 @@ def test_a_copy_that_is_put_in_place_goes_on_above_its_original(tmp_path: Path) 
             assert not must_wait(restored, last, restored.index_under(b""))
             known = restored.index_of(b"k")
             assert must_wait(restored, known, restored.index_of(b"k"))
-    with opened(copy) as (log, restored):
-        write(log, restored, Put(b"k", b"new"))
+    with opened(copy) as (engine, restored):
+        write(engine, restored, Put(b"k", b"new"))
         assert restored.index_of(b"k") == restored.index > known > last
 
 
@@ -442,13 +442,13 @@ def test_a_copy_that_is_put_in_place_goes_on_above_its_original(tmp_path: Path) 
 
 def test_no_commit_has_to_lengthen_the_log(tmp_path: Path) -> None:
     path = tmp_path / f"{DATABASE}-wal"
-    with opened(tmp_path) as (log, store):
+    with opened(tmp_path) as (engine, store):
         size = path.stat().st_size
         for n in range(50):
-            write(log, store, Put(b"k", b"value %d" % n))
+            write(engine, store, Put(b"k", b"value %d" % n))
         assert path.stat().st_size == size > 50 * 4096
         shutil.copytree(tmp_path, tmp_path / "killed")
-    with opened(tmp_path / "killed") as (log, again):
+    with opened(tmp_path / "killed") as (engine, again):
         assert again.index == store.index
         assert again.get(b"k") == store.get(b"k")
         assert (tmp_path / "killed" / path.name).stat().st_size == size
@@ -458,8 +458,8 @@ def test_a_log_is_not_lengthened_where_room_is_scarce(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kv_trio.storage.database._ROOM_BYTES", 2**62)
-    with opened(tmp_path) as (log, store):
-        write(log, store, Put(b"k", b"v"))
+    with opened(tmp_path) as (engine, store):
+        write(engine, store, Put(b"k", b"v"))
         assert (tmp_path / f"{DATABASE}-wal").stat().st_size < 100_000
 
 
@@ -473,13 +473,13 @@ def test_a_log_that_a_refused_commit_shortened_is_lengthened_again(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / f"{DATABASE}-wal"
-    with opened(tmp_path) as (log, store):
+    with opened(tmp_path) as (engine, store):
         size = path.stat().st_size
-        db = log._transactions.db
+        db = engine._connection.db
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         db.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(StorageError, match="full"):
-            write(log, store, Put(b"k", b"x" * 100_000))
+            write(engine, store, Put(b"k", b"x" * 100_000))
         db.execute("PRAGMA max_page_count = 1000000")
-        write(log, store, Put(b"k", b"x" * 100_000))
+        write(engine, store, Put(b"k", b"x" * 100_000))
         assert path.stat().st_size == size

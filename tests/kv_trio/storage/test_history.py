@@ -23,13 +23,13 @@ KEYS = [b"a", b"a/1", b"a/\xff", b"b"]
 
 
 def write(
-    log: StorageEngine, store: Store, *operations: Operation, time_ms: int = 1
+    engine: StorageEngine, store: Store, *operations: Operation, time_ms: int = 1
 ) -> None:
     write_batch = WriteBatch(store)
     for operation in operations:
         write_batch.apply(operation, 0.0)
     write_batch.fold_tombstones(store)
-    log.commit(write_batch, time_ms)
+    engine.commit(write_batch, time_ms)
     store.publish(write_batch, 0.0)
 
 
@@ -43,57 +43,61 @@ FOLD = st.none()
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(OPERATION, COMPACT, FOLD), max_size=40), st.integers(1, 4))
-def test_the_past_is_right_or_said_to_be_forgotten(
+def test_the_past_is_right_or_reported_as_forgotten(
     steps: list[Operation | int | None], count: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_module, "_TRIM_EVERY", 2)
-        log = StorageEngine(None, Bounds(count=count))
-    store = log.load()
+        engine = StorageEngine(None, Bounds(count=count))
+    store = engine.load()
     first = store.index
     states: dict[int, dict[bytes, Entry]] = {first: {}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_module, "_TRIM_EVERY", 2)
         for step in steps:
             if isinstance(step, int):
-                log.compact(max(first, store.index - step))
+                engine.compact(max(first, store.index - step))
             elif step is None:
-                log.checkpoint()
+                engine.checkpoint()
             else:
-                write(log, store, step)
+                write(engine, store, step)
                 states[store.index] = {e.key: e for e in store.under(b"")}
-    _check_single_keys(log, store, states)
-    _check_prefixes(log, states)
-    assert log.check() == []
-    log.close()
+    _check_single_keys(engine, store, states)
+    _check_prefixes(engine, states)
+    assert engine.check() == []
+    engine.close()
 
 
 def _check_single_keys(
-    log: StorageEngine, store: Store, states: dict[int, dict[bytes, Entry]]
+    engine: StorageEngine, store: Store, states: dict[int, dict[bytes, Entry]]
 ) -> None:
     for key in KEYS:
-        assert log.history.at(key, store.index) == store.get(key)
+        assert engine.history.at(key, store.index) == store.get(key)
         for index, state in states.items():
             try:
-                assert log.history.at(key, index) == state.get(key)
+                assert engine.history.at(key, index) == state.get(key)
             except Compacted as exc:
                 assert index < exc.oldest <= store.index
-        found = log.history.of(key, until=store.index, limit=1000)
+        found = engine.history.of(key, until=store.index, limit=1000)
         for revision in found:
             assert states[revision.index].get(key) == revision.entry
 
 
-def _check_prefixes(log: StorageEngine, states: dict[int, dict[bytes, Entry]]) -> None:
+def _check_prefixes(
+    engine: StorageEngine, states: dict[int, dict[bytes, Entry]]
+) -> None:
     last = max(states)
     for index, state in states.items():
         for prefix in (b"", b"a", b"a/", b"a/\xff", b"c"):
             wanted = [e for key, e in sorted(state.items()) if key.startswith(prefix)]
             try:
-                assert log.history.under_at(prefix, index) == wanted
+                assert engine.history.under_at(prefix, index) == wanted
             except Compacted as exc:
                 assert index < exc.oldest
             try:
-                news = log.history.since(prefix, recurse=True, after=index, until=last)
+                news = engine.history.since(
+                    prefix, recurse=True, after=index, until=last
+                )
             except Compacted:
                 continue
             then = {e.key: e for e in wanted}
@@ -106,59 +110,59 @@ def _check_prefixes(log: StorageEngine, states: dict[int, dict[bytes, Entry]]) -
 
 
 def test_what_is_old_is_forgotten_but_not_what_holds() -> None:
-    log = StorageEngine(None, Bounds(age_s=3600))
-    store = log.load()
-    write(log, store, Put(b"kept", b"old"), time_ms=1)
-    write(log, store, Put(b"k", b"1"), time_ms=1)
-    write(log, store, Put(b"k", b"2"), time_ms=1)
-    write(log, store, Put(b"gone", b""), time_ms=1)
-    write(log, store, Delete(b"gone"), time_ms=1)
+    engine = StorageEngine(None, Bounds(age_s=3600))
+    store = engine.load()
+    write(engine, store, Put(b"kept", b"old"), time_ms=1)
+    write(engine, store, Put(b"k", b"1"), time_ms=1)
+    write(engine, store, Put(b"k", b"2"), time_ms=1)
+    write(engine, store, Put(b"gone", b""), time_ms=1)
+    write(engine, store, Delete(b"gone"), time_ms=1)
     index = store.index
     now_ms = 2**45
-    write(log, store, Put(b"k", b"3"), time_ms=now_ms)
+    write(engine, store, Put(b"k", b"3"), time_ms=now_ms)
 
-    assert log.compact_old() == 3
+    assert engine.compact_old() == 3
 
     def values(key: bytes) -> list[bytes | None]:
-        found = log.history.of(key, until=store.index, limit=10)
+        found = engine.history.of(key, until=store.index, limit=10)
         return [r.entry.value if r.entry else None for r in found]
 
     assert values(b"kept") == [b"old"]
     assert values(b"k") == [b"3", b"2"]
     assert values(b"gone") == []
     with pytest.raises(Compacted) as caught:
-        log.history.at(b"k", index - 1)
+        engine.history.at(b"k", index - 1)
     assert caught.value.oldest == index
-    log.close()
+    engine.close()
 
 
 def test_the_past_outlives_a_restart(tmp_path: Path) -> None:
-    log = StorageEngine(tmp_path)
-    store = log.load()
-    write(log, store, Put(b"k", b"1"))
-    write(log, store, Put(b"k", b"2"))
-    log.close()
+    engine = StorageEngine(tmp_path)
+    store = engine.load()
+    write(engine, store, Put(b"k", b"1"))
+    write(engine, store, Put(b"k", b"2"))
+    engine.close()
 
-    log = StorageEngine(tmp_path)
-    entry = log.history.at(b"k", 2)
+    engine = StorageEngine(tmp_path)
+    entry = engine.history.at(b"k", 2)
     assert entry is not None
     assert entry.value == b"1"
-    log.close()
+    engine.close()
 
 
 @pytest.mark.parametrize("table", ["journal", "entries"])
 def test_a_flipped_bit_is_noticed(tmp_path: Path, table: str) -> None:
-    log = StorageEngine(tmp_path)
-    write(log, log.load(), Put(b"k", b"one value"))
+    engine = StorageEngine(tmp_path)
+    write(engine, engine.load(), Put(b"k", b"one value"))
     if table == "entries":
-        log.checkpoint()
-    log.close()
+        engine.checkpoint()
+    engine.close()
     with sqlite3.connect(tmp_path / DATABASE, isolation_level=None) as other:
         other.execute(f"UPDATE {table} SET value = ?", (b"One value",))
     other.close()
 
-    log = StorageEngine(tmp_path)
+    engine = StorageEngine(tmp_path)
     with pytest.raises(StoreDamaged, match="checksum of the key b'k'"):
-        log.load()
-    assert any("checksum" in fault for fault in log.check())
-    log.close()
+        engine.load()
+    assert any("checksum" in fault for fault in engine.check())
+    engine.close()

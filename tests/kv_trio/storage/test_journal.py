@@ -36,34 +36,34 @@ OPERATION = st.one_of(
 FOLD = st.none()
 
 
-def commit(log: StorageEngine, store: Store, operations: list[Operation]) -> None:
+def commit(engine: StorageEngine, store: Store, operations: list[Operation]) -> None:
     write_batch = WriteBatch(store)
     for operation in operations:
         write_batch.apply(operation, 0.0)
     if write_batch.changed:
         write_batch.fold_tombstones(store)
-        log.commit(write_batch, 1)
+        engine.commit(write_batch, 1)
         store.publish(write_batch, 0.0)
 
 
-def content(log: StorageEngine, store: Store) -> tuple[object, ...]:
+def content(engine: StorageEngine, store: Store) -> tuple[object, ...]:
     """Give all that is known, for comparison."""
-    first = log.history.oldest_of(b"")
-    past = log.history.since(b"", recurse=True, after=first, until=store.index)
-    at = log.history.under_at(b"", store.index)
+    first = engine.history.oldest_of(b"")
+    past = engine.history.since(b"", recurse=True, after=first, until=store.index)
+    at = engine.history.under_at(b"", store.index)
     state = (store.under(b""), dict(store.tombstones), store.sessions)
-    return (*state, store.index, store.floor, past, at, log.counts())
+    return (*state, store.index, store.floor, past, at, engine.counts())
 
 
 @contextmanager
 def opened(
     directory: Path | None = None, **bounds: Any
 ) -> Iterator[tuple[StorageEngine, Store]]:
-    log = StorageEngine(directory, Bounds(**bounds))
+    engine = StorageEngine(directory, Bounds(**bounds))
     try:
-        yield log, log.load()
+        yield engine, engine.load()
     finally:
-        log.close()
+        engine.close()
 
 
 @settings(max_examples=300)
@@ -92,12 +92,12 @@ def test_it_makes_no_difference_whether_something_is_filed_yet(
 
 
 def test_most_commits_change_one_table(tmp_path: Path) -> None:
-    with opened(tmp_path) as (log, store):
-        db = log._transactions.db
-        commit(log, store, [Put(b"k", b"filed")])
-        log.checkpoint()
-        commit(log, store, [Put(b"k", b"1")])
-        commit(log, store, [Put(b"k", b"2"), Delete(b"k")])
+    with opened(tmp_path) as (engine, store):
+        db = engine._connection.db
+        commit(engine, store, [Put(b"k", b"filed")])
+        engine.checkpoint()
+        commit(engine, store, [Put(b"k", b"1")])
+        commit(engine, store, [Put(b"k", b"2"), Delete(b"k")])
 
         assert db.execute("SELECT count(*) FROM journal").fetchone() == (3,)
         assert db.execute("SELECT count(*) FROM history").fetchone() == (1,)
@@ -119,12 +119,12 @@ def test_most_commits_change_one_table(tmp_path: Path) -> None:
 def test_what_goes_past_the_journal_files_it_first(
     tmp_path: Path, operations: list[Operation]
 ) -> None:
-    with opened(tmp_path) as (log, store):
-        commit(log, store, [Put(b"k", b"before")])
-        commit(log, store, operations)
-        (left,) = log._transactions.db.execute("SELECT count(*) FROM journal")
+    with opened(tmp_path) as (engine, store):
+        commit(engine, store, [Put(b"k", b"before")])
+        commit(engine, store, operations)
+        (left,) = engine._connection.db.execute("SELECT count(*) FROM journal")
         assert left == (0,)
-        assert log.check() == []
+        assert engine.check() == []
         entries = store.under(b"")
     with opened(tmp_path) as (_, again):
         assert again.under(b"") == entries
@@ -135,53 +135,53 @@ def test_the_journal_has_a_bound_even_if_nobody_folds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
     monkeypatch.setattr(log_module, full, 20)
-    with opened(tmp_path) as (log, store):
-        db = log._transactions.db
+    with opened(tmp_path) as (engine, store):
+        db = engine._connection.db
         for n in range(100):
             write_batch = WriteBatch(store)
             write_batch.apply(Put(b"k/%d" % n, b"v"), 0.0)
             write_batch.fold_tombstones(store)
-            if not log.commit_at_once(write_batch):
-                log.commit(write_batch)
+            if not engine.commit_at_once(write_batch):
+                engine.commit(write_batch)
             store.publish(write_batch, 0.0)
             assert db.execute("SELECT count(*) FROM journal").fetchone() <= (20,)
-        assert log.counts()["entries"] == 100
+        assert engine.counts()["entries"] == 100
 
 
 def test_the_history_of_a_key_is_trimmed_when_it_is_filed(tmp_path: Path) -> None:
-    with opened(tmp_path, count=5) as (log, store):
+    with opened(tmp_path, count=5) as (engine, store):
         for n in range(64):
-            commit(log, store, [Put(b"k", b"%d" % n)])
-        log.checkpoint()
-        assert log.counts()["history"] == 5
+            commit(engine, store, [Put(b"k", b"%d" % n)])
+        engine.checkpoint()
+        assert engine.counts()["history"] == 5
 
 
 def test_what_cannot_be_filed_stays_in_the_journal(tmp_path: Path) -> None:
-    with opened(tmp_path) as (log, store):
-        db = log._transactions.db
-        commit(log, store, [Put(b"k", b"x" * 3000)])
-        before = content(log, store)
+    with opened(tmp_path) as (engine, store):
+        db = engine._connection.db
+        commit(engine, store, [Put(b"k", b"x" * 3000)])
+        before = content(engine, store)
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         db.execute(f"PRAGMA max_page_count = {pages}")
 
-        log.checkpoint()
+        engine.checkpoint()
 
-        assert content(log, store) == before
+        assert content(engine, store) == before
         assert db.execute("SELECT count(*) FROM journal").fetchone() == (1,)
         with pytest.raises(StorageError, match="full"):
-            commit(log, store, [Put(b"l", b"y" * 9000)])
+            commit(engine, store, [Put(b"l", b"y" * 9000)])
         db.execute("PRAGMA max_page_count = 1000000")
-        log.checkpoint()
-        assert content(log, store) == before
+        engine.checkpoint()
+        assert content(engine, store) == before
         assert db.execute("SELECT count(*) FROM journal").fetchone() == (0,)
 
 
 def test_a_copy_goes_on_above_what_was_not_filed(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
-    with opened(tmp_path / "kv") as (log, store):
-        commit(log, store, [Put(b"k", b"kept")])
-        log.back_up(copy / DATABASE)
+    with opened(tmp_path / "kv") as (engine, store):
+        commit(engine, store, [Put(b"k", b"kept")])
+        engine.back_up(copy / DATABASE)
     with opened(copy) as (_, restored):
         entry = restored.get(b"k")
         assert entry is not None
@@ -190,8 +190,8 @@ def test_a_copy_goes_on_above_what_was_not_filed(tmp_path: Path) -> None:
 
 
 def test_another_process_cannot_write_beside_the_server(tmp_path: Path) -> None:
-    with opened(tmp_path) as (log, store):
-        commit(log, store, [Put(b"k", b"v")])
+    with opened(tmp_path) as (engine, store):
+        commit(engine, store, [Put(b"k", b"v")])
         program = (
             "import sqlite3, sys\n"
             "sqlite3.connect(sys.argv[1], timeout=0).execute('DELETE FROM journal')"

@@ -1,4 +1,4 @@
-"""The queue of operations: what shares a transaction, and who hears of it when."""
+"""The queue of operations: what shares a transaction, and who learns of it when."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     note = WriteConnection._note
 
-    def look(transactions: WriteConnection, took_s: float) -> None:
+    def look(connection: WriteConnection, took_s: float) -> None:
         main = threading.current_thread() is threading.main_thread()
         found.append("at once" if main else "in a thread")
-        note(transactions, took_s)
+        note(connection, took_s)
 
     monkeypatch.setattr(WriteConnection, "_note", look)
     return found
@@ -72,58 +72,58 @@ async def test_writes_that_come_at_once_share_a_transaction(
         nursery.cancel_scope.cancel()
 
 
-class Told:
+class Callbacks:
     """A writer's callbacks, in the order in which they were called."""
 
     def __init__(self) -> None:
-        self.events: list[object] = []
+        self.calls: list[object] = []
 
     def done(self, name: str) -> Callable[[Outcome | StorageError], None]:
-        return lambda outcome: self.events.append((name, type(outcome).__name__))
+        return lambda outcome: self.calls.append((name, type(outcome).__name__))
 
     def committed(self, batch: CommittedBatch) -> None:
-        self.events.append(sorted(batch.keys))
+        self.calls.append(sorted(batch.keys))
 
 
 @pytest.fixture
-def log() -> Iterator[StorageEngine]:
-    log = StorageEngine(None)
-    yield log
-    log.close()
+def engine() -> Iterator[StorageEngine]:
+    engine = StorageEngine(None)
+    yield engine
+    engine.close()
 
 
-async def test_writers_are_told_before_watchers_and_in_order(
-    log: StorageEngine,
+async def test_writers_get_their_responses_before_watchers_and_in_order(
+    engine: StorageEngine,
 ) -> None:
-    told = Told()
-    writer = Writer(log.load(), log, told.committed)
+    called = Callbacks()
+    writer = Writer(engine.load(), engine, called.committed)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(writer.run)
-        writer.submit(Put(b"a", b""), told.done("one"))
-        writer.submit(Put(b"b", b"", cas=7), told.done("two"))
-        writer.submit(Put(b"c", b""), told.done("three"))
+        writer.submit(Put(b"a", b""), called.done("one"))
+        writer.submit(Put(b"b", b"", cas=7), called.done("two"))
+        writer.submit(Put(b"c", b""), called.done("three"))
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     names = [("one", "Outcome"), ("two", "Outcome"), ("three", "Outcome")]
-    assert told.events == [*names, [b"a", b"c"]]
+    assert called.calls == [*names, [b"a", b"c"]]
 
 
 async def test_what_comes_while_the_disk_is_busy_shares_the_next_transaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = Told()
-    log = StorageEngine(tmp_path)
+    called = Callbacks()
+    engine = StorageEngine(tmp_path)
     on, gate = trio.Event(), threading.Event()
     commit = StorageEngine.commit
 
-    def slow(log: StorageEngine, write_batch: Any) -> None:
+    def slow(engine: StorageEngine, write_batch: Any) -> None:
         trio.from_thread.run_sync(on.set)
         assert gate.wait(10)
-        commit(log, write_batch)
+        commit(engine, write_batch)
 
     monkeypatch.setattr(StorageEngine, "_is_quick", lambda *_: False)
     monkeypatch.setattr(StorageEngine, "commit", slow)
-    writer = Writer(log.load(), log, told.committed)
+    writer = Writer(engine.load(), engine, called.committed)
     later: list[Callable[[], None]] = []
 
     def after_batch(call: Callable[[], None]) -> bool:
@@ -133,19 +133,19 @@ async def test_what_comes_while_the_disk_is_busy_shares_the_next_transaction(
     writer.after_batch = after_batch
     async with trio.open_nursery() as nursery:
         nursery.start_soon(writer.run)
-        writer.submit(Put(b"a", b""), told.done("a"))
+        writer.submit(Put(b"a", b""), called.done("a"))
         later.pop()()  # it is not quick, so the task has it
         await on.wait()
-        writer.submit(Put(b"b", b""), told.done("b"))
-        writer.submit(Put(b"c", b""), told.done("c"))
+        writer.submit(Put(b"b", b""), called.done("b"))
+        writer.submit(Put(b"c", b""), called.done("c"))
         assert not later  # the task will see to it
         gate.set()
         with trio.fail_after(10):
-            while len(told.events) < 5:
+            while len(called.calls) < 5:
                 await trio.sleep(0.001)
         nursery.cancel_scope.cancel()
-    log.close()
-    assert told.events == [
+    engine.close()
+    assert called.calls == [
         ("a", "Outcome"),
         [b"a"],
         ("b", "Outcome"),
@@ -155,8 +155,8 @@ async def test_what_comes_while_the_disk_is_busy_shares_the_next_transaction(
 
 
 async def test_a_lock_ends_within_a_second_of_its_time(autojump_clock: object) -> None:
-    store = (log := StorageEngine(None)).load()
-    writer = Writer(store, log, lambda _: None)
+    store = (engine := StorageEngine(None)).load()
+    writer = Writer(store, engine, lambda _: None)
     session = Session("s", ttl_s=10.0, ttl="10s")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(writer.run)
@@ -175,4 +175,4 @@ async def test_a_lock_ends_within_a_second_of_its_time(autojump_clock: object) -
         assert freed.session is None
         assert not writer.renew("s")
         nursery.cancel_scope.cancel()
-    log.close()
+    engine.close()

@@ -16,16 +16,16 @@ from typing import Generic, TypeVar
 
 import attrs
 
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
+Request = TypeVar("Request")
+Response = TypeVar("Response")
 State = TypeVar("State", bound=Hashable)
 
 _SHOWN = 6  # operations of the explained part that a person is shown
 
 
 @attrs.frozen
-class Operation(Generic[Asked, Answer]):
-    """What a client asked, and what came of it.
+class Operation(Generic[Request, Response]):
+    """What a client requested, and what came of it.
 
     Attributes:
         begun: when it was sent, on any clock that all clients share.
@@ -36,17 +36,17 @@ class Operation(Generic[Asked, Answer]):
     client: int
     begun: float
     ended: float | None
-    asked: Asked
-    response: Answer | None
+    request: Request
+    response: Response | None
 
     def __str__(self) -> str:
         end = "?" if self.ended is None else f"{self.ended:g}"
         who = f"[{self.begun:g}, {end}] client {self.client}"
-        return f"{who}: {self.asked} -> {self.response}"
+        return f"{who}: {self.request} -> {self.response}"
 
 
 @attrs.frozen
-class Verdict(Generic[State, Asked, Answer]):
+class Verdict(Generic[State, Request, Response]):
     """What the checker found; true if the history is linearizable.
 
     Attributes:
@@ -55,9 +55,9 @@ class Verdict(Generic[State, Asked, Answer]):
         stuck: the operations of which none can be next; empty if there is an order.
     """
 
-    order: tuple[Operation[Asked, Answer], ...]
+    order: tuple[Operation[Request, Response], ...]
     state: State
-    stuck: tuple[Operation[Asked, Answer], ...]
+    stuck: tuple[Operation[Request, Response], ...]
 
     def __bool__(self) -> bool:
         return not self.stuck
@@ -72,34 +72,34 @@ class Verdict(Generic[State, Asked, Answer]):
         return "\n".join(lines)
 
 
-History = Sequence[Operation[Asked, Answer]]
-Model = Callable[[State, Asked], tuple[Answer, State]]
+History = Sequence[Operation[Request, Response]]
+Model = Callable[[State, Request], tuple[Response, State]]
 """What an operation is answered in a state, and the state that it leads to."""
 
 
 def check(
-    history: History[Asked, Answer],
+    history: History[Request, Response],
     initial: State,
-    model: Model[State, Asked, Answer],
-) -> Verdict[State, Asked, Answer]:
+    model: Model[State, Request, Response],
+) -> Verdict[State, Request, Response]:
     """Search for an order that explains a history."""
     return _Search(history, model).run(initial)
 
 
-class _Search(Generic[State, Asked, Answer]):
+class _Search(Generic[State, Request, Response]):
     """Depth first; a set of operations is the bits of a number."""
 
     def __init__(
         self,
-        history: History[Asked, Answer],
-        model: Model[State, Asked, Answer],
+        history: History[Request, Response],
+        model: Model[State, Request, Response],
     ) -> None:
         self._all = sorted(history, key=lambda operation: operation.begun)
         self._model = model
         ended = [at for at, one in enumerate(self._all) if one.ended is not None]
         self._known = sum(1 << at for at in ended)
 
-    def run(self, initial: State) -> Verdict[State, Asked, Answer]:
+    def run(self, initial: State) -> Verdict[State, Request, Response]:
         everything = (1 << len(self._all)) - 1
         path: list[int] = []
         furthest = (path.copy(), initial, everything)
@@ -133,7 +133,7 @@ class _Search(Generic[State, Asked, Answer]):
         changing: list[tuple[int, State]] = []
         for at in self._concurrent(left):
             operation = self._all[at]
-            response, after = self._model(state, operation.asked)
+            response, after = self._model(state, operation.request)
             if operation.ended is None:
                 if after != state:
                     changing.append((at, after))
@@ -163,7 +163,7 @@ class _Search(Generic[State, Asked, Answer]):
 
     def _verdict(
         self, path: list[int], state: State, left: int
-    ) -> Verdict[State, Asked, Answer]:
+    ) -> Verdict[State, Request, Response]:
         stuck = [self._all[at] for at in self._concurrent(left)]
         known = tuple(one for one in stuck if one.ended is not None)
         return Verdict(tuple(self._all[at] for at in path), state, known)

@@ -10,15 +10,15 @@ import attrs
 import trio
 
 from http_trio.testing import peers
-from kv_trio.consul.txn import dump_step
+from kv_trio.consul.txn import dump_operation
 from tests.kv_trio.support.store_model import (
-    Answer,
-    Asked,
     Delete,
     Get,
     ListAll,
     Put,
     Ran,
+    Request,
+    Response,
     Seen,
     Transact,
     Wrote,
@@ -32,9 +32,9 @@ class Raw:
     address: str
     _connection: peers.RawClient | None = None
 
-    async def do(self, asked: Asked, *, index: int = 0, wait: str = "") -> Answer:
+    async def do(self, request: Request, *, index: int = 0, wait: str = "") -> Response:
         """Ask; a read with an index waits."""
-        match asked:
+        match request:
             case Get(key):
                 timeouts = f"?index={index}&wait={wait}" if index else ""
                 return _seen(*await self._ask("GET", f"/v1/kv/{key}{timeouts}"))
@@ -46,8 +46,10 @@ class Raw:
             case Delete(key, cas):
                 head, body = await self._ask("DELETE", _path(key, cas))
                 return Wrote(body == b"true", _index(head))
-            case Transact(steps):
-                sent = json.dumps([dump_step(step) for step in steps]).encode()
+            case Transact(operations):
+                sent = json.dumps(
+                    [dump_operation(operation) for operation in operations]
+                ).encode()
                 _, body = await self._ask("PUT", "/v1/txn", sent)
                 return _ran(json.loads(body))
 

@@ -1,4 +1,4 @@
-"""A store as simple as can be, to compare the real one with; and who asks it what.
+"""A store as simple as can be, to compare the real one with, and random requests.
 
 Every change takes the next number, and every response tells a number: of the key's last
 change, or, where nothing is there, of the store's. So a response fits one place only.
@@ -45,12 +45,12 @@ class ListAll:
 
 @attrs.frozen
 class Transact:
-    """Run steps together or not at all."""
+    """Run operations together or not at all."""
 
-    steps: tuple[TxnOperation, ...]
+    operations: tuple[TxnOperation, ...]
 
 
-Asked = Get | Put | Delete | ListAll | Transact
+Request = Get | Put | Delete | ListAll | Transact
 
 
 @attrs.frozen
@@ -71,14 +71,14 @@ class Wrote:
 
 @attrs.frozen
 class Ran:
-    """What a transaction's steps gave, or which of them failed."""
+    """What a transaction's operations gave, or which of them failed."""
 
     gave: tuple[tuple[str, bytes, int], ...] = ()
     failed: tuple[int, ...] = ()
 
 
-Answer = Seen | Wrote | Ran
-Happened = Operation[Asked, Answer]
+Response = Seen | Wrote | Ran
+Happened = Operation[Request, Response]
 Key = tuple[bytes, int]  # its value and the number of its last change
 
 
@@ -112,11 +112,11 @@ class State:
 
 
 def run(  # noqa: PLR0911  # one per case
-    state: State, asked: Asked
-) -> tuple[Answer, State]:
+    state: State, request: Request
+) -> tuple[Response, State]:
     """Give the response to an operation, and what it makes of the store."""
     following = state.index + 1
-    match asked:
+    match request:
         case Get(key):
             found = state.get(key)
             if found is None:
@@ -137,49 +137,49 @@ def run(  # noqa: PLR0911  # one per case
                 return Wrote(done=False, index=old[1]), state
             after = state.delete(key, following)
             return Wrote(done=True, index=after.index), after
-        case Transact(steps):
-            return _transact(state, steps, following)
+        case Transact(operations):
+            return _transact(state, operations, following)
 
 
 def _transact(
-    state: State, steps: tuple[TxnOperation, ...], index: int
+    state: State, operations: tuple[TxnOperation, ...], index: int
 ) -> tuple[Ran, State]:
     after, failed = state, []
     gave: list[tuple[str, bytes, int]] = []
-    for at, step in enumerate(steps):
-        key = step.key.decode()
+    for at, operation in enumerate(operations):
+        key = operation.key.decode()
         old = after.get(key)
-        if not _holds(step, old):
+        if not _holds(operation, old):
             failed.append(at)
             continue
-        if step.verb in ("set", "cas"):
-            after = after.put(key, step.value, index)
-        elif step.verb in ("delete", "delete-cas"):
+        if operation.verb in ("set", "cas"):
+            after = after.put(key, operation.value, index)
+        elif operation.verb in ("delete", "delete-cas"):
             after = after.delete(key, index)
         new = after.get(key)
-        if new is not None and step.verb != "check-not-exists":
-            gave.append((key, new[0] if step.verb == "get" else b"", new[1]))
+        if new is not None and operation.verb != "check-not-exists":
+            gave.append((key, new[0] if operation.verb == "get" else b"", new[1]))
     if failed:
         return Ran(failed=tuple(failed)), state
     return Ran(tuple(gave)), after
 
 
-def _holds(step: TxnOperation, old: Key | None) -> bool:
-    match step.verb:
+def _holds(operation: TxnOperation, old: Key | None) -> bool:
+    match operation.verb:
         case "cas":
-            return step.index == (old[1] if old else 0)
+            return operation.index == (old[1] if old else 0)
         case "delete-cas":
-            return old is None or step.index == old[1]
+            return old is None or operation.index == old[1]
         case "get":
             return old is not None
         case "check-index":
-            return old is not None and step.index == old[1]
+            return old is not None and operation.index == old[1]
         case "check-not-exists":
             return old is None
         case "set" | "delete":
             return True
         case verb:
-            raise ValueError(f"the model knows no step {verb!r}")
+            raise ValueError(f"the model knows no operation {verb!r}")
 
 
 class Recorder:
@@ -192,13 +192,13 @@ class Recorder:
     def __repr__(self) -> str:
         return f"<Recorder {len(self.history)}>"
 
-    def begin(self, client: int, asked: Asked) -> int:
+    def begin(self, client: int, request: Request) -> int:
         """Note what is about to be sent; give its number."""
         now = next(self._clock)
-        self.history.append(Operation(client, now, None, asked, None))
+        self.history.append(Operation(client, now, None, request, None))
         return len(self.history) - 1
 
-    def end(self, number: int, response: Answer) -> None:
+    def end(self, number: int, response: Response) -> None:
         """Note the response."""
         operation = self.history[number]
         self.history[number] = attrs.evolve(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from http_trio import Exchange, Response
 from http_trio.testing.peers import connected
 from kv_trio import Client, KvServer, serve
-from kv_trio.consul.encode import index_of, respond_read
+from kv_trio.consul.encode import index_of, render_read
 from kv_trio.consul.parameters import Read
 from kv_trio.state.acl import EVERYTHING
 from kv_trio.state.entry import Entry, Session
@@ -29,7 +29,7 @@ from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
 # === no state is missed: every response ever given, against every later state ===
 
 KEY = st.sampled_from([b"a", b"a/1", b"a/2", b"b"])
-STEP = st.builds(
+TXN_OPERATION = st.builds(
     TxnOperation,
     st.sampled_from(["set", "delete", "delete-tree", "cas"]),
     KEY,
@@ -41,7 +41,9 @@ OPERATION = st.one_of(
     st.builds(Put, KEY, st.just(b"l"), acquire=st.just("s")),
     st.builds(Delete, KEY, recurse=st.booleans()),
     st.builds(
-        Transaction, st.lists(STEP, max_size=3).map(tuple), access=st.just(EVERYTHING)
+        Transaction,
+        st.lists(TXN_OPERATION, max_size=3).map(tuple),
+        acl=st.just(EVERYTHING),
     ),
 )
 BATCHES = st.lists(st.lists(OPERATION, min_size=1, max_size=3), max_size=12)
@@ -68,27 +70,27 @@ def test_a_watcher_waits_only_if_it_knows_the_present_state(
     with pytest.MonkeyPatch.context() as patch:
         if forgetful:
             patch.setattr("kv_trio.state.write_batch.TOMBSTONES", 1)
-        log = StorageEngine(None)
-        store = log.load()
-        told: list[tuple[Read, int, list[Entry | None]]] = []
+        engine = StorageEngine(None)
+        store = engine.load()
+        responses: list[tuple[Read, int, list[Entry | None]]] = []
         first: list[Operation] = [CreateSession(Session("s"))]
         for number, batch in enumerate([first, *batches]):
             for read in READS:
-                response = respond_read(store, read, EVERYTHING)
-                told.append((read, given_index(response), content(store, read)))
+                response = render_read(store, read, EVERYTHING)
+                responses.append((read, given_index(response), content(store, read)))
             write_batch = WriteBatch(store)
             for operation in batch:
                 write_batch.apply(operation, 0.0)
             if write_batch.changed:
                 write_batch.fold_tombstones(store)
-                log.commit(write_batch)
+                engine.commit(write_batch)
                 store.publish(write_batch, 0.0)
             if number in restarts:
-                store = log.load()
-            for read, index, known in told:
+                store = engine.load()
+            for read, index, known in responses:
                 if must_wait(store, index, index_of(store, read)):
                     assert known == content(store, read), (read, index)
-        log.close()
+        engine.close()
 
 
 # === over real sockets ===
@@ -101,9 +103,9 @@ async def server() -> AsyncIterator[KvServer]:
         nursery.cancel_scope.cancel()
 
 
-async def become(watchers: BlockingQueries, count: int) -> None:
+async def become(queries: BlockingQueries, count: int) -> None:
     with trio.fail_after(5):
-        while len(watchers) != count:
+        while len(queries) != count:
             await trio.sleep(0.001)
 
 
@@ -111,11 +113,11 @@ async def test_a_poll_that_is_abandoned_is_freed_at_once(server: KvServer) -> No
     waiting = b"?wait=600s&index=%d" % server.store.index
     async with connected(server._server) as client:
         await client.send(b"GET /v1/kv/k%b HTTP/1.1\r\nHost: kv\r\n\r\n" % waiting)
-        await become(server.watchers, 1)
-    await become(server.watchers, 0)
+        await become(server.blocking_queries, 1)
+    await become(server.blocking_queries, 0)
 
 
-async def test_what_changed_while_the_store_was_down_is_told_at_once(
+async def test_what_changed_while_the_store_was_down_is_sent_at_once(
     tmp_path: Path,
 ) -> None:
     """The state of the last change is there, however many restarts lie between."""

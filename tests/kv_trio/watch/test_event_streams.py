@@ -138,7 +138,9 @@ async def test_a_transaction_has_one_id_at_its_end(store: Store) -> None:
     assert int(found[2].id) == found[0].data["ModifyIndex"]
 
 
-async def test_what_is_forgotten_is_said_and_the_present_follows(store: Store) -> None:
+async def test_what_is_forgotten_is_reported_and_the_present_follows(
+    store: Store,
+) -> None:
     first = (await store.client.put("k", b"1")).index
     last = (await store.client.put("k", b"2")).index
     await store.client.compact()

@@ -1,9 +1,9 @@
-"""Compares answers with those of a real Consul.
+"""Compares responses with those of a real Consul.
 
 The rule that it obeys: all is compared, but for what two servers cannot have in
 common. Indexes are compared by order and equality, sessions by equality. Three of our
 differences touch too many responses to be named one by one, so they are let pass here:
-an answer to a write carries `X-Consul-Index`, the index of what is absent is that of
+a response to a write carries `X-Consul-Index`, the index of what is absent is that of
 its own last change rather than the store's, and sessions are listed in any order.
 """
 
@@ -110,9 +110,9 @@ class Judge:
             yield "ended", f"after {step['after_s']} s != {got.elapsed_s:.2f} s"
         elif ended == "woken":
             path = self.player.fill(step["ask"]["path"])
-            asked = int(re.findall(r"index=(\d+)", path)[0])
-            if got.index <= asked:
-                yield INDEX, f"woken from {asked} by {got.index}"
+            given = int(re.findall(r"index=(\d+)", path)[0])
+            if got.index <= given:
+                yield INDEX, f"woken from {given} by {got.index}"
 
     def _head(self, step: Step, got: Got) -> Differences:
         wanted = step["answer"]

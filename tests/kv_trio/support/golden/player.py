@@ -1,4 +1,4 @@
-"""Asks a server what was asked of a real Consul.
+"""Sends a server the requests that were sent to a real Consul.
 
 The files beside this one have one step a line: a request that was recorded (`case`),
 one that only brings the store into the state for the next (`learn` names what is
@@ -62,7 +62,7 @@ class Got:
 
 @attrs.define(eq=False)
 class Player:
-    """Asks a server what the steps say; remembers what they learn and what came."""
+    """Sends a server the requests of the steps; keeps what they learn and what came."""
 
     address: str
     names: dict[str, str] = attrs.field(factory=dict)
