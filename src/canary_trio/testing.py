@@ -21,17 +21,17 @@ from http_trio.testing.ports import free_port
 PATIENCE_S = 10.0
 
 
-async def says_stable(asked: ReceivedRequest) -> None:
-    await asked.response(b"stable")
+async def says_stable(request: ReceivedRequest) -> None:
+    await request.response(b"stable")
 
 
-async def says_canary(asked: ReceivedRequest) -> None:
-    await asked.response(b"canary")
+async def says_canary(request: ReceivedRequest) -> None:
+    await request.response(b"canary")
 
 
-async def hangs_up(asked: ReceivedRequest) -> None:
+async def hangs_up(request: ReceivedRequest) -> None:
     """Close without a response."""
-    await asked.stream.aclose()
+    await request.stream.aclose()
     raise trio.ClosedResourceError
 
 
@@ -45,7 +45,7 @@ def url_of(fake: FakeUpstream) -> str:
 
 
 def arm(*servers: FakeUpstream | str, **settings: Any) -> dict[str, Any]:
-    urls = [one if isinstance(one, str) else url_of(one) for one in servers]
+    urls = [server if isinstance(server, str) else url_of(server) for server in servers]
     return {"servers": urls, **settings}
 
 
@@ -63,10 +63,10 @@ class Proxied:
         live = await self.runtime.build(config, self.revision, b"secret")
         self.runtime.install(live)
 
-    def server_state(self, name: str, at: int = 0) -> ServerState:
+    def server_state(self, name: str, number: int = 0) -> ServerState:
         live = self.runtime.live
         assert live is not None
-        return live.arms[name].servers[at]
+        return live.arms[name].servers[number]
 
     @property
     def in_flight(self) -> int:

@@ -24,7 +24,7 @@ import kv_trio
 from canary_trio.cli.demo_display import (
     FRAME_S,
     SERVICE,
-    Seen,
+    DemoRecord,
     introduce,
     show,
     summarize,
@@ -50,16 +50,16 @@ def run(
 ) -> str:
     """Run until Ctrl-C or for a time; give why it could not, empty if it could."""
     console = Console(highlight=False)
-    seen = Seen()
+    record = DemoRecord()
     failure = ""
     with _directory(data) as directory:
         places = _Places(bind, admin, store, directory)
         try:
-            trio.run(_run, console, seen, for_s, places)
+            trio.run(_run, console, record, for_s, places)
         except* (http_trio.BadBind, kv_trio.KvError) as group:
             failure = "; ".join(map(str, _leaves(group)))
     if not failure:
-        for line in summarize(seen):
+        for line in summarize(record):
             console.print(line)
     return failure
 
@@ -75,7 +75,7 @@ def version(name: str) -> http_trio.Handler:
 
 
 async def _run(
-    console: Console, seen: Seen, for_s: float | None, places: _Places
+    console: Console, record: DemoRecord, for_s: float | None, places: _Places
 ) -> None:
     ends = (signal.SIGINT, signal.SIGTERM)
     with (
@@ -92,7 +92,7 @@ async def _run(
                     kv_trio.serve,
                     [places.store],
                     data=places.data,
-                    observe=seen.written,
+                    observe=record.written,
                 )
             )
             document = _document(*(server.url for server in servers))
@@ -103,18 +103,18 @@ async def _run(
                 bootstrap=document,
                 remember=False,
             )
-            start = partial(serve, SERVICE, options, on_live=seen.live)
+            start = partial(serve, SERVICE, options, on_live=record.live)
             proxy = await nursery.start(start)
-            seen.changes.clear()  # the first document is no change
+            record.changes.clear()  # the first document is no change
             introduce(console, proxy, kv.url)
-            nursery.start_soon(_trickle, proxy.addresses[0], seen)
-            nursery.start_soon(show, console, seen, proxy)
+            nursery.start_soon(_trickle, proxy.addresses[0], record)
+            nursery.start_soon(show, console, record, proxy)
             async for _ in signals:
                 break
             nursery.cancel_scope.cancel()
 
 
-async def _trickle(address: str, seen: Seen) -> None:
+async def _trickle(address: str, record: DemoRecord) -> None:
     """Send requests over one kept connection, steadily, and count who answers."""
     host, _, port = address.rpartition(":")
     while True:
@@ -128,13 +128,13 @@ async def _trickle(address: str, seen: Seen) -> None:
                     if not response.startswith(b"HTTP/1.1 200 "):
                         break
                     name = response.rpartition(b"\r\n\r\n")[2].strip().decode()
-                    seen.total += 1
-                    seen.responses[name] += 1
-                    seen.recent.append(name)
+                    record.total += 1
+                    record.responses[name] += 1
+                    record.recent.append(name)
                     await trio.sleep(1 / _REQUESTS_PER_S)
         except (OSError, trio.BrokenResourceError):
             pass
-        seen.errors += 1
+        record.errors += 1
         await trio.sleep(FRAME_S)
 
 

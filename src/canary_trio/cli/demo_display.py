@@ -33,12 +33,12 @@ _PLAIN_S = 1.0
 
 
 @attrs.define(eq=False)
-class Seen:
+class DemoRecord:
     """What the demonstration has seen.
 
     Attributes:
         changes: (revision, milliseconds) of each change.
-        recent: the versions that answered last.
+        recent: the versions that responded last.
     """
 
     total: int = 0
@@ -66,52 +66,54 @@ class Seen:
         return self.recent.count(version) / len(self.recent) if self.recent else 0.0
 
 
-async def show(console: Console, seen: Seen, proxy: Proxy) -> None:
+async def show(console: Console, record: DemoRecord, proxy: Proxy) -> None:
     """Show what happens, until cancelled."""
     if not console.is_terminal:
-        await _show_plain(console, seen, proxy)
+        await _show_plain(console, record, proxy)
         return
-    with Live(_table(seen, proxy), console=console, auto_refresh=False) as live:
+    with Live(_table(record, proxy), console=console, auto_refresh=False) as live:
         while True:
             await trio.sleep(FRAME_S)
-            live.update(_table(seen, proxy), refresh=True)
+            live.update(_table(record, proxy), refresh=True)
 
 
-async def _show_plain(console: Console, seen: Seen, proxy: Proxy) -> None:
-    told = 0
+async def _show_plain(console: Console, record: DemoRecord, proxy: Proxy) -> None:
+    shown = 0
     while True:
         await trio.sleep(_PLAIN_S)
-        for revision, took_ms in seen.changes[told:]:
+        for revision, took_ms in record.changes[shown:]:
             console.print(f"revision {revision} live {took_ms:.2f} ms after its write")
-        told = len(seen.changes)
+        shown = len(record.changes)
         shares = "  ".join(
-            f"{name} {100 * seen.share(name):.1f} %" for name in ("v1", "v2")
+            f"{name} {100 * record.share(name):.1f} %" for name in ("v1", "v2")
         )
         console.print(
-            f"revision {proxy.revision}  {shares}  requests {seen.total}"
-            f"  errors {seen.errors}"
+            f"revision {proxy.revision}  {shares}  requests {record.total}"
+            f"  errors {record.errors}"
         )
 
 
-def _table(seen: Seen, proxy: Proxy) -> Table:
+def _table(record: DemoRecord, proxy: Proxy) -> Table:
     table = Table(
         title=f"revision {proxy.revision}", title_justify="left", min_width=60
     )
     table.add_column("arm")
     table.add_column("asked", justify="right")
-    table.add_column(f"got (last {len(seen.recent)})", justify="right")
+    table.add_column(f"got (last {len(record.recent)})", justify="right")
     table.add_column("requests", justify="right")
-    asked = proxy.config.shares
+    shares = proxy.config.shares
     for arm, name in ((STABLE, "v1"), ("canary", "v2")):
-        share = seen.share(name)
+        share = record.share(name)
         table.add_row(
             f"{arm} ({name})",
-            f"{100 * asked.get(arm, 0) / WHOLE:.2f} %",
+            f"{100 * shares.get(arm, 0) / WHOLE:.2f} %",
             f"{100 * share:.2f} %  {'█' * round(20 * share):<20}",
-            str(seen.responses[name]),
+            str(record.responses[name]),
         )
-    last = ", ".join(f"{revision}: {ms:.2f} ms" for revision, ms in seen.changes[-4:])
-    table.caption = f"write to live: {last or 'no change yet'}   errors: {seen.errors}"
+    last = ", ".join(f"{revision}: {ms:.2f} ms" for revision, ms in record.changes[-4:])
+    table.caption = (
+        f"write to live: {last or 'no change yet'}   errors: {record.errors}"
+    )
     table.caption_justify = "left"
     return table
 
@@ -142,14 +144,14 @@ def _command() -> str:
     return os.path.relpath(script)
 
 
-def summarize(seen: Seen) -> Iterator[str]:
+def summarize(record: DemoRecord) -> Iterator[str]:
     """Give the lines that are printed at the end."""
     shares = ", ".join(
-        f"{name} {count}" for name, count in sorted(seen.responses.items())
+        f"{name} {count}" for name, count in sorted(record.responses.items())
     )
-    yield f"{seen.total} requests ({shares or 'none'}), {seen.errors} errors"
-    if seen.changes:
-        times = [took_ms for _, took_ms in seen.changes]
+    yield f"{record.total} requests ({shares or 'none'}), {record.errors} errors"
+    if record.changes:
+        times = [took_ms for _, took_ms in record.changes]
         yield (
             f"{len(times)} changes, live {statistics.median(times):.2f} ms (median),"
             f" {max(times):.2f} ms (worst) after their write"

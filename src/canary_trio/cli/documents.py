@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from canary_trio.cli import store_options as asking
+from canary_trio.cli import store_options
 
 if TYPE_CHECKING:
     from canary_trio.control.report import Fleet
@@ -31,21 +31,23 @@ _wait = click.option(
 
 @click.command()
 @click.argument("service")
-@asking.config_server
+@store_options.config_server
 def get(service: str, config_server: str) -> None:
     """Print the document of SERVICE."""
     from canary_trio.control.documents import read_document  # noqa: PLC0415
 
-    text, _ = asking.ask(config_server, lambda client: read_document(client, service))
+    text, _ = store_options.ask(
+        config_server, lambda client: read_document(client, service)
+    )
     sys.stdout.buffer.write(text)
 
 
 @click.command("set")
 @click.argument("service")
 @click.argument("assignments", nargs=-1, required=True, metavar="FIELD=VALUE...")
-@asking.config_server
+@store_options.config_server
 @_wait
-@asking.as_json
+@store_options.as_json
 def set_(
     service: str,
     assignments: tuple[str, ...],
@@ -71,9 +73,9 @@ def set_(
 @click.argument(
     "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 )
-@asking.config_server
+@store_options.config_server
 @_wait
-@asking.as_json
+@store_options.as_json
 def apply(
     service: str, file: Path, config_server: str, wait_s: float | None, *, as_json: bool
 ) -> None:
@@ -138,7 +140,7 @@ def _write(
         fleet = await read_fleet(client, service, revision)
         return revision, fleet, trio.current_time() - begun
 
-    revision, fleet, took_s = asking.ask(config_server, write)
+    revision, fleet, took_s = store_options.ask(config_server, write)
     _say_written(revision, fleet, took_s, as_json=as_json)
 
 
@@ -184,9 +186,9 @@ def read_valid(file: Path) -> bytes:
     try:
         text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as exc:
-        asking.fail(f"cannot read {file}: {exc.strerror}")
+        store_options.fail(f"cannot read {file}: {exc.strerror}")
     try:
         load(text)
     except InvalidConfig as exc:
-        asking.fail(*(f"{file}: {problem}" for problem in exc.problems))
+        store_options.fail(*(f"{file}: {problem}" for problem in exc.problems))
     return text

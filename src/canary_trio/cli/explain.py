@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from canary_trio.cli import store_options as asking
+from canary_trio.cli import store_options
 
 if TYPE_CHECKING:
     from canary_trio.config.model import Config
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("service")
 @click.argument("url", default="/", metavar="[URL]")
-@asking.config_server
+@store_options.config_server
 @click.option("-X", "--request", "method", default="GET", show_default=True)
 @click.option("-H", "--header", "fields", multiple=True, metavar="'NAME: VALUE'")
 @click.option("-b", "--cookie", "cookies", multiple=True, metavar="NAME=VALUE")
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Ask this file instead of what is in the store.",
 )
-@asking.as_json
+@store_options.as_json
 def explain(
     service: str,
     url: str,
@@ -72,8 +72,8 @@ def explain(
     try:
         described.head()  # before the store is asked
     except BadRequestSpec as exc:
-        asking.fail(*map(str, exc.problems))
-    found = asking.ask(
+        store_options.fail(*map(str, exc.problems))
+    found = store_options.ask(
         config_server, lambda store: _explain(store, service, described, document)
     )
     click.echo(json.dumps(attrs.asdict(found)) if as_json else _shown(found))

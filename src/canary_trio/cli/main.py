@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from canary_trio.cli import store_options as asking
+from canary_trio.cli import store_options
 from canary_trio.cli.documents import apply, get, schema, set_, validate
 from canary_trio.cli.explain import explain
 from canary_trio.cli.serve import serve
@@ -50,4 +50,4 @@ def demo(**options: Any) -> None:
 
     failure = run(**options)
     if failure:
-        asking.fail(failure)
+        store_options.fail(failure)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from canary_trio.cli import store_options as asking
+from canary_trio.cli import store_options
 from canary_trio.cli.documents import read_valid
 from canary_trio.cli.serve_options import listen_options, log_options, settle
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("service")
-@asking.config_server
+@store_options.config_server
 @listen_options
 @click.option(
     "--admin", default="127.0.0.1:8081", show_default=True, help="Where /status is."
@@ -69,7 +69,7 @@ def serve(
         bootstrap=document,
         state=state,
         proxy_id=proxy_id,
-        **click.get_current_context().meta[asking.ASKER],
+        **click.get_current_context().meta[store_options.CLIENT_OPTIONS],
     )
     logs = LogOptions(
         form=LogForm(log_format),
@@ -78,7 +78,7 @@ def serve(
     )
     failure = _run(service, options, logs, workers)
     if failure:
-        asking.fail(failure)
+        store_options.fail(failure)
 
 
 def _run(service: str, options: ProxyOptions, logs: LogOptions, workers: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from canary_trio.cli import store_options as asking
+from canary_trio.cli import store_options
 
 if TYPE_CHECKING:
     from canary_trio.control.report import Fleet
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 ADMIN_S = 2.0
 """How long a proxy has to say how its arms are."""
 
-Told = dict[str, dict[str, Any] | str]
+Statuses = dict[str, dict[str, Any] | str]
 """What each proxy says of itself, by its id; why not, where it says nothing."""
 
 
 @click.command()
 @click.argument("service")
-@asking.config_server
+@store_options.config_server
 @click.option(
     "--arms", is_flag=True, help="Ask each proxy's admin listener for its arms too."
 )
-@asking.as_json
+@store_options.as_json
 def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> None:
     """Show what each live proxy of SERVICE runs, and what it refused.
 
@@ -37,15 +37,15 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
 
     from canary_trio.control.documents import read_document, read_fleet  # noqa: PLC0415
 
-    async def read(client: Client) -> tuple[int, Fleet, Told]:
+    async def read(client: Client) -> tuple[int, Fleet, Statuses]:
         _, revision = await read_document(client, service)
         fleet = await read_fleet(client, service, revision)
         return revision, fleet, await _ask_all(fleet) if arms else {}
 
-    revision, fleet, told = asking.ask(config_server, read)
+    revision, fleet, statuses = store_options.ask(config_server, read)
     if as_json:
         shown = [
-            attrs.asdict(report) | ({"status": told[report.id]} if arms else {})
+            attrs.asdict(report) | ({"status": statuses[report.id]} if arms else {})
             for report in fleet.reports
         ]
         click.echo(json.dumps({"revision": revision, "proxies": shown}, indent=2))
@@ -58,42 +58,42 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
                 for problem in report.failed.problems:
                     click.echo(f"    refused {report.failed.revision}: {problem}")
             if arms:
-                _show(told[report.id], report.admin)
+                _show(statuses[report.id], report.admin)
     if len(fleet.live) < len(fleet.reports):
         sys.exit(1)
 
 
-async def _ask_all(fleet: Fleet) -> Told:
+async def _ask_all(fleet: Fleet) -> Statuses:
     import trio  # noqa: PLC0415
 
     from canary_trio.admin.client import AdminUnreachable, read_status  # noqa: PLC0415
 
-    told: Told = {}
+    statuses: Statuses = {}
 
     async def ask(id_: str, address: str) -> None:
-        told[id_] = f"no response within {ADMIN_S:g} s"
+        statuses[id_] = f"no response within {ADMIN_S:g} s"
         with trio.move_on_after(ADMIN_S):
             try:
-                told[id_] = await read_status(address)
+                statuses[id_] = await read_status(address)
             except AdminUnreachable as exc:
-                told[id_] = str(exc)
+                statuses[id_] = str(exc)
 
     async with trio.open_nursery() as nursery:
         for report in fleet.reports:
             nursery.start_soon(ask, report.id, report.admin)
-    return told
+    return statuses
 
 
-def _show(told: dict[str, Any] | str, admin: str) -> None:
-    if isinstance(told, str):
-        click.echo(f"    its admin at {admin} cannot be asked: {told}")
+def _show(status: dict[str, Any] | str, admin: str) -> None:
+    if isinstance(status, str):
+        click.echo(f"    its admin at {admin} cannot be asked: {status}")
         return
-    if told["split"] is not None and told["split"]["mismatch"]:
-        p_value = told["split"]["p_value"]
+    if status["split"] is not None and status["split"]["mismatch"]:
+        p_value = status["split"]["p_value"]
         click.echo(f"    the split is not as asked: p = {p_value:.2g}")
-    for name, arm in told["arms"].items():
+    for name, arm in status["arms"].items():
         _show_arm(name, arm)
-    for name, arm in told["removed_arms"].items():
+    for name, arm in status["removed_arms"].items():
         click.echo(f"    {name}: removed, {arm['in_flight']} requests in progress")
 
 

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-ASKER = "canary_trio.asker"  # of the context: how the store is asked
+CLIENT_OPTIONS = "canary_trio.client_options"
+"""Of the context: how the client of the store is made."""
 
 
 def _keep(context: click.Context, option: click.Parameter, value: str | None) -> None:
-    context.meta.setdefault(ASKER, {})[option.name] = value
+    context.meta.setdefault(CLIENT_OPTIONS, {})[option.name] = value
 
 
 def config_server(command: F) -> F:
@@ -64,10 +65,10 @@ def ask(url: str, question: Callable[[Client], Awaitable[T]]) -> T:
     from http_trio import HttpError  # noqa: PLC0415
     from kv_trio import Client, KvError, StoreUnreachable  # noqa: PLC0415
 
-    asker = click.get_current_context().meta[ASKER]
+    options = click.get_current_context().meta[CLIENT_OPTIONS]
 
     async def connected() -> T:
-        async with Client(url, **asker) as client:
+        async with Client(url, **options) as client:
             return await question(client)
 
     try:

@@ -12,12 +12,12 @@ from canary_trio.config.codec import (
     Codec,
     Fault,
     any_of,
-    at,
     boolean,
     each,
     enumeration,
     integer,
     list_of,
+    note_step,
     number,
     optional,
     seconds,
@@ -139,7 +139,7 @@ def _decode_servers(value: Any) -> tuple[Server, ...]:
     seen: set[str] = set()
     for place, server in enumerate(servers):
         if server.url in seen:
-            raise at(Fault(show(server.url), "each server once"), f"[{place}]")
+            raise note_step(Fault(show(server.url), "each server once"), f"[{place}]")
         seen.add(server.url)
     return servers
 

@@ -328,7 +328,7 @@ def each(decode: Decode, items: Any, step: str) -> list[Any]:
         try:
             values.append(decode(given))
         except Exception as exc:
-            faults.append(at(exc, step.format(place)))
+            faults.append(note_step(exc, step.format(place)))
     if faults:
         raise ExceptionGroup("members", faults)
     return values
@@ -339,7 +339,7 @@ def each(decode: Decode, items: Any, step: str) -> list[Any]:
 _AT = "at "
 
 
-def at(exc: Exception, step: str) -> Exception:
+def note_step(exc: Exception, step: str) -> Exception:
     """Note a step of the path on an error."""
     exc.add_note(_AT + step)
     return exc

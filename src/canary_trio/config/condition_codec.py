@@ -261,7 +261,7 @@ def in_order(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
     """Put conditions into the order of a rule."""
     if len(conditions) == 1:
         return (conditions[0],)
-    return tuple(sorted(conditions, key=lambda one: _ORDER[type(one)]))
+    return tuple(sorted(conditions, key=lambda condition: _ORDER[type(condition)]))
 
 
 def write_condition(condition: Condition) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from canary_trio.config.checks import disagreements
 from canary_trio.config.codec import (
     Codec,
     Fault,
-    at,
     boolean,
     enumeration,
     integer,
     list_of,
+    note_step,
     number,
     optional,
     problems,
@@ -107,7 +107,7 @@ def build(document: Mapping[str, Any]) -> Config:
         config: Config = DOCUMENT.decode(document)
     except Exception as exc:
         found = [*problems(exc), *disagreements(document)]
-        raise InvalidConfig(sorted(found, key=lambda one: one.path)) from exc
+        raise InvalidConfig(sorted(found, key=lambda problem: problem.path)) from exc
     found = list(disagreements(document))
     if found:
         raise InvalidConfig(found)
@@ -164,7 +164,7 @@ def _decode_sticky(value: Any) -> Sticky:
     if key.source is not Source.COOKIE:
         for name in _OF_COOKIES:
             if name in value:
-                raise at(
+                raise note_step(
                     Fault(show(value[name]), "no such field: it is for cookies"),
                     f".{name}",
                 )

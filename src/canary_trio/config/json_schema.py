@@ -30,12 +30,12 @@ def json_schema() -> dict[str, Any]:
 
 def reference() -> str:
     """Give all fields as Markdown: a table for each table of the document."""
-    told: dict[int, str] = {}
+    described: dict[int, str] = {}
     sections = []
-    for path, schema in list(_tables(DOCUMENT.schema, "", told)):
+    for path, schema in list(_tables(DOCUMENT.schema, "", described)):
         heading = f"### `{path}`" if path else "### The document"
         rows = [
-            f"| `{name}` | {_words(field, told, _join(path, name))} |"
+            f"| `{name}` | {_words(field, described, _join(path, name))} |"
             f" {_default(field)} | {_cell(field['description'])} |"
             for name, field in schema["properties"].items()
         ]
@@ -61,37 +61,37 @@ def with_reference(page: str) -> str:
 
 
 def _tables(
-    schema: Schema, path: str, told: dict[int, str]
+    schema: Schema, path: str, described: dict[int, str]
 ) -> Iterator[tuple[str, Schema]]:
     """Give all tables with their paths, each once, outer ones first."""
     fields = schema.get("properties")
     if fields is not None:
-        if id(fields) in told:
+        if id(fields) in described:
             return
-        told[id(fields)] = path
+        described[id(fields)] = path
         yield path, schema
         for name, field in fields.items():
-            yield from _tables(field, _join(path, name), told)
+            yield from _tables(field, _join(path, name), described)
         return
     for inner in schema.get("anyOf", ()):
-        yield from _tables(inner, path, told)
+        yield from _tables(inner, path, described)
     if "items" in schema:
-        yield from _tables(schema["items"], f"{path}[]", told)
+        yield from _tables(schema["items"], f"{path}[]", described)
     if "additionalProperties" in schema:
-        yield from _tables(schema["additionalProperties"], f"{path}.NAME", told)
+        yield from _tables(schema["additionalProperties"], f"{path}.NAME", described)
 
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _words(schema: Schema, told: dict[int, str], path: str) -> str:
+def _words(schema: Schema, described: dict[int, str], path: str) -> str:
     """Say what may stand at a place."""
     if "properties" in schema:
-        place = told[id(schema["properties"])]
+        place = described[id(schema["properties"])]
         return "a table" if place == path else f"a table as `{place}`"
     if "anyOf" in schema:
-        return "; ".join(_words(one, told, path) for one in schema["anyOf"])
+        return "; ".join(_words(other, described, path) for other in schema["anyOf"])
     if "title" in schema:  # a leaf's own words
         return _cell(schema["title"].replace("*.", "\\*."))
     values = [None] if schema.get("type") == "null" else schema.get("enum")
@@ -100,8 +100,10 @@ def _words(schema: Schema, told: dict[int, str], path: str) -> str:
     kind: str = schema["type"]
     assert kind in ("array", "object"), "whatever is simple has a title"
     if kind == "array":
-        return f"a list: {_words(schema['items'], told, f'{path}[]')}"
-    return f"by name: {_words(schema['additionalProperties'], told, f'{path}.NAME')}"
+        return f"a list: {_words(schema['items'], described, f'{path}[]')}"
+    return (
+        f"by name: {_words(schema['additionalProperties'], described, f'{path}.NAME')}"
+    )
 
 
 def _default(field: Schema) -> str:

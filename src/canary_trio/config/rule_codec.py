@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from canary_trio.config.codec import Codec, Fault, at, each, list_of, show, table
+from canary_trio.config.codec import Codec, Fault, each, list_of, note_step, show, table
 from canary_trio.config.condition_codec import (
     CONDITION_TABLE,
     CONDITIONS,
@@ -99,7 +99,7 @@ def _decode_rules(value: Any) -> tuple[Rule, ...]:
         for suffix, arm, conditions in expanded:
             name = f"{given_name}{suffix}" if given_name else f"rule {len(rules) + 1}"
             if name in seen:
-                raise at(
+                raise note_step(
                     Fault(f"a second {show(name)}", "each name once"), f"[{place}].name"
                 )
             seen.add(name)
@@ -125,18 +125,18 @@ def _decode_rule(value: Any) -> tuple[str | None, list[_Expanded]]:
             if not found:
                 raise Fault("no condition", "at least one")
         except Exception as exc:
-            raise at(exc, f".all[{place}]") from None
+            raise note_step(exc, f".all[{place}]") from None
         shared += found
     words = list(_ingress_words(given))
     if not words:
         if not shared:
             raise Fault("no condition", "at least one, such as header and equals")
         if given.arm is None:
-            raise at(Fault("nothing", "the name of an arm"), ".arm")
+            raise note_step(Fault("nothing", "the name of an arm"), ".arm")
         return given.name, [("", given.arm, in_order(shared))]
     if given.name is not None and len(given.name + _LONGEST_SUFFIX) > NAME_SIZE:
         expected = f"at most {NAME_SIZE - len(_LONGEST_SUFFIX)} characters here"
-        raise at(Fault(show(given.name), expected), ".name")
+        raise note_step(Fault(show(given.name), expected), ".name")
     arm = given.arm or CANARY
     return given.name, [
         (suffix, arm if leads else STABLE, in_order([*shared, condition]))

@@ -154,8 +154,8 @@ def compile_pattern(pattern: str) -> Callable[[bytes], object]:
         compiled = re2.compile(pattern, options)
     except (re2.error, UnicodeEncodeError) as exc:
         reason = exc.args[0] if isinstance(exc, re2.error) else exc
-        told = reason.decode() if isinstance(reason, bytes) else str(reason)
-        raise BadPattern(told) from exc
+        message = reason.decode() if isinstance(reason, bytes) else str(reason)
+        raise BadPattern(message) from exc
     if compiled.programsize > PATTERN_STEPS:
         steps = compiled.programsize
         raise BadPattern(f"it has {steps} steps, and may have {PATTERN_STEPS}")

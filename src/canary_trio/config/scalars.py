@@ -17,12 +17,12 @@ from canary_trio.config.codec import (
     Codec,
     Fault,
     any_of,
-    at,
     checked,
     integer,
     is_number,
     list_of,
     map_of,
+    note_step,
     show,
     text,
 )
@@ -165,7 +165,7 @@ def _once(names: Any) -> None:
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:
-            raise at(Fault(show(name), "each field once"), f".{name}")
+            raise note_step(Fault(show(name), "each field once"), f".{name}")
         seen.add(name.lower())
 
 
@@ -211,7 +211,7 @@ def _encode_range(codes: tuple[int, int]) -> int | str:
 
 def status_codes(*, least: int) -> Codec:
     """Codes and ranges of them."""
-    one = Codec(
+    code_or_range = Codec(
         _decode_range,
         any_of(
             {
@@ -228,7 +228,7 @@ def status_codes(*, least: int) -> Codec:
         ),
         _encode_range,
     )
-    return list_of(one, least=least, most=100, of="status codes and ranges")
+    return list_of(code_or_range, least=least, most=100, of="status codes and ranges")
 
 
 def _decode_network(value: Any) -> Network:

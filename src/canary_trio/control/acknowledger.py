@@ -51,7 +51,7 @@ class Acknowledger:
     async def run(self, client: Client) -> None:
         """Tell a store what runs, at once; keep the session; begin anew if it ends."""
         key = proxies_prefix(self._service) + self._id
-        told: Report | None = None
+        acknowledged: Report | None = None
         renew_at = 0.0
         backoff = Backoff()
         self._session = ""
@@ -60,17 +60,17 @@ class Acknowledger:
                 now = trio.current_time()
                 if not self._session:
                     await self._begin_session(client)
-                    told, renew_at = None, now + SESSION_TTL_S / 3
+                    acknowledged, renew_at = None, now + SESSION_TTL_S / 3
                 elif now >= renew_at:  # however often there is news
                     if not await client.renew_session(self._session):
                         self._session = ""
                         continue
                     renew_at = now + SESSION_TTL_S / 3
                 report = self._report()
-                if report != told:
+                if report != acknowledged:
                     if not await self._acknowledge(client, key, report):
                         continue
-                    told = report
+                    acknowledged = report
                 backoff.reset()
                 await self._wait_for_news(renew_at - trio.current_time())
             except KvError as exc:

@@ -58,13 +58,13 @@ def _assign(
     document: dict[str, Any], steps: list[str | int], value: Any, assignment: str
 ) -> None:
     place: Any = document
-    for at, step in enumerate(steps):
-        last = at == len(steps) - 1
+    for number, step in enumerate(steps):
+        last = number == len(steps) - 1
         if isinstance(step, int):
             if not isinstance(place, list) or step >= len(place):
-                raise _nowhere(assignment, steps[: at + 1])
+                raise _nowhere(assignment, steps[: number + 1])
         elif not isinstance(place, dict):
-            raise _nowhere(assignment, steps[: at + 1])
+            raise _nowhere(assignment, steps[: number + 1])
         elif not last and step not in place:
             place[step] = {}
         if last:

@@ -70,20 +70,22 @@ class Fleet:
     @property
     def live(self) -> tuple[Report, ...]:
         """Those that route by the revision, or a later one."""
-        return tuple(one for one in self.reports if one.running >= self.revision)
+        return tuple(
+            report for report in self.reports if report.running >= self.revision
+        )
 
     @property
     def refusing(self) -> tuple[Report, ...]:
         """Those that have refused it."""
         return tuple(
-            one
-            for one in self.reports
-            if one.failed is not None
-            and one.failed.revision >= self.revision > one.running
+            report
+            for report in self.reports
+            if report.failed is not None
+            and report.failed.revision >= self.revision > report.running
         )
 
     @property
     def lagging(self) -> tuple[Report, ...]:
         """Those that have done neither yet."""
-        done = {one.id for one in (*self.live, *self.refusing)}
-        return tuple(one for one in self.reports if one.id not in done)
+        done = {report.id for report in (*self.live, *self.refusing)}
+        return tuple(report for report in self.reports if report.id not in done)

@@ -89,7 +89,10 @@ class Supervisor:
         self._runtime = runtime
         self._service = service
         self._id = proxy_id
-        self._asker: dict[str, str | None] = {"token": token, "ca_file": ca_file}
+        self._client_options: dict[str, str | None] = {
+            "token": token,
+            "ca_file": ca_file,
+        }
         self._bootstrap = bootstrap
         self._address, self._admin = address, admin
         self._on_live = on_live
@@ -98,7 +101,7 @@ class Supervisor:
         self._memory = None if memory is None else LastGoodFile(memory)
 
     def __repr__(self) -> str:
-        return f"<Control {self._service} {self._id} running={self.running}>"
+        return f"<Supervisor {self._service} {self._id} running={self.running}>"
 
     @property
     def running(self) -> int:
@@ -136,7 +139,7 @@ class Supervisor:
     async def _follow(self, url: str) -> str:
         """Follow one store; give the URL of the next one."""
         moved_to = url
-        async with Client(url, **self._asker) as client:
+        async with Client(url, **self._client_options) as client:
             try:
                 async with trio.open_nursery() as nursery:
                     await self._prepare(client)
@@ -222,7 +225,7 @@ class Supervisor:
 
     async def _wait_valid_at(self, url: str) -> None:
         backoff = Backoff()
-        async with Client(url, **self._asker) as client:
+        async with Client(url, **self._client_options) as client:
             while True:
                 try:
                     entry = (await client.get(config_key(self._service))).entry

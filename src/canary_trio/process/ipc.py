@@ -76,10 +76,10 @@ def write_news(news: News) -> bytes:
     >>> write_news(News(live=7))
     b'{"live": 7}\n'
     """
-    said = {
+    known = {
         name: value for name, value in attrs.asdict(news).items() if value is not None
     }
-    return json.dumps(said).encode() + b"\n"
+    return json.dumps(known).encode() + b"\n"
 
 
 def read_news(line: bytes) -> News:

@@ -177,7 +177,7 @@ def _merge_values(rule: Rule, values: Sequence[Any]) -> Any:
 
 
 def _union(lists: Iterable[Sequence[str]]) -> list[str]:
-    return list(dict.fromkeys(member for one in lists for member in one))
+    return list(dict.fromkeys(member for members in lists for member in members))
 
 
 def _first_said(texts: Iterable[str]) -> str:

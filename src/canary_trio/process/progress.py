@@ -34,10 +34,10 @@ class Console:
 
     def listening(self, addresses: str, admin: str) -> None:
         """Say where it listens."""
-        said = f"canary {self._service} listens on {addresses}, admin on {admin}"
-        click.echo(said + self._with, err=self._beside)
+        line = f"canary {self._service} listens on {addresses}, admin on {admin}"
+        click.echo(line + self._with, err=self._beside)
 
     def live(self, revision: int) -> None:
         """Say what it runs."""
-        said = f"canary {self._service} runs revision {revision}"
-        click.echo(said, err=self._beside)
+        line = f"canary {self._service} runs revision {revision}"
+        click.echo(line, err=self._beside)

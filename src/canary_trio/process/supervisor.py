@@ -153,9 +153,9 @@ class _Supervisor:
         self._failure = ""
 
     async def run(self, admin: Sequence[socket.socket]) -> str:
-        told = self._shared.options
+        options = self._shared.options
         teller = Console(
-            told.service, beside=told.logs.has_stdout, workers=len(self._workers)
+            options.service, beside=options.logs.has_stdout, workers=len(self._workers)
         )
         handler = SupervisorAdmin(self._shared.name, self._workers, self._stop.is_set)
         with (

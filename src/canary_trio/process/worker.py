@@ -60,10 +60,10 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=os.dup(0)))
     with open(0, "rb", buffering=0, closefd=False) as file:
-        told = read_options(file)
-    process_log.configure(told.logs.form)
+        options = read_options(file)
+    process_log.configure(options.logs.form)
     try:
-        failure = trio.run(_run, channel, told, told.logs.open_access_log())
+        failure = trio.run(_run, channel, options, options.logs.open_access_log())
     except BadLog as exc:
         failure = str(exc)
     if failure:
@@ -72,18 +72,22 @@ def main() -> int:
 
 
 async def _run(
-    channel: Channel, told: WorkerOptions, access_log: AccessLog | None
+    channel: Channel, worker_options: WorkerOptions, access_log: AccessLog | None
 ) -> str:
     options = attrs.evolve(
-        told.options,
-        binds=_adopted(told.options.binds, told.sockets),
-        tls_binds=_adopted(told.options.tls_binds, told.sockets),
+        worker_options.options,
+        binds=_adopted(worker_options.options.binds, worker_options.sockets),
+        tls_binds=_adopted(worker_options.options.tls_binds, worker_options.sockets),
     )
     failure = ""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_with_supervisor, channel, nursery.cancel_scope)
         failure = await serve_process(
-            told.service, options, channel, access_log, stopping=(signal.SIGTERM,)
+            worker_options.service,
+            options,
+            channel,
+            access_log,
+            stopping=(signal.SIGTERM,),
         )
         nursery.cancel_scope.cancel()
     return failure

@@ -33,23 +33,23 @@ _DRAWN = 4096  # bytes asked for at once: a system call for 256 ids
 class RandomHex:
     """Random digits, drawn in large pieces since each draw is a system call."""
 
-    __slots__ = ("_at", "_digits", "_draw")
+    __slots__ = ("_digits", "_draw", "_taken")
 
     def __init__(self, draw: Callable[[int], bytes]) -> None:
         """Begin; draw(n) gives n random bytes."""
         self._draw = draw
         self._digits = b""
-        self._at = 0
+        self._taken = 0
 
     def take(self, count: int) -> bytes:
         """Give so many hexadecimal digits."""
-        at = self._at
-        end = at + count
+        start = self._taken
+        end = start + count
         if end > len(self._digits):
             self._digits = self._draw(_DRAWN).hex().encode("ascii")
-            at, end = 0, count
-        self._at = end
-        return self._digits[at:end]
+            start, end = 0, count
+        self._taken = end
+        return self._digits[start:end]
 
 
 class RequestIds:

@@ -61,8 +61,8 @@ class RequestSpec:
         lines = [f"{self.method} {target} HTTP/1.1"]
         if not any(name.lower() == "host" for name, _ in self.headers):
             lines.append(f"Host: {host}")
-        for at, (name, value) in enumerate(self.headers):
-            _check_field(at, name, value)
+        for number, (name, value) in enumerate(self.headers):
+            _check_field(number, name, value)
             lines.append(f"{name}: {value}")
         raw = "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogatepass")
         try:
@@ -146,13 +146,13 @@ def _fields(value: Any) -> tuple[tuple[str, str], ...] | None:
     return tuple(fields)
 
 
-def _check_field(at: int, name: str, value: str) -> None:
+def _check_field(number: int, name: str, value: str) -> None:
     if not _TOKEN.match(name):
-        path = f"$.headers[{at}]"
+        path = f"$.headers[{number}]"
         raise BadRequestSpec(Problem(path, _show(name), "the name of a field"))
     if not _VALUE.match(value):
         expected = "a value without control characters"
-        raise BadRequestSpec(Problem(f"$.headers[{at}]", _show(value), expected))
+        raise BadRequestSpec(Problem(f"$.headers[{number}]", _show(value), expected))
 
 
 def _split(url: str) -> SplitResult | None:

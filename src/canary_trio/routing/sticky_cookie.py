@@ -36,19 +36,19 @@ class CookieSigner:
         key = hmac.digest(secret, _KEY_OF_SIGNATURES % epoch, "sha256")
         self._signing = blake2b(digest_size=_SIGNATURE_BYTES, key=key)
         self._drawn = b""
-        self._at = 0
+        self._taken = 0
 
     def __repr__(self) -> str:
-        return f"<CookieSigner with {len(self._drawn) - self._at} bytes drawn>"
+        return f"<CookieSigner with {len(self._drawn) - self._taken} bytes drawn>"
 
     def mint(self, draw: Callable[[int], bytes]) -> tuple[bytes, bytes]:
         """Make a new key; give it, and the cookie's value; draw(n) gives n random bytes."""
-        at = self._at
-        if at == len(self._drawn):
+        start = self._taken
+        if start == len(self._drawn):
             self._drawn = draw(KEY_BYTES * _KEYS_AT_ONCE)
-            at = 0
-        self._at = at + KEY_BYTES
-        key = urlsafe_b64encode(self._drawn[at : at + KEY_BYTES])
+            start = 0
+        self._taken = start + KEY_BYTES
+        key = urlsafe_b64encode(self._drawn[start : start + KEY_BYTES])
         return key, b"1.%b.%b" % (key, self._sign(key))
 
     def verify(self, value: bytes) -> bytes | None:

@@ -166,19 +166,21 @@ class AccessLog:
                 self._reopen = False
                 self._open_again()
             data = b"".join(lines)
-            at = 0
+            written = 0
             try:
                 if self._torn and data:
                     os.write(self._fd, b"\n")
                     self._torn = False
-                while at < len(data):
-                    at += os.write(self._fd, data[at:] if at else data)
+                while written < len(data):
+                    written += os.write(self._fd, data[written:] if written else data)
             except OSError as exc:
                 self._failed(_why(exc))
             else:
                 self._trouble = ""
-            whole = len(lines) if at == len(data) else data.count(b"\n", 0, at)
-            self._torn |= 0 < at < len(data) and data[at - 1] != 0x0A
+            whole = (
+                len(lines) if written == len(data) else data.count(b"\n", 0, written)
+            )
+            self._torn |= 0 < written < len(data) and data[written - 1] != 0x0A
             self.written += whole
             self._lost += len(lines) - whole
 

@@ -202,14 +202,14 @@ class Random(Generic[S]):
         del key
         if self._stale:
             self._lay_out()
-        return self._one()
+        return self._draw_server()
 
-    def _one(self) -> S:
+    def _draw_server(self) -> S:
         ends = self._ends
         if ends is None:
             return self._list[int(self._draw() * len(self._list))]
-        at = bisect(ends, self._draw() * ends[-1])
-        return self._list[min(at, len(ends) - 1)]  # rounding may go one too far
+        number = bisect(ends, self._draw() * ends[-1])
+        return self._list[min(number, len(ends) - 1)]  # rounding may go one too far
 
     def _lay_out(self) -> None:
         self._list = list(self._servers)
@@ -231,9 +231,9 @@ class LeastRequests(Random[S]):
         del key
         if self._stale:
             self._lay_out()
-        one = self._one()
-        other = self._one()
-        if one is other:
-            other = self._one()
-        less = other.in_flight * one.weight < one.in_flight * other.weight
-        return other if less else one
+        first = self._draw_server()
+        second = self._draw_server()
+        if first is second:
+            second = self._draw_server()
+        less = second.in_flight * first.weight < first.in_flight * second.weight
+        return second if less else first

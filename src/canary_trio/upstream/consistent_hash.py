@@ -62,7 +62,7 @@ class ConsistentHash(Generic[S]):
         }
         self._points = sorted(self._owners)
         # It only ever grows: one that is too large costs a longer look, nothing else.
-        self._heaviest = max((one.weight for one in self._servers), default=0.0)
+        self._heaviest = max((server.weight for server in self._servers), default=0.0)
 
     def copy(self) -> ConsistentHash[S]:
         """Give another one of the same servers."""
@@ -85,9 +85,9 @@ class ConsistentHash(Generic[S]):
     def add(self, server: S) -> None:
         self._servers[server] = None
         for point in points_of(server.name):
-            at = bisect_left(self._points, point)
+            number = bisect_left(self._points, point)
             if self._owners.setdefault(point, server) is server:
-                self._points.insert(at, point)
+                self._points.insert(number, point)
         self._heaviest = max(self._heaviest, server.weight)
 
     def remove(self, server: S) -> None:
@@ -110,12 +110,12 @@ class ConsistentHash(Generic[S]):
         least = math.inf
         for raw in _EIGHT.unpack(blake2b(key, person=b"server").digest()):
             probe = raw * _WHOLE
-            at = bisect(points, probe)
+            number = bisect(points, probe)
             reach = least * heaviest  # farther away not even the heaviest would win
             for _ in range(count):
-                if at == count:
-                    at, probe = 0, probe - 1
-                point = points[at]
+                if number == count:
+                    number, probe = 0, probe - 1
+                point = points[number]
                 distance = point - probe
                 if distance >= reach:
                     break
@@ -123,6 +123,6 @@ class ConsistentHash(Generic[S]):
                 if distance < least * server.weight and server not in tried:
                     best, least = server, distance / server.weight
                     reach = least * heaviest
-                at += 1
+                number += 1
         assert best is not None, "there is a server that was not tried"
         return best

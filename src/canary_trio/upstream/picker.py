@@ -150,7 +150,9 @@ class Picker:
         """Give the least busy of them for its weight, by chance if there are several."""
         if not servers:
             return None
-        return min(servers, key=lambda one: (one.in_flight / one.weight, self._draw()))
+        return min(
+            servers, key=lambda server: (server.in_flight / server.weight, self._draw())
+        )
 
     def _look_for_only(self) -> None:
         self._only = next(iter(self._open)) if len(self._open) == 1 else None
@@ -159,7 +161,7 @@ class Picker:
 def follow(layout: Layout, servers: Sequence[ServerState]) -> Layout:
     """Bring a layout to hold just these servers, with the weights of now."""
     wanted = dict.fromkeys(servers)
-    for server in [one for one in layout if one not in wanted]:
+    for server in [other for other in layout if other not in wanted]:
         layout.remove(server)
     present = set(layout)
     for server in wanted:

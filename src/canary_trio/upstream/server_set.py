@@ -250,9 +250,9 @@ class ServerSet:
         server.unreachable = server.unreachable and not server.up
         server.record.came_back(now)
 
-    def _remind(self, at: float, server: ServerState) -> None:
-        sooner = at < self.next_due
-        heapq.heappush(self._due, (at, next(self._numbers), server))
+    def _remind(self, due: float, server: ServerState) -> None:
+        sooner = due < self.next_due
+        heapq.heappush(self._due, (due, next(self._numbers), server))
         if sooner:
             self._on_due()
 
@@ -266,8 +266,8 @@ class ServerSet:
     def _can_spare(self, server: ServerState, unreachable: bool) -> bool:  # noqa: FBT001
         if unreachable and self._falls_back:
             return True
-        others = (one for one in self.servers if one is not server)
-        return any(one.ready and one.healthy for one in others)
+        others = (other for other in self.servers if other is not server)
+        return any(other.ready and other.healthy for other in others)
 
     def _refresh(self, now: float, *, warm: bool = False) -> None:
         """Bring the usable, and what the policy holds of them, up to date.
@@ -277,7 +277,7 @@ class ServerSet:
             warm: whether those that come are warm already.
         """
         usable = self._find_usable()
-        for server in [one for one in self.usable if one not in usable]:
+        for server in [old for old in self.usable if old not in usable]:
             self.picker.remove(server)
         for server in usable:
             if server not in self.usable:
@@ -304,8 +304,10 @@ class ServerSet:
 
     def _refresh_sticky(self, sticky: Layout) -> None:
         """Sticky users are served by draining servers too, and wait at full ones."""
-        held = [one for one in self.servers if one.server.mode is not _MAINTENANCE]
-        healthy = [one for one in held if one.healthy]
+        held = [
+            server for server in self.servers if server.server.mode is not _MAINTENANCE
+        ]
+        healthy = [server for server in held if server.healthy]
         follow(sticky, _reachable(held) if self.panic else healthy)
 
 
