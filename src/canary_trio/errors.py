@@ -26,7 +26,7 @@ class Problem:
     expected: str
 
     def __str__(self) -> str:
-        """Give it as a line."""
+        """Give the problem as one line."""
         return f"{self.path}: found {self.found}, expected {self.expected}"
 
 

@@ -113,27 +113,27 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where it serves."""
+        """The URL at which it serves."""
         return self._server.url
 
     @property
     def admin_url(self) -> str:
-        """Where its status is."""
+        """The URL of its admin listener."""
         return self._admin.url
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """All that it serves on."""
+        """All addresses at which it serves."""
         return self._server.addresses
 
     @property
     def revision(self) -> int:
-        """What requests are routed by."""
+        """The revision that requests are routed by."""
         return self._view.control.running
 
     @property
     def config(self) -> Config:
-        """What requests are routed by, as a value."""
+        """The configuration that requests are routed by."""
         live = self._view.runtime.live
         assert live is not None, "a proxy is handed out when the first one is live"
         return live.config

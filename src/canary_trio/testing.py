@@ -36,7 +36,7 @@ async def hangs_up(request: ReceivedRequest) -> None:
 
 
 def closed_url() -> str:
-    """Where nobody listens."""
+    """Give a URL at which nobody listens."""
     return f"http://127.0.0.1:{free_port()}"
 
 
@@ -51,7 +51,7 @@ def arm(*servers: FakeUpstream | str, **settings: Any) -> dict[str, Any]:
 
 @attrs.define
 class Proxied:
-    """A proxy that serves."""
+    """A proxy that serves, with its state."""
 
     server: HttpServer
     runtime: Runtime

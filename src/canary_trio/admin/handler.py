@@ -38,7 +38,7 @@ class AdminHandler:
         return f"<Admin of {self._view.service}>"
 
     def __call__(self, exchange: Exchange) -> None:
-        """Answer a request."""
+        """Respond to a request by its path."""
         allowed = _ALLOWED.get(exchange.path, b"GET, HEAD")
         if exchange.method.encode() not in allowed.split(b", "):
             exchange.respond(Response(405, _PAGES, headers=((b"Allow", allowed),)))
@@ -80,7 +80,7 @@ class AdminHandler:
 
 
 def _served(found: Explanation, key: bytes | None, live: LiveConfig) -> Explanation:
-    """Add who can serve it at this moment; no server's turn is taken."""
+    """Add the servers that can serve it at this moment; no server's turn is taken."""
     if found.arm is None:
         return found
     arm, sticky = live.arms[found.arm], live.config.sticky_sessions

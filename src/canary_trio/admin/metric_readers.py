@@ -42,7 +42,7 @@ _ENDS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
 
 
 def requests(view: ProxyView, _: float) -> Rows:
-    """Give the requests that are over, by way and class of status."""
+    """Give the requests that are over, by route and class of status."""
     for way, counts in view.runtime.observer.counters.ways.items():
         for code, count in zip(CLASSES, counts, strict=True):
             if count:
@@ -96,7 +96,7 @@ def observed(view: ProxyView, _: float) -> Rows:
 
 
 def p_value(view: ProxyView, _: float) -> Rows:
-    """Give how likely chance strays so far."""
+    """Give the p-value of the split: how likely chance alone strays so far."""
     if view.runtime.live is not None:
         p = view.runtime.live.labels.split.p_value()
         yield (), math.nan if p is None else p
@@ -204,7 +204,7 @@ def of_log(read: Callable[[AccessLog], float]) -> Read:
 
 
 def revisions(view: ProxyView, _: float) -> Rows:
-    """Give the three revisions."""
+    """Give the revision that runs, the newest one seen, and the last one refused."""
     status = view.control.status
     yield ("running",), view.control.running
     yield ("attempted",), status.attempted
@@ -212,11 +212,11 @@ def revisions(view: ProxyView, _: float) -> Rows:
 
 
 def contact_age(view: ProxyView, now: float) -> Rows:
-    """Give the time since the store was heard of."""
+    """Give the time since the last good response of the store."""
     last_s = view.control.status.contact.last_s
     yield (), math.inf if last_s is None else now - last_s
 
 
 def info(view: ProxyView, _: float) -> Rows:
-    """Give what this proxy is."""
+    """Give the name of the service, of the proxy and its version."""
     yield (view.service, view.proxy_id, version("canary-trio")), 1

@@ -122,7 +122,7 @@ def _field(text: str) -> tuple[str, str]:
 
 
 def _shown(found: Explanation) -> str:
-    """Say it in words, one fact a line."""
+    """Give the explanation in words, one fact a line."""
     from canary_trio.routing.arm_references import called  # noqa: PLC0415
 
     of = f"revision {found.revision}" if found.revision else "this document"

@@ -1,10 +1,9 @@
-"""What may stand at a place of a document: how it is read, written and described. Pure.
+"""What may stand at a place of a document: decoded, encoded and described. Pure.
 
-A `Codec` is all three at once, so the loader, `dump` and the JSON Schema cannot come
-apart. Reading gives a value or raises: a `Fault`, or a group of them. On the way up
-each step of the path is noted on the error, and `problems` takes the tree apart
-again; so all faults of a document are found at once. No codec converts one type into
-another: 5 is no text, "5" no number, true no number.
+A `Codec` does all three, so the loader, `dump` and the JSON Schema cannot come apart.
+Decoding gives a value or raises: a `Fault`, or a group of them. On the way up each step
+of the path is noted on the error, and `problems` takes the tree apart again; so all
+faults of a document are found at once. No codec converts one type into another.
 
 One file, since all of it is one value, what may stand at a place: how it is decoded,
 encoded, described, and what is wrong with it.
@@ -68,7 +67,7 @@ class Codec:
 
 
 def checked(ok: Callable[[Any], object], expected: str, **schema: Any) -> Codec:
-    """What passes a check, as it is; `expected` says what that is, in words."""
+    """A value that passes a check; `expected` says in words what that is."""
 
     def decode(value: Any) -> Any:
         if not ok(value):
@@ -107,7 +106,7 @@ def number(low: float, high: float, what: str = "a number") -> Codec:
 
 
 def seconds(low: float, high: float) -> Codec:
-    """A time."""
+    """A time in seconds, in a range."""
     return number(low, high, "seconds")
 
 
@@ -144,7 +143,7 @@ def enumeration(kind: type[enum.Enum]) -> Codec:
 
 
 def optional(codec: Codec) -> Codec:
-    """A value, or null."""
+    """A value of another codec, or null."""
     return Codec(
         lambda value: None if value is None else codec.decode(value),
         any_of(codec.schema, {"type": "null"}),
@@ -180,7 +179,7 @@ def word_or(
 
 
 def list_of(codec: Codec, *, least: int = 0, most: int, of: str) -> Codec:
-    """A list, which becomes a tuple.
+    """A list in the document, a tuple in the program.
 
     Args:
         codec: of its members.
@@ -209,7 +208,7 @@ def list_of(codec: Codec, *, least: int = 0, most: int, of: str) -> Codec:
 
 
 def map_of(name: Codec, codec: Codec, *, most: int, expected: str) -> Codec:
-    """A table with names of the user's."""
+    """A table whose names the user chooses."""
 
     def decode_item(key: str, value: Any) -> Any:
         name.decode(key)

@@ -73,7 +73,7 @@ ADDRESS_BITS = word_or(
 
 @attrs.frozen
 class KeyTable:
-    """Where a key is: one of these."""
+    """Where a key is: exactly one of these fields is given."""
 
     address: AddressBits | None = may_lack("The client's address.")
     header: str | None = may_lack("The header of this name.")
@@ -140,7 +140,7 @@ KEY = word_or(
 
 @attrs.frozen
 class ConditionTable:
-    """Conditions that must all hold."""
+    """The fields of a table of conditions, which must all hold."""
 
     header: str | None = may_lack("The header whose value is tested.")
     cookie: str | None = may_lack("The cookie whose value is tested.")
@@ -173,7 +173,7 @@ class ConditionTable:
 
 
 def _several(codec: Codec, of: str) -> Codec:
-    """One, or a list of them."""
+    """A codec for one value, or for a list of them."""
     members = list_of(codec, least=1, most=_MOST_NAMES, of=of)
 
     def decode(value: Any) -> tuple[Any, ...]:
@@ -265,7 +265,7 @@ def in_order(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
 
 
 def write_condition(condition: Condition) -> dict[str, Any]:
-    """Give the fields that say a condition."""
+    """Give the fields by which a document states a condition."""
     match condition:
         case ValueIs():
             return {**write_key(condition.key), **_encode_test(condition)}

@@ -86,7 +86,7 @@ def _join(path: str, name: str) -> str:
 
 
 def _words(schema: Schema, described: dict[int, str], path: str) -> str:
-    """Say what may stand at a place."""
+    """Give in words what may stand at a place."""
     if "properties" in schema:
         place = described[id(schema["properties"])]
         return "a table" if place == path else f"a table as `{place}`"

@@ -55,7 +55,7 @@ class Balance(enum.Enum):
 
 
 class ServerMode(enum.Enum):
-    """What a server is given."""
+    """Which requests a server is given."""
 
     READY = "ready"
     DRAIN = "drain"
@@ -102,7 +102,7 @@ class Server:
 
     @property
     def is_tls(self) -> bool:
-        """Whether it is spoken to over TLS."""
+        """Whether connections to it use TLS."""
         return self.url.startswith("https:")
 
     @property
@@ -243,7 +243,7 @@ class Config:
 
     @property
     def shares(self) -> dict[str, int]:
-        """The shares of all arms that the ratio speaks of, with what is `stable`'s."""
+        """The shares of all arms in the ratio, and of `stable`, which has the rest."""
         return {STABLE: WHOLE - sum(self.ratio.values()), **self.ratio}
 
 

@@ -43,7 +43,7 @@ _MOST_INNER = 20  # tables in one `all`
 
 @attrs.frozen
 class RuleTable(ConditionTable):
-    """One rule."""
+    """The fields of one rule."""
 
     name: str | None = may_lack(
         "How it is called in logs and metrics; by default its place."

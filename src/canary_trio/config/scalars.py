@@ -161,7 +161,7 @@ _FIELD_VALUE = text(
 
 
 def _once(names: Any) -> None:
-    """Field names are the same in any case (RFC 9110 section 5.1)."""
+    """Allow each field once: names are the same in any case (RFC 9110 section 5.1)."""
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:
@@ -210,7 +210,7 @@ def _encode_range(codes: tuple[int, int]) -> int | str:
 
 
 def status_codes(*, least: int) -> Codec:
-    """Codes and ranges of them."""
+    """A list of status codes and ranges of status codes."""
     code_or_range = Codec(
         _decode_range,
         any_of(

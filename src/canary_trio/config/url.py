@@ -19,7 +19,7 @@ from canary_trio.config.codec import Codec, Fault, any_of, show
 
 @attrs.frozen
 class UrlParts:
-    """Where a server is.
+    """The parts of a server's URL.
 
     Attributes:
         host: an IPv6 address in its brackets; empty for a Unix socket.

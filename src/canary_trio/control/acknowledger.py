@@ -28,7 +28,7 @@ class Acknowledger:
     def __init__(
         self, service: str, proxy_id: str, report: Callable[[], Report]
     ) -> None:
-        """Have nothing to tell yet.
+        """Begin without a session, and with nothing written.
 
         Args:
             service: whose proxy it is.
@@ -45,7 +45,7 @@ class Acknowledger:
         return f"<Acknowledger {self._service} {self._id} session={self._session!r}>"
 
     def tell(self) -> None:
-        """Have the report looked at, which may be another one now."""
+        """Write the report to the store soon, if it has changed."""
         self._news.set()
 
     async def run(self, client: Client) -> None:

@@ -100,7 +100,7 @@ class LastGoodFile:
             return None
 
     def save(self, good: LastGood) -> None:
-        """Have this written, unless a later one is before its turn has come."""
+        """Write this document soon; a later one may take its place before."""
         self._latest = good
         self._news.set()
 

@@ -39,12 +39,12 @@ class Report:
     admin: str = ""
 
     def dump(self) -> bytes:
-        """Write it as JSON."""
+        """Give the report as JSON."""
         return json.dumps(attrs.asdict(self)).encode()
 
     @classmethod
     def load(cls, data: bytes) -> Report | None:
-        """Read it; None where it is none."""
+        """Read a report from JSON; None if it is not one."""
         try:
             shown: dict[str, Any] = json.loads(data)
             failed = shown.pop("failed")
@@ -86,6 +86,6 @@ class Fleet:
 
     @property
     def lagging(self) -> tuple[Report, ...]:
-        """Those that have done neither yet."""
+        """Those that neither route by it yet, nor have refused it."""
         done = {report.id for report in (*self.live, *self.refusing)}
         return tuple(report for report in self.reports if report.id not in done)

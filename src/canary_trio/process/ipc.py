@@ -23,7 +23,7 @@ _LENGTH = struct.Struct("!I")  # of the options, in bytes
 
 @attrs.frozen
 class WorkerOptions:
-    """What a worker is told to do.
+    """The options that a worker is started with.
 
     Attributes:
         service: the name of the service that it serves.
@@ -40,7 +40,7 @@ class WorkerOptions:
 
 @attrs.frozen
 class News:
-    """What a worker tells, None for what it says nothing of.
+    """A message of a worker; what it does not mention is None.
 
     Attributes:
         listening: the addresses that it listens on.
@@ -83,7 +83,7 @@ def write_news(news: News) -> bytes:
 
 
 def read_news(line: bytes) -> News:
-    """Read such a line, without its end.
+    """Read a line of `write_news`, without its end.
 
     >>> read_news(b'{"live": 7}')
     News(listening=None, live=7, failed=None)

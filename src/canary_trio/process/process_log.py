@@ -64,7 +64,7 @@ class LogOptions:
 
 
 def configure(form: LogForm) -> None:
-    """Send what is logged to standard error."""
+    """Send log records to standard error."""
     first: list[structlog.types.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

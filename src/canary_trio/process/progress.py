@@ -8,20 +8,20 @@ import click
 
 
 class Teller(Protocol):
-    """Whom a proxy tells how far it is."""
+    """What a proxy calls while it starts."""
 
     def listening(self, addresses: str, admin: str) -> None:
-        """It listens; until it is live it answers 503."""
+        """The proxy listens; until its first document is live it responds 503."""
 
     def live(self, revision: int) -> None:
         """Its first document is live."""
 
 
 class Console:
-    """Tells whoever started the command."""
+    """Prints the progress on the terminal of whoever started the command."""
 
     def __init__(self, service: str, *, beside: bool, workers: int = 1) -> None:
-        """Tell of a service.
+        """Begin to print the progress of a service.
 
         Args:
             service: its name.
@@ -33,11 +33,11 @@ class Console:
         self._with = f", {workers} workers" if workers > 1 else ""
 
     def listening(self, addresses: str, admin: str) -> None:
-        """Say where it listens."""
+        """Print where the proxy listens."""
         line = f"canary {self._service} listens on {addresses}, admin on {admin}"
         click.echo(line + self._with, err=self._beside)
 
     def live(self, revision: int) -> None:
-        """Say what it runs."""
+        """Print the revision that runs."""
         line = f"canary {self._service} runs revision {revision}"
         click.echo(line, err=self._beside)

@@ -123,7 +123,7 @@ class _Addresses:
 
 @attrs.frozen
 class _Shared:
-    """What all workers are given.
+    """The options that all workers share.
 
     Attributes:
         name: of the whole; a worker's is this with its number.

@@ -17,7 +17,7 @@ from canary_trio.config.policies import HeaderRules
 
 @attrs.frozen
 class HeaderChanges:
-    """Compiled changes.
+    """The header changes of one arm in one direction, compiled.
 
     Attributes:
         lines: to add, each led by CRLF.

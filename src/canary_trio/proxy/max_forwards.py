@@ -25,7 +25,7 @@ def hops_left(fields: bytes) -> int | None:
 
 
 def one_less(fields: bytes) -> bytes:
-    """Give the fields for the next one.
+    """Give the fields with the value lowered by one, for the next proxy.
 
     >>> one_less(b"\\r\\nMax-Forwards: 3\\r\\nA: b")
     b'\\r\\nMax-Forwards: 2\\r\\nA: b'

@@ -96,7 +96,7 @@ class ProxiedRequest(ForwardHooks):
 
     @property
     def plan(self) -> ArmPlan:
-        """Of the arm that serves it."""
+        """The plan of the arm that serves it now."""
         return self._plan
 
     @property
@@ -106,7 +106,7 @@ class ProxiedRequest(ForwardHooks):
 
     @property
     def server(self) -> ServerState | None:
-        """That has it now."""
+        """The server that has it now; None while none has."""
         return self._server
 
     # === on its way ===
@@ -135,7 +135,7 @@ class ProxiedRequest(ForwardHooks):
     def failed(
         self, request: ForwardedRequest, failure: Failure
     ) -> Upstream | Retry | None:
-        """Go elsewhere, if that may be."""
+        """Try the request elsewhere, if the rules of its arm allow it."""
         sent = failure.sent
         if sent and not request.exchange.head.repeatable:
             return None
@@ -159,7 +159,7 @@ class ProxiedRequest(ForwardHooks):
     def ended(
         self, request: ForwardedRequest, status: int, failure: Failure | None
     ) -> None:
-        """Count what became of it."""
+        """Count how the request ended: at its server, its arms and the observer."""
         exchange, server = self._exchange, self._server
         assert server is not None, "it was sent to one"
         now = exchange.loop.now
@@ -284,7 +284,7 @@ class ProxiedRequest(ForwardHooks):
         self._apply_header_changes()
 
     def _apply_header_changes(self) -> None:
-        """Change the fields as the arm wants it."""
+        """Compute the fields by the header changes of the arm."""
         plan, cookie = self._plan, self._decision.cookie
         changes = plan.request
         if changes.left_out is None:  # the engine has these fields rendered already
@@ -315,7 +315,7 @@ class ProxiedRequest(ForwardHooks):
         exchange.park(left_s, self._waited_too_long, self._left)
 
     def admit(self) -> None:
-        """Take the place that is free now."""
+        """Take the place that is free at the server it waits at."""
         server = self._server
         assert server is not None, "it waits at one"
         if server.removed or not server.healthy:
@@ -340,7 +340,7 @@ class ProxiedRequest(ForwardHooks):
     # === counting ===
 
     def _turn_away(self, reason: str) -> None:
-        """Refuse it: nobody has it."""
+        """Respond 503 for a request that no server has."""
         exchange, field = self._exchange, self._labels.field
         response = error_response(503, reason, retry_after_s=_RETRY_AFTER_S)
         if field is not None:
@@ -363,7 +363,7 @@ class ProxiedRequest(ForwardHooks):
         )
 
     def _count(self, *, bad: bool, saved: bool) -> None:
-        """Count against the arms what they did not do."""
+        """Count an error against the arms that did not serve the request."""
         chosen, last = self._chosen.state, self._plan.state
         if self._failed or bad:
             chosen.errors += 1

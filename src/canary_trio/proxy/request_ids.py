@@ -75,7 +75,7 @@ class RequestIds:
         self._take = random.take
 
     def name(self, kept: bytes) -> tuple[bytes, bytes, bytes]:
-        """Name a request.
+        """Give a request its id: the one it came with, or a new one.
 
         Args:
             kept: its fields.
@@ -96,7 +96,7 @@ class RequestIds:
 
 
 class Traces:
-    """Traces to start.
+    """Starts traces for requests that have none.
 
     Args:
         sampled: the share of them that asks to be recorded, 0 to 1.

@@ -253,7 +253,7 @@ class Runtime:
         self._sooner.set()
 
     async def _keep_time(self) -> None:
-        """Tell the arms when something is due."""
+        """Call each arm's `tick` when something of it is due."""
         while True:
             self._sooner = trio.Event()
             now = self.now()

@@ -54,7 +54,7 @@ def salt_of(service: str, epoch: int) -> bytes:
 
 @attrs.frozen
 class BucketRanges:
-    """Which buckets are whose.
+    """Which arm owns which range of buckets.
 
     Attributes:
         starts: the first bucket of each range, in order; the first is 0.
@@ -78,7 +78,7 @@ class BucketRanges:
         return cls(tuple(low for low, _, _ in laid), tuple(arm for _, _, arm in laid))
 
     def arm_of(self, bucket: int) -> str:
-        """Give the arm whose bucket it is."""
+        """Give the arm that owns a bucket."""
         return self.arms[bisect_right(self.starts, bucket) - 1]
 
 

@@ -36,7 +36,7 @@ class BadRequestSpec(CanaryError):
 
 @attrs.frozen
 class RequestSpec:
-    """A request in words.
+    """A request as someone describes it.
 
     Attributes:
         target: a path with its query, or a URL, whose host is then asked for.
@@ -52,7 +52,7 @@ class RequestSpec:
     secure: bool = False
 
     def head(self) -> RequestHead:
-        """Give it as the engine would see it.
+        """Give its head as the engine would parse it.
 
         Raises:
             BadRequestSpec: it could not be sent so.

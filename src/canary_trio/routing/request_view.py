@@ -27,7 +27,7 @@ SLOTS = {Source.HEADER: 0, Source.COOKIE: 1, Source.QUERY: 2, Source.ADDRESS: 3}
 
 
 class RequestView:
-    """One request, as far as it was looked at.
+    """The parts of one request that rules and keys ask for.
 
     Attributes:
         found: what was looked for, by slot (`SLOTS`) and name: fields by their
@@ -80,7 +80,7 @@ class RequestReader:
         self._has_query = bool(names[Source.QUERY])
 
     def __call__(self, head: RequestHead, client: str) -> RequestView:
-        """Look at a request."""
+        """Read what the revision asks for from a request."""
         view = RequestView(head, client)
         if self._fields is not None:
             self._read_fields(view)

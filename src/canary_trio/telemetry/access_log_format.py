@@ -33,7 +33,7 @@ _UNSAFE_IN_TEXT = re.compile(rb"[^!#-\[\]-~]").search
 
 
 class LineForm(enum.Enum):
-    """How a line is written."""
+    """The format of the lines."""
 
     JSON = "json"
     TEXT = "text"
@@ -51,11 +51,11 @@ class RequestFields(Protocol):
 
     @property
     def method(self) -> bytes:
-        """The method."""
+        """The method of the request."""
 
     @property
     def target(self) -> bytes:
-        """The path and the query."""
+        """The path and the query of the request."""
 
     @property
     def http10(self) -> bool:

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 
 import attrs
 
+# fmt: off
 BOUNDS_S = (
-    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )
+# fmt: on
 """Upper ends of the histogram of latency, in seconds; beyond the last is one more."""
 
 CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
@@ -80,12 +82,12 @@ class Counters:
 
     @property
     def ways(self) -> Mapping[RouteLabels, list[int]]:
-        """Requests that ended, by way and by `CLASSES`."""
+        """Requests that ended, by route and by `CLASSES`."""
         return self._ways
 
     @property
     def arms(self) -> Mapping[str, ArmCounters]:
-        """By arm."""
+        """What the requests of each arm took."""
         return self._arms
 
     @property
@@ -94,7 +96,7 @@ class Counters:
         return self._failures
 
     def of_way(self, way: RouteLabels) -> list[int]:
-        """Give the counts of a way, by `CLASSES`, to be added to."""
+        """Give the counts of a route, by `CLASSES`, to be added to."""
         if way.rule and way not in self._ways and len(self._ways) >= SERIES_LIMIT:
             way = attrs.evolve(way, rule="other")
         return self._ways.setdefault(way, [0] * len(CLASSES))

@@ -57,8 +57,15 @@ class DecisionLabels:
     """
 
     __slots__ = (
-        *("chosen", "counts", "field", "json", "line", "mirror", "served"),
-        *("text", "way"),
+        "chosen",
+        "counts",
+        "field",
+        "json",
+        "line",
+        "mirror",
+        "served",
+        "text",
+        "way",
     )
 
     def __init__(

@@ -47,7 +47,7 @@ class Skip(enum.StrEnum):
 
 @attrs.define(eq=False)
 class ArmMirrorCounters:
-    """What was learnt of one arm.
+    """How copies of requests fared at one arm.
 
     Attributes:
         outcomes: of copies that are over.
@@ -79,7 +79,7 @@ class ArmMirrorCounters:
 
 
 class MirrorCounters:
-    """All that was learnt of copies, and those that are in progress.
+    """How copies fared at all arms, and how many are in progress.
 
     Attributes:
         in_progress: how many are.
@@ -97,7 +97,7 @@ class MirrorCounters:
 
     @property
     def arms(self) -> Mapping[str, ArmMirrorCounters]:
-        """By the arm that got them."""
+        """The counters of each arm that got copies."""
         return self._arms
 
     def of_arm(self, arm: str) -> ArmMirrorCounters:

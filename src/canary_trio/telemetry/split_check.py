@@ -48,7 +48,7 @@ class Split:
 
     @property
     def total(self) -> int:
-        """Decisions of the ratio."""
+        """The number of decisions that the ratio made."""
         return sum(self.counts.values())
 
     def observed(self, arm: str) -> float | None:

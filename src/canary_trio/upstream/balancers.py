@@ -42,16 +42,16 @@ class Policy(Protocol[S]):
     """The servers that can be chosen, and how one is."""
 
     def __len__(self) -> int:
-        """Give how many there are."""
+        """Give the number of servers."""
 
     def __iter__(self) -> Iterator[S]:
         """Give them in the order in which they came."""
 
     def add(self, server: S) -> None:
-        """Let it be chosen; it must not be among them."""
+        """Add a server that can be chosen; it must not be among them."""
 
     def remove(self, server: S) -> None:
-        """Let it be chosen no more; it must be among them."""
+        """Remove a server; it must be among them."""
 
     def reweigh(self, server: S) -> None:
         """Take note that its weight is another one."""
@@ -158,7 +158,7 @@ class RoundRobin(Generic[S]):
             self._now = later[0][0]  # only after a change: nobody is owed anything
 
     def _rebase(self) -> None:
-        """Begin time anew, before it is too long to tell turns apart."""
+        """Set the time back to 0, before floats cannot tell turns apart."""
         base, self._now = self._now, 0.0
         self._open, self._later = [], []
         for turn in self._turns.values():
@@ -168,7 +168,7 @@ class RoundRobin(Generic[S]):
 
 
 class Random(Generic[S]):
-    """By chance, by weight."""
+    """Choose by chance; a server's chance is its weight's share."""
 
     def __init__(self, draw: Draw, servers: Iterable[S] = ()) -> None:
         self._draw = draw

@@ -50,7 +50,7 @@ def points_of(name: str) -> tuple[float, ...]:
 
 
 class ConsistentHash(Generic[S]):
-    """By a key; a request without one goes by chance."""
+    """Choose by a key; a request without one goes by chance."""
 
     def __init__(self, draw: Draw, servers: Iterable[S] = ()) -> None:
         self._draw = draw

@@ -57,6 +57,6 @@ class OutlierRecord:
         return now + min(self.times * rule.time, rule.longest)
 
     def came_back(self, now: float) -> None:
-        """Note that it is in again."""
+        """Note that it is back in service."""
         self.back_at = now
         self.on_trial = True

@@ -12,22 +12,22 @@ from typing import Protocol
 
 
 class Waiter(Protocol):
-    """What waits."""
+    """A request that waits."""
 
     def admit(self) -> None:
         """Take the place that is free now; it is out of the queue already."""
 
 
 class Place(Protocol):
-    """What is waited for."""
+    """The server that is waited for."""
 
     @property
     def full(self) -> bool:
-        """Whether there is none."""
+        """Whether it has no place for another request."""
 
 
 class PendingQueue:
-    """Those that wait for one server.
+    """The requests that wait for one server.
 
     A place that is given is taken before `freed` returns, so that nobody who came later
     gets in between.
@@ -46,15 +46,15 @@ class PendingQueue:
         return len(self._waiting)
 
     def join(self, waiter: Waiter) -> None:
-        """Wait at the end."""
+        """Add a waiter at the end."""
         self._waiting[waiter] = None
 
     def leave(self, waiter: Waiter) -> None:
-        """Wait no longer; nothing happens if it does not wait."""
+        """Remove a waiter; nothing happens if it does not wait."""
         self._waiting.pop(waiter, None)
 
     def freed(self) -> None:
-        """Let in as many as there are places for."""
+        """Admit as many waiters as there are places for."""
         while self._waiting and not self._place.full:
             waiter, _ = self._waiting.popitem(last=False)
             waiter.admit()

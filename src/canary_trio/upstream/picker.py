@@ -24,7 +24,7 @@ Layout = ConsistentHash[ServerState]
 
 
 class Picker:
-    """What can be chosen of one arm.
+    """Chooses among the servers of one arm.
 
     Attributes:
         usable: those that may serve new users now.
@@ -78,12 +78,12 @@ class Picker:
 
     @property
     def open(self) -> Collection[ServerState]:
-        """Those that are usable and not full."""
+        """The servers that are usable and not full."""
         return tuple(self._open)
 
     @property
     def is_hashed(self) -> bool:
-        """Whether keys give the server."""
+        """Whether servers are chosen by a key."""
         return isinstance(self._open, ConsistentHash)
 
     # === what changes ===
@@ -122,7 +122,7 @@ class Picker:
             self.sticky.reweigh(server)
 
     def choose_by(self, balance: Balance) -> None:
-        """Go by a policy from now on."""
+        """Choose by a policy from now on."""
         self._replace_policy(_POLICIES[balance])
 
     def suspend_policy(self) -> None:
@@ -130,7 +130,7 @@ class Picker:
         self._replace_policy(_POLICIES[Balance.RANDOM])
 
     def choose_by_layout(self, layout: Layout) -> None:
-        """Go by a key and this layout from now on."""
+        """Choose by a key and this layout from now on."""
         self._replace_policy(lambda _, servers: follow(layout, servers))
 
     def lay_out(self, servers: Collection[ServerState]) -> Layout:

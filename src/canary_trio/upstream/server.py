@@ -90,7 +90,7 @@ class ServerState:
 
     @property
     def name(self) -> str:
-        """Its URL."""
+        """The URL of the server."""
         return self.server.url
 
     @property

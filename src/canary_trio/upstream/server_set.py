@@ -89,7 +89,7 @@ class ServerSet:
 
     @property
     def usable(self) -> Collection[ServerState]:
-        """Those that may serve new users now."""
+        """The servers that may serve new users now."""
         return self.picker.usable
 
     # === what changes ===
