@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 
 import trio
 
+from canary_trio.control.report import Report
 from http_trio.testing.ports import free_port
 from tests.e2e.processes import ask, run, running, world
 
@@ -96,10 +98,41 @@ async def test_what_is_set_badly_is_not_written(tmp_path: Path) -> None:
             said = await here.canary("set", *words, status=1)
             assert expected in said.err
         assert (await here.canary("get")).out == before
-        said = await here.canary("set", "ratio=0.5", "--wait", "1")
-        assert "live on 0/0 proxies" in said.out
-        assert "no proxy of this service is running" in said.err
+
+
+async def test_a_change_that_no_proxy_runs_is_written_and_says_so(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path) as here:
+        await here.canary("apply", here.write())
+        said = await here.canary("set", "ratio=0.5", "--wait", "0.5", status=3)
+        assert re.fullmatch(r"revision \d+ written; no proxy is live\n", said.out)
+        assert said.err == "canary: not live anywhere after 0.5 s: no proxy appeared\n"
         assert json.loads((await here.canary("get")).out)["ratio"] == 0.5
+        shown = await here.canary(
+            "set", "ratio=0.6", "--wait", "0.1", "--json", status=3
+        )
+        assert json.loads(shown.out)["proxies"] == 0
+
+
+async def test_a_fleet_that_ends_while_it_is_waited_for_is_told(tmp_path: Path) -> None:
+    key, report = "canary/web/proxies/p", Report("p", running=0, attempted=0)
+    async with world(tmp_path) as here, trio.open_nursery() as nursery:
+        await here.canary("apply", here.write())
+        url = ("--url", here.store_url)
+        await run("kv-trio", "put", key, report.dump().decode(), *url)
+
+        async def end() -> None:
+            while json.loads((await here.canary("get")).out).get("ratio") != 0.5:
+                pass
+            await trio.sleep(0.2)  # so that the report was seen
+            await run("kv-trio", "delete", key, *url)
+
+        nursery.start_soon(end)
+        said = await here.canary("set", "ratio=0.5", "--wait", "3", status=3)
+
+    assert "written; no proxy is live" in said.out
+    assert said.err.endswith("after 3 s: all proxies ended meanwhile\n")
 
 
 async def test_until_there_is_a_document_the_proxy_answers_503(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ _wait = click.option(
     "wait_s",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Return when every live proxy routes by the new revision.",
+    help="Return when every live proxy routes by the new revision; status 3 if that is not"
+    " so in time, or no proxy is live.",
 )
 
 
@@ -128,6 +129,13 @@ def _write(
 
     from canary_trio.control.documents import read_fleet, wait_applied, write_document  # noqa: PLC0415
 
+    had_proxies = False
+
+    def is_applied(fleet: Fleet) -> bool:
+        nonlocal had_proxies
+        had_proxies = had_proxies or bool(fleet.reports)
+        return fleet.is_applied
+
     async def write(client: Client) -> tuple[int, Fleet | None, float]:
         document, over = await prepare(client)
         begun = trio.current_time()
@@ -135,13 +143,17 @@ def _write(
         if wait_s is None:
             return revision, None, 0.0
         with trio.move_on_after(wait_s):
-            fleet = await wait_applied(client, service, revision)
+            fleet = await wait_applied(client, service, revision, until=is_applied)
             return revision, fleet, trio.current_time() - begun
         fleet = await read_fleet(client, service, revision)
         return revision, fleet, trio.current_time() - begun
 
     revision, fleet, took_s = store_options.ask(config_server, write)
     _say_written(revision, fleet, took_s, as_json=as_json)
+    if fleet is not None and not fleet.reports:
+        reason = "all proxies ended meanwhile" if had_proxies else "no proxy appeared"
+        click.echo(f"canary: not live anywhere after {wait_s:g} s: {reason}", err=True)
+        sys.exit(3)
 
 
 def _say_written(
@@ -162,11 +174,11 @@ def _say_written(
         shown |= {"proxies": known, "lagging": lagging, "refusing": refusing}
         shown["ms"] = took_s * 1e3
         click.echo(json.dumps(shown))
+    elif not known:
+        click.echo(f"revision {revision} written; no proxy is live")
     else:
         in_time = f" in {took_s * 1e3:.1f} ms"
         click.echo(f"revision {revision} live on {live}/{known} proxies{in_time}")
-    if not known:
-        click.echo("canary: no proxy of this service is running", err=True)
     for report in fleet.refusing:
         assert report.failed is not None, "that is what refusing means"
         for problem in report.failed.problems:

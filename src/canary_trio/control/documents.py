@@ -86,12 +86,21 @@ async def wait_applied(
     *,
     until: Callable[[Fleet], bool] | None = None,
 ) -> Fleet:
-    """Wait until no live proxy lags behind a revision; give the fleet then.
+    """Wait until there are proxies and none lags behind a revision; give the fleet then.
 
-    Put it under `trio.fail_after`: a proxy that was killed counts as live until its
-    session ends, and one that hangs counts for ever.
+    Nobody routes by a revision where no proxy runs, so the first one is waited for: after
+    a restart of the store it may not have reported yet. Put it under `trio.fail_after`:
+    there may never be a proxy, one that was killed counts as live until its session
+    ends, and one that hangs counts for ever.
+
+    Args:
+        client: of the store.
+        service: whose fleet.
+        revision: of its document.
+        until: tells of each state of the fleet whether it is what is waited for; by
+            default `is_applied` of the fleet.
     """
-    done = until or (lambda fleet: not fleet.lagging)
+    done = until or (lambda fleet: fleet.is_applied)
     index = 0
     while True:
         fleet, index = await _read_fleet(client, service, revision, index)

@@ -89,3 +89,8 @@ class Fleet:
         """Those that neither route by it yet, nor have refused it."""
         done = {report.id for report in (*self.live, *self.refusing)}
         return tuple(report for report in self.reports if report.id not in done)
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether there are proxies, and each routes by it or has refused it."""
+        return bool(self.reports) and not self.lagging

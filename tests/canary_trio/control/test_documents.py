@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
-from canary_trio import change
+from canary_trio import change, wait_applied
 from canary_trio.control.documents import write_document
+from canary_trio.control.report import Fleet, Report
 from canary_trio.errors import NoDocument, WrittenMeanwhile
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.stored_proxy import DOCUMENT
@@ -19,3 +21,44 @@ async def test_of_two_writers_the_second_is_told() -> None:
         with pytest.raises(WrittenMeanwhile) as caught:
             await write_document(client, "web", DOCUMENT | {"ratio": 1}, over=0)
         assert caught.value.revision == first
+
+
+KEY = "canary/web/proxies/p"
+
+
+async def test_a_fleet_without_a_proxy_is_waited_for() -> None:
+    async with in_memory_store() as client, trio.open_nursery() as nursery:
+        with trio.move_on_after(0.1) as scope:
+            await wait_applied(client, "web", 5)
+        assert scope.cancelled_caught, "nobody routes by it yet"
+
+        async def report() -> None:
+            await trio.sleep(0.1)
+            await client.put(KEY, Report("p", running=4, attempted=5).dump())
+            await client.put(KEY, Report("p", running=5, attempted=5).dump())
+
+        nursery.start_soon(report)
+        with trio.fail_after(10):
+            fleet = await wait_applied(client, "web", 5)
+    assert [report.running for report in fleet.live] == [5]
+
+
+async def test_a_fleet_that_ends_is_not_one_that_runs_it() -> None:
+    states: list[int] = []
+
+    def note(fleet: Fleet) -> bool:
+        states.append(len(fleet.reports))
+        return fleet.is_applied
+
+    async with in_memory_store() as client, trio.open_nursery() as nursery:
+        await client.put(KEY, Report("p", running=4, attempted=4).dump())
+
+        async def end() -> None:
+            await trio.sleep(0.1)
+            await client.delete(KEY)
+
+        nursery.start_soon(end)
+        with trio.move_on_after(0.5) as scope:
+            await wait_applied(client, "web", 5, until=note)
+    assert scope.cancelled_caught
+    assert states == [1, 0]

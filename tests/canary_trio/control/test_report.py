@@ -24,3 +24,12 @@ def test_a_proxy_is_live_or_refusing_or_lagging() -> None:
     assert fleet.live == (live, later, recovered)
     assert fleet.refusing == (refusing,)
     assert fleet.lagging == (behind,)
+
+
+def test_a_revision_is_applied_where_there_are_proxies_and_none_lags() -> None:
+    refused = Refusal(5, (Problem("$.x", "a", "b"),))
+    live, refusing = Report("live", 5, 5), Report("refusing", 4, 5, refused)
+
+    assert Fleet(5, (live, refusing)).is_applied
+    assert not Fleet(5, (live, Report("behind", 4, 4))).is_applied
+    assert not Fleet(5, ()).is_applied
