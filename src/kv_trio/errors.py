@@ -14,6 +14,13 @@ class StorageError(KvError):
     """
 
 
+class OperationFailed(KvError):
+    """An operation failed in a way that nobody foresaw. The fault is in the store.
+
+    Nothing of it took effect; the reason is in the server's log.
+    """
+
+
 class StoreLocked(KvError):
     """Another server has the data directory open. The operator's fault."""
 

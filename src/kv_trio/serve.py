@@ -249,6 +249,8 @@ class _Service:
                 await self._run_blocking(self._engine.compact_old)
             except StorageError as exc:
                 _log.warning("the history is not compacted: %s", exc)
+            except Exception:
+                _log.exception("the history is not compacted")
             await trio.sleep(COMPACT_EVERY_S)
 
     async def _run_blocking(self, run: Callable[[], T]) -> T:

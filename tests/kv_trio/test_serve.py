@@ -13,6 +13,9 @@ import trio
 from http_trio.testing.peers import connected
 from kv_trio import Client, KvServer, StoreRefused, serve
 from kv_trio.serve import LIMITS
+from kv_trio.state.entry import Outcome
+from kv_trio.state.operations import Delete
+from kv_trio.storage.engine import StorageEngine
 from kv_trio.testing import in_memory_store
 
 
@@ -191,3 +194,75 @@ async def test_a_body_in_chunks_obeys_the_limit_of_a_value(server: KvServer) -> 
         )
         assert (await client.head()).startswith(b"HTTP/1.1 413")
     assert server.store.get(b"k") is None
+
+
+ODD_BODIES = [
+    (b"/v1/session/create", b'{"Name": "\\ud800"}'),
+    (b"/v1/session/create", b'{"Checks": 5}'),
+    (b"/v1/session/create", b'{"ServiceChecks": [1]}'),
+    (b"/v1/session/create", b'{"LockDelay": 1e999}'),
+    (b"/v1/session/create", b'{"LockDelay": %b}' % (b"9" * 5000)),
+    (b"/v1/session/create", b'{"LockDelay": "%bh"}' % (b"9" * 400)),
+    (b"/v1/session/create", b"[" * 10_000),
+    (b"/v1/txn", b'[{"KV": {"Verb": "set", "Key": "\\udfff"}}]'),
+    (b"/v1/txn", b'[{"KV": {"Verb": "\\ud800", "Key": "a"}}]'),
+    (b"/v1/txn", b'[{"KV": {"Verb": "set", "Key": "a", "Flags": -0.0}}]'),
+    (b"/v1/txn", b'[{"KV": {"Verb": "set", "Key": "a", "Index": Infinity}}]'),
+    (b"/v1/txn", b"[" * 100_000),
+    (b"/v1/txn", b"9" * 5000),
+]
+
+
+async def test_odd_bodies_are_refused_and_the_store_opens_again(tmp_path: Path) -> None:
+    def stand(server: KvServer) -> tuple[object, ...]:
+        return server.store.under(b""), dict(server.store.sessions), server.store.index
+
+    start = partial(serve, ["127.0.0.1:0"], data=tmp_path)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(start)
+        async with connected(server) as client:
+            await client.ask(b"/v1/kv/a", method=b"PUT", body=b"1")
+            await client.ask(
+                b"/v1/session/create", method=b"PUT", body=b'{"LockDelay": -0.0}'
+            )
+            before = stand(server)
+            for path, body in ODD_BODIES:
+                head, text = await client.ask(path, method=b"PUT", body=body)
+                assert head.startswith(b"HTTP/1.1 400 "), (path, body[:80], head, text)
+                assert text
+            head, _ = await client.ask(b"/v1/session/list")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert stand(server) == before
+        nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        assert stand(await nursery.start(start)) == before
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_fault_of_ours_is_a_500_and_the_store_goes_on(
+    server: KvServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> Outcome:
+        raise TypeError("nobody foresaw this")
+
+    async with connected(server._server) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(Delete, "apply_to", fail)
+            head, text = await client.ask(b"/v1/kv/a", method=b"DELETE")
+        assert head.startswith(b"HTTP/1.1 500 ")
+        assert b"its log says why" in text
+        assert len(caplog.records) == 1
+        _, written = await client.ask(b"/v1/kv/a", method=b"PUT", body=b"1")
+        assert written == b"true"
+
+
+async def test_a_compaction_that_fails_does_not_end_the_store(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: StorageEngine) -> int:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(StorageEngine, "compact_old", fail)
+    async with in_memory_store() as client:
+        assert (await client.put("a", b"1")).done
+    assert "the history is not compacted" in caplog.text

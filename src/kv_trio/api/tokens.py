@@ -168,17 +168,18 @@ class Tokens:
             return
         while True:
             await trio.sleep(CHECK_S)
-            stamp = await trio.to_thread.run_sync(file_stamp, path)
-            if stamp == self._stamp:
-                continue
-            self._stamp = stamp
             try:
+                stamp = await trio.to_thread.run_sync(file_stamp, path)
+                if stamp == self._stamp:
+                    continue
+                self._stamp = stamp
                 self.grants = await trio.to_thread.run_sync(_read, path)
-            except BadTokens as exc:
-                _log.error("the tokens stay as they were: %s", exc)
-            else:
                 _log.info("%d tokens read from %s", len(self.grants.by_hash), path)
                 changed(self.grants)
+            except BadTokens as exc:
+                _log.error("the tokens stay as they were: %s", exc)
+            except Exception:
+                _log.exception("the tokens stay as they were")
 
 
 def _secret(exchange: Exchange, parameters: dict[str, str]) -> str:

@@ -51,13 +51,14 @@ class TxnEndpoint:
             except BadQuery as exc:
                 exchange.respond(bad_query(exc))
                 return
-            render = partial(_render, writes=transaction.writes)
+            render = partial(render_outcome, writes=transaction.writes)
             submit(self._writer, exchange, transaction, render)
 
         exchange.collect(BODY_LIMIT, run, _too_large)
 
 
-def _render(outcome: Outcome, *, writes: bool) -> Response:
+def render_outcome(outcome: Outcome, *, writes: bool) -> Response:
+    """Render the response to a transaction that was tried."""
     assert isinstance(outcome, TransactionResult), "it comes of a transaction"
     errors = [
         {"OpIndex": failure.position, "What": failure.reason}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from http_trio import Exchange, Response
 from kv_trio.consul.encode import failed
-from kv_trio.errors import StorageError
+from kv_trio.errors import KvError
 from kv_trio.state.entry import Outcome
 from kv_trio.state.write_batch import Operation
 from kv_trio.storage.writer import Writer
+
+_log = logging.getLogger(__name__)
 
 
 def submit(
@@ -27,12 +30,22 @@ def submit(
         render: gives the response of an operation that made sense.
     """
 
-    def done(outcome: Outcome | StorageError) -> None:
-        if isinstance(outcome, StorageError):
-            exchange.respond(failed(outcome))
-        elif outcome.refused:
-            exchange.respond(Response(500, outcome.refused.encode()))
-        else:
-            exchange.respond(render(outcome))
+    def done(outcome: Outcome | KvError) -> None:
+        try:
+            response = _render(outcome, render)
+        except Exception:  # the write is durable, and its client waits for this
+            _log.exception("a response to a write cannot be rendered")
+            response = Response(500, b"the store cannot show what it wrote")
+        exchange.respond(response)
 
     writer.submit(operation, done)
+
+
+def _render(
+    outcome: Outcome | KvError, render: Callable[[Outcome], Response]
+) -> Response:
+    if isinstance(outcome, KvError):
+        return failed(outcome)
+    if outcome.refused:
+        return Response(500, outcome.refused.encode("utf-8", "replace"))
+    return render(outcome)

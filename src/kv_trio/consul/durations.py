@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)")
+MAX_S = 2**63 / 1e9
+"""Seconds below which a duration is: Go counts nanoseconds in 64 bits."""
+
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|ms|s|m|h)")
 _UNITS = {
     "ns": 1e-9,
     "us": 1e-6,
@@ -23,7 +26,7 @@ def parse_duration_s(text: str) -> float:
     (90.0, 0.25, 0.0)
 
     Raises:
-        ValueError: it is no duration.
+        ValueError: it is no duration, or longer than Go's are (292 years).
     """
     sign = -1.0 if text.startswith("-") else 1.0
     rest = text[1:] if text[:1] in "+-" else text
@@ -32,7 +35,10 @@ def parse_duration_s(text: str) -> float:
     parts = _DURATION.findall(rest)
     if not parts or "".join(parts) != rest:
         raise ValueError(f"duration {text!r}, expected such as 10s or 1m30s")
-    return sign * sum(_part_s(part) for part in parts)
+    total_s = sum(_part_s(part) for part in parts)
+    if total_s >= MAX_S:
+        raise ValueError(f"duration {text!r}, expected less than {MAX_S:.0f} s")
+    return sign * total_s if total_s else 0.0  # never -0.0
 
 
 def format_duration(seconds: float) -> str:

@@ -1,11 +1,15 @@
-"""Sessions in Consul's JSON, pure: what one is to be like, and how it is shown."""
+"""Sessions in Consul's JSON, pure: what one is to be like, and how it is shown.
+
+A body's types are checked whole before its members are: a wrong one is the client's
+fault (400), whatever else the body says.
+"""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from kv_trio.consul.durations import parse_duration_s
+from kv_trio.consul.durations import MAX_S, parse_duration_s
+from kv_trio.consul.json_body import kind_of, parse_json
 from kv_trio.errors import BadQuery
 from kv_trio.state.entry import Session
 
@@ -24,23 +28,26 @@ def parse_session(body: bytes, id_: str, *, node: str) -> Session:
     Raises:
         BadQuery: it makes no sense; with Consul's texts.
     """
-    fields = _fields(body)
-    ttl = _text(fields, "TTL")
-    behavior = _text(fields, "Behavior") or "release"
     try:
+        fields = _fields(body)
+        name, ttl = _text(fields, "Name"), _text(fields, "TTL")
+        behavior = _text(fields, "Behavior") or "release"
+        wanted_node = _text(fields, "Node")
+        checks = _texts(fields, "Checks") + _texts(fields, "NodeChecks")
+        _objects(fields, "ServiceChecks")
         lock_delay_s = _lock_delay_s(fields.get("lockdelay"))
     except ValueError as exc:
         raise BadQuery(400, f"Request decode failed: {exc}") from exc
-    if _text(fields, "Node") not in ("", node):
+    if wanted_node not in ("", node):
         raise BadQuery(500, "Missing node registration")
-    for check in [*(fields.get("checks") or []), *(fields.get("nodechecks") or [])]:
+    for check in checks:
         if check != _CHECK:
             raise BadQuery(500, f"Missing check '{check}' registration")
     if behavior not in ("release", "delete"):
         raise BadQuery(500, f"Invalid Behavior setting '{behavior}'")
     return Session(
         id=id_,
-        name=_text(fields, "Name"),
+        name=name,
         ttl_s=_ttl_s(ttl),
         ttl=ttl,
         lock_delay_s=lock_delay_s,
@@ -65,18 +72,13 @@ def describe_session(session: Session, *, node: str) -> dict[str, Any]:
 
 
 def _fields(body: bytes) -> dict[str, Any]:
+    """Give the fields by their names in lower case; whatever their types are."""
     if not body.strip():
         return {}
-    try:
-        document = json.loads(body)
-    except json.JSONDecodeError as exc:
-        text = "unexpected EOF" if exc.pos >= len(exc.doc.rstrip()) else exc.msg
-        raise BadQuery(400, f"Request decode failed: {text}") from exc
-    except (ValueError, RecursionError) as exc:
-        raise BadQuery(400, f"Request decode failed: {exc}") from exc
+    document = parse_json(body)
     if not isinstance(document, dict):
-        raise BadQuery(400, "Request decode failed: expected an object")
-    return {str(name).lower(): value for name, value in document.items()}
+        raise ValueError("expected an object")  # noqa: TRY004  # all faults are one
+    return {name.lower(): value for name, value in document.items()}
 
 
 def _text(fields: dict[str, Any], name: str) -> str:
@@ -84,13 +86,40 @@ def _text(fields: dict[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        kind = "bool" if isinstance(value, bool) else "number"
-        raise BadQuery(
-            400,
-            f"Request decode failed: json: cannot unmarshal {kind} into Go struct"
-            f" field .{name} of type string",
-        )
+        raise _wrong_type(value, name, "string")
     return value
+
+
+def _texts(fields: dict[str, Any], name: str) -> list[str]:
+    values = _list(fields, name, "[]string")
+    for value in values:
+        if not isinstance(value, str):
+            raise _wrong_type(value, name, "string")
+    return values
+
+
+def _objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    values = _list(fields, name, "[]object")
+    for value in values:
+        if not isinstance(value, dict):
+            raise _wrong_type(value, name, "object")
+    return values
+
+
+def _list(fields: dict[str, Any], name: str, expected: str) -> list[Any]:
+    value = fields.get(name.lower())
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise _wrong_type(value, name, expected)
+    return value
+
+
+def _wrong_type(value: object, name: str, expected: str) -> ValueError:
+    return ValueError(
+        f"json: cannot unmarshal {kind_of(value)} into Go struct field .{name} of type"
+        f" {expected}"
+    )
 
 
 def _ttl_s(ttl: str) -> float:
@@ -116,6 +145,8 @@ def _lock_delay_s(given: object) -> float:
         return 15.0
     if isinstance(given, str):
         return parse_duration_s(given)
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        return float(given) if given < 1000 else given / 1e9
-    raise ValueError(f"LockDelay {given!r}")  # answered like a bad duration
+    if not isinstance(given, int | float) or isinstance(given, bool):
+        raise _wrong_type(given, "LockDelay", "time.Duration")
+    if not -MAX_S < given < MAX_S * 1e9:
+        raise ValueError("LockDelay: the number is too large")
+    return float(given) if given < 1000 else given / 1e9

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from kv_trio.consul.json_body import kind_of, parse_json
 from kv_trio.errors import BadQuery
 from kv_trio.state.acl import Acl
 from kv_trio.state.txn import Transaction, TxnOperation, quoted
@@ -28,18 +29,13 @@ def parse_transaction(body: bytes, acl: Acl, *, value_limit: int) -> Transaction
     if not body.strip():
         raise BadQuery(400, "Failed to parse body: EOF")
     try:
-        document = json.loads(body)
+        document = parse_json(body)
         if document is not None and not isinstance(document, list):
-            kind = {dict: "object", str: "string", bool: "bool"}.get(
-                type(document), "number"
-            )
             raise ValueError(
-                f"json: cannot unmarshal {kind} into Go value of type api.TxnOps"
+                f"json: cannot unmarshal {kind_of(document)} into Go value of type"
+                " api.TxnOps"
             )
         operations = tuple(_parse_operation(item) for item in document or [])
-    except json.JSONDecodeError as exc:
-        text = "unexpected EOF" if exc.pos >= len(exc.doc.rstrip()) else exc.msg
-        raise BadQuery(400, f"Failed to parse body: {text}") from exc
     except (ValueError, RecursionError) as exc:
         raise BadQuery(400, f"Failed to parse body: {exc}") from exc
     if len(operations) > OPERATION_LIMIT:

@@ -6,6 +6,7 @@ the outcome of every change (`Outcome`), and the reads of every state (`View`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -49,6 +50,13 @@ class Revision:
     time_ms: int = 0
 
 
+def _finite(seconds: float) -> float:
+    """Give a time that can be written and read again: no infinity, and 0.0 for -0.0."""
+    if not math.isfinite(seconds):
+        raise ValueError(f"{seconds} s are no time of a session")
+    return seconds or 0.0
+
+
 @attrs.frozen
 class Session:
     """A session, which locks are bound to: they end with it.
@@ -62,9 +70,9 @@ class Session:
 
     id: str
     name: str = ""
-    ttl_s: float = 0.0
+    ttl_s: float = attrs.field(default=0.0, converter=_finite)
     ttl: str = ""
-    lock_delay_s: float = 15.0
+    lock_delay_s: float = attrs.field(default=15.0, converter=_finite)
     deletes: bool = False
     create_index: int = 0
 

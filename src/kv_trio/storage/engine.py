@@ -13,6 +13,7 @@ checkpoint, writes of each key) decides what the next one does.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
@@ -168,13 +169,11 @@ class StorageEngine:
             return  # nothing is lost
         if self.directory is None:
             return
-        db = connect(self.directory)
         try:
-            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            with contextlib.closing(connect(self.directory)) as db:
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error:
             pass  # nothing is lost: it is all in the log
-        finally:
-            db.close()
 
     # === forgetting ===
 

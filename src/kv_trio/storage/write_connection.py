@@ -108,7 +108,7 @@ class WriteConnection:
             self._writing.release()
         return True
 
-    def refused(self, exc: sqlite3.Error) -> StorageError:
+    def refused(self, exc: BaseException) -> StorageError:
         """Make the error of a disk that refuses."""
         return StorageError(f"cannot write to {name_of(self._directory)}: {exc}")
 
@@ -143,14 +143,17 @@ class WriteConnection:
             self.db.execute("COMMIT")
         except sqlite3.Error as exc:
             raise self._roll_back(exc) from exc
+        except BaseException as exc:
+            self._roll_back(exc)  # or the next transaction could not begin
+            raise
         return time.perf_counter() - began
 
     def _note(self, took_s: float) -> None:
         """Remember how long the disk took; one long time does not count for ever."""
         self._sync_s = max(min(took_s, _SLOW_S), self._sync_s * _DECAY)
 
-    def _roll_back(self, exc: sqlite3.Error) -> StorageError:
-        """End the transaction that the disk refused; give the error to raise."""
+    def _roll_back(self, exc: BaseException) -> StorageError:
+        """End the transaction that failed; give the error to raise if the disk refused."""
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
         self._has_remains = self._directory is not None

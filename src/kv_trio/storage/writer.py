@@ -5,6 +5,12 @@ and made durable in one transaction (group commit), so they share the cost of a 
 Then the batch is published, the writers are answered, and the watchers are woken, all
 in one synchronous step. When the disk refuses, the whole batch is refused, and memory
 stays as it was.
+
+An error that nobody foresaw is the fault of one operation. Its batch is rolled back and
+tried again by halves until the operation is alone; it is refused, and all others are
+written.
+
+One file, since what becomes of a batch decides which operations the next one takes.
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ from functools import partial
 import attrs
 import trio
 
-from kv_trio.errors import StorageError
+from kv_trio.errors import KvError, OperationFailed, StorageError
 from kv_trio.state.entry import Outcome
 from kv_trio.state.operations import DestroySession
 from kv_trio.state.store import Store
@@ -28,7 +34,8 @@ _log = logging.getLogger(__name__)
 
 _BATCH = 1024  # operations that a transaction takes at most
 
-Done = Callable[[Outcome | StorageError], None]
+Done = Callable[[Outcome | KvError], None]
+_Queued = tuple[Operation, Done]
 AfterBatch = Callable[[Callable[[], None]], bool]
 """Calls a function once the present events are handled; False if it will not."""
 
@@ -61,7 +68,7 @@ class _Batch:
         began: the `time.perf_counter()` of the commit's begin.
     """
 
-    operations: list[tuple[Operation, Done]]
+    operations: list[_Queued]
     write_batch: WriteBatch
     outcomes: list[Outcome]
     queued_at: float
@@ -72,7 +79,7 @@ class Writer:
     """The queue of operations, and the sessions' clocks.
 
     Attributes:
-        refused: operations that the disk refused so far.
+        refused: operations that the disk refused so far, or that failed.
         after_batch: the event loop's, where requests queue operations; so all that
             come in one turn share a transaction.
     """
@@ -96,8 +103,9 @@ class Writer:
         self._store = store
         self._engine = engine
         self._committed = committed
-        self._queue: list[tuple[Operation, Done]] = []
+        self._queue: list[_Queued] = []
         self._queued_at = 0.0
+        self._batch_limit = _BATCH  # less after an error that nobody foresaw
         self._taken: _Batch | None = None  # the one that the task writes, or will
         self._work = trio.Event()
         self._sessions_changed = trio.Event()
@@ -134,8 +142,9 @@ class Writer:
                 await self._work.wait()
             if self._taken is None:
                 self._taken = self._take_batch()
-            with trio.CancelScope(shield=True):  # half a transaction helps nobody
-                await self._write(self._taken)
+            if self._taken is not None:
+                with trio.CancelScope(shield=True):  # half a transaction helps nobody
+                    await self._write(self._taken)
             self._taken = None
             await trio.lowlevel.checkpoint()
 
@@ -160,12 +169,15 @@ class Writer:
         while True:
             self._checkpoint_due = trio.Event()
             await self._checkpoint_due.wait()
-            if self._engine.blocks:
-                await trio.to_thread.run_sync(self._engine.checkpoint)
-            else:
-                self._engine.checkpoint()
+            try:
+                if self._engine.blocks:
+                    await trio.to_thread.run_sync(self._engine.checkpoint)
+                else:
+                    self._engine.checkpoint()
+            except Exception:
+                _log.exception("the checkpoint failed; the next one is tried in time")
 
-    def _expired(self, id_: str, _: Outcome | StorageError) -> None:
+    def _expired(self, id_: str, _: Outcome | KvError) -> None:
         """Try again later if the disk refused, and the session is still there."""
         self._expiring.discard(id_)
         if id_ in self._store.sessions:
@@ -185,19 +197,25 @@ class Writer:
     def _write_at_once(self) -> None:
         """Write the queue, if that is quick; leave it to the task if not."""
         batch = self._take_batch()
+        if batch is not None:
+            self._write_if_quick(batch)
+        if self._queue or self._taken is not None:
+            self._work.set()
+
+    def _write_if_quick(self, batch: _Batch) -> None:
         try:
             quick = not batch.write_batch.changed or self._engine.commit_at_once(
                 batch.write_batch
             )
         except StorageError as exc:
             self._refuse(batch, exc)
+        except Exception as exc:
+            self._divide(batch.operations, exc)
         else:
             if quick:
                 self._finish(batch)
             else:
                 self._taken = batch
-        if self._queue or self._taken is not None:
-            self._work.set()
 
     async def _write(self, batch: _Batch) -> None:
         try:
@@ -207,28 +225,54 @@ class Writer:
                 await trio.to_thread.run_sync(self._engine.commit, batch.write_batch)
         except StorageError as exc:
             self._refuse(batch, exc)
+        except Exception as exc:
+            self._divide(batch.operations, exc)
         else:
             self._finish(batch)
 
-    def _take_batch(self) -> _Batch:
-        """Take operations from the queue, and try them on a batch."""
-        operations, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
+    def _take_batch(self) -> _Batch | None:
+        """Take operations from the queue, and try them on a batch; None if one failed."""
+        limit = self._batch_limit
+        operations, self._queue = self._queue[:limit], self._queue[limit:]
         write_batch = WriteBatch(self._store)
         now = trio.current_time()
-        outcomes = [write_batch.apply(operation, now) for operation, _ in operations]
-        if write_batch.changed:
-            write_batch.fold_tombstones(self._store)
+        try:
+            outcomes = [
+                write_batch.apply(operation, now) for operation, _ in operations
+            ]
+            if write_batch.changed:
+                write_batch.fold_tombstones(self._store)
+        except Exception as exc:
+            self._divide(operations, exc)
+            return None
         began = time.perf_counter()
         return _Batch(operations, write_batch, outcomes, self._queued_at, began)
+
+    def _divide(self, operations: list[_Queued], exc: Exception) -> None:
+        """Try operations again by halves, since one of them failed; refuse one alone."""
+        if len(operations) > 1:
+            self._queue = operations + self._queue
+            self._batch_limit = len(operations) // 2
+            return
+        ((operation, done),) = operations
+        kind = type(operation).__name__
+        _log.error("an operation failed, and is refused: %s", kind, exc_info=exc)
+        self.refused += 1
+        failure = OperationFailed(f"the store failed at this {kind}; its log says why")
+        _respond(done, failure)
 
     def _refuse(self, batch: _Batch, exc: StorageError) -> None:
         _log.error("%d writes refused: %s", len(batch.operations), exc)
         self.refused += len(batch.operations)
         for _, done in batch.operations:
-            done(exc)
+            _respond(done, exc)
 
     def _finish(self, batch: _Batch) -> None:
-        """Publish a batch that is durable, and tell everybody."""
+        """Publish a batch that is durable, respond to its writers, wake its watchers.
+
+        An error of `publish` ends the server, for its memory is not what is on disk.
+        """
+        self._batch_limit = min(_BATCH, 2 * self._batch_limit)
         write_batch = batch.write_batch
         if not write_batch.changed:
             self._respond(batch)
@@ -240,15 +284,18 @@ class Writer:
             self._follow_sessions(write_batch, now)
         self._respond(batch)  # before the watchers, who may be many
         count = len(batch.operations)
-        self._committed(
-            CommittedBatch(write_batch, keys, count, batch.queued_at, commit_s)
-        )
+        try:
+            self._committed(
+                CommittedBatch(write_batch, keys, count, batch.queued_at, commit_s)
+            )
+        except Exception:
+            _log.exception("not all who wait for a change were woken")
         if self._engine.needs_checkpoint:
             self._checkpoint_due.set()
 
     def _respond(self, batch: _Batch) -> None:
         for (_, done), outcome in zip(batch.operations, batch.outcomes, strict=True):
-            done(outcome)
+            _respond(done, outcome)
 
     def _follow_sessions(self, write_batch: WriteBatch, now: float) -> None:
         for id_, session in write_batch.sessions.items():
@@ -257,3 +304,11 @@ class Writer:
             else:
                 self._renewed_at[id_] = now
         self._sessions_changed.set()
+
+
+def _respond(done: Done, outcome: Outcome | KvError) -> None:
+    """Tell one writer, whose failure is no other's."""
+    try:
+        done(outcome)
+    except Exception:
+        _log.exception("a writer did not get its response")

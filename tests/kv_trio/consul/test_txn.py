@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kv_trio.api.txn import render_outcome
 from kv_trio.consul.txn import OPERATION_LIMIT, dump_operation, parse_transaction
 from kv_trio.errors import BadQuery
 from kv_trio.state.acl import EVERYTHING
+from kv_trio.state.entry import Session
+from kv_trio.state.operations import CreateSession
 from kv_trio.state.txn import TxnOperation
+from kv_trio.state.write_batch import WriteBatch
+from kv_trio.storage.engine import StorageEngine
+from tests.kv_trio.support import odd_json
 
 LIMIT = 1000
 """Bytes of a value."""
@@ -33,7 +38,15 @@ LIMIT = 1000
         (b'[{"KV":{"Index":true}}]', 400, "a uint64"),
         (b'[{"KV":[]}]', 400, "cannot unmarshal list"),
         (b'[{"KV":{"Value":"!!!"}}]', 400, "illegal base64 data at input byte 0"),
-        (b"[" * 100_000, 400, "Failed to parse body"),
+        (b"[" * 100_000, 400, "Failed to parse body: it is nested too deep"),
+        (b'[{"KV":{"Key":"\\ud800"}}]', 400, "half a character"),
+        (b'[{"KV":{"Session":"\\ud800"}}]', 400, "half a character"),
+        (b'[{"KV":{"Verb":"\\ud800"}}]', 400, "half a character"),
+        (b'[{"KV":{"Flags":-0.0}}]', 400, "a uint64"),
+        (b'[{"KV":{"Index":1e999}}]', 400, "too large"),
+        (b'[{"KV":{"Flags":%b}}]' % (b"9" * 5000), 400, "too large"),
+        (b'[{"KV":{"Flags":18446744073709551616}}]', 400, "a uint64"),
+        (b'[{"KV":{"Key":%b}}]' % (b"[" * 500 + b"]" * 500), 400, "a string"),
         (json.dumps([{}] * (OPERATION_LIMIT + 1)).encode(), 413, "(129 > 128)"),
         (
             json.dumps(
@@ -77,7 +90,26 @@ def test_what_the_client_writes_is_what_the_server_reads(
     assert list(transaction.operations) == operations
 
 
-@given(st.binary(max_size=200))
-def test_no_bytes_are_more_than_a_bad_query(body: bytes) -> None:
-    with contextlib.suppress(BadQuery):
-        parse_transaction(body, EVERYTHING, value_limit=LIMIT)
+@given(
+    odd_json.texts(["KV", "Verb", "Key", "Value", "Flags", "Index", "Session"]).map(
+        lambda text: b'[{"KV":%b}]' % text.encode()
+    )
+    | st.binary(max_size=200)
+)
+def test_whatever_is_accepted_can_be_shown_and_read_again(body: bytes) -> None:
+    try:
+        transaction = parse_transaction(body, EVERYTHING, value_limit=LIMIT)
+    except BadQuery as exc:
+        assert exc.status in (400, 413)  # it may not be raised
+        return
+    engine = StorageEngine(None)
+    store = engine.load()
+    write_batch = WriteBatch(store)
+    write_batch.apply(CreateSession(Session("s")), 0.0)
+    outcome = write_batch.apply(transaction, 0.0)
+    json.loads(render_outcome(outcome, writes=transaction.writes).body)
+    engine.commit(write_batch)
+    store.publish(write_batch, 0.0)
+    assert engine.load().under(b"") == store.under(b"")
+    assert not engine.check()
+    engine.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -10,14 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
 from http_trio.testing.peers import connected
 from kv_trio import serve
-from kv_trio.errors import StorageError
+from kv_trio.errors import KvError, OperationFailed
 from kv_trio.state.entry import Outcome, Session
 from kv_trio.state.operations import CreateSession, Put
+from kv_trio.state.write_batch import Operation, WriteBatch
 from kv_trio.storage.engine import StorageEngine
 from kv_trio.storage.write_connection import WriteConnection
 from kv_trio.storage.writer import CommittedBatch, Writer
@@ -78,7 +81,7 @@ class Callbacks:
     def __init__(self) -> None:
         self.calls: list[object] = []
 
-    def done(self, name: str) -> Callable[[Outcome | StorageError], None]:
+    def done(self, name: str) -> Callable[[Outcome | KvError], None]:
         return lambda outcome: self.calls.append((name, type(outcome).__name__))
 
     def committed(self, batch: CommittedBatch) -> None:
@@ -176,3 +179,149 @@ async def test_a_lock_ends_within_a_second_of_its_time(autojump_clock: object) -
         assert not writer.renew("s")
         nursery.cancel_scope.cancel()
     engine.close()
+
+
+@attrs.frozen
+class Broken:
+    """An operation with a fault of ours in it."""
+
+    def apply_to(self, write_batch: WriteBatch, now: float) -> Outcome:
+        Put(b"half", b"done").apply_to(write_batch, now)
+        raise TypeError("nobody foresaw this")
+
+
+UNWRITABLE = CreateSession(Session("s", name="\ud800"))
+"""An operation that is tried well, and that the database cannot take."""
+
+
+def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.message for one in caplog.records if one.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("data", [None, "data"], ids=["in memory", "on disk"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "in the task"])
+@pytest.mark.parametrize("broken", [Broken(), UNWRITABLE], ids=["tried", "written"])
+@pytest.mark.parametrize("others", [0, 1, 2, 9, 300])
+async def test_an_error_that_nobody_foresaw_is_that_of_one_operation(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    others: int,
+    broken: Operation,
+    data: str | None,
+    *,
+    at_once: bool,
+) -> None:
+    engine = StorageEngine(None if data is None else tmp_path / data)
+    store = engine.load()
+    writer = Writer(store, engine, lambda _: None)
+    later: list[Callable[[], None]] = []
+
+    def after_batch(call: Callable[[], None]) -> bool:
+        later.append(call)
+        return True
+
+    if at_once:
+        writer.after_batch = after_batch
+    outcomes: dict[int, Outcome | KvError] = {}
+    operations: list[Operation] = [Put(b"%d" % n, b"") for n in range(others)]
+    operations.insert(others // 2, broken)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        for number, operation in enumerate(operations):
+            writer.submit(operation, partial(outcomes.__setitem__, number))
+        for call in later:
+            call()
+        with trio.fail_after(10):
+            while len(outcomes) <= others:
+                await trio.sleep(0.001)
+        writer.submit(Put(b"last", b""), partial(outcomes.__setitem__, -1))
+        for call in later[1:]:
+            call()
+        with trio.fail_after(10):
+            while -1 not in outcomes:
+                await trio.sleep(0.001)
+        nursery.cancel_scope.cancel()
+
+    failure = outcomes.pop(others // 2)
+    assert isinstance(failure, OperationFailed)
+    assert all(isinstance(one, Outcome) and one.done for one in outcomes.values())
+    assert {entry.key for entry in store.under(b"")} == {
+        b"last",
+        *(b"%d" % n for n in range(others)),
+    }
+    assert not store.sessions
+    assert len(errors_in(caplog)) == 1
+    assert writer.refused == 1
+    engine.close()
+    if data is not None:
+        engine = StorageEngine(tmp_path / data)
+        assert engine.load().under(b"") == store.under(b"")
+        assert not engine.check()
+        engine.close()
+
+
+async def test_a_writer_whose_response_fails_harms_no_other(
+    engine: StorageEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    called = Callbacks()
+    writer = Writer(engine.load(), engine, called.committed)
+
+    def fail(_: Outcome | KvError) -> None:
+        raise TypeError("nobody foresaw this")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        writer.submit(Put(b"a", b""), fail)
+        writer.submit(Put(b"b", b""), called.done("b"))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+    assert called.calls == [("b", "Outcome"), [b"a", b"b"]]
+    assert errors_in(caplog) == ["a writer did not get its response"]
+
+
+async def test_a_watcher_that_cannot_be_woken_does_not_end_the_writer(
+    engine: StorageEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    called = Callbacks()
+
+    def fail(_: CommittedBatch) -> None:
+        raise TypeError("nobody foresaw this")
+
+    writer = Writer(engine.load(), engine, fail)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        for name in ("a", "b"):
+            writer.submit(Put(name.encode(), b""), called.done(name))
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+    assert called.calls == [("a", "Outcome"), ("b", "Outcome")]
+    assert len(errors_in(caplog)) == 2
+
+
+async def test_a_checkpoint_that_fails_is_tried_again(
+    engine: StorageEngine,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[None] = []
+
+    def fail(_: StorageEngine) -> None:
+        tried.append(None)
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(StorageEngine, "checkpoint", fail)
+    monkeypatch.setattr(StorageEngine, "needs_checkpoint", True)
+    writer = Writer(engine.load(), engine, lambda _: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        nursery.start_soon(writer.run_checkpoints)
+        await trio.testing.wait_all_tasks_blocked()
+        for n in range(2):
+            writer.submit(Put(b"%d" % n, b""), lambda _: None)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+    assert len(tried) == len(errors_in(caplog)) == 2

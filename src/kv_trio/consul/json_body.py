@@ -1,0 +1,95 @@
+"""The JSON of a request's body: the one door by which it becomes a value. Pure.
+
+The rule that it obeys: what comes through can be written again, on disk and in a
+response. So numbers are finite, and no text has half a character (a lone surrogate,
+which JSON can write and UTF-8 cannot). All else is a `ValueError` with words.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape that may be half a character
+_DIGITS = 400  # of a number; the largest finite one has 309 before its point
+
+
+def parse_json(body: bytes) -> Any:
+    """Read a body.
+
+    Raises:
+        ValueError: it is no JSON, or says what cannot be written again.
+    """
+    try:
+        text = body.decode()
+        document = json.loads(
+            text, parse_float=_finite, parse_int=_integer, parse_constant=_no_constant
+        )
+    except json.JSONDecodeError as exc:
+        is_cut = exc.pos >= len(exc.doc.rstrip())
+        raise ValueError("unexpected EOF" if is_cut else exc.msg) from exc
+    except UnicodeDecodeError as exc:
+        raise ValueError(f"byte {exc.start} is no UTF-8") from exc
+    except RecursionError as exc:
+        raise ValueError("it is nested too deep") from exc
+    if _HALF.search(text):
+        _check_texts(document)
+    return document
+
+
+def kind_of(value: object) -> str:
+    """Give the kind of a JSON value in Go's words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "bool"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"a number of {len(text)} digits is too large")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:_DIGITS]} is too large")
+    return number
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _check_texts(document: object) -> None:
+    """Check that each text can be written; without recursion, for it may be deep."""
+    values = [document]
+    while values:
+        match values.pop():
+            case str(text):
+                _check_text(text)
+            case list(items):
+                values += items
+            case dict(members):
+                values += members.keys()
+                values += members.values()
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        half = f"\\u{ord(text[exc.start]):04x}"
+        raise ValueError(f"{half} is half a character, a lone surrogate") from exc
