@@ -233,8 +233,10 @@ async def serve(
                     await control.ready.wait()
                 server = await serving.start(start)
                 view.server = server
-                view.long = LongConnections(runtime, server, runtime.chance.uniform)
-                nursery.start_soon(view.long.run)
+                view.long_connections = LongConnections(
+                    runtime, server, runtime.chance.uniform
+                )
+                nursery.start_soon(view.long_connections.run)
                 if on_listening is not None:
                     on_listening(", ".join(addresses), admin_address)
                 await control.ready.wait()

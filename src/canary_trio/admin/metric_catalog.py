@@ -279,6 +279,20 @@ CATALOG = (
         readings.connections,
     ),
     _counter(
+        "canary_recalled_total",
+        "WebSockets, streams and other requests in progress that were ended, since a"
+        " change of the document had removed their arm, server or route.",
+        (),
+        readings.of_long_connections(lambda long: long.recalled),
+    ),
+    _gauge(
+        Rule.ADDED,
+        "canary_recalls_pending",
+        "Requests in progress that are to be ended for that reason.",
+        (),
+        readings.of_long_connections(lambda long: long.leaving),
+    ),
+    _counter(
         "canary_refused_requests_total",
         "Requests over HTTP/1.1 that the engine answered itself, by status: no valid HTTP"
         " (400, 417, 501, 505), too slow (408), or too long (414, 431). One whose body is"

@@ -14,6 +14,7 @@ import attrs
 
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.config.model import WHOLE
+from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.counters import BOUNDS_S, CLASSES, ArmCounters
 from canary_trio.upstream.arm import ArmState
@@ -190,6 +191,16 @@ def refused(view: ProxyView, _: float) -> Rows:
     if view.server is not None:
         for status, count in sorted(view.server.refused.items()):
             yield (str(status),), count
+
+
+def of_long_connections(read: Callable[[LongConnections], float]) -> Read:
+    """Give a reader of one number of the long connections."""
+
+    def rows(view: ProxyView, _: float) -> Rows:
+        if view.long_connections is not None:
+            yield (), read(view.long_connections)
+
+    return rows
 
 
 def of_log(read: Callable[[AccessLog], float]) -> Read:

@@ -12,13 +12,13 @@ from canary_trio.proxy.runtime import Runtime
 
 @attrs.define(eq=False)
 class ProxyView:
-    """What there is to look at.
+    """The parts of one proxy that are shown.
 
     Attributes:
         service: its name.
         proxy_id: the proxy's name in the fleet.
         server: its listeners; None while they are not open.
-        long: what a change does to long connections; None as long.
+        long_connections: what a change does to them; None while there are no listeners.
     """
 
     service: str
@@ -26,4 +26,4 @@ class ProxyView:
     runtime: Runtime = attrs.field(repr=False)
     control: Supervisor = attrs.field(repr=False)
     server: http_trio.HttpServer | None = None
-    long: LongConnections | None = None
+    long_connections: LongConnections | None = None

@@ -23,10 +23,21 @@ from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.decision import Decision, Reason
 from http_trio.testing.peers import connected, serving
+from tests.canary_trio.proxy.test_long_connections import (
+    RECALL,
+    here,
+    open_websocket,
+    until_recalled,
+)
 from tests.canary_trio.telemetry.test_access_log import Exchange
 
 DOC = Path(__file__).parents[3] / "docs" / "metrics.md"
-ELSEWHERE = ("canary_access_log_", "canary_connections", "canary_refused_")
+ELSEWHERE = (
+    "canary_access_log_",
+    "canary_connections",
+    "canary_recall",
+    "canary_refused_",
+)
 """What only a log or a listener shows."""
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -206,6 +217,29 @@ async def test_requests_that_the_engine_refuses_are_counted_by_status() -> None:
 
     name = "canary_refused_requests_total"
     assert _get(said, name, code="400") == _get(said, name, code="501") == 2
+
+
+async def test_long_connections_that_a_change_ends_are_counted() -> None:
+    view = await _view()
+    async with here() as (proxy, long, arms), connected(proxy.server) as client:
+        view.long_connections = long
+        await open_websocket(client)
+        changed = {"arms": {"stable": arms["stable"]}}
+        await proxy.install({**changed, "connections": {**RECALL, "time": 60}})
+        while not long.leaving:
+            await trio.sleep(0.001)
+        before = _samples(await metrics.render(view))
+
+    async with here() as (proxy, long, arms), connected(proxy.server) as client:
+        view.long_connections = long
+        await open_websocket(client)
+        await proxy.install({**changed, "connections": RECALL})
+        await until_recalled(long, 1)
+        after = _samples(await metrics.render(view))
+
+    ended, pending = "canary_recalled_total", "canary_recalls_pending"
+    assert (_get(before, ended), _get(before, pending)) == (0, 1)
+    assert (_get(after, ended), _get(after, pending)) == (1, 0)
 
 
 def _row(family: Family) -> str:
