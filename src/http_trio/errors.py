@@ -27,7 +27,7 @@ class BadCertificate(HttpError):
 
 
 class ProtocolError(HttpError):
-    """A peer broke the rules of HTTP/1.1; its connection is of no further use."""
+    """The other side broke the rules of HTTP/1.1; its connection is of no further use."""
 
 
 class BadRequest(ProtocolError):

@@ -32,7 +32,7 @@ class Limits:
     """Bytes of a trailer section, or of a chunk's size line."""
 
     interim_responses: int = 100
-    """Answers of 1xx before the final one; beyond it 502."""
+    """Responses of 1xx before the final one; beyond it 502."""
 
     connections: int = 10_000
     """Open client connections; above it none is accepted until one ends."""

@@ -55,7 +55,9 @@ class HttpServer:
         self._deadline_s = math.inf
 
     def __repr__(self) -> str:
-        return f"<Server {', '.join(self.addresses)} connections={self.connections}>"
+        return (
+            f"<HttpServer {', '.join(self.addresses)} connections={self.connections}>"
+        )
 
     @property
     def connections(self) -> int:
@@ -73,7 +75,7 @@ class HttpServer:
 
     @property
     def exchanges(self) -> list[Exchange]:
-        """Those in progress."""
+        """The exchanges that are in progress."""
         return exchanges_of(self.loop)
 
     @property
@@ -177,7 +179,11 @@ async def serve(
             http2 = Http2Bridge(loop, handler, rules)
             listeners += [
                 TlsListener(
-                    *(loop, sock, handler, rules, overload),
+                    loop,
+                    sock,
+                    handler,
+                    rules,
+                    overload,
                     certificate=certificate,
                     carry_http2=http2.carry,
                 )

@@ -115,15 +115,15 @@ class LongConnections:
 def is_misplaced(exchange: Exchange, live: LiveConfig, chance: Chance) -> bool:
     """Tell whether a request in progress would not be where it is by a revision."""
     request = upstream_request_of(exchange)
-    delivery = None if request is None else request.delivery
-    if not isinstance(delivery, ProxiedRequest) or delivery.server is None:
+    hooks = None if request is None else request.hooks
+    if not isinstance(hooks, ProxiedRequest) or hooks.server is None:
         return False
-    server = delivery.server
+    server = hooks.server
     return (
-        delivery.plan.name not in live.arms
+        hooks.plan.name not in live.arms
         or server.removed
         or server.server.mode is ServerMode.MAINTENANCE
-        or _is_routed_elsewhere(exchange, delivery.decision.arm, live, chance)
+        or _is_routed_elsewhere(exchange, hooks.decision.arm, live, chance)
     )
 
 

@@ -132,7 +132,7 @@ class ProxiedRequest(ForwardHooks):
         server.began(now)
         forward(exchange, server.upstream, self)
 
-    def failed(
+    def on_failure(
         self, request: ForwardedRequest, failure: Failure
     ) -> Upstream | Retry | None:
         """Try the request elsewhere, if the rules of its arm allow it."""
@@ -149,14 +149,14 @@ class ProxiedRequest(ForwardHooks):
             self._context.observer.counters.failed(arm, condition.value)
         return following
 
-    def refuse(self, request: ForwardedRequest, failure: Failure) -> Response:
+    def error_response(self, request: ForwardedRequest, failure: Failure) -> Response:
         """Give the response for a failure that is final; it says what was decided."""
-        response = super().refuse(request, failure)
+        response = super().error_response(request, failure)
         if self._labels.field is not None:
             response.headers = (*response.headers, self._labels.field)
         return response
 
-    def ended(
+    def on_end(
         self, request: ForwardedRequest, status: int, failure: Failure | None
     ) -> None:
         """Count how the request ended: at its server, its arms and the observer."""
@@ -378,7 +378,7 @@ class InspectedRequest(ProxiedRequest):
     __slots__ = ()
     reads_responses = True
 
-    def answered(
+    def on_response(
         self, request: ForwardedRequest, head: ResponseHead
     ) -> Upstream | Retry | None:
         """Go elsewhere for a status that counts as failed; else change the fields."""

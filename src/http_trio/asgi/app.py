@@ -6,7 +6,7 @@ connection of its own to the event loop (`pairs`), so a handler runs here as it 
 are those that the server names, never what a request says of itself.
 
 The event loop's tasks live in the server's `lifespan` call, or in the nursery of the
-`serve` that brings its own lane.
+`serve` that brings its own event loop.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def as_asgi(
 
         await hypercorn.trio.serve(as_asgi(handler), config)
 
-    Answers stream, and a client that leaves (`http.disconnect`) ends its exchange. A
+    Responses stream, and a client that leaves (`http.disconnect`) ends its exchange. A
     WebSocket reaches the handler as a request with `Upgrade: websocket`. Where the
     server knows `http.response.trailers`, trailers are passed on.
 
@@ -64,10 +64,10 @@ class AsgiApp:
         self._handler = handler
         self._limits = limits
         self._forwarding = forwarding
-        self._pairs: InProcessListener | None = None
+        self._listener: InProcessListener | None = None
 
     def __repr__(self) -> str:
-        return f"<AsgiApp {self._pairs}>"
+        return f"<AsgiApp {self._listener}>"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request or WebSocket, or the server's lifespan."""
@@ -75,22 +75,22 @@ class AsgiApp:
         if kind == "lifespan":
             await self._live(receive, send)
             return
-        if self._pairs is None:
+        if self._listener is None:
             raise RuntimeError(
-                "no lane runs: as_asgi needs a server that supports lifespan, as"
+                "no event loop runs: as_asgi needs a server that supports lifespan, as"
                 " hypercorn on trio does"
             )
         if kind == "http":
-            await self._serve_http(self._pairs, scope, receive, send)
+            await self._serve_http(self._listener, scope, receive, send)
         elif kind == "websocket":
-            await self._serve_websocket(self._pairs, scope, receive, send)
+            await self._serve_websocket(self._listener, scope, receive, send)
         else:
             raise ValueError(f"scope {kind!r}, expected http, websocket or lifespan")
 
     def use(self, loop: EventLoop) -> InProcessListener:
         """Run on an event loop whose tasks run elsewhere."""
-        self._pairs = InProcessListener(loop, self._handler, self._forwarding)
-        return self._pairs
+        self._listener = InProcessListener(loop, self._handler, self._forwarding)
+        return self._listener
 
     def drain(self) -> None:
         """Answer the parked exchanges, and let none wait from now on.
@@ -98,9 +98,9 @@ class AsgiApp:
         For a server that stops: it tells an application only when its own patience
         is over, so call this first.
         """
-        if self._pairs is not None:
-            self._pairs.loop.draining = True
-            self._pairs.drain()
+        if self._listener is not None:
+            self._listener.loop.draining = True
+            self._listener.drain()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Run the event loop from startup to shutdown, if there is none that runs."""
@@ -110,7 +110,7 @@ class AsgiApp:
             await send({"type": "lifespan.startup.failed", "message": message})
             return
         async with trio.open_nursery() as nursery:
-            if own := self._pairs is None:
+            if own := self._listener is None:
                 loop = EventLoop(self._limits, nursery)
                 self.use(loop)
                 nursery.start_soon(loop.run)
@@ -120,7 +120,7 @@ class AsgiApp:
             self.drain()
             nursery.cancel_scope.cancel()
         if own:
-            self._pairs = None
+            self._listener = None
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve_http(
@@ -158,8 +158,10 @@ def _client(scope: Scope) -> tuple[str, bytes]:
     """Give the client's address, or "unix", and how it reached the server."""
     client = scope.get("client")
     secure = scope.get("scheme") in ("https", "wss")
-    peer = "unix" if client is None else str(client[0]).removeprefix("::ffff:")
-    return peer, b"https" if secure else b"http"
+    client_address = (
+        "unix" if client is None else str(client[0]).removeprefix("::ffff:")
+    )
+    return client_address, b"https" if secure else b"http"
 
 
 def _on_trio() -> bool:

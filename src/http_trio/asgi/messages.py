@@ -1,7 +1,7 @@
 """What ASGI and HTTP/1.1 say of one another, pure.
 
 A scope becomes the head of an HTTP/1.1 request, as the engine takes it, and the head
-of the engine's answer becomes the fields of an ASGI response. What concerns a single
+of the engine's response becomes the fields of an ASGI response. What concerns a single
 connection (RFC 9110 section 7.6.1) ends here, in both directions; the engine makes its
 own. The rule that it obeys: no byte of a scope can end a line, so that one request of
 an ASGI server is one request of the engine.

@@ -31,8 +31,8 @@ class BodyTranscoder:
         passed: bytes of content so far.
         rest: what came after its end; of the next message, or too much.
 
-    >>> passage = BodyTranscoder(5, CHUNKED)
-    >>> passage.feed(b"hel"), passage.feed(b"lo!"), passage.rest
+    >>> transcoder = BodyTranscoder(5, CHUNKED)
+    >>> transcoder.feed(b"hel"), transcoder.feed(b"lo!"), transcoder.rest
     (b'3\\r\\nhel\\r\\n', b'2\\r\\nlo\\r\\n0\\r\\n\\r\\n', b'!')
     """
 

@@ -31,33 +31,33 @@ class ForwardedPolicy:
     proto: bytes = b"http"
     trusted: tuple[Network, ...] = ()
 
-    def trusts(self, peer: str) -> bool:
-        """Tell whether the peer's own forwarding fields are kept."""
+    def trusts(self, client_address: str) -> bool:
+        """Tell whether the client's own forwarding fields are kept."""
         if not self.trusted:
             return False
         try:
-            address = ipaddress.ip_address(peer)
+            address = ipaddress.ip_address(client_address)
         except ValueError:
             return False
         return any(address in network for network in self.trusted)
 
 
 def forwarded_fields(
-    rules: ForwardedPolicy, peer: str, head: RequestHead, *, trusted: bool
+    rules: ForwardedPolicy, client_address: str, head: RequestHead, *, trusted: bool
 ) -> bytes:
     """Give the lines to add to a request, each led by CRLF.
 
     Args:
         rules: of the listener.
-        peer: the client's address as text, or "unix".
+        client_address: the client's address as text, or "unix".
         head: the request.
-        trusted: what `rules.trusts(peer)` gave.
+        trusted: what `rules.trusts(client_address)` gave.
     """
     said = dict[bytes, list[bytes]]()
     if trusted:
         for name, value in head.forwarded:
             said.setdefault(name, []).append(value)
-    client = b"unknown" if peer == "unix" else peer.encode()
+    client = b"unknown" if client_address == "unix" else client_address.encode()
     chain = b", ".join([*said.get(b"x-forwarded-for", ()), client])
     proto = said.get(b"x-forwarded-proto", [rules.proto])[0]
     lines = [b"", b"X-Forwarded-For: " + chain, b"X-Forwarded-Proto: " + proto]

@@ -42,7 +42,7 @@ class HeadCache(Generic[T]):
         self.get = self._heads.get
 
     def __repr__(self) -> str:
-        return f"<Known heads={len(self._heads)} seen={len(self._seen)}>"
+        return f"<HeadCache heads={len(self._heads)} seen={len(self._seen)}>"
 
     def offer(self, raw: bytes, head: T) -> None:
         """Keep what these bytes were parsed to, if they have come before."""

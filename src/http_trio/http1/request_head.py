@@ -112,7 +112,7 @@ class RequestHead(_RequestFields):
     __slots__ = ()
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Refuse: it is shared."""
+        """Refuse a change: a head is shared by requests."""
         raise attrs.exceptions.FrozenInstanceError
 
     @property

@@ -1,6 +1,6 @@
-"""Answers of our own: values that are rendered once and sent to anybody.
+"""Responses of our own: values that are rendered once and sent to anybody.
 
-An `Response` knows nothing of a connection. Whether it lives on is said by a
+A `Response` knows nothing of a connection. Whether it lives on is said by a
 `Connection` line that goes between the rendered head and the body, so a thousand
 parked exchanges can be sent the same bytes.
 """

@@ -71,10 +71,8 @@ class ResponseHead:
     def start(self) -> bytes:
         """What goes to most clients, up to Date and our own fields; rendered once."""
         if not self._start:
-            self._start = b"HTTP/1.1%b%b%b" % (
-                *(self.line, self.kept),
-                b"" if self.framing < 0 else _length_line(self),
-            )
+            length = b"" if self.framing < 0 else _length_line(self)
+            self._start = b"HTTP/1.1%b%b%b" % (self.line, self.kept, length)
         return self._start
 
     def private(self) -> ResponseHead:

@@ -63,9 +63,11 @@ class Http2Bridge:
     def __repr__(self) -> str:
         return f"<Http2 clients={len(self._clients)}>"
 
-    def carry(self, sock: TlsSocket, peer: str, listener: Listener) -> Http2Client:
+    def carry(
+        self, sock: TlsSocket, client_address: str, listener: Listener
+    ) -> Http2Client:
         """Take over a client that chose HTTP/2."""
-        client = Http2Client(self._app, sock, peer, listener)
+        client = Http2Client(self._app, sock, client_address, listener)
         self._clients.add(client)
         self.loop.spawn(self._run, client)
         return client
@@ -96,13 +98,13 @@ class Http2Client:
     """
 
     def __init__(
-        self, app: AsgiApp, sock: TlsSocket, peer: str, listener: Listener
+        self, app: AsgiApp, sock: TlsSocket, client_address: str, listener: Listener
     ) -> None:
         self.streams = 0
         self.scope = trio.CancelScope()
         self._app = app
         self._sock = sock
-        self._peer = peer
+        self._client_address = client_address
         self._listener = listener
         self._limits = listener.loop.limits
         self._config = _config(self._limits)
@@ -112,7 +114,7 @@ class Http2Client:
         self._leaving = False
 
     def __repr__(self) -> str:
-        return f"<Http2Client {self._peer} streams={self.streams}>"
+        return f"<Http2Client {self._client_address} streams={self.streams}>"
 
     async def run(self) -> None:
         """Serve until either side ends."""
@@ -138,7 +140,7 @@ class Http2Client:
         self.scope.cancel()
 
     def drain(self) -> None:
-        """Nothing: `Http2Bridge.drain` does it for all."""
+        """Do nothing: `Http2Bridge.drain` does it for all clients."""
 
     def turn_away(self, response: Response) -> None:
         """Close: there is no request yet that could be answered."""
@@ -168,7 +170,11 @@ class Http2Client:
         if scope["client"] is None or scope["client"][1] != self._port:
             await _turn_away(scope, send)
             return
-        client = None if self._peer == "unix" else (self._peer, self._port)
+        client = (
+            None
+            if self._client_address == "unix"
+            else (self._client_address, self._port)
+        )
         scheme = "https" if scope["type"] == "http" else "wss"
         scope = {**scope, "client": client, "scheme": scheme}
         self.streams += 1

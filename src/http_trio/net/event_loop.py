@@ -7,7 +7,7 @@ it yields to trio. A second task keeps the time: it sweeps for slow and idle pee
 and wakes the parked whose wait is over.
 
 The rule that it obeys: an error in one socket's event ends that socket, never the
-lane. Everything that hangs on an event loop is touched from the trio thread only.
+loop. Everything that hangs on an event loop is touched from the trio thread only.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class EventLoop:
         self._sooner = trio.Event()
 
     def __repr__(self) -> str:
-        return f"<Lane sockets={len(self.sockets)} draining={self.draining}>"
+        return f"<EventLoop sockets={len(self.sockets)} draining={self.draining}>"
 
     def watch(self, fd: int, socket: Socket, mask: int) -> None:
         """Serve a socket from now on."""

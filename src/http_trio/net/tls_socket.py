@@ -62,7 +62,7 @@ class TlsSocket:
         "_eof",
         "_incoming",
         "_outgoing",
-        "_owed",
+        "_uncounted",
         "_plain",
         "_sock",
         "_tls",
@@ -98,7 +98,7 @@ class TlsSocket:
         )
         self._plain = b""
         self._backlog = b""
-        self._owed = 0
+        self._uncounted = 0
         self._eof = False
         self.ended = False
 
@@ -129,7 +129,7 @@ class TlsSocket:
             OSError: it failed, the certificate is not trusted, or the peer is gone.
         """
         while True:
-            done = self._shake()
+            done = self._try_handshake()
             if not self._flush():
                 return WRITE
             if done:
@@ -151,7 +151,7 @@ class TlsSocket:
         return self._sock.fileno()
 
     def getpeername(self) -> object:
-        """As of the socket."""
+        """Give the other end's address, as `socket.getpeername`."""
         return self._sock.getpeername()
 
     def getsockopt(self, level: int, option: int) -> int:
@@ -181,11 +181,11 @@ class TlsSocket:
 
     def send(self, data: bytes | memoryview) -> int:
         """Send, as `socket.send`: what is not counted must be sent again."""
-        sent = self._repay()
+        sent = self._send_encrypted()
         with memoryview(data) as view:
             while sent < len(view) and not self._backlog:
-                self._owed = self._tls.write(view[sent : sent + _WRITE])
-                sent += self._repay()
+                self._uncounted = self._tls.write(view[sent : sent + _WRITE])
+                sent += self._send_encrypted()
         if data and not sent:
             raise BlockingIOError
         return sent
@@ -204,7 +204,7 @@ class TlsSocket:
 
     # === private ===
 
-    def _shake(self) -> bool:
+    def _try_handshake(self) -> bool:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -259,15 +259,16 @@ class TlsSocket:
             self._flush()  # it answered the peer by itself, as to a key update
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _repay(self) -> int:
-        """Send what is encrypted; give how many bytes of the caller's went with it.
+    def _send_encrypted(self) -> int:
+        """Send what is encrypted; give how many more of the caller's bytes count as sent.
 
-        While any of it is left, a byte is owed, so that the caller comes back.
+        While any of it is left, one byte at least stays uncounted, so that the caller
+        comes back.
         """
-        owed = self._owed
+        uncounted = self._uncounted
         self._flush()
-        self._owed = min(owed, len(self._backlog))
-        return owed - self._owed
+        self._uncounted = min(uncounted, len(self._backlog))
+        return uncounted - self._uncounted
 
     def _flush(self) -> bool:
         """Send what is encrypted; give whether all of it is with the kernel."""

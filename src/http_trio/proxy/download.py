@@ -20,22 +20,22 @@ from http_trio.upstream.failure import FailureReason
 
 
 class Download:
-    """One response on its way."""
+    """One response on its way from the upstream to the client."""
 
     def __init__(
-        self, transit: UpstreamRequest, up: SocketStream, down: SocketStream
+        self, request: UpstreamRequest, up: SocketStream, down: SocketStream
     ) -> None:
-        self._transit = transit
+        self._request = request
         self._up, self._down = up, down
-        self._limits = transit.exchange.limits
-        self._timeouts = transit.timeouts
+        self._limits = request.exchange.limits
+        self._timeouts = request.timeouts
         self._idle_s = self._timeouts.stream_idle_s
         self._awaiting = trio.CancelScope()
         self._reading = trio.CancelScope()
         self._was_reset = False
 
     def request_is_out(self) -> None:
-        """The response's head is due from now on."""
+        """Note that the whole request is out: the response's head is due now."""
         self._awaiting.deadline = trio.current_time() + self._timeouts.response_s
 
     def upstream_reset(self) -> None:
@@ -68,14 +68,14 @@ class Download:
     async def begin(self, head: ResponseHead, rest: bytes, *, last: bool) -> None:
         """Send the response's beginning."""
         try:
-            out = self._transit.begin_response(head, rest, last=last)
+            out = self._request.begin_response(head, rest, last=last)
         except ProtocolError as exc:
             raise self._failed(FailureReason.BAD_RESPONSE, str(exc)) from exc
         await self.send(out)
 
-    async def relay(self) -> None:
+    async def pass_body(self) -> None:
         """Bring the rest of the body; the response has begun."""
-        transcoder = self._transit.transcoder
+        transcoder = self._request.transcoder
         assert transcoder is not None, "the response has begun"
         if transcoder.left:
             await copy(self._take, self._pass_on, transcoder.left)
@@ -104,12 +104,12 @@ class Download:
 
     async def _pass_on(self, data: memoryview) -> None:
         await self.send(data)
-        transcoder = self._transit.transcoder
+        transcoder = self._request.transcoder
         assert transcoder is not None, "the response has begun"
         transcoder.passed += len(data)
 
     async def _read_head(self) -> tuple[ResponseHead, bytes]:
-        request = self._transit.exchange.head
+        asked = self._request.exchange.head
         interims = 0
         data = b""
         while True:
@@ -124,10 +124,10 @@ class Download:
                     )
                 data += more
                 continue
-            head = parse_response_head(data[:end], request.method)
+            head = parse_response_head(data[:end], asked.method)
             data = data[end:]
             if head.status == 101:
-                if request.upgrade is None or head.upgrade is None:
+                if asked.upgrade is None or head.upgrade is None:
                     raise BadResponse("101 to a request without Upgrade")
                 return head, data
             if head.status >= 200:
@@ -135,7 +135,7 @@ class Download:
             interims += 1
             if interims > self._limits.interim_responses:
                 raise BadResponse(f"more than {interims - 1} interim responses")
-            if not request.http10:
+            if not asked.http10:
                 await self.send(b"HTTP/1.1%b%b\r\n\r\n" % (head.line, head.kept))
 
     async def _receive(self, idle_s: float) -> bytes:
@@ -163,4 +163,4 @@ class Download:
         return count
 
     def _failed(self, condition: FailureReason, detail: str = "") -> UpstreamFailed:
-        return UpstreamFailed.because(condition, self._transit.upstream.name, detail)
+        return UpstreamFailed.because(condition, self._request.upstream.name, detail)

@@ -1,4 +1,4 @@
-"""The faults that end an exchange in the slow path early; each names whose it is.
+"""The faults that end an exchange in the slow path early, each named by who is at fault.
 
 `BadRequest` is the third: a client that breaks the rules in the middle of its body.
 """

@@ -32,15 +32,15 @@ from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
 
 
-def forward(exchange: Exchange, upstream: Upstream, delivery: ForwardHooks) -> None:
+def forward(exchange: Exchange, upstream: Upstream, hooks: ForwardHooks) -> None:
     """Pass a request on, and the response back; nothing if the exchange is over.
 
     A handler's decision, as the methods of `Exchange` are.
 
     Args:
-        exchange: it.
+        exchange: the request to pass on.
         upstream: the server to begin with.
-        delivery: what is added, who decides, and who is told.
+        hooks: what is added, who decides, and who is told.
     """
     connection = exchange.connection
     if connection is None:
@@ -48,7 +48,7 @@ def forward(exchange: Exchange, upstream: Upstream, delivery: ForwardHooks) -> N
     if exchange.on_due is not None:
         exchange.unpark()
     head = exchange.head
-    request = exchange.attached = _FastPath(exchange, upstream, delivery)
+    request = exchange.attached = _FastPath(exchange, upstream, hooks)
     if head.framing == 0 and head.upgrade is None and not head.expects_continue:
         request.send(b"")
     elif (
@@ -101,7 +101,7 @@ class _FastPath(UpstreamRequest):
             if self.transcoder is None:
                 self._await_head(self._received + data if self._received else data)
             else:
-                self._relay(self.transcoder, data)
+                self._pass_body(self.transcoder, data)
         except ProtocolError as exc:
             self.failed(FailureReason.BAD_RESPONSE, str(exc))
 
@@ -128,12 +128,12 @@ class _FastPath(UpstreamRequest):
 
     def failed(self, condition: FailureReason, detail: str) -> None:
         """Take that the upstream failed: try again, elsewhere, or give up."""
-        peer = self._peer
+        connection = self._connection
         failure = self.failure(condition, detail)
         stale = (
             condition is FailureReason.CLOSED
-            and peer is not None
-            and not peer.fresh
+            and connection is not None
+            and not connection.fresh
             and not self._received
         )
         self.release(reusable=False)
@@ -152,15 +152,15 @@ class _FastPath(UpstreamRequest):
     def _connect(self) -> UpstreamConnection | Failure:
         return self.upstream.connect(self.exchange.loop)
 
-    def _send_to(self, peer: UpstreamConnection | Failure) -> None:
-        if isinstance(peer, Failure):
-            self._try_elsewhere(peer)
+    def _send_to(self, connection: UpstreamConnection | Failure) -> None:
+        if isinstance(connection, Failure):
+            self._try_elsewhere(connection)
             return
         if not self._request:
             body = self.body or b""
             self._request = self.request_bytes(len(body)) + body
-        self._peer = peer
-        peer.begin(self, self._request)
+        self._connection = connection
+        connection.begin(self, self._request)
 
     def _try_elsewhere(self, failure: Failure) -> None:
         after_s = self.after_failure(failure)
@@ -205,7 +205,7 @@ class _FastPath(UpstreamRequest):
                 return
 
     def _begin(self, head: ResponseHead, body: bytes) -> None:
-        if self.delivery.reads_responses:
+        if self.hooks.reads_responses:
             head = head.private()
         elif head.framing == len(body) and not self.exchange.head.http10:
             self._pass_whole(head, body)
@@ -216,7 +216,7 @@ class _FastPath(UpstreamRequest):
             self._send_again(after_s)
             return
         out = self.begin_response(head, body, last=False)
-        assert self.transcoder is not None, "begin_answer sets it"
+        assert self.transcoder is not None, "begin_response sets it"
         self._pass_on(self.transcoder, out)
 
     def _parse_head(self, raw: bytes) -> ResponseHead:
@@ -235,33 +235,33 @@ class _FastPath(UpstreamRequest):
 
         It gives what `begin_response` and a transcoder of this length would.
         """
-        exchange, delivery, peer = self.exchange, self.delivery, self._peer
-        assert peer is not None, "a response comes over a connection"
+        exchange, hooks, connection = self.exchange, self.hooks, self._connection
+        assert connection is not None, "a response comes over a connection"
         self.status = head.status
         exchange.response_bytes = len(body)
         keep = exchange.keeps_connection()
-        added = delivery.response_fields
+        added = hooks.response_fields
         if not keep:
             added = b"\r\nConnection: close" + added
         if not head.dated:
             added = b"\r\nDate: " + http_date() + added
-        self._peer = None
+        self._connection = None
         if head.keep_alive:
-            peer.release()
+            connection.release()
         else:
-            peer.close()
+            connection.close()
         self.end(None)
         exchange.send_last(b"%b%b\r\n\r\n%b" % (head.start, added, body), keep=keep)
 
-    def _relay(self, transcoder: BodyTranscoder, data: bytes) -> None:
-        assert self._peer is not None, "only a connection in use is received from"
-        self._peer.touch(self.timeouts.stream_idle_s)
+    def _pass_body(self, transcoder: BodyTranscoder, data: bytes) -> None:
+        assert self._connection is not None, "only a connection in use is received from"
+        self._connection.touch(self.timeouts.stream_idle_s)
         self._pass_on(transcoder, transcoder.feed(data))
 
     def _pass_on(self, transcoder: BodyTranscoder, out: bytes) -> None:
         if transcoder.done:
             head = self.head
-            assert head is not None, "begin_answer sets it"
+            assert head is not None, "begin_response sets it"
             self.release(reusable=head.keep_alive and not transcoder.rest)
             self._finish(out)
         elif transcoder.left > BUFFER:
@@ -277,8 +277,8 @@ class _FastPath(UpstreamRequest):
         exchange.send_last(out, keep=keep)
 
     def _hand_over(self, unsent: bytes) -> None:
-        peer = self._peer
-        assert peer is not None, "a response comes over a connection"
-        self._peer = None
-        peer.leave_loop()
-        forward_task.start_response(self, peer, unsent)
+        connection = self._connection
+        assert connection is not None, "a response comes over a connection"
+        self._connection = None
+        connection.leave_loop()
+        forward_task.start_response(self, connection, unsent)

@@ -7,8 +7,8 @@ changes the protocol. `upload` and `download` are the two ways of an exchange, a
 `tunnel` is what a change of protocol leaves. One file, since the end must settle what
 each step before it may have left.
 
-The rule that it obeys: whatever happens, the upstream request ends, and both sockets are given
-back or closed.
+The rule that it obeys: whatever happens, the upstream request ends, and both sockets
+are given back or closed.
 """
 
 from __future__ import annotations
@@ -35,50 +35,50 @@ from http_trio.upstream.connection import UpstreamConnection
 from http_trio.upstream.failure import Failure, FailureReason
 
 
-def start(transit: UpstreamRequest) -> None:
+def start(request: UpstreamRequest) -> None:
     """Carry a whole exchange in a task."""
-    relay = ForwardTask(transit)
-    transit.exchange.loop.spawn(relay.run, relay.carry)
+    task = ForwardTask(request)
+    request.exchange.loop.spawn(task.run, task.carry)
 
 
 def start_response(
-    transit: UpstreamRequest, peer: UpstreamConnection, unsent: bytes
+    request: UpstreamRequest, connection: UpstreamConnection, unsent: bytes
 ) -> None:
     """Carry the rest of a response, of which `unsent` goes out first, in a task."""
-    relay = ForwardTask(transit)
-    relay.use(peer)
-    relay.unsent = unsent
-    transit.exchange.loop.spawn(relay.run, relay.carry_rest)
+    task = ForwardTask(request)
+    task.use(connection)
+    task.unsent = unsent
+    request.exchange.loop.spawn(task.run, task.carry_rest)
 
 
 class ForwardTask:
     """One exchange in the slow path."""
 
-    def __init__(self, transit: UpstreamRequest) -> None:
-        client = transit.exchange.connection
+    def __init__(self, request: UpstreamRequest) -> None:
+        client = request.exchange.connection
         assert client is not None, "only a live exchange is carried"
         self.unsent = b""
-        self._transit = transit
-        self._exchange = transit.exchange
-        self._limits = transit.exchange.limits
+        self._request = request
+        self._exchange = request.exchange
+        self._limits = request.exchange.limits
         self._client: ClientConnection = client
         self._down = SocketStream(client.sock, client.leave_loop())
-        self._peer: UpstreamConnection | None = None
+        self._connection: UpstreamConnection | None = None
         self._up = self._down  # until `use` says which it is
         self._uploaded = False
         self._switched: tuple[ResponseHead, bytes] | None = None
         self._working = trio.CancelScope()
         self._ended_by: Fault | None = None
         self._tunnel: Tunnel | None = None
-        transit.carrier = self
+        request.carrier = self
 
-    def use(self, peer: UpstreamConnection) -> None:
+    def use(self, connection: UpstreamConnection) -> None:
         """Talk to this connection of the upstream; it is out of the event loop already."""
-        self._peer = peer
-        self._up = SocketStream(peer.sock)
+        self._connection = connection
+        self._up = SocketStream(connection.sock)
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work and settle what becomes of both sides."""
+        """Do the work, then give back or close both connections."""
         try:
             with self._working:
                 await work()
@@ -88,7 +88,7 @@ class ForwardTask:
             self._give_up(partial(error_response, exc.status, str(exc)), None)
         except UpstreamFailed as exc:
             failure = exc.failure
-            self._give_up(partial(self._transit.refuse, failure), failure)
+            self._give_up(partial(self._request.error_response, failure), failure)
         except ClientGone:
             self._abandon()
         except BaseException:
@@ -98,7 +98,7 @@ class ForwardTask:
             self._give_back()
 
     def fail(self, failure: Failure) -> None:
-        """End the work, from outside."""
+        """End the request with a failure; called from outside the task."""
         self._ended_by = self._ended_by or UpstreamFailed(failure)
         self._working.cancel()
 
@@ -110,13 +110,13 @@ class ForwardTask:
             self._ended_by = self._ended_by or ClientGone()
             self._working.cancel()
 
-    # === the work ===
+    # === what the task does ===
 
     async def carry(self) -> None:
         """Send the request and its body, and bring the response back."""
         await self._open()
         while (after_s := await self._try_once()) is not None:
-            self._close_peer()
+            self._close_connection()
             await trio.sleep(after_s)
             await self._open()
         if self._switched is not None:
@@ -124,19 +124,19 @@ class ForwardTask:
 
     async def carry_rest(self) -> None:
         """Bring the rest of a response back; the request is out."""
-        download = Download(self._transit, self._up, self._down)
+        download = Download(self._request, self._up, self._down)
         upload = Upload(self._exchange, self._down, self._up, download)
         upload.is_out()
         self._uploaded = True
         unsent, self.unsent = self.unsent, b""
         await download.send(unsent)
-        await _beside(upload.run, download.relay)
+        await _beside(upload.run, download.pass_body)
 
     async def _open(self) -> None:
         """Get a connection, elsewhere if need be: nothing of the request is out."""
-        transit, loop = self._transit, self._exchange.loop
+        request, loop = self._request, self._exchange.loop
         while True:
-            got = transit.upstream.take_idle(peek=True) or transit.upstream.connect(
+            got = request.upstream.take_idle(peek=True) or request.upstream.connect(
                 loop
             )
             if isinstance(got, Failure):
@@ -148,30 +148,32 @@ class ForwardTask:
                 failure = await self._connected(got) if connecting else None
             if failure is None:
                 return
-            self._close_peer()
+            self._close_connection()
             await trio.sleep(self._pause_after(failure))
 
-    async def _connected(self, peer: UpstreamConnection) -> Failure | None:
-        name = peer.upstream.name
-        with trio.move_on_after(self._transit.timeouts.connect_s):
-            await trio.lowlevel.wait_writable(peer.sock)
-            while code := peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                if not peer.reconnect():
+    async def _connected(self, connection: UpstreamConnection) -> Failure | None:
+        name = connection.upstream.name
+        with trio.move_on_after(self._request.timeouts.connect_s):
+            await trio.lowlevel.wait_writable(connection.sock)
+            while code := connection.sock.getsockopt(
+                socket.SOL_SOCKET, socket.SO_ERROR
+            ):
+                if not connection.reconnect():
                     break
-                self.use(peer)
-                await trio.lowlevel.wait_writable(peer.sock)
-            if not code and isinstance(peer.sock, TlsSocket):
-                return await _secured(name, peer.sock)
+                self.use(connection)
+                await trio.lowlevel.wait_writable(connection.sock)
+            if not code and isinstance(connection.sock, TlsSocket):
+                return await _secured(name, connection.sock)
             if not code:
                 return None
             return Failure(
                 FailureReason.UNREACHABLE, name, sent=False, detail=os.strerror(code)
             )
-        peer.blame_address()
+        connection.blame_address()
         return Failure(FailureReason.CONNECT_TIMEOUT, name, sent=False)
 
     def _pause_after(self, failure: Failure) -> float:
-        after_s = self._transit.after_failure(failure)
+        after_s = self._request.after_failure(failure)
         if after_s is None:
             raise UpstreamFailed(failure)
         return after_s
@@ -182,8 +184,8 @@ class ForwardTask:
         A failed one may be repeated while nothing of the response has gone out, no byte
         of the body was taken from the client, and the method is idempotent.
         """
-        transit = self._transit
-        download = Download(transit, self._up, self._down)
+        request = self._request
+        download = Download(request, self._up, self._down)
         upload = Upload(self._exchange, self._down, self._up, download)
         after_s: float | None = None
 
@@ -193,16 +195,16 @@ class ForwardTask:
             if head.status == 101:
                 self._switched = head, rest
                 return
-            after_s = transit.after_response(head)
+            after_s = request.after_response(head)
             if after_s is None:
                 await download.begin(head, rest, last=not upload.done)
-                await download.relay()
+                await download.pass_body()
 
         try:
             await self._send_head()
             await _beside(upload.run, response)
         except UpstreamFailed as exc:
-            if transit.status or upload.begun or not self._exchange.head.repeatable:
+            if request.status or upload.begun or not self._exchange.head.repeatable:
                 raise
             return self._pause_after(exc.failure)
         finally:
@@ -210,24 +212,24 @@ class ForwardTask:
         return after_s
 
     async def _send_head(self) -> None:
-        transit, peer = self._transit, self._peer
-        assert peer is not None, "it is opened first"
-        peer.sent = True
+        request, connection = self._request, self._connection
+        assert connection is not None, "it is opened first"
+        connection.sent = True
         try:
-            await self._up.send(transit.request_bytes(None), self._limits.write_s)
+            await self._up.send(request.request_bytes(None), self._limits.write_s)
         except (OSError, trio.TooSlowError) as exc:
-            name = transit.upstream.name
+            name = request.upstream.name
             raise UpstreamFailed.because(FailureReason.CLOSED, name, str(exc)) from exc
 
     async def _run_tunnel(self, head: ResponseHead, rest: bytes) -> None:
         self._tunnel = Tunnel(
             self._down,
             self._up,
-            idle_s=self._transit.timeouts.tunnel_idle_s,
+            idle_s=self._request.timeouts.tunnel_idle_s,
             recall_s=self._limits.recall_s,
             ahead=rest,
         )
-        data = self._transit.switch(head) + rest
+        data = self._request.switch(head) + rest
         try:
             await self._down.send(data, self._limits.write_s)
         except (OSError, trio.TooSlowError) as exc:
@@ -237,8 +239,8 @@ class ForwardTask:
     # === the end ===
 
     def _give_back(self) -> None:
-        transit, exchange, peer = self._transit, self._exchange, self._peer
-        head, transcoder = transit.head, transit.transcoder
+        request, exchange, connection = self._request, self._exchange, self._connection
+        head, transcoder = request.head, request.transcoder
         reusable = (
             head is not None
             and transcoder is not None
@@ -247,12 +249,12 @@ class ForwardTask:
             and not transcoder.rest
             and not self._up.buffer
         )
-        if peer is not None and reusable:
-            peer.rejoin()
+        if connection is not None and reusable:
+            connection.rejoin()
         else:
-            self._close_peer()
-        keep = transit.keeps_client and self._uploaded
-        transit.end(None)
+            self._close_connection()
+        keep = request.keeps_client and self._uploaded
+        request.end(None)
         if self._switched is not None:
             exchange.cut()
         else:
@@ -260,15 +262,15 @@ class ForwardTask:
             exchange.send_last(b"", keep=keep)
 
     def _give_up(self, refuse: Callable[[], Response], failure: Failure | None) -> None:
-        self._close_peer()
-        transit, exchange = self._transit, self._exchange
-        if transit.status:
-            transit.end(failure)
+        self._close_connection()
+        request, exchange = self._request, self._exchange
+        if request.status:
+            request.end(failure)
             exchange.cut()
             return
         response = refuse()
-        transit.note_refusal(response)
-        transit.end(failure)
+        request.note_error_response(response)
+        request.end(failure)
         for_head = exchange.head.method == b"HEAD"
         self._client.rejoin(b"")
         exchange.send_last(
@@ -276,14 +278,14 @@ class ForwardTask:
         )
 
     def _abandon(self) -> None:
-        self._close_peer()
-        self._transit.end(None)
+        self._close_connection()
+        self._request.end(None)
         self._exchange.cut()
 
-    def _close_peer(self) -> None:
-        peer, self._peer = self._peer, None
-        if peer is not None:
-            peer.close()
+    def _close_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 async def _secured(name: str, sock: TlsSocket) -> Failure | None:

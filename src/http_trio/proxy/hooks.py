@@ -1,8 +1,8 @@
 """What the one who forwards a request adds, decides and learns.
 
-Whoever carries the request asks a `ForwardHooks` at the few places where there is a choice.
-The rule that it obeys: hooks decides at once and touches no socket. What it may ask
-of the request is stated here, so that it knows nothing of how that is carried.
+Whoever carries the request asks its `ForwardHooks` at the few places where there is a
+choice. The rule that they obey: hooks decide at once and touch no socket. What they may
+ask of the request is stated here, so that they know nothing of how it is carried.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ForwardedRequest(Protocol):
 
     @property
     def exchange(self) -> Exchange:
-        """That is forwarded."""
+        """The exchange that is forwarded."""
 
     @property
     def body(self) -> bytes | None:
@@ -57,7 +57,7 @@ class ForwardHooks:
         fields: what of the request's own fields goes on, each line led by CRLF, without
             Host; None for `head.kept`.
         timeouts: how long this request may take; None for the limits of `serve`.
-        reads_responses: whether `answered` is to be called.
+        reads_responses: whether `on_response` is to be called.
     """
 
     __slots__ = ("fields", "request_fields", "response_fields", "timeouts")
@@ -75,7 +75,7 @@ class ForwardHooks:
         self.response_fields = response_fields
         self.timeouts = timeouts
 
-    def failed(
+    def on_failure(
         self, request: ForwardedRequest, failure: Failure
     ) -> Upstream | Retry | None:
         """Give another upstream to try, or None to answer with an error.
@@ -86,7 +86,7 @@ class ForwardHooks:
         del request, failure
         return None
 
-    def answered(
+    def on_response(
         self, request: ForwardedRequest, head: ResponseHead
     ) -> Upstream | Retry | None:
         """Look at a final response's head, of which nothing has gone out; None lets it.
@@ -98,7 +98,7 @@ class ForwardHooks:
         del request, head
         return None
 
-    def refuse(self, request: ForwardedRequest, failure: Failure) -> Response:
+    def error_response(self, request: ForwardedRequest, failure: Failure) -> Response:
         """Give the response for a failure that is final."""
         del request
         full = failure.condition is FailureReason.FULL
@@ -108,7 +108,7 @@ class ForwardHooks:
             retry_after_s=_FULL_RETRY_AFTER_S if full else None,
         )
 
-    def ended(
+    def on_end(
         self, request: ForwardedRequest, status: int, failure: Failure | None
     ) -> None:
         """Learn the end: the status that went out (0 if none), and what went wrong.

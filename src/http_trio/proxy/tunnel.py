@@ -81,7 +81,7 @@ class Tunnel:
             self._scope.deadline = trio.current_time() + self._idle_s
 
     def cut(self) -> None:
-        """One side is gone: so is the tunnel."""
+        """End the tunnel at once: one side is gone."""
         self._scope.cancel()
 
     async def send(self, sink: SocketStream, data: bytes | memoryview) -> None:
@@ -90,7 +90,7 @@ class Tunnel:
 
 
 class _Way:
-    """One direction."""
+    """One direction of a tunnel."""
 
     def __init__(
         self, tunnel: Tunnel, source: SocketStream, sink: SocketStream, close: bytes

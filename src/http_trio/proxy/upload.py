@@ -1,6 +1,6 @@
 """From the client to the upstream, in the slow path: a body, then what comes ahead.
 
-It runs beside the response, since a client may send for as long as it is answered, and
+It runs beside the response, since a client may send while its response comes, and
 may go away at any time.
 """
 

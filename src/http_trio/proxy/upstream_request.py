@@ -35,31 +35,31 @@ class Carrier(Protocol):
         """End the response that has begun, early; a WebSocket with close frames."""
 
     def fail(self, failure: Failure) -> None:
-        """End the work."""
+        """End the request with a failure."""
 
 
 class UpstreamRequest:
     """One forwarded request.
 
     Attributes:
-        exchange: that is forwarded.
-        upstream: that is being tried.
-        delivery: the hooks of the one who forwards it.
-        body: the request's, if it is held whole; None if it is streamed.
-        status: that went to the client; 0 if nothing of a response did.
-        head: of the response that has begun.
-        transcoder: of its body.
+        exchange: the one that is forwarded.
+        upstream: the server that is being tried.
+        hooks: the hooks of the one who forwards it.
+        body: the body of the request, if it is held whole; None if it is streamed.
+        status: the one that went to the client; 0 if nothing of a response did.
+        head: the head of the response that has begun.
+        transcoder: the transcoder of its body.
         keeps_client: whether the client's connection lives on.
         timeouts: how long it may take.
-        carrier: the task that has it; None while it is in the event loop.
+        carrier: the task that carries it; None while the event loop does.
     """
 
     __slots__ = (
-        "_peer",
+        "_connection",
         "_timers",
         "body",
         "carrier",
-        "delivery",
+        "hooks",
         "exchange",
         "head",
         "keeps_client",
@@ -70,26 +70,26 @@ class UpstreamRequest:
     )
 
     def __init__(
-        self, exchange: Exchange, upstream: Upstream, delivery: ForwardHooks
+        self, exchange: Exchange, upstream: Upstream, hooks: ForwardHooks
     ) -> None:
         self.exchange = exchange
         self.upstream = upstream
         self.status = 0
-        self.timeouts: Timeouts | Limits = delivery.timeouts or exchange.loop.limits
+        self.timeouts: Timeouts | Limits = hooks.timeouts or exchange.loop.limits
         self.body: bytes | None = None
         self.carrier: Carrier | None = None
         self.head: ResponseHead | None = None
         self.transcoder: BodyTranscoder | None = None
-        self.delivery = delivery
+        self.hooks = hooks
         self._timers: tuple[Timer, ...] = ()
-        self._peer: UpstreamConnection | None = None
+        self._connection: UpstreamConnection | None = None
         self.keeps_client = True
         if self.timeouts.request_s != math.inf:
             left_s = exchange.began + self.timeouts.request_s - exchange.loop.now
             self.call_later(left_s, self._overdue)
 
     def __repr__(self) -> str:
-        return f"<Transit to {self.upstream.name} status={self.status}>"
+        return f"<UpstreamRequest to {self.upstream.name} status={self.status}>"
 
     # === how far it is ===
 
@@ -117,17 +117,20 @@ class UpstreamRequest:
         held = self.body is not None or self.exchange.head.framing == 0
         return held and not self.status
 
-    # === on its way ===
+    # === heads, and the beginning of a response ===
 
     def request_bytes(self, body_length: int | None) -> bytes:
         """Give the head to send to the present upstream."""
-        exchange, delivery = self.exchange, self.delivery
-        added = exchange.forwarded_fields() + delivery.request_fields
+        exchange, hooks = self.exchange, self.hooks
+        added = exchange.forwarded_fields() + hooks.request_fields
         upstream = self.upstream
         return render_request(
-            *(exchange.head, upstream.host, added, body_length),
+            exchange.head,
+            upstream.host,
+            added,
+            body_length,
             prefix=upstream.prefix,
-            kept=delivery.fields,
+            kept=hooks.fields,
         )
 
     def begin_response(self, head: ResponseHead, body: bytes, *, last: bool) -> bytes:
@@ -149,7 +152,7 @@ class UpstreamRequest:
             head,
             to_http10=request.http10,
             connection=self.exchange.connection_value(keep=self.keeps_client),
-            added=self.delivery.response_fields,
+            added=self.hooks.response_fields,
         )
         if framing == UNTIL_CLOSE:
             self.keeps_client = False
@@ -179,7 +182,7 @@ class UpstreamRequest:
             head.line,
             head.kept,
             head.upgrade or b"",
-            self.delivery.response_fields,
+            self.hooks.response_fields,
         )
 
     def call_later(self, after_s: float, call: Callable[[], None]) -> None:
@@ -191,13 +194,13 @@ class UpstreamRequest:
 
     def after_failure(self, failure: Failure) -> float | None:
         """Ask the hooks where to try next; give after how long, None for nowhere."""
-        return self._turn_to(self.delivery.failed(self, failure))
+        return self._turn_to(self.hooks.on_failure(self, failure))
 
     def after_response(self, head: ResponseHead) -> float | None:
         """Ask whether to try elsewhere; give after how long, None to pass it on."""
-        if not self.delivery.reads_responses:
+        if not self.hooks.reads_responses:
             return None
-        following = self.delivery.answered(self, head)
+        following = self.hooks.on_response(self, head)
         if following is not None and not self.can_repeat:
             raise RuntimeError("the request is not held any more: ask can_repeat first")
         return self._turn_to(following)
@@ -240,39 +243,39 @@ class UpstreamRequest:
             self.end(failure)
             exchange.cut()
         else:
-            response = self.refuse(failure)
-            self.note_refusal(response)
+            response = self.error_response(failure)
+            self.note_error_response(response)
             self.end(failure)
             exchange.respond(response)
 
-    def refuse(self, failure: Failure) -> Response:
+    def error_response(self, failure: Failure) -> Response:
         """Give the response for a failure that is final."""
-        return self.delivery.refuse(self, failure)
+        return self.hooks.error_response(self, failure)
 
-    def note_refusal(self, response: Response) -> None:
-        """Note that this goes out, of a response of ours."""
+    def note_error_response(self, response: Response) -> None:
+        """Note that an error response of ours goes out."""
         self.status = response.status
         if self.exchange.head.method != b"HEAD":
             self.exchange.response_bytes = len(response.body)
 
     def failure(self, condition: FailureReason, detail: str) -> Failure:
-        """Say of the present try that it failed."""
-        peer = self._peer
-        sent = peer is not None and peer.sent
+        """Give the failure of the present try."""
+        connection = self._connection
+        sent = connection is not None and connection.sent
         return Failure(condition, self.upstream.name, sent, detail)
 
     def release(self, *, reusable: bool) -> None:
         """Let go of the upstream's connection, if there is one."""
-        peer, self._peer = self._peer, None
-        if peer is None:
+        connection, self._connection = self._connection, None
+        if connection is None:
             return
         if reusable:
-            peer.release()
+            connection.release()
         else:
-            peer.close()
+            connection.close()
 
     def end(self, failure: Failure | None) -> None:
-        """End, whatever came of it."""
+        """End the request, with a failure or without, and tell the hooks."""
         exchange, transcoder = self.exchange, self.transcoder
         exchange.attached = None
         for timer in self._timers:
@@ -280,7 +283,7 @@ class UpstreamRequest:
         if transcoder is not None:
             exchange.response_bytes = transcoder.passed
         self.carrier = None  # a cycle: it would wait, with buffers, for the collector
-        self.delivery.ended(self, self.status, failure)
+        self.hooks.on_end(self, self.status, failure)
 
     def _overdue(self) -> None:
         failure = self.failure(FailureReason.REQUEST_TIMEOUT, "")

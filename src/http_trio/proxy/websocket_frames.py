@@ -37,7 +37,7 @@ class WebSocketFrameTracker:
         self.closed = False
 
     def __repr__(self) -> str:
-        return f"<Frames left={self._left} closed={self.closed}>"
+        return f"<WebSocketFrameTracker left={self._left} closed={self.closed}>"
 
     @property
     def between(self) -> bool:

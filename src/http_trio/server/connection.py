@@ -1,10 +1,10 @@
 """A client's connection in the event loop: the requests that come over it.
 
 One request is in progress at a time; what a client sends ahead (pipelining) waits
-in `buffer`, or in the kernel when that is full, so answers leave in order. Where a
+in `buffer`, or in the kernel when that is full, so responses leave in order. Where a
 connection is, and how it gets there, is in `phases.py`. It is made of three classes,
-one upon the other, so that no call comes between them: how answers leave it
-(`response_writer.py`), how bodies come (`request_body.py`), and here all else. One
+one upon the other, so that no call comes between them: how responses leave
+it (`response_writer.py`), how bodies come (`request_body.py`), and here all else. One
 file, since heads, errors and the end are one state machine.
 """
 
@@ -57,7 +57,7 @@ class Connection(RequestBodyReader):
     """One client's connection.
 
     Attributes:
-        peer: the client's address as text, or "unix".
+        client_address: the client's address as text, or "unix".
     """
 
     __slots__ = (
@@ -71,20 +71,20 @@ class Connection(RequestBodyReader):
         "_rules",
         "_scanned",
         "_trusted",
-        "peer",
+        "client_address",
     )
 
     def __init__(
         self,
         listener: Origin,
         sock: AnySocket,
-        peer: str,
+        client_address: str,
         handler: Handler,
         rules: ForwardedPolicy,
     ) -> None:
         loop = listener.loop
         super().__init__(loop, sock)
-        self.peer = peer
+        self.client_address = client_address
         self._handler = handler
         self._known = loop.request_heads.get
         self._listener = listener
@@ -92,17 +92,17 @@ class Connection(RequestBodyReader):
         self._scanned = 0
         self._lingered = 0
         self._rules = rules
-        self._trusted = rules.trusts(peer)
+        self._trusted = rules.trusts(client_address)
         self._forwarded_host: bytes | None = b"\0"  # no host yet
         self._forwarded = b""
         loop.watch(self.fd, self, READ)
 
     def __repr__(self) -> str:
-        return f"<Connection from {self.peer} phase={self._phase.name}>"
+        return f"<Connection from {self.client_address} phase={self._phase.name}>"
 
     @property
     def exchange(self) -> Exchange | None:
-        """That is in progress."""
+        """The exchange that is in progress."""
         return self._exchange
 
     # === for the event loop ===
@@ -174,11 +174,13 @@ class Connection(RequestBodyReader):
     def forwarded_fields(self, head: RequestHead) -> bytes:
         """Give what is said of this client to an upstream."""
         if head.forwarded and self._trusted:
-            return forwarded_fields(self._rules, self.peer, head, trusted=True)
+            return forwarded_fields(
+                self._rules, self.client_address, head, trusted=True
+            )
         if head.host != self._forwarded_host:  # clients rarely change it
             self._forwarded_host = head.host
             self._forwarded = forwarded_fields(
-                self._rules, self.peer, head, trusted=False
+                self._rules, self.client_address, head, trusted=False
             )
         return self._forwarded
 

@@ -40,13 +40,13 @@ class ClientConnection(Protocol):
     Attributes:
         loop: that serves it.
         sock: its socket.
-        peer: the client's address as text, or "unix".
+        client_address: the client's address as text, or "unix".
         buffer: what was read of it and not used yet.
     """
 
     loop: EventLoop
     sock: AnySocket
-    peer: str
+    client_address: str
     buffer: bytes
 
     @property
@@ -104,12 +104,12 @@ class Exchange:
     """One request and its response.
 
     Attributes:
-        head: what was asked.
-        client: the peer's address, or "unix".
+        head: the head of the request.
+        client: the address of the client, or "unix".
         began: the event loop's clock, in seconds, when the head was complete.
         response_bytes: the content that went to the client, in bytes; of a forwarded
-            request, and valid when its hooks is told of the end.
-        attached: what is told when the client goes away.
+            request, and valid when its hooks are told of the end.
+        attached: the one who is told when the client goes away.
         on_due: what is called when its time has come; None unless it is parked.
     """
 
@@ -131,7 +131,7 @@ class Exchange:
         self.head = head
         self.loop: EventLoop = connection.loop
         self.connection: ClientConnection | None = connection
-        self.client = connection.peer
+        self.client = connection.client_address
         self.began = connection.loop.now
         self.response_bytes = 0
         self.attached: Attached | None = None
@@ -328,7 +328,7 @@ class Exchange:
         return self.connection.forwarded_fields(self.head)
 
     def due(self) -> None:
-        """The parked exchange's time has come."""
+        """Call what was parked: its time has come."""
         on_due = self.on_due
         self.unpark()
         if on_due is not None:
@@ -342,7 +342,7 @@ class Exchange:
         self.on_due = self._on_gone = None
 
     def client_gone(self) -> None:
-        """The client went away: release what hangs on this exchange."""
+        """Release what hangs on this exchange: the client went away."""
         on_gone, attached = self._on_gone, self.attached
         self._leave()
         if attached is not None:

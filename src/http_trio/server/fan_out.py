@@ -44,7 +44,7 @@ def respond_all(exchanges: Iterable[Exchange], response: Response) -> None:
 
 
 def _send_all(sockets: list[AnySocket], data: bytes) -> list[int]:
-    """Give how many bytes each peer took; below 0 if it is gone."""
+    """Give how many bytes each client took; below 0 if it is gone."""
     helpers = _count_helpers() if len(sockets) > _SHARED else 0
     if not helpers:
         return [_send(sock, data) for sock in sockets]

@@ -38,14 +38,14 @@ class InProcessListener:
         }
 
     def __repr__(self) -> str:
-        return f"<Pairs connections={len(self.connections)}>"
+        return f"<InProcessListener connections={len(self.connections)}>"
 
     @contextmanager
-    def open(self, peer: str, scheme: bytes) -> Iterator[socket.socket]:
+    def open(self, client_address: str, scheme: bytes) -> Iterator[socket.socket]:
         """Connect to the event loop; the connection is closed at the end of the block.
 
         Args:
-            peer: the address of the client that it is for, or "unix".
+            client_address: the address of the client that it is for, or "unix".
             scheme: how that client reached us, `b"http"` or `b"https"`.
         """
         ours, theirs = socket.socketpair()
@@ -53,7 +53,7 @@ class InProcessListener:
         theirs.setblocking(False)
         with ours:
             connection = Connection(
-                self, theirs, peer, self._handler, self._rules[scheme]
+                self, theirs, client_address, self._handler, self._rules[scheme]
             )
             self.connections.add(connection)
             yield ours

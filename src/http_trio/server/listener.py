@@ -116,18 +116,18 @@ class Listener:
         self.connections.discard(client)
         self.connections.add(by)
 
-    def connect(self, sock: socket.socket, peer: str) -> Client:
+    def connect(self, sock: socket.socket, client_address: str) -> Client:
         """Serve a socket that was accepted."""
-        return Connection(self, sock, peer, self._handler, self._rules)
+        return Connection(self, sock, client_address, self._handler, self._rules)
 
     def _accepted(self, sock: socket.socket, address: object) -> Client:
         sock.setblocking(False)
         if isinstance(address, tuple):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = str(address[0]).removeprefix("::ffff:")
+            client_address = str(address[0]).removeprefix("::ffff:")
         else:
-            peer = "unix"
-        client = self.connect(sock, peer)
+            client_address = "unix"
+        client = self.connect(sock, client_address)
         self.connections.add(client)
         return client
 

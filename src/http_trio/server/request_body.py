@@ -105,7 +105,7 @@ class RequestBodyReader(ResponseWriter):
             self.buffer = collecting.rest
             self._collecting = None
             self._body_taken = True
-            collecting.deliver()
+            collecting.finish()
 
 
 class _BodyCollector:
@@ -140,12 +140,12 @@ class _BodyCollector:
 
     @property
     def done(self) -> bool:
-        """Whether it is whole."""
+        """Whether the body is complete."""
         return self._transcoder.done
 
     @property
     def rest(self) -> bytes:
-        """What came behind it."""
+        """The bytes that came behind the body."""
         return self._transcoder.rest
 
     def feed(self, data: bytes) -> bool:
@@ -161,12 +161,12 @@ class _BodyCollector:
         self._pieces.append(piece)
         return True
 
-    def deliver(self) -> None:
-        """Give it to the one who asked for it."""
+    def finish(self) -> None:
+        """Give the body to the one who asked for it."""
         self._then(self._exchange, b"".join(self._pieces))
 
     def refuse(self) -> None:
-        """Tell that it is too large."""
+        """Tell the one who asked that the body is too large."""
         self._on_too_large(self._exchange, max(self._size, self._exchange.head.framing))
 
 

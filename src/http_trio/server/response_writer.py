@@ -1,4 +1,4 @@
-"""A client's socket, as far as answers go out over it.
+"""A client's socket, as far as responses go out over it.
 
 What is sent first goes to the kernel; what that does not take waits in `_outbox` until
 the socket is writable. Once the last of a response is out, the connection goes on with

@@ -45,42 +45,44 @@ class TlsListener(Listener):
         self._certificate = certificate
         self._carry_http2 = carry_http2
 
-    def connect(self, sock: socket.socket, peer: str) -> Client:
+    def connect(self, sock: socket.socket, client_address: str) -> Client:
         """Begin the handshake."""
         secured = TlsSocket(sock, self._certificate.context())
-        return Handshake(self, secured, peer)
+        return Handshake(self, secured, client_address)
 
-    def secured(self, sock: TlsSocket, peer: str) -> Client:
+    def secured(self, sock: TlsSocket, client_address: str) -> Client:
         """Go on after the handshake."""
         if sock.alpn == "h2":
-            return self._carry_http2(sock, peer, self)
-        return Connection(self, sock, peer, self._handler, self._rules)
+            return self._carry_http2(sock, client_address, self)
+        return Connection(self, sock, client_address, self._handler, self._rules)
 
 
 class Handshake:
     """A client in its handshake, and what became of it."""
 
-    def __init__(self, listener: TlsListener, sock: TlsSocket, peer: str) -> None:
+    def __init__(
+        self, listener: TlsListener, sock: TlsSocket, client_address: str
+    ) -> None:
         self.loop = listener.loop
         self.deadline = self.loop.now + self.loop.limits.handshake_s
         self._listener = listener
         self._sock = sock
-        self._peer = peer
+        self._client_address = client_address
         self._mask = READ
         self._overload: Response | None = None
         self._became: Client | None = None
         self.loop.watch(sock.fileno(), self, READ)
 
     def __repr__(self) -> str:
-        return f"<Handshake with {self._peer}>"
+        return f"<Handshake with {self._client_address}>"
 
     def ready(self, mask: int) -> None:
-        """Go on."""
+        """Go on with the handshake."""
         del mask
         try:
             wanted = self._sock.handshake()
         except OSError as exc:
-            _log.debug("no handshake with %s: %s", self._peer, exc)
+            _log.debug("no handshake with %s: %s", self._client_address, exc)
             self.abort()
             return
         if not wanted:
@@ -103,7 +105,7 @@ class Handshake:
         self._listener.ended(self)
 
     def drain(self) -> None:
-        """Close: no request has come."""
+        """Close at once: no request has come yet."""
         self.abort()
 
     def turn_away(self, response: Response) -> None:
@@ -112,7 +114,7 @@ class Handshake:
 
     def _done(self) -> None:
         self.loop.unwatch(self._sock.fileno())
-        client = self._became = self._listener.secured(self._sock, self._peer)
+        client = self._became = self._listener.secured(self._sock, self._client_address)
         self._listener.replace(self, client)
         if self._overload is not None:
             client.turn_away(self._overload)

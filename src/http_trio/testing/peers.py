@@ -122,7 +122,7 @@ async def serving(
 
 
 class RecordingHooks(ForwardHooks):
-    """A delivery that remembers what it was told, and where to go next."""
+    """Hooks that remembers what it was told, and where to go next."""
 
     __slots__ = ("ends", "failures", "others")
 
@@ -132,11 +132,13 @@ class RecordingHooks(ForwardHooks):
         self.ends: list[tuple[int, Failure | None]] = []
         self.others = others or []
 
-    def failed(self, _request: ForwardedRequest, failure: Failure) -> Upstream | None:
+    def on_failure(
+        self, _request: ForwardedRequest, failure: Failure
+    ) -> Upstream | None:
         self.failures.append(failure)
         return self.others.pop(0) if self.others else None
 
-    def ended(
+    def on_end(
         self, _request: ForwardedRequest, status: int, failure: Failure | None
     ) -> None:
         self.ends.append((status, failure))
@@ -145,12 +147,12 @@ class RecordingHooks(ForwardHooks):
 @asynccontextmanager
 async def proxying(
     upstream: Upstream,
-    delivery: ForwardHooks | None = None,
+    hooks: ForwardHooks | None = None,
     limits: Limits | None = None,
 ) -> AsyncIterator[HttpServer]:
     """Run a proxy in front of one upstream."""
-    delivery = delivery or ForwardHooks()
-    async with serving(lambda ex: forward(ex, upstream, delivery), limits) as server:
+    hooks = hooks or ForwardHooks()
+    async with serving(lambda ex: forward(ex, upstream, hooks), limits) as server:
         yield server
 
 

@@ -168,7 +168,7 @@ class UpstreamConnection:
         return True
 
     @property
-    def peer(self) -> tuple[str, int] | None:
+    def remote_address(self) -> tuple[str, int] | None:
         """The address at the other end; None if it is none, or gone."""
         try:
             at = self.sock.getpeername()

@@ -33,7 +33,7 @@ class FailureReason(enum.Enum):
     """No response header within `Limits.answer_s`."""
 
     STALLED = "stalled"
-    """No byte of a started answer for `Limits.stream_idle_s`."""
+    """No byte of a started response for `Limits.stream_idle_s`."""
 
     BAD_RESPONSE = "bad response"
     """What came is not HTTP/1.1."""

@@ -176,7 +176,8 @@ class _Talk:
 
 async def _connect(upstream: Upstream, limits: Limits) -> AnySocket:
     failure = Failure(
-        *(FailureReason.UNREACHABLE, upstream.name),
+        FailureReason.UNREACHABLE,
+        upstream.name,
         sent=False,
         detail="its name does not resolve",
     )

@@ -147,7 +147,7 @@ class Upstream:
             at: until for at, until in self._shunned.items() if at in self.addresses
         }
         kept = {at[:2] for family, at in self.addresses if family != socket.AF_UNIX}
-        for connection in [one for one in self.idle if one.peer not in kept]:
+        for connection in [one for one in self.idle if one.remote_address not in kept]:
             connection.close()
 
     def close_idle(self) -> None:
@@ -161,7 +161,7 @@ class Upstream:
             return sock
         try:
             return begin_tls(
-                *(sock, self.tls), server_name=self.server_name, session=self.session
+                sock, self.tls, server_name=self.server_name, session=self.session
             )
         except BaseException:
             sock.close()

@@ -96,7 +96,7 @@ async def test_a_request_that_comes_again_is_answered_as_before() -> None:
                 b"ok /xX-User: ann",
                 b"ok /xX-User: bob",
             }
-            for _ in range(3):  # HEAD's answer has the bytes of GET's, and no body
+            for _ in range(3):  # HEAD's response has the bytes of GET's, and no body
                 head, _ = await one.ask(b"/x", b"X-User: ann", method=b"HEAD")
                 assert b"Content-Length: 16" in head
                 two_ways = [await two.ask(b"/x", b"X-User: ann") for _ in range(2)]

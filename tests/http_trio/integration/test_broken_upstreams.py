@@ -20,14 +20,14 @@ PATIENT = Limits(linger_s=0.05)
 IMPATIENT = Limits(response_s=0.1, stream_idle_s=0.1, write_s=0.2, linger_s=0.05)
 
 # A request with a body in chunks that is not there yet is carried by a task.
-EXPRESS = (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"")
-TASK = (
+FAST = (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"")
+SLOW = (
     b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"0\r\n\r\n",
 )
 
-loops = pytest.mark.parametrize("loop", [EXPRESS, TASK], ids=["express", "task"])
-Lane = tuple[bytes, bytes]
+paths = pytest.mark.parametrize("path", [FAST, SLOW], ids=["fast", "slow"])
+PathRequest = tuple[bytes, bytes]
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +35,11 @@ def _swept_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("http_trio.net.event_loop._SWEEP_S", 0.02)
 
 
-async def ask(client: RawClient, loop: Lane) -> None:
-    await client.send(loop[0])
-    if loop[1]:
+async def ask(client: RawClient, path: PathRequest) -> None:
+    await client.send(path[0])
+    if path[1]:
         await trio.testing.wait_all_tasks_blocked(0.002)
-        await client.send(loop[1])
+        await client.send(path[1])
 
 
 def answering(data: bytes, *, then: str = "close") -> Script:
@@ -180,22 +180,22 @@ CASES = {
 
 
 @pytest.mark.parametrize(
-    ("name", "loop"),
+    ("name", "path"),
     [
-        pytest.param(name, loop, id=f"{name}-{label}")
+        pytest.param(name, path, id=f"{name}-{label}")
         for name in CASES
-        for loop, label in ((EXPRESS, "express"), (TASK, "task"))
+        for path, label in ((FAST, "fast"), (SLOW, "slow"))
     ],
 )
 async def test_what_the_client_is_told(
-    name: str, loop: Lane, caplog: pytest.LogCaptureFixture
+    name: str, path: PathRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     case = CASES[name]
     script = answering(case.data, then=case.then)
     late = case.condition in (FailureReason.RESPONSE_TIMEOUT, FailureReason.STALLED)
     limits = IMPATIENT if late else PATIENT
     async with watched(script, caplog, limits) as one, connected(one.proxy) as client:
-        await ask(client, loop)
+        await ask(client, path)
         raw = await until_final(client)
         assert raw[9:12] == b"%d" % case.status
         assert looks_whole(raw) is (case.whole and case.condition is None)
@@ -224,7 +224,7 @@ async def until_final(client: RawClient) -> bytes:
 
 
 def looks_whole(raw: bytes) -> bool:
-    """Tell whether a client takes it for a complete answer that went well."""
+    """Tell whether a client takes it for a complete response that went well."""
     head, _, body = raw.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200"):
         return False
@@ -239,7 +239,7 @@ def looks_whole(raw: bytes) -> bool:
 # === bodies where there are none, and more than was said ===
 
 
-@loops
+@paths
 @pytest.mark.parametrize(
     ("method", "data", "told"),
     [
@@ -269,13 +269,13 @@ async def test_what_is_too_much_goes_to_nobody(
     method: bytes,
     data: bytes,
     told: bytes,
-    loop: Lane,
+    path: PathRequest,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with watched(answering(data, then="stall"), caplog, PATIENT) as one:
         async with connected(one.proxy) as client:
             for _ in range(3):
-                await client.send(method + loop[0][3:] + loop[1])
+                await client.send(method + path[0][3:] + path[1])
                 head = await client.head()
                 assert head[9:12] in (b"200", b"204", b"304")
                 if b"chunked" in head and told:
@@ -341,9 +341,9 @@ async def _upload(client: RawClient, size: int) -> None:
         await client.send(b"x" * size)
 
 
-@loops
+@paths
 async def test_a_flood_of_interim_responses_ends(
-    loop: Lane, caplog: pytest.LogCaptureFixture
+    path: PathRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def flood(asked: ReceivedRequest) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
@@ -351,7 +351,7 @@ async def test_a_flood_of_interim_responses_ends(
                 await asked.stream.send_all(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100)
 
     async with watched(flood, caplog, PATIENT) as one, connected(one.proxy) as client:
-        await ask(client, loop)
+        await ask(client, path)
         assert (await until_final(client)).startswith(b"HTTP/1.1 502 ")
 
 
@@ -415,7 +415,7 @@ async def test_every_fault_of_many_leaves_the_pool_usable(
 
 async def _one_bad_one_good(one: Watched) -> None:
     async with connected(one.proxy) as client:
-        await client.send(EXPRESS[0])
+        await client.send(FAST[0])
         with contextlib.suppress(AssertionError):
             await until_final(client)
     async with connected(one.proxy) as client:

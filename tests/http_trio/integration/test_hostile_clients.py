@@ -220,7 +220,7 @@ async def test_a_flood_of_empty_lines_is_read_over_at_once() -> None:
         assert (await client.response())[1] == b"small"
 
 
-@pytest.mark.parametrize("size", [100_000, 8_000_000], ids=["express", "task"])
+@pytest.mark.parametrize("size", [100_000, 8_000_000], ids=["fast", "slow"])
 async def test_a_client_that_never_reads_is_let_go(
     size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -340,7 +340,7 @@ async def test_100_continue_comes_from_the_upstream(at_once: bool) -> None:
             assert b"\r\nExpect: 100-continue" in heads[0]
 
 
-async def test_a_final_answer_instead_of_100_is_passed_on_without_the_body() -> None:
+async def test_a_final_response_instead_of_100_is_passed_on_without_the_body() -> None:
     no = b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno"
     async with scripted(no, 0, b"") as (proxy, _), connected(proxy) as client:
         await client.send(EXPECT + b"\r\n")

@@ -208,9 +208,9 @@ async def test_a_cut_response_is_seen_to_be_cut(response: bytes, whole: bool) ->
     ],
     ids=["smtp", "101", "large", "chunks", "nothing", "half"],
 )
-@pytest.mark.parametrize("loop", ["express", "task"])
-async def test_an_upstream_without_a_usable_answer_is_502(
-    response: bytes, condition: FailureReason, loop: str
+@pytest.mark.parametrize("path", ["fast", "slow"])
+async def test_an_upstream_without_a_usable_response_is_502(
+    response: bytes, condition: FailureReason, path: str
 ) -> None:
     record = RecordingHooks()
 
@@ -218,20 +218,18 @@ async def test_an_upstream_without_a_usable_answer_is_502(
         await asked.stream.send_all(response)
         await asked.stream.aclose()
 
-    framing = (
-        b"Content-Length: 0" if loop == "express" else b"Transfer-Encoding: chunked"
-    )
+    framing = b"Content-Length: 0" if path == "fast" else b"Transfer-Encoding: chunked"
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             await client.send(b"POST / HTTP/1.1\r\nHost: h\r\n" + framing + b"\r\n\r\n")
-            if loop == "task":
+            if path == "slow":
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 await client.send(b"0\r\n\r\n")
             head, _ = await client.response()
 
     assert head.startswith(b"HTTP/1.1 502 ")
     assert [failure.condition for failure in record.failures] == (
-        [condition] if loop == "express" else []
+        [condition] if path == "fast" else []
     )
     assert record.ends[0][0] == 502
     assert record.ends[0][1] is not None
@@ -274,12 +272,12 @@ async def test_a_server_out_of_reach_is_504() -> None:
             filler.close()
 
 
-@pytest.mark.parametrize("loop", ["express", "task"])
-async def test_a_delivery_may_send_it_elsewhere(loop: str) -> None:
+@pytest.mark.parametrize("path", ["fast", "slow"])
+async def test_hooks_may_send_it_elsewhere(path: str) -> None:
     async with fake_upstream(ok) as fake:
         record = RecordingHooks([nobody(), fake.upstream])
         async with proxying(nobody(), record) as proxy, connected(proxy) as client:
-            if loop == "express":
+            if path == "fast":
                 _, body = await client.ask(b"/x")
             else:
                 _, body = await client.ask(b"/x", method=b"PUT", body=b"y" * 100_000)

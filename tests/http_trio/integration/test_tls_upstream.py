@@ -103,14 +103,14 @@ async def once(server: SecureServer, stream: trio.SSLStream[trio.SocketStream]) 
 
 
 # The event loop carries a GET, the slow path a body that is larger than a buffer.
-loops = pytest.mark.parametrize("size", [0, 300_000], ids=["express", "task"])
+paths = pytest.mark.parametrize("size", [0, 300_000], ids=["fast", "slow"])
 
 
 def method(size: int) -> bytes:
     return b"POST" if size else b"GET"
 
 
-@loops
+@paths
 async def test_requests_go_over_one_connection(authority: Authority, size: int) -> None:
     body = bytes(range(256)) * (size // 256)
     async with secure_server(echo, authority) as server:
@@ -151,7 +151,7 @@ async def test_a_new_connection_resumes_the_session(authority: Authority) -> Non
     assert (server.connections, server.resumed) == (3, 2)
 
 
-@loops
+@paths
 async def test_a_server_that_is_not_trusted_gets_nothing(
     authority: Authority, size: int
 ) -> None:
@@ -174,7 +174,7 @@ async def test_a_server_that_is_not_trusted_gets_nothing(
     assert not any(heard)
 
 
-@loops
+@paths
 async def test_the_certificate_must_have_the_name(
     authority: Authority, size: int
 ) -> None:
@@ -198,7 +198,7 @@ async def test_verification_can_be_switched_off(authority: Authority) -> None:
             assert b" 200 " in (await client.ask())[0]
 
 
-@loops
+@paths
 async def test_a_server_without_tls_is_a_failure(
     authority: Authority, size: int
 ) -> None:
@@ -222,7 +222,7 @@ async def test_a_server_without_tls_is_a_failure(
         nursery.cancel_scope.cancel()
 
 
-@loops
+@paths
 async def test_the_handshake_is_a_part_of_connecting(
     authority: Authority, size: int
 ) -> None:

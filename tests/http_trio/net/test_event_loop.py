@@ -63,7 +63,7 @@ async def test_what_a_server_says_unasked_answers_nobody(
     assert not record.failures
 
 
-@pytest.mark.parametrize("order", ["answer first", "end first"])
+@pytest.mark.parametrize("order", ["response first", "end first"])
 async def test_a_client_that_ends_as_its_response_comes_gets_it(order: str) -> None:
     waiting = trio.Event()
 
@@ -77,7 +77,7 @@ async def test_a_client_that_ends_as_its_response_comes_gets_it(order: str) -> N
             await waiting.wait()
             await trio.testing.wait_all_tasks_blocked()
             response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-            if order == "answer first":
+            if order == "response first":
                 write(fake.asked[0].stream, response)
             client.stream.socket.shutdown(socket.SHUT_WR)
             if order == "end first":
@@ -126,7 +126,7 @@ async def test_many_clients_at_once_get_each_their_own() -> None:
                 nursery.start_soon(connect, number)
 
 
-@pytest.mark.parametrize("size", [1, 300_000], ids=["express", "task"])
+@pytest.mark.parametrize("size", [1, 300_000], ids=["fast", "slow"])
 async def test_a_request_leaves_nothing_for_the_collector(size: int) -> None:
     async def response(asked: ReceivedRequest) -> None:
         await asked.response(b"x" * size)

@@ -78,7 +78,7 @@ def take(sink: TlsSocket) -> bytes:
 
 
 def send_all(source: TlsSocket, data: bytes, sink: TlsSocket) -> bytes:
-    """Move data as the lanes do: what was not taken is sent again."""
+    """Move data as both paths do: what was not taken is sent again."""
     got = b""
     while data:
         data = data[send_until_full(source, data) :]

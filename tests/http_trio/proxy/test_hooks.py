@@ -67,7 +67,7 @@ class Timed(RecordingHooks):
 
 
 class Reader(RecordingHooks):
-    """A record that looks at answers."""
+    """A record that looks at responses."""
 
     __slots__ = ("bytes", "decide", "repeatable")
 
@@ -79,25 +79,25 @@ class Reader(RecordingHooks):
         self.repeatable: list[bool] = []
         self.bytes: list[int] = []
 
-    def answered(
+    def on_response(
         self, request: ForwardedRequest, head: ResponseHead
     ) -> Upstream | Retry | None:
         self.repeatable.append(request.can_repeat)
         return self.decide(request, head)
 
-    def ended(
+    def on_end(
         self, request: ForwardedRequest, status: int, failure: Failure | None
     ) -> None:
-        super().ended(request, status, failure)
+        super().on_end(request, status, failure)
         self.bytes.append(request.exchange.response_bytes)
 
 
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket")
 
 
-async def ask(client: RawClient, loop: str) -> tuple[bytes, bytes]:
-    """Ask so that this lane carries it."""
-    if loop == "express":
+async def ask(client: RawClient, path: str) -> tuple[bytes, bytes]:
+    """Ask so that this path carries it."""
+    if path == "fast":
         return await client.ask(b"/x")
     return await client.ask(b"/x", *UPGRADE)
 
@@ -105,7 +105,7 @@ async def ask(client: RawClient, loop: str) -> tuple[bytes, bytes]:
 # === waits ===
 
 
-@pytest.mark.parametrize("loop", ["express", "task"])
+@pytest.mark.parametrize("path", ["fast", "slow"])
 @pytest.mark.parametrize(
     ("timeouts", "condition"),
     [
@@ -114,13 +114,13 @@ async def ask(client: RawClient, loop: str) -> tuple[bytes, bytes]:
     ],
     ids=["response", "request"],
 )
-async def test_a_delivery_may_wait_less_than_the_lane(
-    loop: str, timeouts: Timeouts, condition: FailureReason
+async def test_hooks_may_wait_less_than_the_server(
+    path: str, timeouts: Timeouts, condition: FailureReason
 ) -> None:
     record = Timed(timeouts)
     async with fake_upstream(silent) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
-            head, _ = await ask(client, loop)
+            head, _ = await ask(client, path)
     assert head.startswith(b"HTTP/1.1 504 ")
     [(status, failure)] = record.ends
     assert status == 504
@@ -128,9 +128,9 @@ async def test_a_delivery_may_wait_less_than_the_lane(
     assert failure.condition is condition
 
 
-@pytest.mark.parametrize("loop", ["express", "task"])
+@pytest.mark.parametrize("path", ["fast", "slow"])
 async def test_a_request_that_takes_too_long_is_cut_inside_its_response(
-    loop: str,
+    path: str,
 ) -> None:
     async def script(asked: ReceivedRequest) -> None:
         await asked.stream.send_all(
@@ -141,7 +141,7 @@ async def test_a_request_that_takes_too_long_is_cut_inside_its_response(
     record = Timed(Timeouts(request_s=0.1))
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
-            lines = b"" if loop == "express" else b"".join(b"\r\n" + f for f in UPGRADE)
+            lines = b"" if path == "fast" else b"".join(b"\r\n" + f for f in UPGRADE)
             await client.send(b"GET / HTTP/1.1\r\nHost: h" + lines + b"\r\n\r\n")
             assert b"\r\n\r\n3\r\none\r\n" in await client.to_end()
     [(status, failure)] = record.ends
@@ -192,17 +192,17 @@ class Patient(RecordingHooks):
         super().__init__(others)
         self.after_s = after_s
 
-    def failed(self, request: ForwardedRequest, failure: Failure) -> Retry | None:  # type: ignore[override]
+    def on_failure(self, request: ForwardedRequest, failure: Failure) -> Retry | None:  # type: ignore[override]
         self.failures.append(failure)
         return Retry(self.others.pop(0), self.after_s) if self.others else None
 
 
-@pytest.mark.parametrize("loop", ["express", "task"])
-async def test_a_failure_may_be_tried_again_after_a_pause(loop: str) -> None:
+@pytest.mark.parametrize("path", ["fast", "slow"])
+async def test_a_failure_may_be_tried_again_after_a_pause(path: str) -> None:
     async with fake_upstream(ok) as fake:
         record = Patient([nobody(), fake.upstream], 0.02)
         async with proxying(nobody(), record) as proxy, connected(proxy) as client:
-            assert (await ask(client, loop))[1] == b"ok /x"
+            assert (await ask(client, path))[1] == b"ok /x"
     assert len(record.failures) == 2
     assert record.ends == [(200, None)]
 
@@ -241,13 +241,13 @@ async def test_half_a_response_is_forgotten_before_the_next_try() -> None:
     assert b"X-Of" not in head
 
 
-# === answers ===
+# === responses ===
 
 
-@pytest.mark.parametrize("loop", ["express", "task"])
+@pytest.mark.parametrize("path", ["fast", "slow"])
 @pytest.mark.parametrize("pause_s", [0.0, 0.02])
 async def test_a_response_may_be_dropped_for_another_upstreams(
-    loop: str, pause_s: float
+    path: str, pause_s: float
 ) -> None:
     async with fake_upstream(busy) as first, fake_upstream(ok) as second:
         other = second.upstream
@@ -261,11 +261,11 @@ async def test_a_response_may_be_dropped_for_another_upstreams(
         async with proxying(first.upstream, record) as proxy:
             async with connected(proxy) as client:
                 for _ in range(2):
-                    head, body = await ask(client, loop)
+                    head, body = await ask(client, path)
                     assert head.startswith(b"HTTP/1.1 200 ")
                     assert body == b"ok /x"
         assert len(first.asked) == len(second.asked) == 2
-        if loop == "express":  # a whole response leaves its connection usable
+        if path == "fast":  # a whole response leaves its connection usable
             assert first.connections == 1
     assert record.ends == [(200, None)] * 2
     assert record.repeatable == [True] * 4
@@ -293,8 +293,8 @@ async def test_a_streamed_request_cannot_be_repeated() -> None:
     assert record.repeatable == [False]
 
 
-@pytest.mark.parametrize("loop", ["express", "task"])
-async def test_a_responses_fields_may_be_changed(loop: str) -> None:
+@pytest.mark.parametrize("path", ["fast", "slow"])
+async def test_a_responses_fields_may_be_changed(path: str) -> None:
     def decide(_: ForwardedRequest, head: ResponseHead) -> None:
         head.kept = head.kept.replace(b"\r\nX-Why: load", b"") + b"\r\nX-New: 1"
 
@@ -302,7 +302,7 @@ async def test_a_responses_fields_may_be_changed(loop: str) -> None:
         async with proxying(fake.upstream, Reader(decide)) as proxy:
             async with connected(proxy) as client:
                 for _ in range(2):
-                    head, _ = await ask(client, loop)
+                    head, _ = await ask(client, path)
                     assert b"X-Why" not in head
                     assert head.count(b"X-New: 1") == 1
 
@@ -311,9 +311,9 @@ async def test_a_responses_fields_may_be_changed(loop: str) -> None:
 
 
 class Worded(ForwardHooks):
-    """A delivery that words its own errors."""
+    """Hooks that words its own errors."""
 
-    def refuse(self, request: ForwardedRequest, failure: Failure) -> Response:
+    def error_response(self, request: ForwardedRequest, failure: Failure) -> Response:
         return Response(
             failure.status,
             b"sorry",
@@ -321,10 +321,10 @@ class Worded(ForwardHooks):
         )
 
 
-@pytest.mark.parametrize("loop", ["express", "task"])
-async def test_a_delivery_may_word_the_error(loop: str) -> None:
+@pytest.mark.parametrize("path", ["fast", "slow"])
+async def test_hooks_may_word_the_error(path: str) -> None:
     async with proxying(nobody(), Worded()) as proxy, connected(proxy) as client:
-        head, body = await ask(client, loop)
+        head, body = await ask(client, path)
     assert head.startswith(b"HTTP/1.1 502 ")
     assert b"X-For: 127.0.0.1" in head
     assert body == b"sorry"
@@ -341,7 +341,7 @@ async def test_a_full_upstream_says_when_to_come_back() -> None:
 
 
 class Learner(ForwardHooks):
-    """A delivery that keeps what an exchange says at its end."""
+    """Hooks that keeps what an exchange says at its end."""
 
     __slots__ = ("learnt",)
 
@@ -349,7 +349,7 @@ class Learner(ForwardHooks):
         super().__init__()
         self.learnt: list[tuple[str, bytes, int, bool]] = []
 
-    def ended(
+    def on_end(
         self, request: ForwardedRequest, status: int, failure: Failure | None
     ) -> None:
         exchange = request.exchange

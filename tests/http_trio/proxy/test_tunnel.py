@@ -155,7 +155,7 @@ async def test_a_recall_in_the_middle_of_much_data_breaks_no_frame() -> None:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("size", [10, 1_000_000], ids=["express", "task"])
+@pytest.mark.parametrize("size", [10, 1_000_000], ids=["fast", "slow"])
 async def test_a_recalled_response_is_cut_and_seen_to_be(size: int) -> None:
     async def script(asked: ReceivedRequest) -> None:
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

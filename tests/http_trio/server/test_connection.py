@@ -134,7 +134,7 @@ async def test_an_error_in_a_handler_ends_that_exchange_only(
     assert "a bug" in caplog.text
 
 
-async def test_a_client_that_reads_slowly_gets_all_of_a_large_answer() -> None:
+async def test_a_client_that_reads_slowly_gets_all_of_a_large_response() -> None:
     body = os.urandom(3_000_000)
     async with serving(lambda ex: ex.respond(Response(200, body))) as server:
         async with connected(server) as client:

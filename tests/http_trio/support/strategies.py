@@ -1,4 +1,4 @@
-"""Requests and answers as hypothesis makes them up, valid ones unless their name says so."""
+"""Requests and responses as hypothesis makes them up, valid ones unless their name says so."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _RESET = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 s
 
 
 class Books(RecordingHooks):
-    """A delivery that also counts what began."""
+    """Hooks that also count what began."""
 
     __slots__ = ("begun",)
 

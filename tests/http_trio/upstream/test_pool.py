@@ -39,7 +39,7 @@ async def test_one_that_refuses_fails_no_request(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", LARGE], ids=["event loop", "slow path"])
-async def test_if_all_refuse_the_delivery_is_told_once(body: bytes) -> None:
+async def test_if_all_refuse_the_hooks_are_told_once(body: bytes) -> None:
     addresses = [*nobody().addresses, *nobody().addresses]
     record = RecordingHooks()
     async with (
