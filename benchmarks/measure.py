@@ -119,15 +119,15 @@ def load(peer: Peer, connections: int, seconds: int, path: str = "/") -> Load:
     return Load(used / requests * 1e6, requests / took, size / took, used / wall)
 
 
-class Asker:
-    """One connection, over which one request after another is asked."""
+class Client:
+    """One connection, over which one request after another is sent."""
 
     def __init__(self, port: int, request: bytes) -> None:
         self._sock = socket.create_connection(("127.0.0.1", port), timeout=5)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._request = request
 
-    def ask(self) -> bytes:
+    def request(self) -> bytes:
         self._sock.sendall(self._request)
         response = b""
         while not response.endswith((b"\r\n\r\nv1", b"\r\n\r\nv2")):
@@ -143,7 +143,7 @@ class Asker:
         gc.disable()
         for _ in range(count):
             begun = time.perf_counter()
-            self.ask()
+            self.request()
             found.append(time.perf_counter() - begun)
         gc.enable()
         return found
@@ -154,9 +154,9 @@ class Asker:
 
 def cookie_of(peer: Peer, name: str) -> str:
     """Get the cookie that a new user is given, as a browser sends it back."""
-    asker = Asker(peer.port, peer.request)
-    response = asker.ask().decode("latin-1")
-    asker.close()
+    client = Client(peer.port, peer.request)
+    response = client.request().decode("latin-1")
+    client.close()
     found = re.search(rf"\r\nSet-Cookie: ({re.escape(name)}=[^;\r]*)", response)
     if found is None:
         raise RuntimeError(f"{peer.name} gave no cookie {name}:\n{response}")
@@ -181,16 +181,16 @@ def idle_memory(peer: Peer, connections: int) -> float:
     The difference of resident memory over the connections, after a round that warmed
     the proxy up. What the kernel holds is not in it.
     """
-    warm = [Asker(peer.port, peer.request) for _ in range(32)]
-    for asker in warm * 20:
-        asker.ask()
+    warm = [Client(peer.port, peer.request) for _ in range(32)]
+    for client in warm * 20:
+        client.request()
     before = memory(peer.pid)
     kept = []
     for _ in range(connections):
-        asker = Asker(peer.port, peer.request)
-        asker.ask()
-        kept.append(asker)
+        client = Client(peer.port, peer.request)
+        client.request()
+        kept.append(client)
     after = memory(peer.pid)
-    for asker in (*warm, *kept):
-        asker.close()
+    for client in (*warm, *kept):
+        client.close()
     return (after - before) / connections

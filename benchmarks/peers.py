@@ -128,15 +128,15 @@ def directory() -> Iterator[Path]:
 def process(cpu: int, *words: object, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command on one processor until the block ends."""
     command = ["taskset", "-c", str(cpu), *map(str, words)]
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         running = subprocess.Popen(
-            command, stdout=said, stderr=said, env={**os.environ, **env}
+            command, stdout=output, stderr=output, env={**os.environ, **env}
         )
         try:
             yield running
         except NotUp:
-            said.seek(0)
-            sys.stderr.write(said.read().decode("utf-8", "replace"))
+            output.seek(0)
+            sys.stderr.write(output.read().decode("utf-8", "replace"))
             raise
         finally:
             running.terminate()

@@ -15,7 +15,7 @@ from operator import attrgetter
 import attrs
 
 from benchmarks.measure import (
-    Asker,
+    Client,
     Load,
     Peer,
     cookie_of,
@@ -162,7 +162,7 @@ class Bench:
         ]
         for connections in (32, 256):
             loads = self._take_turns(peers, connections, "/", self._plan.rounds)
-            print(f"\nSmall answers, {connections} connections")
+            print(f"\nSmall responses, {connections} connections")
             cpu = _column(loads, "cpu_us")
             rate = _column(loads, "rate")
             _table(
@@ -204,15 +204,15 @@ class Bench:
         names = ("nginx", "haproxy", "caddy", "copier")
         peers = [*map(self._rival, names), self._canary("canary")]
         direct = Peer("direct", self._one, 0)
-        askers = {
-            peer.name: Asker(peer.port, peer.request) for peer in (direct, *peers)
+        clients = {
+            peer.name: Client(peer.port, peer.request) for peer in (direct, *peers)
         }
-        times: dict[str, list[float]] = {name: [] for name in askers}
-        for asker in askers.values():
-            asker.times(200)
+        times: dict[str, list[float]] = {name: [] for name in clients}
+        for client in clients.values():
+            client.times(200)
         for _ in range(self._plan.latency_blocks):
-            for name, asker in askers.items():
-                times[name] += asker.times(100)
+            for name, client in clients.items():
+                times[name] += client.times(100)
         print("\nAdded latency, one connection (direct: the whole round trip)")
         columns = {}
         for label, share in (("p50, us", 0.5), ("p99, us", 0.99)):
@@ -239,7 +239,7 @@ class Bench:
         ]
         for connections in self._plan.tls:
             loads = self._take_turns(peers, connections, "/", self._plan.rounds)
-            print(f"\nSmall answers over TLS 1.3, {connections} connections")
+            print(f"\nSmall responses over TLS 1.3, {connections} connections")
             cpu, rate = _column(loads, "cpu_us"), _column(loads, "rate")
             busy = _column(loads, "busy")
             _table(peers, {"us CPU/request": cpu, "requests/s": rate}, busy)

@@ -49,7 +49,7 @@ _SAME = 1.2  # how much apart two noisy medians of one cost may be
 
 @attrs.frozen
 class Run:
-    """What is asked for."""
+    """The options of a run."""
 
     directory: Path
     peers: tuple[Peer, ...]
@@ -261,9 +261,9 @@ def _drive_in_turns(
     with contextlib.ExitStack() as stack:
         servers = _serve(stack, run, run.peers)
         for _, server in itertools.product(range(3), servers):
-            asked = requests(server)
+            to_send = requests(server)
             end = time.perf_counter() + run.choose(1, 4)
-            load = drive(server, connections, until(end, asked))
+            load = drive(server, connections, until(end, to_send))
             loads[server.peer.name].append(load)
     return loads
 

@@ -59,7 +59,7 @@ class Connections:
             sys.exit(f"{self.server.peer.name} does not take {len(request)} bytes")
 
     def poll(self) -> list[int]:
-        """Wait for answers; give the connections that have something to be read."""
+        """Wait for responses; give the connections that have something to be read."""
         events = self._epoll.poll(PATIENCE_S)
         if not events:
             sys.exit(f"{self.server.peer.name}: no response in {PATIENCE_S:g} s")
@@ -78,7 +78,7 @@ class Connections:
         return b""
 
     def pieces(self) -> Iterator[tuple[int, bytes]]:
-        """Wait for answers; give what has come, in pieces, as quickly as can be."""
+        """Wait for responses; give what has come, in pieces, as quickly as can be."""
         for fd in self.poll():
             yield fd, os.read(fd, _PIECE)
 

@@ -67,14 +67,14 @@ def _run(name: str, seconds: float) -> bool:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=path, env=env
         )
-    said = done.stdout + done.stderr
-    last = [line for line in said.splitlines() if line.startswith(("#", "Done"))]
+    output = done.stdout + done.stderr
+    last = [line for line in output.splitlines() if line.startswith(("#", "Done"))]
     print(f"{name:<14} {last[-1] if last else ''}", flush=True)
     if done.returncode:
-        told = [
-            line for line in said.splitlines() if not line.startswith(("#", "INFO"))
+        lines = [
+            line for line in output.splitlines() if not line.startswith(("#", "INFO"))
         ]
-        print("\n".join(told[-40:]), flush=True)
+        print("\n".join(lines[-40:]), flush=True)
     return not done.returncode
 
 
