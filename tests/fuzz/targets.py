@@ -36,6 +36,8 @@ from http_trio.http1.framing import (
 from http_trio.http1.request_head import RequestHead, parse_request_head, render_request
 from http_trio.http1.response_head import parse_response_head, render_response
 from http_trio.limits import Limits
+from tests.fuzz.store_targets import SEEDS as STORE_SEEDS
+from tests.fuzz.store_targets import session_body, store_response, transaction_body
 
 Target = Callable[[bytes], None]
 
@@ -187,7 +189,7 @@ def transcoder(data: bytes) -> None:
 
 
 def forwarding(data: bytes) -> None:
-    """What is said of the client is whole lines, whatever the client says of others."""
+    """The fields on the client are whole lines, whatever the client says of others."""
     try:
         head = parse_request_head(_as_head(data), _LIMITS)
     except BadRequest:
@@ -201,9 +203,9 @@ def forwarding(data: bytes) -> None:
             assert again.host == (b"fallback" if head.host is None else head.host)
             if not trusted:
                 client = b"unknown" if peer == "unix" else peer.encode()
-                said = dict(again.forwarded)
-                assert said[b"x-forwarded-for"] == client
-                assert len(again.forwarded) == len(said)
+                fields = dict(again.forwarded)
+                assert fields[b"x-forwarded-for"] == client
+                assert len(again.forwarded) == len(fields)
 
 
 def config(data: bytes) -> None:
@@ -296,6 +298,7 @@ TARGETS: dict[str, Target] = {
     for target in (
         *(request_head, response_head, framing, chunked, transcoder, forwarding),
         *(config, assignments, cookies, decision),
+        *(session_body, transaction_body, store_response),
     )
 }
 
@@ -351,6 +354,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b'canary\n a="b;c" ;canary = x;;canaryx=1; xcanary=2',
     ),
 }
+SEEDS |= STORE_SEEDS
 SEEDS["forwarding"] = SEEDS["request_head"]
 SEEDS["decision"] = (
     b"GET /b/?p=1&p=%31&=&p HTTP/1.1\r\nHost: a.test:80\r\nCookie: beta=1; canary-web=x",

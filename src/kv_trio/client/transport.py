@@ -119,7 +119,7 @@ class Transport:
             return Reply(
                 str(response.url), response.status_code, index, response.content
             )
-        raise StoreRefused(response.status_code, response.text.strip()[:_REASON])
+        raise StoreRefused(response.status_code, _text_of(response.content))
 
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -134,8 +134,8 @@ class Transport:
                 "GET", self.url + path, timeout=timeout
             ) as response:
                 if not response.is_success:
-                    text = (await response.aread()).decode("utf-8", "replace")
-                    raise StoreRefused(response.status_code, text.strip()[:_REASON])
+                    text = _text_of(await response.aread())
+                    raise StoreRefused(response.status_code, text)
                 yield response.aiter_bytes()
         except httpx.HTTPError as exc:
             raise self._unreachable(exc) from exc
@@ -147,6 +147,11 @@ class Transport:
 def _trust(url: str, ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | bool:
     """Give what verifies an https:// server; for http:// no authorities are read."""
     return client_context(ca=ca_file) if url.startswith("https:") else False
+
+
+def _text_of(body: bytes) -> str:
+    """Give the reason of a refusal; what charset the server names is not tried."""
+    return body.decode("utf-8", "replace").strip()[:_REASON]
 
 
 def _reason(exc: BaseException) -> str:

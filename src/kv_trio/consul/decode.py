@@ -6,15 +6,20 @@ Whatever a store would not send is refused with `UnexpectedResponse`, and the UR
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from kv_trio.consul.durations import parse_duration_s
+from kv_trio.consul.json_body import kind_of, parse_json
 from kv_trio.errors import UnexpectedResponse
 from kv_trio.state.entry import Entry, Revision, Session
 from kv_trio.state.txn import TransactionResult, TxnOperationFailed
+
+_NONSENSE = (TypeError, KeyError, ValueError, OverflowError)
+"""What comes of values that are not there, not of their type, or out of range."""
+
+_DIGITS = 20  # of the longest unsigned 64-bit number
 
 
 def read_json(url: str, body: bytes) -> Any:
@@ -24,7 +29,7 @@ def read_json(url: str, body: bytes) -> Any:
         UnexpectedResponse: it is no JSON.
     """
     try:
-        return json.loads(body)
+        return parse_json(body)
     except ValueError as exc:
         raise UnexpectedResponse(f"{url}: the response is no JSON") from exc
 
@@ -35,7 +40,7 @@ def read_index(url: str, text: str) -> int:
     Raises:
         UnexpectedResponse: it is no number.
     """
-    if not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
         raise UnexpectedResponse(
             f"{url}: X-Consul-Index is {text!r}, expected a number; is this a kv-trio or"
             " Consul server?"
@@ -51,7 +56,7 @@ def read_entries(url: str, body: bytes) -> tuple[Entry, ...]:
     """
     try:
         entries = tuple(map(_entry, read_json(url, body)))
-    except (TypeError, KeyError, ValueError) as exc:
+    except _NONSENSE as exc:
         raise UnexpectedResponse(f"{url}: the response is no list of keys") from exc
     if not entries:
         raise UnexpectedResponse(f"{url}: an empty list of keys")
@@ -66,7 +71,7 @@ def read_history(url: str, body: bytes) -> tuple[Revision, ...]:
     """
     try:
         return tuple(map(_revision, read_json(url, body)))
-    except (TypeError, KeyError, ValueError) as exc:
+    except _NONSENSE as exc:
         raise UnexpectedResponse(f"{url}: the response is no history") from exc
 
 
@@ -80,10 +85,10 @@ def read_transaction_result(url: str, body: bytes) -> TransactionResult:
     try:
         results = tuple(_entry(item["KV"]) for item in document["Results"] or ())
         failed = tuple(
-            TxnOperationFailed(item["OpIndex"], item["What"])
+            TxnOperationFailed(_number(item, "OpIndex"), _text(item, "What"))
             for item in document["Errors"] or ()
         )
-    except (TypeError, KeyError, ValueError) as exc:
+    except _NONSENSE as exc:
         raise UnexpectedResponse(f"{url}: no response to a transaction") from exc
     index = max((entry.modify_index for entry in results), default=0)
     return TransactionResult(not failed, index, results=results, failed=failed)
@@ -96,8 +101,8 @@ def read_session_id(url: str, body: bytes) -> str:
         UnexpectedResponse: there is none.
     """
     try:
-        return str(read_json(url, body)["ID"])
-    except (TypeError, KeyError) as exc:
+        return _text(read_json(url, body), "ID")
+    except _NONSENSE as exc:
         raise UnexpectedResponse(f"{url}: a session without an ID") from exc
 
 
@@ -109,35 +114,54 @@ def read_sessions(url: str, body: bytes) -> tuple[Session, ...]:
     """
     try:
         return tuple(map(_session, read_json(url, body)))
-    except (TypeError, KeyError, ValueError) as exc:
+    except _NONSENSE as exc:
         raise UnexpectedResponse(f"{url}: the response is no list of sessions") from exc
 
 
 def _entry(fields: Mapping[str, Any]) -> Entry:
     return Entry(
-        key=fields["Key"].encode(),
-        value=base64.b64decode(fields["Value"] or ""),
-        flags=fields["Flags"],
-        create_index=fields["CreateIndex"],
-        modify_index=fields["ModifyIndex"],
-        lock_index=fields["LockIndex"],
-        session=fields.get("Session"),
+        key=_text(fields, "Key").encode(),
+        value=base64.b64decode(_text(fields, "Value", or_none=True), validate=True),
+        flags=_number(fields, "Flags"),
+        create_index=_number(fields, "CreateIndex"),
+        modify_index=_number(fields, "ModifyIndex"),
+        lock_index=_number(fields, "LockIndex"),
+        session=_text(fields, "Session") if "Session" in fields else None,
     )
 
 
 def _revision(fields: Mapping[str, Any]) -> Revision:
-    time_ms = round(datetime.fromisoformat(fields["Time"]).timestamp() * 1000)
+    written_at = datetime.fromisoformat(_text(fields, "Time"))
+    time_ms = round(written_at.timestamp() * 1000)
     entry = None if fields.get("Deleted") else _entry(fields)
-    return Revision(fields["Key"].encode(), fields["ModifyIndex"], entry, time_ms)
+    key = _text(fields, "Key").encode()
+    return Revision(key, _number(fields, "ModifyIndex"), entry, time_ms)
 
 
 def _session(fields: Mapping[str, Any]) -> Session:
+    ttl = _text(fields, "TTL")
     return Session(
-        id=fields["ID"],
-        name=fields["Name"],
-        ttl_s=parse_duration_s(fields["TTL"]) if fields["TTL"] else 0.0,
-        ttl=fields["TTL"],
-        lock_delay_s=fields["LockDelay"] / 1e9,
-        deletes=fields["Behavior"] == "delete",
-        create_index=fields["CreateIndex"],
+        id=_text(fields, "ID"),
+        name=_text(fields, "Name"),
+        ttl_s=parse_duration_s(ttl) if ttl else 0.0,
+        ttl=ttl,
+        lock_delay_s=_number(fields, "LockDelay") / 1e9,
+        deletes=_text(fields, "Behavior") == "delete",
+        create_index=_number(fields, "CreateIndex"),
     )
+
+
+def _text(fields: Mapping[str, Any], name: str, *, or_none: bool = False) -> str:
+    value = fields[name]
+    if value is None and or_none:
+        return ""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: {kind_of(value)}, expected a string")
+    return value
+
+
+def _number(fields: Mapping[str, Any], name: str) -> int:
+    value = fields[name]
+    if type(value) is not int:
+        raise TypeError(f"{name}: {kind_of(value)}, expected a number")
+    return value

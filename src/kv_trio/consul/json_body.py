@@ -1,4 +1,4 @@
-"""The JSON of a request's body: the one door by which it becomes a value. Pure.
+"""The JSON of a body, of ours or of theirs: the one door to a value. Pure.
 
 The rule that it obeys: what comes through can be written again, on disk and in a
 response. So numbers are finite, and no text has half a character (a lone surrogate,
