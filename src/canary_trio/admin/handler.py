@@ -70,7 +70,7 @@ class AdminHandler:
             return
         try:
             found, key = explain(
-                read_description(body), live.routes, live.revision, runtime.chance
+                read_description(body), live.router, live.revision, runtime.chance
             )
         except BadRequestSpec as exc:
             problems = [attrs.asdict(problem) for problem in exc.problems]

@@ -44,10 +44,10 @@ _ENDS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
 
 def requests(view: ProxyView, _: float) -> Rows:
     """Give the requests that are over, by route and class of status."""
-    for way, counts in view.runtime.observer.counters.ways.items():
+    for route, counts in view.runtime.observer.counters.routes.items():
         for code, count in zip(CLASSES, counts, strict=True):
             if count:
-                yield (way.arm, way.chosen, way.reason, way.rule, code), count
+                yield (route.arm, route.chosen, route.reason, route.rule, code), count
 
 
 def seconds(view: ProxyView, _: float) -> Rows:

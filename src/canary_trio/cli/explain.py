@@ -68,19 +68,19 @@ def explain(
     if cookies:
         headers.append(("Cookie", "; ".join(cookies)))
     secure = url.startswith("https:")
-    described = RequestSpec(method, url, tuple(headers), client, secure=secure)
+    spec = RequestSpec(method, url, tuple(headers), client, secure=secure)
     try:
-        described.head()  # before the store is asked
+        spec.head()  # before the store is asked
     except BadRequestSpec as exc:
         store_options.fail(*map(str, exc.problems))
     found = store_options.ask(
-        config_server, lambda store: _explain(store, service, described, document)
+        config_server, lambda store: _explain(store, service, spec, document)
     )
     click.echo(json.dumps(attrs.asdict(found)) if as_json else _shown(found))
 
 
 async def _explain(
-    store: Client, service: str, described: RequestSpec, document: Path | None
+    store: Client, service: str, spec: RequestSpec, document: Path | None
 ) -> Explanation:
     from canary_trio.config.document import load  # noqa: PLC0415
     from canary_trio.control.documents import read_document  # noqa: PLC0415
@@ -94,9 +94,9 @@ async def _explain(
         text, revision = document.read_bytes(), 0  # noqa: ASYNC240  # once, and small
     config = load(text)
     secret = await _secret(store, service, config)
-    routes = Router(config, service=service, secret=secret)
+    router = Router(config, service=service, secret=secret)
     chance = Chance(random.random, secrets.token_bytes)
-    return explain(described, routes, revision, chance)[0]
+    return explain(spec, router, revision, chance)[0]
 
 
 async def _secret(store: Client, service: str, config: Config) -> bytes:

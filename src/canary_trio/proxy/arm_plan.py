@@ -65,7 +65,7 @@ class ArmPlans:
     def __init__(self, live: LiveConfig, runtime: Runtime, random: RandomHex) -> None:
         config = live.config
         self.live = live
-        self.hidden_cookie = live.routes.hidden_cookie
+        self.hidden_cookie = live.router.hidden_cookie
         self.ids = RequestIds(config.request_id, random) if config.request_id else None
         self.traces = (
             None

@@ -53,7 +53,7 @@ class ProxyHandler:
             if passed is None:
                 return
             fields = passed
-        decision = live.routes.choose(
+        decision = live.router.choose(
             exchange.head,
             exchange.client,
             runtime.sequence,

@@ -35,7 +35,7 @@ class LiveConfig:
     Attributes:
         revision: of its document in the store.
         config: the document as a value.
-        routes: which arm a request gets.
+        router: which arm a request gets.
         arms: by name.
         labels: what is said of its decisions.
         layouts: of the arms that choose by a key, where there is a new one.
@@ -43,7 +43,7 @@ class LiveConfig:
 
     revision: int
     config: Config
-    routes: Router
+    router: Router
     arms: Mapping[str, LiveArm]
     labels: LabelCache
     layouts: Mapping[str, Layout] = attrs.field(repr=False)

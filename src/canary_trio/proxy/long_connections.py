@@ -137,7 +137,7 @@ def _is_routed_elsewhere(
 ) -> bool:
     """Ask where its request would go now; chance may lead it wherever a share is."""
     head, client, secure = exchange.head, exchange.client, exchange.secure
-    decision = live.routes.choose(
+    decision = live.router.choose(
         head, client, WeightedSequence(), chance, secure=secure
     )
     if decision.reason is Reason.RATIO:

@@ -43,11 +43,13 @@ _RETRY_AFTER_S = 1
 class ProxiedRequest(ForwardHooks):
     """One request, tried again by the rules of its arm."""
 
+    # fmt: off
     __slots__ = (
-        *("_chosen", "_context", "_decision", "_exchange", "_failed", "_fields"),
-        *("_labels", "_names", "_plan", "_repeats", "_request_id", "_server"),
-        *("_started", "_tried", "_tries"),
+        "_chosen", "_context", "_decision", "_exchange", "_failed", "_fields", "_labels",
+        "_names", "_plan", "_repeats", "_request_id", "_server", "_started", "_tried",
+        "_tries",
     )
+    # fmt: on
 
     def __init__(
         self,

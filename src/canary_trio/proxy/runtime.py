@@ -88,7 +88,7 @@ class Runtime:
         Raises:
             http_trio.BadCertificate: of an arm's `tls.ca`.
         """
-        routes = Router(config, service=self._service, secret=secret)
+        router = Router(config, service=self._service, secret=secret)
         seats: dict[str, tuple[Seat, ...]] = {}
         layouts: dict[str, Layout] = {}
         for name, arm in config.arms.items():
@@ -119,7 +119,7 @@ class Runtime:
         return LiveConfig(
             revision=revision,
             config=config,
-            routes=routes,
+            router=router,
             arms=MappingProxyType(arms),
             labels=labels,
             seats=seats,

@@ -52,20 +52,20 @@ class Explanation:
 
 
 def explain(
-    described: RequestSpec, routes: Router, revision: int, chance: Chance
+    spec: RequestSpec, router: Router, revision: int, chance: Chance
 ) -> tuple[Explanation, bytes | None]:
     """Tell which arm a request would get; give also the key for its server, if any.
 
     Raises:
         BadRequestSpec: it could not be sent so.
     """
-    config = routes.config
-    decision = routes.choose(
-        described.head(),
-        described.client,
+    config = router.config
+    decision = router.choose(
+        spec.head(),
+        spec.client,
         WeightedSequence(),
         chance,
-        secure=described.secure,
+        secure=spec.secure,
     )
     shares = {arm: share / WHOLE for arm, share in config.shares.items() if share}
     new_user = decision.cookie is not None

@@ -24,7 +24,7 @@ CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 """Of statuses, by their hundreds; `none` where the client left before any went out."""
 
 SERIES_LIMIT = 4096
-"""Ways to be routed that are told apart; from then on a rule's name is `other`."""
+"""Routes that are told apart; from then on a rule's name is `other`."""
 
 
 @attrs.frozen
@@ -73,17 +73,17 @@ class Counters:
     """All counters of one proxy's traffic."""
 
     def __init__(self) -> None:
-        self._ways: dict[RouteLabels, list[int]] = {}
+        self._routes: dict[RouteLabels, list[int]] = {}
         self._arms: dict[str, ArmCounters] = {}
         self._failures: dict[tuple[str, str], int] = {}
 
     def __repr__(self) -> str:
-        return f"<Counters ways={len(self._ways)} arms={list(self._arms)}>"
+        return f"<Counters routes={len(self._routes)} arms={list(self._arms)}>"
 
     @property
-    def ways(self) -> Mapping[RouteLabels, list[int]]:
+    def routes(self) -> Mapping[RouteLabels, list[int]]:
         """Requests that ended, by route and by `CLASSES`."""
-        return self._ways
+        return self._routes
 
     @property
     def arms(self) -> Mapping[str, ArmCounters]:
@@ -95,11 +95,15 @@ class Counters:
         """Tries that gave no response, by arm and by condition."""
         return self._failures
 
-    def of_way(self, way: RouteLabels) -> list[int]:
+    def of_route(self, route: RouteLabels) -> list[int]:
         """Give the counts of a route, by `CLASSES`, to be added to."""
-        if way.rule and way not in self._ways and len(self._ways) >= SERIES_LIMIT:
-            way = attrs.evolve(way, rule="other")
-        return self._ways.setdefault(way, [0] * len(CLASSES))
+        if (
+            route.rule
+            and route not in self._routes
+            and len(self._routes) >= SERIES_LIMIT
+        ):
+            route = attrs.evolve(route, rule="other")
+        return self._routes.setdefault(route, [0] * len(CLASSES))
 
     def of_arm(self, arm: str) -> ArmCounters:
         """Give the counts of an arm, to be added to."""

@@ -1,7 +1,7 @@
 """What is said of a decision, rendered once per revision: for field, log, counters. Pure.
 
 Few decisions differ in what is said of them: an arm, a reason, a rule. So a
-`DecisionLabels` holds the bytes and the counters of one such way, and a request only
+`DecisionLabels` holds the bytes and the counters of one such route, and a request only
 looks it up. The rule that it obeys: nothing here depends on a single request.
 
 The response field is a Dictionary of RFC 9651 (Structured Field Values for HTTP):
@@ -26,7 +26,7 @@ from urllib.parse import quote
 from canary_trio.config.model import Config
 from canary_trio.routing.decision import Decision, Reason
 from canary_trio.telemetry.counters import ArmCounters, Counters, RouteLabels
-from canary_trio.telemetry.split_check import Split
+from canary_trio.telemetry.split_check import SplitCheck
 
 
 class MirrorLabels(Protocol):
@@ -65,25 +65,25 @@ class DecisionLabels:
         "mirror",
         "served",
         "text",
-        "way",
+        "route",
     )
 
     def __init__(
-        self, way: RouteLabels, revision: int, name: str | None, counters: Counters
+        self, route: RouteLabels, revision: int, name: str | None, counters: Counters
     ) -> None:
-        self.way = way
+        self.route = route
         self.mirror: MirrorLabels | None = None
         self.field: tuple[bytes, bytes] | None = None
         self.line = b""
         if name is not None:
-            value = _dictionary(way, revision)
+            value = _dictionary(route, revision)
             self.field = (name.encode(), value)
             self.line = b"\r\n%b: %b" % self.field
-        self.json = _members(way, revision)
-        self.text = _words(way, revision)
-        self.counts = counters.of_way(way)
-        self.served: ArmCounters = counters.of_arm(way.arm)
-        self.chosen: ArmCounters = counters.of_arm(way.chosen)
+        self.json = _members(route, revision)
+        self.text = _words(route, revision)
+        self.counts = counters.of_route(route)
+        self.served: ArmCounters = counters.of_arm(route.arm)
+        self.chosen: ArmCounters = counters.of_arm(route.chosen)
 
     def __repr__(self) -> str:
         return f"<DecisionLabels {self.text.decode()}>"
@@ -113,7 +113,9 @@ class LabelCache:
         before: LabelCache | None = None,
         mirror: MirrorLabels | None = None,
     ) -> None:
-        self.split: Split = Split.of(config, None if before is None else before.split)
+        self.split: SplitCheck = SplitCheck.of(
+            config, None if before is None else before.split
+        )
         self._revision = revision
         self._name = config.decision_header
         self._counters = counters
@@ -133,8 +135,8 @@ class LabelCache:
         key = (arm, reason, decision.rule)
         labels = self._labels.get(key)
         if labels is None:
-            way = RouteLabels(arm, arm, reason, decision.rule or "")
-            labels = self._labels[key] = self._make(way)
+            route = RouteLabels(arm, arm, reason, decision.rule or "")
+            labels = self._labels[key] = self._make(route)
         return labels
 
     def moved(self, decision: Decision, arm: str, why: Reason) -> DecisionLabels:
@@ -142,13 +144,13 @@ class LabelCache:
         key = (decision.arm, decision.rule, arm, why)
         labels = self._moved.get(key)
         if labels is None:
-            way = RouteLabels(arm, decision.arm, why, decision.rule or "")
-            labels = self._moved[key] = self._make(way)
+            route = RouteLabels(arm, decision.arm, why, decision.rule or "")
+            labels = self._moved[key] = self._make(route)
         return labels
 
-    def _make(self, way: RouteLabels) -> DecisionLabels:
-        labels = DecisionLabels(way, self._revision, self._name, self._counters)
-        if self._mirror is not None and self._mirror.arm != way.arm:
+    def _make(self, route: RouteLabels) -> DecisionLabels:
+        labels = DecisionLabels(route, self._revision, self._name, self._counters)
+        if self._mirror is not None and self._mirror.arm != route.arm:
             labels.mirror = self._mirror
         return labels
 
@@ -158,16 +160,16 @@ def unrouted(counters: Counters) -> DecisionLabels:
     return DecisionLabels(RouteLabels("", "", "none"), 0, None, counters)
 
 
-def _dictionary(way: RouteLabels, revision: int) -> bytes:
+def _dictionary(route: RouteLabels, revision: int) -> bytes:
     members = [
         f"revision={revision}",
-        f"arm={_string(way.arm)}",
-        f"reason={way.reason}",
+        f"arm={_string(route.arm)}",
+        f"reason={route.reason}",
     ]
-    if way.rule:
-        members.append(f"rule={_string(way.rule)}")
-    if way.chosen != way.arm:
-        members.append(f"chosen={_string(way.chosen)}")
+    if route.rule:
+        members.append(f"rule={_string(route.rule)}")
+    if route.chosen != route.arm:
+        members.append(f"chosen={_string(route.chosen)}")
     return ", ".join(members).encode("ascii")
 
 
@@ -184,20 +186,20 @@ def _string(text: str) -> str:
     return f'%"{escaped}"'
 
 
-def _members(way: RouteLabels, revision: int) -> bytes:
-    shown: dict[str, object] = {"revision": revision, "arm": way.arm}
-    shown["reason"] = way.reason
-    if way.rule:
-        shown["rule"] = way.rule
-    if way.chosen != way.arm:
-        shown["chosen"] = way.chosen
+def _members(route: RouteLabels, revision: int) -> bytes:
+    shown: dict[str, object] = {"revision": revision, "arm": route.arm}
+    shown["reason"] = route.reason
+    if route.rule:
+        shown["rule"] = route.rule
+    if route.chosen != route.arm:
+        shown["chosen"] = route.chosen
     return json.dumps(shown, separators=(",", ":")).encode()[1:-1]
 
 
-def _words(way: RouteLabels, revision: int) -> bytes:
-    words = [f"arm={quote(way.arm)}", f"reason={way.reason}"]
-    if way.rule:
-        words.append(f"rule={quote(way.rule)}")
-    if way.chosen != way.arm:
-        words.append(f"chosen={quote(way.chosen)}")
+def _words(route: RouteLabels, revision: int) -> bytes:
+    words = [f"arm={quote(route.arm)}", f"reason={route.reason}"]
+    if route.rule:
+        words.append(f"rule={quote(route.rule)}")
+    if route.chosen != route.arm:
+        words.append(f"chosen={quote(route.chosen)}")
     return " ".join([*words, f"revision={revision}"]).encode()

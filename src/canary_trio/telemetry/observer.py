@@ -2,6 +2,11 @@
 
 A request is noted twice: when its arm is decided (`LabelCache.note`, `LabelCache.moved`),
 and when it has ended (`Observer.ended`). What lies between costs nothing here.
+
+What is noted at the end are arguments, and not one frozen value, though they are written
+out again in the access log. The value was measured: per request 0.6 us as an attrs class,
+0.4 us as a named tuple, and no less with a log. A request takes 23 us of processor time, so
+that would be 2.7 % and 1.7 % of it, for nothing that a user sees.
 """
 
 from __future__ import annotations
@@ -66,7 +71,7 @@ class Observer:
         if retries:
             labels.chosen.retries += retries
         if failure is not None:
-            self.counters.failed(labels.way.arm, failure.condition.value)
+            self.counters.failed(labels.route.arm, failure.condition.value)
         if self.log is not None:
             self.log.record(
                 exchange,

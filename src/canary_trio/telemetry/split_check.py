@@ -23,7 +23,7 @@ _LEAST_EXPECTED = 5  # per arm; below it the test's distribution is not chi-squa
 
 
 @attrs.define(eq=False)
-class Split:
+class SplitCheck:
     """What one ratio asked for, and the decisions that were made by it.
 
     Attributes:
@@ -37,7 +37,7 @@ class Split:
     """What else the count hangs on: another style or epoch begins a new one."""
 
     @classmethod
-    def of(cls, config: Config, before: Split | None = None) -> Split:
+    def of(cls, config: Config, before: SplitCheck | None = None) -> SplitCheck:
         """Give the split of a configuration: the one before, if it asks for the same."""
         shares = {arm: share for arm, share in config.shares.items() if share}
         epoch = config.sticky_sessions.epoch if config.sticky_sessions else None

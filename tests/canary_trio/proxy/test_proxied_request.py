@@ -36,7 +36,7 @@ async def until_idle(proxy: Proxied) -> None:
         await trio.sleep(0.001)
 
 
-# === the shield ===
+# === retries and fallback ===
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"])

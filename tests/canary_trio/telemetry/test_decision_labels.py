@@ -98,7 +98,7 @@ def test_a_mark_is_made_once_for_a_way_and_counts_for_all_revisions() -> None:
     new.note(_RATIO).count(503, 0.3)
     new.note(_RATIO).count(0, 99.0)
 
-    counts = counters.ways[RouteLabels("canary", "canary", "ratio")]
+    counts = counters.routes[RouteLabels("canary", "canary", "ratio")]
     assert dict(zip(CLASSES, counts, strict=True)) == {
         "none": 1,
         "1xx": 0,
@@ -132,16 +132,16 @@ def test_the_split_goes_on_over_changes_that_do_not_concern_it() -> None:
 def test_rules_without_end_are_counted_as_one() -> None:
     counters = Counters()
     for number in range(SERIES_LIMIT + 10):
-        counters.of_way(RouteLabels("stable", "stable", "rule", f"rule {number}"))[
+        counters.of_route(RouteLabels("stable", "stable", "rule", f"rule {number}"))[
             2
         ] += 1
 
-    assert len(counters.ways) == SERIES_LIMIT + 1
-    assert counters.ways[RouteLabels("stable", "stable", "rule", "other")][2] == 10
+    assert len(counters.routes) == SERIES_LIMIT + 1
+    assert counters.routes[RouteLabels("stable", "stable", "rule", "other")][2] == 10
 
 
 def test_what_met_no_configuration_is_counted_too() -> None:
     counters = Counters()
     unrouted(counters).count(503, 0.0)
 
-    assert counters.ways[RouteLabels("", "", "none")] == [0, 0, 0, 0, 0, 1]
+    assert counters.routes[RouteLabels("", "", "none")] == [0, 0, 0, 0, 0, 1]
