@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import trio
 
+from http_trio import Address, NoResponse, Upstream, fetch
+
 RESPONSE_BYTES = 64 * 1024 * 1024
 """Of a response at most."""
+
+_REQUEST = b"GET /status HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"
 
 
 class AdminUnreachable(Exception):
@@ -25,35 +30,34 @@ async def read_status(address: str) -> dict[str, Any]:
         AdminUnreachable: nothing usable came.
     """
     try:
-        stream = await _connect(address)
-        async with stream:
-            await stream.send_all(b"GET /status HTTP/1.0\r\nHost: admin\r\n\r\n")
-            response = await _read_all(stream)
-    except (OSError, trio.BrokenResourceError) as exc:
+        admin = Upstream(address, await _resolve(address), b"admin")
+        response = await fetch(
+            admin, _REQUEST, method=b"GET", body_limit=RESPONSE_BYTES, keep_body=True
+        )
+    except (NoResponse, OSError) as exc:
         raise AdminUnreachable(str(exc)) from exc
-    head, _, body = response.partition(b"\r\n\r\n")
-    line = head.partition(b"\r\n")[0]
-    if b" 200 " not in line:
-        raise AdminUnreachable(f"answered {line[:60]!r}")
+    if response.status != 200:
+        raise AdminUnreachable(f"answered with status {response.status}")
+    if not response.whole:
+        raise AdminUnreachable(f"answered more than {RESPONSE_BYTES} bytes")
     try:
-        shown: dict[str, Any] = json.loads(body)
+        shown: dict[str, Any] = json.loads(response.body)
     except ValueError as exc:
         raise AdminUnreachable(f"answered no JSON: {exc}") from exc
     return shown
 
 
-async def _connect(address: str) -> trio.SocketStream:
+async def _resolve(address: str) -> list[Address]:
+    """Give what a listener's address stands for.
+
+    Raises:
+        OSError: its name does not resolve.
+    """
     path = address.removeprefix("unix:")
     if path != address:
-        return await trio.open_unix_socket(path)
+        return [(socket.AF_UNIX, path)]
     host, _, port = address.rpartition(":")
-    return await trio.open_tcp_stream(host.strip("[]"), int(port))
-
-
-async def _read_all(stream: trio.SocketStream) -> bytes:
-    response = b""
-    while data := await stream.receive_some():
-        response += data
-        if len(response) > RESPONSE_BYTES:
-            raise AdminUnreachable(f"answered more than {RESPONSE_BYTES} bytes")
-    return response
+    found = await trio.socket.getaddrinfo(
+        host.strip("[]"), int(port), type=socket.SOCK_STREAM
+    )
+    return [(family, at) for family, _, _, _, at in found]

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import attrs
 import trio
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -23,13 +22,22 @@ from canary_trio.admin import metric_catalog as families
 from canary_trio.admin import status
 from canary_trio.admin.exposition import CONTENT_TYPE
 from canary_trio.process.merge import merge_metrics, merge_status, with_reference
-from http_trio import Exchange, ForwardHooks, Response, Upstream, forward
-from http_trio.http1.body import BodyTranscoder
-from http_trio.http1.framing import UNTIL_CLOSE
-from http_trio.http1.response_head import parse_response_head
+from http_trio import (
+    Exchange,
+    FetchResult,
+    ForwardHooks,
+    NoResponse,
+    Response,
+    Upstream,
+    fetch,
+    forward,
+)
 
 ASK_S = 5.0
 """How long a worker has to answer."""
+
+PAGE_BYTES = 64 * 1024 * 1024
+"""Of a worker's page at most."""
 
 
 class Asked(Protocol):
@@ -127,13 +135,13 @@ class SupervisorAdmin:
         workers.add_metric(["answering"], answering)
         return [restarts, workers]
 
-    async def _ask(self, path: bytes) -> list[Said | None]:
+    async def _ask(self, path: bytes) -> list[FetchResult | None]:
         """Ask all workers at once; None for one that does not answer."""
-        responses: list[Said | None] = [None] * len(self._workers)
+        responses: list[FetchResult | None] = [None] * len(self._workers)
 
         async def ask(at: int, worker: Asked) -> None:
             with trio.move_on_after(ASK_S):
-                responses[at] = await ask_worker(worker.admin, path)
+                responses[at] = await ask_worker(_upstream(worker), path)
 
         async with trio.open_nursery() as nursery:
             for at, worker in enumerate(self._workers):
@@ -141,33 +149,16 @@ class SupervisorAdmin:
         return responses
 
 
-@attrs.frozen
-class Said:
-    """What a worker answered."""
-
-    status: int
-    body: bytes
-
-
-async def ask_worker(admin: str, path: bytes) -> Said | None:
+async def ask_worker(worker: Upstream, path: bytes) -> FetchResult | None:
     """Ask for one page; None if the worker gives no whole response."""
+    request = b"GET %b HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n" % path
     try:
-        async with await trio.open_unix_socket(admin) as stream:
-            await stream.send_all(
-                b"GET %b HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n" % path
-            )
-            data = bytearray()
-            while more := await stream.receive_some():
-                data += more
-    except (OSError, trio.BrokenResourceError):
+        response = await fetch(
+            worker, request, method=b"GET", body_limit=PAGE_BYTES, keep_body=True
+        )
+    except NoResponse:
         return None
-    end = data.find(b"\r\n\r\n") + 4
-    if end < 4:
-        return None
-    head = parse_response_head(bytes(data[:end]), b"GET")
-    transcoder = BodyTranscoder(head.framing, UNTIL_CLOSE)
-    body = transcoder.feed(bytes(data[end:]))
-    return Said(head.status, body) if transcoder.done else None
+    return response if response.whole else None
 
 
 def _upstream(worker: Asked) -> Upstream:

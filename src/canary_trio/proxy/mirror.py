@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _ADDED = b"\r\nX-Canary-Mirror: 1\r\nConnection: close"
-_SPARE = 64 * 1024  # bytes that a copy's answer is read beyond the original's size
+_SPARE = 64 * 1024  # bytes that a copy's response is read beyond the original's size
 
 
 class Mirror:
@@ -103,7 +103,7 @@ class Mirror:
                     copy.upstream,
                     copy.request,
                     method=copy.method,
-                    body=copy.size + _SPARE,
+                    body_limit=copy.size + _SPARE,
                 )
                 seconds = trio.current_time() - begun
                 found = response.status, response.size

@@ -31,7 +31,7 @@ CHECKS_AT_ONCE = 32
 """Checks that go on at the same time. With more, those that are due wait."""
 
 BODY = 1024 * 1024
-"""Bytes of an answer to a check that are read at most."""
+"""Bytes of a response to a check that are read at most."""
 
 UNREACHABLE = frozenset(
     {FailureReason.UNREACHABLE, FailureReason.CONNECT_TIMEOUT, FailureReason.UNTRUSTED}
@@ -96,12 +96,12 @@ class _Watch:
 
 
 Ask = Callable[[Upstream, bytes], Awaitable[FetchResult]]
-"""Ask an upstream a request. Raises NoAnswer."""
+"""Ask an upstream a request. Raises NoResponse."""
 
 
 async def ask_by_fetch(upstream: Upstream, request: bytes) -> FetchResult:
     """Ask over a connection of its own."""
-    return await fetch(upstream, request, method=b"GET", body=BODY)
+    return await fetch(upstream, request, method=b"GET", body_limit=BODY)
 
 
 class HealthChecker:

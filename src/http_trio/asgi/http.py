@@ -20,11 +20,12 @@ import trio
 
 from http_trio.asgi.messages import RequestLines, Scope, response_fields, split_fields
 from http_trio.errors import HttpError
-from http_trio.http1.body import is_allowed_in_trailer
+from http_trio.http1.body import Truncated, is_allowed_in_trailer
 from http_trio.http1.chunked import ChunkedReader
 from http_trio.http1.framing import CHUNKED
-from http_trio.http1.response_head import ResponseHead, parse_response_head
+from http_trio.http1.response_head import ResponseHead
 from http_trio.net.stream import SocketStream
+from http_trio.upstream.response_reader import read_head
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -39,22 +40,18 @@ class ResponseCut(HttpError):
     """The response broke off after its head was sent; the server must cut it, too."""
 
 
-async def read_head(stream: SocketStream, method: bytes) -> tuple[ResponseHead, bytes]:
+async def read_own_head(
+    stream: SocketStream, method: bytes
+) -> tuple[ResponseHead, bytes]:
     """Read a response's head from the event loop, and what came of its body with it.
 
     Raises:
         ResponseCut: the event loop closed without a response.
     """
-    data = b""
-    while (end := data.find(b"\r\n\r\n") + 4) < 4:
-        try:
-            more = await stream.receive(math.inf)
-        except OSError as exc:
-            raise ResponseCut("the connection was closed without a response") from exc
-        if not more:
-            raise ResponseCut("the connection was closed without a response")
-        data += more
-    return parse_response_head(data[:end], method), data[end:]
+    try:
+        return await read_head(stream, method)
+    except (OSError, Truncated) as exc:
+        raise ResponseCut("the connection was closed without a response") from exc
 
 
 class HttpExchange:
@@ -150,11 +147,11 @@ class HttpExchange:
 
     async def _respond(self, method: bytes, stream: SocketStream) -> None:
         while True:
-            head, rest = await read_head(stream, method)
+            head, rest = await read_own_head(stream, method)
             if head.status >= 200:
                 break
             await self._hint(head)
-            stream.buffer = rest + stream.buffer
+            stream.buffer = rest
         trails = self._trailers and head.framing == CHUNKED
         await self._send(
             {

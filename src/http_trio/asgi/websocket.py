@@ -22,7 +22,7 @@ from wsproto.events import (
 )
 from wsproto.utilities import ProtocolError as FrameError
 
-from http_trio.asgi.http import Receive, ResponseCut, Send, read_head
+from http_trio.asgi.http import Receive, ResponseCut, Send, read_own_head
 from http_trio.asgi.messages import Scope, response_fields, websocket_fields
 from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.framing import UNTIL_CLOSE
@@ -81,15 +81,15 @@ class WebSocketExchange:
                 "headers": fields,
             }
         )
-        stream.buffer = rest + stream.buffer
+        stream.buffer = rest
         await self._pass_down(stream)
 
     async def _read_final(self, stream: SocketStream) -> tuple[ResponseHead, bytes]:
         while True:
-            head, rest = await read_head(stream, b"GET")
+            head, rest = await read_own_head(stream, b"GET")
             if head.status == 101 or head.status >= 200:
                 return head, rest
-            stream.buffer = rest + stream.buffer
+            stream.buffer = rest
 
     async def _refuse(
         self, head: ResponseHead, stream: SocketStream, rest: bytes

@@ -12,11 +12,12 @@ import trio
 
 from http_trio.errors import BadResponse, ProtocolError
 from http_trio.http1.body import Truncated
-from http_trio.http1.response_head import ResponseHead, parse_response_head
+from http_trio.http1.response_head import ResponseHead
 from http_trio.net.stream import SocketStream, copy
 from http_trio.proxy.errors import ClientGone, UpstreamFailed
 from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.upstream.failure import FailureReason
+from http_trio.upstream.response_reader import read_head
 
 
 class Download:
@@ -111,32 +112,29 @@ class Download:
     async def _read_head(self) -> tuple[ResponseHead, bytes]:
         asked = self._request.exchange.head
         interims = 0
-        data = b""
         while True:
-            end = data.find(b"\r\n\r\n") + 4
-            if end < 4:
-                if len(data) > self._limits.head:
-                    raise BadResponse("a header section beyond the limit")
-                more = await self._receive(math.inf)
-                if not more:
-                    raise self._failed(
-                        FailureReason.CLOSED, "closed without a response"
-                    )
-                data += more
-                continue
-            head = parse_response_head(data[:end], asked.method)
-            data = data[end:]
-            if head.status == 101:
-                if asked.upgrade is None or head.upgrade is None:
-                    raise BadResponse("101 to a request without Upgrade")
-                return head, data
-            if head.status >= 200:
-                return head, data
+            head, rest = await self._next_head(asked.method)
+            if head.status == 101 and (asked.upgrade is None or head.upgrade is None):
+                raise BadResponse("101 to a request without Upgrade")
+            if head.status == 101 or head.status >= 200:
+                return head, rest
             interims += 1
             if interims > self._limits.interim_responses:
                 raise BadResponse(f"more than {interims - 1} interim responses")
             if not asked.http10:
                 await self.send(b"HTTP/1.1%b%b\r\n\r\n" % (head.line, head.kept))
+            self._up.buffer = rest
+
+    async def _next_head(self, method: bytes) -> tuple[ResponseHead, bytes]:
+        with trio.CancelScope() as self._reading:
+            try:
+                return await read_head(self._up, method, limit=self._limits.head)
+            except Truncated as exc:
+                why = "reset" if self._was_reset else str(exc)
+                raise self._failed(FailureReason.CLOSED, why) from exc
+            except OSError as exc:
+                raise self._failed(FailureReason.CLOSED, str(exc)) from exc
+        raise self._failed(FailureReason.STALLED)
 
     async def _receive(self, idle_s: float) -> bytes:
         with trio.move_on_after(idle_s) as self._reading:

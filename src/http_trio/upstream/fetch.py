@@ -1,9 +1,10 @@
 """One request to one server, over a connection of its own, as ordinary trio code.
 
-For what goes on beside the traffic: health checks, and copies of requests. It never
-touches an event loop or a pool. The response's body is read, framed as HTTP/1.1 demands, and
-counted, not kept. Every wait and every size has a limit of its own; the whole is the
-caller's to limit, with a cancel scope.
+For what goes on beside the traffic: health checks, copies of requests, questions of our
+own. It never touches an event loop or a pool. The response's body is read as HTTP/1.1
+frames it and counted. It is kept only for a caller that asks for it, since checks and
+copies want to know its size alone; a body beyond the limit is never kept. Every wait and
+every size has a limit of its own; the whole is the caller's to limit, with a cancel scope.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import trio
 from http_trio.errors import BadResponse, HttpError, ProtocolError
 from http_trio.http1.body import BodyTranscoder, Truncated
 from http_trio.http1.framing import UNTIL_CLOSE
-from http_trio.http1.response_head import ResponseHead, parse_response_head
+from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
 from http_trio.net.connect import NotSecured, connect, connect_tls
 from http_trio.net.stream import SocketStream
 from http_trio.net.tls_socket import AnySocket
 from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
+from http_trio.upstream.response_reader import read_head
 
 _DEFAULT = Limits()
 
@@ -51,12 +53,15 @@ class FetchResult:
         size: bytes of the body's content, as far as it was read.
         fields: the end-to-end fields of the head, each line led by CRLF.
         whole: whether the body ended within the limit.
+        body: its content as it was sent, still in its Content-Encoding; empty unless it
+            was to be kept and is whole.
     """
 
     status: int
     size: int
     fields: bytes
     whole: bool
+    body: bytes = attrs.field(default=b"", repr=False)
 
 
 async def fetch(
@@ -65,7 +70,8 @@ async def fetch(
     *,
     method: bytes,
     limits: Limits = _DEFAULT,
-    body: int = BODY,
+    body_limit: int = BODY,
+    keep_body: bool = False,
 ) -> FetchResult:
     """Send a request and give what came back.
 
@@ -73,21 +79,21 @@ async def fetch(
     connection.
 
     Args:
-        upstream: where to; of it only what it is is used, never its pool.
+        upstream: where to; its pool is not used.
         request: the whole request, as bytes; it should say `Connection: close`.
         method: of the request, for where the response ends (RFC 9112 section 6.3).
         limits: those of heads, and the waits `connect_s`, `response_s`, `write_s` and
             `stream_idle_s`.
-        body: bytes of the body to read at most; then no more is waited for.
+        body_limit: bytes of the body to read at most; then no more is waited for.
+        keep_body: whether to give the body too, if it is within the limit.
 
     Raises:
         NoResponse: there was none, or none that makes sense, or not in time.
     """
     sock = await _connect(upstream, limits)
     try:
-        return await _Talk(upstream.name, SocketStream(sock), limits).ask(
-            request, method, body
-        )
+        talk = _Talk(upstream.name, SocketStream(sock), limits)
+        return await talk.ask(request, method, body_limit, keep_body=keep_body)
     finally:
         sock.close()
 
@@ -100,15 +106,17 @@ class _Talk:
         self._stream = stream
         self._limits = limits
 
-    async def ask(self, request: bytes, method: bytes, body: int) -> FetchResult:
+    async def ask(
+        self, request: bytes, method: bytes, body_limit: int, *, keep_body: bool
+    ) -> FetchResult:
         await self._send(request)
         try:
             with trio.fail_after(self._limits.response_s):
-                head, rest = await self._read_head(method)
+                head = await self._read_head(method)
         except trio.TooSlowError as exc:
             raise self._none(FailureReason.RESPONSE_TIMEOUT) from exc
         try:
-            return await self._read_body(head, rest, body)
+            return await self._read_body(head, body_limit, keep=keep_body)
         except trio.TooSlowError as exc:
             raise self._none(FailureReason.STALLED) from exc
 
@@ -120,58 +128,68 @@ class _Talk:
         except OSError:
             pass  # it may have answered before it closed: the read tells
 
-    async def _read_head(self, method: bytes) -> tuple[ResponseHead, bytes]:
-        data = b""
+    async def _read_head(self, method: bytes) -> ResponseHead:
+        """Read the final head; what came behind it is in the stream again."""
+        limits = self._limits
         while True:
-            end = data.find(b"\r\n\r\n") + 4
-            if end < 4:
-                if len(data) > self._limits.head:
-                    raise self._none(
-                        FailureReason.BAD_RESPONSE, "a head beyond the limit"
-                    )
-                more = await self._receive()
-                if not more:
-                    raise self._none(FailureReason.CLOSED, "closed without a response")
-                data += more
-                continue
             try:
-                head = parse_response_head(data[:end], method)
+                head, self._stream.buffer = await read_head(
+                    self._stream,
+                    method,
+                    limit=limits.head,
+                    idle_s=limits.stream_idle_s,
+                )
             except BadResponse as exc:
                 raise self._none(FailureReason.BAD_RESPONSE, str(exc)) from exc
+            except Truncated as exc:
+                raise self._none(FailureReason.CLOSED, str(exc)) from exc
+            except OSError as exc:
+                raise self._none(FailureReason.CLOSED, _in_words(exc)) from exc
             if head.status >= 200:
-                return head, data[end:]
-            data = data[end:]
+                return head
 
     async def _read_body(
-        self, head: ResponseHead, rest: bytes, most: int
+        self, head: ResponseHead, limit: int, *, keep: bool
     ) -> FetchResult:
         transcoder = BodyTranscoder(
             head.framing, UNTIL_CLOSE, line_limit=self._limits.trailers
         )
-        size = 0
+        pieces: list[bytes] = []
         try:
-            if rest and not transcoder.done:
-                size = len(transcoder.feed(rest))
-            while not transcoder.done and size <= most:
+            while not transcoder.done and transcoder.passed <= limit:
                 data = await self._receive()
                 if not data:
                     transcoder.end()
                     break
-                size += len(transcoder.feed(data))
+                piece = transcoder.feed(data)
+                if keep:
+                    pieces.append(piece)
         except Truncated as exc:
             raise self._none(FailureReason.CLOSED, str(exc)) from exc
         except ProtocolError as exc:
             raise self._none(FailureReason.BAD_RESPONSE, str(exc)) from exc
-        return FetchResult(head.status, min(size, most), head.kept, whole=size <= most)
+        size = transcoder.passed
+        whole = size <= limit
+        return FetchResult(
+            head.status,
+            min(size, limit),
+            head.kept,
+            whole=whole,
+            body=b"".join(pieces) if whole else b"",
+        )
 
     async def _receive(self) -> bytes:
         try:
             return await self._stream.receive(self._limits.stream_idle_s)
         except OSError as exc:
-            raise self._none(FailureReason.CLOSED, exc.strerror or str(exc)) from exc
+            raise self._none(FailureReason.CLOSED, _in_words(exc)) from exc
 
     def _none(self, condition: FailureReason, detail: str = "") -> NoResponse:
         return NoResponse(Failure(condition, self._name, sent=True, detail=detail))
+
+
+def _in_words(exc: OSError) -> str:
+    return exc.strerror or str(exc)
 
 
 async def _connect(upstream: Upstream, limits: Limits) -> AnySocket:
@@ -194,6 +212,6 @@ async def _connect(upstream: Upstream, limits: Limits) -> AnySocket:
         except trio.TooSlowError:
             found = FailureReason.CONNECT_TIMEOUT, ""
         except OSError as exc:
-            found = FailureReason.UNREACHABLE, exc.strerror or str(exc)
+            found = FailureReason.UNREACHABLE, _in_words(exc)
         failure = Failure(found[0], upstream.name, sent=False, detail=found[1])
     raise NoResponse(failure)

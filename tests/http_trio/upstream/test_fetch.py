@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from http_trio.testing.peers import (
     fake_upstream,
     serving,
 )
+from http_trio.upstream.fetch import BODY
 from tests.http_trio.proxy.test_hooks import nobody, silent
 from tests.http_trio.support.certificates import Authority
 
@@ -41,11 +43,20 @@ CHUNKED_RESPONSE = (
 
 
 async def ask(
-    upstream: Upstream, limits: Limits | None = None, **more: int
+    upstream: Upstream,
+    limits: Limits | None = None,
+    *,
+    body_limit: int = BODY,
+    keep_body: bool = False,
 ) -> FetchResult:
     with trio.fail_after(10):
         return await fetch(
-            upstream, REQUEST, method=b"GET", limits=limits or Limits(), **more
+            upstream,
+            REQUEST,
+            method=b"GET",
+            limits=limits or Limits(),
+            body_limit=body_limit,
+            keep_body=keep_body,
         )
 
 
@@ -139,9 +150,88 @@ async def test_a_slow_server_is_not_waited_for(
 async def test_of_a_large_body_only_a_part_is_read() -> None:
     data = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 5000
     async with fake_upstream(saying(data, close=False).script) as fake:
-        found = await ask(fake.upstream, body=1000)
+        found = await ask(fake.upstream, body_limit=1000)
 
     assert (found.size, found.whole) == (1000, False)
+
+
+HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+PACKED = gzip.compress(b"hello" * 100)
+
+
+@pytest.mark.parametrize(
+    ("data", "body"),
+    [
+        (HELLO, b"hello"),
+        (CHUNKED_RESPONSE, b"abcde"),
+        (b"HTTP/1.0 200 OK\r\n\r\nuntil the end", b"until the end"),
+        (b"HTTP/1.1 204 No\r\n\r\n", b""),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n" + HELLO, b"hello"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(PACKED), PACKED),
+            PACKED,
+        ),
+    ],
+    ids=["length", "chunked", "until close", "bodiless", "interim", "gzip"],
+)
+async def test_a_body_is_given_as_it_was_sent(data: bytes, body: bytes) -> None:
+    async with fake_upstream(saying(data).script) as fake:
+        found = await ask(fake.upstream, keep_body=True)
+
+    assert (found.body, found.size, found.whole) == (body, len(body), True)
+
+
+async def test_a_body_that_comes_in_pieces_is_put_together() -> None:
+    async def script(asked: ReceivedRequest) -> None:
+        for at in range(len(CHUNKED_RESPONSE)):
+            await asked.stream.send_all(CHUNKED_RESPONSE[at : at + 1])
+        await asked.stream.aclose()
+
+    async with fake_upstream(script) as fake:
+        assert (await ask(fake.upstream, keep_body=True)).body == b"abcde"
+
+
+async def test_a_body_is_only_kept_for_who_asks() -> None:
+    async with fake_upstream(saying(HELLO).script) as fake:
+        found = await ask(fake.upstream)
+
+    assert (found.body, found.size, found.whole) == (b"", 5, True)
+
+
+@pytest.mark.parametrize(
+    ("body_limit", "body", "whole"), [(5, b"hello", True), (4, b"", False)]
+)
+@pytest.mark.parametrize(
+    "data",
+    [
+        HELLO,
+        b"HTTP/1.0 200 OK\r\n\r\nhello",
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
+        ),
+    ],
+    ids=["length", "until close", "chunked"],
+)
+async def test_nothing_is_kept_of_a_body_beyond_the_limit(
+    data: bytes, body_limit: int, body: bytes, whole: bool
+) -> None:
+    async with fake_upstream(saying(data).script) as fake:
+        found = await ask(fake.upstream, body_limit=body_limit, keep_body=True)
+
+    assert (found.body, found.size, found.whole) == (body, body_limit, whole)
+
+
+@pytest.mark.parametrize(
+    "data", [HELLO[:-1], CHUNKED_RESPONSE[:-2]], ids=["length", "chunked"]
+)
+async def test_a_body_that_is_cut_is_no_response(data: bytes) -> None:
+    async with fake_upstream(saying(data).script) as fake:
+        with pytest.raises(NoResponse, match="inside a body") as caught:
+            await ask(fake.upstream, keep_body=True)
+
+    assert caught.value.failure.condition is FailureReason.CLOSED
 
 
 async def test_the_next_address_is_tried_when_one_refuses() -> None:

@@ -1,0 +1,55 @@
+"""A command asks an admin listener: what it gives, and how it says that nothing came."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from canary_trio.admin.client import AdminUnreachable, read_status
+from http_trio import Exchange, Handler, Response
+from http_trio.testing.peers import serving
+
+SHOWN = {"id": "a", "arms": {}}
+
+
+def responding(status: int, body: bytes) -> Handler:
+    def handle(exchange: Exchange) -> None:
+        exchange.respond(Response(status, body))
+
+    return handle
+
+
+async def test_the_status_is_read_over_tcp() -> None:
+    async with serving(responding(200, json.dumps(SHOWN).encode())) as server:
+        assert await read_status(server.addresses[0]) == SHOWN
+
+
+async def test_the_status_is_read_over_a_unix_socket(tmp_path: Path) -> None:
+    bind = f"unix:{tmp_path / 'admin'}"
+    async with serving(responding(200, json.dumps(SHOWN).encode()), bind=bind):
+        assert await read_status(bind) == SHOWN
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (503, b"draining", "answered with status 503"),
+        (200, b"<html>", "answered no JSON: Expecting value"),
+        (200, b'"' + b"x" * 100 + b'"', "answered more than 100 bytes"),
+    ],
+    ids=["status", "no JSON", "too much"],
+)
+async def test_what_is_no_status_is_said_so(
+    status: int, body: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("canary_trio.admin.client.RESPONSE_BYTES", 100)
+    async with serving(responding(status, body)) as server:
+        with pytest.raises(AdminUnreachable, match=said):
+            await read_status(server.addresses[0])
+
+
+async def test_who_does_not_listen_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(AdminUnreachable, match="No such file"):
+        await read_status(f"unix:{tmp_path / 'nobody'}")
