@@ -31,14 +31,14 @@ async def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
                 "1",
             ),
         ):
-            said = await run(*words, status=1)
-            assert said.err.count("\n") == 1, said.err
-            assert f"cannot listen on {address}: Address already in use" in said.err
+            ran = await run(*words, status=1)
+            assert ran.err.count("\n") == 1, ran.err
+            assert f"cannot listen on {address}: Address already in use" in ran.err
 
 
 async def test_two_servers_do_not_share_a_data_directory(tmp_path: Path) -> None:
     async with world(tmp_path, versions=False) as here:
-        said = await run(
+        ran = await run(
             "kv-trio",
             "serve",
             "--bind",
@@ -47,18 +47,18 @@ async def test_two_servers_do_not_share_a_data_directory(tmp_path: Path) -> None
             here.path / "kv",
             status=1,
         )
-    assert "another server has" in said.err
+    assert "another server has" in ran.err
 
 
 async def test_a_damaged_database_is_said_and_left_alone(tmp_path: Path) -> None:
     database = tmp_path / "kv.sqlite"
     database.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
 
-    said = await run(
+    ran = await run(
         "kv-trio", "serve", "--bind", "127.0.0.1:0", "--data", tmp_path, status=1
     )
 
-    assert "cannot be read" in said.err
+    assert "cannot be read" in ran.err
     assert database.read_bytes().endswith(b"\xff")
 
 
@@ -66,13 +66,13 @@ async def test_without_a_store_or_a_document_the_line_says_what_to_do(
     tmp_path: Path,
 ) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    said = await run("canary", "get", "web", "--config-server", nowhere, status=1)
-    assert "is the store running there?" in said.err
+    ran = await run("canary", "get", "web", "--config-server", nowhere, status=1)
+    assert "is the store running there?" in ran.err
     async with world(tmp_path, versions=False) as here:
-        said = await here.canary("get", status=1)
-        assert "no document for service 'web'" in said.err
-        said = await here.canary("set", "ratio", status=1)
-        assert "no document for service 'web'" in said.err
+        ran = await here.canary("get", status=1)
+        assert "no document for service 'web'" in ran.err
+        ran = await here.canary("set", "ratio", status=1)
+        assert "no document for service 'web'" in ran.err
 
 
 async def test_wrong_usage_is_2(tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ async def test_wrong_usage_is_2(tmp_path: Path) -> None:
     await run("canary", "nonsense", status=2)
     file = tmp_path / "bad.json"
     file.write_text('{"arms": {"stable": {}}, "ratio": 7}')
-    said = await run("canary", "validate", file, status=1)
-    assert said.err.count("\n") == 2
+    ran = await run("canary", "validate", file, status=1)
+    assert ran.err.count("\n") == 2
 
 
 async def test_what_is_set_badly_is_not_written(tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ async def test_what_is_set_badly_is_not_written(tmp_path: Path) -> None:
             (["arms.stable.servers[7]=x"], "there is no $.arms.stable.servers[7]"),
             (["arms.canary={}"], "$.arms.canary.servers: found nothing"),
         ):
-            said = await here.canary("set", *words, status=1)
-            assert expected in said.err
+            ran = await here.canary("set", *words, status=1)
+            assert expected in ran.err
         assert (await here.canary("get")).out == before
 
 
@@ -105,9 +105,9 @@ async def test_a_change_that_no_proxy_runs_is_written_and_says_so(
 ) -> None:
     async with world(tmp_path) as here:
         await here.canary("apply", here.write())
-        said = await here.canary("set", "ratio=0.5", "--wait", "0.5", status=3)
-        assert re.fullmatch(r"revision \d+ written; no proxy is live\n", said.out)
-        assert said.err == "canary: not live anywhere after 0.5 s: no proxy appeared\n"
+        ran = await here.canary("set", "ratio=0.5", "--wait", "0.5", status=3)
+        assert re.fullmatch(r"revision \d+ written; no proxy is live\n", ran.out)
+        assert ran.err == "canary: not live anywhere after 0.5 s: no proxy appeared\n"
         assert json.loads((await here.canary("get")).out)["ratio"] == 0.5
         shown = await here.canary(
             "set", "ratio=0.6", "--wait", "0.1", "--json", status=3
@@ -129,10 +129,10 @@ async def test_a_fleet_that_ends_while_it_is_waited_for_is_told(tmp_path: Path) 
             await run("kv-trio", "delete", key, *url)
 
         nursery.start_soon(end)
-        said = await here.canary("set", "ratio=0.5", "--wait", "3", status=3)
+        ran = await here.canary("set", "ratio=0.5", "--wait", "3", status=3)
 
-    assert "written; no proxy is live" in said.out
-    assert said.err.endswith("after 3 s: all proxies ended meanwhile\n")
+    assert "written; no proxy is live" in ran.out
+    assert ran.err.endswith("after 3 s: all proxies ended meanwhile\n")
 
 
 async def test_until_there_is_a_document_the_proxy_answers_503(tmp_path: Path) -> None:
@@ -166,10 +166,10 @@ async def test_the_demo_runs_by_itself_and_reacts(tmp_path: Path) -> None:
     async with running("canary", "demo", *words, "--for", "8", state=tmp_path) as demo:
         await demo.says(r"set demo ratio=0\.5 --wait 2")
         url = f"http://127.0.0.1:{store}"
-        said = await run(
+        ran = await run(
             "canary", "set", "demo", "ratio=1", "--wait", "2", "--config-server", url
         )
-        assert "live on 1/1 proxies" in said.out
+        assert "live on 1/1 proxies" in ran.out
         await demo.says(r"revision \d+ live [\d.]+ ms after its write")
         await demo.says(r"v1 0\.0 %  v2 100\.0 %")
         await demo.says(r"requests \(v1 \d+, v2 \d+\), 0 errors\n1 changes, live")

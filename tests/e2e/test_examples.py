@@ -10,9 +10,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 async def test_embed() -> None:
-    said = await run("python", EXAMPLES / "embed.py")
+    ran = await run("python", EXAMPLES / "embed.py")
 
-    assert said.out.splitlines() == [
+    assert ran.out.splitlines() == [
         "ratio 0: {'v1': 100}",
         "ratio 0.25: {'v1': 75, 'v2': 25}",
         "ratio 1: {'v2': 100}",
@@ -20,9 +20,9 @@ async def test_embed() -> None:
 
 
 async def test_live_value() -> None:
-    said = await run("python", EXAMPLES / "live_value.py")
+    ran = await run("python", EXAMPLES / "live_value.py")
 
-    assert said.out.splitlines() == [
+    assert ran.out.splitlines() == [
         "at first Limits(rate=10)",
         "now Limits(rate=20)",
     ]

@@ -26,10 +26,10 @@ async def test_1_all_requests_follow_a_change_that_was_waited_for(here: World) -
     _, address = await here.start_proxy()
     assert set(await ask(address, 50)) == {"v1"}
 
-    said = await here.canary("set", "ratio=1", "--wait", "5")
+    ran = await here.canary("set", "ratio=1", "--wait", "5")
 
     assert set(await ask(address, 50)) == {"v2"}
-    assert re.fullmatch(r"revision \d+ live on 1/1 proxies in [\d.]+ ms\n", said.out)
+    assert re.fullmatch(r"revision \d+ live on 1/1 proxies in [\d.]+ ms\n", ran.out)
 
 
 @pytest.mark.timeout(240)  # twenty commands start beside fifty busy clients
@@ -67,8 +67,8 @@ async def test_3_traffic_never_notices_that_the_store_was_killed(here: World) ->
 
     await here.start_store()
     assert set(await ask(address, 50)) == {"v1"}
-    said = await here.canary("set", "ratio=1", "--wait", "10")
-    assert "live on 1/1" in said.out
+    ran = await here.canary("set", "ratio=1", "--wait", "10")
+    assert "live on 1/1" in ran.out
 
     assert set(await ask(address, 50)) == {"v2"}
     assert process.process.poll() is None
@@ -87,8 +87,8 @@ async def test_4_with_the_store_down_the_last_good_document_serves(here: World) 
     assert set(await ask(address, 50)) == {"v2"}
     assert "as remembered" in again.output
     await here.start_store()
-    said = await here.canary("set", "ratio=0", "--wait", "10")
-    assert "live on 1/1" in said.out
+    ran = await here.canary("set", "ratio=0", "--wait", "10")
+    assert "live on 1/1" in ran.out
     assert set(await ask(address, 50)) == {"v1"}
 
 
@@ -102,17 +102,17 @@ async def test_5_an_invalid_document_is_refused_and_the_old_one_runs(
     revision = written.out.split()[1]
 
     with trio.fail_after(10):
-        while "refused" not in (said := await here.canary("status", status=None)).out:
+        while "refused" not in (ran := await here.canary("status", status=None)).out:
             pass
 
     assert set(await ask(address, 50)) == {"v1"}
-    assert said.status == 1
+    assert ran.status == 1
     assert (
         f"refused {revision}: $.ratio: found 2, expected a number from 0 to 1"
-        in said.out
+        in ran.out
     )
-    assert f"refused {revision}: $.stlye: found an unknown field" in said.out
-    assert "did you mean style?" in said.out
+    assert f"refused {revision}: $.stlye: found an unknown field" in ran.out
+    assert "did you mean style?" in ran.out
 
     fixed = await here.canary("apply", here.write(ratio=1), "--wait", "5")
     assert "live on 1/1" in fixed.out
@@ -122,22 +122,22 @@ async def test_5_an_invalid_document_is_refused_and_the_old_one_runs(
 
 async def test_6_of_two_writers_at_once_one_wins_and_one_is_told(here: World) -> None:
     await here.start_proxy()
-    told: list[int] = []
+    statuses: list[int] = []
 
     async def write(ratio: float) -> None:
-        said = await here.canary("set", f"ratio={ratio}", status=None)
-        told.append(said.status)
-        assert said.status == 0 or "another writer was first" in said.err
+        ran = await here.canary("set", f"ratio={ratio}", status=None)
+        statuses.append(ran.status)
+        assert ran.status == 0 or "another writer was first" in ran.err
 
     # Each round is a race; both may pass one after the other. One of them must clash.
     with trio.fail_after(60):
-        while 1 not in told:
-            told.clear()
+        while 1 not in statuses:
+            statuses.clear()
             async with trio.open_nursery() as nursery:
                 for _ in range(4):
                     nursery.start_soon(write, round(random.random(), 4))
 
-    assert 0 in told
+    assert 0 in statuses
 
 
 async def test_7_a_user_on_the_canary_stays_while_the_ratio_rises(here: World) -> None:
@@ -182,9 +182,9 @@ async def test_users_are_split_by_the_ratio_and_forged_cookies_replaced(
 async def test_the_whole_fleet_is_waited_for(here: World) -> None:
     addresses = [(await here.start_proxy("--id", f"p{n}"))[1] for n in range(3)]
 
-    said = await here.canary("set", "ratio=1", "--wait", "5")
+    ran = await here.canary("set", "ratio=1", "--wait", "5")
 
-    assert "live on 3/3 proxies" in said.out
+    assert "live on 3/3 proxies" in ran.out
     for address in addresses:
         assert set(await ask(address, 10)) == {"v2"}
 
@@ -194,10 +194,10 @@ async def test_who_lags_is_named_when_the_wait_runs_out(here: World) -> None:
     await here.start_proxy("--id", "quick")
     stuck.process.send_signal(signal.SIGSTOP)
 
-    said = await here.canary("set", "ratio=1", "--wait", "1", status=3)
+    ran = await here.canary("set", "ratio=1", "--wait", "1", status=3)
 
-    assert "live on 1/2 proxies" in said.out
-    assert "not yet live on: stuck" in said.err
+    assert "live on 1/2 proxies" in ran.out
+    assert "not yet live on: stuck" in ran.err
     stuck.process.send_signal(signal.SIGCONT)
 
 
@@ -206,9 +206,9 @@ async def test_a_proxy_that_ended_is_not_waited_for(here: World) -> None:
     await here.start_proxy("--id", "stays")
     assert await gone.ends() == 0
 
-    said = await here.canary("set", "ratio=1", "--wait", "5")
+    ran = await here.canary("set", "ratio=1", "--wait", "5")
 
-    assert "live on 1/1 proxies" in said.out
+    assert "live on 1/1 proxies" in ran.out
 
 
 async def test_sigterm_lets_the_requests_in_progress_end(here: World) -> None:

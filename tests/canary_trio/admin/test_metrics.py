@@ -86,36 +86,36 @@ async def test_the_figures_are_those_that_were_counted() -> None:
     canary = Decision("canary", Reason.RATIO)
     for _ in range(3):
         live.labels.note(Decision("stable", Reason.RATIO))
-    mark = live.labels.note(canary)
+    labels = live.labels.note(canary)
     moved = live.labels.moved(canary, "stable", Reason.FALLBACK)
     observer, exchange = view.runtime.observer, cast(Any, Exchange())
-    observer.ended(exchange, mark, 200, 0.003)
-    observer.ended(exchange, mark, 0, 20.0)
+    observer.ended(exchange, labels, 200, 0.003)
+    observer.ended(exchange, labels, 0, 20.0)
     observer.ended(exchange, moved, 502, 0.2, retries=2)
     observer.counters.failed("canary", "unreachable")
 
-    said = _samples(await metrics.render(view))
+    samples = _samples(await metrics.render(view))
 
     of_canary = {"arm": "canary", "chosen": "canary", "reason": "ratio", "rule": ""}
     requests = "canary_requests_total"
-    assert _get(said, requests, code="2xx", **of_canary) == 1
-    assert _get(said, requests, code="none", **of_canary) == 1
+    assert _get(samples, requests, code="2xx", **of_canary) == 1
+    assert _get(samples, requests, code="none", **of_canary) == 1
     of_moved = {"arm": "stable", "chosen": "canary", "reason": "fallback", "rule": ""}
-    assert _get(said, requests, code="5xx", **of_moved) == 1
-    assert _get(said, "canary_retries_total", arm="canary") == 2
+    assert _get(samples, requests, code="5xx", **of_moved) == 1
+    assert _get(samples, "canary_retries_total", arm="canary") == 2
     failures = "canary_failures_total"
-    assert _get(said, failures, arm="canary", condition="unreachable") == 1
+    assert _get(samples, failures, arm="canary", condition="unreachable") == 1
     seconds = "canary_request_seconds"
-    assert _get(said, f"{seconds}_bucket", arm="canary", le="0.0025") == 0
-    assert _get(said, f"{seconds}_bucket", arm="canary", le="0.005") == 1
-    assert _get(said, f"{seconds}_bucket", arm="canary", le="+Inf") == 2
-    assert _get(said, f"{seconds}_count", arm="canary") == 2
-    assert _get(said, f"{seconds}_sum", arm="canary") == pytest.approx(20.003)
-    assert _get(said, "canary_split_asked_share", arm="canary") == 0.25
-    assert _get(said, "canary_split_observed_share", arm="canary") == 0.25
-    assert _get(said, "canary_split_decisions", arm="stable") == 3
-    assert _get(said, "canary_config_revision", state="running") == 57
-    assert _get(said, "canary_store_contact_age_seconds") == math.inf
+    assert _get(samples, f"{seconds}_bucket", arm="canary", le="0.0025") == 0
+    assert _get(samples, f"{seconds}_bucket", arm="canary", le="0.005") == 1
+    assert _get(samples, f"{seconds}_bucket", arm="canary", le="+Inf") == 2
+    assert _get(samples, f"{seconds}_count", arm="canary") == 2
+    assert _get(samples, f"{seconds}_sum", arm="canary") == pytest.approx(20.003)
+    assert _get(samples, "canary_split_asked_share", arm="canary") == 0.25
+    assert _get(samples, "canary_split_observed_share", arm="canary") == 0.25
+    assert _get(samples, "canary_split_decisions", arm="stable") == 3
+    assert _get(samples, "canary_config_revision", state="running") == 57
+    assert _get(samples, "canary_store_contact_age_seconds") == math.inf
 
 
 async def test_every_metric_is_shown_with_its_kind_and_its_meaning() -> None:
@@ -141,17 +141,17 @@ async def test_an_arm_with_requests_in_progress_is_not_safe_to_remove() -> None:
     assert view.runtime.live is not None
     server = view.runtime.live.arms["canary"].servers[0]
     server.began(0.0)
-    said = cast(Any, describe(view))["arms"]["canary"]
-    assert (said["safe_to_remove"], said["in_flight"]) == (False, 1)
-    assert said["held_by"] == ["1 requests in progress"]
+    samples = cast(Any, describe(view))["arms"]["canary"]
+    assert (samples["safe_to_remove"], samples["in_flight"]) == (False, 1)
+    assert samples["held_by"] == ["1 requests in progress"]
     in_flight = _get(
         _samples(await metrics.render(view)), "canary_arm_in_flight", arm="canary"
     )
     assert in_flight == 1
 
     server.ended(0.1, True, 0.0)
-    said = cast(Any, describe(view))["arms"]["canary"]
-    assert (said["safe_to_remove"], said["held_by"]) == (True, [])
+    samples = cast(Any, describe(view))["arms"]["canary"]
+    assert (samples["safe_to_remove"], samples["held_by"]) == (True, [])
 
 
 async def test_an_arm_that_is_removed_is_shown_until_its_last_request_ends() -> None:
@@ -185,9 +185,9 @@ async def test_a_thousand_servers_are_rendered_in_slices() -> None:
 
     per_server = [one for one in CATALOG if one.labels == ("arm", "server")]
     assert turns >= len(per_server) * 400 / metrics.SLICE
-    said = _samples(text)
+    samples = _samples(text)
     for family in per_server:
-        assert sum(name == family.name for name, _ in said) == 400
+        assert sum(name == family.name for name, _ in samples) == 400
         assert text.count(b"# TYPE %b " % family.name.encode()) == 1
 
 
@@ -213,10 +213,10 @@ async def test_requests_that_the_engine_refuses_are_counted_by_status() -> None:
                 await client.send(raw)
                 await client.to_end()
 
-        said = _samples(await metrics.render(view))
+        samples = _samples(await metrics.render(view))
 
     name = "canary_refused_requests_total"
-    assert _get(said, name, code="400") == _get(said, name, code="501") == 2
+    assert _get(samples, name, code="400") == _get(samples, name, code="501") == 2
 
 
 async def test_long_connections_that_a_change_ends_are_counted() -> None:
@@ -248,11 +248,11 @@ def _row(family: Family) -> str:
 
 
 def test_the_docs_name_what_there_is_and_nothing_else() -> None:
-    said = DOC.read_text()
+    page = DOC.read_text()
 
     for family in CATALOG:
-        assert _row(family) in said
-    rows = [line for line in said.splitlines() if line.startswith("| `")]
+        assert _row(family) in page
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert len(rows) == len(CATALOG)
     known = {family.name for family in CATALOG}
     known |= {
@@ -261,7 +261,7 @@ def test_the_docs_name_what_there_is_and_nothing_else() -> None:
         if family.kind is Kind.HISTOGRAM
         for part in ("bucket", "count", "sum")
     }
-    assert set(re.findall(r"\bcanary_[a-z_]+", said)) <= known
+    assert set(re.findall(r"\bcanary_[a-z_]+", page)) <= known
 
 
 @pytest.mark.parametrize("family", CATALOG, ids=lambda family: family.name)

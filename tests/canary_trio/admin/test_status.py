@@ -83,8 +83,8 @@ async def everything() -> AsyncIterator[ProxyView]:
 
 async def shown() -> dict[str, Any]:
     async with everything() as view:
-        told: dict[str, Any] = json.loads(json.dumps(describe(view)))
-        return told
+        status: dict[str, Any] = json.loads(json.dumps(describe(view)))
+        return status
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -99,9 +99,11 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def lost(told: dict[str, Any], rules: Mapping[str, Shape]) -> set[str]:
+def lost(status: dict[str, Any], rules: Mapping[str, Shape]) -> set[str]:
     """Give what two workers do not say any more though each of them does."""
-    return {*dict(leaves(told))} - {*dict(leaves(merge_status([told, told], rules)))}
+    return {*dict(leaves(status))} - {
+        *dict(leaves(merge_status([status, status], rules)))
+    }
 
 
 def without(shape: Shape, gone: str, path: str = "") -> Any:
@@ -136,20 +138,20 @@ async def test_all_that_is_shown_has_a_rule() -> None:
 
 
 async def test_a_rule_that_is_taken_away_is_missed() -> None:
-    told = await shown()
+    status = await shown()
 
     for path, _ in paths(RULES):
         name = path.rpartition(".")[2]
-        missed = lost(told, without(RULES, path))
+        missed = lost(status, without(RULES, path))
         assert missed, path
         if name != "NAME":
             assert all(name in one for one in missed), path
 
 
 async def test_what_is_spread_over_the_workers_is_added() -> None:
-    told = json.loads(json.dumps(await shown()), object_hook=none_is_zero)
-    one = dict(leaves(merge_status([told], RULES)))
-    both = dict(leaves(merge_status([told, told], RULES)))
+    status = json.loads(json.dumps(await shown()), object_hook=none_is_zero)
+    one = dict(leaves(merge_status([status], RULES)))
+    both = dict(leaves(merge_status([status, status], RULES)))
     numbers = {
         path: value
         for path, value in one.items()

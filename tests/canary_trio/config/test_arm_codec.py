@@ -60,11 +60,11 @@ def test_a_bad_field_of_an_arm_is_named_by_its_path(
 
 
 def test_stable_falls_back_only_where_it_is_told() -> None:
-    told = {"stable": {"servers": ["http://a"], "fallback": "canary"}, **ARMS}
-    told["stable"] = {"servers": ["http://a"], "fallback": "canary"}
+    arms = {"stable": {"servers": ["http://a"], "fallback": "canary"}, **ARMS}
+    arms["stable"] = {"servers": ["http://a"], "fallback": "canary"}
 
     assert load(json.dumps({"arms": ARMS})).arms["stable"].fallback is None
     assert load(json.dumps({"arms": ARMS})).arms["canary"].fallback == "stable"
-    config = load(json.dumps({"arms": told}))
+    config = load(json.dumps({"arms": arms}))
     assert config.arms["stable"].fallback == "canary"
     assert load(dump(config)) == config

@@ -217,9 +217,9 @@ def test_anything_is_either_valid_or_refused_with_paths(
     try:
         config = load(json.dumps(document))
     except InvalidConfig as exc:
-        told = exc.problems
+        problems = exc.problems
     else:
         assert load(dump(config)) == config
         return
-    assert told
-    assert all(one.path.startswith("$") for one in told)
+    assert problems
+    assert all(one.path.startswith("$") for one in problems)

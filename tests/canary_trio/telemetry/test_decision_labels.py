@@ -26,7 +26,7 @@ def _config(ratio: float = 0.5, **changes: Any) -> Any:
     return attrs.evolve(config, decision_header="X-Canary", **changes)
 
 
-def _marks(**changes: Any) -> LabelCache:
+def _label_cache(**changes: Any) -> LabelCache:
     return LabelCache(_config(**changes), 57, Counters())
 
 
@@ -47,45 +47,45 @@ def _marks(**changes: Any) -> LabelCache:
     ids=["ratio", "rule", "escaped", "not ASCII"],
 )
 def test_the_response_field_is_a_dictionary(decision: Decision, value: bytes) -> None:
-    mark = _marks().note(decision)
+    labels = _label_cache().note(decision)
 
-    assert mark.field == (b"X-Canary", value)
-    assert mark.line == b"\r\nX-Canary: " + value
+    assert labels.field == (b"X-Canary", value)
+    assert labels.line == b"\r\nX-Canary: " + value
 
 
 def test_the_response_field_says_who_served_in_whose_place() -> None:
-    mark = _marks().moved(_RULE, "stable", Reason.FALLBACK)
+    labels = _label_cache().moved(_RULE, "stable", Reason.FALLBACK)
 
-    assert mark.field is not None
-    assert mark.field[1] == (
+    assert labels.field is not None
+    assert labels.field[1] == (
         b'revision=57, arm="stable", reason=fallback, rule="beta", chosen="canary"'
     )
-    assert json.loads(b"{%b}" % mark.json) == {
+    assert json.loads(b"{%b}" % labels.json) == {
         "revision": 57,
         "arm": "stable",
         "reason": "fallback",
         "rule": "beta",
         "chosen": "canary",
     }
-    assert mark.text == (
+    assert labels.text == (
         b"arm=stable reason=fallback rule=beta chosen=canary revision=57"
     )
 
 
 def test_no_field_is_added_unless_the_document_asks() -> None:
-    mark = LabelCache(_config().__class__(arms={}), 57, Counters()).note(_RATIO)
+    labels = LabelCache(_config().__class__(arms={}), 57, Counters()).note(_RATIO)
 
-    assert (mark.line, mark.field) == (b"", None)
+    assert (labels.line, labels.field) == (b"", None)
 
 
 @given(st.text(min_size=1))
 def test_whatever_a_rule_is_called_the_field_is_one_line_of_ascii(name: str) -> None:
-    mark = _marks().note(Decision("canary", Reason.RULE, rule=name))
+    labels = _label_cache().note(Decision("canary", Reason.RULE, rule=name))
 
-    assert re.fullmatch(rb"\r\nX-Canary: [ -~]+", mark.line)
-    said = json.loads(b"{%b}" % mark.json)
-    assert said["rule"] == name
-    assert re.fullmatch(rb"[!-~]+( [!-~]+)*", mark.text)
+    assert re.fullmatch(rb"\r\nX-Canary: [ -~]+", labels.line)
+    members = json.loads(b"{%b}" % labels.json)
+    assert members["rule"] == name
+    assert re.fullmatch(rb"[!-~]+( [!-~]+)*", labels.text)
 
 
 def test_a_mark_is_made_once_for_a_way_and_counts_for_all_revisions() -> None:
@@ -113,7 +113,7 @@ def test_a_mark_is_made_once_for_a_way_and_counts_for_all_revisions() -> None:
 
 
 def test_only_decisions_of_the_ratio_count_for_the_split() -> None:
-    labels = _marks()
+    labels = _label_cache()
     for decision in (_RATIO, _RATIO, _RULE, Decision("stable", Reason.STICKY)):
         labels.note(decision)
 
@@ -121,7 +121,7 @@ def test_only_decisions_of_the_ratio_count_for_the_split() -> None:
 
 
 def test_the_split_goes_on_over_changes_that_do_not_concern_it() -> None:
-    labels = _marks()
+    labels = _label_cache()
     unrelated = LabelCache(_config(update_rate=5.0), 58, Counters(), labels)
     changed = LabelCache(_config(0.25), 59, Counters(), unrelated)
 

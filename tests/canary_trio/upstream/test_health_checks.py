@@ -83,7 +83,7 @@ def test_a_request_and_what_is_a_good_response() -> None:
 
 @attrs.define
 class World:
-    """Servers that response as they are told, and when they were asked."""
+    """Servers that respond as they are told, and when they were asked."""
 
     bench: Bench
     statuses: dict[str, int] = attrs.field(factory=dict)

@@ -294,7 +294,7 @@ class Simple:
         return self.up and not self.out_until
 
 
-class RosterMachine(RuleBasedStateMachine):
+class ServerSetMachine(RuleBasedStateMachine):
     """Any order of events; after each, the server set and the model agree."""
 
     LIMIT = 2
@@ -461,5 +461,5 @@ class RosterMachine(RuleBasedStateMachine):
                 assert self.model[self.name(found)].mode is not ServerMode.MAINTENANCE
 
 
-RosterMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50)
-TestRoster = RosterMachine.TestCase
+ServerSetMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50)
+TestServerSet = ServerSetMachine.TestCase
