@@ -1,12 +1,13 @@
 """The house's rules for files and folders, which no linter knows.
 
-A folder has at most twelve entries, each file and each test module says what it is
-about, and each test lies where the code that it tests lies.
+A folder has at most twelve files, a file one idea and at most 400 lines, a name one
+thing, and each test lies where the code that it tests lies.
 """
 
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ PACKAGES = ("http_trio", "kv_trio", "canary_trio")
 
 ENTRIES = 12
 """Of a folder at most, beside the faces `__init__.py` and `__main__.py`."""
+
+LINES = 250
+"""Of a file that need not say why it has so many."""
+
+MOST_LINES = 400
+REASON = "One file, since"
+"""How the docstring of a longer file begins the sentence that says why."""
 
 FREE_ROOMS = {"integration", "support"}
 """Folders of `tests/PACKAGE` without a counterpart in `src/PACKAGE`."""
@@ -55,6 +63,17 @@ def test_a_folder_is_seen_at_one_glance(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=_name)
+def test_a_file_is_short_or_says_why_not(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").count("\n")
+    says_why = REASON in _docstring(path)
+
+    assert lines <= MOST_LINES
+    assert lines <= LINES or says_why, (
+        f"{lines} lines: split it, or let its docstring say '{REASON} ...'"
+    )
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
 def test_a_file_says_what_it_is(path: Path) -> None:
     assert _docstring(path), f"{path.name} has no docstring"
 
@@ -62,6 +81,16 @@ def test_a_file_says_what_it_is(path: Path) -> None:
 @pytest.mark.parametrize("path", TEST_MODULES, ids=_name)
 def test_a_test_module_says_what_it_is_about(path: Path) -> None:
     assert _docstring(path), f"{path.name} has no docstring"
+
+
+def test_no_public_class_name_stands_for_two_things() -> None:
+    places = defaultdict(list)
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(_name(path))
+
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 def _of_packages() -> list[Path]:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import attrs
 
 
-class Rule(enum.Enum):
+class MergeRule(enum.Enum):
     """What several workers say, of what each says; in the words of the docs."""
 
     ADDED = "added"
@@ -44,11 +44,11 @@ class Rows:
     shape: Mapping[str, Shape]
 
 
-Shape: TypeAlias = "Rule | ByName | Rows | Mapping[str, Shape]"
+Shape: TypeAlias = "MergeRule | ByName | Rows | Mapping[str, Shape]"
 """The rules of what is shown: one for all of it, or for each of its fields."""
 
 
-def paths(shape: Shape, path: str = "") -> Iterator[tuple[str, Rule]]:
+def paths(shape: Shape, path: str = "") -> Iterator[tuple[str, MergeRule]]:
     """Give all rules with where they hold, in the order of what is shown.
 
     >>> [path for path, _ in paths({"arms": ByName({"servers": Rows("url", {})})})]
@@ -57,7 +57,7 @@ def paths(shape: Shape, path: str = "") -> Iterator[tuple[str, Rule]]:
     ['arms.NAME.requests']
     """
     match shape:
-        case Rule():
+        case MergeRule():
             yield path, shape
         case ByName(inner):
             yield from paths(inner, f"{path}.NAME")

@@ -13,7 +13,7 @@ from functools import partial
 import attrs
 
 from canary_trio.admin import metric_readers as readings
-from canary_trio.admin.merge_rules import Rule
+from canary_trio.admin.merge_rules import MergeRule
 
 
 class Kind(enum.Enum):
@@ -37,15 +37,15 @@ class Family:
     """
 
     kind: Kind
-    rule: Rule
+    rule: MergeRule
     name: str
     text: str
     labels: tuple[str, ...]
     read: readings.Read = attrs.field(repr=False)
 
 
-_counter = partial(Family, Kind.COUNTER, Rule.ADDED)
-_histogram = partial(Family, Kind.HISTOGRAM, Rule.ADDED)
+_counter = partial(Family, Kind.COUNTER, MergeRule.ADDED)
+_histogram = partial(Family, Kind.HISTOGRAM, MergeRule.ADDED)
 _gauge = partial(Family, Kind.GAUGE)
 _SERVER = ("arm", "server")
 
@@ -79,14 +79,14 @@ CATALOG = (
         readings.failures,
     ),
     _gauge(
-        Rule.HIGHEST,
+        MergeRule.HIGHEST,
         "canary_split_asked_share",
         "The share of an arm that the document asks for, from 0 to 1.",
         ("arm",),
         readings.asked,
     ),
     _gauge(
-        Rule.SHARE,
+        MergeRule.SHARE,
         "canary_split_observed_share",
         "The share that the ratio gave an arm, of its decisions since it was last"
         " changed; NaN before the first.",
@@ -94,14 +94,14 @@ CATALOG = (
         readings.observed,
     ),
     _gauge(
-        Rule.ADDED,
+        MergeRule.ADDED,
         "canary_split_decisions",
         "Decisions of the ratio since it was last changed.",
         ("arm",),
         readings.decided,
     ),
     _gauge(
-        Rule.LOWEST,
+        MergeRule.LOWEST,
         "canary_split_mismatch_p",
         "How likely chance alone strays so far from what was asked (Pearson's"
         " chi-square test); below 0.001 the split is broken. NaN for too few decisions.",
@@ -140,7 +140,7 @@ CATALOG = (
         readings.arms(lambda state: state.taken_over),
     ),
     _gauge(
-        Rule.ADDED,
+        MergeRule.ADDED,
         "canary_arm_in_flight",
         "Requests in progress at an arm, at servers too that are no more in the"
         " document.",
@@ -148,14 +148,14 @@ CATALOG = (
         readings.in_flight,
     ),
     _gauge(
-        Rule.LOWEST,
+        MergeRule.LOWEST,
         "canary_arm_usable_servers",
         "Servers of an arm that may serve new users now.",
         ("arm",),
         readings.arms(lambda state: len(state.server_set.usable)),
     ),
     _gauge(
-        Rule.HIGHEST,
+        MergeRule.HIGHEST,
         "canary_arm_panic",
         "1 while health is ignored, since fewer servers than the panic threshold are"
         " healthy.",
@@ -163,14 +163,14 @@ CATALOG = (
         readings.arms(lambda state: state.server_set.panic),
     ),
     _gauge(
-        Rule.LOWEST,
+        MergeRule.LOWEST,
         "canary_server_healthy",
         "1 unless active or passive checks have taken a server out.",
         _SERVER,
         readings.each(lambda state: state.healthy),
     ),
     _gauge(
-        Rule.HIGHEST,
+        MergeRule.HIGHEST,
         "canary_server_ejected",
         "1 while passive checks have taken a server out.",
         _SERVER,
@@ -183,21 +183,21 @@ CATALOG = (
         readings.each(lambda state: state.record.total),
     ),
     _gauge(
-        Rule.HIGHEST,
+        MergeRule.HIGHEST,
         "canary_server_latency_seconds",
         "The mean time of a server's latest responses; 0 before the first.",
         _SERVER,
         readings.each(lambda state: state.latency_s),
     ),
     _gauge(
-        Rule.ADDED,
+        MergeRule.ADDED,
         "canary_server_in_flight",
         "Requests in progress at a server.",
         _SERVER,
         readings.each(lambda state: state.in_flight),
     ),
     _gauge(
-        Rule.ADDED,
+        MergeRule.ADDED,
         "canary_server_pending",
         "Requests that wait for a place at a server.",
         _SERVER,
@@ -216,21 +216,21 @@ CATALOG = (
         readings.each(lambda state: state.failures),
     ),
     _gauge(
-        Rule.HIGHEST,
+        MergeRule.HIGHEST,
         "canary_server_weight",
         "A server's present weight.",
         _SERVER,
         readings.each(lambda state: state.weight),
     ),
     _gauge(
-        Rule.ADDED,
+        MergeRule.ADDED,
         "canary_server_connections",
         "Open connections to a server, idle ones included.",
         _SERVER,
         readings.each(lambda state: state.upstream.open),
     ),
     _gauge(
-        Rule.ADDED,
+        MergeRule.ADDED,
         "canary_server_idle_connections",
         "Connections to a server that wait for a request.",
         _SERVER,
@@ -265,14 +265,14 @@ CATALOG = (
         readings.copy_seconds,
     ),
     _gauge(
-        Rule.ADDED,
+        MergeRule.ADDED,
         "canary_mirror_in_progress",
         "Copies in progress.",
         (),
         readings.copies_in_progress,
     ),
     _gauge(
-        Rule.ADDED,
+        MergeRule.ADDED,
         "canary_connections",
         "Clients that are connected.",
         (),
@@ -286,7 +286,7 @@ CATALOG = (
         readings.of_long_connections(lambda long: long.recalled),
     ),
     _gauge(
-        Rule.ADDED,
+        MergeRule.ADDED,
         "canary_recalls_pending",
         "Requests in progress that are to be ended for that reason.",
         (),
@@ -301,7 +301,7 @@ CATALOG = (
         readings.refused,
     ),
     _gauge(
-        Rule.LOWEST,
+        MergeRule.LOWEST,
         "canary_config_revision",
         "The revision that runs, the newest that was seen, and the last that was"
         " refused, unless a newer one runs; 0 for none.",
@@ -309,14 +309,14 @@ CATALOG = (
         readings.revisions,
     ),
     _gauge(
-        Rule.HIGHEST,
+        MergeRule.HIGHEST,
         "canary_config_remembered",
         "1 if what runs came from the disk, since the store has not been reached.",
         (),
         lambda view, _: iter([((), int(view.control.status.remembered))]),
     ),
     _gauge(
-        Rule.HIGHEST,
+        MergeRule.HIGHEST,
         "canary_store_contact_age_seconds",
         "Time since the store's last good response; +Inf before the first. With a quiet"
         " store it grows up to the document's update_rate.",
@@ -336,7 +336,7 @@ CATALOG = (
         readings.of_log(lambda log: log.dropped),
     ),
     _gauge(
-        Rule.HIGHEST,
+        MergeRule.HIGHEST,
         "canary_proxy_info",
         "Always 1; what this proxy is.",
         ("service", "id", "version"),
@@ -346,12 +346,12 @@ CATALOG = (
 """All metrics, in the order in which they are shown."""
 
 PROCESS_RULES = {
-    "process_cpu_seconds": Rule.ADDED,
-    "process_max_fds": Rule.HIGHEST,
-    "process_open_fds": Rule.ADDED,
-    "process_resident_memory_bytes": Rule.ADDED,
-    "process_start_time_seconds": Rule.LOWEST,
-    "process_virtual_memory_bytes": Rule.ADDED,
+    "process_cpu_seconds": MergeRule.ADDED,
+    "process_max_fds": MergeRule.HIGHEST,
+    "process_open_fds": MergeRule.ADDED,
+    "process_resident_memory_bytes": MergeRule.ADDED,
+    "process_start_time_seconds": MergeRule.LOWEST,
+    "process_virtual_memory_bytes": MergeRule.ADDED,
 }
 """What several workers say of the metrics that prometheus_client has of a process."""
 

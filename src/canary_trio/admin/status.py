@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import attrs
 import trio
 
-from canary_trio.admin.merge_rules import ByName, Rows, Rule, Shape
+from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.config.condition_codec import write_key
 from canary_trio.config.model import WHOLE, Config
@@ -26,72 +26,72 @@ from canary_trio.upstream.server import ServerState
 Table = dict[str, object]
 
 _CONTACT: Mapping[str, Shape] = {
-    "url": Rule.SLOWEST,
-    "last_contact_age_s": Rule.LONGEST,
-    "stale": Rule.ANY,
-    "error": Rule.SAID,
-    "move_error": Rule.SAID,
+    "url": MergeRule.SLOWEST,
+    "last_contact_age_s": MergeRule.LONGEST,
+    "stale": MergeRule.ANY,
+    "error": MergeRule.SAID,
+    "move_error": MergeRule.SAID,
 }
 
 _SPLIT: Mapping[str, Shape] = {
-    "decisions": Rule.ADDED,
-    "p_value": Rule.LOWEST,
-    "mismatch": Rule.ANY,
+    "decisions": MergeRule.ADDED,
+    "p_value": MergeRule.LOWEST,
+    "mismatch": MergeRule.ANY,
 }
 
 _MIRROR: Mapping[str, Shape] = {
-    "outcomes": ByName(Rule.ADDED),
-    "skipped": ByName(Rule.ADDED),
+    "outcomes": ByName(MergeRule.ADDED),
+    "skipped": ByName(MergeRule.ADDED),
 }
 
 _SERVER: Mapping[str, Shape] = {
-    "url": Rule.SLOWEST,
-    "mode": Rule.SLOWEST,
-    "healthy": Rule.ALL,
-    "up": Rule.ALL,
-    "ejected": Rule.ANY,
-    "ejections": Rule.ADDED,
-    "weight": Rule.HIGHEST,
-    "in_flight": Rule.ADDED,
-    "pending": Rule.ADDED,
-    "requests": Rule.ADDED,
-    "failures": Rule.ADDED,
-    "latency_s": Rule.HIGHEST,
-    "connections": Rule.ADDED,
+    "url": MergeRule.SLOWEST,
+    "mode": MergeRule.SLOWEST,
+    "healthy": MergeRule.ALL,
+    "up": MergeRule.ALL,
+    "ejected": MergeRule.ANY,
+    "ejections": MergeRule.ADDED,
+    "weight": MergeRule.HIGHEST,
+    "in_flight": MergeRule.ADDED,
+    "pending": MergeRule.ADDED,
+    "requests": MergeRule.ADDED,
+    "failures": MergeRule.ADDED,
+    "latency_s": MergeRule.HIGHEST,
+    "connections": MergeRule.ADDED,
 }
 
 _ARM: Mapping[str, Shape] = {
-    "asked_share": Rule.SLOWEST,
-    "observed_share": Rule.SHARE,
-    "decisions": Rule.ADDED,
-    "requests": Rule.ADDED,
-    "errors": Rule.ADDED,
-    "saved": Rule.ADDED,
-    "fallbacks": Rule.ADDED,
-    "taken_over": Rule.ADDED,
-    "repeats": Rule.ADDED,
-    "repeats_refused": Rule.ADDED,
-    "in_flight": Rule.ADDED,
-    "usable_servers": Rule.LOWEST,
-    "panic": Rule.ANY,
-    "safe_to_remove": Rule.ALL,
-    "held_by": Rule.UNION,
+    "asked_share": MergeRule.SLOWEST,
+    "observed_share": MergeRule.SHARE,
+    "decisions": MergeRule.ADDED,
+    "requests": MergeRule.ADDED,
+    "errors": MergeRule.ADDED,
+    "saved": MergeRule.ADDED,
+    "fallbacks": MergeRule.ADDED,
+    "taken_over": MergeRule.ADDED,
+    "repeats": MergeRule.ADDED,
+    "repeats_refused": MergeRule.ADDED,
+    "in_flight": MergeRule.ADDED,
+    "usable_servers": MergeRule.LOWEST,
+    "panic": MergeRule.ANY,
+    "safe_to_remove": MergeRule.ALL,
+    "held_by": MergeRule.UNION,
     "servers": Rows("url", _SERVER),
 }
 
 _REMOVED: Mapping[str, Shape] = {
-    "in_flight": Rule.ADDED,
+    "in_flight": MergeRule.ADDED,
 }
 
 RULES: Mapping[str, Shape] = {
-    "service": Rule.SLOWEST,
-    "id": Rule.SLOWEST,
-    "running": Rule.LOWEST,
-    "attempted": Rule.LOWEST,
-    "failed": Rule.SLOWEST,
-    "remembered": Rule.ANY,
+    "service": MergeRule.SLOWEST,
+    "id": MergeRule.SLOWEST,
+    "running": MergeRule.LOWEST,
+    "attempted": MergeRule.LOWEST,
+    "failed": MergeRule.SLOWEST,
+    "remembered": MergeRule.ANY,
     "store": _CONTACT,
-    "config": Rule.SLOWEST,
+    "config": MergeRule.SLOWEST,
     "split": _SPLIT,
     "mirror": ByName(_MIRROR),
     "arms": ByName(_ARM),

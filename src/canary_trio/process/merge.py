@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from canary_trio.admin.exposition import exposition
-from canary_trio.admin.merge_rules import ByName, Rows, Rule, Shape, paths
+from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape, paths
 
 BEGIN = "<!-- rules: written by `python -m canary_trio.process.admin` -->"
 END = "<!-- end of the rules -->"
@@ -29,7 +29,7 @@ _Values = dict[tuple[str, tuple[tuple[str, str], ...]], list[float]]
 
 
 def merge_metrics(
-    texts: Iterable[str], rules: Mapping[str, Rule], own: Sequence[Metric] = ()
+    texts: Iterable[str], rules: Mapping[str, MergeRule], own: Sequence[Metric] = ()
 ) -> bytes:
     """Merge expositions in Prometheus' text format, and add metrics of one's own.
 
@@ -79,17 +79,17 @@ def merge_status(tables: Sequence[Table], rules: Mapping[str, Shape]) -> Table:
     return merged
 
 
-def reference(status: Shape, metrics: Mapping[str, Rule]) -> str:
+def reference(status: Shape, metrics: Mapping[str, MergeRule]) -> str:
     """Give all rules as Markdown: a table for the status, one for the metrics."""
-    fields: dict[tuple[str, Rule], list[str]] = {}
+    fields: dict[tuple[str, MergeRule], list[str]] = {}
     for path, rule in paths(status):
         place, _, name = path.rpartition(".")
         fields.setdefault((place, rule), []).append(f"`{name}`")
-    families: dict[Rule, list[str]] = {}
+    families: dict[MergeRule, list[str]] = {}
     for name, rule in metrics.items():
-        if rule is not Rule.ADDED:
+        if rule is not MergeRule.ADDED:
             families.setdefault(rule, []).append(f"`{name}`")
-    families[Rule.ADDED] = ["all others"]
+    families[MergeRule.ADDED] = ["all others"]
     lines = ["| `/status`, in | fields | of several workers |", "|---|---|---|"]
     lines += [
         f"| {f'`{place}`' if place else ''} | {', '.join(names)} | {rule.value} |"
@@ -102,7 +102,7 @@ def reference(status: Shape, metrics: Mapping[str, Rule]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_reference(page: str, status: Shape, metrics: Mapping[str, Rule]) -> str:
+def with_reference(page: str, status: Shape, metrics: Mapping[str, MergeRule]) -> str:
     """Give a page of the docs with its tables of rules written anew.
 
     Raises:
@@ -115,7 +115,7 @@ def with_reference(page: str, status: Shape, metrics: Mapping[str, Rule]) -> str
     return f"{before}{BEGIN}\n\n{reference(status, metrics)}\n{END}{after}"
 
 
-def _number(rule: Rule, numbers: Sequence[float]) -> float:
+def _number(rule: MergeRule, numbers: Sequence[float]) -> float:
     found = _merge_values(rule, [None if math.isnan(n) else n for n in numbers])
     return math.nan if found is None else float(found)
 
@@ -134,7 +134,7 @@ def _observe(metrics: Mapping[str, Metric]) -> None:
 
 def _merge(shape: Shape, values: Sequence[Any]) -> Any:
     """Merge what several say, slowest first; None where none of them has it."""
-    if isinstance(shape, Rule):
+    if isinstance(shape, MergeRule):
         return _merge_values(shape, values)
     known = [value for value in values if value is not None]
     if not known:
@@ -167,10 +167,10 @@ def _merge_rows(
     return [_merge_tables(shapes, rows) for rows in alike.values()]
 
 
-def _merge_values(rule: Rule, values: Sequence[Any]) -> Any:
-    if rule is Rule.SLOWEST:
+def _merge_values(rule: MergeRule, values: Sequence[Any]) -> Any:
+    if rule is MergeRule.SLOWEST:
         return values[0]
-    if rule is Rule.LONGEST and None in values:
+    if rule is MergeRule.LONGEST and None in values:
         return None
     known = [value for value in values if value is not None]
     return _HOW[rule](known) if known else None
@@ -184,14 +184,14 @@ def _first_said(texts: Iterable[str]) -> str:
     return next(filter(None, texts), "")
 
 
-_HOW: Mapping[Rule, Callable[[Sequence[Any]], Any]] = {
-    Rule.ADDED: sum,
-    Rule.LOWEST: min,
-    Rule.HIGHEST: max,
-    Rule.LONGEST: max,
-    Rule.ALL: all,
-    Rule.ANY: any,
-    Rule.UNION: _union,
-    Rule.SAID: _first_said,
-    Rule.SHARE: lambda _: None,  # until all decisions are known
+_HOW: Mapping[MergeRule, Callable[[Sequence[Any]], Any]] = {
+    MergeRule.ADDED: sum,
+    MergeRule.LOWEST: min,
+    MergeRule.HIGHEST: max,
+    MergeRule.LONGEST: max,
+    MergeRule.ALL: all,
+    MergeRule.ANY: any,
+    MergeRule.UNION: _union,
+    MergeRule.SAID: _first_said,
+    MergeRule.SHARE: lambda _: None,  # until all decisions are known
 }

@@ -63,9 +63,9 @@ class DecisionLabels:
         "json",
         "line",
         "mirror",
+        "route",
         "served",
         "text",
-        "route",
     )
 
     def __init__(

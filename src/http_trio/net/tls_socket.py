@@ -62,10 +62,10 @@ class TlsSocket:
         "_eof",
         "_incoming",
         "_outgoing",
-        "_uncounted",
         "_plain",
         "_sock",
         "_tls",
+        "_uncounted",
         "ended",
     )
 

@@ -28,7 +28,7 @@ _OVERLOADED = 64  # connections beyond the limit that are being turned away at a
 _RETRY_S = 0.1  # after descriptors ran out
 
 
-class Client(Protocol):
+class ListenerClient(Protocol):
     """One client of a listener, whatever it speaks."""
 
     def drain(self) -> None:
@@ -56,7 +56,7 @@ class Listener:
         self.sock = sock
         self.address = address_of(sock)
         self.deadline = math.inf
-        self.connections: set[Client] = set()
+        self.connections: set[ListenerClient] = set()
         self._handler = handler
         self._rules = rules
         self._overload = overload
@@ -105,22 +105,22 @@ class Listener:
             self._pause(math.inf)
             self.sock.close()
 
-    def ended(self, client: Client) -> None:
+    def ended(self, client: ListenerClient) -> None:
         """Forget a client that is gone."""
         self.connections.discard(client)
         if not self._accepting and self.deadline == math.inf:
             self._resume()
 
-    def replace(self, client: Client, by: Client) -> None:
+    def replace(self, client: ListenerClient, by: ListenerClient) -> None:
         """Note that a client has become another kind of one."""
         self.connections.discard(client)
         self.connections.add(by)
 
-    def connect(self, sock: socket.socket, client_address: str) -> Client:
+    def connect(self, sock: socket.socket, client_address: str) -> ListenerClient:
         """Serve a socket that was accepted."""
         return Connection(self, sock, client_address, self._handler, self._rules)
 
-    def _accepted(self, sock: socket.socket, address: object) -> Client:
+    def _accepted(self, sock: socket.socket, address: object) -> ListenerClient:
         sock.setblocking(False)
         if isinstance(address, tuple):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

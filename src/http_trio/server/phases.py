@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 
 
-class Phase(enum.IntEnum):
+class ClientPhase(enum.IntEnum):
     """Where a client's connection is."""
 
     HEAD = enum.auto()
@@ -41,4 +41,4 @@ class Phase(enum.IntEnum):
     """It is over."""
 
 
-HEAD, BODY, BUSY, FLUSHING, LINGERING, AWAY, CLOSED = Phase
+HEAD, BODY, BUSY, FLUSHING, LINGERING, AWAY, CLOSED = ClientPhase

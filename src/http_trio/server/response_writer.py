@@ -16,7 +16,7 @@ from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.tls_socket import AnySocket
 from http_trio.server.exchange import Exchange
-from http_trio.server.phases import CLOSED, FLUSHING, HEAD, LINGERING, Phase
+from http_trio.server.phases import CLOSED, FLUSHING, HEAD, LINGERING, ClientPhase
 
 
 class ResponseWriter:
@@ -47,7 +47,7 @@ class ResponseWriter:
         self.fd = sock.fileno()
         self.buffer = b""
         self.deadline = loop.now + loop.limits.head_s
-        self._phase: Phase = HEAD
+        self._phase: ClientPhase = HEAD
         self._exchange: Exchange | None = None
         self._outbox = b""
         self._mask = READ

@@ -19,11 +19,11 @@ from http_trio.net.tls_context import Certificate
 from http_trio.net.tls_socket import TlsSocket
 from http_trio.server.connection import Connection
 from http_trio.server.exchange import Handler
-from http_trio.server.listener import Client, Listener
+from http_trio.server.listener import Listener, ListenerClient
 
 _log = logging.getLogger(__name__)
 
-CarryHttp2 = Callable[[TlsSocket, str, Listener], Client]
+CarryHttp2 = Callable[[TlsSocket, str, Listener], ListenerClient]
 """Takes over a connection of the given client, and gives what stands for it."""
 
 
@@ -45,12 +45,12 @@ class TlsListener(Listener):
         self._certificate = certificate
         self._carry_http2 = carry_http2
 
-    def connect(self, sock: socket.socket, client_address: str) -> Client:
+    def connect(self, sock: socket.socket, client_address: str) -> ListenerClient:
         """Begin the handshake."""
         secured = TlsSocket(sock, self._certificate.context())
         return Handshake(self, secured, client_address)
 
-    def secured(self, sock: TlsSocket, client_address: str) -> Client:
+    def secured(self, sock: TlsSocket, client_address: str) -> ListenerClient:
         """Go on after the handshake."""
         if sock.alpn == "h2":
             return self._carry_http2(sock, client_address, self)
@@ -70,7 +70,7 @@ class Handshake:
         self._client_address = client_address
         self._mask = READ
         self._overload: Response | None = None
-        self._became: Client | None = None
+        self._became: ListenerClient | None = None
         self.loop.watch(sock.fileno(), self, READ)
 
     def __repr__(self) -> str:

@@ -26,7 +26,7 @@ from http_trio.net.tls_socket import AnySocket, TlsSocket, held, what_failed
 from http_trio.upstream.failure import FailureReason
 
 
-class Phase(enum.IntEnum):
+class UpstreamPhase(enum.IntEnum):
     """Where a connection is; it is being made as long as it is below BUSY."""
 
     CONNECTING = enum.auto()
@@ -45,7 +45,9 @@ class Phase(enum.IntEnum):
     """It is over."""
 
 
-_CONNECTING, _SECURING, _BUSY, _IDLE, _CLOSED = Phase  # a name costs less than a member
+_CONNECTING, _SECURING, _BUSY, _IDLE, _CLOSED = (
+    UpstreamPhase  # a name costs less than a member
+)
 
 
 class Receiver(Protocol):
@@ -127,7 +129,7 @@ class UpstreamConnection:
         self.fresh = True
         self.sent = False
         self._loop = loop
-        self._phase: Phase = _CONNECTING
+        self._phase: UpstreamPhase = _CONNECTING
         self._receiver: Receiver | None = None
         self._outbox = b""
         self._tried = [address]

@@ -12,7 +12,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from canary_trio.admin import metrics
-from canary_trio.admin.merge_rules import Rule
+from canary_trio.admin.merge_rules import MergeRule
 from canary_trio.admin.metric_catalog import CATALOG, RULES, Family, Kind
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe
@@ -201,7 +201,7 @@ async def test_all_metrics_have_a_rule_for_several_workers() -> None:
 
 @pytest.mark.parametrize("family", CATALOG, ids=lambda family: family.name)
 def test_only_gauges_are_merged_otherwise_than_added(family: Family) -> None:
-    assert family.kind is Kind.GAUGE or family.rule is Rule.ADDED
+    assert family.kind is Kind.GAUGE or family.rule is MergeRule.ADDED
 
 
 async def test_requests_that_the_engine_refuses_are_counted_by_status() -> None:

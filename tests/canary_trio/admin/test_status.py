@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 import trio
 
-from canary_trio.admin.merge_rules import ByName, Rows, Rule, Shape, paths
+from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape, paths
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import RULES, describe
 from canary_trio.control.report import Refusal
@@ -109,7 +109,7 @@ def lost(status: dict[str, Any], rules: Mapping[str, Shape]) -> set[str]:
 def without(shape: Shape, gone: str, path: str = "") -> Any:
     """Give rules without those of one path."""
     match shape:
-        case Rule():
+        case MergeRule():
             return shape
         case ByName(inner):
             left = without(inner, gone, f"{path}.NAME")

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from canary_trio.admin import metric_catalog as families
 from canary_trio.admin import status
-from canary_trio.admin.merge_rules import ByName, Rule
+from canary_trio.admin.merge_rules import ByName, MergeRule
 from canary_trio.process.merge import merge_metrics, merge_status
 
 
@@ -102,7 +102,7 @@ def test_what_nobody_knows_is_not_a_number() -> None:
 
 
 def test_a_metric_without_a_rule_is_left_out() -> None:
-    rules = {"canary_connections": Rule.ADDED}
+    rules = {"canary_connections": MergeRule.ADDED}
     assert values(merge_metrics([ONE, ONE], rules)) == {"canary_connections": 8}
 
 
@@ -161,37 +161,37 @@ def test_a_worker_without_a_document_lags_behind_all() -> None:
 @pytest.mark.parametrize(
     ("rule", "slowest", "other", "both"),
     [
-        (Rule.ADDED, 2, 3, 5),
-        (Rule.ADDED, None, 3, 3),
-        (Rule.ADDED, None, None, None),
-        (Rule.LOWEST, 3, 2, 2),
-        (Rule.LOWEST, None, 2, 2),
-        (Rule.HIGHEST, 2, 3, 3),
-        (Rule.LONGEST, 2.5, 3.5, 3.5),
-        (Rule.LONGEST, 2.5, None, None),
-        (Rule.ALL, True, True, True),
-        (Rule.ALL, True, False, False),
-        (Rule.ANY, False, True, True),
-        (Rule.ANY, False, False, False),
-        (Rule.UNION, ["a", "b"], ["b", "c"], ["a", "b", "c"]),
-        (Rule.SAID, "", "refused", "refused"),
-        (Rule.SAID, "", "", ""),
-        (Rule.SLOWEST, "a", "b", "a"),
-        (Rule.SLOWEST, None, "b", None),
+        (MergeRule.ADDED, 2, 3, 5),
+        (MergeRule.ADDED, None, 3, 3),
+        (MergeRule.ADDED, None, None, None),
+        (MergeRule.LOWEST, 3, 2, 2),
+        (MergeRule.LOWEST, None, 2, 2),
+        (MergeRule.HIGHEST, 2, 3, 3),
+        (MergeRule.LONGEST, 2.5, 3.5, 3.5),
+        (MergeRule.LONGEST, 2.5, None, None),
+        (MergeRule.ALL, True, True, True),
+        (MergeRule.ALL, True, False, False),
+        (MergeRule.ANY, False, True, True),
+        (MergeRule.ANY, False, False, False),
+        (MergeRule.UNION, ["a", "b"], ["b", "c"], ["a", "b", "c"]),
+        (MergeRule.SAID, "", "refused", "refused"),
+        (MergeRule.SAID, "", "", ""),
+        (MergeRule.SLOWEST, "a", "b", "a"),
+        (MergeRule.SLOWEST, None, "b", None),
     ],
 )
-def test_what_a_rule_does(rule: Rule, slowest: Any, other: Any, both: Any) -> None:
+def test_what_a_rule_does(rule: MergeRule, slowest: Any, other: Any, both: Any) -> None:
     tables = [{"running": 2, "it": other}, {"running": 1, "it": slowest}]
     assert merge_status(tables, {"it": rule}) == {"it": both}
 
 
 def test_a_field_without_a_rule_is_left_out() -> None:
     told = {"arms": {"a": {"new": 1, "requests": 2}}, "running": 1}
-    rules = {"arms": ByName({"requests": Rule.ADDED})}
+    rules = {"arms": ByName({"requests": MergeRule.ADDED})}
     assert merge_status([told, told], rules) == {"arms": {"a": {"requests": 4}}}
 
 
 def test_what_one_worker_has_no_table_of_is_that_of_the_others() -> None:
     told: list[dict[str, Any]] = [{"split": None}, {"split": {"decisions": 3}}]
-    rules = {"split": {"decisions": Rule.ADDED}}
+    rules = {"split": {"decisions": MergeRule.ADDED}}
     assert merge_status(told, rules) == {"split": {"decisions": 3}}
