@@ -8,8 +8,8 @@ parked exchanges can be sent the same bytes.
 from __future__ import annotations
 
 import http
-import time
 from email.utils import formatdate
+from time import time as _now
 
 import attrs
 
@@ -19,7 +19,10 @@ _NO_BODY = frozenset({204, 304})
 
 @attrs.define(eq=False, hash=False)
 class Response:
-    """A whole response. Treat it as frozen: what it renders to is kept.
+    """A whole response. Treat it as frozen: what it renders to is kept for a second.
+
+    A response that is kept and sent again later is rendered anew, with the Date of then
+    (RFC 9110 section 6.6.1).
 
     Attributes:
         status: 200 to 599.
@@ -36,14 +39,16 @@ class Response:
     body: bytes = b""
     content_type: bytes | None = b"text/plain; charset=utf-8"
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    _until: float = attrs.field(default=0.0, init=False, repr=False)
     _head: bytes = attrs.field(default=b"", init=False, repr=False)
     _whole: bytes = attrs.field(default=b"", init=False, repr=False)
 
     @property
     def head(self) -> bytes:
         """The status line and the fields, without the empty line that ends them."""
-        if not self._head:
-            self._head = self._render_head()
+        if _now() >= self._until:
+            self._head, self._whole = self._render_head(), b""
+            self._until = _Clock.second + 1
         return self._head
 
     def render(self, *, for_head: bool = False, connection: bytes = b"") -> bytes:
@@ -54,7 +59,7 @@ class Response:
             connection: the value of the Connection field; none if empty.
         """
         if not connection and not for_head:
-            if not self._whole:
+            if not self._whole or _now() >= self._until:
                 self._whole = b"%b\r\n\r\n%b" % (self.head, self._sent_body)
             return self._whole
         line = b"\r\nConnection: " + connection if connection else b""
@@ -97,7 +102,7 @@ class _Clock:
 
 def http_date() -> bytes:
     """Give the time as a Date value (RFC 9110 section 5.6.7)."""
-    second = int(time.time())
+    second = int(_now())
     if second != _Clock.second:
         _Clock.second = second
         _Clock.text = formatdate(second, usegmt=True).encode()
