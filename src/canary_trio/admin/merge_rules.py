@@ -53,7 +53,7 @@ def paths(shape: Shape, path: str = "") -> Iterator[tuple[str, MergeRule]]:
 
     >>> [path for path, _ in paths({"arms": ByName({"servers": Rows("url", {})})})]
     []
-    >>> [path for path, _ in paths({"arms": ByName({"requests": Rule.ADDED})})]
+    >>> [path for path, _ in paths({"arms": ByName({"requests": MergeRule.ADDED})})]
     ['arms.NAME.requests']
     """
     match shape:

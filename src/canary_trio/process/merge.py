@@ -65,8 +65,8 @@ def merge_status(tables: Sequence[Table], rules: Mapping[str, Shape]) -> Table:
 
     >>> one = {"running": 7, "arms": {"stable": {"requests": 1}}}
     >>> other = {"running": 6, "arms": {"stable": {"requests": 2}}}
-    >>> arms = ByName({"requests": Rule.ADDED})
-    >>> merge_status([one, other], {"running": Rule.LOWEST, "arms": arms})
+    >>> arms = ByName({"requests": MergeRule.ADDED})
+    >>> merge_status([one, other], {"running": MergeRule.LOWEST, "arms": arms})
     {'running': 6, 'arms': {'stable': {'requests': 3}}}
     """
     slowest_first = sorted(tables, key=lambda table: table.get("running") or 0)
