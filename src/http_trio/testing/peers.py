@@ -122,7 +122,7 @@ async def serving(
 
 
 class RecordingHooks(ForwardHooks):
-    """Hooks that remembers what it was told, and where to go next."""
+    """Hooks that remember what they were told, and where to go next."""
 
     __slots__ = ("ends", "failures", "others")
 

@@ -1,4 +1,4 @@
-"""What hooks decides: how long, whether again, and what is said of a failure."""
+"""What hooks decide: how long, whether again, and what is said of a failure."""
 
 from __future__ import annotations
 
