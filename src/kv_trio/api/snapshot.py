@@ -11,6 +11,7 @@ import trio
 from http_trio import Exchange, Response
 from kv_trio.consul.encode import failed
 from kv_trio.errors import StorageError
+from kv_trio.storage.directory import UNFINISHED
 from kv_trio.storage.engine import StorageEngine
 
 _CHUNK = 256 * 1024  # bytes that are read, and may wait for the client, at a time
@@ -40,7 +41,7 @@ class SnapshotEndpoint:
     async def handle(self, exchange: Exchange) -> None:
         """Send a copy that is of one consistent state; a slow client slows the reading."""
         directory = self._engine.directory
-        with tempfile.TemporaryDirectory(prefix="backup-", dir=directory) as temporary:
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=directory) as temporary:
             path = Path(temporary) / "kv.sqlite"
             try:
                 await self._run(lambda: self._engine.back_up(path))

@@ -124,7 +124,7 @@ def check(directory: Path, *, as_json: bool) -> None:
     Its server must not run.
     """
     from kv_trio.errors import KvError  # noqa: PLC0415
-    from kv_trio.storage.database import DATABASE  # noqa: PLC0415
+    from kv_trio.storage.directory import DATABASE  # noqa: PLC0415
     from kv_trio.storage.engine import StorageEngine  # noqa: PLC0415
 
     if not (directory / DATABASE).exists():

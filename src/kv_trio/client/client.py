@@ -276,6 +276,8 @@ class Client:
             raise FileExistsError(f"{path} exists; a backup overwrites nothing")
         size = 0
         try:
+            await unfinished.touch(mode=0o600)  # a copy has all secrets of a store
+            await unfinished.chmod(0o600)
             async with (
                 await unfinished.open("wb") as file,
                 self._transport.stream("/v1/snapshot") as chunks,

@@ -1,26 +1,23 @@
-"""Opening a store's SQLite database, and keeping a directory for one server.
+"""Opening a store's SQLite database.
 
-`synchronous=FULL` in WAL mode: when a commit returns, it is on disk. One server at a
-time has the directory (a lock on a file in it, which the kernel drops when the process
-dies, however).
+`synchronous=FULL` in WAL mode: when a commit returns, it is on disk.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import sqlite3
 import time
 from pathlib import Path
 
-from kv_trio.errors import StorageError, StoreDamaged, StoreLocked
+from kv_trio.errors import StorageError, StoreDamaged
 from kv_trio.state.store import FIRST_INDEX
+from kv_trio.storage.directory import DATABASE, make_private
 from kv_trio.storage.schema import SCHEMA, seal, unseal
 from kv_trio.storage.wal_check import find_damage
 
-DATABASE = "kv.sqlite"
 FORMAT = 5
 """The format of the tables, which stands in the database as its `user_version`."""
 
@@ -61,8 +58,10 @@ def open_database(directory: Path | None) -> sqlite3.Connection:
     name = name_of(directory)
     _check_wal(directory)
     try:
+        if directory is not None:
+            make_private(directory / DATABASE)
         db = connect(directory)
-    except sqlite3.Error as exc:
+    except (OSError, sqlite3.Error) as exc:
         raise StorageError(f"cannot open {name}: {exc}") from exc
     try:
         _prepare(db, directory)
@@ -149,28 +148,6 @@ def lengthen_log(directory: Path | None) -> None:
             log.write(bytes(max(0, _WAL_BYTES - log.tell())))
             log.flush()
             os.fsync(log.fileno())
-
-
-def take_lock(directory: Path) -> int:
-    """Lock a data directory, made if absent, for this process; give the lock's fd.
-
-    Raises:
-        StorageError: it cannot be used.
-        StoreLocked: another process has it.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as exc:
-        raise StorageError(f"cannot use {directory} for data: {exc.strerror}") from exc
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        os.close(lock)
-        raise StoreLocked(
-            f"another server has {directory} open; stop it, or choose another directory"
-        ) from exc
-    return lock
 
 
 def _check_wal(directory: Path | None) -> None:

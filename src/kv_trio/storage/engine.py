@@ -30,9 +30,9 @@ from kv_trio.storage.database import (
     lengthen_log,
     name_of,
     open_database,
-    take_lock,
     take_up_copy,
 )
+from kv_trio.storage.directory import take_directory
 from kv_trio.storage.history import Bounds, History
 from kv_trio.storage.integrity import back_up_to, count_rows, find_faults
 from kv_trio.storage.journal import ADD, file_journal, journal_rows
@@ -68,7 +68,7 @@ class StorageEngine:
         """
         self.directory = None if directory is None else Path(directory)
         self.bounds = bounds or Bounds()
-        self._lock = -1 if self.directory is None else take_lock(self.directory)
+        self._lock = -1 if self.directory is None else take_directory(self.directory)
         self._writes_of: Counter[bytes] = Counter()  # of a key, since it was trimmed
         self._to_trim: set[bytes] = set()
         self._commits = 0  # since the last checkpoint

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kv_trio.errors import StorageError
 from kv_trio.storage.database import mark_copy
+from kv_trio.storage.directory import make_private
 from kv_trio.storage.journal import ENTRIES, REVISIONS, TOMBSTONES
 from kv_trio.storage.schema import (
     COLUMNS,
@@ -71,13 +72,17 @@ def count_rows(db: sqlite3.Connection) -> dict[str, int]:
 def back_up_to(db: sqlite3.Connection, path: str | os.PathLike[str]) -> None:
     """Write a copy of the database, of one consistent state, to a new file.
 
+    Only its owner reads it.
+
     Raises:
         StorageError: the file exists, or cannot be written.
     """
     if Path(path).exists():
         raise StorageError(f"{path} exists; a backup overwrites nothing")
     try:
+        make_private(Path(path))  # SQLite fills an empty file too
         db.execute("VACUUM INTO ?", (os.fspath(path),))
         mark_copy(Path(path))
-    except sqlite3.Error as exc:
+    except (OSError, sqlite3.Error) as exc:
+        Path(path).unlink(missing_ok=True)  # half a copy is none
         raise StorageError(f"cannot back up to {path}: {exc}") from exc

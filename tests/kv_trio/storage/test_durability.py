@@ -29,7 +29,8 @@ from kv_trio import (
 from kv_trio.state.operations import Delete, Put
 from kv_trio.state.store import Store
 from kv_trio.state.write_batch import Operation, WriteBatch
-from kv_trio.storage.database import DATABASE, lengthen_log
+from kv_trio.storage.database import lengthen_log
+from kv_trio.storage.directory import DATABASE
 from kv_trio.storage.engine import StorageEngine
 from kv_trio.storage.write_connection import WriteConnection
 from kv_trio.watch.blocking_queries import must_wait

@@ -21,7 +21,7 @@ from kv_trio.state.operations import CreateSession, Delete, DestroySession, Put
 from kv_trio.state.store import Store
 from kv_trio.state.write_batch import Operation, WriteBatch
 from kv_trio.storage import engine as log_module
-from kv_trio.storage.database import DATABASE
+from kv_trio.storage.directory import DATABASE
 from kv_trio.storage.engine import StorageEngine
 from kv_trio.storage.history import Bounds
 
