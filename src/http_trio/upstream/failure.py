@@ -29,7 +29,7 @@ class FailureReason(enum.Enum):
     CLOSED = "closed"
     """The upstream closed or reset the connection before its response was complete."""
 
-    RESPONSE_TIMEOUT = "answer timeout"
+    RESPONSE_TIMEOUT = "response timeout"
     """No response header within `Limits.answer_s`."""
 
     STALLED = "stalled"

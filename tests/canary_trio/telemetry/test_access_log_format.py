@@ -101,12 +101,12 @@ def test_a_failure_is_named() -> None:
             server="http://h:1",
             request_id=b"",
             retries=0,
-            failure="answer timeout",
+            failure="response timeout",
         )
         for form in LineForm
     ]
 
-    assert json.loads(said[0])["failure"] == "answer timeout"
+    assert json.loads(said[0])["failure"] == "response timeout"
     assert said[1].endswith(rb" revision=57 failure=answer\x20timeout" + b"\n")
 
 
