@@ -107,7 +107,7 @@ def test_a_failure_is_named() -> None:
     ]
 
     assert json.loads(said[0])["failure"] == "response timeout"
-    assert said[1].endswith(rb" revision=57 failure=answer\x20timeout" + b"\n")
+    assert said[1].endswith(rb" revision=57 failure=response\x20timeout" + b"\n")
 
 
 def test_what_is_unknown_is_a_dash_in_text() -> None:
