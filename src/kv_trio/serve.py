@@ -18,6 +18,7 @@ import trio
 
 import http_trio
 from http_trio import Limits, Response
+from kv_trio.api.hosts import HostCheck
 from kv_trio.api.kv import KvEndpoint
 from kv_trio.api.metrics import Metrics
 from kv_trio.api.router import ApiRouter
@@ -97,6 +98,7 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
     tokens: str | os.PathLike[str] | None = None,
     limits: Limits = LIMITS,
     tls: http_trio.Tls | None = None,
+    hosts: Sequence[str] = (),
     observe: Observer | None = None,
     task_status: trio.TaskStatus[KvServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -111,6 +113,8 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         tokens: a token file, see `kv_trio.api.tokens`; None lets everybody do everything.
         limits: of its connections; beyond `limits.connections` a client gets a 429.
         tls: the certificate to serve TLS with; read again when it changes.
+        hosts: names with a dot by which clients know it, beside those of its addresses
+            and its machine's; a request that means another host gets a 403.
         observe: called after each durable batch of changes, with the changed keys, the
             store's index and the `trio.current_time()` at which its first was queued.
         task_status: `started` gets the `KvServer` once it listens.
@@ -133,7 +137,10 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         engine = await trio.to_thread.run_sync(StorageEngine, data, bounds)
         owned.callback(engine.close)
         store = await trio.to_thread.run_sync(engine.load)
-        service = _Service(store, engine, valid_tokens, observe, sockets)
+        names = [socket.gethostname(), *hosts]
+        names += [bind for bind in binds if not bind.startswith("unix:")]
+        check = HostCheck(filter(None, names))
+        service = _Service(store, engine, valid_tokens, check, observe, sockets)
         await service.run(sockets, limits, tls, task_status)
 
 
@@ -145,6 +152,7 @@ class _Service:
         store: Store,
         engine: StorageEngine,
         tokens: Tokens,
+        hosts: HostCheck,
         observe: Observer | None,
         sockets: Sequence[socket.socket],
     ) -> None:
@@ -175,6 +183,7 @@ class _Service:
             SnapshotEndpoint(engine, self._run_blocking),
             tokens,
             self._metrics,
+            hosts=hosts,
             compact=self._compact,
             node=node,
             address=http_trio.address_of(sockets[0]),

@@ -11,6 +11,7 @@ from functools import partial
 
 from http_trio import Exchange, Response
 from kv_trio.api.cluster import render_cluster
+from kv_trio.api.hosts import HostCheck
 from kv_trio.api.kv import KvEndpoint
 from kv_trio.api.metrics import CONTENT_TYPE, Metrics
 from kv_trio.api.session import SessionEndpoint
@@ -42,6 +43,7 @@ class ApiRouter:
         tokens: Tokens,
         metrics: Metrics,
         *,
+        hosts: HostCheck,
         compact: Callable[[int | None], Awaitable[int]],
         node: str,
         address: str,
@@ -52,6 +54,7 @@ class ApiRouter:
         self._snapshot = snapshot
         self._tokens = tokens
         self._metrics = metrics
+        self._hosts = hosts
         self._compact = compact
         self._node = node
         self._address = address
@@ -62,6 +65,7 @@ class ApiRouter:
     def __call__(self, exchange: Exchange) -> None:
         """Answer a request: at once, or when its endpoint can."""
         try:
+            self._hosts.check(exchange)
             self._route(exchange, parse_target(exchange.head.target))
         except BadQuery as exc:
             exchange.respond(bad_query(exc))

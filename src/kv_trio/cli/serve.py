@@ -44,6 +44,13 @@ _DAY_S = 86400.0
     type=click.Path(dir_okay=False, path_type=Path),
     help="Who may do what; reread when it changes. See `kv-trio token`.",
 )
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name that clients know it by, beside its addresses'; may be repeated.",
+)
 @click.option("--insecure", is_flag=True, help="Bind beyond this machine, no tokens.")
 @click.option(
     "--history-count",
@@ -86,6 +93,7 @@ def serve(
     history_days: float,
     connections: int,
     *,
+    hosts: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
     insecure: bool,
@@ -111,7 +119,7 @@ def serve(
     if tls_key is not None and tls_cert is None:
         raise click.UsageError("--tls-key needs a --tls-cert FILE")
     tls = None if tls_cert is None else Tls(tls_cert, tls_key)
-    settings = {"tokens": token_file, "limits": limits, "tls": tls}
+    settings = {"tokens": token_file, "limits": limits, "tls": tls, "hosts": hosts}
     trio.run(_serve, binds, data, bounds, settings)
 
 
