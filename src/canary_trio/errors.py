@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import attrs
+
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Give text that may be printed, whoever wrote it: one line, no escape sequences.
+
+    >>> print(printable("a\\x1b[2Jb"))
+    a\\x1b[2Jb
+    """
+    return _UNPRINTABLE.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
 
 
 class CanaryError(Exception):
@@ -13,7 +27,7 @@ class CanaryError(Exception):
 
 @attrs.frozen
 class Problem:
-    """One fault of a document.
+    """One fault of a document; it may be printed as it is.
 
     Attributes:
         path: where, such as `$.arms.canary.servers[0]`.
@@ -21,9 +35,9 @@ class Problem:
         expected: what may stand there.
     """
 
-    path: str
-    found: str
-    expected: str
+    path: str = attrs.field(converter=printable)
+    found: str = attrs.field(converter=printable)
+    expected: str = attrs.field(converter=printable)
 
     def __str__(self) -> str:
         """Give the problem as one line."""

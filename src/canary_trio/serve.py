@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from canary_trio.admin.status import Table, describe
 from canary_trio.config.model import Config
 from canary_trio.control.last_good import default_directory
 from canary_trio.control.store_keys import check_name
+from canary_trio.control.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.long_connections import LongConnections
@@ -56,7 +57,9 @@ class ProxyOptions:
         config_server: the URL of the store, a kv-trio or a Consul.
         token: the secret of the store's token. It needs to read below
             `canary/<service>/`, to write below `canary/<service>/proxies/`, and the
-            first proxy to write `canary/<service>/secret`.
+            first proxy to write `canary/<service>/secret`. No other store is shown it.
+        tokens: of the stores that a document may move the fleet to, by their URLs; one
+            that is not among them is shown no token.
         ca_file: the authorities that an https:// store is verified by, as PEM; by
             default the system's.
         binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`, or sockets that
@@ -79,6 +82,7 @@ class ProxyOptions:
 
     config_server: str = DEFAULT_CONFIG_SERVER
     token: str | None = attrs.field(default=None, repr=False)
+    tokens: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     ca_file: str | None = None
     binds: tuple[Bind, ...] = attrs.field(default=(DEFAULT_BIND,), converter=_several)
     tls: http_trio.Tls | None = None
@@ -104,7 +108,7 @@ class Proxy:
     id: str
     _view: ProxyView
     _server: http_trio.HttpServer
-    _admin: http_trio.HttpServer
+    _admin: str
 
     def __repr__(self) -> str:
         return (
@@ -119,7 +123,7 @@ class Proxy:
     @property
     def admin_url(self) -> str:
         """The URL of its admin listener."""
-        return self._admin.url
+        return f"http://{self._admin}"
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -179,6 +183,8 @@ async def serve(
     options = options or ProxyOptions()
     if options.tls is not None:
         options.tls.context()  # while it is a plain error, not one in a group
+    if options.ca_file is not None:
+        http_trio.client_context(ca=options.ca_file)
     with contextlib.ExitStack() as owned:
         open_all = partial(
             http_trio.open_listeners,
@@ -198,12 +204,13 @@ async def serve(
         admin_address = http_trio.address_of(admin_sockets[0])
         id_ = check_name(options.proxy_id or default_id(addresses[0]))
         runtime = Runtime(service, observer=Observer(access_log))
+        keeper = runtime.observer.tasks
         control = Supervisor(
             runtime,
             service=service,
             proxy_id=id_,
             config_server=options.config_server.rstrip("/"),
-            token=options.token,
+            tokens=StoreTokens.of(options.config_server, options.token, options.tokens),
             ca_file=options.ca_file,
             bootstrap=options.bootstrap,
             memory=_last_good_file(options, f"{service}@{id_}"),
@@ -214,13 +221,11 @@ async def serve(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(control.run)
             if access_log is not None:
-                nursery.start_soon(access_log.run)
+                nursery.start_soon(access_log.run, keeper)
             async with trio.open_nursery() as serving:
                 view = ProxyView(service, id_, runtime, control)
-                start_admin = partial(
-                    http_trio.serve, AdminHandler(view), admin_sockets
-                )
-                admin_server = await nursery.start(start_admin)
+                admin = _AdminListener(view, admin_sockets, admin_address)
+                nursery.start_soon(keeper.run, "admin", admin.run)
                 start = partial(
                     http_trio.serve,
                     ProxyHandler(runtime),
@@ -236,12 +241,28 @@ async def serve(
                 view.long_connections = LongConnections(
                     runtime, server, runtime.chance.uniform
                 )
-                nursery.start_soon(view.long_connections.run)
+                review = view.long_connections.run
+                nursery.start_soon(keeper.run, "long_connections", review)
                 if on_listening is not None:
                     on_listening(", ".join(addresses), admin_address)
                 await control.ready.wait()
-                task_status.started(Proxy(id_, view, server, admin_server))
+                task_status.started(Proxy(id_, view, server, admin_address))
             nursery.cancel_scope.cancel()
+
+
+class _AdminListener:
+    """The admin listener, which opens its address anew where its server has failed."""
+
+    def __init__(
+        self, view: ProxyView, sockets: Sequence[socket.socket], address: str
+    ) -> None:
+        self._handler = AdminHandler(view)
+        self._first: Sequence[Bind] = sockets
+        self._address = address
+
+    async def run(self) -> None:
+        binds, self._first = self._first or (self._address,), ()
+        await http_trio.serve(self._handler, binds)
 
 
 def _last_good_file(options: ProxyOptions, name: str) -> Path | None:

@@ -324,6 +324,13 @@ CATALOG = (
         readings.contact_age,
     ),
     _counter(
+        "canary_task_failures_total",
+        "Failures of tasks beside the requests that nobody foresaw, by task; each is"
+        " begun again, and the log says what it was.",
+        ("task",),
+        readings.task_failures,
+    ),
+    _counter(
         "canary_access_log_lines_total",
         "Lines of the access log that were written.",
         (),

@@ -222,6 +222,12 @@ def revisions(view: ProxyView, _: float) -> Rows:
     yield ("failed",), status.failed.revision if status.failed is not None else 0
 
 
+def task_failures(view: ProxyView, _: float) -> Rows:
+    """Give how often tasks beside the requests have failed, by name."""
+    for name, count in view.runtime.observer.tasks.failures.items():
+        yield (name,), count
+
+
 def contact_age(view: ProxyView, now: float) -> Rows:
     """Give the time since the last good response of the store."""
     last_s = view.control.status.contact.last_s

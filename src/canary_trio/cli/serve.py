@@ -9,7 +9,12 @@ import click
 
 from canary_trio.cli import store_options
 from canary_trio.cli.documents import read_valid
-from canary_trio.cli.serve_options import listen_options, log_options, settle
+from canary_trio.cli.serve_options import (
+    listen_options,
+    log_options,
+    settle,
+    token_options,
+)
 
 if TYPE_CHECKING:
     from canary_trio.process.process_log import LogOptions
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("service")
 @store_options.config_server
+@token_options
 @listen_options
 @click.option(
     "--admin", default="127.0.0.1:8081", show_default=True, help="Where /status is."
@@ -40,6 +46,7 @@ def serve(
     service: str,
     *,
     config_server: str,
+    tokens: dict[str, str],
     binds: tuple[str, ...],
     tls_binds: tuple[str, ...],
     tls_cert: Path | None,
@@ -62,6 +69,7 @@ def serve(
     addresses = settle(binds, tls_binds, tls_cert, tls_key)
     options = ProxyOptions(
         config_server=config_server,
+        tokens=tokens,
         binds=addresses.binds,
         tls=addresses.tls,
         tls_binds=addresses.tls_binds,

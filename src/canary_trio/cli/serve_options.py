@@ -105,6 +105,40 @@ _LOG_FORMAT = click.option(
 )
 
 
+TOKEN_BYTES = 4096
+"""Of a file that holds a token at most."""
+
+
+def _read_tokens(
+    _: click.Context, __: click.Parameter, given: Sequence[str]
+) -> dict[str, str]:
+    tokens = {}
+    for text in given:
+        url, mark, path = text.rpartition("=")
+        if not mark or "://" not in url:
+            raise click.BadParameter(f"found {text!r}, expected URL=FILE")
+        try:
+            with Path(path).open("rb") as file:
+                token = file.read(TOKEN_BYTES).decode("ascii").strip()
+        except (OSError, ValueError) as exc:
+            raise click.BadParameter(f"cannot read {path}: {exc}") from exc
+        if not token.isprintable() or not token:
+            raise click.BadParameter(f"{path} holds no token")
+        tokens[url] = token
+    return tokens
+
+
+token_options = click.option(
+    "--token-for",
+    "tokens",
+    multiple=True,
+    callback=_read_tokens,
+    metavar="URL=FILE",
+    help="The token of another store, which a document may move to (config_server); a"
+    " store that is not named is shown none. May be repeated.",
+)
+
+
 def listen_options(command: F) -> F:
     """Give a command the options of its addresses; `settle` says what they mean."""
     return _BIND(_TLS_BIND(_TLS_CERT(_TLS_KEY(_WORKERS(command)))))

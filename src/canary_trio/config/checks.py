@@ -1,7 +1,12 @@
-"""What several fields of a document must agree on. Pure.
+"""What is checked on a document as it was given: oddities, and disagreements. Pure.
 
-It is checked on the document as it was given, as far as its fields can be read, so that
-these faults are told together with all others.
+JSON can say more than a program can use: strings with half a character in them (a lone
+surrogate), which nothing can write again, numbers of hundreds of digits, and tables in
+tables without an end. What has none of these can be decoded, shown, logged and written, so
+`oddities` are looked for before all else.
+
+What several fields must agree on is checked as far as these fields can be read, so that
+such faults are told together with all others.
 """
 
 from __future__ import annotations
@@ -14,6 +19,84 @@ from canary_trio.config.model import CANARY, STABLE, WHOLE, format_share
 from canary_trio.config.policies import Ejection, Retries
 from canary_trio.config.scalars import RATIO
 from canary_trio.errors import Problem
+
+# === oddities ===
+
+LARGEST = 2**63
+"""Of a number in a document, either way: no field takes more."""
+
+DEPTH = 32
+"""Tables and lists within one another at most; a document has a dozen."""
+
+_MOST = 100  # faults that are told
+
+
+def oddities(value: Any) -> Iterator[Problem]:
+    """Give what is odd in parsed JSON, each with its path; a hundred and some at most."""
+    if _is_plain(value):  # as all but the odd ones are: a fifth of the time
+        return
+    left: list[tuple[str, int, Any]] = [("$", 0, value)]
+    told = 0
+    while left and told < _MOST:
+        path, depth, found = left.pop()
+        for problem in _of(path, depth, found):
+            told += 1
+            yield problem
+        if depth < DEPTH:
+            left += [(inner, depth + 1, one) for inner, one in _members(path, found)]
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether nothing is odd, level by level, without the paths."""
+    level, texts = [value], []
+    for _ in range(DEPTH):
+        inner: list[Any] = []
+        for found in level:
+            kind = type(found)
+            if kind is str:
+                texts.append(found)
+            elif kind is dict:
+                texts.extend(found)
+                inner.extend(found.values())
+            elif kind is list:
+                inner.extend(found)
+            elif kind in (int, float) and not -LARGEST <= found <= LARGEST:
+                return False
+        level = inner
+    return not level and _is_text("".join(texts))
+
+
+def _of(path: str, depth: int, found: Any) -> Iterator[Problem]:
+    """Give what is odd in a value itself."""
+    if isinstance(found, str):
+        if not _is_text(found):
+            yield Problem(path, "half of a surrogate pair", "text")
+    elif isinstance(found, int | float):
+        if not -LARGEST <= found <= LARGEST:
+            yield Problem(path, "a number beyond 2^63", "one that a field takes")
+    elif depth == DEPTH and isinstance(found, Mapping | list):
+        yield Problem(path, "values nested too deeply", f"at most {DEPTH} levels")
+    elif isinstance(found, Mapping):
+        for name in found:
+            if not _is_text(name):
+                where = f"{path}.{name}"
+                yield Problem(where, "half of a surrogate pair", "a name")
+
+
+def _members(path: str, found: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(found, Mapping):
+        for name, one in found.items():
+            yield f"{path}.{name}", one
+    elif isinstance(found, list):
+        for place, one in enumerate(found):
+            yield f"{path}[{place}]", one
+
+
+def _is_text(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+# === disagreements ===
 
 
 def disagreements(document: Mapping[str, Any]) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from canary_trio.config.arm_codec import ARMS, DAY_S
-from canary_trio.config.checks import disagreements
+from canary_trio.config.checks import disagreements, oddities
 from canary_trio.config.codec import (
     Codec,
     Fault,
@@ -92,6 +92,7 @@ def parse(text: bytes | str) -> dict[str, Any]:
         raise _invalid("$", exc.found, exc.expected) from exc
     except ValueError as exc:  # a number of thousands of digits
         raise _invalid("$", str(exc).partition(";")[0], "a plain document") from exc
+    _refuse_oddities(document)
     if not isinstance(document, dict):
         raise _invalid("$", show(document), 'an object, such as {"arms": {...}}')
     return document
@@ -103,6 +104,7 @@ def build(document: Mapping[str, Any]) -> Config:
     Raises:
         InvalidConfig: with all of its faults.
     """
+    _refuse_oddities(document)
     try:
         config: Config = DOCUMENT.decode(document)
     except Exception as exc:
@@ -227,6 +229,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise Fault(f"the field {twice!r} twice in one table", "each field once")
     return found
+
+
+def _refuse_oddities(document: object) -> None:
+    odd = list(oddities(document))
+    if odd:
+        raise InvalidConfig(sorted(odd, key=lambda problem: problem.path))
 
 
 def _no_constant(text: str) -> Any:

@@ -44,7 +44,7 @@ _NAME_CHARACTERS = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}"
 
 def read_share(value: Any) -> int:
     """Read a share as ten-thousandths."""
-    share = round(value * WHOLE) if is_number(value) else -1
+    share = round(value * WHOLE) if is_number(value) and 0 <= value <= 1 else -1
     if not 0 <= share <= WHOLE:
         raise Fault(show(value), "a number from 0 to 1")
     if abs(value * WHOLE - share) > 1e-6:
@@ -65,7 +65,8 @@ SHARE = Codec(
 
 
 def _decode_percent(value: Any) -> int:
-    share = round(value * (WHOLE // 100)) if is_number(value) else -1
+    usable = is_number(value) and 0 <= value <= 100
+    share = round(value * (WHOLE // 100)) if usable else -1
     if not 0 <= share <= WHOLE:
         raise Fault(show(value), "a number from 0 to 100")
     if abs(value * (WHOLE // 100) - share) > 1e-6:

@@ -10,7 +10,6 @@ import functools
 import ipaddress
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -38,6 +37,7 @@ _URL = re.compile(
     ((?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*)/?\Z""",
     re.VERBOSE,
 )
+_LABELS = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?\Z")
 _UNIX = re.compile(r"unix:(/[^\x00-\x1f?#]{1,106})\Z")  # sun_path has 108 bytes
 
 
@@ -67,14 +67,24 @@ def _read_server_url(value: Any) -> str:
         raise Fault(show(value), _SERVER_URL)
     if parts.path:
         return value
+    _check_host_and_port(value, parts)
+    return value.rstrip("/")
+
+
+def _check_host_and_port(value: str, parts: UrlParts) -> None:
+    """Refuse what no resolver and no socket takes."""
     if parts.host.startswith("["):
         try:
             ipaddress.IPv6Address(parts.host[1:-1])
         except ValueError as exc:
             raise Fault(show(value), "an IPv6 address in its brackets") from exc
+    elif not _LABELS.match(parts.host):
+        raise Fault(
+            show(value),
+            "a host whose parts between its dots have 1 to 63 characters (RFC 1035)",
+        )
     if not 0 < parts.port < 65536:
         raise Fault(show(value), "a port from 1 to 65535")
-    return value.rstrip("/")
 
 
 SERVER_URL = Codec(
@@ -88,31 +98,31 @@ SERVER_URL = Codec(
 )
 
 
+_CONFIG_SERVER_URL = "a URL such as http://127.0.0.1:8500"
+
+
 def _read_config_server(value: Any) -> str | None:
     if value is None:
         return None
-    expected = "a URL such as http://127.0.0.1:8500"
-    if not isinstance(value, str):
-        raise Fault(show(value), expected)
-    try:
-        parts = urlsplit(value)
-        usable = (
-            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        )
-    except ValueError as exc:
-        raise Fault(show(value), expected) from exc
-    if not usable:
-        raise Fault(show(value), expected)
-    return value.rstrip("/")
+    parts = None
+    if isinstance(value, str) and len(value) <= 300:
+        parts = split_url(value)
+    if parts is None or parts.path:
+        raise Fault(show(value), _CONFIG_SERVER_URL)
+    _check_host_and_port(value, parts)
+    if "xn--" in parts.host.lower():  # whose rules the store's client has its own of
+        raise Fault(show(value), "a host in ASCII (no xn--), or its address")
+    return str(value).rstrip("/")
 
 
 CONFIG_SERVER = Codec(
     _read_config_server,
     any_of(
         {
-            "title": "a URL such as http://127.0.0.1:8500",
+            "title": _CONFIG_SERVER_URL,
             "type": "string",
-            "pattern": "^https?://",
+            "pattern": r"^https?://[A-Za-z0-9\[][^\s?#@]*$",
+            "maxLength": 300,
         },
         {"type": "null"},
     ),

@@ -11,12 +11,18 @@ import contextlib
 import json
 import logging
 import os
+import stat
 from pathlib import Path
 
 import attrs
 import trio
 
+from canary_trio.control.fleet_secret import check_secret
+
 _log = logging.getLogger(__name__)
+
+FILE_LIMIT = 2 * 1024 * 1024
+"""Bytes of the file at most: a document in base64 has a third of that."""
 
 
 @attrs.frozen
@@ -24,8 +30,8 @@ class LastGood:
     """A document that ran, with the secret of its fleet."""
 
     revision: int
-    document: bytes
-    secret: bytes
+    document: bytes = attrs.field(repr=False)
+    secret: bytes = attrs.field(repr=False)
 
 
 def default_directory() -> Path:
@@ -42,17 +48,33 @@ def load_last_good(path: Path) -> LastGood | None:
         ValueError: it is damaged.
     """
     try:
-        shown = json.loads(path.read_bytes())
+        text = _read(path)
     except FileNotFoundError:
         return None
     try:
+        shown = json.loads(text)
+        revision = shown["revision"]
+        if type(revision) is not int or not 0 <= revision < 2**63:
+            raise ValueError("its revision is none")
         return LastGood(
-            int(shown["revision"]),
-            base64.b64decode(shown["document"]),
-            base64.b64decode(shown["secret"]),
+            revision,
+            base64.b64decode(shown["document"], validate=True),
+            check_secret(base64.b64decode(shown["secret"], validate=True)),
         )
-    except (KeyError, TypeError) as exc:
-        raise ValueError(f"{path} is no remembered document") from exc
+    except (KeyError, TypeError, ValueError, RecursionError) as exc:
+        raise ValueError(f"{path} is no remembered document ({exc})") from exc
+
+
+def _read(path: Path) -> bytes:
+    """Read a regular file, up to a size; what is a pipe would never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123  # opened with its flags
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{path} is no file")
+        text = file.read(FILE_LIMIT + 1)
+    if len(text) > FILE_LIMIT:
+        raise ValueError(f"{path} has more than {FILE_LIMIT} bytes")
+    return text
 
 
 def save_last_good(path: Path, what: LastGood) -> None:

@@ -14,24 +14,30 @@ One file, since which store is followed and which document runs hang on each oth
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
-import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
-import attrs
 import trio
 
 from canary_trio.config.document import build, load, parse
 from canary_trio.control.acknowledger import Acknowledger
+from canary_trio.control.fleet_secret import (
+    BadSecret,
+    new_secret,
+    read_secret,
+    write_secret,
+)
 from canary_trio.control.last_good import LastGood, LastGoodFile
 from canary_trio.control.report import Refusal, Report
+from canary_trio.control.status import Status
 from canary_trio.control.store_keys import config_key, secret_key
-from canary_trio.errors import InvalidConfig, Problem
+from canary_trio.control.store_tokens import StoreTokens
+from canary_trio.errors import CanaryError, InvalidConfig, Problem
 from canary_trio.proxy.runtime import Runtime
-from kv_trio import Backoff, Client, Contact, KvError, Snapshot, StoreRefused
+from http_trio import HttpError
+from kv_trio import Backoff, Client, KvError, Snapshot, StoreRefused
 
 _log = logging.getLogger(__name__)
 
@@ -41,29 +47,7 @@ STALE_S = 15.0
 RECALL_AFTER_S = 0.5
 """How long the store has to give a document before the remembered one is used."""
 
-_SECRET_BYTES = 32
 _LONG = 16 * 1024  # bytes of a document that is not read at one go
-
-
-@attrs.define(eq=False)
-class Status:
-    """How the proxy stands with its configuration.
-
-    Attributes:
-        attempted: the newest revision that was seen.
-        failed: the last one that was refused, unless a newer one runs.
-        contact: with the store.
-        config_server: where documents are read.
-        move_error: why a document's `config_server` is not followed yet.
-        remembered: whether what runs came from disk, not from the store.
-    """
-
-    config_server: str
-    attempted: int = 0
-    failed: Refusal | None = None
-    contact: Contact = attrs.field(factory=Contact)
-    move_error: str = ""
-    remembered: bool = False
 
 
 class Supervisor:
@@ -76,7 +60,7 @@ class Supervisor:
         service: str,
         proxy_id: str,
         config_server: str,
-        token: str | None,
+        tokens: StoreTokens,
         ca_file: str | None = None,
         bootstrap: bytes | None,
         memory: Path | None,
@@ -89,10 +73,10 @@ class Supervisor:
         self._runtime = runtime
         self._service = service
         self._id = proxy_id
-        self._client_options: dict[str, str | None] = {
-            "token": token,
-            "ca_file": ca_file,
-        }
+        self._tokens = tokens
+        self._ca_file = ca_file
+        self._been_at: list[str] = []  # the stores since the last that we stayed at
+        self._keep = runtime.observer.tasks.run
         self._bootstrap = bootstrap
         self._address, self._admin = address, admin
         self._on_live = on_live
@@ -126,24 +110,31 @@ class Supervisor:
                 remembered = await self._memory.load()
                 if remembered is not None:
                     self._secret = remembered.secret
-                    nursery.start_soon(self._fall_back, remembered)
-                nursery.start_soon(self._memory.run)
+                    recall = partial(self._fall_back, remembered)
+                    nursery.start_soon(self._keep, "recall", recall)
+                nursery.start_soon(self._keep, "remember", self._memory.run)
             nursery.start_soon(self._runtime.run)
-            while True:
-                self.status.config_server = await self._follow(
-                    self.status.config_server
-                )
+            await self._keep("follow", self._follow_all)
 
     # === one store ===
+
+    def _client(self, url: str) -> Client:
+        """Make a client; a store that the operator did not name is shown no token."""
+        return Client(url, token=self._tokens.get(url), ca_file=self._ca_file)
+
+    async def _follow_all(self) -> None:
+        while True:
+            self.status.config_server = await self._follow(self.status.config_server)
 
     async def _follow(self, url: str) -> str:
         """Follow one store; give the URL of the next one."""
         moved_to = url
-        async with Client(url, **self._client_options) as client:
+        async with self._client(url) as client:
             try:
                 async with trio.open_nursery() as nursery:
                     await self._prepare(client)
-                    nursery.start_soon(self._acknowledger.run, client)
+                    tell = partial(self._acknowledger.run, client)
+                    nursery.start_soon(self._keep, "acknowledge", tell)
                     moved_to = await self._watch(client)
                     nursery.cancel_scope.cancel()
             finally:
@@ -174,15 +165,15 @@ class Supervisor:
         key = secret_key(self._service)
         entry = (await client.get(key)).entry
         if entry is None:
-            mine = self._secret or secrets.token_bytes(_SECRET_BYTES)
-            await client.put(key, base64.b64encode(mine), cas=0)
+            mine = self._secret or new_secret()
+            await client.put(key, write_secret(mine), cas=0)
             entry = (await client.get(key)).entry
         if entry is None:
             raise StoreRefused(404, f"{key} is gone at once")
         try:
-            self._secret = base64.b64decode(entry.value, validate=True)
-        except binascii.Error as exc:
-            raise StoreRefused(200, f"{key} holds no secret") from exc
+            self._secret = read_secret(entry.value)
+        except BadSecret as exc:
+            raise StoreRefused(200, f"{key} holds no secret: {exc}") from exc
 
     async def _watch(self, client: Client) -> str:
         """Apply each document as it comes, until one moves us to another store."""
@@ -199,10 +190,12 @@ class Supervisor:
                     states.wait_s = live.config.update_rate
                 if target is None or target == client.url:
                     self.status.move_error = ""
+                    self._been_at.clear()
                     snapshot = await anext(states)
                     continue
                 found = await self._next_or_move(states.__anext__, target)
                 if found is None:
+                    self._been_at.append(client.url)
                     return target
                 snapshot = found
 
@@ -219,25 +212,41 @@ class Supervisor:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait_here, nursery.cancel_scope)
-            await self._wait_valid_at(target)
+            await self._keep("move", partial(self._wait_valid_at, target))
             nursery.cancel_scope.cancel()
         return found
 
     async def _wait_valid_at(self, url: str) -> None:
         backoff = Backoff()
-        async with Client(url, **self._client_options) as client:
-            while True:
-                try:
+        while True:
+            try:
+                async with self._client(url) as client:
                     entry = (await client.get(config_key(self._service))).entry
-                    if entry is not None:
-                        load(entry.value)
-                        return
-                    self.status.move_error = f"{url}: no document there"
-                except KvError as exc:
-                    self.status.move_error = str(exc)
-                except InvalidConfig as exc:
-                    self.status.move_error = f"{url}: {exc}"
-                await backoff.pause()
+                error = f"{url}: no document there"
+                if entry is not None:
+                    error = self._find_circle(url, load(entry.value).config_server)
+                if not error:
+                    return
+            except StoreRefused as exc:
+                error = f"{url}: {exc}"
+                if self._tokens.get(url) is None:
+                    error += "; it is shown no token, since none was given for it"
+            except (KvError, HttpError) as exc:
+                error = str(exc)
+            except InvalidConfig as exc:
+                error = f"{url}: {exc}"
+            self.status.move_error = error
+            await backoff.pause()
+
+    def _find_circle(self, url: str, leads_to: str | None) -> str:
+        """Say why a store is not moved to: it would lead to where we come from."""
+        known = {*self._been_at, self.status.config_server}
+        if leads_to is None or leads_to == url or leads_to not in known:
+            return ""
+        return (
+            f"{url}: its document names {leads_to}, which leads back to it: a circle;"
+            " let one of them name no other store"
+        )
 
     # === one document ===
 
@@ -292,7 +301,13 @@ class Supervisor:
         except InvalidConfig as exc:
             _log.warning("what was remembered is not valid any more: %s", exc)
             return
-        live = await self._runtime.build(config, remembered.revision, remembered.secret)
+        try:
+            live = await self._runtime.build(
+                config, remembered.revision, remembered.secret
+            )
+        except (HttpError, CanaryError) as exc:  # such as a file of certificates
+            _log.warning("what was remembered cannot run: %s", exc)
+            return
         if self._runtime.live is None:
             self._runtime.install(live)
             self.status.attempted = live.revision

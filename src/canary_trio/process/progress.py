@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Protocol
 
 import click
@@ -35,9 +36,13 @@ class Console:
     def listening(self, addresses: str, admin: str) -> None:
         """Print where the proxy listens."""
         line = f"canary {self._service} listens on {addresses}, admin on {admin}"
-        click.echo(line + self._with, err=self._beside)
+        self._print(line + self._with)
 
     def live(self, revision: int) -> None:
         """Print the revision that runs."""
         line = f"canary {self._service} runs revision {revision}"
-        click.echo(line, err=self._beside)
+        self._print(line)
+
+    def _print(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # a terminal that is gone ends nothing
+            click.echo(line, err=self._beside)

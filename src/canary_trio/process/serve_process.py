@@ -1,7 +1,8 @@
 """One proxy as a process: it serves until a signal says that it shall not.
 
 SIGTERM or Ctrl-C drains it, a second one ends it at once; SIGUSR1 opens the access log
-anew, and so does SIGHUP where the log is a file.
+anew, and so does SIGHUP. It ends nothing: there is nothing else to be read again, and a
+proxy whose terminal is gone serves on.
 """
 
 from __future__ import annotations
@@ -40,12 +41,9 @@ async def serve_process(
     """
     failure = ""
     proxies: list[Proxy] = []
-    rotating = [signal.SIGUSR1]
-    if access_log is not None and access_log.path is not None:
-        rotating.append(signal.SIGHUP)  # else it means that the terminal is gone
     with (
         trio.open_signal_receiver(*stopping) as signals,
-        trio.open_signal_receiver(*rotating) as rotations,
+        trio.open_signal_receiver(signal.SIGUSR1, signal.SIGHUP) as rotations,
     ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on, signals, nursery, proxies)

@@ -160,7 +160,7 @@ class _Supervisor:
         handler = SupervisorAdmin(self._shared.name, self._workers, self._stop.is_set)
         with (
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as stops,
-            trio.open_signal_receiver(*self._rotating()) as rotations,
+            trio.open_signal_receiver(signal.SIGUSR1, signal.SIGHUP) as rotations,
         ):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stop_on, stops, nursery.cancel_scope)
@@ -172,10 +172,6 @@ class _Supervisor:
                         working.start_soon(self._keep, worker)
                 nursery.cancel_scope.cancel()
         return self._failure
-
-    def _rotating(self) -> list[int]:
-        to_file = self._shared.options.logs.has_file
-        return [signal.SIGUSR1, signal.SIGHUP] if to_file else [signal.SIGUSR1]
 
     async def _keep(self, worker: WorkerProcess) -> None:
         """Run a worker, and run it again when it has ended."""

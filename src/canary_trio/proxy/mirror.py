@@ -21,6 +21,7 @@ import trio
 from canary_trio.config.policies import MirrorRule
 from canary_trio.proxy.header_changes import compile_changes
 from canary_trio.telemetry.mirror_counters import MirrorCounters, MirrorOutcome, Skip
+from canary_trio.telemetry.task_keeper import TaskKeeper
 from canary_trio.upstream.arm import LiveArm
 from http_trio import ForwardedRequest, NoResponse, Upstream, fetch
 from http_trio.http1.request_head import render_request
@@ -37,11 +38,26 @@ _SPARE = 64 * 1024  # bytes that a copy's response is read beyond the original's
 class Mirror:
     """The mirror of one revision."""
 
-    __slots__ = ("_arm", "_changes", "_copies", "_learnt", "_methods", "_mirror")
+    __slots__ = (
+        "_arm",
+        "_changes",
+        "_copies",
+        "_learnt",
+        "_methods",
+        "_mirror",
+        "_tasks",
+        "_told",
+    )
 
     def __init__(
-        self, mirror: MirrorRule, arm: LiveArm, copies: MirrorCounters
+        self,
+        mirror: MirrorRule,
+        arm: LiveArm,
+        copies: MirrorCounters,
+        tasks: TaskKeeper,
     ) -> None:
+        self._tasks = tasks
+        self._told = ""
         self._mirror = mirror
         self._arm = arm
         self._changes = compile_changes(arm.config.request_headers)
@@ -113,6 +129,9 @@ class Mirror:
         except NoResponse as exc:
             _log.debug("a copy had no response: %s", exc)
             outcomes[MirrorOutcome.NO_RESPONSE] += 1
+        except Exception as exc:
+            outcomes[MirrorOutcome.NO_RESPONSE] += 1
+            self._told = self._tasks.note("mirror", exc, self._told)
         finally:
             self._copies.in_progress -= 1
 

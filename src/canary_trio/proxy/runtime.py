@@ -114,7 +114,12 @@ class Runtime:
             before=self.live.labels if self.live else None,
             mirror=None
             if mirror is None
-            else Mirror(mirror, arms[mirror.arm], self.observer.mirror_counters),
+            else Mirror(
+                mirror,
+                arms[mirror.arm],
+                self.observer.mirror_counters,
+                self.observer.tasks,
+            ),
         )
         return LiveConfig(
             revision=revision,
@@ -163,9 +168,10 @@ class Runtime:
     async def run(self) -> None:
         """Do what goes on beside the requests, until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._resolver.keep)
-            nursery.start_soon(self._checks.run)
-            nursery.start_soon(self._keep_time)
+            keep = self.observer.tasks.run
+            nursery.start_soon(keep, "dns", self._resolver.keep)
+            nursery.start_soon(keep, "health_checks", self._checks.run)
+            nursery.start_soon(keep, "time", self._keep_time)
 
     # === private ===
 

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 import attrs
 
+from canary_trio.config.checks import oddities
 from canary_trio.errors import CanaryError, Problem
 from http_trio.errors import BadRequest
 from http_trio.http1.request_head import RequestHead, parse_request_head
@@ -94,10 +95,7 @@ def read_description(text: bytes) -> RequestSpec:
     Raises:
         BadRequestSpec: with all of its faults.
     """
-    try:
-        shown = json.loads(text)
-    except ValueError as exc:
-        raise BadRequestSpec(Problem("$", f"no JSON ({exc})", "an object")) from exc
+    shown = _parse(text)
     if not isinstance(shown, dict):
         raise BadRequestSpec(Problem("$", _show(shown), 'such as {"target": "/"}'))
     problems = []
@@ -120,6 +118,20 @@ def read_description(text: bytes) -> RequestSpec:
     if problems:
         raise BadRequestSpec(*problems)
     return RequestSpec(**given)
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        shown = json.loads(text)
+    except ValueError as exc:
+        raise BadRequestSpec(Problem("$", f"no JSON ({exc})", "an object")) from exc
+    except RecursionError as exc:
+        nested = Problem("$", "values nested too deeply", "an object")
+        raise BadRequestSpec(nested) from exc
+    odd = tuple(oddities(shown))
+    if odd:
+        raise BadRequestSpec(*odd)
+    return shown
 
 
 _KINDS = {

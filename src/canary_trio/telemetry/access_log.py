@@ -26,6 +26,7 @@ import trio
 
 from canary_trio.errors import CanaryError
 from canary_trio.telemetry.access_log_format import LineForm, formatter
+from canary_trio.telemetry.task_keeper import TaskKeeper
 
 if TYPE_CHECKING:
     from canary_trio.telemetry.decision_labels import DecisionLabels
@@ -134,18 +135,25 @@ class AccessLog:
         self._reopen = self.path is not None
         self._news.set()
 
-    async def run(self) -> None:
-        """Write until cancelled; then write the rest, for `LAST_S` at most."""
+    async def run(self, tasks: TaskKeeper | None = None) -> None:
+        """Write until cancelled; then write the rest, for `LAST_S` at most.
+
+        Args:
+            tasks: keeps it going, and counts its failures.
+        """
         try:
-            while True:
-                await self._news.wait()
-                with trio.move_on_after(FLUSH_S):
-                    await self._full.wait()
-                await self._flush()
+            await (tasks or TaskKeeper()).run("access_log", self._write_batches)
         finally:
             with trio.move_on_after(LAST_S, shield=True):
                 await self._flush()
                 self._close()
+
+    async def _write_batches(self) -> None:
+        while True:
+            await self._news.wait()
+            with trio.move_on_after(FLUSH_S):
+                await self._full.wait()
+            await self._flush()
 
     async def _flush(self) -> None:
         lines, self._lines, self._size = self._lines, [], 0

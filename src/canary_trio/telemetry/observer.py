@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from canary_trio.telemetry.counters import Counters
 from canary_trio.telemetry.decision_labels import DecisionLabels, unrouted
 from canary_trio.telemetry.mirror_counters import MirrorCounters
+from canary_trio.telemetry.task_keeper import TaskKeeper
 
 if TYPE_CHECKING:
     from canary_trio.telemetry.access_log import AccessLog
@@ -29,14 +30,16 @@ class Observer:
         counters: of requests.
         mirror_counters: what was learnt from copies of requests.
         log: where a line goes for each request; None for nowhere.
+        tasks: keeps what goes on beside the requests.
         unrouted: the labels of requests that met no configuration.
     """
 
-    __slots__ = ("counters", "log", "mirror_counters", "unrouted")
+    __slots__ = ("counters", "log", "mirror_counters", "tasks", "unrouted")
 
     def __init__(self, log: AccessLog | None = None) -> None:
         self.counters = Counters()
         self.mirror_counters = MirrorCounters()
+        self.tasks = TaskKeeper()
         self.log = log
         self.unrouted: DecisionLabels = unrouted(self.counters)
 

@@ -128,7 +128,7 @@ class Resolver:
                     found = await self._resolve(name.server.host, name.server.port)
             if not found:
                 raise OSError("it has no address")
-        except (OSError, UnicodeError, trio.TooSlowError) as exc:
+        except Exception as exc:  # OSError, UnicodeError, and what nobody foresaw
             name.failures += 1
             if name.failures == 1:
                 _log.warning("%s: its name does not resolve: %s", name.server.url, exc)

@@ -7,12 +7,17 @@ unless they verify its certificate in different ways.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import stat
 
 from canary_trio.config.model import Server
 from canary_trio.config.policies import UpstreamTls
 from canary_trio.config.url import UrlParts
-from http_trio import Address, Upstream, client_context
+from http_trio import Address, BadCertificate, Upstream, client_context
+
+AUTHORITIES_LIMIT = 16 * 1024 * 1024
+"""Bytes of a file of authorities at most; the system's have a quarter of a million."""
 
 Target = tuple[str, UpstreamTls | None]
 """Whom to connect to: a URL, and how its certificate is verified, where it has one."""
@@ -31,6 +36,8 @@ def make_upstream(server: Server, target: Target) -> Upstream:
     """
     parts = server.parts
     _, tls = target
+    if tls is not None and tls.ca is not None:
+        _check_file(tls.ca)
     name = None if tls is None else tls.server_name
     return Upstream(
         server.url,
@@ -40,6 +47,20 @@ def make_upstream(server: Server, target: Target) -> Upstream:
         tls=None if tls is None else client_context(verify=tls.verify, ca=tls.ca),
         server_name=name or parts.host.strip("[]"),
     )
+
+
+def _check_file(path: str) -> None:
+    """Refuse what would keep the event loop: a pipe, a device, a file without an end."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # no object for each change of a document
+    except (OSError, ValueError) as exc:
+        why = getattr(exc, "strerror", None) or str(exc)
+        raise BadCertificate(f"cannot use the authorities {path}: {why}") from exc
+    if not stat.S_ISREG(found.st_mode) or found.st_size > AUTHORITIES_LIMIT:
+        raise BadCertificate(
+            f"cannot use the authorities {path}: expected a file of at most"
+            f" {AUTHORITIES_LIMIT} bytes"
+        )
 
 
 def known_addresses(parts: UrlParts) -> tuple[Address, ...] | None:

@@ -150,6 +150,9 @@ class HealthChecker:
 
     async def run(self) -> None:
         """Check until cancelled."""
+        self._due.clear()  # and those that a failure has cut off
+        for watch in self._watches.values():
+            self._schedule(watch, trio.current_time())
         async with trio.open_nursery() as nursery:
             while True:
                 self._news = trio.Event()

@@ -17,6 +17,7 @@ from canary_trio.admin.metric_catalog import CATALOG, RULES, Family, Kind
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe
 from canary_trio.config.document import build
+from canary_trio.control.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.process.merge import merge_metrics
 from canary_trio.proxy.handler import ProxyHandler
@@ -58,7 +59,7 @@ async def _view(servers: int = 1, ratio: float = 0.25) -> ProxyView:
         service="web",
         proxy_id="one",
         config_server="http://127.0.0.1:1",
-        token=None,
+        tokens=StoreTokens({}),
         bootstrap=None,
         memory=None,
         address="",
@@ -124,6 +125,7 @@ async def test_every_metric_is_shown_with_its_kind_and_its_meaning() -> None:
     view.runtime.live.labels.note(Decision("canary", Reason.RATIO)).count(200, 0.1)
     view.runtime.observer.counters.failed("canary", "unreachable")
     view.runtime.observer.mirror_counters.of_arm("canary")
+    view.runtime.observer.tasks.note("dns", ValueError("no"))
     text = (await metrics.render(view)).decode()
     shown = {
         (family.name, family.type, family.documentation)

@@ -15,6 +15,7 @@ from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape, paths
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import RULES, describe
 from canary_trio.control.report import Refusal
+from canary_trio.control.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.errors import Problem
 from canary_trio.process.admin import with_rules
@@ -54,7 +55,7 @@ def control_of(runtime: Runtime) -> Supervisor:
         service="web",
         proxy_id="one",
         config_server="http://127.0.0.1:1",
-        token=None,
+        tokens=StoreTokens({}),
         bootstrap=None,
         memory=None,
         address="",

@@ -1,13 +1,20 @@
-"""URLs of servers: what is refused, and what the others say."""
+"""URLs of servers and stores: what is refused, and what the others say."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import socket
+from typing import Any, cast
 
 import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
+from canary_trio.config.codec import Fault
 from canary_trio.config.document import dump, load
+from canary_trio.config.url import CONFIG_SERVER
+from kv_trio import Client, KvError
 from tests.canary_trio.support.documents import problems
 
 
@@ -31,6 +38,8 @@ from tests.canary_trio.support.documents import problems
         "http://a b",
         "http://[::1",
         "ftp://a",
+        "http://a..b",
+        f"http://{'a' * 64}.b",
         5,
         None,
     ],
@@ -63,3 +72,59 @@ def test_a_server_is_taken_apart(url: str, parts: tuple[Any, ...]) -> None:
         server.is_tls,
     ) == parts
     assert load(dump(config)) == config
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://kv..example.org:8500",
+        "HTTPS://kv:8500",
+        "http://u:p@kv",
+        "http://kv:99999",
+        "http://kv/?a",
+        "unix:/run/kv",
+        "http://[::1%25eth0]",
+        "http://" + "a" * 64,
+        "http://xn--a.example.org",
+        "kv:8500",
+        "",
+        7,
+    ],
+)
+def test_a_store_that_cannot_be_asked_is_refused(url: object) -> None:
+    found = problems({"arms": {"stable": {"servers": []}}, "config_server": url})
+
+    assert "$.config_server" in found
+
+
+HOSTS = st.text("ab.-_:[]%@/?#\u00e9 1", max_size=12) | st.from_regex(
+    r"(xn--)?[a-z0-9.-]{0,70}", fullmatch=True
+)
+
+
+@given(HOSTS, st.sampled_from(["", ":0", ":1", ":70000"]), st.text("/.%a2", max_size=4))
+def test_whatever_store_is_taken_can_be_asked(host: str, port: str, path: str) -> None:
+    url = f"http://{host}{port}{path}"
+    try:
+        taken = CONFIG_SERVER.decode(url)
+    except Fault:
+        return
+
+    async def ask() -> None:
+        async with Client(cast(str, taken)) as client:
+            await client.get("a")
+
+    class NoNames(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, host: bytes | None, *_: object) -> Any:
+            assert host == b"" or host
+            raise socket.gaierror(-2, "no name")
+
+        async def getnameinfo(self, *_: object) -> Any:
+            raise NotImplementedError
+
+    async def main() -> None:
+        trio.socket.set_custom_hostname_resolver(NoNames())
+        with pytest.raises(KvError):
+            await ask()
+
+    trio.run(main)

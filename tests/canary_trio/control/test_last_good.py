@@ -9,14 +9,16 @@ import pytest
 
 from canary_trio.control.last_good import LastGood, load_last_good, save_last_good
 
+SECRET = b"s" * 32
+
 
 def test_what_is_remembered_is_recalled(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "web@one.json"
     assert load_last_good(path) is None
     for revision in (1, 2):
-        save_last_good(path, LastGood(revision, b'{"\xff', b"secret"))
+        save_last_good(path, LastGood(revision, b'{"\xff', SECRET))
 
-    assert load_last_good(path) == LastGood(2, b'{"\xff', b"secret")
+    assert load_last_good(path) == LastGood(2, b'{"\xff', SECRET)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 

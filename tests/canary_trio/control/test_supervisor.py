@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 import trio
 
-from canary_trio import change, wait_applied
+from canary_trio import ProxyOptions, change, serve, wait_applied
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on
 
@@ -66,3 +69,57 @@ async def test_what_was_remembered_runs_without_a_store(tmp_path: Path) -> None:
     async with proxy_on(client, **options) as proxy:
         assert proxy.revision == revision
         assert proxy.status()["remembered"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (b"", "0 bytes"),
+        (base64.b64encode(b"short"), "5 bytes"),
+        (base64.b64encode(b"z" * 32) + b"\n", "line's end"),
+        (b"\xff\x00", "no base64"),
+    ],
+)
+async def test_a_secret_that_cannot_be_used_is_refused_and_said(
+    value: bytes, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with in_memory_store() as client, trio.open_nursery() as nursery:
+        await client.put("canary/web/secret", value)
+        options = ProxyOptions(
+            config_server=client.url,
+            binds=["127.0.0.1:0"],
+            admin="127.0.0.1:0",
+            bootstrap=json.dumps(DOCUMENT).encode(),
+            remember=False,
+        )
+        nursery.start_soon(serve, "web", options)
+        with trio.fail_after(10):
+            while not any(said in one.message for one in caplog.records):
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+
+
+async def test_stores_that_name_each_other_are_no_move() -> None:
+    async with (
+        in_memory_store() as one,
+        in_memory_store() as two,
+        proxy_on(one) as proxy,
+    ):
+        there = DOCUMENT | {"config_server": one.url, "ratio": 1}
+        await two.put("canary/web/config", json.dumps(there).encode())
+        here = DOCUMENT | {"config_server": two.url}
+        await one.put("canary/web/config", json.dumps(here).encode())
+        with trio.fail_after(10):
+            while "a circle" not in _store_of(proxy.status())["move_error"]:
+                await trio.sleep(0.01)
+        assert _store_of(proxy.status())["url"] == one.url
+
+        await two.put("canary/web/config", json.dumps(DOCUMENT).encode())
+        with trio.fail_after(10):
+            while _store_of(proxy.status())["url"] != two.url:
+                await trio.sleep(0.01)
+
+
+def _store_of(status: Any) -> dict[str, str]:
+    store: dict[str, str] = status["store"]
+    return store

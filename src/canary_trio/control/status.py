@@ -1,0 +1,70 @@
+"""How a proxy stands with its configuration, and with the store that has it.
+
+What goes wrong with the store is told in the log once, at the moment when it begins, and
+not again at each try: `/status` says what holds now.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import attrs
+
+from canary_trio.control.report import Refusal
+from kv_trio import Contact
+
+_log = logging.getLogger(__name__)
+
+_TOLD_AT_MOST = 5  # different errors of one outage
+
+
+def _tell_contact(contact: StoreContact, _: attrs.Attribute[Any], error: str) -> str:
+    told = contact.told
+    if not error:
+        if told:
+            _log.info("the store is heard again")
+        told.clear()
+    elif error not in told and len(told) < _TOLD_AT_MOST:
+        told.add(error)
+        _log.warning("nothing from the store: %s", error)
+    return error
+
+
+def _tell_move(status: Status, _: attrs.Attribute[Any], error: str) -> str:
+    if error and error != status.move_error:
+        _log.warning("the document's config_server is not followed: %s", error)
+    return error
+
+
+@attrs.define
+class StoreContact(Contact):
+    """How a watch stands with its store, told in the log where that changes.
+
+    Attributes:
+        told: what was told of this outage.
+    """
+
+    error: str = attrs.field(default="", on_setattr=_tell_contact)
+    told: set[str] = attrs.field(factory=set, init=False, repr=False)
+
+
+@attrs.define(eq=False)
+class Status:
+    """How the proxy stands with its configuration.
+
+    Attributes:
+        config_server: where documents are read.
+        attempted: the newest revision that was seen.
+        failed: the last one that was refused, unless a newer one runs.
+        contact: with the store.
+        move_error: why a document's `config_server` is not followed yet.
+        remembered: whether what runs came from disk, not from the store.
+    """
+
+    config_server: str
+    attempted: int = 0
+    failed: Refusal | None = None
+    contact: Contact = attrs.field(factory=StoreContact)
+    move_error: str = attrs.field(default="", on_setattr=_tell_move)
+    remembered: bool = False
