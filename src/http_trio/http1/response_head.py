@@ -36,7 +36,7 @@ _RESPONSE_FIELDS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _STATUS_LINE = re.compile(
-    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\Z"
+    rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\Z"
 )
 _NOTHING = object()  # llhttp calls nobody: its verdict is all that is asked of it
 

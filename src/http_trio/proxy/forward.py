@@ -16,11 +16,11 @@ it obeys: nothing here waits.
 
 from __future__ import annotations
 
-from functools import partial
+import logging
 
 from http_trio.errors import BadResponse, ProtocolError
 from http_trio.http1.body import BodyTranscoder, Truncated
-from http_trio.http1.response import http_date
+from http_trio.http1.response import error_response, http_date
 from http_trio.http1.response_head import ResponseHead, parse_response_head
 from http_trio.limits import BUFFER
 from http_trio.proxy import forward_task
@@ -30,6 +30,8 @@ from http_trio.server.exchange import Exchange
 from http_trio.upstream.connection import UpstreamConnection
 from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
+
+_log = logging.getLogger(__name__)
 
 
 def forward(exchange: Exchange, upstream: Upstream, hooks: ForwardHooks) -> None:
@@ -104,6 +106,8 @@ class _FastPath(UpstreamRequest):
                 self._pass_body(self.transcoder, data)
         except ProtocolError as exc:
             self.failed(FailureReason.BAD_RESPONSE, str(exc))
+        except Exception:
+            self._crashed()
 
     def closed(self) -> None:
         """Take that the upstream closed."""
@@ -128,6 +132,12 @@ class _FastPath(UpstreamRequest):
 
     def failed(self, condition: FailureReason, detail: str) -> None:
         """Take that the upstream failed: try again, elsewhere, or give up."""
+        try:
+            self._take_failure(condition, detail)
+        except Exception:
+            self._crashed()
+
+    def _take_failure(self, condition: FailureReason, detail: str) -> None:
         connection = self._connection
         failure = self.failure(condition, detail)
         stale = (
@@ -172,9 +182,36 @@ class _FastPath(UpstreamRequest):
     def _send_again(self, after_s: float) -> None:
         self._request = self._received = b""
         if after_s > 0:
-            self.call_later(after_s, partial(self._send_again, 0.0))
+            self.call_later(after_s, self._resend)
         else:
             self._send_to(self.upstream.take_idle(peek=True) or self._connect())
+
+    def _resend(self) -> None:
+        try:
+            self._send_again(0.0)
+        except Exception:
+            self._crashed()
+
+    def _crashed(self) -> None:
+        """End an exchange in which code of ours or of the hooks raised: 502, or a cut.
+
+        Called while that is handled. Whoever called us knows nothing of the client,
+        which would wait for ever.
+        """
+        exchange = self.exchange
+        _log.exception("forwarding %s failed", exchange.method)
+        self.release(reusable=False)
+        began = self.has_begun
+        if exchange.attached is not self:
+            exchange.cut()  # it had ended, as far as the hooks know
+        elif began:
+            self.end(None)
+            exchange.cut()
+        else:
+            response = error_response(502, "")
+            self.note_error_response(response)
+            self.end(None)
+            exchange.respond(response)
 
     def _may_repeat(self, failure: Failure) -> bool:
         return not failure.sent or self.exchange.head.repeatable

@@ -13,6 +13,7 @@ are given back or closed.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -33,6 +34,8 @@ from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.server.exchange import ClientConnection
 from http_trio.upstream.connection import UpstreamConnection
 from http_trio.upstream.failure import Failure, FailureReason
+
+_log = logging.getLogger(__name__)
 
 
 def start(request: UpstreamRequest) -> None:
@@ -91,6 +94,9 @@ class ForwardTask:
             self._give_up(partial(self._request.error_response, failure), failure)
         except ClientGone:
             self._abandon()
+        except Exception:
+            _log.exception("forwarding %s failed", self._exchange.method)
+            self._give_up(partial(error_response, 502, ""), None)
         except BaseException:
             self._abandon()
             raise

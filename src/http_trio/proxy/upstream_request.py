@@ -9,6 +9,7 @@ The rule that it obeys: it ends exactly once, in `end`, and the hooks are told.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Protocol
@@ -17,7 +18,7 @@ from http_trio.errors import ProtocolError
 from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.request_head import render_request
-from http_trio.http1.response import Response
+from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead, render_response
 from http_trio.limits import Limits, Timeouts
 from http_trio.net.event_loop import Timer
@@ -26,6 +27,8 @@ from http_trio.server.exchange import Exchange
 from http_trio.upstream.connection import UpstreamConnection
 from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
+
+_log = logging.getLogger(__name__)
 
 
 class Carrier(Protocol):
@@ -250,7 +253,11 @@ class UpstreamRequest:
 
     def error_response(self, failure: Failure) -> Response:
         """Give the response for a failure that is final."""
-        return self.hooks.error_response(self, failure)
+        try:
+            return self.hooks.error_response(self, failure)
+        except Exception:
+            _log.exception("an error response of the hooks failed")
+            return error_response(failure.status, failure.condition.value)
 
     def note_error_response(self, response: Response) -> None:
         """Note that an error response of ours goes out."""
@@ -283,7 +290,10 @@ class UpstreamRequest:
         if transcoder is not None:
             exchange.response_bytes = transcoder.passed
         self.carrier = None  # a cycle: it would wait, with buffers, for the collector
-        self.hooks.on_end(self, self.status, failure)
+        try:
+            self.hooks.on_end(self, self.status, failure)
+        except Exception:  # the response is not at fault: it goes out as it is
+            _log.exception("the hooks failed at the end of an exchange")
 
     def _overdue(self) -> None:
         failure = self.failure(FailureReason.REQUEST_TIMEOUT, "")
