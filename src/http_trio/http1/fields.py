@@ -50,18 +50,20 @@ def list_members(values: list[bytes]) -> list[bytes]:
 
 
 def without_named(kept: bytes, options: list[bytes]) -> bytes:
-    """Leave out the fields that Connection names (RFC 9110 section 7.6.1)."""
-    for option in options:
-        if option not in _ORDINARY:
-            kept = _line_pattern(option).sub(b"", kept)
-    return kept
+    """Leave out the fields that Connection names (RFC 9110 section 7.6.1).
+
+    In one pass over the lines, however many names there are: one pass for each took a
+    second of everybody's time for a head of 30 KB.
+    """
+    named = set(options) - _ORDINARY
+    if not named:
+        return kept
+    lines = kept.split(b"\r\n")
+    return b"\r\n".join(
+        [line for line in lines if line.partition(b":")[0].lower() not in named]
+    )
 
 
 @functools.lru_cache(maxsize=256)
 def _field_pattern(name: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"\r\n" + re.escape(name) + rb":[ \t]*([^\r\n]*)", re.IGNORECASE)
-
-
-@functools.lru_cache(maxsize=256)
-def _line_pattern(name: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"\r\n" + re.escape(name) + rb":[^\r\n]*", re.IGNORECASE)

@@ -38,6 +38,9 @@ from http_trio.limits import Limits
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 """Methods that may be repeated (RFC 9110 section 9.2.2)."""
 
+HOST_SIZE = 255 + len(":65535")
+"""Bytes of a host name (RFC 1035 section 2.3.4) and its port; beyond them 400."""
+
 # Each alternative starts with a letter of the set before it: on the many fields that
 # are not special, one look at one byte is enough (1.4 against 3.0 us a head).
 _REQUEST_FIELDS = re.compile(
@@ -168,8 +171,14 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     return cast(RequestHead, head)
 
 
-def check_unfinished_head(buffer: bytes, limits: Limits) -> None:
+def check_unfinished_head(buffer: bytes, limits: Limits, checked: int = 0) -> None:
     """Check what has come of a request's head, whose end has not.
+
+    Args:
+        buffer: what has come.
+        limits: that hold.
+        checked: bytes of it that were checked before, so that a head which comes byte
+            by byte is read over once.
 
     Raises:
         BadRequest: nothing that still comes can make it a good one.
@@ -179,7 +188,8 @@ def check_unfinished_head(buffer: bytes, limits: Limits) -> None:
         raise BadRequest(414, f"a request line beyond {limits.request_line} bytes")
     if len(buffer) > limits.head:
         raise BadRequest(431, f"a header section beyond {limits.head} bytes")
-    if buffer.count(b"\n") != buffer.count(b"\r\n"):
+    ends = buffer.count(b"\r\n", max(0, checked - 1))  # a CR may have come before
+    if buffer.count(b"\n", checked) != ends:
         raise BadRequest(400, "a line that ends in a bare LF")
 
 
@@ -274,7 +284,7 @@ def _read_host(hosts: list[bytes], *, http10: bool) -> bytes | None:
 
 @functools.lru_cache(maxsize=256)
 def _is_host(value: bytes) -> bool:
-    return _HOST.match(value) is not None
+    return len(value) <= HOST_SIZE and _HOST.match(value) is not None
 
 
 def _read_wishes(
@@ -308,7 +318,7 @@ def _settle_target(
     match = _ABSOLUTE.match(target)
     if match is None:
         raise BadRequest(400, f"target {target[:60]!r}, expected a path")
-    if not match[1] or _HOST.match(match[1]) is None:
+    if not match[1] or not _is_host(match[1]):
         raise BadRequest(400, f"authority {match[1][:60]!r} in the target")
     rest = match[2]
     return match[1], rest if rest[:1] == b"/" else b"/" + rest

@@ -239,7 +239,8 @@ class Connection(RequestBodyReader):
                     return
                 if self._take_lone(data):
                     return
-            self.deadline = self.loop.now + self.loop.limits.head_s
+            if data.strip(b"\r\n"):  # an empty line begins no request: no more time
+                self.deadline = self.loop.now + self.loop.limits.head_s
             self.buffer = data
         else:
             self.buffer += data
@@ -342,7 +343,7 @@ class Connection(RequestBodyReader):
 
     def _await_more(self, buffer: bytes) -> None:
         try:
-            check_unfinished_head(buffer, self.loop.limits)
+            check_unfinished_head(buffer, self.loop.limits, self._scanned)
         except BadRequest as exc:
             self.refuse(exc.status, str(exc))
         else:

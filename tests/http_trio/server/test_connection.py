@@ -166,3 +166,17 @@ async def test_a_slow_client_is_let_go(limits: Limits, raw: bytes, status: int) 
         response = await client.to_end()
 
     assert response[9:12] == (b"%d" % status if status else b"")
+
+
+@pytest.mark.parametrize("piece", [b"\r\n", b"\r\n\r\n", b"\r", b"G"], ids=repr)
+async def test_no_byte_lengthens_the_time_of_a_head(piece: bytes) -> None:
+    limits = Limits(head_s=0.2, idle_s=0.2, linger_s=0.05)
+    async with serving(hello, limits) as server, connected(server) as client:
+        with trio.move_on_after(5) as waiting:
+            while True:
+                try:
+                    await client.send(piece)
+                except trio.BrokenResourceError:
+                    break
+                await trio.sleep(0.05)
+    assert not waiting.cancelled_caught
