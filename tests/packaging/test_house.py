@@ -31,6 +31,7 @@ FREE_ROOMS = {"integration", "support"}
 """Folders of `tests/PACKAGE` without a counterpart in `src/PACKAGE`."""
 
 OF_SEVERAL_FILES = {
+    "http_trio/http1/test_head_cost.py": "request and response heads alike",
     "http_trio/http1/test_head_properties.py": "request and response heads alike",
     "kv_trio/storage/test_durability.py": "what all files of storage promise together",
 }

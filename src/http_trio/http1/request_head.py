@@ -57,8 +57,11 @@ _HOST = re.compile(
 )
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)(/[^#]*|\?[^#]*|)\Z")
 _REQUEST_LINE = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/1\.([01])\r\n")
-_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_KNOWN_TO_LLHTTP = frozenset({b"GET", b"HEAD", b"PRI"}) | _BODY_METHODS
+_NOT_FOR_US = frozenset({b"CONNECT"})  # however it is written
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _SAYS_FORWARDED = frozenset(
     {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"}
 )
@@ -242,10 +245,14 @@ def _check_with_llhttp(raw: bytes) -> None:
         httptools.HttpRequestParser(_NOTHING).feed_data(raw)
     except httptools.HttpParserUpgrade:
         pass
-    except httptools.HttpParserInvalidMethodError as exc:
-        raise BadRequest(501, "a method that is not known") from exc
     except httptools.HttpParserError as exc:
-        raise BadRequest(400, str(exc)) from exc
+        method, _, rest = raw.partition(b" ")
+        if method in _KNOWN_TO_LLHTTP:
+            raise BadRequest(400, str(exc)) from exc
+        if _METHOD.match(method) is None or method.upper() in _NOT_FOR_US:
+            status = 400 if method.strip(b"\r\n") != method else 501
+            raise BadRequest(status, "a method that is not known") from exc
+        _check_with_llhttp(b"POST " + rest)  # llhttp's list of methods is not ours
 
 
 def _read_request_line(raw: bytes, end: int) -> tuple[bytes, bytes, bool]:

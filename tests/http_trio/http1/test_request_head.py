@@ -33,6 +33,15 @@ def status_of(raw: bytes) -> int:
     ("raw", "status"),
     [
         (request(line=b"GE{T / HTTP/1.1"), 501),
+        (request(line=b"G\x80T / HTTP/1.1"), 501),
+        (request(line=b"CONNECT h:1 HTTP/1.1"), 501),
+        (request(line=b"connect h:1 HTTP/1.1"), 501),
+        (request(line=b"PRI * HTTP/2.0"), 505),
+        (request(line=b"PRI / HTTP/1.1"), 400),
+        (request(b"X A: b", line=b"NEWLY / HTTP/1.1"), 400),
+        (request(b"X-A: b\nX-B: c", line=b"NEWLY / HTTP/1.1"), 400),
+        (request(line=b"NEWLY / HTTP/2.0"), 505),
+        (request(line=b" / HTTP/1.1"), 501),
         (request(line=b"GET  / HTTP/1.1"), 400),
         (request(line=b"GET / HTTP/1.1 "), 400),
         (request(line=b"GET /a b HTTP/1.1"), 400),
@@ -185,3 +194,24 @@ def test_whatever_goes_on_is_valid_and_in_order(
             value for other, value in named if other.lower() == name.lower()
         ]
         assert find_value(raw, name) == find_values(raw, name)[0]
+
+
+TOKEN = st.text("!#$%&'*+-.^_`|~09AZaz", min_size=1, max_size=40).map(str.encode)
+REGISTERED = (
+    b"ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT COPY DELETE GET HEAD LABEL LINK LOCK"
+    b" MERGE MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS"
+    b" ORDERPATCH PATCH POST PROPFIND PROPPATCH PUT QUERY REBIND REPORT SEARCH TRACE"
+    b" UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL"
+    b" DESCRIBE PLAY SETUP SOURCE get GETX PUTS CONNECTED"
+).split()
+"""The registry's methods (RFC 9110 section 16.1.1), and some that only look like one."""
+
+
+@given(st.sampled_from(REGISTERED) | TOKEN)
+def test_every_token_is_a_method(method: bytes) -> None:
+    raw = request(b"Content-Length: 3", line=method + b" /a HTTP/1.1")
+
+    head = parse_request_head(raw, LIMITS)
+
+    assert (head.method, head.target, head.framing) == (method, b"/a", 3)
+    assert render_request(head, b"", b"", None).startswith(method + b" /a HTTP/1.1")
