@@ -1,10 +1,12 @@
 """A versioned key-value store with a fast watch, and its client."""
 
 from kv_trio.client.client import Client
+from kv_trio.client.limits import ResponseLimits
 from kv_trio.client.live_value import Invalid, Live, live
 from kv_trio.client.results import Listing, Snapshot, WriteResult
 from kv_trio.client.watch import Backoff, Contact, Watch
 from kv_trio.errors import (
+    BadKey,
     BadQuery,
     BadTokens,
     Compacted,
@@ -24,6 +26,7 @@ from kv_trio.storage.history import Bounds
 
 __all__ = [
     "Backoff",
+    "BadKey",
     "BadQuery",
     "BadTokens",
     "Bounds",
@@ -37,6 +40,7 @@ __all__ = [
     "Listing",
     "Live",
     "LockLost",
+    "ResponseLimits",
     "Revision",
     "Session",
     "Snapshot",

@@ -76,6 +76,10 @@ class UnexpectedResponse(KvError):
     """The response is not one of Consul's KV API. Whoever gave the URL is at fault."""
 
 
+class BadKey(KvError):
+    """A key, or the id of a session, cannot be named in a request. The caller's fault."""
+
+
 class Compacted(KvError):
     """A read of the past is about a time that is forgotten. The client's fault.
 

@@ -36,6 +36,8 @@ from http_trio.http1.framing import (
 from http_trio.http1.request_head import RequestHead, parse_request_head, render_request
 from http_trio.http1.response_head import parse_response_head, render_response
 from http_trio.limits import Limits
+from tests.fuzz.client_targets import SEEDS as CLIENT_SEEDS
+from tests.fuzz.client_targets import store_bytes
 from tests.fuzz.store_targets import SEEDS as STORE_SEEDS
 from tests.fuzz.store_targets import session_body, store_response, transaction_body
 
@@ -298,7 +300,7 @@ TARGETS: dict[str, Target] = {
     for target in (
         *(request_head, response_head, framing, chunked, transcoder, forwarding),
         *(config, assignments, cookies, decision),
-        *(session_body, transaction_body, store_response),
+        *(session_body, transaction_body, store_response, store_bytes),
     )
 }
 
@@ -354,7 +356,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b'canary\n a="b;c" ;canary = x;;canaryx=1; xcanary=2',
     ),
 }
-SEEDS |= STORE_SEEDS
+SEEDS |= STORE_SEEDS | CLIENT_SEEDS
 SEEDS["forwarding"] = SEEDS["request_head"]
 SEEDS["decision"] = (
     b"GET /b/?p=1&p=%31&=&p HTTP/1.1\r\nHost: a.test:80\r\nCookie: beta=1; canary-web=x",

@@ -25,11 +25,11 @@ PUBLIC: dict[str, str] = {
         upstream_request_of
     """,
     "kv_trio": """
-        Backoff BadQuery BadTokens Bounds Client Compacted Contact Entry Invalid
-        KvError KvServer Listing Live LockLost Revision Session Snapshot
-        StorageError StoreDamaged StoreLocked StoreRefused StoreUnreachable
-        TransactionResult TxnOperation TxnOperationFailed UnexpectedResponse
-        Watch WriteResult live serve
+        Backoff BadKey BadQuery BadTokens Bounds Client Compacted Contact Entry
+        Invalid KvError KvServer Listing Live LockLost ResponseLimits Revision
+        Session Snapshot StorageError StoreDamaged StoreLocked StoreRefused
+        StoreUnreachable TransactionResult TxnOperation TxnOperationFailed
+        UnexpectedResponse Watch WriteResult live serve
     """,
     "canary_trio": """
         AccessLog Arm BadAssignment BadLog BadName Balance CanaryError Config

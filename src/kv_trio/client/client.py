@@ -17,26 +17,31 @@ from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
 import trio
 
+from kv_trio.client.backup import write_backup
+from kv_trio.client.limits import ResponseLimits
 from kv_trio.client.lock import hold_lock
+from kv_trio.client.paths import key_path, session_path
 from kv_trio.client.results import Listing, Snapshot, WriteResult
 from kv_trio.client.transport import Reply, Transport
 from kv_trio.client.watch import Contact, Watch
 from kv_trio.consul.decode import (
+    read_done,
     read_entries,
+    read_entry,
+    read_forgotten,
     read_history,
     read_index,
-    read_json,
+    read_keys,
     read_session_id,
     read_sessions,
     read_transaction_result,
 )
 from kv_trio.consul.durations import format_duration
 from kv_trio.consul.txn import dump_operation
-from kv_trio.errors import StoreRefused
+from kv_trio.errors import BadKey, StoreRefused, UnexpectedResponse
 from kv_trio.state.entry import Entry, Revision, Session
 from kv_trio.state.txn import TransactionResult, TxnOperation
 
@@ -50,8 +55,12 @@ _ABSENT = HTTPStatus.NOT_FOUND
 class Client:
     """A client of one server; use it as an async context manager.
 
-    Each method raises `StoreUnreachable`, `StoreRefused` or `UnexpectedAnswer`, and
-    may be cancelled at any time; whether a cancelled write took effect is not known.
+    Each method raises `StoreUnreachable`, `StoreRefused` or `UnexpectedResponse`,
+    whatever the server sends, and `BadKey` where no path means just this key. It may be
+    cancelled at any time; whether a cancelled write took effect is not known.
+
+    Attributes:
+        limits: of what the server may respond; may be changed at any time.
     """
 
     def __init__(
@@ -72,6 +81,7 @@ class Client:
         Raises:
             http_trio.BadCertificate: the authorities cannot be read.
         """
+        self.limits = ResponseLimits()
         self._transport = Transport(url, token, ca_file)
 
     def __repr__(self) -> str:
@@ -102,19 +112,21 @@ class Client:
         self, key: str, *, index: int = 0, wait_s: float = WAIT_S
     ) -> Snapshot:
         """Read a key; with an index, when it is passed or after wait_s seconds."""
-        reply = await self._read(key, {}, index, wait_s)
+        limit = self.limits.document
+        reply = await self._read(key, {}, index, wait_s, limit)
         new_index = read_index(reply.url, reply.index)
-        if reply.status == _ABSENT:
+        if reply.is_absent:
             return Snapshot(None, new_index)
-        return Snapshot(read_entries(reply.url, reply.body)[0], new_index)
+        return Snapshot(read_entry(reply.url, reply.body, key), new_index)
 
     async def list(
         self, prefix: str, *, index: int = 0, wait_s: float = WAIT_S
     ) -> Listing:
         """Read all keys with a prefix; with an index as in `get`."""
-        reply = await self._read(prefix, {"recurse": ""}, index, wait_s)
+        limit = self.limits.listing
+        reply = await self._read(prefix, {"recurse": ""}, index, wait_s, limit)
         new_index = read_index(reply.url, reply.index)
-        if reply.status == _ABSENT:
+        if reply.is_absent:
             return Listing((), new_index)
         return Listing(read_entries(reply.url, reply.body), new_index)
 
@@ -145,18 +157,14 @@ class Client:
             "release": release,
         }
         parameters = {name: str(v) for name, v in conditions.items() if v is not None}
-        reply = await self._transport.request("PUT", _path(key), parameters, value)
+        reply = await self._request("PUT", key_path(key), parameters, value)
         return await self._read_outcome(reply, key)
 
     async def keys(self, prefix: str, *, separator: str = "") -> tuple[str, ...]:
         """Give the keys with a prefix; with a separator, cut after its first."""
         parameters = {"keys": ""} | ({"separator": separator} if separator else {})
-        reply = await self._transport.request(
-            "GET", _path(prefix), parameters, also=(_ABSENT,)
-        )
-        if reply.status == _ABSENT:
-            return ()
-        return tuple(read_json(reply.url, reply.body))
+        reply = await self._request_listing(key_path(prefix), parameters)
+        return () if reply.is_absent else read_keys(reply.url, reply.body)
 
     async def delete(
         self, key: str, *, cas: int | None = None, recurse: bool = False
@@ -165,8 +173,8 @@ class Client:
         parameters = {} if cas is None else {"cas": str(cas)}
         if recurse:
             parameters["recurse"] = ""
-        reply = await self._transport.request("DELETE", _path(key), parameters)
-        return bool(read_json(reply.url, reply.body))
+        reply = await self._request("DELETE", key_path(key), parameters)
+        return read_done(reply.url, reply.body)
 
     # === sessions ===
 
@@ -188,27 +196,33 @@ class Client:
             "LockDelay": format_duration(lock_delay_s),
         }
         body = json.dumps(fields).encode()
-        reply = await self._transport.request("PUT", "/v1/session/create", {}, body)
+        reply = await self._request("PUT", "/v1/session/create", {}, body)
         return read_session_id(reply.url, reply.body)
 
     async def sessions(self) -> tuple[Session, ...]:
         """Give all sessions that have not ended."""
-        reply = await self._transport.request("GET", "/v1/session/list", {})
+        reply = await self._request_listing("/v1/session/list", {})
         return read_sessions(reply.url, reply.body)
 
     async def renew_session(self, id_: str) -> bool:
         """Start a session's time anew; False if it has ended."""
         try:
-            await self._transport.request("PUT", f"/v1/session/renew/{id_}", {})
+            reply = await self._request("PUT", session_path("renew", id_), {})
         except StoreRefused as exc:
             if exc.status == _ABSENT:
                 return False
             raise
+        renewed = read_sessions(reply.url, reply.body)
+        if [session.id.lower() for session in renewed] != [id_.lower()]:
+            raise UnexpectedResponse(
+                f"{reply.url}: another session, or none, is renewed"
+            )
         return True
 
     async def destroy_session(self, id_: str) -> None:
         """End a session."""
-        await self._transport.request("PUT", f"/v1/session/destroy/{id_}", {})
+        reply = await self._request("PUT", session_path("destroy", id_), {})
+        read_done(reply.url, reply.body)
 
     # === transactions ===
 
@@ -221,11 +235,19 @@ class Client:
         Returns:
             Whether they took effect, what they gave, and else which failed and why.
         """
-        body = json.dumps(
-            [dump_operation(operation) for operation in operations]
-        ).encode()
+        try:
+            dumped = [dump_operation(operation) for operation in operations]
+        except UnicodeDecodeError as exc:
+            raise BadKey("a key that is no UTF-8 cannot be written in JSON") from exc
+        gives_values = any(operation.verb.startswith("get") for operation in operations)
+        limits = self.limits
         reply = await self._transport.request(
-            "PUT", "/v1/txn", {}, body, also=(HTTPStatus.CONFLICT,)
+            "PUT",
+            "/v1/txn",
+            {},
+            json.dumps(dumped).encode(),
+            limit=limits.listing if gives_values else limits.document,
+            also=(HTTPStatus.CONFLICT,),
         )
         return read_transaction_result(reply.url, reply.body)
 
@@ -234,31 +256,35 @@ class Client:
     async def history(self, key: str, *, limit: int = 100) -> tuple[Revision, ...]:
         """Give the states that a key had, the newest first, as far as they are kept."""
         parameters = {"history": "", "limit": str(limit)}
-        reply = await self._transport.request(
-            "GET", _path(key), parameters, also=(_ABSENT,)
-        )
-        if reply.status == _ABSENT:
-            return ()
-        return read_history(reply.url, reply.body)
+        reply = await self._request_listing(key_path(key), parameters)
+        return () if reply.is_absent else read_history(reply.url, reply.body)
 
     async def get_at(self, key: str, index: int) -> Entry | None:
         """Give what a key was when the store was at an index; None if it was absent.
 
         Raises:
             StoreRefused: with status 410 if that is forgotten.
+            UnexpectedResponse: the server gives another time, as a Consul does.
         """
         reply = await self._transport.request(
-            "GET", _path(key), {"at": str(index)}, also=(_ABSENT,)
+            "GET",
+            key_path(key),
+            {"at": str(index)},
+            limit=self.limits.document,
+            also=(_ABSENT,),
         )
-        if reply.status == _ABSENT:
-            return None
-        return read_entries(reply.url, reply.body)[0]
+        if read_index(reply.url, reply.index) not in (index, max(1, index)):
+            raise UnexpectedResponse(
+                f"{reply.url}: what it is at {reply.index}, expected at {index}; a Consul"
+                " cannot read the past, a kv-trio can"
+            )
+        return None if reply.is_absent else read_entry(reply.url, reply.body, key)
 
     async def compact(self, index: int | None = None) -> int:
         """Forget the past up to an index, or up to now; give how many states that were."""
         parameters = {} if index is None else {"index": str(index)}
-        reply = await self._transport.request("PUT", "/v1/compact", parameters)
-        return int(read_json(reply.url, reply.body)["Forgotten"])
+        reply = await self._request("PUT", "/v1/compact", parameters)
+        return read_forgotten(reply.url, reply.body)
 
     async def back_up(self, path: str | os.PathLike[str]) -> int:
         """Write a copy of the store's database to a new file; give its bytes.
@@ -269,28 +295,9 @@ class Client:
         Raises:
             FileExistsError: the file is there.
             OSError: it cannot be written.
+            UnexpectedResponse: the server gives something else, as a Consul does.
         """
-        target = trio.Path(path)
-        unfinished = target.with_name(target.name + ".partial")
-        if await target.exists():
-            raise FileExistsError(f"{path} exists; a backup overwrites nothing")
-        size = 0
-        try:
-            await unfinished.touch(mode=0o600)  # a copy has all secrets of a store
-            await unfinished.chmod(0o600)
-            async with (
-                await unfinished.open("wb") as file,
-                self._transport.stream("/v1/snapshot") as chunks,
-            ):
-                async for chunk in chunks:
-                    await file.write(chunk)
-                    size += len(chunk)
-            await unfinished.rename(target)
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await unfinished.unlink(missing_ok=True)
-            raise
-        return size
+        return await write_backup(self._transport.stream("/v1/snapshot"), path)
 
     # === watching and locking ===
 
@@ -340,24 +347,48 @@ class Client:
 
     # === private ===
 
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        parameters: dict[str, str],
+        body: bytes | None = None,
+    ) -> Reply:
+        """Send what one key, or one session, comes back for."""
+        return await self._transport.request(
+            method, path, parameters, body, limit=self.limits.document
+        )
+
+    async def _request_listing(self, path: str, parameters: dict[str, str]) -> Reply:
+        limit = self.limits.listing
+        return await self._transport.request(
+            "GET", path, parameters, limit=limit, also=(_ABSENT,)
+        )
+
     async def _read(
-        self, key: str, parameters: dict[str, str], index: int, wait_s: float
+        self,
+        key: str,
+        parameters: dict[str, str],
+        index: int,
+        wait_s: float,
+        limit: int,
     ) -> Reply:
         deadline_s = None
         if index:
             parameters |= {"index": str(index), "wait": format_duration(wait_s)}
             deadline_s = wait_s * 17 / 16 + GRACE_S
         return await self._transport.request(
-            "GET", _path(key), parameters, deadline_s=deadline_s, also=(_ABSENT,)
+            "GET",
+            key_path(key),
+            parameters,
+            limit=limit,
+            deadline_s=deadline_s,
+            also=(_ABSENT,),
         )
 
     async def _read_outcome(self, reply: Reply, key: str) -> WriteResult:
-        done = bool(read_json(reply.url, reply.body))
+        done = read_done(reply.url, reply.body)
         if reply.index:
             return WriteResult(done, read_index(reply.url, reply.index))
         entry = (await self.get(key)).entry
         return WriteResult(done, entry.modify_index if entry else 0)
-
-
-def _path(key: str) -> str:
-    return "/v1/kv/" + quote(key, safe="/,._-~")

@@ -1,15 +1,25 @@
 """Requests of the client over httpx, the one module that imports it.
 
-Every request has a deadline, so that a server that is silent is noticed; the errors of
-httpx become those of `kv_trio.errors` here.
+The one door through which a store's bytes come in. Of httpx only the connections are
+used (its transport), not its client, which also reads cookies, redirects, charsets and
+compressed bodies: what a store says there is never looked at. Whatever else the bytes
+are, they become a `Reply` or one of our errors, whichever library trips over them; a
+reply has a limit, and a request a deadline, so that a server that is silent is noticed.
+
+One file, since a door has two sides: what is sent, and what comes back.
 """
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import stat
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,15 +27,23 @@ import attrs
 import httpx
 import trio
 
-from http_trio import client_context
-from kv_trio.errors import StoreRefused, StoreUnreachable
+from http_trio import BadCertificate, client_context
+from kv_trio.client.paths import encode_query
+from kv_trio.errors import KvError, StoreRefused, StoreUnreachable, UnexpectedResponse
 
 TIMEOUT_S = 10.0
 """Seconds for every request that does not wait for a change."""
 
+REFUSAL_BYTES = 64 * 1024
+"""Bytes of a refusal's reason that are read; what comes after them is not."""
+
 _KEPT = 20  # idle connections
+_KEPT_S = 5.0
 _CLOSE_S = 1.0
 _REASON = 500  # characters of a refusal that are shown
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "kv-trio"}
+_PLAIN = {"", "identity"}  # content codings that need no decoding
+_USER = re.compile(r"(?<=//)[^/@]*@")
 
 
 @attrs.frozen
@@ -42,24 +60,48 @@ class Reply:
     index: str
     body: bytes
 
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no such key."""
+        return self.status == HTTPStatus.NOT_FOUND
+
 
 class Transport:
     """The connections to one server; use it as an async context manager."""
 
     def __init__(
-        self, url: str, token: str | None, ca_file: str | os.PathLike[str] | None
+        self,
+        url: str,
+        token: str | None,
+        ca_file: str | os.PathLike[str] | None,
+        http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        """Make the connections; none is opened yet.
+
+        Args:
+            url: of the server.
+            token: the secret that it is shown.
+            ca_file: the authorities that an https:// server is verified by.
+            http: what sends requests, instead of connections.
+
+        Raises:
+            http_trio.BadCertificate: the authorities cannot be read.
+        """
         self.url = url.rstrip("/")
-        self._http = httpx.AsyncClient(
-            headers={"X-Consul-Token": token} if token else {},
-            timeout=httpx.Timeout(None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=_KEPT),
+        self._shown = _USER.sub("", self.url)
+        self._token = token
+        self._http = http or httpx.AsyncHTTPTransport(
+            limits=httpx.Limits(
+                max_connections=None,
+                max_keepalive_connections=_KEPT,
+                keepalive_expiry=_KEPT_S,
+            ),
             verify=_trust(self.url, ca_file),
             trust_env=False,  # a proxy for the web is none for the store
         )
 
     def __repr__(self) -> str:
-        return f"<Transport {self.url}>"
+        return f"<Transport {self._shown}>"
 
     async def __aenter__(self) -> Self:
         """Open the connections."""
@@ -83,6 +125,7 @@ class Transport:
         parameters: Mapping[str, str],
         body: bytes | None = None,
         *,
+        limit: int,
         deadline_s: float | None = None,
         also: tuple[int, ...] = (),
     ) -> Reply:
@@ -93,65 +136,212 @@ class Transport:
             path: percent-encoded.
             parameters: of the query, not encoded.
             body: of the request, if it has one.
+            limit: bytes of the reply's body at most.
             deadline_s: seconds from the start to the end; `TIMEOUT_S` by default.
             also: status codes beside the 2xx that are no refusals.
 
         Raises:
             StoreUnreachable: there is no reply, or none in time.
             StoreRefused: the reply is an error.
+            UnexpectedResponse: it is too large, or encoded.
         """
         deadline_s = TIMEOUT_S if deadline_s is None else deadline_s
-        url = self.url + path
+        request = self._prepare(method, path, parameters, body)
         try:
             with trio.fail_after(deadline_s):
-                response = await self._http.request(
-                    method, url, params=parameters or None, content=body
-                )
+                async with self._send(request) as response:
+                    if not response.is_success and response.status_code not in also:
+                        raise await self._refusal(response)
+                    content = await self._read(response, self._shown + path, limit)
         except trio.TooSlowError as exc:
-            late = f"{self.url}: no response in {deadline_s:g} s"
+            late = f"{self._shown}: no response in {deadline_s:g} s"
             raise StoreUnreachable(late) from exc
-        except httpx.HTTPError as exc:
-            raise self._unreachable(exc) from exc
-        except httpx.InvalidURL as exc:
-            raise StoreUnreachable(f"{self.url!r} is not a URL: {exc}") from exc
-        if response.is_success or response.status_code in also:
-            index = response.headers.get("X-Consul-Index", "")
-            return Reply(
-                str(response.url), response.status_code, index, response.content
-            )
-        raise StoreRefused(response.status_code, _text_of(response.content))
+        index = _field(response, b"x-consul-index")
+        return Reply(self._shown + path, response.status_code, index, content)
 
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Give a reply's body in parts; each must come in `TIMEOUT_S`.
+        """Give a reply's body in parts, without a limit; each must come in `TIMEOUT_S`.
 
         Raises:
-            StoreUnreachable, StoreRefused: as `request`.
+            StoreUnreachable, StoreRefused, UnexpectedResponse: as `request`.
         """
-        timeout = httpx.Timeout(TIMEOUT_S)
-        try:
-            async with self._http.stream(
-                "GET", self.url + path, timeout=timeout
-            ) as response:
-                if not response.is_success:
-                    text = _text_of(await response.aread())
-                    raise StoreRefused(response.status_code, text)
-                yield response.aiter_bytes()
-        except httpx.HTTPError as exc:
-            raise self._unreachable(exc) from exc
+        request = self._prepare("GET", path, {}, None)
+        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT_S)
+        request.extensions = {"timeout": timeouts}
+        async with self._send(request) as response:
+            if not response.is_success:
+                raise await self._refusal(response)
+            _check_plain(response, self._shown + path)
+            parts = _Parts(self, response)
+            try:
+                yield parts
+            finally:
+                with trio.CancelScope(shield=True):
+                    await parts.aclose()
 
-    def _unreachable(self, exc: httpx.HTTPError) -> StoreUnreachable:
-        return StoreUnreachable(f"{self.url}: {_reason(exc)}")
+    # === what is sent ===
+
+    def _prepare(
+        self, method: str, path: str, parameters: Mapping[str, str], body: bytes | None
+    ) -> httpx.Request:
+        query = encode_query(parameters)
+        headers = dict(_HEADERS)
+        if self._token:
+            if not (self._token.isascii() and self._token.isprintable()):
+                raise StoreUnreachable(
+                    "the token has characters that no header can have"
+                )
+            headers["X-Consul-Token"] = self._token
+        if "?" in self.url or "#" in self.url:
+            raise StoreUnreachable(f"{self._shown!r} is not the URL of a server")
+        with self._own_errors():
+            url = httpx.URL(self.url + path + ("?" + query if query else ""))
+            if url.userinfo:
+                user = f"{url.username}:{url.password}".encode()
+                headers["Authorization"] = f"Basic {base64.b64encode(user).decode()}"
+            return httpx.Request(method, url, headers=headers, content=body)
+
+    @asynccontextmanager
+    async def _send(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+        with self._own_errors():
+            response = await self._http.handle_async_request(request)
+        try:
+            yield response
+        finally:
+            with trio.CancelScope(shield=True), suppress(httpx.HTTPError):
+                await response.aclose()
+
+    # === what comes back ===
+
+    async def _read(self, response: httpx.Response, url: str, limit: int) -> bytes:
+        _check_plain(response, url)
+        parts = _Parts(self, response)
+        body = await parts.read(limit)
+        if parts.cut:
+            raise UnexpectedResponse(
+                f"{url}: the response is larger than {limit} bytes, which is the limit;"
+                " its connection was ended"
+            )
+        return body
+
+    async def _refusal(self, response: httpx.Response) -> StoreRefused:
+        """Give the reason of a refusal; what charset the server names is not tried."""
+        body = await _Parts(self, response).read(REFUSAL_BYTES)
+        text = body.decode("utf-8", "replace")
+        if location := _field(response, b"location"):
+            text += f" (moved to {location})"
+        return StoreRefused(response.status_code, _one_line(text)[:_REASON])
+
+    @contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        """Turn whatever a library raises at what a server or a URL says into our error."""
+        try:
+            yield
+        except KvError:
+            raise
+        except (httpx.HTTPError, OSError) as exc:
+            raise StoreUnreachable(f"{self._shown}: {_reason(exc)}") from exc
+        except httpx.InvalidURL as exc:
+            raise StoreUnreachable(f"{self._shown!r} is not a URL: {exc}") from exc
+        except Exception as exc:  # such as a UnicodeError at a host's name
+            what = _one_line(f"{type(exc).__name__}: {exc}")[:_REASON]
+            raise StoreUnreachable(f"{self._shown}: {what}") from exc
+
+
+class _Parts:
+    """The parts of a body as they come, of which the rest may be left.
+
+    Left halfway, the generators under a response would wait for the collector. So the
+    connection is ended first, and they end by that.
+    """
+
+    def __init__(self, transport: Transport, response: httpx.Response) -> None:
+        self.cut = False
+        self._is_whole = False
+        self._transport = transport
+        self._response = response
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._parts = aiter(response.stream)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with self._transport._own_errors():  # noqa: SLF001
+            try:
+                return await anext(self._parts)
+            except StopAsyncIteration:
+                self._is_whole = True
+        raise StopAsyncIteration
+
+    async def read(self, limit: int) -> bytes:
+        """Give all of them, or those up to the limit, and then end the connection."""
+        body = bytearray()
+        async for part in self:
+            body += part
+            if len(body) > limit:
+                self.cut = True
+                await self.aclose()
+                break
+            # Each part is a chunk, which may be one byte. The next read is cancelled.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return bytes(body[:limit])
+
+    async def aclose(self) -> None:
+        """End the connection if there is more to come."""
+        if self._is_whole:
+            return
+        connection = self._response.extensions.get("network_stream")
+        with suppress(Exception):
+            if connection is not None:
+                with trio.CancelScope(shield=True):
+                    await connection.aclose()
+            async for _ in self._parts:
+                pass
+
+
+def _field(response: httpx.Response, name: bytes) -> str:
+    """Give a field's values, as they are, whatever their bytes."""
+    values = [value for key, value in response.headers.raw if key.lower() == name]
+    return b", ".join(values).decode("latin-1")
+
+
+def _check_plain(response: httpx.Response, url: str) -> None:
+    """Check that a body is as it is: what is decoded can be any size."""
+    coding = _field(response, b"content-encoding").strip().lower()
+    if coding not in _PLAIN:
+        raise UnexpectedResponse(
+            f"{url}: Content-Encoding is {coding[:_REASON]!r}, expected none"
+        )
 
 
 def _trust(url: str, ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | bool:
-    """Give what verifies an https:// server; for http:// no authorities are read."""
-    return client_context(ca=ca_file) if url.startswith("https:") else False
+    """Give what verifies a server; only for http:// no authorities are read."""
+    if url.lower().startswith("http:"):
+        return False
+    if ca_file is not None and "-----BEGIN" not in os.fspath(ca_file):
+        _check_file(ca_file)
+    return client_context(ca=ca_file)
 
 
-def _text_of(body: bytes) -> str:
-    """Give the reason of a refusal; what charset the server names is not tried."""
-    return body.decode("utf-8", "replace").strip()[:_REASON]
+def _check_file(path: str | os.PathLike[str]) -> None:
+    """Check that a file can be read without waiting: a pipe's reader waits for ever."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        raise BadCertificate(f"cannot use the authorities {path}: {reason}") from exc
+    if not stat.S_ISREG(mode):
+        raise BadCertificate(
+            f"cannot use the authorities {path}: it is no file, expected certificates as"
+            " PEM"
+        )
+
+
+def _one_line(text: str) -> str:
+    """Give text without what would move a terminal's cursor or begin a new line."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
 def _reason(exc: BaseException) -> str:
@@ -163,4 +353,4 @@ def _reason(exc: BaseException) -> str:
         if isinstance(cause, ssl.SSLError) and cause.reason:
             return f"no TLS ({cause.reason.lower().replace('_', ' ')})"
         cause = cause.__cause__ or cause.__context__
-    return str(exc) or type(exc).__name__
+    return _one_line(str(exc))[:_REASON] or type(exc).__name__

@@ -1,14 +1,17 @@
 """Responses of Consul's API as values: the other half of `kv_trio.consul.encode`. Pure.
 
-Whatever a store would not send is refused with `UnexpectedResponse`, and the URL.
+Whatever a store would not send is refused with `UnexpectedResponse`: the URL, what was
+expected, and what was found. A value is not shown, since it may be a secret.
+
+One file, since each response is read by the same few rules at its end.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from kv_trio.consul.durations import parse_duration_s
 from kv_trio.consul.json_body import kind_of, parse_json
@@ -16,36 +19,46 @@ from kv_trio.errors import UnexpectedResponse
 from kv_trio.state.entry import Entry, Revision, Session
 from kv_trio.state.txn import TransactionResult, TxnOperationFailed
 
-_NONSENSE = (TypeError, KeyError, ValueError, OverflowError)
+T = TypeVar("T")
+
+_NONSENSE = (TypeError, KeyError, ValueError, OverflowError, OSError)
 """What comes of values that are not there, not of their type, or out of range."""
 
+_UINT64 = 2**64
 _DIGITS = 20  # of the longest unsigned 64-bit number
-
-
-def read_json(url: str, body: bytes) -> Any:
-    """Read JSON, whatever it says.
-
-    Raises:
-        UnexpectedResponse: it is no JSON.
-    """
-    try:
-        return parse_json(body)
-    except ValueError as exc:
-        raise UnexpectedResponse(f"{url}: the response is no JSON") from exc
+_SHOWN = 60  # bytes of a body that is no JSON
 
 
 def read_index(url: str, text: str) -> int:
     """Read an `X-Consul-Index`.
 
     Raises:
-        UnexpectedResponse: it is no number.
+        UnexpectedResponse: it is no number of 64 bits.
     """
-    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
-        raise UnexpectedResponse(
-            f"{url}: X-Consul-Index is {text!r}, expected a number; is this a kv-trio or"
-            " Consul server?"
-        )
-    return int(text)
+    if text.isascii() and text.isdigit() and len(text) <= _DIGITS:
+        index = int(text)
+        if index < _UINT64:
+            return index
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    raise UnexpectedResponse(
+        f"{url}: X-Consul-Index is {shown!r}, expected a number; is this a kv-trio or"
+        " Consul server?"
+    )
+
+
+def read_entry(url: str, body: bytes, key: str) -> Entry:
+    """Read the entry of a key that `/v1/kv` gave.
+
+    Raises:
+        UnexpectedResponse: it is not one entry, of that key.
+    """
+    entries = read_entries(url, body)
+    if len(entries) > 1:
+        raise UnexpectedResponse(f"{url}: {len(entries)} keys, expected one")
+    if entries[0].key != key.encode():
+        found = entries[0].key.decode()
+        raise UnexpectedResponse(f"{url}: the key {found!r}, expected {key!r}")
+    return entries[0]
 
 
 def read_entries(url: str, body: bytes) -> tuple[Entry, ...]:
@@ -54,13 +67,28 @@ def read_entries(url: str, body: bytes) -> tuple[Entry, ...]:
     Raises:
         UnexpectedResponse: it is no list of keys.
     """
-    try:
-        entries = tuple(map(_entry, read_json(url, body)))
-    except _NONSENSE as exc:
-        raise UnexpectedResponse(f"{url}: the response is no list of keys") from exc
+    entries = _read(url, body, "list of keys", _each(_entry))
     if not entries:
         raise UnexpectedResponse(f"{url}: an empty list of keys")
     return entries
+
+
+def read_keys(url: str, body: bytes) -> tuple[str, ...]:
+    """Read the names that `/v1/kv?keys` gave.
+
+    Raises:
+        UnexpectedResponse: it is no list of names.
+    """
+    return _read(url, body, "list of names", _each(lambda name: _typed(name, str)))
+
+
+def read_done(url: str, body: bytes) -> bool:
+    """Read whether a write was done.
+
+    Raises:
+        UnexpectedResponse: it is neither true nor false.
+    """
+    return _read(url, body, "response to a write", lambda done: _typed(done, bool))
 
 
 def read_history(url: str, body: bytes) -> tuple[Revision, ...]:
@@ -69,10 +97,21 @@ def read_history(url: str, body: bytes) -> tuple[Revision, ...]:
     Raises:
         UnexpectedResponse: it is no history.
     """
-    try:
-        return tuple(map(_revision, read_json(url, body)))
-    except _NONSENSE as exc:
-        raise UnexpectedResponse(f"{url}: the response is no history") from exc
+    return _read(url, body, "history (a Consul has none)", _each(_revision))
+
+
+def read_forgotten(url: str, body: bytes) -> int:
+    """Read how many states `/v1/compact` forgot.
+
+    Raises:
+        UnexpectedResponse: it does not say.
+    """
+    return _read(
+        url,
+        body,
+        "response to compact",
+        lambda document: _number(_fields(document), "Forgotten"),
+    )
 
 
 def read_transaction_result(url: str, body: bytes) -> TransactionResult:
@@ -81,17 +120,7 @@ def read_transaction_result(url: str, body: bytes) -> TransactionResult:
     Raises:
         UnexpectedResponse: it is no response to a transaction.
     """
-    document = read_json(url, body)
-    try:
-        results = tuple(_entry(item["KV"]) for item in document["Results"] or ())
-        failed = tuple(
-            TxnOperationFailed(_number(item, "OpIndex"), _text(item, "What"))
-            for item in document["Errors"] or ()
-        )
-    except _NONSENSE as exc:
-        raise UnexpectedResponse(f"{url}: no response to a transaction") from exc
-    index = max((entry.modify_index for entry in results), default=0)
-    return TransactionResult(not failed, index, results=results, failed=failed)
+    return _read(url, body, "response to a transaction", _transaction_result)
 
 
 def read_session_id(url: str, body: bytes) -> str:
@@ -100,10 +129,9 @@ def read_session_id(url: str, body: bytes) -> str:
     Raises:
         UnexpectedResponse: there is none.
     """
-    try:
-        return _text(read_json(url, body), "ID")
-    except _NONSENSE as exc:
-        raise UnexpectedResponse(f"{url}: a session without an ID") from exc
+    return _read(
+        url, body, "id of a session", lambda document: _text(_fields(document), "ID")
+    )
 
 
 def read_sessions(url: str, body: bytes) -> tuple[Session, ...]:
@@ -112,13 +140,52 @@ def read_sessions(url: str, body: bytes) -> tuple[Session, ...]:
     Raises:
         UnexpectedResponse: it is no list of sessions.
     """
+    return _read(url, body, "list of sessions", _each(_session))
+
+
+def _read(url: str, body: bytes, what: str, read: Callable[[Any], T]) -> T:
+    """Read JSON; the one place where an odd document becomes our error."""
     try:
-        return tuple(map(_session, read_json(url, body)))
+        document = parse_json(body)
+    except ValueError as exc:
+        raise UnexpectedResponse(
+            f"{url}: the response is no {what}, and no JSON: {exc}; found {_found(body)}"
+        ) from exc
+    try:
+        return read(document)
     except _NONSENSE as exc:
-        raise UnexpectedResponse(f"{url}: the response is no list of sessions") from exc
+        raise UnexpectedResponse(f"{url}: the response is no {what}: {exc}") from exc
 
 
-def _entry(fields: Mapping[str, Any]) -> Entry:
+def _found(body: bytes) -> str:
+    """Describe what is no JSON; where it was to be some, a value may stand in it."""
+    text = body[:_SHOWN].decode("utf-8", "replace")
+    if not text or text.lstrip()[:1] in ("[", "{", '"'):
+        return f"{len(body)} bytes"
+    return repr(text)
+
+
+def _each(read: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
+    return lambda document: tuple(map(read, _typed(document, list)))
+
+
+def _transaction_result(document: object) -> TransactionResult:
+    fields = _fields(document)
+    results = tuple(
+        _entry(_fields(item)["KV"]) for item in _typed(fields["Results"] or [], list)
+    )
+    failed = tuple(map(_failed, _typed(fields["Errors"] or [], list)))
+    index = max((entry.modify_index for entry in results), default=0)
+    return TransactionResult(not failed, index, results=results, failed=failed)
+
+
+def _failed(item: object) -> TxnOperationFailed:
+    fields = _fields(item)
+    return TxnOperationFailed(_number(fields, "OpIndex"), _text(fields, "What"))
+
+
+def _entry(item: object) -> Entry:
+    fields = _fields(item)
     return Entry(
         key=_text(fields, "Key").encode(),
         value=base64.b64decode(_text(fields, "Value", or_none=True), validate=True),
@@ -130,15 +197,17 @@ def _entry(fields: Mapping[str, Any]) -> Entry:
     )
 
 
-def _revision(fields: Mapping[str, Any]) -> Revision:
+def _revision(item: object) -> Revision:
+    fields = _fields(item)
     written_at = datetime.fromisoformat(_text(fields, "Time"))
     time_ms = round(written_at.timestamp() * 1000)
-    entry = None if fields.get("Deleted") else _entry(fields)
+    entry = None if fields.get("Deleted") else _entry(item)
     key = _text(fields, "Key").encode()
     return Revision(key, _number(fields, "ModifyIndex"), entry, time_ms)
 
 
-def _session(fields: Mapping[str, Any]) -> Session:
+def _session(item: object) -> Session:
+    fields = _fields(item)
     ttl = _text(fields, "TTL")
     return Session(
         id=_text(fields, "ID"),
@@ -151,17 +220,39 @@ def _session(fields: Mapping[str, Any]) -> Session:
     )
 
 
+class _Fields(dict[str, Any]):
+    """The members of an object; one that is not there is missed with words."""
+
+    def __missing__(self, name: str) -> Any:
+        raise ValueError(f"{name} is missing")
+
+
+def _fields(item: object) -> Mapping[str, Any]:
+    return _Fields(_typed(item, dict))
+
+
 def _text(fields: Mapping[str, Any], name: str, *, or_none: bool = False) -> str:
     value = fields[name]
-    if value is None and or_none:
-        return ""
-    if not isinstance(value, str):
-        raise TypeError(f"{name}: {kind_of(value)}, expected a string")
-    return value
+    return "" if value is None and or_none else _typed(value, str, name)
 
 
 def _number(fields: Mapping[str, Any], name: str) -> int:
-    value = fields[name]
-    if type(value) is not int:
-        raise TypeError(f"{name}: {kind_of(value)}, expected a number")
+    value = _typed(fields[name], int, name)
+    if not 0 <= value < _UINT64:
+        raise ValueError(f"{name} is not between 0 and 2^64")
+    return value
+
+
+_NAMES: dict[type, str] = {
+    str: "a string",
+    int: "a whole number",
+    bool: "true or false",
+    list: "an array",
+    dict: "an object",
+}
+
+
+def _typed(value: Any, kind: type[T], name: str = "it") -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{name} is {kind_of(value)}, expected {_NAMES[kind]}")
     return value

@@ -1,0 +1,60 @@
+"""The rate of a loop that asks a store again and again. Pure.
+
+A blocking read is to wait, and a retry is to be seldom; but a store whose index moves
+without the key, a cache that drops the query, or an error that comes at once makes a
+tight loop of either. So each such loop has a token bucket: a change that comes seldom
+is asked for at once, and a loop that spins is held to the rate, whatever the reason.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+POLLS_PER_S = 10.0
+"""Requests a second of one loop in the long run."""
+
+POLL_BURST = 5
+"""Requests of one loop that need not wait, after a time in which there were none."""
+
+_JITTER = 0.5  # of a pause at most, so that many clients do not come at once
+
+
+class PollBudget:
+    """A token bucket that counts the requests of one loop."""
+
+    def __init__(
+        self,
+        rate: float = POLLS_PER_S,
+        burst: int = POLL_BURST,
+        *,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        """Begin with a full bucket.
+
+        Args:
+            rate: requests a second in the long run.
+            burst: requests that need not wait.
+            draw: gives a number from 0 up to 1.
+        """
+        self._rate = rate
+        self._burst = burst
+        self._draw = draw
+        self._tokens = float(burst)
+        self._seen_at: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<PollBudget {self._rate:g}/s, {self._tokens:.1f} left>"
+
+    def next_s(self, now: float) -> float:
+        """Give the seconds that the next request must wait; it counts from now on.
+
+        Args:
+            now: in seconds, of a clock that does not go back.
+        """
+        since_s = 0.0 if self._seen_at is None else max(0.0, now - self._seen_at)
+        self._seen_at = now
+        self._tokens = min(self._burst, self._tokens + since_s * self._rate) - 1.0
+        if self._tokens >= 0.0:
+            return 0.0
+        return -self._tokens / self._rate * (1.0 + _JITTER * self._draw())
