@@ -146,7 +146,11 @@ class Bench:
         peers += [
             self._canary("canary"),
             self._canary("canary, new users", sticky_sessions=True),
-            self._canary("canary, returning", cookie="canary", sticky_sessions=True),
+            self._canary(
+                "canary, returning",
+                cookie="canary",
+                sticky_sessions={"cookie": "canary"},
+            ),
             self._canary("canary, new heads", fresh=True),
             *(
                 self._canary(
@@ -154,7 +158,7 @@ class Bench:
                     cookie="canary",
                     fresh=fresh,
                     options=("--access-log", "{dir}/access.log"),
-                    sticky_sessions=True,
+                    sticky_sessions={"cookie": "canary"},
                     rules=_RULES,
                 )
                 for name, fresh in ((_ALL, False), (f"{_ALL}, new heads", True))

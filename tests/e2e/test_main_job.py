@@ -145,7 +145,7 @@ async def test_7_a_user_on_the_canary_stays_while_the_ratio_rises(here: World) -
     async with connected_to(address) as client:
         head, body = await client.ask()
         cookie = re.search(
-            rb"Set-Cookie: (canary=[^;]+); HttpOnly; SameSite=Lax; Path=/", head
+            rb"Set-Cookie: (canary-web=[^;]+); HttpOnly; SameSite=Lax; Path=/", head
         )
         assert cookie is not None
         seen = [body]
@@ -171,9 +171,9 @@ async def test_users_are_split_by_the_ratio_and_forged_cookies_replaced(
     async with connected_to(address) as client:
         for _ in range(1000):
             head, body = await client.ask(
-                b"/", b"Cookie: canary=1.AAAAAAAAAAAAAAAA." + b"A" * 24
+                b"/", b"Cookie: canary-web=1.AAAAAAAAAAAAAAAA." + b"A" * 24
             )
-            assert b"Set-Cookie: canary=1." in head
+            assert b"Set-Cookie: canary-web=1." in head
             arms[body] += 1
 
     assert 230 < arms[b"v2"] < 370  # five standard deviations

@@ -107,6 +107,7 @@ def disagreements(document: Mapping[str, Any]) -> Iterator[Problem]:
     if STABLE not in arms:
         yield Problem("$.arms", _names(arms), f"an arm named {STABLE}")
     yield from _bad_shares(document.get("ratio", 0), arms)
+    yield from _taken_cookies(document)
     for path, name in _named_arms(document, arms):
         if isinstance(name, str) and name not in arms:
             yield _no_arm(path, name, arms)
@@ -130,6 +131,18 @@ def _bad_shares(given: Any, arms: Mapping[str, Any]) -> Iterator[Problem]:
     if sum(ratio.values()) > WHOLE:
         total = format_share(sum(ratio.values()))
         yield Problem("$.ratio", f"shares that add up to {total}", "at most 1")
+
+
+def _taken_cookies(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find rules that ask for `always` where our own cookie is."""
+    sticky, rules = document.get("sticky_sessions"), document.get("rules")
+    name = sticky.get("cookie") if isinstance(sticky, dict) else None
+    for place, rule in enumerate(rules if isinstance(rules, list) else ()):
+        given = rule.get("canary-by-cookie") if isinstance(rule, dict) else None
+        if given is not None and given == name:
+            path = f"$.rules[{place}].canary-by-cookie"
+            expected = "another name than that of sticky_sessions"
+            yield Problem(path, show(name), expected)
 
 
 def _named_arms(

@@ -130,7 +130,7 @@ class StickyTable(Sticky):
 
     cookie: str | None = may_lack(
         "The key is in a cookie of this name, which we sign. So it is by default, and"
-        " the name is `canary`."
+        " the name is `canary-SERVICE`."
     )
     header: str | None = may_lack("The key is this header.")
     address: AddressBits | None = may_lack(

@@ -169,7 +169,8 @@ class SameSite(enum.Enum):
 class Sticky:
     """Users keep their arm: by a cookie that we sign, a header, or their network."""
 
-    key: Key = Key(Source.COOKIE, "canary")  # in the document one of three fields
+    # In the document one of three fields; without a name it is the service's cookie.
+    key: Key = Key(Source.COOKIE)
     epoch: int = described("Raise it to draw all users anew.", default=0)
     server: bool = described(
         "Whether they keep their server inside the arm too.", default=False

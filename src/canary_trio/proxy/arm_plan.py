@@ -60,12 +60,14 @@ class ArmPlans:
         ids: names requests; None where the document wants no names.
         traces: starts traces; None where it wants none.
         hidden_cookie: the name of our cookie where servers are not to see it.
+        has_prefixes: whether a server has a path before that of each request.
     """
 
     def __init__(self, live: LiveConfig, runtime: Runtime, random: RandomHex) -> None:
         config = live.config
         self.live = live
         self.hidden_cookie = live.router.hidden_cookie
+        self.has_prefixes = any(seat.server.parts.prefix for _, seat in live.seats())
         self.ids = RequestIds(config.request_id, random) if config.request_id else None
         self.traces = (
             None

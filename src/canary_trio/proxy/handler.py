@@ -12,6 +12,7 @@ import re
 from canary_trio.proxy import max_forwards
 from canary_trio.proxy.arm_plan import ArmPlans, Context
 from canary_trio.proxy.live import LiveConfig
+from canary_trio.proxy.path_prefix import leaves_root
 from canary_trio.proxy.proxied_request import InspectedRequest, ProxiedRequest
 from canary_trio.proxy.request_ids import RandomHex
 from canary_trio.proxy.runtime import Runtime
@@ -19,6 +20,8 @@ from canary_trio.routing.sticky_cookie import without_cookie
 from http_trio import Exchange, Response, error_response
 
 _COOKIE = re.compile(rb"\r\n[cC][oO][oO][kK][iI][eE]:[ \t]*([^\r\n]*)")
+_MIRROR_NAME = b"x-canary-mirror"
+_MIRROR_MARK = re.compile(rb"\r\n%b[ \t]*:[^\r\n]*" % _MIRROR_NAME, re.IGNORECASE)
 
 
 class ProxyHandler:
@@ -48,8 +51,13 @@ class ProxyHandler:
             context = self._make_ready(live)
         arm_plans = context.arm_plans
         fields = exchange.head.kept
+        if _MIRROR_NAME in fields.lower():
+            fields = _MIRROR_MARK.sub(b"", fields)  # a client's request is no copy
+        if arm_plans.has_prefixes and leaves_root(exchange.head.target):
+            self._refuse_path(exchange)
+            return
         if exchange.head.method in max_forwards.METHODS:
-            passed = self._count_hop(exchange)
+            passed = self._count_hop(exchange, fields)
             if passed is None:
                 return
             fields = passed
@@ -74,9 +82,13 @@ class ProxyHandler:
             context, plan, decision, exchange, fields, names, request_id=request_id
         ).start()
 
-    def _count_hop(self, exchange: Exchange) -> bytes | None:
+    def _refuse_path(self, exchange: Exchange) -> None:
+        observer = self._runtime.observer
+        observer.ended(exchange, observer.unrouted, 400, 0.0)
+        exchange.respond(error_response(400, "the path leaves its root by .."))
+
+    def _count_hop(self, exchange: Exchange, fields: bytes) -> bytes | None:
         """Give the fields with one hop less; None if the request was meant for us."""
-        fields = exchange.head.kept
         left = max_forwards.hops_left(fields)
         if left == 0:
             response = max_forwards.respond_here(exchange.head.method)

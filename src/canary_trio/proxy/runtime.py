@@ -89,6 +89,7 @@ class Runtime:
             http_trio.BadCertificate: of an arm's `tls.ca`.
         """
         router = Router(config, service=self._service, secret=secret)
+        config = router.config
         seats: dict[str, tuple[Seat, ...]] = {}
         layouts: dict[str, Layout] = {}
         for name, arm in config.arms.items():

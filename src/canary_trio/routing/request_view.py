@@ -55,6 +55,12 @@ class RequestView:
                 host = name
         return host.rstrip(b".")
 
+    def cookies_named(self, name: bytes) -> list[bytes]:
+        """Give all cookies of a name, in order; `found` has the first."""
+        header = self.found[_FIELDS].get(_COOKIE, b"")
+        pairs = cookie_pattern({name}).findall(header)
+        return [value.strip(b' \t"') for found, value in pairs if found == name]
+
 
 _NOTHING: Found = {}
 _FIELDS, _COOKIES, _QUERY = range(3)

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from canary_trio.config.model import Balance, Config, Style
+from canary_trio.config.model import Balance, Config, Sticky, Style
 from canary_trio.config.rules import Key, Source, ValueIs
 from canary_trio.routing.buckets import BucketRanges, bucket, salt_of
 from canary_trio.routing.decision import Chance, Decision, Reason
@@ -34,6 +34,9 @@ from canary_trio.routing.sticky_cookie import CookieSigner, set_cookie
 from canary_trio.routing.weighted_sequence import WeightedSequence, random_arm
 from http_trio.http1.request_head import RequestHead
 
+SAME_NAMED = 16
+"""Cookies of our name that are looked at: browsers send those of parent domains too."""
+
 _KEPT = 4096  # decisions by key; then all are forgotten, which costs a key 2 us once
 _KEPT_SIZE = 128  # bytes of a key; longer ones are computed each time
 
@@ -42,7 +45,7 @@ class Router:
     """The routing of one revision."""
 
     def __init__(self, config: Config, *, service: str, secret: bytes) -> None:
-        self.config = config
+        self.config = config = with_cookie_named(config, service)
         sticky = config.sticky_sessions
         epoch = sticky.epoch if sticky else 0
         self._salt = salt_of(service, epoch)
@@ -143,20 +146,29 @@ class Router:
         if cookie is not None:
             value = view.found[1].get(cookie)
             if value is not None:
-                decision = self._known.get(value)
+                decision = self._of_cookie(value)
                 if decision is not None:
                     return decision
-                key = self._signer.verify(value)
-                if key is not None:
-                    return self._keep(
-                        value, self._by_key(key, Reason.STICKY), self._known
-                    )
+                for other in view.cookies_named(cookie)[1:SAME_NAMED]:
+                    decision = self._of_cookie(other)
+                    if decision is not None:
+                        return decision
             return self._mint(chance, secure=secure)
         if self._get_user is not None:
             key = self._get_user(view)
             if key is not None:
                 return self._of_key(key, Reason.STICKY, self._known)
         return None
+
+    def _of_cookie(self, value: bytes) -> Decision | None:
+        """Decide by the value of our cookie; None where we did not sign it."""
+        decision = self._known.get(value)
+        if decision is None:
+            key = self._signer.verify(value)
+            if key is not None:
+                by_key = self._by_key(key, Reason.STICKY)
+                return self._keep(value, by_key, self._known)
+        return decision
 
     def _with_user(
         self, decision: Decision, view: RequestView, chance: Chance, *, secure: bool
@@ -197,6 +209,18 @@ class Router:
         return Decision(
             self._ranges.arm_of(place), Reason.RATIO, None, cookie, key, place
         )
+
+
+def with_cookie_named(config: Config, service: str) -> Config:
+    """Give the key cookie a name where the document does not.
+
+    The service is in it: services that share a host name share its cookies too.
+    """
+    sticky = config.sticky_sessions
+    if sticky is None or sticky.key != Sticky().key:
+        return config
+    named = attrs.evolve(sticky.key, name=f"canary-{service}")
+    return attrs.evolve(config, sticky_sessions=attrs.evolve(sticky, key=named))
 
 
 def _keys(config: Config) -> list[Key]:

@@ -179,9 +179,9 @@ def test_the_page_in_the_docs_has_the_rules_of_today() -> None:
     ("given", "said"),
     [
         pytest.param(False, False, id="off"),
-        pytest.param(True, {"cookie": "canary", "epoch": 0}, id="on"),
+        pytest.param(True, {"cookie": "canary-web", "epoch": 0}, id="on"),
         pytest.param({"cookie": "a"}, {"cookie": "a", "epoch": 0}, id="a cookie"),
-        pytest.param({"epoch": 3}, {"cookie": "canary", "epoch": 3}, id="an epoch"),
+        pytest.param({"epoch": 3}, {"cookie": "canary-web", "epoch": 3}, id="an epoch"),
         pytest.param({"header": "X-U"}, {"header": "X-U", "epoch": 0}, id="a header"),
         pytest.param(
             {"address": True}, {"address": True, "epoch": 0}, id="the address"

@@ -13,6 +13,7 @@ from canary_trio.config.document import build, load
 from canary_trio.errors import InvalidConfig
 from canary_trio.routing.request_spec import BadRequestSpec, read_description
 from tests.canary_trio.support.document_strategies import DOCUMENTS
+from tests.canary_trio.support.documents import problems
 
 ODD = st.sampled_from(
     ["\ud800", "a\udfffb", 10**400, -(10**400), 1e300, -(2**70), "deep"]
@@ -84,3 +85,24 @@ def test_any_number_is_taken_or_a_fault(text: str) -> None:
         load(f'{{"ratio": {text}, "arms": {{"stable": {{"servers": ["http://a"]}}}}}}')
     except InvalidConfig as exc:
         str(exc).encode()
+
+
+@pytest.mark.parametrize(
+    ("sticky", "refused"),
+    [({"cookie": "canary"}, True), (True, False), ({"cookie": "other"}, False)],
+)
+def test_a_rule_cannot_ask_for_always_in_our_own_cookie(
+    sticky: object, refused: bool
+) -> None:
+    rule = {"canary-by-cookie": "canary"}
+    servers = {"servers": ["http://a"]}
+    document = {
+        "sticky_sessions": sticky,
+        "rules": [rule],
+        "arms": {"stable": servers, "canary": servers},
+    }
+
+    if refused:
+        assert list(problems(document)) == ["$.rules[0].canary-by-cookie"]
+    else:
+        build(document)

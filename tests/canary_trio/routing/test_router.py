@@ -143,11 +143,56 @@ def test_a_foreign_or_old_cookie_is_replaced(changed: dict[str, Any]) -> None:
 def test_a_forged_cookie_is_never_trusted(value: bytes) -> None:
     text = value.hex()
     decision = Asking()(
-        routes_of(sticky_sessions=True, ratio=0.5), f"Cookie: canary={text}"
+        routes_of(sticky_sessions=True, ratio=0.5), f"Cookie: canary-web={text}"
     )
 
     assert decision.reason is Reason.RATIO
     assert decision.cookie is not None
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "canary-web=always",
+                "canary-web=",
+                "a=b",
+                "canary-web=1.AAAAAAAAAAAAAAAA.",
+            ]
+        )
+        | st.from_regex(
+            r"canary-web=1\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{24}", fullmatch=True
+        ),
+        max_size=10,
+    ),
+    st.data(),
+)
+def test_ours_is_found_among_foreign_cookies_of_its_name(
+    foreign: list[str], data: st.DataObject
+) -> None:
+    ask, routes = Asking(), routes_of(sticky_sessions=True, ratio=0.5)
+    own = ask(routes)
+    field = cookie_of(own)
+    cookies = list(foreign)
+    place = data.draw(st.integers(0, len(cookies)))
+    cookies.insert(place, field.removeprefix("Cookie: "))
+    lines = ["Cookie: " + "; ".join(cookies)]
+    if data.draw(st.booleans()):  # HTTP/2 splits the field (RFC 9113 section 8.2.3)
+        lines = [f"Cookie: {cookie}" for cookie in cookies]
+
+    found = ask(routes, *lines)
+    assert (found.key, found.arm, found.cookie) == (own.key, own.arm, None)
+
+
+def test_services_on_one_host_have_cookies_of_their_own() -> None:
+    ask = Asking()
+    web = routes_of(sticky_sessions=True, ratio=0.5)
+    api = routes_of(sticky_sessions=True, ratio=0.5, service="api")
+    both = [cookie_of(ask(web)), cookie_of(ask(api))]
+    field = "Cookie: " + "; ".join(one.removeprefix("Cookie: ") for one in both)
+
+    assert ask(web, field).reason is Reason.STICKY
+    assert ask(api, field).reason is Reason.STICKY
 
 
 def test_a_cookie_is_secure_where_the_client_is() -> None:
@@ -221,7 +266,7 @@ def test_server_stickiness_leaves_the_arms_share_untouched() -> None:
 
 
 def test_our_cookie_is_hidden_unless_it_is_asked_for() -> None:
-    assert routes_of(sticky_sessions=True).hidden_cookie == "canary"
+    assert routes_of(sticky_sessions=True).hidden_cookie == "canary-web"
     assert routes_of(sticky_sessions={"forward": True}).hidden_cookie is None
     assert routes_of(sticky_sessions={"header": "X"}).hidden_cookie is None
     assert routes_of().hidden_cookie is None

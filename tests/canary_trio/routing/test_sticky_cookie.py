@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from canary_trio.config.document import load
 from canary_trio.config.model import Sticky
+from canary_trio.routing.router import with_cookie_named
 from canary_trio.routing.sticky_cookie import (
     KEY_BYTES,
     CookieSigner,
@@ -75,8 +76,8 @@ def test_a_cookie_is_taken_out(header: bytes, rest: bytes) -> None:
 @pytest.mark.parametrize(
     ("sticky", "secure", "cookie"),
     [
-        (True, False, b"canary=%b; HttpOnly; SameSite=Lax; Path=/"),
-        (True, True, b"canary=%b; HttpOnly; SameSite=Lax; Path=/; Secure"),
+        (True, False, b"canary-web=%b; HttpOnly; SameSite=Lax; Path=/"),
+        (True, True, b"canary-web=%b; HttpOnly; SameSite=Lax; Path=/; Secure"),
         (
             {"cookie": "c", "max_age": 60, "domain": "a.org", "same_site": "strict"},
             False,
@@ -85,7 +86,7 @@ def test_a_cookie_is_taken_out(header: bytes, rest: bytes) -> None:
         (
             {"same_site": "none"},
             False,
-            b"canary=%b; HttpOnly; SameSite=None; Path=/; Secure",
+            b"canary-web=%b; HttpOnly; SameSite=None; Path=/; Secure",
         ),
     ],
     ids=str,
@@ -95,7 +96,8 @@ def test_the_flags_of_a_cookie(sticky: Any, secure: bool, cookie: bytes) -> None
         "arms": {"stable": {"servers": ["http://a"]}},
         "sticky_sessions": sticky,
     }
-    told = load(json.dumps(document)).sticky_sessions
+    config = with_cookie_named(load(json.dumps(document)), "web")
+    told = config.sticky_sessions
 
     assert isinstance(told, Sticky)
     assert set_cookie(told, secure=secure) == cookie
