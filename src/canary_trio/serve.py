@@ -9,6 +9,7 @@ One file, since it is read as one: what can be chosen, what it does, what is giv
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ import attrs
 import trio
 
 import http_trio
+from canary_trio.admin.guard import AdminGuard
 from canary_trio.admin.handler import AdminHandler
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import Table, describe
@@ -32,6 +34,8 @@ from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.observer import Observer
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_BIND = "127.0.0.1:8080"
 DEFAULT_ADMIN = "127.0.0.1:8081"
@@ -70,6 +74,8 @@ class ProxyOptions:
         listen_late: whether to take connections only when the first document is live,
             because others take them meanwhile.
         admin: where `/status`, `/metrics`, `/healthz` and `/ready` are.
+        admin_hosts: names beside the machine's by which the admin listener is asked, as
+            browsers and scrapers say them in `Host`.
         bootstrap: a document to write if the store has none.
         state: the directory where the last good document is kept; by default
             `canary-trio` in the user's directory for state.
@@ -90,6 +96,7 @@ class ProxyOptions:
     reuse_port: bool = False
     listen_late: bool = False
     admin: str = DEFAULT_ADMIN
+    admin_hosts: Sequence[str] = ()
     bootstrap: bytes | None = attrs.field(default=None, repr=False)
     state: str | os.PathLike[str] | None = None
     remember: bool = True
@@ -224,7 +231,9 @@ async def serve(
                 nursery.start_soon(access_log.run, keeper)
             async with trio.open_nursery() as serving:
                 view = ProxyView(service, id_, runtime, control)
-                admin = _AdminListener(view, admin_sockets, admin_address)
+                admin = _AdminListener(
+                    view, admin_sockets, admin_address, admin_names(options)
+                )
                 nursery.start_soon(keeper.run, "admin", admin.run)
                 start = partial(
                     http_trio.serve,
@@ -254,15 +263,31 @@ class _AdminListener:
     """The admin listener, which opens its address anew where its server has failed."""
 
     def __init__(
-        self, view: ProxyView, sockets: Sequence[socket.socket], address: str
+        self,
+        view: ProxyView,
+        sockets: Sequence[socket.socket],
+        address: str,
+        names: Iterable[str],
     ) -> None:
-        self._handler = AdminHandler(view)
+        self._handler = AdminGuard(AdminHandler(view), names)
         self._first: Sequence[Bind] = sockets
         self._address = address
 
     async def run(self) -> None:
         binds, self._first = self._first or (self._address,), ()
         await http_trio.serve(self._handler, binds)
+
+
+def admin_names(options: ProxyOptions) -> tuple[str, ...]:
+    """Give the names by which the admin listener is known; warn where strangers reach it."""
+    host = options.admin.rpartition(":")[0].strip("[]")
+    if host in ("", "0.0.0.0", "::") and not options.admin.startswith("unix:"):  # noqa: S104
+        _log.warning(
+            "the admin listener %s is open to every network of this machine; it asks for"
+            " no token and says where the servers are",
+            options.admin,
+        )
+    return (host, *options.admin_hosts)
 
 
 def _last_good_file(options: ProxyOptions, name: str) -> Path | None:

@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     "--admin", default="127.0.0.1:8081", show_default=True, help="Where /status is."
 )
 @click.option(
+    "--admin-host",
+    "admin_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name with dots by which the admin listener is asked; may be repeated.",
+)
+@click.option(
     "--bootstrap",
     type=click.Path(path_type=Path, dir_okay=False),
     help="A document to write if the store has none.",
@@ -53,6 +60,7 @@ def serve(
     tls_key: Path | None,
     workers: int,
     admin: str,
+    admin_hosts: tuple[str, ...],
     bootstrap: Path | None,
     state: Path | None,
     proxy_id: str | None,
@@ -74,6 +82,7 @@ def serve(
         tls=addresses.tls,
         tls_binds=addresses.tls_binds,
         admin=admin,
+        admin_hosts=admin_hosts,
         bootstrap=document,
         state=state,
         proxy_id=proxy_id,

@@ -24,6 +24,7 @@ import attrs
 import trio
 
 import http_trio
+from canary_trio.admin.guard import AdminGuard
 from canary_trio.control.store_keys import check_name
 from canary_trio.errors import CanaryError
 from canary_trio.process.admin import SupervisorAdmin
@@ -31,7 +32,7 @@ from canary_trio.process.ipc import WorkerOptions
 from canary_trio.process.process_log import LogOptions
 from canary_trio.process.progress import Console, Teller
 from canary_trio.process.worker_process import WorkerProcess
-from canary_trio.serve import Bind, ProxyOptions, default_id
+from canary_trio.serve import Bind, ProxyOptions, admin_names, default_id
 
 _log = logging.getLogger(__name__)
 
@@ -165,7 +166,8 @@ class _Supervisor:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stop_on, stops, nursery.cancel_scope)
                 nursery.start_soon(self._pass_on, rotations)
-                server = await nursery.start(partial(http_trio.serve, handler, admin))
+                checked = AdminGuard(handler, admin_names(options.options))
+                server = await nursery.start(partial(http_trio.serve, checked, admin))
                 nursery.start_soon(self._announce, teller, server.addresses[0])
                 async with trio.open_nursery() as working:
                     for worker in self._workers:
