@@ -1,7 +1,8 @@
 """`/v1/kv`: Consul's endpoint for keys, and what we add to it.
 
 Added: `?history` (the states that a key had), `?at=INDEX` (what it was then), and an
-event stream for those who accept `text/event-stream`.
+event stream for those who accept `text/event-stream`. One file, since all of it is one
+path, whose methods and parameters decide together what is meant.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from kv_trio.consul.parameters import (
     BlockingRead,
     Read,
     RequestTarget,
+    check_session_given,
     check_session_id,
     parse_index,
     parse_last_event_id,
@@ -168,9 +170,11 @@ class KvEndpoint:
         def write(_: Exchange, value: bytes) -> None:
             acquire, release = condition.acquire, condition.release
             try:
-                for session in (acquire, release):
-                    if session is not None:
-                        check_session_id(session)
+                if release is not None:
+                    check_session_given(release)  # it is compared, not looked up
+                if acquire is not None:
+                    check_session_id(acquire)
+                    self._check_rights(acquire, acl)
             except BadQuery as exc:
                 exchange.respond(bad_query(exc))
                 return
@@ -178,6 +182,11 @@ class KvEndpoint:
             submit(self._writer, exchange, put, _render_outcome)
 
         exchange.collect(VALUE_LIMIT, write, _too_large)
+
+    def _check_rights(self, id_: str, acl: Acl) -> None:
+        session = self._store.session(id_)
+        if session and not acl.may_use(session, self._store.held_by(id_)):
+            raise BadQuery(403, "Permission denied")
 
     def _delete(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from http_trio import Exchange, Response
@@ -24,7 +25,7 @@ from kv_trio.consul.parameters import (
 )
 from kv_trio.consul.session import describe_session, parse_session
 from kv_trio.errors import BadQuery
-from kv_trio.state.acl import Acl
+from kv_trio.state.acl import EVERYTHING, Acl
 from kv_trio.state.entry import Session
 from kv_trio.state.operations import CreateSession, DestroySession
 from kv_trio.state.store import Store
@@ -75,6 +76,8 @@ class SessionEndpoint:
             BadQuery: it makes no sense, or is not allowed.
         """
         verb, _, argument = rest.decode("utf-8", "replace").partition("/")
+        if verb != "node":
+            argument = argument.lower()  # ids have no case
         methods = _VERBS.get(verb)
         if methods is None:
             raise BadQuery(404, "")
@@ -85,30 +88,35 @@ class SessionEndpoint:
         elif verb in ("info", "list", "node"):
             if not acl.read and not acl.write:
                 raise BadQuery(403, "Permission denied")
-            self._show(exchange, verb, argument, parameters)
+            self._show(exchange, verb, argument, parameters, acl)
         else:
             if not acl.write:
                 raise BadQuery(403, "Permission denied")
-            self._change(exchange, verb, argument)
+            self._change(exchange, verb, argument, acl)
 
-    def _change(self, exchange: Exchange, verb: str, argument: str) -> None:
+    def _change(self, exchange: Exchange, verb: str, argument: str, acl: Acl) -> None:
         if verb == "create":
-            exchange.collect(_BODY_LIMIT, self._create)
+            exchange.collect(_BODY_LIMIT, partial(self._create, acl))
             return
         if not argument:
             raise BadQuery(400, "Missing session")
         check_session_id(argument)
+        session = self._store.session(argument)
+        if session and not acl.may_use(session, self._store.held_by(argument)):
+            raise BadQuery(403, "Permission denied")
         if verb == "renew":
             if not self._writer.renew(argument):
                 raise BadQuery(404, f"Session id '{argument}' not found")
-            exchange.respond(json_response(self._describe("info", argument)))
+            exchange.respond(json_response(self._describe("info", argument, acl)))
             return
         destroyed = Response(200, b"true", JSON)
         submit(self._writer, exchange, DestroySession(argument), lambda _: destroyed)
 
-    def _create(self, exchange: Exchange, body: bytes) -> None:
+    def _create(self, acl: Acl, exchange: Exchange, body: bytes) -> None:
+        owner = "" if acl is EVERYTHING else acl.name
+        id_ = str(uuid.uuid4())
         try:
-            session = parse_session(body, str(uuid.uuid4()), node=self._node)
+            session = parse_session(body, id_, node=self._node, owner=owner)
         except BadQuery as exc:
             exchange.respond(bad_query(exc))
         else:
@@ -116,7 +124,12 @@ class SessionEndpoint:
             submit(self._writer, exchange, CreateSession(session), lambda _: created)
 
     def _show(
-        self, exchange: Exchange, verb: str, argument: str, parameters: dict[str, str]
+        self,
+        exchange: Exchange,
+        verb: str,
+        argument: str,
+        parameters: dict[str, str],
+        acl: Acl,
     ) -> None:
         if verb == "info":
             if not argument:
@@ -127,21 +140,24 @@ class SessionEndpoint:
 
         def respond(exchange: Exchange) -> None:
             headers = index_headers(max(1, self._store.session_index))
-            body = dump_json(self._describe(verb, argument))
+            body = dump_json(self._describe(verb, argument, acl))
             exchange.respond(Response(200, body, JSON, headers))
 
         index, wait_s = parse_index(parameters), parse_wait_s(parameters)
         if index and must_wait(self._store, index, self._store.session_index):
             jitter_s = wait_s / 16 * self._draw()
             self._blocking_queries.park_for_sessions(
-                exchange, respond, wait_s + jitter_s
+                exchange, respond, acl, wait_s + jitter_s
             )
         else:
             respond(exchange)
 
-    def _describe(self, verb: str, argument: str) -> list[dict[str, Any]]:
-        sessions = self._find(verb, argument)
-        return [describe_session(session, node=self._node) for session in sessions]
+    def _describe(self, verb: str, argument: str, acl: Acl) -> list[dict[str, Any]]:
+        return [
+            describe_session(session, node=self._node)
+            for session in self._find(verb, argument)
+            if acl.may_see(session, self._store.held_by(session.id))
+        ]
 
     def _find(self, verb: str, argument: str) -> list[Session]:
         sessions = self._store.sessions

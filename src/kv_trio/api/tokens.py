@@ -97,13 +97,15 @@ def parse_tokens(text: str) -> Grants:
         faults += own_faults
         if own_faults:
             continue
+        token = bytes.fromhex(table.get("hash", "").removeprefix("sha256:"))
         acl = Acl(
             table["name"],
             read=_prefixes(table, "read"),
             write=_prefixes(table, "write"),
+            token=token,
         )
-        if "hash" in table:
-            by_hash[bytes.fromhex(table["hash"].removeprefix("sha256:"))] = acl
+        if token:
+            by_hash[token] = acl
         else:
             anonymous = acl
     if faults:

@@ -290,9 +290,14 @@ def parse_condition(parameters: dict[str, str]) -> WriteCondition:
     return WriteCondition(
         parse_unsigned(parameters, "flags") or 0,
         parse_unsigned(parameters, "cas"),
-        parameters.get("acquire"),
-        parameters.get("release"),
+        _session_id(parameters, "acquire"),
+        _session_id(parameters, "release"),
     )
+
+
+def _session_id(parameters: dict[str, str], name: str) -> str | None:
+    id_ = parameters.get(name)
+    return None if id_ is None else id_.lower()
 
 
 def parse_limit(parameters: dict[str, str]) -> int:
@@ -308,14 +313,23 @@ def parse_last_event_id(value: bytes | None) -> int | None:
     return int(value)
 
 
+def check_session_given(text: str) -> None:
+    """Check that a session is named at all.
+
+    Raises:
+        BadQuery: with Consul's text.
+    """
+    if not text:
+        raise BadQuery(500, "missing session")
+
+
 def check_session_id(text: str) -> None:
-    """Check that a text can be the id of a session.
+    """Check that a text can be the id of a session that is looked up.
 
     Raises:
         BadQuery: with Consul's texts.
     """
-    if not text:
-        raise BadQuery(500, "missing session")
+    check_session_given(text)
     if len(text) != 36:
         raise BadQuery(
             500, "failed session lookup: index error: UUID must be 36 characters"

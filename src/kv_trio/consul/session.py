@@ -17,13 +17,14 @@ _MIN_TTL_S, _MAX_TTL_S = 10.0, 86400.0
 _CHECK = "serfHealth"  # of the node; in a cluster of one it always passes
 
 
-def parse_session(body: bytes, id_: str, *, node: str) -> Session:
+def parse_session(body: bytes, id_: str, *, node: str, owner: str = "") -> Session:
     """Read what a session is to be like; the names of its fields have no case.
 
     Args:
         body: the JSON; without any, all fields have their defaults.
         id_: the new session's.
         node: the name of this server, the only one that a session can be on.
+        owner: the name of the token that it is of; empty where there are none.
 
     Raises:
         BadQuery: it makes no sense; with Consul's texts.
@@ -52,6 +53,7 @@ def parse_session(body: bytes, id_: str, *, node: str) -> Session:
         ttl=ttl,
         lock_delay_s=lock_delay_s,
         deletes=behavior == "delete",
+        owner=owner,
     )
 
 

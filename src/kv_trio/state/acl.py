@@ -6,7 +6,11 @@ gives what is below it, `canary` also `canary2`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
+
+from kv_trio.state.entry import Session
 
 
 @attrs.frozen(cache_hash=True)
@@ -17,11 +21,13 @@ class Acl:
         name: for logs and for people.
         read: prefixes under which it may read.
         write: prefixes under which it may read and write.
+        token: the hash of the secret that grants them; a new secret is a new client.
     """
 
     name: str
     read: tuple[bytes, ...] = ()
     write: tuple[bytes, ...] = ()
+    token: bytes = attrs.field(default=b"", repr=False)
     _readable: tuple[bytes, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @_readable.default
@@ -43,6 +49,24 @@ class Acl:
     def may_read_under(self, prefix: bytes) -> bool:
         """Tell whether the client may read every key with a prefix."""
         return prefix.startswith(self._readable)
+
+    def may_use(self, session: Session, held: Collection[bytes]) -> bool:
+        """Tell whether the client may lock by a session, renew it or end it.
+
+        Its owner may, and whoever may write all that it holds.
+        """
+        if self.may_write_under(b"") or self._owns(session):
+            return True
+        return bool(held) and all(map(self.may_write, held))
+
+    def may_see(self, session: Session, held: Collection[bytes]) -> bool:
+        """Tell whether the client may see a session: its own, or what it may read of."""
+        if self.may_read_under(b"") or self._owns(session):
+            return True
+        return any(map(self.may_read, held))
+
+    def _owns(self, session: Session) -> bool:
+        return bool(session.owner) and session.owner == self.name
 
 
 EVERYTHING = Acl("everything", write=(b"",))

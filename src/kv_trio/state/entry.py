@@ -66,6 +66,7 @@ class Session:
         ttl_s: seconds without a renewal after which it ends; 0 for never.
         lock_delay_s: seconds for which a lock cannot be taken after it was lost.
         deletes: whether the keys that it holds are deleted at its end, not released.
+        owner: the name of the token that began it; empty where there were none.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Session:
     lock_delay_s: float = attrs.field(default=15.0, converter=_finite)
     deletes: bool = False
     create_index: int = 0
+    owner: str = ""
 
 
 @attrs.frozen

@@ -27,6 +27,11 @@ def _encoded(key: str | bytes) -> bytes:
     return key.encode() if isinstance(key, str) else key
 
 
+def _lower(id_: str) -> str:
+    """Give a session's id as it is kept: ids have no case."""
+    return id_.lower()
+
+
 @attrs.frozen
 class TxnOperation:
     """One operation of a transaction.
@@ -43,12 +48,17 @@ class TxnOperation:
     value: bytes = b""
     flags: int = 0
     index: int = 0
-    session: str = ""
+    session: str = attrs.field(default="", converter=_lower)
 
     @property
     def writes(self) -> bool:
         """Whether it may change something."""
         return self.verb in _WRITES
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether it is about all keys with a prefix."""
+        return self.verb in {"get-tree", "delete-tree"}
 
 
 @attrs.frozen
@@ -118,16 +128,26 @@ class Transaction:
         Raises:
             _FailedError: its condition does not hold.
         """
-        if not operation.key and operation.verb not in ("get-tree", "delete-tree"):
+        if not operation.key and not operation.is_tree:
             raise _FailedError("Must provide key")
         if operation.writes:
-            tree = operation.verb == "delete-tree"
-            may = self.acl.may_write_under if tree else self.acl.may_write
+            may = self.acl.may_write_under if operation.is_tree else self.acl.may_write
             if not may(operation.key):
                 raise _FailedError("Permission denied")
+            if operation.verb == "lock":
+                self._check_session(operation.session, write_batch)
             return _write(operation, write_batch, now)
+        if not operation.is_tree and not self.acl.may_read(operation.key):
+            if operation.verb.startswith("get"):
+                return []  # as from a tree: whether it is there is not told
+            raise _FailedError("Permission denied")
         found = _read(operation, write_batch)
         return [entry for entry in found if self.acl.may_read(entry.key)]
+
+    def _check_session(self, id_: str, write_batch: WriteBatch) -> None:
+        session = write_batch.session(id_)
+        if session and not self.acl.may_use(session, write_batch.held_by(id_)):
+            raise _FailedError("Permission denied")
 
 
 class _FailedError(Exception):

@@ -15,11 +15,13 @@ from pathlib import Path
 from kv_trio.errors import StorageError, StoreDamaged
 from kv_trio.state.store import FIRST_INDEX
 from kv_trio.storage.directory import DATABASE, make_private
-from kv_trio.storage.schema import SCHEMA, seal, unseal
+from kv_trio.storage.schema import SCHEMA, SESSIONS, seal, unseal
 from kv_trio.storage.wal_check import find_damage
 
-FORMAT = 5
+FORMAT = 6
 """The format of the tables, which stands in the database as its `user_version`."""
+
+_WITHOUT_OWNERS = 5  # the format whose sessions have no owners
 
 BUSY_S = 1.0
 """Seconds to wait for another program that has the database for itself."""
@@ -169,11 +171,13 @@ def _prepare(db: sqlite3.Connection, directory: Path | None) -> None:
     if found != "ok":
         raise damaged(directory, found)
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, FORMAT):
+    if version not in (0, _WITHOUT_OWNERS, FORMAT):
         raise damaged(directory, f"format {version}, expected {FORMAT}")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+    if version == _WITHOUT_OWNERS:
+        _add_owners(db, directory)
     if version == 0:
         # A store in memory cannot go on where the last one was, so it begins at the
         # present microsecond: higher than whatever was given before, since no store
@@ -187,3 +191,18 @@ def _prepare(db: sqlite3.Connection, directory: Path | None) -> None:
             set_meta(db, name, value)
         db.execute(f"PRAGMA user_version = {FORMAT}")
         db.execute("COMMIT")
+
+
+def _add_owners(db: sqlite3.Connection, directory: Path | None) -> None:
+    """Bring a database of the format before to the present one."""
+    try:
+        sessions = [unseal(row) for row in db.execute("SELECT * FROM sessions")]
+    except ValueError as exc:
+        raise damaged(directory, exc) from exc
+    rows = [seal(*session, "") for session in sessions]
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("DROP TABLE sessions")
+    db.execute(SESSIONS)
+    db.executemany("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    db.execute(f"PRAGMA user_version = {FORMAT}")
+    db.execute("COMMIT")

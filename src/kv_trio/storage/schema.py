@@ -12,6 +12,13 @@ from typing import Any
 
 from kv_trio.state.entry import Entry, Revision, Session
 
+SESSIONS = """CREATE TABLE sessions (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, ttl_s REAL NOT NULL, ttl TEXT NOT NULL,
+  lock_delay_s REAL NOT NULL, deletes INTEGER NOT NULL,
+  create_index INTEGER NOT NULL, owner TEXT NOT NULL, checksum INTEGER NOT NULL
+) WITHOUT ROWID"""
+"""The statement that makes the table of the sessions."""
+
 SCHEMA = (
     """CREATE TABLE meta (
       name TEXT PRIMARY KEY, value INTEGER NOT NULL, checksum INTEGER NOT NULL
@@ -24,11 +31,7 @@ SCHEMA = (
     """CREATE TABLE tombstones (
       key BLOB PRIMARY KEY, at INTEGER NOT NULL, checksum INTEGER NOT NULL
     ) WITHOUT ROWID""",
-    """CREATE TABLE sessions (
-      id TEXT PRIMARY KEY, name TEXT NOT NULL, ttl_s REAL NOT NULL, ttl TEXT NOT NULL,
-      lock_delay_s REAL NOT NULL, deletes INTEGER NOT NULL,
-      create_index INTEGER NOT NULL, checksum INTEGER NOT NULL
-    ) WITHOUT ROWID""",
+    SESSIONS,
     """CREATE TABLE history (
       key BLOB NOT NULL, value BLOB, flags TEXT NOT NULL,
       create_index INTEGER NOT NULL, modify_index INTEGER NOT NULL,
@@ -81,6 +84,7 @@ def row_of_session(session: Session) -> Row:
         session.lock_delay_s,
         int(session.deletes),
         session.create_index,
+        session.owner,
     )
 
 
@@ -90,8 +94,8 @@ def read_session(row: Row) -> Session:
     Raises:
         ValueError: it is not as it was written.
     """
-    id_, name, ttl_s, ttl, lock_delay_s, deletes, create_index = unseal(row)
-    return Session(id_, name, ttl_s, ttl, lock_delay_s, bool(deletes), create_index)
+    id_, name, ttl_s, ttl, lock_delay_s, deletes, *rest = unseal(row)
+    return Session(id_, name, ttl_s, ttl, lock_delay_s, bool(deletes), *rest)
 
 
 def row_of_revision(revision: Revision) -> Row:

@@ -97,7 +97,7 @@ def _write_sessions(db: sqlite3.Connection, write_batch: WriteBatch) -> None:
     rows: list[Row] = [
         row_of_session(one) for one in write_batch.sessions.values() if one
     ]
-    db.executemany("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    db.executemany("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def _run_each(db: sqlite3.Connection, statement: str, ids: Iterable[object]) -> None:

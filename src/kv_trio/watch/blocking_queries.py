@@ -62,7 +62,7 @@ class BlockingQueries:
         self.responses = responses
         self._groups: dict[tuple[Read, Acl], _Group] = {}
         self._index: KeyIndex[_Group] = KeyIndex()
-        self._for_sessions: dict[Exchange, Callable[[Exchange], None]] = {}
+        self._for_sessions: dict[Exchange, tuple[Callable[[Exchange], None], Acl]] = {}
 
     def __repr__(self) -> str:
         return f"<BlockingQueries {len(self)}>"
@@ -82,10 +82,14 @@ class BlockingQueries:
         exchange.park(wait_s, group.due, group.leave)
 
     def park_for_sessions(
-        self, exchange: Exchange, respond: Callable[[Exchange], None], wait_s: float
+        self,
+        exchange: Exchange,
+        respond: Callable[[Exchange], None],
+        acl: Acl,
+        wait_s: float,
     ) -> None:
         """Call `respond(exchange)` at the next change of a session, or in wait_s."""
-        self._for_sessions[exchange] = respond
+        self._for_sessions[exchange] = respond, acl
 
         def due(exchange: Exchange) -> None:
             forget(exchange)
@@ -108,7 +112,7 @@ class BlockingQueries:
     def wake_for_sessions(self) -> None:
         """Answer the requests that wait for a change of the sessions."""
         waiting, self._for_sessions = self._for_sessions, {}
-        for exchange, respond in waiting.items():
+        for exchange, (respond, _) in waiting.items():
             respond(exchange)
 
     def revoke(self, holds: Callable[[Acl], bool]) -> None:
@@ -117,6 +121,10 @@ class BlockingQueries:
         for group in list(self._groups.values()):
             if not holds(group.acl):
                 group.respond(denied)
+        for exchange, (_, acl) in list(self._for_sessions.items()):
+            if not holds(acl):
+                del self._for_sessions[exchange]
+                exchange.respond(denied)
 
     def disband(self, group: _Group) -> None:
         """End a group: nobody joins it any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from hmac import compare_digest
 from pathlib import Path
@@ -38,7 +39,8 @@ def test_a_made_token_is_found_by_its_secret() -> None:
 
     grants = parse_tokens(lines)
 
-    acl = Acl('we"b', read=(b"a/", b"b\\"), write=(b"c/",))
+    token = hashlib.sha256(secret.encode()).digest()
+    acl = Acl('we"b', read=(b"a/", b"b\\"), write=(b"c/",), token=token)
     assert grants.find(secret) == acl
     assert grants.find(secret + "x") is None
     assert grants.anonymous == NOTHING
@@ -161,6 +163,32 @@ async def test_a_changed_file_is_taken_up(
         with trio.fail_after(10), pytest.raises(StoreRefused) as caught:
             await client.get("a/b", index=index, wait_s=60)
     assert caught.value.status == 403
+
+
+async def test_a_new_secret_ends_what_waits_by_the_old_one(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token has the same name and the same rights, and still is another one."""
+    monkeypatch.setattr(tokens, "CHECK_S", 0.02)
+    statuses: list[int] = []
+
+    async def wait(path: str) -> None:
+        async with httpx.AsyncClient(timeout=20) as http:
+            url = f"{guarded.url}{path}?index={index}&wait=60s"
+            response = await http.get(url, headers={"X-Consul-Token": guarded.some})
+            statuses.append(response.status_code)
+
+    async with guarded.client(guarded.all) as client:
+        await client.create_session("s", 10, deletes=False)
+        index = (await client.put("a/b", b"z")).index
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, "/v1/kv/a/b")
+            nursery.start_soon(wait, "/v1/session/list")
+            await trio.sleep(0.2)
+            assert not statuses
+            _, again = make_token("some", ["a/"], [])
+            guarded.write(guarded.all_lines, again)
+    assert statuses == [403, 403]
 
 
 def test_a_file_that_is_absent_is_reported(tmp_path: Path) -> None:

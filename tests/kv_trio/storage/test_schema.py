@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kv_trio.state.entry import Entry, Revision, Session
+from kv_trio.storage.engine import StorageEngine
 from kv_trio.storage.schema import (
     SCHEMA,
+    SESSIONS,
     Row,
     read_entry,
     read_revision,
@@ -29,7 +33,9 @@ from kv_trio.storage.schema import (
 INT64 = st.integers(0, 2**63 - 1)
 SECONDS = st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text()  # of whole characters, which is what the doors let in
-SESSION = st.builds(Session, TEXT, TEXT, SECONDS, TEXT, SECONDS, st.booleans(), INT64)
+SESSION = st.builds(
+    Session, TEXT, TEXT, SECONDS, TEXT, SECONDS, st.booleans(), INT64, TEXT
+)
 ENTRY = st.builds(
     Entry,
     st.binary(),
@@ -103,3 +109,23 @@ def test_no_session_has_a_time_that_cannot_be_written(seconds: float) -> None:
         Session("s", lock_delay_s=seconds)
     with pytest.raises(ValueError, match="no time of a session"):
         Session("s", ttl_s=seconds)
+
+
+def test_a_database_of_the_format_before_is_brought_to_this_one(tmp_path: Path) -> None:
+    """Format 5, whose sessions have no owners."""
+    StorageEngine(tmp_path).close()
+    columns = ("s", "me", 10.0, "10s", 15.0, 1, 7)
+    with contextlib.closing(sqlite3.connect(tmp_path / "kv.sqlite")) as db:
+        db.execute("DROP TABLE sessions")
+        db.execute(SESSIONS.replace("owner TEXT NOT NULL, ", ""))
+        marks = ", ".join("?" * (len(columns) + 1))
+        db.execute(f"INSERT INTO sessions VALUES ({marks})", seal(*columns))
+        db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", seal("index", 7))
+        db.execute("PRAGMA user_version = 5")
+        db.commit()
+    for _ in range(2):
+        engine = StorageEngine(tmp_path)
+        sessions = engine.load().sessions
+        assert not engine.check()
+        engine.close()
+        assert sessions == {"s": Session("s", "me", 10.0, "10s", 15.0, True, 7)}
