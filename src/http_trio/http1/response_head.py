@@ -120,6 +120,19 @@ def parse_response_head(raw: bytes, method: bytes) -> ResponseHead:
     )
 
 
+def check_unfinished_response(data: bytes, limit: float) -> None:
+    """Check what has come of a response's head, whose end has not.
+
+    Raises:
+        BadResponse: nothing that still comes can make it a good one, so there is nothing
+            to wait for.
+    """
+    if len(data) > limit:
+        raise BadResponse("a header section beyond the limit")
+    if data.count(b"\n") != data.count(b"\r\n"):
+        raise BadResponse("a line that ends in a bare LF")
+
+
 def render_response(
     head: ResponseHead, *, to_http10: bool, connection: bytes, added: bytes
 ) -> tuple[bytes, int]:

@@ -21,7 +21,11 @@ import logging
 from http_trio.errors import BadResponse, ProtocolError
 from http_trio.http1.body import BodyTranscoder, Truncated
 from http_trio.http1.response import error_response, http_date
-from http_trio.http1.response_head import ResponseHead, parse_response_head
+from http_trio.http1.response_head import (
+    ResponseHead,
+    check_unfinished_response,
+    parse_response_head,
+)
 from http_trio.limits import BUFFER
 from http_trio.proxy import forward_task
 from http_trio.proxy.hooks import ForwardHooks
@@ -223,8 +227,7 @@ class _FastPath(UpstreamRequest):
         while True:
             end = data.find(b"\r\n\r\n") + 4
             if end < 4:
-                if len(data) > exchange.limits.head:
-                    raise BadResponse("a header section beyond the limit")
+                check_unfinished_response(data, exchange.limits.head)
                 self._received = data
                 return
             head = self._parse_head(data[:end])

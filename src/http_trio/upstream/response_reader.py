@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 
-from http_trio.errors import BadResponse
 from http_trio.http1.body import Truncated
-from http_trio.http1.response_head import ResponseHead, parse_response_head
+from http_trio.http1.response_head import (
+    ResponseHead,
+    check_unfinished_response,
+    parse_response_head,
+)
 from http_trio.net.stream import SocketStream
 
 
@@ -40,8 +43,7 @@ async def read_head(
     """
     data = b""
     while (end := data.find(b"\r\n\r\n") + 4) < 4:
-        if len(data) > limit:
-            raise BadResponse("a header section beyond the limit")
+        check_unfinished_response(data, limit)
         more = await stream.receive(idle_s)
         if not more:
             raise Truncated("closed without a response")

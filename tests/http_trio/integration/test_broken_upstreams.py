@@ -79,6 +79,21 @@ CASES = {
     "half a head, close": Case(OK, "close", 502, FailureReason.CLOSED),
     "half a head, reset": Case(OK, "reset", 502, FailureReason.CLOSED),
     "half a head, stall": Case(OK, "stall", 504, FailureReason.RESPONSE_TIMEOUT),
+    "a bare LF, stall": Case(
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+        "stall",
+        502,
+        FailureReason.BAD_RESPONSE,
+    ),
+    "one bare LF, stall": Case(
+        OK + b"X: y\nZ", "stall", 502, FailureReason.BAD_RESPONSE
+    ),
+    "a padded chunk size, stall": Case(
+        CHUNKED + b"2 \r\nok\r\n0\r\n\r\n",
+        "stall",
+        502,
+        FailureReason.BAD_RESPONSE,
+    ),
     "only 100, close": Case(
         b"HTTP/1.1 100 C\r\n\r\n", "close", 502, FailureReason.CLOSED
     ),
@@ -159,7 +174,9 @@ CASES = {
     "a fold": Case(
         OK + b"X: a\r\n b\r\n\r\n", "stall", 502, FailureReason.BAD_RESPONSE
     ),
-    "bare LF": Case(b"HTTP/1.1 200 OK\nX: a\n\n", "close", 502, FailureReason.CLOSED),
+    "bare LF": Case(
+        b"HTTP/1.1 200 OK\nX: a\n\n", "close", 502, FailureReason.BAD_RESPONSE
+    ),
     "NUL in a value": Case(
         OK + b"X: a\0b\r\n\r\n", "stall", 502, FailureReason.BAD_RESPONSE
     ),
