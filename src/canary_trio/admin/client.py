@@ -34,7 +34,7 @@ async def read_status(address: str) -> dict[str, Any]:
         response = await fetch(
             admin, _REQUEST, method=b"GET", body_limit=RESPONSE_BYTES, keep_body=True
         )
-    except (NoResponse, OSError) as exc:
+    except (NoResponse, OSError, ValueError) as exc:  # such as a port of letters
         raise AdminUnreachable(str(exc)) from exc
     if response.status != 200:
         raise AdminUnreachable(f"answered with status {response.status}")
@@ -42,8 +42,10 @@ async def read_status(address: str) -> dict[str, Any]:
         raise AdminUnreachable(f"answered more than {RESPONSE_BYTES} bytes")
     try:
         shown: dict[str, Any] = json.loads(response.body)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise AdminUnreachable(f"answered no JSON: {exc}") from exc
+    if not isinstance(shown, dict):
+        raise AdminUnreachable("answered no table")
     return shown
 
 

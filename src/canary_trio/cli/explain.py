@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from canary_trio.cli import store_options
+from canary_trio.cli.documents import read_valid
 
 if TYPE_CHECKING:
     from canary_trio.config.model import Config
@@ -73,14 +74,15 @@ def explain(
         spec.head()  # before the store is asked
     except BadRequestSpec as exc:
         store_options.fail(*map(str, exc.problems))
+    text = None if document is None else read_valid(document)
     found = store_options.ask(
-        config_server, lambda store: _explain(store, service, spec, document)
+        config_server, lambda store: _explain(store, service, spec, text)
     )
     click.echo(json.dumps(attrs.asdict(found)) if as_json else _shown(found))
 
 
 async def _explain(
-    store: Client, service: str, spec: RequestSpec, document: Path | None
+    store: Client, service: str, spec: RequestSpec, document: bytes | None
 ) -> Explanation:
     from canary_trio.config.document import load  # noqa: PLC0415
     from canary_trio.control.documents import read_document  # noqa: PLC0415
@@ -91,7 +93,7 @@ async def _explain(
     if document is None:
         text, revision = await read_document(store, service)
     else:
-        text, revision = document.read_bytes(), 0  # noqa: ASYNC240  # once, and small
+        text, revision = document, 0
     config = load(text)
     secret = await _secret(store, service, config)
     router = Router(config, service=service, secret=secret)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -85,23 +86,36 @@ async def _ask_all(fleet: Fleet) -> Statuses:
 
 
 def _show(status: dict[str, Any] | str, admin: str) -> None:
+    """Print what a proxy says; what is odd in it, or would steer a terminal, is not."""
+    from canary_trio.errors import printable  # noqa: PLC0415
+
     if isinstance(status, str):
-        click.echo(f"    its admin at {admin} cannot be asked: {status}")
+        why = printable(status)
+        click.echo(f"    its admin at {admin} cannot be asked: {why}")
         return
+    try:
+        lines = list(_lines(status))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        lines = [f"    its admin at {admin} gives no status of a proxy"]
+    for line in lines:
+        click.echo(printable(line))
+
+
+def _lines(status: dict[str, Any]) -> Iterator[str]:
     if status["split"] is not None and status["split"]["mismatch"]:
         p_value = status["split"]["p_value"]
-        click.echo(f"    the split is not as asked: p = {p_value:.2g}")
+        yield f"    the split is not as asked: p = {p_value:.2g}"
     for name, arm in status["arms"].items():
-        _show_arm(name, arm)
+        yield from _arm_lines(name, arm)
     for name, arm in status["removed_arms"].items():
-        click.echo(f"    {name}: removed, {arm['in_flight']} requests in progress")
+        yield f"    {name}: removed, {arm['in_flight']} requests in progress"
 
 
-def _show_arm(name: str, arm: dict[str, Any]) -> None:
+def _arm_lines(name: str, arm: dict[str, Any]) -> Iterator[str]:
     observed = arm["observed_share"]
     had = "" if observed is None else f", had {observed:.4f}"
     held = "safe to remove" if arm["safe_to_remove"] else "; ".join(arm["held_by"])
-    click.echo(
+    yield (
         f"    {name}: asked {arm['asked_share']:g}{had}, {arm['requests']} requests,"
         f" {arm['errors']} errors, {arm['in_flight']} in progress; {held}"
     )
@@ -112,7 +126,7 @@ def _show_arm(name: str, arm: dict[str, Any]) -> None:
             state = "down"
         else:
             state = server["mode"]
-        click.echo(
+        yield (
             f"      {server['url']}  {state}, {server['in_flight']} in progress,"
             f" {server['requests']} requests, {server['failures']} failures,"
             f" ejected {server['ejections']} times"

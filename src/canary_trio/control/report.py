@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from canary_trio.errors import Problem
+from canary_trio.errors import Problem, printable
 
 
 @attrs.frozen
@@ -31,12 +31,12 @@ class Report:
         admin: where its status is.
     """
 
-    id: str
+    id: str = attrs.field(converter=printable)
     running: int
     attempted: int
     failed: Refusal | None = None
-    address: str = ""
-    admin: str = ""
+    address: str = attrs.field(default="", converter=printable)
+    admin: str = attrs.field(default="", converter=printable)
 
     def dump(self) -> bytes:
         """Give the report as JSON."""
@@ -50,10 +50,19 @@ class Report:
             failed = shown.pop("failed")
             if failed is not None:
                 problems = tuple(Problem(**problem) for problem in failed["problems"])
-                failed = Refusal(int(failed["revision"]), problems)
+                failed = Refusal(_revision(failed["revision"]), problems)
+            for name in ("running", "attempted"):
+                shown[name] = _revision(shown[name])
             return cls(failed=failed, **shown)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+
+
+def _revision(value: object) -> int:
+    """Give a revision back; raises ValueError for what is none."""
+    if type(value) is int and 0 <= value < 2**64:
+        return value
+    raise ValueError("no revision")
 
 
 @attrs.frozen

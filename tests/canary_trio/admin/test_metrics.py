@@ -210,7 +210,7 @@ async def test_requests_that_the_engine_refuses_are_counted_by_status() -> None:
     view = await _view()
     async with serving(ProxyHandler(view.runtime)) as server:
         view.server = server
-        for raw in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n") * 2:
+        for raw in (b"GET / HTTP/2.0\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n") * 2:
             async with connected(server) as client:
                 await client.send(raw)
                 await client.to_end()
@@ -218,7 +218,7 @@ async def test_requests_that_the_engine_refuses_are_counted_by_status() -> None:
         samples = _samples(await metrics.render(view))
 
     name = "canary_refused_requests_total"
-    assert _get(samples, name, code="400") == _get(samples, name, code="501") == 2
+    assert _get(samples, name, code="400") == _get(samples, name, code="505") == 2
 
 
 async def test_long_connections_that_a_change_ends_are_counted() -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
+
 from canary_trio.control.report import Fleet, Refusal, Report
 from canary_trio.errors import Problem
 
@@ -33,3 +38,56 @@ def test_a_revision_is_applied_where_there_are_proxies_and_none_lags() -> None:
     assert Fleet(5, (live, refusing)).is_applied
     assert not Fleet(5, (live, Report("behind", 4, 4))).is_applied
     assert not Fleet(5, ()).is_applied
+
+
+GOOD: dict[str, Any] = {
+    "id": "one",
+    "running": 3,
+    "attempted": 3,
+    "failed": None,
+    "address": "127.0.0.1:80",
+    "admin": "127.0.0.1:81",
+}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"running": "3"},
+        {"running": None},
+        {"running": -1},
+        {"running": 1e999},
+        {"running": 10**400},
+        {"attempted": True},
+        {"id": 7},
+        {"id": None},
+        {"address": ["a"]},
+        {"admin": {}},
+        {"failed": 3},
+        {"failed": {"revision": "x", "problems": []}},
+        {"failed": {"revision": 1, "problems": [{"path": 1}]}},
+        {
+            "failed": {
+                "revision": 1,
+                "problems": [{"path": 1, "found": 2, "expected": 3}],
+            }
+        },
+        {"failed": {"revision": 1, "problems": 5}},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_an_odd_report_is_none(changed: dict[str, Any]) -> None:
+    assert Report.load(json.dumps({**GOOD, **changed}).encode()) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"7", b"[" * 100_000, b"null", b"{}"])
+def test_what_is_no_report_is_none(data: bytes) -> None:
+    assert Report.load(data) is None
+
+
+def test_a_report_steers_no_terminal() -> None:
+    report = Report.load(json.dumps({**GOOD, "id": "a\x1b[2J\n\ud800"}).encode())
+
+    assert report is not None
+    assert report.id == r"a\x1b[2J\n\ud800"
