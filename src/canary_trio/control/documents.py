@@ -10,14 +10,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import trio
-
 from canary_trio.config.document import build, parse
 from canary_trio.control.assignments import apply_assignments
 from canary_trio.control.report import Fleet, Report
 from canary_trio.control.store_keys import config_key, proxies_prefix
 from canary_trio.errors import NoDocument, WrittenMeanwhile
-from kv_trio import Client
+from kv_trio import Client, Listing
 
 
 async def read_document(client: Client, service: str) -> tuple[bytes, int]:
@@ -76,7 +74,7 @@ async def change(client: Client, service: str, *assignments: str) -> int:
 
 async def read_fleet(client: Client, service: str, revision: int) -> Fleet:
     """Give the live proxies of a service."""
-    return (await _read_fleet(client, service, revision, 0))[0]
+    return _fleet_of(await client.list(proxies_prefix(service)), revision)
 
 
 async def wait_applied(
@@ -91,7 +89,7 @@ async def wait_applied(
     Nobody routes by a revision where no proxy runs, so the first one is waited for: after
     a restart of the store it may not have reported yet. Put it under `trio.fail_after`:
     there may never be a proxy, one that was killed counts as live until its session
-    ends, and one that hangs counts for ever.
+    ends, and one that hangs counts for ever. A store that is away is waited for, too.
 
     Args:
         client: of the store.
@@ -101,18 +99,13 @@ async def wait_applied(
             default `is_applied` of the fleet.
     """
     done = until or (lambda fleet: fleet.is_applied)
-    index = 0
-    while True:
-        fleet, index = await _read_fleet(client, service, revision, index)
-        if done(fleet):
-            return fleet
-        await trio.lowlevel.checkpoint()
+    async with client.watch_prefix(proxies_prefix(service)) as listings:
+        while True:
+            fleet = _fleet_of(await anext(listings), revision)
+            if done(fleet):
+                return fleet
 
 
-async def _read_fleet(
-    client: Client, service: str, revision: int, index: int
-) -> tuple[Fleet, int]:
-    listing = await client.list(proxies_prefix(service), index=index)
-    reports = [Report.load(entry.value) for entry in listing.entries]
-    found = tuple(report for report in reports if report is not None)
-    return Fleet(revision, found), max(1, listing.index)
+def _fleet_of(listing: Listing, revision: int) -> Fleet:
+    reports = (Report.load(entry.value) for entry in listing.entries)
+    return Fleet(revision, tuple(report for report in reports if report is not None))

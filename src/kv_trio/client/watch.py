@@ -1,5 +1,7 @@
 """Watching: the loop that a long poll needs, and the pauses between tries.
 
+Each loop has a `PollBudget`, so that it has a rate whatever a store does.
+
 A watch survives what happens to servers: a restart, an index that goes back (read anew
 from 0), a response that does not come (the wait, its jitter and a grace), and errors. It
 may skip states that were soon replaced; it never skips the last one, and never gives
@@ -15,6 +17,7 @@ from typing import Generic, Protocol, Self, TypeVar
 import attrs
 import trio
 
+from kv_trio.client.poll_budget import PollBudget
 from kv_trio.errors import KvError
 
 BACKOFF_S = (0.05, 2.0)
@@ -64,6 +67,13 @@ class Backoff:
     async def pause(self) -> None:
         """Sleep for the next pause."""
         await trio.sleep(self.next_s())
+
+
+async def wait_turn(budget: PollBudget) -> None:
+    """Sleep until a loop may make its next request; most often not at all."""
+    pause_s = budget.next_s(trio.current_time())
+    if pause_s:
+        await trio.sleep(pause_s)
 
 
 @attrs.define
@@ -120,6 +130,7 @@ class Watch(Generic[S]):
         self._index = 0
         self._last: S | None = None
         self._backoff = Backoff()
+        self._budget = PollBudget()
 
     def __repr__(self) -> str:
         return f"<Watch {self._name} index={self._index}>"
@@ -131,6 +142,7 @@ class Watch(Generic[S]):
     async def __anext__(self) -> S:
         """Wait for a state that is another than the last one given."""
         while True:
+            await wait_turn(self._budget)
             try:
                 state = await self._read(index=self._index, wait_s=self.wait_s)
             except KvError as exc:

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kv_trio import Backoff, Client, Contact, KvServer, StoreUnreachable, serve
+from kv_trio.client.poll_budget import POLL_BURST, POLLS_PER_S
 from kv_trio.client.watch import BACKOFF_S, Watch
 from kv_trio.errors import KvError
 from kv_trio.testing import in_memory_store
@@ -67,15 +68,20 @@ class Shown:
 class Script:
     """Responds to requests one after the other; then it waits for ever."""
 
-    def __init__(self, responses: Iterable[Shown | KvError]) -> None:
+    def __init__(
+        self, responses: Iterable[Shown | KvError], takes_s: float = 1.0
+    ) -> None:
+        self.takes_s = takes_s
         self.requests: list[tuple[int, float]] = []
+        self.times: list[float] = []
         self._responses = list(responses)
 
     async def __call__(self, *, index: int, wait_s: float) -> Shown:
         self.requests.append((index, wait_s))
+        self.times.append(trio.current_time())
         if not self._responses:
             await trio.sleep_forever()
-        await trio.sleep(1.0)
+        await trio.sleep(self.takes_s)
         response = self._responses.pop(0)
         if isinstance(response, KvError):
             raise response
@@ -155,6 +161,39 @@ def test_the_last_state_is_given_and_none_twice(
     assert all(one != other for one, other in pairwise(given))
 
 
+@given(
+    st.lists(
+        st.builds(Shown, st.sampled_from("ab"), st.integers(0, 9)) | st.just(GONE),
+        min_size=30,
+        max_size=60,
+    )
+)
+def test_a_store_that_never_waits_is_asked_at_a_rate(
+    responses: list[Shown | KvError],
+) -> None:
+    """Whatever it says: an index that moves, that falls, and errors (fabio #627)."""
+    script = Script(responses, takes_s=0.0)
+    trio.run(
+        follow, watching(script), clock=trio.testing.MockClock(autojump_threshold=0)
+    )
+    times = script.times[:-1]  # the last one found nothing more, and waited
+    for first, began in enumerate(times):
+        for last, ended in enumerate(times[first:]):
+            most = POLL_BURST + POLLS_PER_S * (ended - began)
+            assert last + 1 <= most + 1e-6
+
+
+async def test_changes_that_come_seldom_are_given_at_once(
+    autojump_clock: object,
+) -> None:
+    script = Script([Shown("ab"[n % 2], n) for n in range(5)], takes_s=0.0)
+    watch = watching(script)
+    began = trio.current_time()
+    for _ in range(5):
+        await anext(watch)
+    assert trio.current_time() == began
+
+
 async def test_errors_are_paused_after_and_shown(autojump_clock: object) -> None:
     watch = watching(Script([GONE, GONE, Shown("a", 7), GONE, Shown("b", 8)]))
     began = trio.current_time()
@@ -225,12 +264,25 @@ async def serving(nursery: trio.Nursery, data: Path, bind: str = "127.0.0.1:0") 
     return url
 
 
+class NotedContact(Contact):
+    """A contact that keeps the errors that it was told, however short they stood."""
+
+    errors: list[str]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "error" and value:
+            self.errors.append(str(value))
+
+
 async def test_a_watch_notices_a_server_that_is_silent(
     server: KvServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The first connection goes to one who accepts, takes the request, and dies."""
     caplog.set_level(logging.WARNING)
-    contact, errors = Contact(), list[str]()
+    contact = NotedContact()
+    errors: list[str] = []
+    contact.errors = errors
     async with Client(server.url) as writer, trio.open_nursery() as nursery:
         await writer.put("k", b"1")
         monkeypatch.setattr("kv_trio.client.transport.TIMEOUT_S", 1.0)
@@ -255,12 +307,6 @@ async def test_a_watch_notices_a_server_that_is_silent(
         nursery.start_soon(trio.serve_listeners, relay, listeners)
         url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
 
-        async def note() -> None:
-            while not contact.error:
-                await trio.sleep(0.005)
-            errors.append(contact.error)
-
-        nursery.start_soon(note)
         async with Client(url) as client, client.watch("k", contact=contact) as states:
             with trio.fail_after(30):
                 state = await anext(states)
