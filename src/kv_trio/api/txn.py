@@ -40,10 +40,16 @@ class TxnEndpoint:
         return "<TxnEndpoint>"
 
     def handle(self, exchange: Exchange, acl: Acl) -> None:
-        """Answer a request when its transaction is durable."""
+        """Answer a request when its transaction is durable.
+
+        Raises:
+            BadQuery: its sender may do nothing at all.
+        """
         if exchange.method not in ("PUT", "POST"):
             exchange.respond(method_not_allowed(exchange.method, METHODS))
             return
+        if not acl.read and not acl.write:
+            raise BadQuery(403, "Permission denied")  # before its body is waited for
 
         def run(_: Exchange, body: bytes) -> None:
             try:

@@ -194,3 +194,17 @@ async def test_a_new_secret_ends_what_waits_by_the_old_one(
 def test_a_file_that_is_absent_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BadTokens, match="cannot be read: No such file"):
         tokens.Tokens(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("path", ["txn", "kv/a", "session/create"])
+async def test_who_may_do_nothing_is_refused_before_a_body(
+    guarded: Guarded, path: str
+) -> None:
+    """The body is announced and never sent."""
+    port = int(guarded.url.rpartition(":")[2])
+    head = f"PUT /v1/{path} HTTP/1.1\r\nHost: kv\r\nContent-Length: 9000\r\n\r\n"
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(head.encode())
+        with trio.fail_after(5):
+            response = await stream.receive_some(4096)
+    assert response.startswith(b"HTTP/1.1 403 ")
