@@ -31,6 +31,8 @@ async def write_backup(
     size = 0
     start = b""
     try:
+        await unfinished.touch(mode=0o600)  # a copy has all secrets of a store
+        await unfinished.chmod(0o600)
         async with await unfinished.open("wb") as file, stream as chunks:
             async for chunk in chunks:
                 start = start if len(start) >= len(_SQLITE) else start + chunk

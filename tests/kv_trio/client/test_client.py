@@ -168,6 +168,7 @@ async def test_a_backup_is_a_store(client: Client, tmp_path: Path) -> None:
     target = tmp_path / "restored" / "kv.sqlite"
 
     size = await client.back_up(target)
+    assert target.stat().st_mode & 0o077 == 0, "a copy has all secrets of a store"
 
     assert size == target.stat().st_size
     with pytest.raises(FileExistsError):
