@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.e2e.processes import PATIENCE_S, Ran, World, run, running, world
@@ -30,6 +32,11 @@ async def test_keys_are_written_read_and_removed(tmp_path: Path) -> None:
         shown = json.loads((await kv(made, "list", "a/", "--json")).out)
         assert [one["key"] for one in shown] == ["a/b", "a/c"]
         assert (shown[0]["base64"], shown[1]["value"]) == ("AP8=", "from a file")
+        absent = await kv(made, "put", "a/none", "x", "--cas", 5, status=4)
+        assert absent.err == "kv-trio: 'a/none' is not at index 5: it is absent\n"
+        for verb in ("put", "get", "watch"):
+            walks = await kv(made, verb, "a/../b", *["x"][: verb == "put"], status=1)
+            assert walks.err.startswith("kv-trio: 'a/../b' cannot be a key")
         await kv(made, "delete", "a/c", "--cas", 99, status=4)
         await kv(made, "delete", "a/", "--recurse")
         gone = await kv(made, "get", "a/c", status=3)
@@ -65,6 +72,44 @@ async def test_what_is_exported_can_be_imported(tmp_path: Path) -> None:
         bad = exported.replace('"key": "p/1"', '"name": "p/1"').encode()
         refused = await kv(made, "import", "-", stdin=bad, status=1)
         assert "[1]: KeyError('key')" in refused.err
+
+
+async def test_large_values_are_imported_too(tmp_path: Path) -> None:
+    """Beside small ones: what fills no transaction's body goes with others."""
+    sizes = [400_000, 10, 350_000, 100_000, 100_000, 100_000, 512 * 1024, 0]
+    items = [
+        {"key": f"k/{n}", "flags": n, "value": base64.b64encode(bytes(size)).decode()}
+        for n, size in enumerate(sizes)
+    ]
+    items.append({"key": "k/" + "é" * 50_000, "flags": 0, "value": None})
+    async with world(tmp_path, versions=False) as made:
+        shown = json.dumps(items).encode()
+        assert (await kv(made, "import", "-", stdin=shown)).out == "9 keys written\n"
+        assert json.loads((await kv(made, "export")).out) == [
+            item | {"value": item["value"] or ""} for item in items
+        ]
+        items[6]["value"] = base64.b64encode(bytes(512 * 1024 + 1)).decode()
+        refused = await kv(
+            made, "import", "-", stdin=json.dumps(items).encode(), status=1
+        )
+        assert "413" in refused.err
+        assert refused.err.endswith("; 6 keys are written\n")
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        *('{"key": 5, "value": ""}', '{"key": "", "value": ""}', '{"key": "a"}', "5"),
+        *('{"key": "a", "value": 5}', '{"key": "a", "value": "?"}', "[" * 9999),
+        *('{"key": "a", "value": "", "flags": -1}', '{"key": "\\ud800", "value": ""}'),
+    ],
+)
+async def test_what_is_no_export_is_one_line(item: str) -> None:
+    words = ("kv-trio", "import", "-", "--url", "http://127.0.0.1:1")
+    ran = await run(*words, status=1, stdin=f"[{item}]".encode())
+    assert ran.err.count("\n") == 1
+    assert ran.err.startswith("kv-trio: ")
+    assert "127.0.0.1" not in ran.err  # nothing was tried
 
 
 async def test_a_watch_prints_what_happens(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LISTING_BYTES = 1024 * 1024 * 1024
+"""Bytes of a listing that a command takes: a process of its own, that shares nothing."""
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -74,11 +77,13 @@ def run(target: ConnectOptions, use: Callable[[Client], Awaitable[T]]) -> T:
 
     from http_trio import HttpError  # noqa: PLC0415
     from kv_trio.client.client import Client  # noqa: PLC0415
+    from kv_trio.client.limits import ResponseLimits  # noqa: PLC0415
     from kv_trio.errors import KvError, StoreUnreachable  # noqa: PLC0415
 
     async def connected() -> T:
         url, token, ca_file = target.url, target.token, target.ca_file
         async with Client(url, token=token, ca_file=ca_file) as client:
+            client.limits = ResponseLimits(listing=LISTING_BYTES)
             return await use(client)
 
     try:

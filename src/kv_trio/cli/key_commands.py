@@ -102,7 +102,7 @@ def delete(
     if as_json:
         show_json({"done": done})
     if not done:
-        fail(f"{key!r} is not at index {cas}: somebody else has changed it", NOT_HELD)
+        fail(f"{key!r} is not at index {cas}: it was changed, or is absent", NOT_HELD)
 
 
 @click.command("list")
@@ -196,4 +196,4 @@ def _read_value(value: str) -> bytes:
             return Path(value[1:]).read_bytes()
     except OSError as exc:
         fail(f"cannot read {value[1:]}: {exc.strerror}")
-    return value.encode()
+    return value.encode("utf-8", "surrogateescape")  # as the shell gave it

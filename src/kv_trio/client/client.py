@@ -312,6 +312,7 @@ class Client:
             wait_s: the longest time after which it asks again.
             contact: kept up to date, so that others see how the watch stands.
         """
+        key_path(key)  # or a watch would try it again and again
         yield Watch(partial(self.get, key), key, wait_s, contact or Contact())
         await trio.lowlevel.checkpoint()
 
@@ -320,6 +321,7 @@ class Client:
         self, prefix: str, *, wait_s: float = WAIT_S, contact: Contact | None = None
     ) -> AsyncIterator[Watch[Listing]]:
         """Follow all keys with a prefix, as `watch` does one."""
+        key_path(prefix)
         yield Watch(partial(self.list, prefix), prefix, wait_s, contact or Contact())
         await trio.lowlevel.checkpoint()
 
@@ -342,6 +344,7 @@ class Client:
 
         Waits for as long as somebody else has it; cancelled, it leaves nothing behind.
         """
+        key_path(key)
         async with hold_lock(self, key, value, ttl_s=ttl_s) as session:
             yield session
 
@@ -389,6 +392,9 @@ class Client:
     async def _read_outcome(self, reply: Reply, key: str) -> WriteResult:
         done = read_done(reply.url, reply.body)
         if reply.index:
-            return WriteResult(done, read_index(reply.url, reply.index))
+            index = read_index(reply.url, reply.index)
+            if not done and index == 1:  # as 0 is written, which would not wait
+                index = 0
+            return WriteResult(done, index)
         entry = (await self.get(key)).entry
         return WriteResult(done, entry.modify_index if entry else 0)

@@ -49,7 +49,8 @@ class WriteResult:
 
     Attributes:
         done: whether its condition held.
-        index: the number of the key's last change; 0 where the server does not say.
+        index: the number of the key's last change; 0 where it is absent, or where the
+            server does not say.
     """
 
     done: bool

@@ -20,8 +20,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
+from socket import SHUT_RDWR
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import attrs
 import httpx
@@ -209,7 +210,7 @@ class Transport:
         try:
             yield response
         finally:
-            with trio.CancelScope(shield=True), suppress(httpx.HTTPError):
+            with trio.CancelScope(shield=True), suppress(Exception):  # it is over
                 await response.aclose()
 
     # === what comes back ===
@@ -293,12 +294,24 @@ class _Parts:
         if self._is_whole:
             return
         connection = self._response.extensions.get("network_stream")
-        with suppress(Exception):
+        with suppress(Exception), trio.CancelScope(shield=True):
             if connection is not None:
-                with trio.CancelScope(shield=True):
-                    await connection.aclose()
+                await _shut_down(connection)
             async for _ in self._parts:
                 pass
+
+
+async def _shut_down(connection: Any) -> None:
+    """End a connection, so that what is read of it comes to an end.
+
+    It is closed by the pool that has it: one that is closed under a pool, after a
+    response whose end has come already, would be used again.
+    """
+    socket = connection.get_extra_info("socket")
+    if socket is None:
+        await connection.aclose()
+    else:
+        socket.shutdown(SHUT_RDWR)
 
 
 def _field(response: httpx.Response, name: bytes) -> str:

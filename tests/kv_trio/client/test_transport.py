@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpcore
@@ -27,6 +29,7 @@ from kv_trio.client.limits import ResponseLimits
 from kv_trio.client.transport import REFUSAL_BYTES, Transport
 from tests.kv_trio.support.odd_stores import (
     REQUESTS,
+    SESSION,
     ask_all,
     client_over,
     response,
@@ -369,30 +372,48 @@ async def test_others_have_their_turn_between_small_chunks() -> None:
     assert turns >= chunks
 
 
-async def test_a_client_goes_on_after_what_it_ended() -> None:
-    """Over a real connection, whose end the server sees."""
-    ended = trio.Event()
-    first = [True]
+@asynccontextmanager
+async def listening(*sent: bytes) -> AsyncIterator[Client]:
+    """Give a client of a server that sends these, one for each request; then entries."""
+    left = list(sent)
 
     async def serve(stream: trio.SocketStream) -> None:
-        await stream.receive_some()
-        if first.pop() if first else False:
-            with pytest.raises(trio.BrokenResourceError):
-                await stream.send_all(response(bytes(50_000_000), INDEX))
-            ended.set()
-        else:
-            await stream.send_all(response(ENTRY, INDEX))
+        with contextlib.suppress(trio.BrokenResourceError):
+            while await stream.receive_some():
+                await stream.send_all(left.pop(0) if left else response(ENTRY, INDEX))
 
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, serve, 0)
         port = listeners[0].socket.getsockname()[1]
         async with Client(f"http://127.0.0.1:{port}") as client:
-            with pytest.raises(UnexpectedResponse, match="larger"):
-                await client.get("k")
-            with trio.fail_after(5):
-                await ended.wait()
-            assert (await client.get("k")).index == 7
+            client.limits = LIMITS
+            with trio.fail_after(20):
+                yield client
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("size", [10_001, 70_000, 50_000_000])
+@pytest.mark.parametrize("status", [b"200 OK", b"500 Odd"])
+async def test_a_client_goes_on_after_what_it_ended(size: int, status: bytes) -> None:
+    """Also if the end of the response had come when its connection was ended."""
+    sent = response(bytes(size), INDEX, status=status)
+    async with listening(sent, sent) as client:
+        for _ in range(2):
+            with pytest.raises(KvError):
+                await client.get("k")
+        for _ in range(2):
+            assert (await client.get("k")).index == 7
+
+
+@pytest.mark.parametrize("size", [100, 50_000_000])
+async def test_a_client_goes_on_after_what_is_no_backup(
+    size: int, tmp_path: Path
+) -> None:
+    async with listening(response(bytes(size))) as client:
+        with pytest.raises(UnexpectedResponse, match="consul snapshot save"):
+            await client.back_up(tmp_path / "kv.sqlite")
+        for _ in range(2):
+            assert (await client.get("k")).index == 7
 
 
 # === a backup, which has no limit ===
@@ -420,6 +441,45 @@ async def test_a_backup_comes_in_parts_of_any_size(tmp_path: Path) -> None:
     async with client_over(sending(sent)) as client:
         assert await client.back_up(tmp_path / "kv.sqlite") == len(body)
     assert await trio.Path(tmp_path / "kv.sqlite").read_bytes() == body
+
+
+# === what a Consul cannot do, or says otherwise ===
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found"])
+async def test_who_gives_another_time_is_not_believed(status: bytes) -> None:
+    sent = response(ENTRY, INDEX, status=status)
+    async with client_over(sending(sent)) as client:
+        with pytest.raises(UnexpectedResponse, match="a Consul cannot read the past"):
+            await client.get_at("k", 5)
+
+
+async def test_what_is_now_is_no_history() -> None:
+    async with client_over(sending(response(ENTRY, INDEX))) as client:
+        with pytest.raises(UnexpectedResponse, match="a Consul has none"):
+            await client.history("k")
+
+
+@pytest.mark.parametrize(
+    ("body", "index", "known"),
+    [(b"false", 1, 0), (b"false", 7, 7), (b"true", 1, 1), (b"true", 7, 7)],
+)
+async def test_a_key_that_is_absent_has_no_index(
+    body: bytes, index: int, known: int
+) -> None:
+    sent = response(body, b"X-Consul-Index: %d" % index)
+    async with client_over(sending(sent)) as client:
+        written = await client.put("k", b"v", cas=5)
+    assert (written.done, written.index) == (body == b"true", known)
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"true", b'[{"ID": "other"}]', b"<html>", b"null"]
+)
+async def test_a_session_is_renewed_only_if_the_store_says_so(body: bytes) -> None:
+    async with client_over(sending(response(body))) as client:
+        with pytest.raises(UnexpectedResponse):
+            await client.renew_session(SESSION)
 
 
 # === whom it trusts ===
