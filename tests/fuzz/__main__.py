@@ -18,18 +18,20 @@ import traceback
 from pathlib import Path
 
 _MODULES = [
-    *(f"http_trio.{name}" for name in ("chunked", "forwarding", "framing", "head")),
-    *(
-        "http_trio.http1.body",
-        "canary_trio.routing.sticky_cookie",
-        "canary_trio.control.assignments",
-    ),
-    *(
-        "canary_trio.config.document",
-        "canary_trio.config.scalars",
-        "canary_trio.config.codec",
-    ),
-    *("canary_trio.config.rule_codec", "canary_trio.routing.rule_matcher"),
+    "http_trio.http1.body",
+    "http_trio.http1.chunked",
+    "http_trio.http1.fields",
+    "http_trio.http1.forwarded",
+    "http_trio.http1.framing",
+    "http_trio.http1.request_head",
+    "http_trio.http1.response_head",
+    "canary_trio.routing.sticky_cookie",
+    "canary_trio.control.assignments",
+    "canary_trio.config.document",
+    "canary_trio.config.scalars",
+    "canary_trio.config.codec",
+    "canary_trio.config.rule_codec",
+    "canary_trio.routing.rule_matcher",
 ]
 
 

@@ -37,7 +37,7 @@ class RequestBodyReader(ResponseWriter):
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer with an error and close: where this request ends is not known."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: `Connection` does it
 
     def holds_body(self, head: RequestHead) -> bool:
         """Tell whether a body, however framed, is in the buffer up to its end."""

@@ -58,15 +58,15 @@ class ResponseWriter:
 
     def abort(self) -> None:
         """Close at once; an exchange in progress ends."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: `Connection` does it
 
     def drop(self) -> None:
         """Close at once; nobody is told."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: `Connection` does it
 
     def _process(self) -> None:
         """Take the requests that are in the buffer, until one must wait."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: `Connection` does it
 
     # === for the exchange ===
 
