@@ -1,18 +1,22 @@
-"""A socket as a task uses it: receive some, send all, copy much.
+"""What a task reads from and writes to: receive some, send all, copy much.
 
-The socket is tried first and waited for only when it would block; nothing here
-sets a time limit but the waits that a caller names, since a stalled peer is only
+`ByteStream` says what a task needs; a socket is one, and so is one stream of an HTTP/2
+connection. The socket is tried first and waited for only when it would block; nothing
+here sets a time limit but the waits that a caller names, since a stalled peer is only
 seen while waiting for it.
 """
 
 from __future__ import annotations
 
 import select
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import trio
 
+from http_trio.limits import BUFFER
 from http_trio.net.poller import READ
 from http_trio.net.tls_socket import AnySocket, TlsSocket
 
@@ -21,8 +25,57 @@ _TURN = 1024 * 1024  # bytes moved before other tasks have their turn
 _SPARE = 4  # copy buffers kept for the next one; new ones cost page faults
 
 
+class ByteStream(Protocol):
+    """Bytes both ways, with a wait in each.
+
+    Attributes:
+        buffer: what was read already; the next to read comes first from here.
+    """
+
+    buffer: bytes
+
+    async def receive(self, idle_s: float) -> bytes:
+        """Give what comes next; empty at the end.
+
+        Raises:
+            trio.TooSlowError: nothing came for idle_s seconds.
+            OSError: the peer is gone.
+        """
+
+    async def receive_into(self, view: memoryview, idle_s: float) -> int:
+        """Fill a part of view; give how much, 0 at the end. Raises as `receive`."""
+
+    async def receive_ahead(self) -> bytes:
+        """Give what comes while something else is waited for; empty at the end.
+
+        Without a look at `buffer`, and no more than the event loop reads at a time.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+
+    async def send(self, data: bytes | memoryview, idle_s: float) -> None:
+        """Send all of it.
+
+        Raises:
+            trio.TooSlowError: nothing was taken for idle_s seconds.
+            OSError: the peer is gone.
+        """
+
+    def end_sending(self) -> None:
+        """Say that no more will be sent.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+
+    @property
+    def has_hung_up(self) -> bool:
+        """Whether the peer, whose sending has ended, is gone for good."""
+
+
 class SocketStream:
-    """A non-blocking socket, with what was read from it already."""
+    """A non-blocking socket, with what was read from it already: a `ByteStream`."""
 
     __slots__ = ("_since_turn", "buffer", "sock")
 
@@ -86,21 +139,42 @@ class SocketStream:
                 self._since_turn += count
                 return count
 
+    async def receive_ahead(self) -> bytes:
+        """Give what comes while something else is waited for; empty at the end.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+        while True:
+            await trio.lowlevel.wait_readable(self.sock)
+            try:
+                return self.sock.recv(BUFFER)
+            except BlockingIOError:
+                continue
+
+    def end_sending(self) -> None:
+        """Say that no more will be sent.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+        self.sock.shutdown(socket.SHUT_WR)
+
+    @property
+    def has_hung_up(self) -> bool:
+        """Whether the peer, whose sending has ended, is gone for good.
+
+        Known of Unix sockets at once; of TCP only when a reset has come.
+        """
+        poll = select.poll()
+        poll.register(self.sock.fileno(), 0)
+        return bool(poll.poll(0))
+
     async def _take_turns(self) -> None:
         """Let others work, before anything is read: so a cancelled read loses nothing."""
         if self._since_turn >= _TURN:
             self._since_turn = 0
             await trio.lowlevel.checkpoint()
-
-
-def has_hung_up(sock: AnySocket) -> bool:
-    """Tell whether the peer of a socket at its end is gone, and not only its sending.
-
-    Known of Unix sockets at once; of TCP only when a reset has come.
-    """
-    poll = select.poll()
-    poll.register(sock.fileno(), 0)
-    return bool(poll.poll(0))
 
 
 async def copy(

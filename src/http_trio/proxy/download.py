@@ -13,7 +13,7 @@ import trio
 from http_trio.errors import BadResponse, ProtocolError
 from http_trio.http1.body import Truncated
 from http_trio.http1.response_head import ResponseHead
-from http_trio.net.stream import SocketStream, copy
+from http_trio.net.stream import ByteStream, copy
 from http_trio.proxy.errors import ClientGone, UpstreamFailed
 from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.upstream.failure import FailureReason
@@ -24,7 +24,7 @@ class Download:
     """One response on its way from the upstream to the client."""
 
     def __init__(
-        self, request: UpstreamRequest, up: SocketStream, down: SocketStream
+        self, request: UpstreamRequest, up: ByteStream, down: ByteStream
     ) -> None:
         self._request = request
         self._up, self._down = up, down

@@ -14,8 +14,6 @@ are given back or closed.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -24,14 +22,14 @@ import trio
 from http_trio.errors import BadRequest
 from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead
-from http_trio.net.stream import SocketStream, finish_handshake
-from http_trio.net.tls_socket import TlsSocket, what_failed
+from http_trio.net.stream import ByteStream
 from http_trio.proxy.download import Download
 from http_trio.proxy.errors import FAULTS, ClientGone, Fault, UpstreamFailed
 from http_trio.proxy.tunnel import Tunnel
 from http_trio.proxy.upload import Upload
 from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.server.exchange import ClientConnection
+from http_trio.upstream.connecting import finish_connecting
 from http_trio.upstream.connection import UpstreamConnection
 from http_trio.upstream.failure import Failure, FailureReason
 
@@ -65,9 +63,9 @@ class ForwardTask:
         self._exchange = request.exchange
         self._limits = request.exchange.limits
         self._client: ClientConnection = client
-        self._down = SocketStream(client.sock, client.leave_loop())
+        self._down = client.leave_loop()
         self._connection: UpstreamConnection | None = None
-        self._up = self._down  # until `use` says which it is
+        self._up: ByteStream = self._down  # until `use` says which it is
         self._uploaded = False
         self._switched: tuple[ResponseHead, bytes] | None = None
         self._working = trio.CancelScope()
@@ -78,7 +76,7 @@ class ForwardTask:
     def use(self, connection: UpstreamConnection) -> None:
         """Talk to this connection of the upstream; it is out of the event loop already."""
         self._connection = connection
-        self._up = SocketStream(connection.sock)
+        self._up = connection.stream
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do the work, then give back or close both connections."""
@@ -150,32 +148,19 @@ class ForwardTask:
             else:
                 connecting = got.connecting
                 got.leave_loop()
-                self.use(got)
+                self._connection = got
                 failure = await self._connected(got) if connecting else None
+                self.use(got)
             if failure is None:
                 return
             self._close_connection()
             await trio.sleep(self._pause_after(failure))
 
     async def _connected(self, connection: UpstreamConnection) -> Failure | None:
-        name = connection.upstream.name
         with trio.move_on_after(self._request.timeouts.connect_s):
-            await trio.lowlevel.wait_writable(connection.sock)
-            while code := connection.sock.getsockopt(
-                socket.SOL_SOCKET, socket.SO_ERROR
-            ):
-                if not connection.reconnect():
-                    break
-                self.use(connection)
-                await trio.lowlevel.wait_writable(connection.sock)
-            if not code and isinstance(connection.sock, TlsSocket):
-                return await _secured(name, connection.sock)
-            if not code:
-                return None
-            return Failure(
-                FailureReason.UNREACHABLE, name, sent=False, detail=os.strerror(code)
-            )
+            return await finish_connecting(connection)
         connection.blame_address()
+        name = connection.upstream.name
         return Failure(FailureReason.CONNECT_TIMEOUT, name, sent=False)
 
     def _pause_after(self, failure: Failure) -> float:
@@ -292,16 +277,6 @@ class ForwardTask:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-
-async def _secured(name: str, sock: TlsSocket) -> Failure | None:
-    try:
-        await finish_handshake(sock)
-    except OSError as exc:
-        return Failure(
-            FailureReason.UNTRUSTED, name, sent=False, detail=what_failed(exc)
-        )
-    return None
 
 
 async def _beside(

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import math
 import os
-import socket
 
 import trio
 
-from http_trio.net.stream import SocketStream, copy_buffer
+from http_trio.net.stream import ByteStream, copy_buffer
 from http_trio.proxy.websocket_frames import (
     GOING_AWAY,
     SERVICE_RESTART,
@@ -30,8 +29,8 @@ class Tunnel:
 
     def __init__(
         self,
-        down: SocketStream,
-        up: SocketStream,
+        down: ByteStream,
+        up: ByteStream,
         *,
         idle_s: float,
         recall_s: float,
@@ -84,7 +83,7 @@ class Tunnel:
         """End the tunnel at once: one side is gone."""
         self._scope.cancel()
 
-    async def send(self, sink: SocketStream, data: bytes | memoryview) -> None:
+    async def send(self, sink: ByteStream, data: bytes | memoryview) -> None:
         """Send to one side."""
         await sink.send(data, self._idle_s)
 
@@ -93,7 +92,7 @@ class _Way:
     """One direction of a tunnel."""
 
     def __init__(
-        self, tunnel: Tunnel, source: SocketStream, sink: SocketStream, close: bytes
+        self, tunnel: Tunnel, source: ByteStream, sink: ByteStream, close: bytes
     ) -> None:
         self.frames = WebSocketFrameTracker()
         self._tunnel = tunnel
@@ -123,7 +122,7 @@ class _Way:
         while not self._recalled:
             count = await self._source.receive_into(view, math.inf)
             if not count:
-                self._sink.sock.shutdown(socket.SHUT_WR)
+                self._sink.end_sending()
                 return
             self.frames.pass_over(view[:count])
             self._tunnel.touch()

@@ -11,7 +11,7 @@ import trio
 from http_trio.errors import BadRequest, ProtocolError
 from http_trio.http1.body import BodyTranscoder
 from http_trio.limits import BUFFER
-from http_trio.net.stream import SocketStream, copy, has_hung_up
+from http_trio.net.stream import ByteStream, copy
 from http_trio.proxy.download import Download
 from http_trio.proxy.errors import ClientGone
 from http_trio.server.exchange import Exchange
@@ -28,8 +28,8 @@ class Upload:
     def __init__(
         self,
         exchange: Exchange,
-        down: SocketStream,
-        up: SocketStream,
+        down: ByteStream,
+        up: ByteStream,
         download: Download,
     ) -> None:
         framing = exchange.head.framing
@@ -82,14 +82,11 @@ class Upload:
         from one that is gone until something is sent. So it has a while.
         """
         while len(self._down.buffer) <= BUFFER:
-            await trio.lowlevel.wait_readable(self._down.sock)
             try:
-                data = self._down.sock.recv(BUFFER)
-            except BlockingIOError:
-                continue
+                data = await self._down.receive_ahead()
             except OSError as exc:
                 raise ClientGone from exc
-            if not data and has_hung_up(self._down.sock):
+            if not data and self._down.has_hung_up:
                 raise ClientGone
             if not data:
                 self._download.client_half_closed()

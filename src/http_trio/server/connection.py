@@ -26,6 +26,7 @@ from http_trio.http1.response import Response, error_response
 from http_trio.limits import BUFFER
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ, WRITE
+from http_trio.net.stream import ByteStream, SocketStream
 from http_trio.net.tls_socket import AnySocket, held
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.phases import AWAY, BODY, BUSY, CLOSED, FLUSHING, HEAD, LINGERING
@@ -200,14 +201,14 @@ class Connection(RequestBodyReader):
 
     # === for the slow path ===
 
-    def leave_loop(self) -> bytes:
-        """Be served by a task from now on; give what was read already."""
+    def leave_loop(self) -> ByteStream:
+        """Be served by a task from now on; give what it reads from and writes to."""
         self._phase = AWAY
         self.deadline = math.inf
         self.loop.unwatch(self.fd)
         self.loop.away.add(self)
         buffer, self.buffer = self.buffer, b""
-        return buffer
+        return SocketStream(self.sock, buffer)
 
     def rejoin(self, buffer: bytes) -> None:
         """Come back from a task; the end of the exchange follows at once."""

@@ -22,6 +22,7 @@ from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
 from http_trio.net.event_loop import EventLoop, Timer
+from http_trio.net.stream import ByteStream
 from http_trio.net.tls_socket import AnySocket
 
 Handler = Callable[["Exchange"], None]
@@ -87,8 +88,8 @@ class ClientConnection(Protocol):
     def sent_last(self, data: bytes, count: int) -> None:
         """Note that the last of a response was sent, and how much of it was taken."""
 
-    def leave_loop(self) -> bytes:
-        """Be served by a task from now on; give what was read already."""
+    def leave_loop(self) -> ByteStream:
+        """Be served by a task from now on; give what it reads from and writes to."""
 
     def rejoin(self, buffer: bytes) -> None:
         """Come back from a task; the end of the exchange follows at once."""

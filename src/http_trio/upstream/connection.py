@@ -22,6 +22,7 @@ from http_trio.limits import BUFFER, Limits, Timeouts
 from http_trio.net.connect import Address
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ, WRITE
+from http_trio.net.stream import ByteStream, SocketStream
 from http_trio.net.tls_socket import AnySocket, TlsSocket, held, what_failed
 from http_trio.upstream.failure import FailureReason
 
@@ -168,6 +169,11 @@ class UpstreamConnection:
         if watched:
             self._loop.watch(self.fd, self, WRITE)
         return True
+
+    @property
+    def stream(self) -> ByteStream:
+        """What a task that has the connection reads from and writes to."""
+        return SocketStream(self.sock)
 
     @property
     def remote_address(self) -> tuple[str, int] | None:

@@ -15,11 +15,11 @@ from http_trio.http1.response_head import (
     check_unfinished_response,
     parse_response_head,
 )
-from http_trio.net.stream import SocketStream
+from http_trio.net.stream import ByteStream
 
 
 async def read_head(
-    stream: SocketStream,
+    stream: ByteStream,
     method: bytes,
     *,
     limit: float = math.inf,
