@@ -19,7 +19,11 @@ from kv_trio import Backoff, Client, KvError, StoreRefused, TxnOperation
 _log = logging.getLogger(__name__)
 
 SESSION_TTL_S = 10.0
-"""How long after its last sign of life a proxy counts as live: the store's least."""
+"""The time to live of a proxy's session: the least that stores grant.
+
+They end a session within twice its time to live; for so long after its last sign of life
+a proxy counts as live.
+"""
 
 
 class Acknowledger:

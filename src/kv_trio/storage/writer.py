@@ -26,6 +26,7 @@ import trio
 from kv_trio.errors import KvError, OperationFailed, StorageError
 from kv_trio.state.entry import Outcome
 from kv_trio.state.operations import DestroySession
+from kv_trio.state.session_clocks import SessionClocks
 from kv_trio.state.store import Store
 from kv_trio.state.write_batch import Operation, WriteBatch
 from kv_trio.storage.engine import StorageEngine
@@ -99,7 +100,7 @@ class Writer:
         """
         self.refused = 0
         self.after_batch: AfterBatch = lambda _: False
-        self._renewed_at: dict[str, float] = {}
+        self._clocks = SessionClocks()
         self._store = store
         self._engine = engine
         self._committed = committed
@@ -128,7 +129,7 @@ class Writer:
         """Start a session's time anew; False if it is unknown, or its time is over."""
         if id_ not in self._store.sessions or id_ in self._expiring:
             return False
-        self._renewed_at[id_] = trio.current_time()
+        self._clocks.renew(id_, trio.current_time())
         return True
 
     async def run(self) -> None:
@@ -153,16 +154,15 @@ class Writer:
 
         After a restart they have their whole time again.
         """
+        for session in self._store.sessions.values():
+            self._clocks.start(session, trio.current_time())
         while True:
             self._sessions_changed = trio.Event()
-            with trio.move_on_at(self._next_expiry()):
+            with trio.move_on_at(self._clocks.next_look()):
                 await self._sessions_changed.wait()
-            now = trio.current_time()
-            for id_, session in self._store.sessions.items():
-                expired = self._renewed_at.setdefault(id_, now) + session.ttl_s <= now
-                if session.ttl_s and expired and id_ not in self._expiring:
-                    self._expiring.add(id_)
-                    self.submit(DestroySession(id_), partial(self._expired, id_))
+            for id_ in self._clocks.look(trio.current_time()):
+                self._expiring.add(id_)
+                self.submit(DestroySession(id_), partial(self._expired, id_))
 
     async def run_checkpoints(self) -> None:
         """Checkpoint when it is time, beside the writes, until cancelled."""
@@ -180,19 +180,10 @@ class Writer:
     def _expired(self, id_: str, _: Outcome | KvError) -> None:
         """Try again later if the disk refused, and the session is still there."""
         self._expiring.discard(id_)
-        if id_ in self._store.sessions:
-            self._renewed_at[id_] = trio.current_time()
-
-    def _next_expiry(self) -> float:
-        now = trio.current_time()
-        return min(
-            (
-                self._renewed_at.setdefault(id_, now) + session.ttl_s
-                for id_, session in self._store.sessions.items()
-                if session.ttl_s and id_ not in self._expiring
-            ),
-            default=float("inf"),
-        )
+        session = self._store.sessions.get(id_)
+        if session is not None:
+            self._clocks.start(session, trio.current_time())
+            self._sessions_changed.set()
 
     def _write_at_once(self) -> None:
         """Write the queue, if that is quick; leave it to the task if not."""
@@ -300,9 +291,9 @@ class Writer:
     def _follow_sessions(self, write_batch: WriteBatch, now: float) -> None:
         for id_, session in write_batch.sessions.items():
             if session is None:
-                self._renewed_at.pop(id_, None)
+                self._clocks.stop(id_)
             else:
-                self._renewed_at[id_] = now
+                self._clocks.start(session, now)
         self._sessions_changed.set()
 
 

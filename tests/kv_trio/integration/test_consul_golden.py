@@ -25,7 +25,6 @@ _ABSENT = "a wait on what is absent ends only when it appears"
 _CHUNKED = "a chunked body obeys the limit of a value too"
 _TXN = "a transaction takes 128 operations and knows get-or-empty"
 _FUTURE = "an index above the store's own is answered at once"
-_TTL = "a session ends within a second of its time, not of twice its time"
 _TARGET = "bytes beyond ASCII in a target are no HTTP (RFC 9112 section 3.2)"
 _ERROR = "an error carries no index"
 _ROOT = "the server says its own name"
@@ -67,7 +66,6 @@ DIFFERENT: dict[int, tuple[str, set[str]]] = {
     325: (_POST, (_RESPONSE | _CONSUL | {"Allow"}) - {INDEX}),
     340: (_POST, _RESPONSE | {"Allow"}),
     343: (_ERROR, _CONSUL),
-    377: (_TTL, {"ended"}),
 }
 
 

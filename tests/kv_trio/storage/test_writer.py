@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from kv_trio import serve
 from kv_trio.errors import KvError, OperationFailed
 from kv_trio.state.entry import Outcome, Session
 from kv_trio.state.operations import CreateSession, Put
+from kv_trio.state.store import Store
 from kv_trio.state.write_batch import Operation, WriteBatch
 from kv_trio.storage.engine import StorageEngine
 from kv_trio.storage.write_connection import WriteConnection
@@ -157,8 +158,54 @@ async def test_what_comes_while_the_disk_is_busy_shares_the_next_transaction(
     ]
 
 
-async def test_a_lock_ends_within_a_second_of_its_time(autojump_clock: object) -> None:
-    store = (engine := StorageEngine(None)).load()
+async def test_a_lock_ends_at_twice_the_time_to_live(autojump_clock: object) -> None:
+    async with locked() as (store, writer):
+        await trio.sleep(18.0)
+        assert writer.renew("s")
+        await trio.sleep(19.9)
+        assert is_held(store)
+        await trio.sleep(1.0)
+        assert not is_held(store)
+        assert not writer.renew("s")
+
+
+async def test_a_lock_outlives_a_store_that_was_frozen(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with locked() as (store, writer):
+        mock_clock.jump(1000.0)  # no task runs meanwhile
+        await trio.testing.wait_all_tasks_blocked()
+        assert is_held(store)
+        assert writer.renew("s")
+        for _ in range(20):
+            mock_clock.jump(1.0)
+            await trio.testing.wait_all_tasks_blocked()
+        assert not is_held(store)
+
+
+async def test_after_a_restart_sessions_have_their_whole_time(
+    autojump_clock: object, tmp_path: Path
+) -> None:
+    async with locked(tmp_path):
+        await trio.sleep(19.0)
+    engine = StorageEngine(tmp_path)
+    store = engine.load()
+    writer = Writer(store, engine, lambda _: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        nursery.start_soon(writer.expire_sessions)
+        await trio.sleep(19.9)
+        assert is_held(store)
+        await trio.sleep(1.0)
+        assert not is_held(store)
+        nursery.cancel_scope.cancel()
+    engine.close()
+
+
+@asynccontextmanager
+async def locked(path: Path | None = None) -> AsyncIterator[tuple[Store, Writer]]:
+    """Give a writer at work; a session of 10 s has a lock."""
+    store = (engine := StorageEngine(path)).load()
     writer = Writer(store, engine, lambda _: None)
     session = Session("s", ttl_s=10.0, ttl="10s")
     async with trio.open_nursery() as nursery:
@@ -166,19 +213,16 @@ async def test_a_lock_ends_within_a_second_of_its_time(autojump_clock: object) -
         nursery.start_soon(writer.expire_sessions)
         writer.submit(CreateSession(session), lambda _: None)
         writer.submit(Put(b"lock", b"", acquire="s"), lambda _: None)
-        await trio.sleep(8.0)
-        assert writer.renew("s")
-        await trio.sleep(9.9)
-        held = store.get(b"lock")
-        assert held is not None
-        assert held.session == "s"
-        await trio.sleep(1.0)
-        freed = store.get(b"lock")
-        assert freed is not None
-        assert freed.session is None
-        assert not writer.renew("s")
+        await trio.testing.wait_all_tasks_blocked()
+        yield store, writer
         nursery.cancel_scope.cancel()
     engine.close()
+
+
+def is_held(store: Store) -> bool:
+    entry = store.get(b"lock")
+    assert entry is not None
+    return entry.session == "s"
 
 
 @attrs.frozen
