@@ -50,9 +50,7 @@ class ProxyHandler:
         if context is None or context.arm_plans.live is not live:
             context = self._make_ready(live)
         arm_plans = context.arm_plans
-        fields = exchange.head.kept
-        if _MIRROR_NAME in fields.lower():
-            fields = _MIRROR_MARK.sub(b"", fields)  # a client's request is no copy
+        fields = exchange.head.passed(_without_mirror_mark)
         if arm_plans.has_prefixes and leaves_root(exchange.head.target):
             self._refuse_path(exchange)
             return
@@ -103,6 +101,13 @@ class ProxyHandler:
         arm_plans = ArmPlans(live, runtime, self._random)
         self._context = Context(arm_plans, runtime.observer, runtime.chance.uniform)
         return self._context
+
+
+def _without_mirror_mark(kept: bytes) -> bytes:
+    """Leave out the mark of copies: a client's request is none."""
+    if b"\r\nx-" not in kept and b"\r\nX-" not in kept:  # a look at few bytes
+        return kept
+    return _MIRROR_MARK.sub(b"", kept) if _MIRROR_NAME in kept.lower() else kept
 
 
 def _without_cookie(kept: bytes, name: str) -> bytes:

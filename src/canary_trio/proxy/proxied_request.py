@@ -6,9 +6,8 @@
       +-- wait at a full server, first come, first served
 
 The rule that it obeys: each `began` of a server has one `ended`, and each request is told
-to the observer once, whatever happens. What is decided of a failed try is `retry`'s.
-
-One file, since each step of a request changes the same few fields.
+to the observer once, whatever happens. What is decided of a failed try is `retry`'s. One
+file, since each step of a request changes the same few fields.
 """
 
 from __future__ import annotations
@@ -318,6 +317,9 @@ class ProxiedRequest(ForwardHooks):
 
     def admit(self) -> None:
         """Take the place that is free at the server it waits at."""
+        self._exchange.decide(self._enter)
+
+    def _enter(self) -> None:
         server = self._server
         assert server is not None, "it waits at one"
         if server.removed or not server.healthy:

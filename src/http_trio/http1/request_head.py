@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from typing import cast
 
 import attrs
@@ -92,6 +93,7 @@ class _RequestFields:
     forwarded: tuple[tuple[bytes, bytes], ...]
     takes_plain: bool
     _start: bytes = attrs.field(default=b"", init=False, repr=False)
+    _passed: bytes | None = attrs.field(default=None, init=False, repr=False)
 
 
 class RequestHead(_RequestFields):
@@ -128,6 +130,19 @@ class RequestHead(_RequestFields):
             start = _request_start(self, self.kept, self.host or b"", b"", self.framing)
             object.__setattr__(self, "_start", start)
         return self._start
+
+    def passed(self, strip: Callable[[bytes], bytes]) -> bytes:
+        """Give `kept` without what a handler never passes on; looked for once a head.
+
+        Args:
+            strip: gives fields without it, and the same object where it is not there;
+                always the same function of one handler, whose result is kept.
+        """
+        passed = self._passed
+        if passed is None:
+            passed = strip(self.kept)
+            object.__setattr__(self, "_passed", passed)
+        return passed
 
 
 def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:

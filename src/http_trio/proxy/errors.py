@@ -13,6 +13,10 @@ class ClientGone(Exception):
     """The client went away, or takes nothing any more."""
 
 
+class HandlerFailed(Exception):
+    """Code that decides on the exchange raised, elsewhere."""
+
+
 class UpstreamFailed(Exception):
     """The upstream gave no response, or only a part of one."""
 
@@ -28,5 +32,5 @@ class UpstreamFailed(Exception):
         return cls(Failure(condition, upstream, sent=True, detail=detail))
 
 
-Fault = BadRequest | ClientGone | UpstreamFailed
+Fault = BadRequest | ClientGone | HandlerFailed | UpstreamFailed
 FAULTS = (BadRequest, ClientGone, UpstreamFailed)

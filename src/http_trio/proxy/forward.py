@@ -20,7 +20,7 @@ import logging
 
 from http_trio.errors import BadResponse, ProtocolError
 from http_trio.http1.body import BodyTranscoder, Truncated
-from http_trio.http1.response import error_response, http_date
+from http_trio.http1.response import http_date
 from http_trio.http1.response_head import (
     ResponseHead,
     check_unfinished_response,
@@ -111,7 +111,8 @@ class _FastPath(UpstreamRequest):
         except ProtocolError as exc:
             self.failed(FailureReason.BAD_RESPONSE, str(exc))
         except Exception:
-            self._crashed()
+            _log.exception("forwarding %s failed", self.exchange.method)
+            self.crashed(502)
 
     def closed(self) -> None:
         """Take that the upstream closed."""
@@ -139,7 +140,8 @@ class _FastPath(UpstreamRequest):
         try:
             self._take_failure(condition, detail)
         except Exception:
-            self._crashed()
+            _log.exception("forwarding %s failed", self.exchange.method)
+            self.crashed(502)
 
     def _take_failure(self, condition: FailureReason, detail: str) -> None:
         connection = self._connection
@@ -194,28 +196,8 @@ class _FastPath(UpstreamRequest):
         try:
             self._send_again(0.0)
         except Exception:
-            self._crashed()
-
-    def _crashed(self) -> None:
-        """End an exchange in which code of ours or of the hooks raised: 502, or a cut.
-
-        Called while that is handled. Whoever called us knows nothing of the client,
-        which would wait for ever.
-        """
-        exchange = self.exchange
-        _log.exception("forwarding %s failed", exchange.method)
-        self.release(reusable=False)
-        began = self.has_begun
-        if exchange.attached is not self:
-            exchange.cut()  # it had ended, as far as the hooks know
-        elif began:
-            self.end(None)
-            exchange.cut()
-        else:
-            response = error_response(502, "")
-            self.note_error_response(response)
-            self.end(None)
-            exchange.respond(response)
+            _log.exception("forwarding %s failed", self.exchange.method)
+            self.crashed(502)
 
     def _may_repeat(self, failure: Failure) -> bool:
         return not failure.sent or self.exchange.head.repeatable

@@ -24,7 +24,13 @@ from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead
 from http_trio.net.stream import ByteStream
 from http_trio.proxy.download import Download
-from http_trio.proxy.errors import FAULTS, ClientGone, Fault, UpstreamFailed
+from http_trio.proxy.errors import (
+    FAULTS,
+    ClientGone,
+    Fault,
+    HandlerFailed,
+    UpstreamFailed,
+)
 from http_trio.proxy.tunnel import Tunnel
 from http_trio.proxy.upload import Upload
 from http_trio.proxy.upstream_request import UpstreamRequest
@@ -92,6 +98,8 @@ class ForwardTask:
             self._give_up(partial(self._request.error_response, failure), failure)
         except ClientGone:
             self._abandon()
+        except HandlerFailed:  # which is logged
+            self._give_up(partial(error_response, 500, ""), None)
         except Exception:
             _log.exception("forwarding %s failed", self._exchange.method)
             self._give_up(partial(error_response, 502, ""), None)
@@ -104,6 +112,11 @@ class ForwardTask:
     def fail(self, failure: Failure) -> None:
         """End the request with a failure; called from outside the task."""
         self._ended_by = self._ended_by or UpstreamFailed(failure)
+        self._working.cancel()
+
+    def crash(self) -> None:
+        """End the request: code that decides on it raised; called from outside."""
+        self._ended_by = self._ended_by or HandlerFailed()
         self._working.cancel()
 
     def recall(self) -> None:

@@ -40,6 +40,9 @@ class Carrier(Protocol):
     def fail(self, failure: Failure) -> None:
         """End the request with a failure."""
 
+    def crash(self) -> None:
+        """End the request with 500, or a cut: code that decides on it raised."""
+
 
 class UpstreamRequest:
     """One forwarded request.
@@ -190,7 +193,7 @@ class UpstreamRequest:
 
     def call_later(self, after_s: float, call: Callable[[], None]) -> None:
         """Call in after_s seconds, unless it has ended by then."""
-        timer = self.exchange.loop.call_later(after_s, call)
+        timer = self.exchange.call_later(after_s, call)
         self._timers = (*self._timers, timer)
 
     # === where it goes next ===
@@ -223,6 +226,29 @@ class UpstreamRequest:
         """Take that the client went away: release the upstream."""
         self.release(reusable=False)
         self.end(None)
+
+    def crashed(self, status: int = 500) -> None:
+        """End an exchange in which code of ours or of the hooks raised, or cut it.
+
+        The exception is logged. Whoever called that code knows nothing of the client,
+        which would wait for ever.
+        """
+        exchange = self.exchange
+        if self.carrier is not None:
+            self.carrier.crash()
+            return
+        self.release(reusable=False)
+        began = self.has_begun
+        if exchange.attached is not self:
+            exchange.cut()  # it had ended, as far as the hooks know
+        elif began:
+            self.end(None)
+            exchange.cut()
+        else:
+            response = error_response(status, "")
+            self.note_error_response(response)
+            self.end(None)
+            exchange.respond(response)
 
     def recall(self) -> None:
         """End a response that has begun, early and visibly; a WebSocket politely.

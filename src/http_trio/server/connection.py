@@ -10,7 +10,6 @@ file, since heads, errors and the end are one state machine.
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import Protocol
 
@@ -31,8 +30,6 @@ from http_trio.net.tls_socket import AnySocket, held
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.phases import AWAY, BODY, BUSY, CLOSED, FLUSHING, HEAD, LINGERING
 from http_trio.server.request_body import RequestBodyReader
-
-_log = logging.getLogger(__name__)
 
 _DEAD = 8 | 16  # EPOLLERR, EPOLLHUP
 _LINGER_BYTES = 4 * 1024 * 1024  # of a refused upload, read and dropped at most
@@ -359,8 +356,4 @@ class Connection(RequestBodyReader):
         try:
             self._handler(exchange)
         except Exception:
-            _log.exception("the handler failed on %s %r", exchange.method, head.target)
-            if not exchange.gone and exchange.attached is None:
-                exchange.respond(error_response(500, ""))
-            else:
-                self.abort()
+            exchange.crashed()

@@ -6,15 +6,19 @@ that builds on them, such as `forward`; it may also just return and call `respon
 All of it runs in the trio thread, in the event loop: a handler must not block.
 
 An exchange is over when its last byte is with the kernel or its client is gone;
-from then on `gone` holds and every decision is without effect. What it needs of the
-client's connection is stated here, so that it knows nothing of how that works. One
-file, since it is one thing with many sides.
+from then on `gone` holds and every decision is without effect. One file, since it is
+one thing with many sides.
+
+The rule that it obeys: whoever calls code that decides on an exchange does so by
+`decide`, or ends it by `crashed`, so that a raise leaves no client waiting.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from functools import partial
+from typing import ParamSpec
 
 from http_trio.http1.fields import find_value, find_values
 from http_trio.http1.request_head import RequestHead
@@ -22,83 +26,14 @@ from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
 from http_trio.net.event_loop import EventLoop, Timer
-from http_trio.net.stream import ByteStream
-from http_trio.net.tls_socket import AnySocket
+from http_trio.server.client_connection import Attached, ConnectionOf
+
+_log = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
 
 Handler = Callable[["Exchange"], None]
-
-
-class Attached(Protocol):
-    """What hangs on an exchange, and is to be released with it."""
-
-    def client_gone(self) -> None:
-        """Take that the client went away."""
-
-
-class ClientConnection(Protocol):
-    """The client's connection, as far as an exchange needs it.
-
-    Attributes:
-        loop: that serves it.
-        sock: its socket.
-        client_address: the client's address as text, or "unix".
-        buffer: what was read of it and not used yet.
-    """
-
-    loop: EventLoop
-    sock: AnySocket
-    client_address: str
-    buffer: bytes
-
-    @property
-    def secure(self) -> bool:
-        """Whether the client came over TLS."""
-
-    @property
-    def behind(self) -> int:
-        """Bytes that wait for the client to take them."""
-
-    def forwarded_fields(self, head: RequestHead) -> bytes:
-        """Give what is said of this client to an upstream."""
-
-    def holds_body(self, head: RequestHead) -> bool:
-        """Tell whether a body, however framed, is in the buffer up to its end."""
-
-    def skip_body(self, head: RequestHead) -> bool:
-        """Pass over a body; give whether the next request is what follows."""
-
-    def collect(
-        self,
-        exchange: Exchange,
-        limit: int,
-        then: Callable[[Exchange, bytes], None],
-        on_too_large: Callable[[Exchange, int], None],
-    ) -> None:
-        """Gather the body of the exchange's request."""
-
-    def send_part(self, data: bytes) -> bytes:
-        """Send; give what the client does not take now."""
-
-    def write(self, data: bytes) -> int:
-        """Send, and keep what the client does not take now; give how much is kept."""
-
-    def send_last(self, data: bytes, *, keep: bool) -> None:
-        """Send the last of a response, then go on with the next request, or close."""
-
-    def sent_last(self, data: bytes, count: int) -> None:
-        """Note that the last of a response was sent, and how much of it was taken."""
-
-    def leave_loop(self) -> ByteStream:
-        """Be served by a task from now on; give what it reads from and writes to."""
-
-    def rejoin(self, buffer: bytes) -> None:
-        """Come back from a task; the end of the exchange follows at once."""
-
-    def abort(self) -> None:
-        """Close at once; an exchange in progress ends."""
-
-    def drop(self) -> None:
-        """Close at once; nobody is told."""
+ClientConnection = ConnectionOf["Exchange"]
 
 
 class Exchange:
@@ -139,7 +74,7 @@ class Exchange:
         self.on_due: Callable[[Exchange], None] | None = None
         self._on_gone: Callable[[Exchange], None] | None = None
         self._tick = -1
-        self._keep = False
+        self._keep: bool | None = None  # whether a begun response lets it live on
 
     def __repr__(self) -> str:
         return f"<Exchange {self.method} {self.target!r} gone={self.gone}>"
@@ -255,7 +190,7 @@ class Exchange:
     def finish(self) -> None:
         """End the response begun."""
         bare = self.head.http10 or self.head.method == b"HEAD"
-        self.send_last(b"" if bare else b"0\r\n\r\n", keep=self._keep)
+        self.send_last(b"" if bare else b"0\r\n\r\n", keep=bool(self._keep))
 
     def collect(
         self,
@@ -300,11 +235,23 @@ class Exchange:
     def spawn(self, run: Callable[[Exchange], Awaitable[None]]) -> None:
         """Let a task decide: `await run(exchange)`, in the nursery of `serve`."""
         if self.connection is not None:
-            self.loop.spawn(run, self)
+            self.loop.spawn(self._run, run)
 
     def call_later(self, after_s: float, call: Callable[[], None]) -> Timer:
         """Call in after_s seconds, whether or not it is over by then."""
-        return self.loop.call_later(after_s, call)
+        return self.loop.call_later(after_s, partial(self.decide, call))
+
+    def decide(
+        self, call: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs
+    ) -> None:
+        """Call what decides on it; if that raises, it is logged, and answered 500.
+
+        For whoever keeps an exchange and decides on it later, from elsewhere.
+        """
+        try:
+            call(*args, **kwargs)
+        except Exception:
+            self.crashed()
 
     # === what the engine asks and tells ===
 
@@ -333,7 +280,29 @@ class Exchange:
         on_due = self.on_due
         self.unpark()
         if on_due is not None:
-            on_due(self)
+            self.decide(on_due, self)
+
+    def crashed(self) -> None:
+        """End it, since code that decides on it raised: 500, or a cut if it has begun.
+
+        Called while the exception is handled. Nobody else would answer this client.
+        """
+        path = self.head.target.partition(b"?")[0]  # a query may hold secrets
+        _log.exception("what decides on %s %r failed", self.method, path)
+        if self.connection is None:
+            return
+        if self.attached is not None:
+            self.attached.crashed()
+        elif self._keep is None:
+            self.respond(error_response(500, ""))
+        else:
+            self.cut()
+
+    async def _run(self, run: Callable[[Exchange], Awaitable[None]]) -> None:
+        try:
+            await run(self)
+        except Exception:
+            self.crashed()
 
     def unpark(self) -> None:
         """Wait no more in `park`; something else is decided."""
@@ -347,9 +316,9 @@ class Exchange:
         on_gone, attached = self._on_gone, self.attached
         self._leave()
         if attached is not None:
-            attached.client_gone()
+            self.decide(attached.client_gone)
         if on_gone is not None:
-            on_gone(self)
+            self.decide(on_gone, self)
 
     def cut(self) -> None:
         """End a response that cannot be completed, visibly."""

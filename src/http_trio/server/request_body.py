@@ -163,11 +163,14 @@ class _BodyCollector:
 
     def finish(self) -> None:
         """Give the body to the one who asked for it."""
-        self._then(self._exchange, b"".join(self._pieces))
+        exchange = self._exchange
+        exchange.decide(self._then, exchange, b"".join(self._pieces))
 
     def refuse(self) -> None:
         """Tell the one who asked that the body is too large."""
-        self._on_too_large(self._exchange, max(self._size, self._exchange.head.framing))
+        exchange = self._exchange
+        size = max(self._size, exchange.head.framing)
+        exchange.decide(self._on_too_large, exchange, size)
 
 
 def _is_whole(buffer: bytes, head: RequestHead, *, line_limit: int) -> bool:

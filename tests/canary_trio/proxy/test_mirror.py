@@ -201,6 +201,19 @@ async def test_requests_of_the_mirrored_arm_itself_are_not_copied() -> None:
     assert sorted(marked) == [False] * 5 + [True] * 5
 
 
+@pytest.mark.parametrize(
+    "name", [b"X-Canary-Mirror", b"x-canary-mirror", b"x-CANARY-Mirror"]
+)
+async def test_the_mark_of_a_client_is_dropped(name: bytes) -> None:
+    async with _proxy(_v1, {"share": 0}) as proxy:
+        for _ in range(3):  # parsed twice, then known
+            await proxy.client.ask(b"/", b"X-Other: 1", name + b": 1", b"X-Last: 2")
+
+    for asked in proxy.stable.asked:
+        assert b"mirror" not in asked.head.lower()
+        assert b"X-Other: 1\r\nX-Last: 2" in asked.head
+
+
 async def test_what_had_no_response_is_not_compared() -> None:
     async with _proxy(_v1) as proxy:
         assert proxy.runtime.live is not None

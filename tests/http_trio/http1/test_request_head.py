@@ -215,3 +215,20 @@ def test_every_token_is_a_method(method: bytes) -> None:
 
     assert (head.method, head.target, head.framing) == (method, b"/a", 3)
     assert render_request(head, b"", b"", None).startswith(method + b" /a HTTP/1.1")
+
+
+def test_what_a_handler_never_passes_on_is_looked_for_once() -> None:
+    seen: list[bytes] = []
+
+    def strip(kept: bytes) -> bytes:
+        seen.append(kept)
+        return kept.replace(b"\r\nX-B: 2", b"")
+
+    head = parse_request_head(request(b"X-A: 1", b"X-B: 2"), LIMITS)
+    assert head.passed(strip) == head.passed(strip) == b"\r\nX-A: 1"
+    assert seen == [head.kept]
+
+
+def test_fields_that_all_pass_are_the_same_object() -> None:
+    head = parse_request_head(request(b"X-A: 1"), LIMITS)
+    assert head.passed(lambda kept: kept) is head.kept

@@ -1,0 +1,92 @@
+"""What an exchange needs of those around it: its client's connection, and what it carries.
+
+Stated apart, so that an exchange knows nothing of how they work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from http_trio.http1.request_head import RequestHead
+from http_trio.net.event_loop import EventLoop
+from http_trio.net.stream import ByteStream
+from http_trio.net.tls_socket import AnySocket
+
+ExchangeT = TypeVar("ExchangeT")
+
+
+class Attached(Protocol):
+    """What hangs on an exchange, and is to be released with it."""
+
+    def client_gone(self) -> None:
+        """Take that the client went away."""
+
+    def crashed(self) -> None:
+        """Take that code raised which decides on the exchange; answer it, or cut it."""
+
+
+class ConnectionOf(Protocol[ExchangeT]):
+    """The client's connection, as far as an exchange needs it.
+
+    Attributes:
+        loop: that serves it.
+        sock: its socket.
+        client_address: the client's address as text, or "unix".
+        buffer: what was read of it and not used yet.
+    """
+
+    loop: EventLoop
+    sock: AnySocket
+    client_address: str
+    buffer: bytes
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client came over TLS."""
+
+    @property
+    def behind(self) -> int:
+        """Bytes that wait for the client to take them."""
+
+    def forwarded_fields(self, head: RequestHead) -> bytes:
+        """Give what is said of this client to an upstream."""
+
+    def holds_body(self, head: RequestHead) -> bool:
+        """Tell whether a body, however framed, is in the buffer up to its end."""
+
+    def skip_body(self, head: RequestHead) -> bool:
+        """Pass over a body; give whether the next request is what follows."""
+
+    def collect(
+        self,
+        exchange: ExchangeT,
+        limit: int,
+        then: Callable[[ExchangeT, bytes], None],
+        on_too_large: Callable[[ExchangeT, int], None],
+    ) -> None:
+        """Gather the body of the exchange's request."""
+
+    def send_part(self, data: bytes) -> bytes:
+        """Send; give what the client does not take now."""
+
+    def write(self, data: bytes) -> int:
+        """Send, and keep what the client does not take now; give how much is kept."""
+
+    def send_last(self, data: bytes, *, keep: bool) -> None:
+        """Send the last of a response, then go on with the next request, or close."""
+
+    def sent_last(self, data: bytes, count: int) -> None:
+        """Note that the last of a response was sent, and how much of it was taken."""
+
+    def leave_loop(self) -> ByteStream:
+        """Be served by a task from now on; give what it reads from and writes to."""
+
+    def rejoin(self, buffer: bytes) -> None:
+        """Come back from a task; the end of the exchange follows at once."""
+
+    def abort(self) -> None:
+        """Close at once; an exchange in progress ends."""
+
+    def drop(self) -> None:
+        """Close at once; nobody is told."""
