@@ -63,8 +63,6 @@ class Store:
     Attributes:
         index: the number of the last change.
         floor: no prefix's index is below it.
-        base: no index at all is below it. It is above 0 in a store that began as a copy
-            of another one, whose clients then take the whole state for new.
         kv_index: the number of the last change of a key; 0 before the first.
         session_index: the number of the last change of a session.
     """
@@ -72,7 +70,6 @@ class Store:
     def __init__(self) -> None:
         self.index = FIRST_INDEX
         self.floor = 0
-        self.base = 0
         self.kv_index = 0
         self.session_index = 0
         self.sessions: dict[str, Session] = {}
@@ -116,7 +113,7 @@ class Store:
         """Give the number of a key's last change, at least 1; it never falls."""
         entry = self._entries.get(key)
         if entry is not None:
-            return max(entry.modify_index, self.base)
+            return entry.modify_index
         return max(1, self.floor, self._tombstones.get(key, 0))
 
     def index_under(self, prefix: bytes) -> int:
@@ -138,7 +135,6 @@ class Store:
         *,
         index: int,
         floor: int,
-        base: int = 0,
     ) -> None:
         """Take up what was read from disk.
 
@@ -146,10 +142,10 @@ class Store:
             ValueError: a change is newer than the store.
         """
         written = max((entry.modify_index for entry in entries), default=0)
-        newest = max(written, *tombstones.values(), floor, base)
+        newest = max(written, *tombstones.values(), floor)
         if newest > index:
             raise ValueError(f"a change is at {newest}, the store at {index}")
-        self.index, self.floor, self.base = index, max(floor, base), base
+        self.index, self.floor = index, floor
         self._entries = SortedDict((entry.key, entry) for entry in entries)
         self._tombstones = dict(sorted(tombstones.items(), key=lambda pair: pair[1]))
         self._deleted = SortedDict(tombstones)

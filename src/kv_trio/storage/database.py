@@ -30,7 +30,6 @@ _WAL = f"{DATABASE}-wal"
 _WAL_BYTES = 4 * 1024 * 1024  # its length from the start
 _WAL_PAGES = 4000  # beyond which a commit checkpoints; mostly the engine did before
 _ROOM_BYTES = 64 * 1024 * 1024  # on the disk, below which the log is not lengthened
-_COPIED = "copied_us"  # the number that only a copy has: microseconds of Unix time
 
 
 def connect(directory: Path | None) -> sqlite3.Connection:
@@ -83,41 +82,6 @@ def open_database(directory: Path | None) -> sqlite3.Connection:
 def set_meta(db: sqlite3.Connection, name: str, value: int) -> None:
     """Write one of the numbers of the whole store."""
     db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", seal(name, value))
-
-
-def take_up_copy(db: sqlite3.Connection) -> None:
-    """Raise the index of a copy above all that its original ever gave.
-
-    No store takes a million writes in a second, so the microseconds since the copy was
-    made are enough. A client that knows an index of the original reads the state anew.
-    On a database that is no copy it does nothing.
-
-    Raises:
-        ValueError: a row is not as it was written.
-        sqlite3.Error: the disk refuses.
-    """
-    meta: dict[str, int] = dict(map(unseal, db.execute("SELECT * FROM meta")))
-    copied_us = meta.get(_COPIED)
-    if copied_us is None:
-        return
-    (journaled,) = db.execute("SELECT max(modify_index) FROM journal").fetchone()
-    highest = max(meta["index"], journaled or 0)
-    base = highest + max(1, time.time_ns() // 1000 - copied_us)
-    db.execute("BEGIN IMMEDIATE")
-    set_meta(db, "index", base)
-    set_meta(db, "base", base)
-    db.execute("DELETE FROM meta WHERE name = ?", (_COPIED,))
-    db.execute("COMMIT")
-
-
-def mark_copy(path: Path) -> None:
-    """Note in a database that it is a copy, and when it was made."""
-    db = sqlite3.connect(path)
-    try:
-        with db:
-            set_meta(db, _COPIED, time.time_ns() // 1000)
-    finally:
-        db.close()
 
 
 def name_of(directory: Path | None) -> str:
@@ -186,7 +150,7 @@ def _prepare(db: sqlite3.Connection, directory: Path | None) -> None:
         db.execute("BEGIN IMMEDIATE")
         for statement in SCHEMA:
             db.execute(statement)
-        numbers = {"index": first, "floor": 0, "base": 0, "compacted": first}
+        numbers = {"index": first, "floor": 0, "compacted": first}
         for name, value in numbers.items():
             set_meta(db, name, value)
         db.execute(f"PRAGMA user_version = {FORMAT}")

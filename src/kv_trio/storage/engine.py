@@ -30,11 +30,15 @@ from kv_trio.storage.database import (
     lengthen_log,
     name_of,
     open_database,
-    take_up_copy,
 )
 from kv_trio.storage.directory import take_directory
 from kv_trio.storage.history import Bounds, History
-from kv_trio.storage.integrity import back_up_to, count_rows, find_faults
+from kv_trio.storage.integrity import (
+    back_up_to,
+    count_rows,
+    find_faults,
+    take_up_copy,
+)
 from kv_trio.storage.journal import ADD, file_journal, journal_rows
 from kv_trio.storage.schema import Row
 from kv_trio.storage.tables import read_store, write_changes

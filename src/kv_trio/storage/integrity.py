@@ -1,19 +1,27 @@
 """The integrity of a whole database: is it as it was written, how much is in it.
 
-And a copy of it, which is of one consistent state.
+And a copy of it, which is of one consistent state. A store that begins as a copy lacks
+what its original wrote later, whose indexes clients know; so it begins above all of them,
+and each of its keys counts as changed at that index. Then nobody waits for an index that
+is long over, no compare-and-set fits by chance, and a key's own index is still the one
+that a read of it gives, as clients of a Consul expect.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
+
 from kv_trio.errors import StorageError
-from kv_trio.storage.database import mark_copy
+from kv_trio.state.entry import Revision
+from kv_trio.storage.database import set_meta
 from kv_trio.storage.directory import make_private
-from kv_trio.storage.journal import ENTRIES, REVISIONS, TOMBSTONES
+from kv_trio.storage.journal import ENTRIES, REVISIONS, TOMBSTONES, file_journal
 from kv_trio.storage.schema import (
     COLUMNS,
     REVISION,
@@ -22,8 +30,18 @@ from kv_trio.storage.schema import (
     read_revision,
     read_session,
     read_tombstone,
+    row_of_revision,
     unseal,
 )
+
+COPY_STRIDE = 10**12
+"""How far above its original a copy begins at least, whatever the clock says.
+
+That is ten thousand writes in each second of three years, and a ten-thousandth of the
+whole numbers that a program in JavaScript can tell apart.
+"""
+
+_COPIED = "copied_us"  # the number that only a copy has: microseconds of Unix time
 
 _COUNTED = {
     "entries": ENTRIES,
@@ -82,7 +100,61 @@ def back_up_to(db: sqlite3.Connection, path: str | os.PathLike[str]) -> None:
     try:
         make_private(Path(path))  # SQLite fills an empty file too
         db.execute("VACUUM INTO ?", (os.fspath(path),))
-        mark_copy(Path(path))
+        _mark_copy(Path(path))
     except (OSError, sqlite3.Error) as exc:
         Path(path).unlink(missing_ok=True)  # half a copy is none
         raise StorageError(f"cannot back up to {path}: {exc}") from exc
+
+
+def take_up_copy(db: sqlite3.Connection) -> None:
+    """Let a store begin with a copy: above its original, all keys changed just now.
+
+    By the time since the copy was made, too, so that of two stores that begin with the
+    same copy the later one is above the other. On a database that is no copy it does
+    nothing.
+
+    Raises:
+        ValueError: a row is not as it was written.
+        sqlite3.Error: the disk refuses.
+    """
+    row = db.execute("SELECT * FROM meta WHERE name = ?", (_COPIED,)).fetchone()
+    if row is None:
+        return
+    _, copied_us = unseal(row)
+    since_us = max(0, time.time_ns() // 1000 - copied_us)
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        file_journal(db)
+        select = "SELECT * FROM meta WHERE name = 'index'"
+        _, highest = unseal(db.execute(select).fetchone())
+        base = highest + COPY_STRIDE + since_us
+        _change_all(db, base)
+        set_meta(db, "index", base)
+        set_meta(db, "floor", base)
+        db.execute("DELETE FROM tombstones")  # all of them are below the floor
+        db.execute("DELETE FROM meta WHERE name = ?", (_COPIED,))
+
+
+def _change_all(db: sqlite3.Connection, index: int) -> None:
+    """Write each key again as it is, as the change of an index."""
+    time_ms = time.time_ns() // 1_000_000
+    for (key,) in db.execute("SELECT key FROM entries").fetchall():
+        query = f"SELECT {COLUMNS} FROM entries WHERE key = ?"
+        entry = read_entry(db.execute(query, (key,)).fetchone())
+        changed = attrs.evolve(entry, modify_index=index)
+        row = row_of_revision(Revision(key, index, changed))
+        db.execute(
+            "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row
+        )
+        again = "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        db.execute(again, (*row, time_ms))
+
+
+def _mark_copy(path: Path) -> None:
+    """Note in a database that it is a copy, and when it was made."""
+    db = sqlite3.connect(path)
+    try:
+        with db:
+            set_meta(db, _COPIED, time.time_ns() // 1000)
+    finally:
+        db.close()

@@ -52,7 +52,6 @@ def read_store(db: sqlite3.Connection) -> Store:
         sessions,
         index=index,
         floor=meta["floor"],
-        base=meta["base"],
     )
     return store
 

@@ -178,7 +178,11 @@ async def test_a_backup_is_a_store(client: Client, tmp_path: Path) -> None:
             partial(serve, ["127.0.0.1:0"], data=tmp_path / "restored")
         )
         async with Client(restored.url) as other:
-            assert (await other.get("k")).entry == (await client.get("k")).entry
+            mine, theirs = (await client.get("k")).entry, (await other.get("k")).entry
+            assert mine is not None
+            assert theirs is not None
+            assert theirs.value == mine.value
+            assert theirs.modify_index > mine.modify_index
         nursery.cancel_scope.cancel()
 
 

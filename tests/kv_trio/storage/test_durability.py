@@ -33,7 +33,6 @@ from kv_trio.storage.database import lengthen_log
 from kv_trio.storage.directory import DATABASE
 from kv_trio.storage.engine import StorageEngine
 from kv_trio.storage.write_connection import WriteConnection
-from kv_trio.watch.blocking_queries import must_wait
 
 
 @asynccontextmanager
@@ -408,34 +407,6 @@ def test_a_key_that_was_deleted_and_written_again_has_no_tombstone(
     with opened(tmp_path) as (_, store):
         assert not store.tombstones
         assert store.index_of(b"k") == 4
-
-
-def test_a_copy_that_is_put_in_place_goes_on_above_its_original(tmp_path: Path) -> None:
-    """So nobody who knows a later index of the original waits beside the state."""
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    with opened(tmp_path / "kv") as (engine, store):
-        write(engine, store, Put(b"k", b"kept"))
-        engine.back_up(copy / DATABASE)
-        for n in range(50):
-            write(engine, store, Put(b"k", b"lost %d" % n))
-        last = store.index
-    engine = StorageEngine(copy)  # as `kv-trio check` does
-    assert not engine.check()
-    engine.close()
-    known = 0
-    for _ in range(2):  # also after another restart
-        with opened(copy) as (_, restored):
-            entry = restored.get(b"k")
-            assert entry is not None
-            assert entry.value == b"kept"
-            assert not must_wait(restored, last, restored.index_of(b"k"))
-            assert not must_wait(restored, last, restored.index_under(b""))
-            known = restored.index_of(b"k")
-            assert must_wait(restored, known, restored.index_of(b"k"))
-    with opened(copy) as (engine, restored):
-        write(engine, restored, Put(b"k", b"new"))
-        assert restored.index_of(b"k") == restored.index > known > last
 
 
 # === the length of the log ===
