@@ -19,6 +19,7 @@ from kv_trio.errors import (
     StoreUnreachable,
     UnexpectedResponse,
 )
+from kv_trio.limits import StoreLimits
 from kv_trio.serve import KvServer, serve
 from kv_trio.state.entry import Entry, Revision, Session
 from kv_trio.state.txn import TransactionResult, TxnOperation, TxnOperationFailed
@@ -46,6 +47,7 @@ __all__ = [
     "Snapshot",
     "StorageError",
     "StoreDamaged",
+    "StoreLimits",
     "StoreLocked",
     "StoreRefused",
     "StoreUnreachable",

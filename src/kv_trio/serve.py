@@ -27,6 +27,7 @@ from kv_trio.api.snapshot import SnapshotEndpoint
 from kv_trio.api.tokens import Grants, Tokens
 from kv_trio.api.txn import TxnEndpoint
 from kv_trio.errors import BadQuery, StorageError
+from kv_trio.limits import StoreLimits
 from kv_trio.state.store import Store
 from kv_trio.storage.engine import StorageEngine
 from kv_trio.storage.history import Bounds, History
@@ -49,6 +50,9 @@ LIMITS = Limits(
     connections=CONNECTIONS, request_line=128 * 1024, head=160 * 1024, idle_s=300.0
 )
 """Of a server by default. A key may have 100,000 characters, as in Consul."""
+
+STORE_LIMITS = StoreLimits()
+"""What one request may make a store do, by default."""
 
 COMPACT_EVERY_S = 3600.0
 """Seconds between two times when what is beyond the bounds of history is forgotten."""
@@ -97,6 +101,7 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
     bounds: Bounds | None = None,
     tokens: str | os.PathLike[str] | None = None,
     limits: Limits = LIMITS,
+    store_limits: StoreLimits = STORE_LIMITS,
     tls: http_trio.Tls | None = None,
     hosts: Sequence[str] = (),
     observe: Observer | None = None,
@@ -112,6 +117,7 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         bounds: how much of the past is kept; `Bounds()` by default.
         tokens: a token file, see `kv_trio.api.tokens`; None lets everybody do everything.
         limits: of its connections; beyond `limits.connections` a client gets a 429.
+        store_limits: what one request, and one client, may make it do.
         tls: the certificate to serve TLS with; read again when it changes.
         hosts: names with a dot by which clients know it, beside those of its addresses
             and its machine's; a request that means another host gets a 403.
@@ -140,7 +146,9 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         names = [socket.gethostname(), *hosts]
         names += [bind for bind in binds if not bind.startswith("unix:")]
         check = HostCheck(filter(None, names))
-        service = _Service(store, engine, valid_tokens, check, observe, sockets)
+        service = _Service(
+            store, engine, valid_tokens, check, observe, sockets, limits=store_limits
+        )
         await service.run(sockets, limits, tls, task_status)
 
 
@@ -155,6 +163,8 @@ class _Service:
         hosts: HostCheck,
         observe: Observer | None,
         sockets: Sequence[socket.socket],
+        *,
+        limits: StoreLimits,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -178,7 +188,9 @@ class _Service:
                 self._streams,
                 self._read_history,
             ),
-            SessionEndpoint(store, self._writer, self._blocking_queries, node=node),
+            SessionEndpoint(
+                store, self._writer, self._blocking_queries, limits, node=node
+            ),
             TxnEndpoint(self._writer),
             SnapshotEndpoint(engine, self._run_blocking),
             tokens,

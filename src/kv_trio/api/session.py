@@ -25,6 +25,7 @@ from kv_trio.consul.parameters import (
 )
 from kv_trio.consul.session import describe_session, parse_session
 from kv_trio.errors import BadQuery
+from kv_trio.limits import StoreLimits
 from kv_trio.state.acl import EVERYTHING, Acl
 from kv_trio.state.entry import Session
 from kv_trio.state.operations import CreateSession, DestroySession
@@ -51,12 +52,14 @@ class SessionEndpoint:
         store: Store,
         writer: Writer,
         blocking_queries: BlockingQueries,
+        limits: StoreLimits,
         *,
         node: str,
     ) -> None:
         self._store = store
         self._writer = writer
         self._blocking_queries = blocking_queries
+        self._limits = limits
         self._node = node
         self._draw: Callable[[], float] = random.random
 
@@ -96,6 +99,7 @@ class SessionEndpoint:
 
     def _change(self, exchange: Exchange, verb: str, argument: str, acl: Acl) -> None:
         if verb == "create":
+            self._check_room()  # before its body is waited for
             exchange.collect(_BODY_LIMIT, partial(self._create, acl))
             return
         if not argument:
@@ -116,12 +120,27 @@ class SessionEndpoint:
         owner = "" if acl is EVERYTHING else acl.name
         id_ = str(uuid.uuid4())
         try:
+            self._check_room()
             session = parse_session(body, id_, node=self._node, owner=owner)
         except BadQuery as exc:
             exchange.respond(bad_query(exc))
         else:
             created = json_response({"ID": session.id})
             submit(self._writer, exchange, CreateSession(session), lambda _: created)
+
+    def _check_room(self) -> None:
+        """Check that one more session may begin.
+
+        Raises:
+            BadQuery: there are as many as there may be.
+        """
+        count, limit = len(self._store.sessions), self._limits.sessions
+        if count >= limit:
+            raise BadQuery(
+                429,
+                f"there are {count} sessions, and {limit} at most; end some, give them a"
+                " TTL, or raise the store's limit: --limit sessions=NUMBER",
+            )
 
     def _show(
         self,

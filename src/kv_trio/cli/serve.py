@@ -74,6 +74,13 @@ _DAY_S = 86400.0
     help="Open connections; a client beyond them gets a 429.",
 )
 @click.option(
+    "--limit",
+    "given_limits",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="What a request or client may make it do: see Limits in docs/store.md.",
+)
+@click.option(
     "--tls-cert",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -94,6 +101,7 @@ def serve(
     connections: int,
     *,
     hosts: tuple[str, ...],
+    given_limits: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
     insecure: bool,
@@ -103,6 +111,7 @@ def serve(
     import trio  # noqa: PLC0415
 
     from http_trio import Tls  # noqa: PLC0415
+    from kv_trio.limits import parse_limits  # noqa: PLC0415
     from kv_trio.serve import LIMITS  # noqa: PLC0415
     from kv_trio.storage.history import Bounds  # noqa: PLC0415
 
@@ -119,7 +128,11 @@ def serve(
     if tls_key is not None and tls_cert is None:
         raise click.UsageError("--tls-key needs a --tls-cert FILE")
     tls = None if tls_cert is None else Tls(tls_cert, tls_key)
-    settings = {"tokens": token_file, "limits": limits, "tls": tls, "hosts": hosts}
+    settings: dict[str, Any] = {"tokens": token_file, "limits": limits, "tls": tls}
+    try:
+        settings |= {"store_limits": parse_limits(given_limits), "hosts": hosts}
+    except ValueError as exc:
+        raise click.UsageError(f"--limit {exc}") from exc
     trio.run(_serve, binds, data, bounds, settings)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 import attrs
@@ -110,8 +111,8 @@ class View(Protocol):
     def session(self, id_: str) -> Session | None:
         """Give a session that has not ended."""
 
-    def held_by(self, id_: str) -> set[bytes]:
-        """Give the keys whose locks a session has."""
+    def held_by(self, id_: str) -> AbstractSet[bytes]:
+        """Give the keys whose locks a session has; it may change with the state."""
 
     def is_delayed(self, key: bytes, now: float) -> bool:
         """Tell whether the key's lock was lost too recently to be taken."""

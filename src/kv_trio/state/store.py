@@ -14,6 +14,7 @@ elsewhere (`kv_trio.state.write_batch`), made durable by the caller, and only th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import takewhile
 from typing import Any, Protocol
 
@@ -23,6 +24,10 @@ from kv_trio.state.entry import Entry, Session
 
 FIRST_INDEX = 1
 """The index of an empty store. Clients wait for it to be passed, so no change has it."""
+
+
+_DELAYS = 1024  # lock delays that are never worth a sweep
+_NONE: frozenset[bytes] = frozenset()
 
 
 class Changes(Protocol):
@@ -78,6 +83,7 @@ class Store:
         self._deleted: SortedDict[bytes, int] = SortedDict()  # the same, by key
         self._held: dict[str, set[bytes]] = {}
         self._lock_free_at: dict[bytes, float] = {}
+        self._delays_kept = _DELAYS  # beyond which those that are over are dropped
 
     def __repr__(self) -> str:
         return f"<Store index={self.index} keys={len(self)}>"
@@ -101,9 +107,9 @@ class Store:
         """Give a session that has not ended."""
         return self.sessions.get(id_)
 
-    def held_by(self, id_: str) -> set[bytes]:
-        """Give the keys whose locks a session has."""
-        return set(self._held.get(id_, ()))
+    def held_by(self, id_: str) -> AbstractSet[bytes]:
+        """Give the keys whose locks a session has; it changes with the state."""
+        return self._held.get(id_, _NONE)
 
     def is_delayed(self, key: bytes, now: float) -> bool:
         """Tell whether the key's lock was lost too recently to be taken."""
@@ -175,12 +181,8 @@ class Store:
                 self.sessions[id_] = session
         for key, delay_s in changes.lock_delays.items():
             self._lock_free_at[key] = now + delay_s
-        if self._lock_free_at:
-            self._lock_free_at = {
-                key: free_at
-                for key, free_at in self._lock_free_at.items()
-                if free_at > now
-            }
+        if len(self._lock_free_at) > self._delays_kept:
+            self._drop_delays(now)
         self.index, self.floor = changes.index, changes.floor
         if changes.entries:
             self.kv_index = changes.index
@@ -201,6 +203,13 @@ class Store:
         self._entries[key] = entry
         if entry.session is not None:
             self._held.setdefault(entry.session, set()).add(key)
+
+    def _drop_delays(self, now: float) -> None:
+        """Drop the lock delays that are over; the next time when there are twice as many."""
+        self._lock_free_at = {
+            key: free_at for key, free_at in self._lock_free_at.items() if free_at > now
+        }
+        self._delays_kept = max(_DELAYS, 2 * len(self._lock_free_at))
 
     def _unbury(self, key: bytes) -> None:
         if self._tombstones.pop(key, None) is not None:

@@ -12,6 +12,8 @@ halves share all that it holds.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Protocol
 
 from kv_trio.state.entry import Entry, Outcome, Revision, Session, View
@@ -55,6 +57,9 @@ class WriteBatch:
         self.lock_delays: dict[bytes, float] = {}
         self.forgotten: list[bytes] = []
         self._revisions: dict[tuple[bytes, int], Revision] = {}
+        self._locked: dict[
+            str, set[bytes]
+        ] = {}  # by session, what it took in the batch
         self._base = base
         self._first_index = base.index
         self._one_index = one_index
@@ -96,9 +101,10 @@ class WriteBatch:
             self.forgotten = [key for key in live if key in store.tombstones]
         if len(store.tombstones) + len(self.deleted_at) <= TOMBSTONES:
             return
-        old = [pair for pair in store.tombstones.items() if pair[0] not in self.entries]
-        excess = max(0, len(old) + len(self.deleted_at) - TOMBSTONES)
-        for key, deleted_at in old[:excess]:
+        again = sum(key in store.tombstones for key in self.entries)
+        excess = len(store.tombstones) - again + len(self.deleted_at) - TOMBSTONES
+        old = (pair for pair in store.tombstones.items() if pair[0] not in self.entries)
+        for key, deleted_at in islice(old, max(0, excess)):
             self.forgotten.append(key)
             self.floor = max(self.floor, deleted_at)
             self._folded = True
@@ -112,6 +118,8 @@ class WriteBatch:
         self.sessions |= write_batch.sessions
         self.lock_delays |= write_batch.lock_delays
         self._revisions |= write_batch._revisions
+        for id_, keys in write_batch._locked.items():
+            self._locked.setdefault(id_, set()).update(keys)
         self.index = write_batch.index
 
     # === a view ===
@@ -135,11 +143,15 @@ class WriteBatch:
         """Give a session that has not ended."""
         return self.sessions[id_] if id_ in self.sessions else self._base.session(id_)
 
-    def held_by(self, id_: str) -> set[bytes]:
+    def held_by(self, id_: str) -> AbstractSet[bytes]:
         """Give the keys whose locks a session has."""
-        held = {key for key in self._base.held_by(id_) if key not in self.entries}
-        changed = self.entries.items()
-        return held | {key for key, entry in changed if entry and entry.session == id_}
+        entries = self.entries
+        held = {key for key in self._base.held_by(id_) if key not in entries}
+        for key in self._locked.get(id_, ()):
+            entry = entries[key]
+            if entry is not None and entry.session == id_:
+                held.add(key)
+        return held
 
     def is_delayed(self, key: bytes, now: float) -> bool:
         """Tell whether the key's lock was lost too recently to be taken."""
@@ -158,6 +170,8 @@ class WriteBatch:
         self.entries[entry.key] = entry
         self.deleted_at.pop(entry.key, None)
         key, index = entry.key, entry.modify_index
+        if entry.session is not None:
+            self._locked.setdefault(entry.session, set()).add(key)
         self._revisions[key, index] = Revision(key, index, entry)
         return Outcome(done=True, index=index)
 

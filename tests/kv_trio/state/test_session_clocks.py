@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -101,6 +107,48 @@ def test_sessions_that_were_ended_by_hand_leave_nothing() -> None:
         clocks.stop(str(number))
     assert len(clocks) == 0
     assert len(clocks._queue) < 100
+
+
+def steps_of(call: Callable[[], Any]) -> int:
+    """Count the lines of the clocks that run."""
+    count = 0
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        nonlocal count
+        if frame.f_code.co_filename.endswith("session_clocks.py"):
+            count += event == "line"
+            return trace
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+CALLS: dict[str, Callable[[SessionClocks], Any]] = {
+    "start": lambda clocks: clocks.start(Session("new", ttl_s=5.0), 1.0),
+    "renew": lambda clocks: clocks.renew("7", 1.0),
+    "stop": lambda clocks: clocks.stop("7"),
+    "next_look": lambda clocks: clocks.next_look(),
+    "look": lambda clocks: clocks.look(1.0),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_what_a_session_costs_does_not_grow_with_their_number(
+    call: Callable[[SessionClocks], Any],
+) -> None:
+    costs = [
+        steps_of(partial(call, started(*map(str, range(count)))))
+        for count in (1000, 4000, 16_000)
+    ]
+    assert (
+        costs[0] == costs[1] == costs[2]
+    )  # but for the levels of the heap, which is C
 
 
 class Clocks(RuleBasedStateMachine):

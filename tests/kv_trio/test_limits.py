@@ -1,0 +1,61 @@
+"""The limits of a store as an operator gives them, and what a client beyond them is told."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import trio
+
+from http_trio.testing.peers import connected
+from kv_trio import StoreLimits, serve
+from kv_trio.limits import parse_limits
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("sesions=5", "'sesions' is no limit; there are "),
+        ("", "'' is no limit"),
+        ("sessions", "sessions=: expected a whole number"),
+        ("sessions=-1", "sessions=-1: expected a whole number"),
+        ("sessions=0", "sessions=0: expected 1 or more"),
+        ("sessions=1e3", "expected a whole number"),
+        ("sessions=" + "9" * 5000, "expected a whole number"),
+        ("sessions=²", "expected a whole number"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused(given: str, words: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|no limit") as caught:
+        parse_limits([given])
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_limits_that_are_not_given_have_their_defaults() -> None:
+    assert parse_limits([]) == StoreLimits()
+    assert parse_limits(["sessions=7"]) == StoreLimits(sessions=7)
+
+
+async def test_sessions_beyond_their_limit_are_refused_until_one_ends() -> None:
+    async with trio.open_nursery() as nursery:
+        limits = StoreLimits(sessions=2)
+        server = await nursery.start(
+            partial(serve, ["127.0.0.1:0"], store_limits=limits)
+        )
+        async with connected(server) as client:
+
+            async def create() -> tuple[bytes, bytes]:
+                return await client.ask(b"/v1/session/create", method=b"PUT")
+
+            ids = [(await create())[1][7:43] for _ in range(2)]
+            head, body = await create()
+            assert b" 429 " in head
+            assert b"there are 2 sessions, and 2 at most" in body
+            assert b"--limit sessions=" in body
+            for id_ in ids:  # those that there are go on
+                head, _ = await client.ask(b"/v1/session/renew/" + id_, method=b"PUT")
+                assert b" 200 " in head
+            await client.ask(b"/v1/session/destroy/" + ids[0], method=b"PUT")
+            assert b" 200 " in (await create())[0]
+        nursery.cancel_scope.cancel()
