@@ -189,7 +189,7 @@ async def serve(
     check_name(service)
     options = options or ProxyOptions()
     if options.tls is not None:
-        options.tls.context()  # while it is a plain error, not one in a group
+        options.tls.check()  # while it is a plain error, not one in a group
     if options.ca_file is not None:
         http_trio.client_context(ca=options.ca_file)
     with contextlib.ExitStack() as owned:

@@ -20,8 +20,10 @@ from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
 from http_trio.limits import Limits
 from http_trio.net.bind import open_listeners
+from http_trio.net.certificates.pairs import ServedCertificate
+from http_trio.net.certificates.store import CertificateStore
 from http_trio.net.event_loop import EventLoop
-from http_trio.net.tls_context import Certificate, Tls
+from http_trio.net.tls_context import Tls
 from http_trio.proxy.forward import upstream_request_of
 from http_trio.server.connection import exchanges_of
 from http_trio.server.exchange import Exchange, Handler
@@ -46,11 +48,13 @@ class HttpServer:
         loop: EventLoop,
         listeners: Sequence[Listener],
         http2: Http2Bridge | None = None,
+        certificates: CertificateStore | None = None,
     ) -> None:
         self.loop = loop
         self.addresses = tuple(listener.address for listener in listeners)
         self._listeners = listeners
         self._http2 = http2
+        self._certificates = certificates
         self._drain = trio.Event()
         self._deadline_s = math.inf
 
@@ -72,6 +76,11 @@ class HttpServer:
         (414, 431), and for clients beyond the limit of connections, if they are told.
         """
         return self.loop.refused
+
+    @property
+    def certificates(self) -> Sequence[ServedCertificate]:
+        """The certificates that clients are shown, as they are now."""
+        return () if self._certificates is None else self._certificates.certificates
 
     @property
     def exchanges(self) -> list[Exchange]:
@@ -150,7 +159,7 @@ async def serve(
         forwarding: what forwarded requests say of the client.
         overload: what clients beyond the limit on connections are answered; without
             it they are not accepted until others leave.
-        tls: the certificate of the addresses that are served with TLS; its files are
+        tls: the certificates of the addresses that are served with TLS; the files are
             read again when they change.
         tls_binds: those addresses, as `binds`. Where there is a certificate and this
             is not given, all `binds` are served with TLS.
@@ -164,7 +173,7 @@ async def serve(
     """
     if tls is not None and tls_binds is None:
         binds, tls_binds = (), binds
-    certificate = None if tls is None else Certificate(tls)
+    certificates = None if tls is None else CertificateStore(tls)
     sockets = open_listeners([*binds, *(tls_binds or ())])
     plain, secure = sockets[: len(binds)], sockets[len(binds) :]
     rules = forwarding or ForwardedPolicy()
@@ -172,7 +181,7 @@ async def serve(
         loop = EventLoop(limits or Limits(), nursery)
         listeners = [Listener(loop, sock, handler, rules, overload) for sock in plain]
         http2: Http2Bridge | None = None
-        if certificate is not None:
+        if certificates is not None:
             from http_trio.http2.bridge import Http2Bridge  # noqa: PLC0415  # 0.1 s of imports
 
             rules = attrs.evolve(rules, proto=b"https")
@@ -184,14 +193,16 @@ async def serve(
                     handler,
                     rules,
                     overload,
-                    certificate=certificate,
+                    certificates=certificates,
                     carry_http2=http2.carry,
                 )
                 for sock in secure
             ]
-        server = HttpServer(loop, listeners, http2)
+        server = HttpServer(loop, listeners, http2, certificates)
         nursery.start_soon(loop.run)
         nursery.start_soon(loop.keep_time)
+        if certificates is not None:
+            nursery.start_soon(certificates.watch)
         task_status.started(server)
         await server._wait_drained()  # noqa: SLF001
         nursery.cancel_scope.cancel()

@@ -134,7 +134,7 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
     Cancelled, it ends the transaction in progress and drops the queue behind it.
     """
     if tls is not None:
-        tls.context()  # while it is a plain error, not one in a group
+        tls.check()  # while it is a plain error, not one in a group
     valid_tokens = await trio.to_thread.run_sync(Tokens, tokens)
     with contextlib.ExitStack() as owned:
         sockets = http_trio.open_listeners(binds)

@@ -36,7 +36,10 @@ def authority(tmp_path: Path) -> Authority:
 
 
 async def start_secure(
-    made: World, authority: Authority, **changes: object
+    made: World,
+    authority: Authority,
+    more: tuple[object, ...] = (),
+    **changes: object,
 ) -> tuple[Process, str]:
     """Start a proxy with TLS; give it and where it serves."""
     cert, key = authority.issue(stem="proxy")
@@ -45,6 +48,7 @@ async def start_secure(
         *("--tls-bind", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
         *("--tls-cert", cert, "--tls-key", key),
         *("--bootstrap", made.write(**changes)),
+        *more,
     )
     match = await process.says(r"listens on (https://[\d.:]+), admin on ([\d.:]+)")
     await process.says("runs revision")
@@ -74,6 +78,42 @@ async def test_curl_is_served(tmp_path: Path, authority: Authority) -> None:
             assert "; secure" in cookie
             for how in (("-T", file), ("--data-binary", f"@{file}")):
                 assert await fetch(*words, *how, f"{where}/length") == "2097152"
+
+
+@needs_curl
+async def test_each_name_has_its_certificate(
+    tmp_path: Path, authority: Authority
+) -> None:
+    """Named by options and found in a directory; curl verifies what it is shown."""
+    directory = tmp_path / "live"
+    directory.mkdir()
+
+    def put(name: str) -> None:
+        cert, key = authority.issue(name, stem=name)
+        key.rename(directory / f"{name}.key")
+        cert.rename(directory / f"{name}.crt")
+
+    put("c.example")
+    cert, key = authority.issue("b.example", stem="b")
+    async with world(tmp_path) as made:
+        more = ("--tls-cert", cert, "--tls-key", key, "--tls-dir", directory)
+        _, where = await start_secure(made, authority, more=more)
+        port = where.rpartition(":")[2]
+        for name in ("localhost", "b.example", "c.example", "d.example"):
+            if name == "d.example":
+                put(name)
+                await trio.sleep(2)
+            resolve = ("--resolve", f"{name}:{port}:127.0.0.1")
+            words = ("--cacert", authority.ca_file, *resolve)
+            assert await fetch(*words, f"https://{name}:{port}/") == "v1"
+
+
+async def test_pairs_that_do_not_match_up_are_refused() -> None:
+    words = ("canary", "serve", "web", "--tls-cert", "a", "--tls-cert", "b")
+    ran = await run(*words, "--tls-key", "c", status=2)
+    assert "found 2 --tls-cert and 1 --tls-key" in " ".join(ran.err.split())
+    ran = await run("canary", "serve", "web", "--tls-dir", "/nowhere", status=1)
+    assert "/nowhere is no directory of certificates" in ran.err
 
 
 @needs_h2load

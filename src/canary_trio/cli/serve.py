@@ -56,8 +56,6 @@ def serve(
     tokens: dict[str, str],
     binds: tuple[str, ...],
     tls_binds: tuple[str, ...],
-    tls_cert: Path | None,
-    tls_key: Path | None,
     workers: int,
     admin: str,
     admin_hosts: tuple[str, ...],
@@ -74,7 +72,7 @@ def serve(
     from canary_trio.telemetry.access_log_format import LineForm  # noqa: PLC0415
 
     document = None if bootstrap is None else read_valid(bootstrap)
-    addresses = settle(binds, tls_binds, tls_cert, tls_key)
+    addresses = settle(binds, tls_binds)
     options = ProxyOptions(
         config_server=config_server,
         tokens=tokens,

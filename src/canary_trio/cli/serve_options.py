@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
+from canary_trio.cli.tls_options import settle_tls, tls_options
 from http_trio import count_processors
 
 if TYPE_CHECKING:
@@ -37,22 +38,6 @@ _TLS_BIND = click.option(
     multiple=True,
     help="HOST:PORT or unix:PATH for HTTPS; may be repeated."
     f"  [default: {DEFAULT_TLS_BIND} with a certificate]",
-)
-_TLS_CERT = click.option(
-    "--tls-cert",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="CANARY_TLS_CERT",
-    show_envvar=True,
-    metavar="FILE",
-    help="The certificate and its chain, as PEM; read again when it changes.",
-)
-_TLS_KEY = click.option(
-    "--tls-key",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="CANARY_TLS_KEY",
-    show_envvar=True,
-    metavar="FILE",
-    help="Its private key.  [default: in the file of the certificate]",
 )
 
 
@@ -141,7 +126,7 @@ token_options = click.option(
 
 def listen_options(command: F) -> F:
     """Give a command the options of its addresses; `settle` says what they mean."""
-    return _BIND(_TLS_BIND(_TLS_CERT(_TLS_KEY(_WORKERS(command)))))
+    return _BIND(_TLS_BIND(tls_options(_WORKERS(command))))
 
 
 def log_options(command: F) -> F:
@@ -158,29 +143,17 @@ class Addresses:
     tls: Tls | None = None
 
 
-def settle(
-    binds: Sequence[str],
-    tls_binds: Sequence[str],
-    tls_cert: Path | None,
-    tls_key: Path | None,
-) -> Addresses:
+def settle(binds: Sequence[str], tls_binds: Sequence[str]) -> Addresses:
     """Give where to serve, with the defaults.
 
     Raises:
         click.UsageError: an option stands without the one that it needs.
     """
-    if tls_cert is None:
-        if tls_binds or tls_key:
-            raise click.UsageError("--tls-bind and --tls-key need a --tls-cert FILE")
+    tls = settle_tls()
+    if tls is None:
+        if tls_binds:
+            raise click.UsageError(
+                "--tls-bind needs a --tls-cert FILE or --tls-dir DIR"
+            )
         return Addresses(tuple(binds) or (DEFAULT_BIND,))
-    return Addresses(
-        tuple(binds),
-        tuple(tls_binds) or (DEFAULT_TLS_BIND,),
-        _tls(tls_cert, tls_key),
-    )
-
-
-def _tls(cert: Path, key: Path | None) -> Tls:
-    from http_trio import Tls  # noqa: PLC0415  # keeps --help quick
-
-    return Tls(cert, key)
+    return Addresses(tuple(binds), tuple(tls_binds) or (DEFAULT_TLS_BIND,), tls)

@@ -60,7 +60,7 @@ async def supervise(
     try:
         check_name(service)
         if options.tls is not None:
-            options.tls.context()  # refused here, once, and not by each worker
+            options.tls.check()  # refused here, once, and not by each worker
         with contextlib.ExitStack() as owned:
             admin = http_trio.open_listeners([options.admin])
             owned.enter_context(admin[0])

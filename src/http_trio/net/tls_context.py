@@ -1,95 +1,127 @@
-"""Certificates: what a listener shows, and what a client of ours believes.
+"""What a listener with TLS shows its clients and asks of them, and what a client believes.
 
-A listener's certificate is read again when its files have changed, in the moment
-when the next client connects; connections that are open keep theirs. Files that
-cannot be used are said so once in the log, and the certificate in use stays.
+Options here, and the contexts that are made of them; which certificates there are at a
+time, and which one a client is shown, is in `certificates.store`.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
 
 from http_trio.errors import BadCertificate
-from http_trio.net.process import file_stamp
-
-_log = logging.getLogger(__name__)
 
 _CIPHERS = (
     "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: forward secret, and h2 allows them
 )
 
 
+_Path = str | os.PathLike[str]
+_Pair = tuple[_Path, _Path | None]
+
+
+def _all(pairs: Iterable[_Pair]) -> tuple[_Pair, ...]:
+    return tuple(pairs)
+
+
 @attrs.frozen
 class Tls:
-    """What a listener with TLS shows its clients.
+    """What a listener with TLS shows its clients, and what it asks of them.
 
-    TLS 1.2 and 1.3 are spoken.
+    TLS 1.2 and 1.3 are spoken. Which certificate a client is shown depends on the name
+    that it asks for: the one that holds it, or else has a wildcard for it, or else the
+    first. All files are read again when they change.
 
     Attributes:
-        cert: the file of the certificate and those between it and the root, as PEM.
+        cert: the file of the certificate and those between it and the root, as PEM; None
+            if there are those of a directory only.
         key: the file of its private key, as PEM, without a passphrase; None if it is in
             the certificate's.
         http2: whether HTTP/2 is offered beside HTTP/1.1.
+        others: further pairs of such files.
+        directory: where more pairs lie, `NAME.crt` or `NAME.pem` with `NAME.key`, or
+            `NAME/fullchain.pem` with `NAME/privkey.pem`. It may gain and lose them.
+        client_ca: the authorities, as PEM, that must have issued the certificate of a
+            client; None to ask clients for none.
+        client_required: whether a client without a certificate is refused.
     """
 
-    cert: str | os.PathLike[str]
-    key: str | os.PathLike[str] | None = None
+    cert: _Path | None = None
+    key: _Path | None = None
     http2: bool = True
+    others: tuple[_Pair, ...] = attrs.field(default=(), converter=_all)
+    directory: _Path | None = None
+    client_ca: _Path | None = None
+    client_required: bool = True
+
+    @property
+    def pairs(self) -> tuple[_Pair, ...]:
+        """The pairs that are named, in order."""
+        return () if self.cert is None else ((self.cert, self.key), *self.others)
+
+    def check(self) -> None:
+        """Look whether the files can be used.
+
+        Raises:
+            BadCertificate: a certificate or key that is named, or the clients'
+                authorities, cannot be used; there is no such directory; or neither
+                is named.
+        """
+        if self.cert is None and self.directory is None:
+            raise BadCertificate("no certificate is named, and no directory of them")
+        if self.directory is not None and not Path(self.directory).is_dir():
+            raise BadCertificate(f"{self.directory} is no directory of certificates")
+        for cert, key in self.pairs or ((None, None),):
+            self.context_of(cert, key)
 
     def context(self) -> ssl.SSLContext:
-        """Make a listener's context of the files as they are.
+        """Make the context for the first certificate, of the files as they are.
 
         Raises:
             BadCertificate: they cannot be read, or do not belong together.
+        """
+        return self.context_of(self.cert, self.key)
+
+    def context_of(
+        self, cert: _Path | None, key: _Path | None = None
+    ) -> ssl.SSLContext:
+        """Make the context for one certificate, or for none: then none can connect.
+
+        Raises:
+            BadCertificate: the files cannot be read, or do not belong together.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
         context.set_ciphers(_CIPHERS)
         context.set_alpn_protocols(["h2", "http/1.1"] if self.http2 else ["http/1.1"])
-        try:
-            context.load_cert_chain(self.cert, self.key, password=_refuse_to_ask)
-        except (OSError, ValueError) as exc:
-            raise BadCertificate(_what_is_wrong(self, exc)) from exc
+        if self.client_ca is not None:
+            self._ask_clients(context, self.client_ca)
+        if cert is not None:
+            try:
+                context.load_cert_chain(cert, key, password=_refuse_to_ask)
+            except (OSError, ValueError) as exc:
+                raise BadCertificate(_what_is_wrong(cert, key, exc)) from exc
         return context
 
-
-class Certificate:
-    """A listener's context, as new as its files."""
-
-    def __init__(self, tls: Tls) -> None:
-        """Read the files.
-
-        Raises:
-            BadCertificate: they cannot be used.
-        """
-        self._tls = tls
-        self._seen = self._state()
-        self._context = tls.context()
-
-    def __repr__(self) -> str:
-        return f"<Certificate {os.fspath(self._tls.cert)}>"
-
-    def context(self) -> ssl.SSLContext:
-        """Give the context for a new connection."""
-        state = self._state()
-        if state != self._seen:
-            self._seen = state
-            try:
-                self._context = self._tls.context()
-            except BadCertificate as exc:
-                _log.error("%s; the certificate in use stays", exc)
-            else:
-                _log.info("took up the changed certificate %s", self._tls.cert)
-        return self._context
-
-    def _state(self) -> list[tuple[int, ...]]:
-        return [file_stamp(file) for file in (self._tls.cert, self._tls.key) if file]
+    def _ask_clients(self, context: ssl.SSLContext, authorities: _Path) -> None:
+        try:
+            context.load_verify_locations(authorities)
+        except (OSError, ValueError) as exc:
+            raise BadCertificate(
+                f"cannot use the clients' authorities {authorities}: {_reason(exc)};"
+                " expected certificates as PEM"
+            ) from exc
+        context.verify_flags |= (
+            ssl.VERIFY_X509_PARTIAL_CHAIN
+        )  # an authority need be no root
+        context.verify_mode = (
+            ssl.CERT_REQUIRED if self.client_required else ssl.CERT_OPTIONAL
+        )
 
 
 def client_context(
@@ -130,8 +162,8 @@ def _refuse_to_ask() -> str:
     raise ValueError("the key has a passphrase")
 
 
-def _what_is_wrong(tls: Tls, exc: Exception) -> str:
-    files = [os.fspath(file) for file in (tls.cert, tls.key) if file]
+def _what_is_wrong(cert: _Path, key: _Path | None, exc: Exception) -> str:
+    files = [os.fspath(file) for file in (cert, key) if file]
     for file in files:
         try:
             Path(file).read_bytes()

@@ -25,6 +25,8 @@ import socket
 import ssl
 from typing import Union
 
+from http_trio.net.certificates.pairs import ServedCertificate
+from http_trio.net.certificates.x509 import X509
 from http_trio.net.poller import READ, WRITE
 
 _READ = 64 * 1024  # bytes asked of the kernel at a time
@@ -55,6 +57,9 @@ class TlsSocket:
 
     Attributes:
         ended: whether the peer said that it sends no more.
+        certificate: of a server: the one that the client was shown, with its names.
+        client_certificate: of a server: the one that the client has shown and that was
+            verified; None if it was not asked for one, or had none.
     """
 
     __slots__ = (
@@ -66,6 +71,8 @@ class TlsSocket:
         "_sock",
         "_tls",
         "_uncounted",
+        "certificate",
+        "client_certificate",
         "ended",
     )
 
@@ -76,6 +83,7 @@ class TlsSocket:
         *,
         server_name: str | None = None,
         session: ssl.SSLSession | None = None,
+        received: bytes = b"",
     ) -> None:
         """Put TLS on a socket; nothing is sent yet.
 
@@ -85,9 +93,11 @@ class TlsSocket:
             server_name: of a client: the name or address that the certificate must
                 have, where the context verifies it, and that is asked for (SNI).
             session: of a client: one to resume.
+            received: what has been read from the socket already.
         """
         self._sock = sock
         self._incoming = ssl.MemoryBIO()
+        self._incoming.write(received)
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(
             self._incoming,
@@ -101,6 +111,8 @@ class TlsSocket:
         self._uncounted = 0
         self._eof = False
         self.ended = False
+        self.certificate: ServedCertificate | None = None
+        self.client_certificate: X509 | None = None
 
     def __repr__(self) -> str:
         return f"<TlsSocket fd={self.fileno()} {self._tls.version()}>"
@@ -121,6 +133,13 @@ class TlsSocket:
     def resumed(self) -> bool:
         """Whether it resumed a session."""
         return bool(self._tls.session_reused)
+
+    @property
+    def verified(self) -> bytes | None:
+        """The peer's certificate, if it showed one and it was verified, as DER."""
+        if self._tls.context.verify_mode is ssl.CERT_NONE:
+            return None
+        return self._tls.getpeercert(binary_form=True)
 
     def handshake(self) -> int:
         """Go on with the handshake; give what it waits for, READ or WRITE, or 0: done.

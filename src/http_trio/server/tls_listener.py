@@ -3,19 +3,29 @@
 HTTP/1.1 stays in the event loop: its connection is the same as on a plain listener, over a
 socket that encrypts. HTTP/2, where the client chose it (ALPN, RFC 7301), is handed on.
 A client that dawdles in its handshake is swept away like any other.
+
+Where there are several certificates, the client's first message is read here, for the
+name that it asks for; it then goes to OpenSSL as it came.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable
 
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
+from http_trio.net.certificates.client_hello import (
+    HELLO_BYTES,
+    Unfinished,
+    server_name,
+)
+from http_trio.net.certificates.store import CertificateStore
+from http_trio.net.certificates.x509 import X509, read_der
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
-from http_trio.net.tls_context import Certificate
 from http_trio.net.tls_socket import TlsSocket
 from http_trio.server.connection import Connection
 from http_trio.server.exchange import Handler
@@ -38,17 +48,16 @@ class TlsListener(Listener):
         rules: ForwardedPolicy,
         overload: Response | None = None,
         *,
-        certificate: Certificate,
+        certificates: CertificateStore,
         carry_http2: CarryHttp2,
     ) -> None:
         super().__init__(loop, sock, handler, rules, overload)
-        self._certificate = certificate
+        self.certificates = certificates
         self._carry_http2 = carry_http2
 
     def connect(self, sock: socket.socket, client_address: str) -> ListenerClient:
         """Begin the handshake."""
-        secured = TlsSocket(sock, self._certificate.context())
-        return Handshake(self, secured, client_address)
+        return Handshake(self, sock, client_address)
 
     def secured(self, sock: TlsSocket, client_address: str) -> ListenerClient:
         """Go on after the handshake."""
@@ -61,12 +70,14 @@ class Handshake:
     """A client in its handshake, and what became of it."""
 
     def __init__(
-        self, listener: TlsListener, sock: TlsSocket, client_address: str
+        self, listener: TlsListener, sock: socket.socket, client_address: str
     ) -> None:
         self.loop = listener.loop
         self.deadline = self.loop.now + self.loop.limits.handshake_s
         self._listener = listener
-        self._sock = sock
+        self._plain = sock
+        self._received = b""
+        self._sock: TlsSocket | None = None
         self._client_address = client_address
         self._mask = READ
         self._overload: Response | None = None
@@ -80,16 +91,18 @@ class Handshake:
         """Go on with the handshake."""
         del mask
         try:
-            wanted = self._sock.handshake()
-        except OSError as exc:
+            sock = self._sock or self._begin()
+            wanted = READ if sock is None else sock.handshake()
+            if not wanted and sock is not None:
+                self._done(sock)
+                return
+        except (OSError, ValueError) as exc:
             _log.debug("no handshake with %s: %s", self._client_address, exc)
             self.abort()
             return
-        if not wanted:
-            self._done()
-        elif wanted != self._mask:
+        if wanted != self._mask:
             self._mask = wanted
-            self.loop.poller.modify(self._sock.fileno(), wanted)
+            self.loop.poller.modify(self._plain.fileno(), wanted)
 
     def expire(self) -> None:
         """Handle that it took too long."""
@@ -100,8 +113,8 @@ class Handshake:
         if self._became is not None:
             self._became.abort()
             return
-        self.loop.unwatch(self._sock.fileno())
-        self._sock.close()
+        self.loop.unwatch(self._plain.fileno())
+        self._plain.close()
         self._listener.ended(self)
 
     def drain(self) -> None:
@@ -112,11 +125,49 @@ class Handshake:
         """Turn the client away once it can be told so."""
         self._overload = response
 
-    def _done(self) -> None:
-        self.loop.unwatch(self._sock.fileno())
-        client = self._became = self._listener.secured(self._sock, self._client_address)
+    def _begin(self) -> TlsSocket | None:
+        """Choose the certificate, and put TLS on the socket; None if it is too early."""
+        store, name = self._listener.certificates, ""
+        if store.several:
+            try:
+                data = self._plain.recv(HELLO_BYTES)
+            except BlockingIOError:
+                return None
+            if not data:
+                raise ConnectionResetError("gone before its first message")
+            self._received += data
+            try:
+                name = server_name(self._received)
+            except Unfinished:
+                return None
+        served = store.choose(name)
+        sock = TlsSocket(
+            self._plain, store.context_for(served), received=self._received
+        )
+        sock.certificate = served
+        self._sock, self._received = sock, b""
+        return sock
+
+    def _done(self, sock: TlsSocket) -> None:
+        der = sock.verified
+        sock.client_certificate = None if der is None else _still_valid(der)
+        self.loop.unwatch(sock.fileno())
+        client = self._became = self._listener.secured(sock, self._client_address)
         self._listener.replace(self, client)
         if self._overload is not None:
             client.turn_away(self._overload)
         elif isinstance(client, Connection):
             client.ready(READ)  # its request may have come with the handshake's end
+
+
+def _still_valid(der: bytes) -> X509:
+    """Read the certificate of a client.
+
+    Raises:
+        ValueError: it is over. OpenSSL looks only when it is shown, and not when a
+            session is resumed.
+    """
+    certificate = read_der(der)
+    if not certificate.not_before <= time.time() <= certificate.not_after:
+        raise ValueError("its certificate has expired, or is not valid yet")
+    return certificate

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from pathlib import Path
 
 import pytest
 
 from http_trio import BadCertificate, Tls, client_context
-from http_trio.net.tls_context import Certificate
 from tests.http_trio.support.certificates import Authority
 
 
@@ -63,34 +61,23 @@ def test_a_passphrase_is_not_asked_for(authority: Authority) -> None:
         Tls(cert, key).context()
 
 
-def test_changed_files_are_taken_up(authority: Authority) -> None:
-    certificate = Certificate(Tls(*authority.issue()))
-    first = certificate.context()
-    assert certificate.context() is first
-    authority.issue()
-    second = certificate.context()
-    assert second is not first
-    assert certificate.context() is second
+def test_something_must_be_named(authority: Authority) -> None:
+    with pytest.raises(BadCertificate, match="no certificate is named"):
+        Tls().check()
+    with pytest.raises(BadCertificate, match="no directory of certificates"):
+        Tls(directory=authority.directory / "missing").check()
+    with pytest.raises(BadCertificate, match="missing"):
+        Tls(
+            *authority.issue(), others=[(authority.directory / "missing", None)]
+        ).check()
 
 
-def test_broken_files_are_logged_once_and_the_old_ones_stay(
-    authority: Authority, caplog: pytest.LogCaptureFixture
-) -> None:
-    cert, key = authority.issue()
-    certificate = Certificate(Tls(cert, key))
-    first = certificate.context()
-    whole = cert.read_bytes()
-    cert.write_bytes(b"half of a cer")
-    assert certificate.context() is first
-    assert certificate.context() is first
-    cert.unlink()
-    assert certificate.context() is first
-    logged = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
-    assert len(logged) == 2
-    assert "the certificate in use stays" in logged[0]
-    assert "No such file" in logged[1]
-    cert.write_bytes(whole)
-    assert certificate.context() is not first
+def test_bad_authorities_of_clients_are_refused(authority: Authority) -> None:
+    empty = authority.directory / "empty.pem"
+    empty.write_text("")
+    for file in (empty, authority.directory / "missing.pem"):
+        with pytest.raises(BadCertificate, match=f"clients' authorities {file}"):
+            Tls(*authority.issue(), client_ca=file).check()
 
 
 def test_a_server_is_verified_by_default(authority: Authority) -> None:

@@ -1,0 +1,1 @@
+"""Certificates: what stands in them, which one a client is shown, and where they lie."""

@@ -1,0 +1,188 @@
+"""The certificates of a listener: which one a client is shown, as new as their files.
+
+The pair that a client is to be shown is looked at in that moment, as a listener with one
+certificate always did. All others, and those that a directory gains or loses, are found
+by `watch`, once a second and in a thread: a directory may hold thousands, on a slow disk.
+Connections that are open keep theirs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import time
+from collections.abc import Sequence
+
+import attrs
+import trio
+
+from http_trio.errors import BadCertificate
+from http_trio.net.certificates.held_names import NameTable, plain_name
+from http_trio.net.certificates.pairs import (
+    Pair,
+    ServedCertificate,
+    read_directory,
+)
+from http_trio.net.tls_context import Tls
+
+_log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""Between two looks at all files, where there are several certificates."""
+
+WARN_S = 14 * 86400.0
+"""How long before a certificate expires it is said in the log, once a day."""
+
+_DAY_S = 86400.0
+_ONE_S = 60.0  # between two looks where there is one: the next client looks anyway
+
+
+@attrs.frozen(eq=False)
+class _Found:
+    """All pairs at one time: those that were named, and those of the directory."""
+
+    named: tuple[Pair, ...]
+    listed: dict[str, Pair] = attrs.field(factory=dict)
+    fault: str = ""
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return [*self.named, *self.listed.values()]
+
+    def read(self, tls: Tls) -> _Found:
+        """Read what has changed."""
+        named = tuple(pair.read(tls) for pair in self.named)
+        if tls.directory is None:
+            return _Found(named)
+        try:
+            return _Found(named, read_directory(tls, self.listed))
+        except BadCertificate as exc:  # all stay
+            return _Found(named, self.listed, str(exc))
+
+
+class CertificateStore:
+    """A listener's certificates."""
+
+    def __init__(self, tls: Tls) -> None:
+        """Read all files.
+
+        Raises:
+            BadCertificate: one that was named cannot be used, or the directory not be
+                read. A broken pair in the directory is only said in the log.
+        """
+        self._tls = tls
+        tls.check()
+        self._found = _Found(tuple(Pair(*files) for files in tls.pairs)).read(tls)
+        faults = [self._found.fault, *(pair.fault for pair in self._found.named)]
+        for fault in filter(None, faults):
+            raise BadCertificate(fault)
+        self._none = tls.context_of(None)
+        self._warned: dict[str, float] = {}
+        self._arrange()
+        for pair in self._found.listed.values():
+            self._say(pair, None)
+        if not self.certificates:
+            _log.warning(
+                "%s has no certificate yet: clients are refused until there is one",
+                tls.directory,
+            )
+        self.warn(time.time())
+
+    def __repr__(self) -> str:
+        return f"<CertificateStore certificates={len(self.certificates)}>"
+
+    @property
+    def several(self) -> bool:
+        """Whether it depends on the name which one a client is shown."""
+        return len(self.certificates) > 1 or self._tls.directory is not None
+
+    @property
+    def certificates(self) -> Sequence[ServedCertificate]:
+        """Those that are served, in their order."""
+        return self._served
+
+    def choose(self, name: str = "") -> ServedCertificate | None:
+        """Give the certificate for a client that asks for a name; None without any.
+
+        It is the one that holds the name, or else the one that has a wildcard for it, or
+        else the first.
+        """
+        served = self._find(name)
+        pair = self._named_by.get(served) if served is not None else None
+        if pair is not None and pair.look(self._tls) != pair.stamp:
+            changed = pair.read(self._tls)
+            named = tuple(changed if one is pair else one for one in self._found.named)
+            self._take(attrs.evolve(self._found, named=named))
+            served = self._find(name)
+        return served
+
+    def context_for(self, served: ServedCertificate | None) -> ssl.SSLContext:
+        """Give the context for a certificate; without one no handshake succeeds in it."""
+        return self._none if served is None else served.context
+
+    async def watch(self) -> None:
+        """Look at all files again and again, and warn of certificates that expire."""
+        while True:
+            await trio.sleep(LOOK_S if self.several else _ONE_S)
+            before = self._found
+            after = await trio.to_thread.run_sync(
+                before.read, self._tls, abandon_on_cancel=True
+            )
+            if self._found is before:  # else a client was quicker; next time
+                self._take(after)
+            self.warn(time.time())
+
+    def warn(self, now: float) -> None:
+        """Say once a day which certificates expire soon, or are not valid."""
+        warned, self._warned = self._warned, {}
+        for served in self._served:
+            why = served.why_not_valid(now)
+            left_s = served.x509.not_after - now
+            if not why and left_s > WARN_S:
+                continue
+            last = warned.get(served.file, -_DAY_S)
+            if now - last >= _DAY_S:
+                last = now
+                what = why or f"expires in {left_s / _DAY_S:.1f} days"
+                _log.warning("the certificate %s %s", served.file, what)
+            self._warned[served.file] = last
+
+    # === private ===
+
+    def _find(self, name: str) -> ServedCertificate | None:
+        host = plain_name(name) if name else ""
+        found = self._table.find(host) if host else None
+        if found is None and self._served:
+            return self._served[0]
+        return found
+
+    def _take(self, found: _Found) -> None:
+        """Serve by what was read."""
+        before = {pair.cert: pair for pair in self._found.pairs}
+        if found.fault and found.fault != self._found.fault:
+            _log.error("%s; the certificates in use stay", found.fault)
+        self._found = found
+        self._arrange()
+        for pair in found.pairs:
+            self._say(pair, before.pop(pair.cert, None))
+        for pair in before.values():
+            _log.info("the certificate %s is gone", pair.cert)
+
+    def _arrange(self) -> None:
+        pairs = [pair for pair in self._found.pairs if pair.served is not None]
+        self._served = [pair.served for pair in pairs if pair.served is not None]
+        self._table = NameTable((one.held.names, one) for one in self._served)
+        self._named_by = {pair.served: pair for pair in self._found.named}
+
+    def _say(self, pair: Pair, before: Pair | None) -> None:
+        """Say what has become of a pair."""
+        if pair is before:
+            return
+        if pair.fault:
+            if before is None or pair.fault != before.fault:
+                stays = "; the certificate in use stays" if pair.served else ""
+                _log.error("%s%s", pair.fault, stays)
+        elif before is None or pair.served is not before.served:
+            self._warned.pop(os.fspath(pair.cert), None)
+            _log.info("took up the certificate %s", pair.cert)
