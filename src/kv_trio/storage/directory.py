@@ -4,15 +4,22 @@ A store holds secrets, so its files are the owner's alone, whatever the umask is
 those that are there already are made so. SQLite gives its log and its index the mode of
 the database. One server at a time has the directory: a lock on a file in it, which the
 kernel drops when the process dies, however.
+
+Beside the database stands the newest index that was acknowledged. SQLite cannot tell a log
+whose end is gone from one that ended there; this number can. It is written after each
+commit and not synced, which costs two microseconds: after a crash of the process it is exact,
+after one of the machine it may be lower, and never is it higher than what was on disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
 import shutil
 import stat
+import zlib
 from pathlib import Path
 
 from kv_trio.errors import StorageError, StoreLocked
@@ -23,7 +30,10 @@ DATABASE = "kv.sqlite"
 UNFINISHED = "backup-unfinished-"
 """How the names of directories begin that hold a backup while it is made."""
 
-_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock")
+ACKNOWLEDGED = "acknowledged"
+"""The name of the file with the newest index that was acknowledged."""
+
+_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock", ACKNOWLEDGED)
 _OTHERS = 0o077  # what the group and everybody else may do
 
 
@@ -60,6 +70,55 @@ def make_private(path: Path) -> None:
         OSError: it cannot be made.
     """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+class AcknowledgedIndex:
+    """The newest index that was acknowledged, in a file of the data directory."""
+
+    def __init__(self, directory: Path | None) -> None:
+        """Open the file, made if absent; None for a store in memory, which has none.
+
+        Raises:
+            StorageError: it cannot be made or written.
+        """
+        self._file = -1
+        if directory is not None:
+            path = directory / ACKNOWLEDGED
+            try:
+                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as exc:
+                raise StorageError(f"cannot write {path}: {exc.strerror}") from exc
+
+    def __repr__(self) -> str:
+        return f"<AcknowledgedIndex {self.read()}>"
+
+    def read(self) -> int:
+        """Give it; 0 where it is not known, or the file is not as it was written."""
+        if self._file < 0:
+            return 0
+        line = os.pread(self._file, len(_line(0)), 0)
+        number = line.partition(b" ")[0]
+        if not number.isdigit() or line != _line(int(number)):
+            return 0
+        return int(number)
+
+    def note(self, index: int) -> None:
+        """Write it, once all up to it is on disk."""
+        if self._file >= 0:
+            with contextlib.suppress(OSError):  # then it is lower than it could be
+                os.pwrite(self._file, _line(index), 0)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _line(index: int) -> bytes:
+    """Give what stands in the file: a number of 20 digits, and its checksum."""
+    number = b"%020d" % index
+    return b"%b %08x\n" % (number, zlib.crc32(number))
 
 
 def _tighten(directory: Path) -> None:

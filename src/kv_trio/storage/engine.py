@@ -14,6 +14,7 @@ checkpoint, writes of each key) decides what the next one does.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import time
@@ -31,18 +32,25 @@ from kv_trio.storage.database import (
     name_of,
     open_database,
 )
-from kv_trio.storage.directory import take_directory
+from kv_trio.storage.directory import (
+    DATABASE,
+    AcknowledgedIndex,
+    take_directory,
+)
 from kv_trio.storage.history import Bounds, History
 from kv_trio.storage.integrity import (
     back_up_to,
     count_rows,
     find_faults,
+    find_loss,
     take_up_copy,
 )
 from kv_trio.storage.journal import ADD, file_journal, journal_rows
 from kv_trio.storage.schema import Row
 from kv_trio.storage.tables import read_store, write_changes
 from kv_trio.storage.write_connection import Write, WriteConnection
+
+_log = logging.getLogger(__name__)
 
 _QUICK_BYTES = 64 * 1024  # of values in a commit that is done at once
 _QUICK_KEYS = 8
@@ -78,13 +86,17 @@ class StorageEngine:
         self._commits = 0  # since the last checkpoint
         self._journal_rows = 0
         self._journal_bytes = 0
-        try:
+        with contextlib.ExitStack() as opened:
+            opened.callback(self._unlock)
+            self._acknowledged = AcknowledgedIndex(self.directory)
+            opened.callback(self._acknowledged.close)
+            self._note_new_database()
             db = open_database(self.directory)
+            opened.callback(db.close)
+            self._check_loss(db)
             self._connection = WriteConnection(db, self.directory)
             self.history = self._open_history()
-        except BaseException:
-            self._unlock()
-            raise
+            opened.pop_all()
 
     def __repr__(self) -> str:
         return f"<StorageEngine {name_of(self.directory)}>"
@@ -98,6 +110,7 @@ class StorageEngine:
         """Close the database and let another server have the directory."""
         self.history.close()
         self._connection.close()
+        self._acknowledged.close()
         self._unlock()
 
     def load(self) -> Store:
@@ -116,6 +129,7 @@ class StorageEngine:
         except (sqlite3.DatabaseError, ValueError, KeyError) as exc:
             raise damaged(self.directory, exc) from exc
         lengthen_log(self.directory)
+        self._acknowledged.note(store.index)
         return store
 
     # === writing ===
@@ -132,6 +146,7 @@ class StorageEngine:
         """
         rows = journal_rows(write_batch.revisions(), time_ms)
         self._connection.run(partial(self._write, write_batch, rows))
+        self._acknowledged.note(write_batch.index)
 
     def commit_at_once(self, write_batch: WriteBatch) -> bool:
         """Make a batch durable if that is quick; False, and nothing done, if not.
@@ -146,10 +161,13 @@ class StorageEngine:
             return False
         rows = journal_rows(write_batch.revisions())
         if len(rows) != 1 or not write_batch.is_plain:
-            return self._connection.run_at_once(partial(self._write, write_batch, rows))
-        done = self._connection.add_at_once(ADD, rows[0])
+            done = self._connection.run_at_once(partial(self._write, write_batch, rows))
+        else:
+            done = self._connection.add_at_once(ADD, rows[0])
+            if done:
+                self._count(rows)
         if done:
-            self._count(rows)
+            self._acknowledged.note(write_batch.index)
         return done
 
     @property
@@ -292,6 +310,27 @@ class StorageEngine:
         reader = connect(self.directory)
         reader.execute("PRAGMA query_only = ON")
         return History(reader, owned=True)
+
+    def _note_new_database(self) -> None:
+        """Begin to count anew where the database was moved away."""
+        if self.directory is None or (self.directory / DATABASE).exists():
+            return
+        before = self._acknowledged.read()
+        if before:
+            _log.warning(
+                "%s begins with an empty store; one that was there had changes up to %d",
+                self.directory,
+                before,
+            )
+        self._acknowledged.note(0)
+
+    def _check_loss(self, db: sqlite3.Connection) -> None:
+        try:
+            loss = find_loss(db, self._acknowledged.read())
+        except sqlite3.Error as exc:
+            raise damaged(self.directory, exc) from exc
+        if loss:
+            raise damaged(self.directory, loss)
 
     def _unlock(self) -> None:
         if self._lock >= 0:

@@ -20,7 +20,7 @@ import attrs
 from kv_trio.errors import StorageError
 from kv_trio.state.entry import Revision
 from kv_trio.storage.database import set_meta
-from kv_trio.storage.directory import make_private
+from kv_trio.storage.directory import ACKNOWLEDGED, make_private
 from kv_trio.storage.journal import ENTRIES, REVISIONS, TOMBSTONES, file_journal
 from kv_trio.storage.schema import (
     COLUMNS,
@@ -77,6 +77,23 @@ def find_faults(db: sqlite3.Connection) -> list[str]:
         f"history: the present state of {key!r} is not in it" for (key,) in missing
     ]
     return faults
+
+
+def find_loss(db: sqlite3.Connection, acknowledged: int) -> str:
+    """Say what is missing of all that was acknowledged; empty if nothing is.
+
+    A copy that was put in place lacks what its original wrote later, and may.
+    """
+    meta = dict(db.execute("SELECT name, value FROM meta"))
+    (journaled,) = db.execute("SELECT max(modify_index) FROM journal").fetchone()
+    newest = max(meta.get("index", 0), journaled or 0)
+    if newest >= acknowledged or _COPIED in meta:
+        return ""
+    return (
+        f"it ends at index {newest}, and changes up to {acknowledged} were acknowledged:"
+        f" they are lost, as if its log had been cut or an older file put in its place."
+        f" To go on without them, delete the file {ACKNOWLEDGED!r} beside it"
+    )
 
 
 def count_rows(db: sqlite3.Connection) -> dict[str, int]:
