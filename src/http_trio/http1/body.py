@@ -73,6 +73,11 @@ class BodyTranscoder:
         self.passed = 0
         self.rest = b""
 
+    @property
+    def has_trailers(self) -> bool:
+        """Whether trailers came that may go on."""
+        return bool(self._kept_trailers())
+
     def feed(self, data: bytes) -> bytes:
         """Take bytes in; give what is to be sent on.
 
@@ -106,13 +111,13 @@ class BodyTranscoder:
         was_done, self.done = self.done, True
         return b"" if was_done or self._outgoing != CHUNKED else LAST_CHUNK
 
+    def _kept_trailers(self) -> list[bytes]:
+        lines = () if self._reader is None else self._reader.trailers
+        return [line for line in lines if is_allowed_in_trailer(line)]
+
     def _last_chunk(self) -> bytes:
-        kept = [
-            line
-            for line in (self._reader.trailers if self._reader else ())
-            if is_allowed_in_trailer(line)
-        ]
-        if not self._trailers or not kept:
+        kept = self._kept_trailers() if self._trailers else []
+        if not kept:
             return LAST_CHUNK
         return b"0\r\n%b\r\n\r\n" % b"\r\n".join(kept)
 

@@ -23,6 +23,7 @@ import attrs
 import httptools
 
 from http_trio.errors import BadRequest
+from http_trio.http1.body import is_allowed_in_trailer
 from http_trio.http1.fields import (
     ABSENT,
     KEEP_ALIVE,
@@ -92,6 +93,7 @@ class _RequestFields:
     repeatable: bool
     forwarded: tuple[tuple[bytes, bytes], ...]
     takes_plain: bool
+    trailer: bytes = b""
     _start: bytes = attrs.field(default=b"", init=False, repr=False)
     _passed: bytes | None = attrs.field(default=None, init=False, repr=False)
 
@@ -115,6 +117,8 @@ class RequestHead(_RequestFields):
             value) pairs.
         takes_plain: whether it can be answered with the bytes that most are, and its
             connection lives on: it is HTTP/1.1, not HEAD, and has no body.
+        trailer: the names of those trailers of a chunked body that may go on, as Trailer
+            announces them; empty for none.
     """
 
     __slots__ = ()
@@ -184,6 +188,7 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
         method in IDEMPOTENT,
         () if _SAYS_FORWARDED.isdisjoint(said) else _read_forwarded(said),
         takes_plain=keep_alive and not http10 and not framing and method != b"HEAD",
+        trailer=_read_trailer(said[b"trailer"]) if b"trailer" in said else b"",
     )
     object.__setattr__(head, "__class__", RequestHead)
     return cast(RequestHead, head)
@@ -331,6 +336,12 @@ def _read_wishes(
     return expects, upgrade, trailers
 
 
+def _read_trailer(values: list[bytes]) -> bytes:
+    """Give the names that may stand in a trailer, of those that are announced."""
+    names = [name.strip(b" \t") for value in values for name in value.split(b",")]
+    return b", ".join([name for name in names if name and is_allowed_in_trailer(name)])
+
+
 def _settle_target(
     method: bytes, target: bytes, host: bytes | None
 ) -> tuple[bytes | None, bytes]:
@@ -359,6 +370,8 @@ def _request_start(
 ) -> bytes:
     if framing == CHUNKED:
         frame = b"\r\nTransfer-Encoding: chunked"
+        if head.trailer:
+            frame += b"\r\nTrailer: " + head.trailer
     elif framing or head.framing or head.method in _BODY_METHODS:
         frame = b"\r\nContent-Length: %d" % framing
     else:

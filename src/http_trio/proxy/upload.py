@@ -14,6 +14,7 @@ from http_trio.limits import BUFFER
 from http_trio.net.stream import ByteStream, copy
 from http_trio.proxy.download import Download
 from http_trio.proxy.errors import ClientGone
+from http_trio.server.body_pace import TOO_SLOW, BodyPace
 from http_trio.server.exchange import Exchange
 
 
@@ -35,8 +36,11 @@ class Upload:
         framing = exchange.head.framing
         limits = exchange.limits
         self.begun = False
-        self._transcoder = BodyTranscoder(framing, framing, line_limit=limits.trailers)
+        self._transcoder = BodyTranscoder(
+            framing, framing, trailers=True, line_limit=limits.trailers
+        )
         self._limits = limits
+        self._pace = BodyPace(limits)
         self._down, self._up = down, up
         self._download = download
 
@@ -66,11 +70,14 @@ class Upload:
             await copy(self._take, self._send, body.left)
             body.left, body.done = 0, True
         while not body.done:
+            began, passed = trio.current_time(), body.passed
             data = await self._receive()
+            waited_s = trio.current_time() - began
             try:
                 out = body.feed(data)
             except ProtocolError as exc:
                 raise BadRequest(400, str(exc)) from exc
+            self._pace.took(body.passed - passed, waited_s)
             if out:
                 await self._send(out)
         self._down.buffer = body.rest + self._down.buffer
@@ -95,9 +102,9 @@ class Upload:
 
     async def _receive(self) -> bytes:
         try:
-            data = await self._down.receive(self._limits.body_s)
+            data = await self._down.receive(self._pace.left_s)
         except trio.TooSlowError as exc:
-            raise BadRequest(408, "the body did not come in time") from exc
+            raise BadRequest(408, TOO_SLOW) from exc
         except OSError as exc:
             raise ClientGone from exc
         if not data:
@@ -106,15 +113,17 @@ class Upload:
         return data
 
     async def _take(self, view: memoryview) -> int:
+        began = trio.current_time()
         try:
-            count = await self._down.receive_into(view, self._limits.body_s)
+            count = await self._down.receive_into(view, self._pace.left_s)
         except trio.TooSlowError as exc:
-            raise BadRequest(408, "the body did not come in time") from exc
+            raise BadRequest(408, TOO_SLOW) from exc
         except OSError as exc:
             raise ClientGone from exc
         if not count:
             raise ClientGone
         self.begun = True
+        self._pace.took(count, trio.current_time() - began)
         return count
 
     async def _send(self, data: bytes | memoryview) -> None:

@@ -53,7 +53,10 @@ class ConnectionOf(Protocol[ExchangeT]):
         """Give what is said of this client to an upstream."""
 
     def holds_body(self, head: RequestHead) -> bool:
-        """Tell whether a body, however framed, is in the buffer up to its end."""
+        """Tell whether a body is in the buffer up to its end, and is all there is.
+
+        Not if trailers follow that go on: a body that is collected loses them.
+        """
 
     def skip_body(self, head: RequestHead) -> bool:
         """Pass over a body; give whether the next request is what follows."""

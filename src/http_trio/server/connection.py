@@ -27,6 +27,7 @@ from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.stream import ByteStream, SocketStream
 from http_trio.net.tls_socket import AnySocket, held
+from http_trio.server.body_pace import TOO_SLOW
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.phases import AWAY, BODY, BUSY, CLOSED, FLUSHING, HEAD, LINGERING
 from http_trio.server.request_body import RequestBodyReader
@@ -127,7 +128,7 @@ class Connection(RequestBodyReader):
         if self._phase is HEAD and self.buffer:
             self.refuse(408, "the header did not come in time")
         elif self._phase is BODY:
-            self.refuse(408, "the body did not come in time")
+            self.refuse(408, TOO_SLOW)
         else:
             self.abort()
 

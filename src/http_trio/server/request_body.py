@@ -18,6 +18,7 @@ from http_trio.http1.request_head import RequestHead
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
 from http_trio.net.tls_socket import AnySocket
+from http_trio.server.body_pace import BodyPace
 from http_trio.server.exchange import Exchange
 from http_trio.server.phases import BODY, BUSY
 from http_trio.server.response_writer import ResponseWriter
@@ -40,7 +41,10 @@ class RequestBodyReader(ResponseWriter):
         raise NotImplementedError  # abstract: `Connection` does it
 
     def holds_body(self, head: RequestHead) -> bool:
-        """Tell whether a body, however framed, is in the buffer up to its end."""
+        """Tell whether a body is in the buffer up to its end, and is all there is.
+
+        Not if trailers follow that go on: a body that is collected loses them.
+        """
         return _is_whole(self.buffer, head, line_limit=self.loop.limits.trailers)
 
     def skip_body(self, head: RequestHead) -> bool:
@@ -88,10 +92,9 @@ class RequestBodyReader(ResponseWriter):
     def _take_body(self, data: bytes) -> None:
         collecting = self._collecting
         assert collecting is not None, "in the phase BODY something is collected"
-        self.deadline = self.loop.now + self.loop.limits.body_s
         if data:
             try:
-                is_within = collecting.feed(data)
+                is_within = collecting.feed(data, self.loop.now)
             except ProtocolError as exc:
                 self.refuse(400, str(exc))
                 return
@@ -99,6 +102,7 @@ class RequestBodyReader(ResponseWriter):
                 self._phase = BUSY
                 collecting.refuse()
                 return
+        self.deadline = collecting.deadline
         if collecting.done:
             self._phase = BUSY
             self.deadline = math.inf
@@ -115,10 +119,12 @@ class _BodyCollector:
         "_exchange",
         "_limit",
         "_on_too_large",
+        "_pace",
         "_pieces",
         "_size",
         "_then",
         "_transcoder",
+        "_waits_from",
     )
 
     def __init__(
@@ -137,6 +143,13 @@ class _BodyCollector:
         )
         self._pieces: list[bytes] = []
         self._size = 0
+        self._pace = BodyPace(exchange.limits)
+        self._waits_from = exchange.loop.now
+
+    @property
+    def deadline(self) -> float:
+        """The time at which the client is too slow."""
+        return self._waits_from + self._pace.left_s
 
     @property
     def done(self) -> bool:
@@ -148,14 +161,16 @@ class _BodyCollector:
         """The bytes that came behind the body."""
         return self._transcoder.rest
 
-    def feed(self, data: bytes) -> bool:
-        """Take some of it; give whether it is within the limit.
+    def feed(self, data: bytes, now: float) -> bool:
+        """Take some of it, at a time; give whether it is within the limit.
 
         Raises:
             ProtocolError: its framing is broken.
         """
         piece = self._transcoder.feed(data)
         self._size += len(piece)
+        self._pace.took(len(piece), now - self._waits_from)
+        self._waits_from = now
         if self._size > self._limit:
             return False
         self._pieces.append(piece)
@@ -174,7 +189,7 @@ class _BodyCollector:
 
 
 def _is_whole(buffer: bytes, head: RequestHead, *, line_limit: int) -> bool:
-    """Tell whether a body, however framed, is in a buffer up to its end."""
+    """Tell whether a body is in a buffer up to its end, without trailers that go on."""
     if head.framing >= 0:
         return len(buffer) >= head.framing
     transcoder = BodyTranscoder(CHUNKED, UNTIL_CLOSE, line_limit=line_limit)
@@ -182,4 +197,4 @@ def _is_whole(buffer: bytes, head: RequestHead, *, line_limit: int) -> bool:
         transcoder.feed(buffer)
     except ProtocolError:
         return True  # collecting it meets the fault again, and refuses it
-    return transcoder.done
+    return transcoder.done and not transcoder.has_trailers
