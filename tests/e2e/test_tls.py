@@ -106,6 +106,11 @@ async def test_each_name_has_its_certificate(
             resolve = ("--resolve", f"{name}:{port}:127.0.0.1")
             words = ("--cacert", authority.ca_file, *resolve)
             assert await fetch(*words, f"https://{name}:{port}/") == "v1"
+        asked = ("canary", "status", "web", "--config-server", made.store_url)
+        said = (await run(*asked, "--arms")).out
+        assert re.search(
+            r"c\.example\.crt \(c\.example\) expires in \d+\.\d days", said
+        )
 
 
 async def test_pairs_that_do_not_match_up_are_refused() -> None:

@@ -13,6 +13,7 @@ from functools import partial
 import attrs
 
 from canary_trio.admin import metric_readers as readings
+from canary_trio.admin.certificates import expiries
 from canary_trio.admin.merge_rules import MergeRule
 
 
@@ -299,6 +300,13 @@ CATALOG = (
         " at fault was routed by then, and counts there as a client that left.",
         ("code",),
         readings.refused,
+    ),
+    _gauge(
+        MergeRule.LOWEST,
+        "canary_tls_certificate_expiry_seconds",
+        "Time until the certificate that a name is shown expires; below 0 once it has.",
+        ("name",),
+        expiries,
     ),
     _gauge(
         MergeRule.LOWEST,

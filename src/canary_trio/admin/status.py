@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import attrs
 import trio
 
+from canary_trio.admin import certificates
 from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.config.condition_codec import write_key
@@ -96,6 +97,7 @@ RULES: Mapping[str, Shape] = {
     "mirror": ByName(_MIRROR),
     "arms": ByName(_ARM),
     "removed_arms": ByName(_REMOVED),
+    "certificates": Rows("file", certificates.RULES),
 }
 """What several workers say of all that `describe` gives."""
 
@@ -118,6 +120,7 @@ def describe(view: ProxyView) -> Table:
         "mirror": _mirror(runtime),
         "arms": {} if live is None else _arms(live, runtime),
         "removed_arms": {} if live is None else _removed(live, runtime),
+        "certificates": certificates.describe_certificates(view),
     }
 
 

@@ -26,7 +26,9 @@ Statuses = dict[str, dict[str, Any] | str]
 @click.argument("service")
 @store_options.config_server
 @click.option(
-    "--arms", is_flag=True, help="Ask each proxy's admin listener for its arms too."
+    "--arms",
+    is_flag=True,
+    help="Ask each proxy's admin listener for its arms and certificates too.",
 )
 @store_options.as_json
 def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> None:
@@ -109,6 +111,11 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
         yield from _arm_lines(name, arm)
     for name, arm in status["removed_arms"].items():
         yield f"    {name}: removed, {arm['in_flight']} requests in progress"
+    for certificate in status["certificates"]:
+        names = ", ".join(certificate["names"])
+        days, problem = certificate["days_left"], certificate["problem"]
+        state = problem or f"expires in {days:.1f} days"
+        yield f"    certificate {certificate['file']} ({names}) {state}"
 
 
 def _arm_lines(name: str, arm: dict[str, Any]) -> Iterator[str]:

@@ -38,6 +38,7 @@ ELSEWHERE = (
     "canary_connections",
     "canary_recall",
     "canary_refused_",
+    "canary_tls_",
 )
 """What only a log or a listener shows."""
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import pytest
 import trio
 
+from canary_trio.admin.certificates import expiries
 from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape, paths
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import RULES, describe
@@ -23,7 +26,10 @@ from canary_trio.process.merge import merge_status
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.testing import arm, proxied, says_canary, says_stable
+from http_trio import Tls
+from http_trio.net.certificates.store import CertificateStore
 from http_trio.testing.peers import connected, fake_upstream
+from tests.http_trio.support.certificates import Authority
 
 PAGE = Path(__file__).parents[3] / "docs" / "workers.md"
 EVERYTHING: dict[str, Any] = {
@@ -79,7 +85,16 @@ async def everything() -> AsyncIterator[ProxyView]:
             problem = Problem("$.ratio", "5", "a share")
             control.status.failed = Refusal(3, (problem,))
             long = LongConnections(proxy.runtime, proxy.server, lambda: 0.5)
+            proxy.server._certificates = certificates_of("a.example", "*.b.example")
             yield ProxyView("web", "one", proxy.runtime, control, proxy.server, long)
+
+
+def certificates_of(*names: str) -> CertificateStore:
+    now = dt.datetime.now(dt.UTC)
+    with TemporaryDirectory() as directory:
+        days = dt.timedelta(days=-3)
+        pair = Authority(Path(directory)).issue(*names, not_after=now + days)
+        return CertificateStore(Tls(*pair))
 
 
 async def shown() -> dict[str, Any]:
@@ -212,3 +227,15 @@ async def test_without_a_document_there_is_nothing_to_say() -> None:
 
     assert (empty["config"], empty["split"], empty["arms"]) == (None, None, {})
     assert merge_status([empty, empty], RULES) == empty
+
+
+async def test_how_long_certificates_last_is_shown() -> None:
+    (row,) = (await shown())["certificates"]
+    assert row["names"] == ["a.example", "*.b.example"]
+    assert row["days_left"] == pytest.approx(-3, abs=0.1)
+    assert row["problem"].startswith("expired 3 days ago")
+    assert row["not_before"] < row["not_after"] < f"{dt.datetime.now(dt.UTC):%FT%TZ}"
+    async with everything() as view:
+        rows = dict(expiries(view, 0.0))
+    assert list(rows) == [("a.example",), ("*.b.example",)]
+    assert list(rows.values()) == [pytest.approx(-3 * 86400, abs=9000)] * 2

@@ -52,7 +52,7 @@ class ServedCertificate:
         """The names that it is for; its file, where it has none that a host can have."""
         return self.held.names or (self.file,)
 
-    def why_not_valid(self, now: float) -> str:
+    def problem(self, now: float) -> str:
         """Say why no client will believe it at a time; empty if nothing is known."""
         if now > self.x509.not_after:
             return f"expired {_ago(now - self.x509.not_after)} ago"

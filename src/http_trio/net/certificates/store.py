@@ -137,7 +137,7 @@ class CertificateStore:
         """Say once a day which certificates expire soon, or are not valid."""
         warned, self._warned = self._warned, {}
         for served in self._served:
-            why = served.why_not_valid(now)
+            why = served.problem(now)
             left_s = served.x509.not_after - now
             if not why and left_s > WARN_S:
                 continue
