@@ -41,6 +41,9 @@ DEFAULT_BIND = "127.0.0.1:8080"
 DEFAULT_ADMIN = "127.0.0.1:8081"
 DEFAULT_CONFIG_SERVER = "http://127.0.0.1:8500"
 
+ADMIN_LIMITS = http_trio.Limits(connections=256, spare_files=8)
+"""Of an admin listener: it may take of the descriptors that clients have to leave."""
+
 Bind = str | socket.socket
 """An address, or a socket that listens on one already."""
 
@@ -275,7 +278,7 @@ class _AdminListener:
 
     async def run(self) -> None:
         binds, self._first = self._first or (self._address,), ()
-        await http_trio.serve(self._handler, binds)
+        await http_trio.serve(self._handler, binds, limits=ADMIN_LIMITS)
 
 
 def admin_names(options: ProxyOptions) -> tuple[str, ...]:

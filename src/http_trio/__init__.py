@@ -14,7 +14,12 @@ from http_trio.http1.response import Response, error_response
 from http_trio.limits import Limits, Timeouts
 from http_trio.net.bind import address_of, open_listeners
 from http_trio.net.connect import Address
-from http_trio.net.process import count_processors, file_stamp, tune_gc
+from http_trio.net.process import (
+    count_processors,
+    file_stamp,
+    raise_file_limit,
+    tune_gc,
+)
 from http_trio.net.tls_context import Tls, client_context
 from http_trio.proxy.forward import forward, upstream_request_of
 from http_trio.proxy.hooks import ForwardedRequest, ForwardHooks, Retry
@@ -61,6 +66,7 @@ __all__ = [
     "file_stamp",
     "forward",
     "open_listeners",
+    "raise_file_limit",
     "respond_all",
     "serve",
     "tune_gc",

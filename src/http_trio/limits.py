@@ -35,7 +35,18 @@ class Limits:
     """Responses of 1xx before the final one; beyond it 502."""
 
     connections: int = 10_000
-    """Open client connections; above it none is accepted until one ends."""
+    """Open client connections; above it the idlest are closed.
+
+    Where most of those that wait never sent a request, only these are. Where none waits,
+    none is accepted until one ends.
+    """
+
+    spare_files: int = 96
+    """Descriptors of the process that clients leave to servers, files and all else.
+
+    Of less than 288 descriptors in all, that part of them. Where clients have the rest,
+    the idlest are closed, as beyond `connections`.
+    """
 
     upstream_connections: int = 1_024
     """Open connections to one upstream; above it a request fails with 503."""

@@ -78,6 +78,7 @@ class KvServer:
     store: Store
     blocking_queries: BlockingQueries
     _server: http_trio.HttpServer
+    _tokens: Tokens
 
     @property
     def url(self) -> str:
@@ -88,6 +89,10 @@ class KvServer:
     def addresses(self) -> tuple[str, ...]:
         """The addresses that are bound, with their real ports."""
         return self._server.addresses
+
+    def reload(self) -> None:
+        """Read the token file again at once, also where it looks unchanged."""
+        self._tokens.reload()
 
     def drain(self, deadline_s: float = 5.0) -> None:
         """Begin to stop: answer the watchers, then let `serve` return."""
@@ -226,7 +231,7 @@ class _Service:
                 server = await serving.start(run)
                 self._writer.after_batch = server.after_batch
                 task_status.started(
-                    KvServer(self._store, self._blocking_queries, server)
+                    KvServer(self._store, self._blocking_queries, server, self._tokens)
                 )
             nursery.cancel_scope.cancel()
 

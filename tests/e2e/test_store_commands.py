@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -202,3 +203,16 @@ async def test_a_bad_token_file_is_one_clear_line(tmp_path: Path) -> None:
 async def test_a_store_for_others_needs_tokens(tmp_path: Path) -> None:
     found = await run("kv-trio", "serve", "--bind", "0.0.0.0:0", status=1)
     assert "give a --token-file, bind to 127.0.0.1, or say --insecure" in found.err
+
+
+async def test_a_reload_ends_no_store_and_reads_its_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    file.write_text("")
+    words = ("kv-trio", "serve", "--bind", "127.0.0.1:0", "--token-file", file)
+    async with running(*words, state=tmp_path) as store:
+        await store.says("listens on")
+        file.write_text("[[token]")
+        store.process.send_signal(signal.SIGHUP)
+        await store.says("the tokens stay as they were")
+        assert store.process.poll() is None
+        assert await store.ends() == 0

@@ -178,7 +178,11 @@ async def test_too_many_connections_get_a_429() -> None:
     async with trio.open_nursery() as nursery:
         server = await nursery.start(partial(serve, ["127.0.0.1:0"], limits=limits))
         async with connected(server._server) as one, connected(server._server) as two:
-            assert (await one.ask(b"/v1/status/leader"))[0].startswith(b"HTTP/1.1 200")
+            index = (await one.ask(b"/v1/kv/k"))[0]
+            assert b"X-Consul-Index: " in index
+            now = index.partition(b"X-Consul-Index: ")[2].split(b"\r\n")[0]
+            wait = b"GET /v1/kv/k?wait=30s&index=%b HTTP/1.1\r\nHost: kv\r\n\r\n" % now
+            await one.send(wait)  # a watcher is not idle
             head, body = await two.response()
         nursery.cancel_scope.cancel()
     assert head.startswith(b"HTTP/1.1 429")

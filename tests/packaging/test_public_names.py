@@ -21,7 +21,7 @@ PUBLIC: dict[str, str] = {
         ForwardedRequest Handler HttpError HttpServer Limits NoResponse
         ProtocolError Response Retry Timeouts Tls Upstream UpstreamRequest
         address_of as_asgi client_context count_processors error_response fetch
-        file_stamp forward open_listeners respond_all serve tune_gc
+        file_stamp forward open_listeners raise_file_limit respond_all serve tune_gc
         upstream_request_of
     """,
     "kv_trio": """

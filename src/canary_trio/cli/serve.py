@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ from canary_trio.cli.serve_options import (
 if TYPE_CHECKING:
     from canary_trio.process.process_log import LogOptions
     from canary_trio.serve import ProxyOptions
+
+SPARE_FILES = 1024
+"""Descriptors of a proxy beside clients' connections, each with one to a server."""
 
 
 @click.command()
@@ -66,7 +70,12 @@ def serve(
     access_log_format: str,
     log_format: str,
 ) -> None:
-    """Serve SERVICE by its document in the store, until SIGTERM or Ctrl-C."""
+    """Serve SERVICE by its document in the store, until SIGTERM or Ctrl-C.
+
+    SIGUSR1 and SIGHUP open the access log anew, after it was rotated.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has a meaning
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     from canary_trio.process.process_log import LogForm, LogOptions  # noqa: PLC0415  # keeps --help quick, as below
     from canary_trio.serve import ProxyOptions  # noqa: PLC0415
     from canary_trio.telemetry.access_log_format import LineForm  # noqa: PLC0415
@@ -105,8 +114,11 @@ def _run(service: str, options: ProxyOptions, logs: LogOptions, workers: int) ->
     from canary_trio.process.serve_process import serve_process  # noqa: PLC0415
     from canary_trio.process.supervisor import supervise  # noqa: PLC0415
     from canary_trio.telemetry.access_log import BadLog  # noqa: PLC0415
+    from http_trio import Limits, raise_file_limit  # noqa: PLC0415
 
     process_log.configure(logs.form)
+    connections = Limits().connections  # each with one to a server
+    raise_file_limit(2 * connections + SPARE_FILES)  # of each worker, too
     if workers > 1:
         return trio.run(supervise, service, workers, options, logs)
     try:

@@ -32,7 +32,13 @@ from canary_trio.process.ipc import WorkerOptions
 from canary_trio.process.process_log import LogOptions
 from canary_trio.process.progress import Console, Teller
 from canary_trio.process.worker_process import WorkerProcess
-from canary_trio.serve import Bind, ProxyOptions, admin_names, default_id
+from canary_trio.serve import (
+    ADMIN_LIMITS,
+    Bind,
+    ProxyOptions,
+    admin_names,
+    default_id,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -167,7 +173,9 @@ class _Supervisor:
                 nursery.start_soon(self._stop_on, stops, nursery.cancel_scope)
                 nursery.start_soon(self._pass_on, rotations)
                 checked = AdminGuard(handler, admin_names(options.options))
-                server = await nursery.start(partial(http_trio.serve, checked, admin))
+                server = await nursery.start(
+                    partial(http_trio.serve, checked, admin, limits=ADMIN_LIMITS)
+                )
                 nursery.start_soon(self._announce, teller, server.addresses[0])
                 async with trio.open_nursery() as working:
                     for worker in self._workers:

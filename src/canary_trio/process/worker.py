@@ -57,7 +57,8 @@ class Channel:
 
 def main() -> int:
     """Serve by the options on standard input; give the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # the last two until they have a meaning
     channel = Channel(socket.socket(fileno=os.dup(0)))
     with open(0, "rb", buffering=0, closefd=False) as file:
         options = read_options(file)

@@ -45,6 +45,9 @@ class Socket(Protocol):
     def expire(self) -> None:
         """Handle that the deadline has passed."""
 
+    def idle(self) -> tuple[bool, float] | None:
+        """Say of one that `expire` may close whether it was of use, and its idle start."""
+
     def abort(self) -> None:
         """Close at once, releasing whatever hangs on this socket."""
 
@@ -107,6 +110,7 @@ class EventLoop:
         """Clients' connections that tasks have."""
         self.refused: Counter[int] = Counter()
         """By status, the responses that no handler gave: see `Server.refused`."""
+        self.look_again_at = self.tell_again_at = 0.0  # see `descriptors`
         self._after_batch: list[Callable[[], None]] = []
         self._nursery = nursery
         self._parked: TimerWheel[Parked] = TimerWheel()

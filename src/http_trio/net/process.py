@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import resource
+
+_log = logging.getLogger(__name__)
 
 _GC_THRESHOLD = 10_000  # objects made and not let go of, between two looks for cycles
 
@@ -13,6 +17,32 @@ def count_processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def raise_file_limit(wanted: int) -> int:
+    """Let this process, and those that it starts, open so many files; give how many.
+
+    The soft limit is raised, as far as the hard one goes; it is never lowered. Where that
+    is not enough, the log says so: clients are served in turn then.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return soft
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    except (OSError, ValueError) as exc:  # a system that has a limit of its own
+        _log.info("the limit on open files stays at %d: %s", soft, exc)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        _log.warning(
+            "may open %d files, not the %d that all connections would take; of many"
+            " clients the idlest are closed (raise it with `ulimit -Hn`, or LimitNOFILE="
+            " of systemd)",
+            soft,
+            wanted,
+        )
+    return soft
 
 
 def tune_gc() -> None:

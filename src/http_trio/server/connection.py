@@ -62,6 +62,7 @@ class Connection(RequestBodyReader):
     __slots__ = (
         "_forwarded",
         "_forwarded_host",
+        "_fresh",
         "_handler",
         "_known",
         "_lingered",
@@ -85,6 +86,7 @@ class Connection(RequestBodyReader):
         super().__init__(loop, sock)
         self.client_address = client_address
         self._handler = handler
+        self._fresh = True  # no request has come yet
         self._known = loop.request_heads.get
         self._listener = listener
         self._processing = False
@@ -131,6 +133,14 @@ class Connection(RequestBodyReader):
             self.refuse(408, TOO_SLOW)
         else:
             self.abort()
+
+    def idle(self) -> tuple[bool, float] | None:
+        """Say whether requests came, and since when the next one is waited for."""
+        limits = self.loop.limits
+        if self._phase is not HEAD or self.buffer:
+            return None
+        wait_s = limits.head_s if self._fresh else limits.idle_s
+        return not self._fresh, self.deadline - wait_s
 
     def abort(self) -> None:
         """Close at once; an exchange in progress ends."""
@@ -351,6 +361,7 @@ class Connection(RequestBodyReader):
     def _begin(self, head: RequestHead) -> None:
         """Let the handler decide on a request."""
         self._phase = BUSY
+        self._fresh = False
         self.deadline = math.inf
         self._body_taken = False
         exchange = self._exchange = Exchange(self, head)

@@ -1,20 +1,24 @@
 """Accepting: a listening socket in the event loop, and the clients that it let in.
 
-Where descriptors run out, or the limit on connections is reached, a listener stops
-accepting until one is free; the clients wait in the kernel's queue. With a response
-for an overload, those beyond the limit get that instead, and are closed.
+Where descriptors run short, or the limit on connections is reached, those that have
+waited longest for a request are closed. Where none waits, a listener stops accepting until
+one is free; the clients wait in the kernel's queue. With a response for an overload, those
+beyond the limit get that instead, and are closed.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import os
 import socket
 from typing import Protocol
 
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
 from http_trio.net.bind import BACKLOG, address_of
+from http_trio.net.descriptors import TELL_S, close_idlest, is_next_reserved
 from http_trio.net.errnos import OUT_OF_RESOURCES
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
@@ -25,7 +29,8 @@ _log = logging.getLogger(__name__)
 
 _ACCEPTS = 64  # connections accepted per turn, so that a storm delays nobody for long
 _OVERLOADED = 64  # connections beyond the limit that are being turned away at a time
-_RETRY_S = 0.1  # after descriptors ran out
+_RETRY_S = 0.1  # after none was accepted
+_SETTLED_S = 0.5  # a client's time for its first request, before it counts as idle
 
 
 class ListenerClient(Protocol):
@@ -61,7 +66,7 @@ class Listener:
         self._rules = rules
         self._overload = overload
         self._accepting = True
-        self._starved = False
+        self._tell_again_at = 0.0
         self._open = True
         sock.listen(BACKLOG)  # most do already
         loop.watch(sock.fileno(), self, READ)
@@ -72,31 +77,33 @@ class Listener:
     def ready(self, mask: int) -> None:
         """Accept what waits."""
         del mask
+        if not self._make_room():
+            return
         for _ in range(_ACCEPTS):
-            room = self.loop.limits.connections - len(self.connections)
-            if room <= (0 if self._overload is None else -_OVERLOADED):
-                self._pause(math.inf)
-                return
             try:
                 sock, address = self.sock.accept()
             except BlockingIOError:
                 return
             except OSError as exc:
-                if exc.errno in OUT_OF_RESOURCES:
-                    if not self._starved:
-                        self._starved = True
-                        _log.warning("%s accepts nothing for now: %s", self, exc)
-                    self._pause(self.loop.now + _RETRY_S)
+                if exc.errno not in OUT_OF_RESOURCES:
+                    continue  # that client was gone before it was accepted
+                if not close_idlest(self.loop, least_s=_SETTLED_S):
+                    self._starve(exc.strerror)
                     return
-                continue  # that client was gone before it was accepted
-            self._starved = False
+                continue
             client = self._accepted(sock, address)
-            if room <= 0 and self._overload is not None:
+            if self._room < 0 and self._overload is not None:
                 client.turn_away(self._overload)
+            if self._room <= 0 or self._is_short():
+                return  # room is made when another one is known to wait
 
     def expire(self) -> None:
         """Try again after a pause."""
         self._resume()
+
+    def idle(self) -> tuple[bool, float] | None:
+        """Say that it is never closed to make room."""
+        return None
 
     def abort(self) -> None:
         """Stop listening."""
@@ -108,7 +115,7 @@ class Listener:
     def ended(self, client: ListenerClient) -> None:
         """Forget a client that is gone."""
         self.connections.discard(client)
-        if not self._accepting and self.deadline == math.inf:
+        if not self._accepting:
             self._resume()
 
     def replace(self, client: ListenerClient, by: ListenerClient) -> None:
@@ -130,6 +137,33 @@ class Listener:
         client = self.connect(sock, client_address)
         self.connections.add(client)
         return client
+
+    @property
+    def _room(self) -> int:
+        """How many more there may be; below 0 if they are too many."""
+        return self.loop.limits.connections - len(self.connections)
+
+    def _is_short(self) -> bool:
+        """Tell whether the next descriptor is one that is left to others."""
+        return is_next_reserved(self.sock.fileno(), self.loop.limits.spare_files)
+
+    def _make_room(self) -> bool:
+        """Make room for one more, who waits already; pause where there can be none."""
+        if self._room <= 0:
+            close_idlest(self.loop, least_s=_SETTLED_S, among=self.connections)
+            if self._room <= (0 if self._overload is None else -_OVERLOADED):
+                self._pause(self.loop.now + _RETRY_S)
+                return False
+        if self._is_short() and not close_idlest(self.loop, least_s=_SETTLED_S):
+            self._starve(os.strerror(errno.EMFILE))
+            return False
+        return True
+
+    def _starve(self, why: str | None) -> None:
+        if self.loop.now >= self._tell_again_at:
+            self._tell_again_at = self.loop.now + TELL_S
+            _log.warning("%s accepts nothing for now: %s", self, why)
+        self._pause(self.loop.now + _RETRY_S)
 
     def _pause(self, until: float) -> None:
         self._accepting = False

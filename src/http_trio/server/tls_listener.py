@@ -108,6 +108,10 @@ class Handshake:
         """Handle that it took too long."""
         self.abort()
 
+    def idle(self) -> tuple[bool, float] | None:
+        """Say that no request came, and since when it is waited for."""
+        return False, self.deadline - self.loop.limits.handshake_s
+
     def abort(self) -> None:
         """Close at once."""
         if self._became is not None:

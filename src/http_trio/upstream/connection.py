@@ -283,6 +283,12 @@ class UpstreamConnection:
         else:
             self._receiver.expired()
 
+    def idle(self) -> tuple[bool, float] | None:
+        """Say that it was of use, and since when it waits for a request."""
+        if self._phase is not _IDLE:
+            return None
+        return True, self.deadline - self._loop.limits.upstream_idle_s
+
     def abort(self) -> None:
         """Close at once; a request in progress fails."""
         receiver = self._receiver

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Collection, Sequence
 
 from http_trio.net.connect import Address, begin_connect, begin_tls
+from http_trio.net.descriptors import OWN_FILES, close_idlest, is_reserved
 from http_trio.net.errnos import OUT_OF_RESOURCES
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.tls_socket import AnySocket
@@ -103,7 +104,7 @@ class Upstream:
         if not self.addresses:
             return self._failure(FailureReason.UNREACHABLE, "its name does not resolve")
         try:
-            sock, address = self.open_socket(loop.now, ())
+            sock, address = self._open_within_files(loop)
         except OSError as exc:
             starved = exc.errno in OUT_OF_RESOURCES  # no fault of the server
             condition = FailureReason.FULL if starved else FailureReason.UNREACHABLE
@@ -154,6 +155,19 @@ class Upstream:
         """Close the idle connections: this server is used no more."""
         while self.idle:
             self.idle.popitem()[0].close()
+
+    def _open_within_files(self, loop: EventLoop) -> tuple[AnySocket, Address]:
+        """Open a socket; where descriptors run short, idle connections make way."""
+        try:
+            sock, address = self.open_socket(loop.now, ())
+        except OSError as exc:
+            if exc.errno not in OUT_OF_RESOURCES or not close_idlest(loop):
+                raise
+            return self.open_socket(loop.now, ())
+        if is_reserved(sock.fileno(), OWN_FILES) and not close_idlest(loop):
+            sock.close()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return sock, address
 
     def _begin(self, address: Address) -> AnySocket:
         sock = begin_connect(address)

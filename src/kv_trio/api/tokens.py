@@ -135,6 +135,7 @@ class Tokens:
         """
         self._path = None if path is None else Path(path)
         self._stamp: object = None  # of the file when it was read
+        self._reload = trio.Event()
         self.grants: Grants | None = None
         if self._path is not None:
             self._stamp = file_stamp(self._path)
@@ -159,6 +160,11 @@ class Tokens:
             raise BadQuery(403, "ACL not found")
         return acl
 
+    def reload(self) -> None:
+        """Let `follow` read the file at once, whether it has changed or not."""
+        self._stamp = None
+        self._reload.set()
+
     async def follow(self, changed: Callable[[Grants], None]) -> None:
         """Read the file again whenever it changes, until cancelled.
 
@@ -169,7 +175,9 @@ class Tokens:
         if path is None:
             return
         while True:
-            await trio.sleep(CHECK_S)
+            with trio.move_on_after(CHECK_S):
+                await self._reload.wait()
+            self._reload = trio.Event()
             try:
                 stamp = await trio.to_thread.run_sync(file_stamp, path)
                 if stamp == self._stamp:

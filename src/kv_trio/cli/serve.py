@@ -6,9 +6,9 @@ What takes long to import is imported inside the commands, so that `--help` is q
 from __future__ import annotations
 
 import ipaddress
-import resource
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from kv_trio.cli.connect import as_json
 from kv_trio.cli.output import fail, show_json
 
 if TYPE_CHECKING:
+    from kv_trio.serve import KvServer
     from kv_trio.storage.history import Bounds
 
 _DRAIN_S = 5.0
@@ -106,11 +107,15 @@ def serve(
     tls_key: Path | None,
     insecure: bool,
 ) -> None:
-    """Serve a store until SIGTERM or Ctrl-C."""
+    """Serve a store until SIGTERM or Ctrl-C.
+
+    SIGHUP reads the token file again at once. A changed certificate needs no signal.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has a meaning
     import attrs  # noqa: PLC0415
     import trio  # noqa: PLC0415
 
-    from http_trio import Tls  # noqa: PLC0415
+    from http_trio import Tls, raise_file_limit  # noqa: PLC0415
     from kv_trio.limits import parse_limits  # noqa: PLC0415
     from kv_trio.serve import LIMITS  # noqa: PLC0415
     from kv_trio.storage.history import Bounds  # noqa: PLC0415
@@ -122,7 +127,7 @@ def serve(
             " it can change everything; give a --token-file, bind to 127.0.0.1, or say"
             " --insecure"
         )
-    _raise_file_limit(connections + _SPARE_FILES)
+    raise_file_limit(connections + _SPARE_FILES)
     bounds = Bounds(history_count, history_days * _DAY_S)
     limits = attrs.evolve(LIMITS, connections=connections)
     if tls_key is not None and tls_cert is None:
@@ -199,11 +204,13 @@ async def _serve(
 
     from http_trio import HttpError, tune_gc  # noqa: PLC0415
     from kv_trio.errors import KvError  # noqa: PLC0415
-    from kv_trio.serve import KvServer  # noqa: PLC0415
     from kv_trio.serve import serve as serve_store  # noqa: PLC0415
 
     failure = ""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with (
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as stops,
+        trio.open_signal_receiver(signal.SIGHUP) as reloads,
+    ):
         async with trio.open_nursery() as nursery:
             try:
                 server: KvServer = await nursery.start(
@@ -213,26 +220,23 @@ async def _serve(
                 failure = str(exc)
             else:
                 where = "in memory" if data is None else f"in {data}"
-                addresses = ", ".join(server.addresses)
-                click.echo(
-                    f"kv-trio listens on {addresses}, data {where}, index"
-                    f" {server.store.index}"
-                )
+                told = f"data {where}, index {server.store.index}"
+                click.echo(f"kv-trio listens on {', '.join(server.addresses)}, {told}")
                 sys.stdout.flush()
                 tune_gc()
-                async for _ in signals:
-                    server.drain(_DRAIN_S)
-                    break
+                async with trio.open_nursery() as beside:
+                    beside.start_soon(_reload_on, reloads, server)
+                    async for _ in stops:
+                        server.drain(_DRAIN_S)
+                        break
+                    beside.cancel_scope.cancel()
     if failure:
         fail(failure)
 
 
-def _raise_file_limit(wanted: int) -> None:
-    """Let this process open as many files as it may, up to what is wanted."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+async def _reload_on(signals: AsyncIterator[int], server: KvServer) -> None:
+    async for _ in signals:
+        server.reload()
 
 
 def _is_local(bind: str) -> bool:

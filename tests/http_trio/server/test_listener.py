@@ -17,17 +17,49 @@ def hello(exchange: Exchange) -> None:
     exchange.respond(Response(200, b"hello " + exchange.target))
 
 
+class Parking:
+    """A handler that responds when it is told to."""
+
+    def __init__(self) -> None:
+        self.parked: list[Exchange] = []
+
+    def __call__(self, exchange: Exchange) -> None:
+        if exchange.target == b"/slow":
+            self.parked.append(exchange)
+            exchange.park(60.0, lambda _: None)
+        else:
+            hello(exchange)
+
+
 async def test_above_the_connection_limit_nobody_is_accepted_until_one_ends() -> None:
-    async with serving(hello, Limits(connections=2)) as server:
-        async with connected(server) as third_to_come:
-            async with connected(server) as first, connected(server) as second:
-                await third_to_come.ask()
-                await first.ask()
-                await second.send(b"GET /late HTTP/1.1\r\nHost: h\r\n\r\n")
+    handler = Parking()
+    async with serving(handler, Limits(connections=2)) as server:
+        async with connected(server) as first, connected(server) as second:
+            for client in (first, second):
+                await client.send(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+            while len(handler.parked) < 2:
+                await trio.sleep(0.01)
+            async with connected(server) as late:
+                await late.send(b"GET /late HTTP/1.1\r\nHost: h\r\n\r\n")
+                with trio.move_on_after(1.2) as waited:
+                    await late.response()
+                assert waited.cancelled_caught
                 assert server.connections == 2
-            assert server.connections <= 2
-        async with connected(server) as client:
-            assert (await client.ask(b"/a"))[1] == b"hello /a"
+                handler.parked[0].respond(Response(200, b""))
+                await first.response()
+                await first.stream.aclose()
+                assert (await late.response())[1] == b"hello /late"
+
+
+async def test_above_the_connection_limit_the_idlest_makes_way() -> None:
+    async with serving(hello, Limits(connections=2)) as server:
+        async with connected(server) as idle, connected(server) as active:
+            await idle.ask()
+            await active.ask()
+            async with connected(server) as late:
+                assert (await late.ask(b"/late"))[1] == b"hello /late"
+                assert (await active.ask(b"/a"))[1] == b"hello /a"
+                assert await idle.to_end() == b""
 
 
 async def test_running_out_of_descriptors_costs_no_listener(

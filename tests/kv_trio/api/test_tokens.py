@@ -11,7 +11,7 @@ import httpx
 import pytest
 import trio
 
-from kv_trio import BadTokens, Client, StoreRefused, serve
+from kv_trio import BadTokens, Client, KvServer, StoreRefused, serve
 from kv_trio.api import tokens
 from kv_trio.api.tokens import make_token, parse_tokens
 from kv_trio.state.acl import NOTHING, Acl
@@ -83,6 +83,7 @@ class Guarded:
         self.some, self.some_lines = make_token("some", ["a/"], [])
         self.write(self.all_lines, self.some_lines)
         self.url = ""
+        self.server: KvServer | None = None
 
     def write(self, *lines: str) -> None:
         new = self.file.with_suffix(".new")
@@ -97,7 +98,8 @@ class Guarded:
 async def guarded(tmp_path: Path, nursery: trio.Nursery) -> Guarded:
     made = Guarded(tmp_path)
     start = partial(serve, ["127.0.0.1:0"], tokens=made.file)
-    made.url = (await nursery.start(start)).url
+    made.server = await nursery.start(start)
+    made.url = made.server.url
     async with made.client(made.all) as client:
         await client.put("a/b", b"x")
         await client.put("other", b"x")
@@ -163,6 +165,23 @@ async def test_a_changed_file_is_taken_up(
         with trio.fail_after(10), pytest.raises(StoreRefused) as caught:
             await client.get("a/b", index=index, wait_s=60)
     assert caught.value.status == 403
+
+
+async def test_a_reload_reads_the_file_at_once(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "CHECK_S", 3600.0)
+    guarded.write(guarded.all_lines)
+    async with guarded.client(guarded.some) as client:
+        assert guarded.server is not None
+        guarded.server.reload()
+        with trio.fail_after(10):
+            refused = False
+            while not refused:
+                try:
+                    await client.get("a/b")
+                except StoreRefused:
+                    refused = True
 
 
 async def test_a_new_secret_ends_what_waits_by_the_old_one(
