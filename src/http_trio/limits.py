@@ -34,6 +34,9 @@ class Limits:
     interim_responses: int = 100
     """Responses of 1xx before the final one; beyond it 502."""
 
+    streams: int = 100
+    """Streams that a client's HTTP/2 connection may have open; others are refused."""
+
     connections: int = 10_000
     """Open client connections; above it the idlest are closed.
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
+from http_trio.http2.connection import Http2Connection
 from http_trio.limits import Limits
 from http_trio.net.bind import open_listeners
 from http_trio.net.certificates.pairs import ServedCertificate
@@ -25,13 +25,9 @@ from http_trio.net.certificates.store import CertificateStore
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.tls_context import Tls
 from http_trio.proxy.forward import upstream_request_of
-from http_trio.server.connection import exchanges_of
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.listener import Listener
 from http_trio.server.tls_listener import TlsListener
-
-if TYPE_CHECKING:
-    from http_trio.http2.bridge import Http2Bridge
 
 _NOTICE_S = 0.02  # how often a draining server looks whether it is done
 
@@ -47,13 +43,11 @@ class HttpServer:
         self,
         loop: EventLoop,
         listeners: Sequence[Listener],
-        http2: Http2Bridge | None = None,
         certificates: CertificateStore | None = None,
     ) -> None:
         self.loop = loop
         self.addresses = tuple(listener.address for listener in listeners)
         self._listeners = listeners
-        self._http2 = http2
         self._certificates = certificates
         self._drain = trio.Event()
         self._deadline_s = math.inf
@@ -85,7 +79,8 @@ class HttpServer:
     @property
     def exchanges(self) -> list[Exchange]:
         """The exchanges that are in progress."""
-        return exchanges_of(self.loop)
+        clients = (one for listener in self._listeners for one in listener.connections)
+        return [exchange for client in clients for exchange in client.exchanges]
 
     @property
     def url(self) -> str:
@@ -119,8 +114,6 @@ class HttpServer:
             listener.abort()
             for connection in list(listener.connections):
                 connection.drain()
-        if self._http2 is not None:
-            self._http2.drain()
         recall_s = min(self.loop.limits.recall_s, self._deadline_s / 2)
         with trio.move_on_after(self._deadline_s) as deadline:
             recall_at = deadline.deadline - recall_s
@@ -132,7 +125,7 @@ class HttpServer:
 
     def _recall_websockets(self) -> None:
         """Tell those whose end nobody knows that they are to come back."""
-        for exchange in exchanges_of(self.loop):
+        for exchange in self.exchanges:
             request = upstream_request_of(exchange)
             if request is not None and request.switched:
                 request.recall()
@@ -180,12 +173,8 @@ async def serve(
     async with trio.open_nursery() as nursery:
         loop = EventLoop(limits or Limits(), nursery)
         listeners = [Listener(loop, sock, handler, rules, overload) for sock in plain]
-        http2: Http2Bridge | None = None
         if certificates is not None:
-            from http_trio.http2.bridge import Http2Bridge  # noqa: PLC0415  # 0.1 s of imports
-
             rules = attrs.evolve(rules, proto=b"https")
-            http2 = Http2Bridge(loop, handler, rules)
             listeners += [
                 TlsListener(
                     loop,
@@ -194,11 +183,11 @@ async def serve(
                     rules,
                     overload,
                     certificates=certificates,
-                    carry_http2=http2.carry,
+                    carry_http2=Http2Connection,
                 )
                 for sock in secure
             ]
-        server = HttpServer(loop, listeners, http2, certificates)
+        server = HttpServer(loop, listeners, certificates)
         nursery.start_soon(loop.run)
         nursery.start_soon(loop.keep_time)
         if certificates is not None:

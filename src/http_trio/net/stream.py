@@ -62,6 +62,9 @@ class ByteStream(Protocol):
             OSError: the peer is gone.
         """
 
+    async def wait_room(self, idle_s: float) -> int:
+        """Wait until something would be taken at once; give how much. As `send`."""
+
     def end_sending(self) -> None:
         """Say that no more will be sent.
 
@@ -151,6 +154,11 @@ class SocketStream:
                 return self.sock.recv(BUFFER)
             except BlockingIOError:
                 continue
+
+    async def wait_room(self, idle_s: float) -> int:
+        """Give a copy's size at once: the kernel has the room, and `send` waits for it."""
+        del idle_s
+        return _COPY
 
     def end_sending(self) -> None:
         """Say that no more will be sent.

@@ -31,15 +31,17 @@ class ConnectionOf(Protocol[ExchangeT]):
 
     Attributes:
         loop: that serves it.
-        sock: its socket.
         client_address: the client's address as text, or "unix".
         buffer: what was read of it and not used yet.
     """
 
     loop: EventLoop
-    sock: AnySocket
     client_address: str
     buffer: bytes
+
+    @property
+    def sock(self) -> AnySocket | None:
+        """Its socket; None where several share one."""
 
     @property
     def secure(self) -> bool:

@@ -11,7 +11,7 @@ file, since heads, errors and the end are one state machine.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 from http_trio.errors import BadRequest
 from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields
@@ -41,15 +41,8 @@ class Origin(Protocol):
 
     loop: EventLoop
 
-    def ended(self, connection: Connection) -> None:
+    def ended(self, client: Any) -> None:
         """Forget a connection that is closed."""
-
-
-def exchanges_of(loop: EventLoop) -> list[Exchange]:
-    """Give all that are in progress on an event loop, and in the tasks beside it."""
-    clients = (one for one in (*loop.sockets.values(), *loop.away))
-    found = (one.exchange for one in clients if isinstance(one, Connection))
-    return [exchange for exchange in found if exchange is not None]
 
 
 class Connection(RequestBodyReader):
@@ -102,9 +95,9 @@ class Connection(RequestBodyReader):
         return f"<Connection from {self.client_address} phase={self._phase.name}>"
 
     @property
-    def exchange(self) -> Exchange | None:
-        """The exchange that is in progress."""
-        return self._exchange
+    def exchanges(self) -> list[Exchange]:
+        """The exchange that is in progress, if one is."""
+        return [] if self._exchange is None else [self._exchange]
 
     # === for the event loop ===
 

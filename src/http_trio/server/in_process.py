@@ -58,9 +58,9 @@ class InProcessListener:
             self.connections.add(connection)
             yield ours
 
-    def ended(self, connection: Connection) -> None:
+    def ended(self, client: Connection) -> None:
         """Forget a connection that is closed."""
-        self.connections.discard(connection)
+        self.connections.discard(client)
 
     def drain(self) -> None:
         """Answer the parked. No connection is idle: each carries one exchange."""

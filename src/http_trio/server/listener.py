@@ -23,7 +23,7 @@ from http_trio.net.errnos import OUT_OF_RESOURCES
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
 from http_trio.server.connection import Connection
-from http_trio.server.exchange import Handler
+from http_trio.server.exchange import Exchange, Handler
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,13 @@ _SETTLED_S = 0.5  # a client's time for its first request, before it counts as i
 
 class ListenerClient(Protocol):
     """One client of a listener, whatever it speaks."""
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """The exchanges that are in progress."""
+
+    def ready(self, mask: int) -> None:
+        """Handle readiness."""
 
     def drain(self) -> None:
         """Take no further request."""

@@ -28,13 +28,15 @@ from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
 from http_trio.net.tls_socket import TlsSocket
 from http_trio.server.connection import Connection
-from http_trio.server.exchange import Handler
+from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.listener import Listener, ListenerClient
 
 _log = logging.getLogger(__name__)
 
-CarryHttp2 = Callable[[TlsSocket, str, Listener], ListenerClient]
-"""Takes over a connection of the given client, and gives what stands for it."""
+CarryHttp2 = Callable[
+    [Listener, TlsSocket, str, Handler, ForwardedPolicy], ListenerClient
+]
+"""Serves a client that chose HTTP/2."""
 
 
 class TlsListener(Listener):
@@ -61,9 +63,8 @@ class TlsListener(Listener):
 
     def secured(self, sock: TlsSocket, client_address: str) -> ListenerClient:
         """Go on after the handshake."""
-        if sock.alpn == "h2":
-            return self._carry_http2(sock, client_address, self)
-        return Connection(self, sock, client_address, self._handler, self._rules)
+        serve = self._carry_http2 if sock.alpn == "h2" else Connection
+        return serve(self, sock, client_address, self._handler, self._rules)
 
 
 class Handshake:
@@ -86,6 +87,11 @@ class Handshake:
 
     def __repr__(self) -> str:
         return f"<Handshake with {self._client_address}>"
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """None: a request comes after the handshake."""
+        return [] if self._became is None else self._became.exchanges
 
     def ready(self, mask: int) -> None:
         """Go on with the handshake."""
@@ -160,7 +166,7 @@ class Handshake:
         self._listener.replace(self, client)
         if self._overload is not None:
             client.turn_away(self._overload)
-        elif isinstance(client, Connection):
+        else:
             client.ready(READ)  # its request may have come with the handshake's end
 
 

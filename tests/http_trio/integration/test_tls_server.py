@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import socket
 import ssl
 import warnings
 from collections.abc import AsyncIterator
@@ -326,34 +324,6 @@ async def test_old_tls_is_refused(authority: Authority) -> None:
         with pytest.raises(trio.BrokenResourceError):
             async with tls_client(port_of(server), old):
                 pass
-
-
-async def test_the_port_behind_http2_serves_nobody_else(authority: Authority) -> None:
-    async with secure(whoami, authority) as server:
-        async with tls_client(port_of(server), authority.trusting("h2")) as client:
-            two = Http2Peer(client)
-            await two.ask("/")
-            await two.next(h2.events.ResponseReceived)
-            inner = next(iter(server._http2._clients))._config.bind  # type: ignore[union-attr]
-            assert inner == ["127.0.0.1:0"]
-            for port in listening_ports() - {port_of(server)}:
-                async with httpx.AsyncClient(trust_env=False) as other:
-                    response = await other.get(f"http://127.0.0.1:{port}")
-                    assert response.status_code == 421
-
-
-def listening_ports() -> set[int]:
-    """Give the TCP ports on which this process listens."""
-    ports = set()
-    for entry in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            sock = socket.socket(fileno=os.dup(int(entry.name)))
-            with sock:
-                if sock.family == socket.AF_INET and sock.getsockopt(
-                    socket.SOL_SOCKET, socket.SO_ACCEPTCONN
-                ):
-                    ports.add(sock.getsockname()[1])
-    return ports
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,184 @@
+"""One stream of HTTP/2, as a task uses it: a `ByteStream` of HTTP/1.1.
+
+What comes is framed as the message's head says it is: by length, in chunks with their
+trailers, or not at all, where the stream carries a WebSocket. Only then is the stream's
+end an end to who reads; after a message there is nothing, as on a connection that is
+kept open.
+
+The rule that it obeys: its peer may send more only as fast as somebody reads, and it
+takes no more than there is room for.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from typing import Protocol
+
+import trio
+
+from http_trio.http1.chunked import encode_chunk
+from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
+from http_trio.http2.messages import Field, trailer_lines
+from http_trio.http2.session import code_name
+
+
+class StreamEnd(Protocol):
+    """The stream's own side."""
+
+    def take(self, data: bytes | memoryview) -> int:
+        """Send as much as there is room for; give how much that is."""
+
+    def consumed(self, size: int) -> None:
+        """Let the peer send more: so much of what it sent was read."""
+
+    def end_sending(self) -> None:
+        """Say that no more will be sent."""
+
+    @property
+    def room(self) -> int:
+        """Bytes that would be taken now."""
+
+
+class Http2ByteStream:
+    """What a task reads from and writes to.
+
+    Attributes:
+        buffer: what was read already; the next to read comes first from here.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_changed",
+        "_ended",
+        "_framing",
+        "_pieces",
+        "_stream",
+        "buffer",
+    )
+
+    def __init__(self, stream: StreamEnd, framing: int) -> None:
+        """Begin.
+
+        Args:
+            stream: the stream's own side.
+            framing: how what comes is framed; `UNTIL_CLOSE` for not at all.
+        """
+        self.buffer = b""
+        self._stream = stream
+        self._framing = framing
+        self._pieces: deque[tuple[bytes, int]] = deque()
+        self._ended = False
+        self._broken = ""
+        self._changed = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Http2ByteStream pieces={len(self._pieces)} ended={self._ended}>"
+
+    # === for the stream ===
+
+    def feed(self, data: bytes, *, ended: bool, trailers: tuple[Field, ...]) -> None:
+        """Take what the peer sent."""
+        size = len(data)
+        if self._framing == CHUNKED:
+            data = encode_chunk(data) if data else b""
+            if ended:
+                data += b"0\r\n%b\r\n" % trailer_lines(trailers)
+        if data:
+            self._pieces.append((data, size))
+        self._ended = ended
+        self._wake()
+
+    def break_off(self, code: int) -> None:
+        """Take that the stream is over before its time."""
+        self._broken = code_name(code)
+        self._wake()
+
+    def may_send(self) -> None:
+        """Take that there is room again."""
+        self._wake()
+
+    # === as a `ByteStream` ===
+
+    async def receive(self, idle_s: float) -> bytes:
+        """Give what comes next; empty at the end.
+
+        Raises:
+            trio.TooSlowError: nothing came for idle_s seconds.
+            OSError: the peer is gone.
+        """
+        if self.buffer:
+            data, self.buffer = self.buffer, b""
+            return data
+        with trio.fail_after(idle_s):
+            return await self.receive_ahead()
+
+    async def receive_into(self, view: memoryview, idle_s: float) -> int:
+        """Fill a part of view; give how much, 0 at the end. Raises as `receive`."""
+        if not self.buffer:
+            self.buffer = await self.receive(idle_s)
+        count = min(len(view), len(self.buffer))
+        view[:count] = self.buffer[:count]
+        self.buffer = self.buffer[count:]
+        return count
+
+    async def receive_ahead(self) -> bytes:
+        """Give what comes while something else is waited for; empty at the end.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+        while not self._pieces:
+            self._check()
+            if self._ended and self._framing == UNTIL_CLOSE:
+                return b""
+            await self._changed.wait()
+        data, size = self._pieces.popleft()
+        self._stream.consumed(size)
+        return data
+
+    async def send(self, data: bytes | memoryview, idle_s: float) -> None:
+        """Send all of it.
+
+        Raises:
+            trio.TooSlowError: nothing was taken for idle_s seconds.
+            OSError: the peer is gone.
+        """
+        with memoryview(data) as view:
+            at = 0
+            while at < len(view):
+                await self.wait_room(idle_s)
+                at += self._stream.take(view[at:])
+
+    async def wait_room(self, idle_s: float) -> int:
+        """Wait until something would be taken at once; give how much. As `send`."""
+        self._check()
+        while not (room := self._stream.room):
+            with trio.fail_after(idle_s):
+                await self._changed.wait()
+            self._check()
+        return room
+
+    def end_sending(self) -> None:
+        """Say that no more will be sent.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+        self._check()
+        self._stream.end_sending()
+
+    @property
+    def has_hung_up(self) -> bool:
+        """False: a stream whose peer is gone is broken."""
+        return False
+
+    # === private ===
+
+    def _check(self) -> None:
+        if self._broken:
+            raise ConnectionResetError(errno.ECONNRESET, f"reset: {self._broken}")
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

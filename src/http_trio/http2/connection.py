@@ -1,0 +1,333 @@
+"""A client's HTTP/2 connection in the event loop: what comes, and its streams.
+
+It gives what is read to the session, and tells each stream what is its; what is sent
+goes out by `frame_writer.py`. A request's head becomes one of HTTP/1.1 (`messages.py`)
+and is parsed as any is; from there on a stream is an exchange as any other. One file,
+since all streams share one socket, one budget and one end.
+
+The rule that it obeys: what a client may make us do without asking anything has a
+budget (`Overhead`), beyond which the connection ends with GOAWAY.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+
+from http_trio.errors import BadRequest
+from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields
+from http_trio.http1.request_head import RequestHead, parse_request_head
+from http_trio.http1.response import Response
+from http_trio.http2.frame_writer import FrameWriter
+from http_trio.http2.messages import Field, Malformed, is_websocket, request_head
+from http_trio.http2.session import (
+    CANCEL,
+    ENHANCE_YOUR_CALM,
+    NO_ERROR,
+    PROTOCOL_ERROR,
+    Http2Session,
+    Http2Settings,
+    code_name,
+)
+from http_trio.http2.stream import Http2Stream
+from http_trio.limits import BUFFER, Limits
+from http_trio.net.poller import READ, WRITE
+from http_trio.net.tls_socket import AnySocket
+from http_trio.server.connection import Origin
+from http_trio.server.exchange import Exchange, Handler
+
+_log = logging.getLogger(__name__)
+
+_DEAD = 8 | 16  # EPOLLERR, EPOLLHUP
+_NOTICE_S = 1.0  # from the notice of a shutdown to its end, if the ping is not answered
+
+
+class Http2Connection(FrameWriter):
+    """One client's connection.
+
+    Attributes:
+        client_address: the client's address as text, or "unix".
+        streams: those that are open, by number.
+    """
+
+    __slots__ = (
+        "_forwarded",
+        "_forwarded_host",
+        "_handler",
+        "_idle_until",
+        "_is_leaving",
+        "_is_over",
+        "_listener",
+        "_policy",
+        "_trusted",
+        "client_address",
+        "streams",
+    )
+
+    def __init__(
+        self,
+        listener: Origin,
+        sock: AnySocket,
+        client_address: str,
+        handler: Handler,
+        policy: ForwardedPolicy,
+    ) -> None:
+        loop, limits = listener.loop, listener.loop.limits
+        session = Http2Session(self, _settings(limits), is_client=False)
+        super().__init__(loop, sock, session)
+        self.client_address = client_address
+        self.streams: dict[int, Http2Stream] = {}
+        self.deadline = self._idle_until = loop.now + limits.head_s
+        self._handler = handler
+        self._listener = listener
+        self._policy = policy
+        self._trusted = policy.trusts(client_address)
+        self._forwarded_host: bytes | None = b"\0"  # no host yet
+        self._forwarded = b""
+        self._is_leaving = self._is_over = False
+        loop.watch(self.fd, self, READ)
+        self.wake()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Http2Connection from {self.client_address} streams={len(self.streams)}>"
+        )
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """The exchanges that are in progress."""
+        found = [stream.exchange for stream in self.streams.values()]
+        return [exchange for exchange in found if exchange is not None]
+
+    # === for the event loop ===
+
+    def ready(self, mask: int) -> None:
+        """Handle readiness."""
+        if mask & (READ | _DEAD):
+            try:
+                data = self.sock.recv(BUFFER)
+            except BlockingIOError:
+                data = None
+            except OSError:
+                data = b""
+            if data == b"":
+                self.abort()
+            elif data is not None:
+                self.take(data)
+        if mask & WRITE and not self._is_closed:
+            self.flush()
+
+    def take(self, data: bytes) -> None:
+        """Take what the client sent."""
+        if self._lingered >= 0:
+            self._drop_unread(len(data))
+            return
+        self._overhead.received(len(data), self.loop.now)
+        self.session.receive(data)
+        if self._overhead.is_spent and not self._is_over:
+            _log.debug("%r sends too much that asks for nothing", self)
+            self._end(ENHANCE_YOUR_CALM)
+        self.wake()
+
+    def expire(self) -> None:
+        """Handle that the client was too slow, or idle for too long."""
+        now, limits = self.loop.now, self.loop.limits
+        if self._lingered >= 0:
+            self.abort()
+            return
+        waits = []
+        if self._outbox:
+            waits.append(self._stuck_since + limits.write_s)
+        if not self.streams:
+            waits.append(self._idle_until)
+        if min(waits, default=math.inf) <= now:
+            if self._outbox:
+                self.abort()  # it takes not even our last word
+            else:
+                self._end(NO_ERROR)  # so that it knows that nothing was lost
+            return
+        for stream in list(self.streams.values()):
+            if stream.deadline <= now:
+                stream.expire()
+            waits.append(stream.deadline)
+        self.deadline = min(waits, default=math.inf)
+
+    def abort(self) -> None:
+        """Close at once; the exchanges in progress end."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.loop.unwatch(self.fd)
+        self.sock.close()
+        self._end_streams(CANCEL)
+        self._listener.ended(self)
+
+    # === for the listener ===
+
+    def drain(self) -> None:
+        """Take no further streams: ask for none, then say so; answer the parked."""
+        if self._is_closed or self._is_over:
+            return
+        self.session.announce_shutdown()
+        self.session.ping()  # what was sent before the notice came, comes before this
+        self.loop.call_later(_NOTICE_S, self.leave)
+        self.wake()
+        for exchange in self.exchanges:
+            if exchange.is_parked:
+                exchange.due()
+
+    def turn_away(self, response: Response) -> None:
+        """Close: there is no request yet that could be answered."""
+        self.loop.refused[response.status] += 1
+        self._end(ENHANCE_YOUR_CALM)
+
+    def leave(self) -> None:
+        """Take no further streams from now on; close when those that run are over."""
+        if not self._is_closed and not self._is_leaving:
+            self._is_leaving = True
+            self.session.shut_down()
+            self.wake()
+
+    # === for the streams ===
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client came over TLS."""
+        return self._policy.proto == b"https"
+
+    def forwarded_fields(self, head: RequestHead) -> bytes:
+        """Give what is said of this client to an upstream."""
+        if head.forwarded and self._trusted:
+            return forwarded_fields(
+                self._policy, self.client_address, head, trusted=True
+            )
+        if head.host != self._forwarded_host:
+            self._forwarded_host = head.host
+            self._forwarded = forwarded_fields(
+                self._policy, self.client_address, head, trusted=False
+            )
+        return self._forwarded
+
+    # === for the session ===
+
+    def head_received(
+        self, stream_id: int, fields: tuple[Field, ...], *, ended: bool
+    ) -> None:
+        """Begin an exchange."""
+        key = os.urandom(16) if is_websocket(fields) else b""
+        stream = Http2Stream(self, stream_id, ended=ended, key=key)
+        self.streams[stream_id] = stream
+        try:
+            raw = request_head(fields, ended=ended, websocket_key=key)
+        except Malformed as exc:
+            _log.debug("%r: %s", self, exc)
+            stream.reset(PROTOCOL_ERROR)
+            return
+        self._overhead.asked(len(raw))
+        head = self.loop.request_heads.get(raw) or self._parse(stream, raw)
+        if head is not None:
+            self._begin(stream.begin(head))
+
+    def interim_received(self, stream_id: int, fields: tuple[Field, ...]) -> None:
+        """Do nothing: a client sends none."""
+
+    def data_received(self, stream_id: int, data: bytes, *, ended: bool) -> None:
+        """Give a piece of a body to its stream."""
+        self._overhead.brought(len(data))
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self.session.consumed(stream_id, len(data))
+        else:
+            stream.received(data, ended=ended)
+
+    def trailers_received(self, stream_id: int, fields: tuple[Field, ...]) -> None:
+        """Give the trailers of a body to its stream."""
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            stream.received(b"", ended=True, trailers=fields)
+
+    def stream_closed(self, stream_id: int, code: int) -> None:
+        """End a stream."""
+        stream = self.streams.pop(stream_id, None)
+        if stream is None:
+            self._overhead.wasted()  # it was malformed, and never begun
+            return
+        self._blocked.discard(stream)
+        self._ending.discard(stream)
+        if stream.exchange is not None:
+            self._overhead.wasted()
+        stream.closed(code)
+        if not self.streams:
+            self._idle_until = self.loop.now + self.loop.limits.idle_s
+            self._wait_until(self._idle_until)
+
+    def settings_received(self) -> None:
+        """Do nothing: the session obeys them."""
+
+    def goaway_received(self, last_stream_id: int, code: int) -> None:
+        """Do nothing: a client that says so closes when it has read its responses."""
+
+    def room_changed(self, stream_id: int) -> None:
+        """Do nothing: what is read is followed by a flush."""
+
+    def ping_answered(self) -> None:
+        """End the notice of a shutdown: what the client had sent has come."""
+        if self.loop.draining:
+            self.leave()
+
+    def connection_failed(self, code: int, reason: str) -> None:
+        """End the connection: what is left to send is the reason."""
+        _log.debug("%r ended: %s %s", self, code_name(code), reason)
+        self._is_over = True
+        self._end_streams(code)
+        self.wake()
+
+    # === private ===
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether it is to be closed when all is sent."""
+        return self._is_over or (self._is_leaving and not self.streams)
+
+    def _parse(self, stream: Http2Stream, raw: bytes) -> RequestHead | None:
+        """Give a head that is not known; None if it is refused."""
+        limits = self.loop.limits
+        try:
+            if len(raw) > limits.head:
+                raise BadRequest(431, f"a header section of {len(raw)} bytes")
+            head = parse_request_head(raw, limits)
+        except BadRequest as exc:
+            stream.refuse(exc.status, str(exc))
+            return None
+        self.loop.request_heads.offer(raw, head)
+        return head
+
+    def _begin(self, exchange: Exchange) -> None:
+        """Let the handler decide on a request."""
+        try:
+            self._handler(exchange)
+        except Exception:
+            exchange.crashed()
+
+    def _end(self, code: int) -> None:
+        """End the connection, and say why."""
+        self.session.terminate(code)
+        self.connection_failed(code, "ended by us")
+
+    def _end_streams(self, code: int) -> None:
+        streams, self.streams = list(self.streams.values()), {}
+        self._blocked.clear()
+        self._ending.clear()
+        for stream in streams:
+            stream.closed(code)
+
+
+def _settings(limits: Limits) -> Http2Settings:
+    return Http2Settings(
+        streams=limits.streams,
+        stream_window=BUFFER,
+        connection_window=BUFFER * limits.streams,
+        head=limits.head,
+        fields=limits.fields,
+    )

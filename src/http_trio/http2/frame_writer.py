@@ -1,0 +1,170 @@
+"""The socket of an HTTP/2 connection, as far as frames go out over it.
+
+What the session has to send goes to the kernel a piece at a time, and only when what
+went before is taken, so that it can still choose whose turn it is. The rules that it
+obeys: the sends of a batch go out together at its end, and the last word of a connection
+is read, if its client reads, before it is closed.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+
+from http_trio.http2.overhead import Overhead
+from http_trio.http2.session import NO_ERROR, Http2Session
+from http_trio.http2.stream import Http2Stream
+from http_trio.limits import BUFFER
+from http_trio.net.event_loop import EventLoop
+from http_trio.net.poller import READ, WRITE
+from http_trio.net.tls_socket import AnySocket
+
+_TURN = 16  # pieces of one flush; then others have their turn
+_LINGER_BYTES = 4 * 1024 * 1024  # read and dropped at most, behind our last word
+
+
+class FrameWriter:
+    """The writing half of a connection. What reads is a subclass.
+
+    Attributes:
+        session: the state of its HTTP/2.
+        deadline: when it is to be looked at; the loop's clock, in seconds.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_ending",
+        "_is_closed",
+        "_is_woken",
+        "_lingered",
+        "_mask",
+        "_outbox",
+        "_overhead",
+        "_stuck_since",
+        "deadline",
+        "fd",
+        "loop",
+        "session",
+        "sock",
+    )
+
+    def __init__(self, loop: EventLoop, sock: AnySocket, session: Http2Session) -> None:
+        self.loop = loop
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.session = session
+        self.deadline = math.inf
+        self._overhead = Overhead(loop.now)
+        self._mask = READ
+        self._outbox = b""
+        self._stuck_since = loop.now
+        self._blocked: set[Http2Stream] = set()
+        self._ending: set[Http2Stream] = set()
+        self._lingered = -1
+        self._is_closed = self._is_woken = False
+
+    # === what the reading half does ===
+
+    def abort(self) -> None:
+        """Close at once; the exchanges in progress end."""
+        raise NotImplementedError  # abstract: `Http2Connection` does it
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether it is to be closed when all is sent."""
+        raise NotImplementedError  # abstract: `Http2Connection` knows
+
+    # === for the event loop, and whoever has something to send ===
+
+    def wake(self) -> None:
+        """Send what the session has to send: at the batch's end, or at once."""
+        if self._is_woken or self._is_closed:
+            return
+        if self.loop.in_batch:
+            self._is_woken = True
+            self.loop.unsent.append(self)
+        else:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what the session has to send, as far as the client takes it."""
+        self._is_woken = False
+        if self._is_closed or self._lingered >= 0:
+            return
+        for _ in range(_TURN):
+            if not self._outbox:
+                self._outbox = self.session.output(BUFFER)
+                self._stuck_since = self.loop.now
+            if not self._outbox:
+                self._all_sent()
+                return
+            try:
+                count = self.sock.send(self._outbox)
+            except BlockingIOError:
+                break
+            except OSError:
+                self.abort()
+                return
+            self._overhead.sent(count)
+            self._outbox = self._outbox[count:]
+            self._stuck_since = self.loop.now
+        self._tell_room()
+        self._watch_for(READ | WRITE)
+        self._wait_until(self._stuck_since + self.loop.limits.write_s)
+
+    # === for the streams ===
+
+    def await_room(self, stream: Http2Stream) -> None:
+        """Tell the stream when some of what is queued is out."""
+        self._blocked.add(stream)
+
+    def reset_behind(self, stream: Http2Stream) -> None:
+        """Reset a stream once its response is out: nobody reads the rest of its body."""
+        self._ending.add(stream)
+
+    # === private ===
+
+    def _all_sent(self) -> None:
+        done = [one for one in self._ending if not self.session.queued(one.id)]
+        for stream in done:
+            self._ending.discard(stream)
+            self.session.reset(stream.id, NO_ERROR)  # RFC 9113 section 8.1
+        if done:
+            self.flush()
+            return
+        self._tell_room()
+        if self._is_done:
+            self._close_gently()
+        else:
+            self._watch_for(READ)
+
+    def _tell_room(self) -> None:
+        if self._blocked:
+            waiting, self._blocked = self._blocked, set()
+            for stream in waiting:
+                if not stream.room_made():
+                    self._blocked.add(stream)
+
+    def _close_gently(self) -> None:
+        """Close so that a client that still sends can read our last word first."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.abort()
+            return
+        self._lingered = 0
+        self._watch_for(READ)
+        self.deadline = self.loop.now + self.loop.limits.linger_s
+
+    def _drop_unread(self, count: int) -> None:
+        self._lingered += count
+        if self._lingered > _LINGER_BYTES:
+            self.abort()
+
+    def _wait_until(self, deadline: float) -> None:
+        self.deadline = min(self.deadline, deadline)
+
+    def _watch_for(self, mask: int) -> None:
+        if mask != self._mask:
+            self._mask = mask
+            self.loop.poller.modify(self.fd, mask)

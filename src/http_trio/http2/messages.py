@@ -1,0 +1,192 @@
+"""HTTP/2 fields to HTTP/1.1 bytes, and back, pure.
+
+Within the engine a message is written as HTTP/1.1 writes it. A stream's request becomes
+such bytes before anybody looks at it, and goes through the one parser that all requests
+go through; so whatever HTTP/2 can say and HTTP/1.1 cannot (RFC 9113 section 8.2.1) is
+refused before it reaches a server, and there is one place that decides what passes.
+What goes out is taken apart again.
+
+The rule that it obeys: what would read differently on the other side is refused, never
+repaired. Names are in lower case in HTTP/2 (section 8.2), and stay so.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from http_trio.errors import ProtocolError
+from http_trio.http1.fields import find_value
+from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
+
+Field = tuple[bytes, bytes]
+
+_NOT_IN_HTTP2 = frozenset(
+    b"connection keep-alive proxy-connection transfer-encoding upgrade".split()
+)
+"""Fields that speak of one connection (RFC 9113 section 8.2.2)."""
+
+_SPECIAL = _NOT_IN_HTTP2 | {
+    *(b"cookie", b"host", b"content-length"),
+    *(b"sec-websocket-key", b"sec-websocket-accept"),  # of HTTP/1.1 only (RFC 8441)
+}
+_WEBSOCKET_ANSWER = _NOT_IN_HTTP2 | {b"sec-websocket-accept", b"content-length"}
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+_BREAKS = (b"\r", b"\n", b"\0")
+
+
+class Malformed(ProtocolError):
+    """A message that HTTP/1.1 would read otherwise; the stream is to be reset."""
+
+
+def request_head(
+    fields: tuple[Field, ...], *, ended: bool, websocket_key: bytes = b""
+) -> bytes:
+    """Give a request's head as HTTP/1.1 writes it.
+
+    Args:
+        fields: as they came, pseudo-header fields first.
+        ended: whether no body follows.
+        websocket_key: 16 random bytes, for an extended CONNECT: it becomes an opening
+            handshake (RFC 8441 section 5), whose key HTTP/2 does not have.
+
+    Raises:
+        Malformed: it cannot be written so.
+
+    >>> get = ((b":method", b"GET"), (b":scheme", b"https"), (b":path", b"/a"))
+    >>> request_head((*get, (b":authority", b"a.example")), ended=True)
+    b'GET /a HTTP/1.1\\r\\nHost: a.example\\r\\n\\r\\n'
+    """
+    pseudo, special, lines = _sort(fields)
+    lengths = special.get(b"content-length", [])
+    lines += [b"content-length: " + length for length in lengths]
+    if b"cookie" in special:  # RFC 9113 section 8.2.3
+        lines.append(b"cookie: " + b"; ".join(special[b"cookie"]))
+    method, target = pseudo.get(b":method"), pseudo.get(b":path")
+    authority = _authority(pseudo.get(b":authority"), special.get(b"host", []))
+    if b":protocol" in pseudo:
+        lines += _handshake(method, pseudo[b":protocol"], websocket_key)
+        method = b"GET"
+    elif method == b"CONNECT":
+        target = authority  # RFC 9113 section 8.5; refused by who parses it
+    elif not ended and not lengths:
+        lines.append(b"Transfer-Encoding: chunked")
+    if method is None or target is None or authority is None:
+        raise Malformed("no method, no path or no authority")
+    start = b"%b %b HTTP/1.1\r\nHost: %b" % (method, target, authority)
+    data = b"\r\n".join([start, *lines, b"\r\n"])
+    if data.count(b"\r\n") != len(lines) + 3:
+        raise Malformed("a line end within a field")
+    return data
+
+
+def is_websocket(fields: tuple[Field, ...]) -> bool:
+    """Tell whether a request is to open a WebSocket (RFC 8441 section 4)."""
+    return (b":protocol", b"websocket") in fields
+
+
+def accepts_websocket(head: bytes, key: bytes) -> bool:
+    """Tell whether a 101 answers the key of its opening handshake.
+
+    The client of HTTP/2 cannot look, since it never saw one (RFC 6455 section 4.2.2).
+    """
+    wanted = base64.b64encode(
+        hashlib.sha1(base64.b64encode(key) + _GUID, usedforsecurity=False).digest()
+    )
+    return find_value(head, b"sec-websocket-accept") == wanted
+
+
+def response_fields(
+    head: bytes, *, is_websocket: bool = False
+) -> tuple[list[Field], int]:
+    """Give the fields of a response's head, `:status` first, and its body's framing.
+
+    Args:
+        head: status line and field lines as the engine writes them, without the empty
+            line.
+        is_websocket: a 101 it is, which says 200 in HTTP/2 (RFC 8441 section 5).
+
+    >>> response_fields(b"HTTP/1.1 200 OK\\r\\nContent-Length: 3\\r\\nConnection: close")
+    ([(b':status', b'200'), (b'content-length', b'3')], 3)
+    """
+    lines = head.split(b"\r\n")
+    fields = [(b":status", b"200" if is_websocket else lines[0][9:12])]
+    leave_out = _WEBSOCKET_ANSWER if is_websocket else _NOT_IN_HTTP2
+    framing = UNTIL_CLOSE
+    for line in lines[1:]:
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.strip(b" \t")
+        if name not in leave_out:
+            fields.append((name, value))
+            if name == b"content-length":
+                framing = int(value)
+        elif name == b"transfer-encoding":
+            framing = CHUNKED
+    return fields, framing
+
+
+def trailer_fields(lines: list[bytes]) -> list[Field]:
+    """Give the fields of trailer lines, as HTTP/1.1 writes them."""
+    fields = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        fields.append((name.lower(), value.strip(b" \t")))
+    return fields
+
+
+def trailer_lines(fields: tuple[Field, ...]) -> bytes:
+    """Give trailers as HTTP/1.1 writes them, each line ended by CRLF.
+
+    Raises:
+        Malformed: they cannot be written so.
+    """
+    for name, value in fields:
+        if any(mark in name or mark in value for mark in _BREAKS):
+            raise Malformed("a CR, LF or NUL in a trailer")
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+def _only(seen: bytes | None, value: bytes) -> bytes:
+    if seen is not None:
+        raise Malformed("more than one host")
+    return value
+
+
+def _sort(
+    fields: tuple[Field, ...],
+) -> tuple[dict[bytes, bytes], dict[bytes, list[bytes]], list[bytes]]:
+    """Give the pseudo-header fields, those that differ in HTTP/1.1, and the others."""
+    pseudo: dict[bytes, bytes] = {}
+    special: dict[bytes, list[bytes]] = {}
+    lines: list[bytes] = []
+    for name, value in fields:
+        if name in _SPECIAL:
+            special.setdefault(name, []).append(value)
+        elif name[:1] == b":":
+            pseudo[name] = value
+        else:
+            lines.append(b"%b: %b" % (name, value))
+    if not _NOT_IN_HTTP2.isdisjoint(special):
+        raise Malformed("a field that speaks of the connection")
+    return pseudo, special, lines
+
+
+def _authority(authority: bytes | None, hosts: list[bytes]) -> bytes | None:
+    """Give whom the request is for (RFC 9113 section 8.3.1)."""
+    if len(hosts) > 1:
+        raise Malformed("more than one host")
+    if not hosts:
+        return authority
+    if authority is not None and hosts[0] != authority:
+        raise Malformed(f":authority {authority[:60]!r} but host {hosts[0][:60]!r}")
+    return hosts[0]
+
+
+def _handshake(method: bytes | None, protocol: bytes, key: bytes) -> list[bytes]:
+    if method != b"CONNECT" or protocol != b"websocket":
+        raise Malformed(f":protocol {protocol[:40]!r}, only websocket is known")
+    return [
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Key: " + base64.b64encode(key),
+    ]

@@ -1,0 +1,68 @@
+"""What a client may send that asks for nothing: a budget, pure.
+
+Pings, settings, priorities, empty frames, windows and streams that are given up cost
+their sender almost nothing, and each of them is work here (CVE-2019-9512, 9515, 9518,
+CVE-2023-44487, CVE-2025-8671). So bytes that are neither a request nor content are
+paid from a bucket, as are requests that come to nothing. What is sent to the client
+fills it too, since who reads much has windows to open.
+"""
+
+from __future__ import annotations
+
+BURST = 256 * 1024
+"""Bytes that the bucket holds."""
+
+RATE = 64 * 1024
+"""Bytes that run into it each second."""
+
+WASTED = 1024
+"""Bytes that a request costs which its client, or its fault, ends before its answer."""
+
+_FRAME = 9
+_SENT = 16  # a window is opened by some 26 bytes for at least a kilobyte
+
+
+class Overhead:
+    """One connection's budget.
+
+    >>> budget = Overhead(now=0.0)
+    >>> budget.received(BURST + 1, now=0.0)
+    >>> budget.is_spent
+    True
+    """
+
+    __slots__ = ("_at", "_left")
+
+    def __init__(self, now: float) -> None:
+        self._at = now
+        self._left = float(BURST)
+
+    def __repr__(self) -> str:
+        return f"<Overhead left={self._left:.0f}>"
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the client has sent too much that asks for nothing."""
+        return self._left < 0
+
+    def received(self, size: int, now: float) -> None:
+        """Pay for bytes, whatever they are; what was of use is given back."""
+        self._left = min(BURST, self._left + (now - self._at) * RATE) - size
+        self._at = now
+
+    def asked(self, head_size: int) -> None:
+        """Give back what a request's head may have taken."""
+        self._left += head_size
+
+    def brought(self, size: int) -> None:
+        """Give back what a piece of content took, if it has any."""
+        if size:
+            self._left += size + _FRAME
+
+    def wasted(self) -> None:
+        """Pay for a request that came to nothing."""
+        self._left -= WASTED
+
+    def sent(self, size: int) -> None:
+        """Take that so much was sent."""
+        self._left += size / _SENT

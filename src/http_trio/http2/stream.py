@@ -1,0 +1,368 @@
+"""One stream of a client's HTTP/2 connection: a request and its response.
+
+It is a `ClientConnection` to its exchange, which writes HTTP/1.1 and does not know the
+difference (`response_translator.py`); what a task reads of its body is framed as its
+head says (`byte_stream.py`). One file, since the two ways of a stream end together.
+
+The rules that it obeys: its end is its own, and never that of the connection. What it
+holds of a body is at most its window, and what of a response `QUEUE` and one piece.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+from http_trio.http1.framing import UNTIL_CLOSE
+from http_trio.http1.request_head import RequestHead
+from http_trio.http1.response import Response, error_response
+from http_trio.http2.byte_stream import Http2ByteStream
+from http_trio.http2.collected_body import CollectedBody
+from http_trio.http2.messages import Field
+from http_trio.http2.response_translator import ResponseTranslator
+from http_trio.http2.session import CANCEL, INTERNAL_ERROR, Http2Session
+from http_trio.net.event_loop import EventLoop
+from http_trio.net.stream import ByteStream
+from http_trio.server.body_pace import TOO_SLOW
+from http_trio.server.exchange import Exchange
+
+QUEUE = 256 * 1024
+"""Bytes of a response that wait for their client, beyond which no more is taken."""
+
+SHARED_QUEUE = 1024 * 1024
+"""The same of all responses of a connection; then each has `LEAST_QUEUE`."""
+
+LEAST_QUEUE = 32 * 1024
+"""What each response may queue, however much waits in others."""
+
+_CONTINUE = [(b":status", b"100")]
+
+
+class StreamOwner(Protocol):
+    """The connection of a stream, as far as the stream needs it."""
+
+    loop: EventLoop
+    session: Http2Session
+    client_address: str
+    deadline: float
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client came over TLS."""
+
+    def forwarded_fields(self, head: RequestHead) -> bytes:
+        """Give what is said of this client to an upstream."""
+
+    def wake(self) -> None:
+        """Send soon what the session has to send."""
+
+    def await_room(self, stream: Http2Stream) -> None:
+        """Tell the stream when some of what is queued is out."""
+
+    def reset_behind(self, stream: Http2Stream) -> None:
+        """Reset a stream once its response is out: nobody reads the rest of its body."""
+
+
+class Http2Stream(ResponseTranslator):
+    """A request and its response, as its exchange's connection.
+
+    Attributes:
+        exchange: what it carries; None once that is over.
+        deadline: when the client is too slow; the loop's clock, in seconds.
+        ended: whether the request is complete.
+        buffer: nothing: what came of the body is kept as it is, without framing.
+        sock: none: the connection's is shared.
+    """
+
+    __slots__ = (
+        "_body",
+        "_carried",
+        "_collector",
+        "_is_head",
+        "_is_websocket",
+        "_owner",
+        "_queued",
+        "_trailers",
+        "buffer",
+        "client_address",
+        "deadline",
+        "ended",
+        "exchange",
+        "loop",
+        "sock",
+    )
+
+    def __init__(
+        self, owner: StreamOwner, stream_id: int, *, ended: bool, key: bytes
+    ) -> None:
+        """Begin.
+
+        Args:
+            owner: the connection.
+            stream_id: the stream's number.
+            ended: whether the request is complete.
+            key: of a WebSocket's opening handshake; empty if it is none.
+        """
+        super().__init__(owner.session, stream_id, key=key)
+        self.loop = owner.loop
+        self.client_address = owner.client_address
+        self.exchange: Exchange | None = None
+        self.deadline = math.inf
+        self.ended = ended
+        self.buffer = b""
+        self.sock = None
+        self._owner = owner
+        self._is_head = False
+        self._is_websocket = bool(key)
+        self._body: list[bytes] = []
+        self._collector: CollectedBody | None = None
+        self._carried: Http2ByteStream | None = None
+        self._queued = 0
+        self._trailers: tuple[Field, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Http2Stream {self.id} ended={self.ended} exchange={self.exchange}>"
+
+    def begin(self, head: RequestHead) -> Exchange:
+        """Begin the exchange."""
+        self._is_head = head.method == b"HEAD"
+        exchange = self.exchange = Exchange(self, head)
+        return exchange
+
+    # === what the client sends ===
+
+    def received(
+        self, data: bytes, *, ended: bool, trailers: tuple[Field, ...] = ()
+    ) -> None:
+        """Take a piece of the body, or its trailers."""
+        self.ended = ended
+        self._trailers = trailers
+        if self._carried is not None:
+            self._carried.feed(data, ended=ended, trailers=trailers)
+        elif self._collector is not None:
+            self._session.consumed(self.id, len(data))
+            self._collect(self._collector, data)
+        elif self.exchange is None:
+            self._session.consumed(self.id, len(data))  # it is answered
+        elif data:
+            self._body.append(data)  # its room is not given back, so that is bounded
+
+    def closed(self, code: int) -> None:
+        """Take that the stream is over, and with it the exchange, if it is not yet."""
+        self._collector = None
+        carried, exchange = self._carried, self.exchange
+        self.exchange = None
+        if carried is not None:
+            carried.break_off(code)  # the task ends the exchange
+        elif exchange is not None:
+            exchange.client_gone()
+
+    def expire(self) -> None:
+        """Handle that the client sends, or takes, nothing for too long."""
+        self.deadline = math.inf
+        if self._collector is not None:
+            self.refuse(408, TOO_SLOW)
+        elif (queued := self._session.queued(self.id)) < self._queued:
+            self._watch_progress()
+        elif queued:
+            self.reset(CANCEL)
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Answer with an error of the engine's; an exchange in progress ends."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.client_gone()
+        self.loop.refused[status] += 1
+        self.answer(error_response(status, reason))
+
+    def answer(self, response: Response) -> None:
+        """Answer, whatever was asked."""
+        self.send_last(response.render(for_head=self._is_head), keep=True)
+
+    def reset(self, code: int) -> None:
+        """End the stream at once, both ways; an exchange in progress ends."""
+        self._break_off(code)
+        self._owner.wake()
+        self.closed(code)
+
+    def room_made(self) -> bool:
+        """Look whether there is room again; give whether that was told."""
+        if not self.room:
+            return False
+        if self._carried is not None:
+            self._carried.may_send()
+        return True
+
+    # === for the exchange: what came ===
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client came over TLS."""
+        return self._owner.secure
+
+    def forwarded_fields(self, head: RequestHead) -> bytes:
+        """Give what is said of this client to an upstream."""
+        return self._owner.forwarded_fields(head)
+
+    def holds_body(self, head: RequestHead) -> bool:
+        """Tell whether the body is here up to its end, without trailers that go on."""
+        return self.ended and not (self._trailers and head.framing < 0)
+
+    def skip_body(self, head: RequestHead) -> bool:
+        """Pass over the body: what follows it is on other streams."""
+        del head
+        return True
+
+    def collect(
+        self,
+        exchange: Exchange,
+        limit: int,
+        then: Callable[[Exchange, bytes], None],
+        on_too_large: Callable[[Exchange, int], None],
+    ) -> None:
+        """Gather the body of the exchange's request."""
+        framing = exchange.head.framing
+        if framing > limit:
+            on_too_large(exchange, framing)
+            return
+        if not self.ended and not self._body and exchange.head.expects_continue:
+            self._session.send_interim(self.id, _CONTINUE)
+            self._owner.wake()
+        collector = CollectedBody(exchange, limit, then, on_too_large, self.loop.now)
+        self._collector = collector
+        body, self._body = b"".join(self._body), []
+        self.consumed(len(body))
+        self._collect(collector, body)
+
+    # === for the exchange: what goes ===
+
+    @property
+    def behind(self) -> int:
+        """Bytes that wait for the client to take them."""
+        return self._session.queued(self.id)
+
+    @property
+    def room(self) -> int:
+        """Bytes that would be taken now; if none, the stream is told of a change."""
+        queued = self._session.queued(self.id)
+        limit = QUEUE if self._session.queued() < SHARED_QUEUE else LEAST_QUEUE
+        if queued < limit:
+            return limit - queued
+        self._owner.await_room(self)
+        return 0
+
+    def send_part(self, data: bytes) -> bytes:
+        """Send; give what the client does not take now."""
+        return data[self.take(data) :]
+
+    def take(self, data: bytes | memoryview) -> int:
+        """Send as much as there is room for; give how much that is."""
+        if not self._awaits_head:  # a head must be whole
+            data = data[: self.room]
+        self._translate(data, last=False, for_head=self._is_head)
+        self._owner.wake()
+        return len(data)
+
+    def write(self, data: bytes) -> int:
+        """Send, and keep what the client does not take now; give how much is kept."""
+        self._translate(data, last=False, for_head=self._is_head)
+        self._owner.wake()
+        return self._watch_progress()
+
+    def send_last(self, data: bytes, *, keep: bool) -> None:
+        """Send the last of a response; the stream is over when that is out."""
+        del keep  # the connection lives on, whatever this exchange did
+        self._leave()
+        self._translate(data, last=True, for_head=self._is_head)
+        self._watch_progress()
+        self._finish()
+
+    def sent_last(self, data: bytes, count: int) -> None:
+        """Raise: nobody else sends what goes out here."""
+        raise NotImplementedError("only a socket of its own is sent to directly")
+
+    def end_sending(self) -> None:
+        """Say that no more will be sent, of a WebSocket."""
+        self._end_sending()
+        self._owner.wake()
+
+    # === for the exchange: who has it, and how it ends ===
+
+    def leave_loop(self) -> ByteStream:
+        """Be carried by a task from now on; give what it reads from and writes to."""
+        exchange = self.exchange
+        assert exchange is not None, "only a live exchange is carried"
+        framing = UNTIL_CLOSE if self._is_websocket else exchange.head.framing
+        carried = self._carried = Http2ByteStream(self, framing)
+        body, self._body = b"".join(self._body), []
+        if body or self.ended:
+            carried.feed(body, ended=self.ended, trailers=self._trailers)
+        self.deadline = math.inf
+        return carried
+
+    def rejoin(self, buffer: bytes) -> None:
+        """Come back from a task; the end of the exchange follows at once."""
+        del buffer  # what is behind a request is on other streams
+
+    def consumed(self, size: int) -> None:
+        """Let the client send more: so much of the body was read."""
+        if size:
+            self._session.consumed(self.id, size)
+            self._owner.wake()
+
+    def abort(self) -> None:
+        """End the stream at once; an exchange in progress ends."""
+        self.reset(CANCEL)
+
+    def drop(self) -> None:
+        """End the stream at once; nobody is told. What it sent is seen to be cut.
+
+        But a WebSocket ends as its connection would, since its frames say the rest.
+        """
+        self._leave()
+        if self._is_websocket:
+            self._end_sending()
+        if self._response_ended:
+            self._finish()
+        else:
+            self._break_off(INTERNAL_ERROR)
+            self._owner.wake()
+
+    # === private ===
+
+    def _collect(self, collector: CollectedBody, data: bytes) -> None:
+        exchange, now = collector.exchange, self.loop.now
+        collector.take(data, now)
+        if collector.size > collector.limit:
+            self._collector = None
+            exchange.decide(collector.on_too_large, exchange, collector.size)
+        elif self.ended:
+            self._collector = None
+            self.deadline = math.inf
+            exchange.decide(collector.then, exchange, b"".join(collector.pieces))
+        else:
+            self._wait_until(now + collector.pace.left_s)
+
+    def _leave(self) -> None:
+        """Have no exchange, and nobody who wants the body, from now on."""
+        self.exchange = self._collector = self._carried = None
+        self.deadline = math.inf
+        body, self._body = self._body, []
+        self.consumed(sum(map(len, body)))
+
+    def _finish(self) -> None:
+        if not self.ended:
+            self._owner.reset_behind(self)
+        self._owner.wake()
+
+    def _watch_progress(self) -> int:
+        """Give the client time to take what is queued; give how much that is."""
+        self._queued = self._session.queued(self.id)
+        if self._queued:
+            self._wait_until(self.loop.now + self.loop.limits.write_s)
+        return self._queued
+
+    def _wait_until(self, deadline: float) -> None:
+        self.deadline = deadline
+        self._owner.deadline = min(self._owner.deadline, deadline)
