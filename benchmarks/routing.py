@@ -50,7 +50,7 @@ CLIENT = "192.0.2.7"
 
 def routes_of(**fields: Any) -> Router:
     config = load(json.dumps({"arms": ARMS, "ratio": 0.05, **fields}))
-    return Router(config, service="web", secret=SECRET)
+    return Router(config, service="web", secrets=[SECRET])
 
 
 def request(target: str = "/articles/7654321?page=2", **fields: str) -> bytes:
@@ -177,7 +177,7 @@ def times_ms(document: dict[str, Any]) -> tuple[float, float]:
         begun = time.process_time_ns()
         config = load(text)
         between = time.process_time_ns()
-        Router(config, service="web", secret=SECRET)
+        Router(config, service="web", secrets=[SECRET])
         read = min(read, (between - begun) / 1e6)
         compiled = min(compiled, (time.process_time_ns() - between) / 1e6)
     return read, compiled

@@ -63,8 +63,9 @@ class ProxyOptions:
     Attributes:
         config_server: the URL of the store, a kv-trio or a Consul.
         token: the secret of the store's token. It needs to read below
-            `canary/<service>/`, to write below `canary/<service>/proxies/`, and the
-            first proxy to write `canary/<service>/secret`. No other store is shown it.
+            `canary/<service>/`, to write below `canary/<service>/proxies/`, and to write
+            `canary/<service>/secret`: the first proxy, and to give it back if it is
+            lost. No other store is shown it.
         tokens: of the stores that a document may move the fleet to, by their URLs; one
             that is not among them is shown no token.
         ca_file: the authorities that an https:// store is verified by, as PEM; by

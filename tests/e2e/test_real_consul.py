@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -11,9 +12,11 @@ import attrs
 import pytest
 import trio
 
+from canary_trio import Proxy
 from http_trio.testing.ports import free_port
 from kv_trio import Client, KvError, TxnOperation, live
-from tests.e2e.processes import PATIENCE_S
+from tests.canary_trio.support.stored_proxy import proxy_on
+from tests.e2e.processes import PATIENCE_S, run
 
 CONSUL = os.environ.get("CONSUL") or shutil.which("consul")
 
@@ -135,3 +138,37 @@ async def test_a_live_value_follows_its_key(client: Client) -> None:
 async def test_what_only_our_server_has_is_refused_clearly(client: Client) -> None:
     with pytest.raises(KvError, match="the store answered 40"):
         await client.compact()
+
+
+async def test_the_secret_of_a_fleet_rotates_and_is_given_back(client: Client) -> None:
+    asked = ("--config-server", client.url)
+    key = "canary/web/secret"
+
+    async def wait(count: int) -> None:
+        with trio.fail_after(PATIENCE_S):
+            while len(secrets_of(one)) != count or secrets_of(one) != secrets_of(two):
+                await trio.sleep(0.02)
+
+    async with proxy_on(client) as one, proxy_on(client) as two:
+        await wait(1)
+        first = secrets_of(one)
+        done = await run("canary", "secret", "rotate", "web", *asked)
+        assert "the new secret signs from" in done.out
+        await wait(2)
+        assert secrets_of(one)[0] == first[0], "it signs before all proxies know it"
+        await client.delete(key)
+        with trio.fail_after(PATIENCE_S):
+            while (entry := (await client.get(key)).entry) is None:
+                await trio.sleep(0.02)
+        assert base64.b64encode(first[0]) in entry.value
+        assert (
+            await run("canary", "secret", "rotate", "web", "--days", "0", *asked)
+        ).out
+        await wait(1)
+        assert first[0] not in secrets_of(one)
+
+
+def secrets_of(proxy: Proxy) -> tuple[bytes, ...]:
+    live = proxy._view.runtime.live
+    assert live is not None
+    return live.router._secrets

@@ -274,7 +274,7 @@ _ROUTES = Router(
         )
     ),
     service="web",
-    secret=b"s" * 32,
+    secrets=[b"s" * 32, b"t" * 32],
 )
 
 

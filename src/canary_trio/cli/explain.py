@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import random
 import secrets
@@ -95,25 +93,27 @@ async def _explain(
     else:
         text, revision = document, 0
     config = load(text)
-    secret = await _secret(store, service, config)
-    router = Router(config, service=service, secret=secret)
+    fleet_secrets = await _secrets(store, service, config)
+    router = Router(config, service=service, secrets=fleet_secrets)
     chance = Chance(random.random, secrets.token_bytes)
     return explain(spec, router, revision, chance)[0]
 
 
-async def _secret(store: Client, service: str, config: Config) -> bytes:
-    """Give what the fleet signs cookies with, where a cookie decides."""
+async def _secrets(store: Client, service: str, config: Config) -> tuple[bytes, ...]:
+    """Give what the fleet signs and verifies cookies with, where a cookie decides."""
     from canary_trio.config.rules import Source  # noqa: PLC0415
+    from canary_trio.control.fleet_secret import BadSecret, FleetSecret  # noqa: PLC0415
+    from canary_trio.control.secret_keeper import utc_now  # noqa: PLC0415
     from canary_trio.control.store_keys import secret_key  # noqa: PLC0415
 
     sticky = config.sticky_sessions
     if sticky is None or sticky.key.source is not Source.COOKIE:
-        return b""
+        return (b"",)
     entry = (await store.get(secret_key(service))).entry
     try:
-        return b"" if entry is None else base64.b64decode(entry.value, validate=True)
-    except binascii.Error:
-        return b""
+        return (b"",) if entry is None else FleetSecret.load(entry.value).at(utc_now())
+    except BadSecret:
+        return (b"",)
 
 
 def _field(text: str) -> tuple[str, str]:

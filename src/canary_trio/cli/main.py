@@ -14,6 +14,7 @@ import click
 from canary_trio.cli import store_options
 from canary_trio.cli.documents import apply, get, schema, set_, validate
 from canary_trio.cli.explain import explain
+from canary_trio.cli.secret import secret
 from canary_trio.cli.serve import serve
 from canary_trio.cli.status import status
 
@@ -24,7 +25,7 @@ def main() -> None:
     """A canary-release reverse proxy that is reconfigured while it runs."""
 
 
-for _command in (serve, get, set_, apply, validate, schema, explain, status):
+for _command in (serve, get, set_, apply, validate, schema, explain, status, secret):
     main.add_command(_command)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from canary_trio.control.fleet_secret import check_secret
+from canary_trio.control.fleet_secret import FleetSecret
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class LastGood:
 
     revision: int
     document: bytes = attrs.field(repr=False)
-    secret: bytes = attrs.field(repr=False)
+    secret: FleetSecret = attrs.field(repr=False)
 
 
 def default_directory() -> Path:
@@ -52,6 +52,18 @@ def load_last_good(path: Path) -> LastGood | None:
     except FileNotFoundError:
         return None
     try:
+        return read_last_good(text)
+    except ValueError as exc:
+        raise ValueError(f"{path} is no remembered document ({exc})") from exc
+
+
+def read_last_good(text: bytes) -> LastGood:
+    """Read what stands in the file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
         shown = json.loads(text)
         revision = shown["revision"]
         if type(revision) is not int or not 0 <= revision < 2**63:
@@ -59,10 +71,10 @@ def load_last_good(path: Path) -> LastGood | None:
         return LastGood(
             revision,
             base64.b64decode(shown["document"], validate=True),
-            check_secret(base64.b64decode(shown["secret"], validate=True)),
+            FleetSecret.load(shown["secret"].encode()),
         )
-    except (KeyError, TypeError, ValueError, RecursionError) as exc:
-        raise ValueError(f"{path} is no remembered document ({exc})") from exc
+    except (LookupError, AttributeError, TypeError, ValueError, RecursionError) as exc:
+        raise ValueError(f"{type(exc).__name__}: {exc}") from exc
 
 
 def _read(path: Path) -> bytes:
@@ -86,7 +98,7 @@ def save_last_good(path: Path, what: LastGood) -> None:
     shown = {
         "revision": what.revision,
         "document": base64.b64encode(what.document).decode(),
-        "secret": base64.b64encode(what.secret).decode(),
+        "secret": what.secret.dump().decode(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")

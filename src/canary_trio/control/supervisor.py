@@ -23,16 +23,11 @@ import trio
 
 from canary_trio.config.document import build, load, parse
 from canary_trio.control.acknowledger import Acknowledger
-from canary_trio.control.fleet_secret import (
-    BadSecret,
-    new_secret,
-    read_secret,
-    write_secret,
-)
 from canary_trio.control.last_good import LastGood, LastGoodFile
 from canary_trio.control.report import Refusal, Report
+from canary_trio.control.secret_keeper import SecretKeeper
 from canary_trio.control.status import Status
-from canary_trio.control.store_keys import config_key, secret_key
+from canary_trio.control.store_keys import config_key
 from canary_trio.control.store_tokens import StoreTokens
 from canary_trio.errors import CanaryError, InvalidConfig, Problem
 from canary_trio.proxy.runtime import Runtime
@@ -80,7 +75,8 @@ class Supervisor:
         self._bootstrap = bootstrap
         self._address, self._admin = address, admin
         self._on_live = on_live
-        self._secret = b""
+        self._keeper = SecretKeeper(service, self._use_secrets)
+        self._good: LastGood | None = None  # what is remembered, or about to be
         self._acknowledger = Acknowledger(service, proxy_id, self.report)
         self._memory = None if memory is None else LastGoodFile(memory)
 
@@ -109,11 +105,12 @@ class Supervisor:
             if self._memory is not None:
                 remembered = await self._memory.load()
                 if remembered is not None:
-                    self._secret = remembered.secret
+                    self._keeper.recall(remembered.secret)
                     recall = partial(self._fall_back, remembered)
                     nursery.start_soon(self._keep, "recall", recall)
                 nursery.start_soon(self._keep, "remember", self._memory.run)
             nursery.start_soon(self._runtime.run)
+            nursery.start_soon(self._keep, "secret_time", self._keeper.keep_time)
             await self._keep("follow", self._follow_all)
 
     # === one store ===
@@ -135,6 +132,8 @@ class Supervisor:
                     await self._prepare(client)
                     tell = partial(self._acknowledger.run, client)
                     nursery.start_soon(self._keep, "acknowledge", tell)
+                    secret = partial(self._keeper.follow, client)
+                    nursery.start_soon(self._keep, "secret", secret)
                     moved_to = await self._watch(client)
                     nursery.cancel_scope.cancel()
             finally:
@@ -153,27 +152,12 @@ class Supervisor:
                     self._bootstrap = None
                     if written.done:
                         _log.info("wrote the first document of %s", self._service)
-                await self._agree_on_secret(client)
+                await self._keeper.agree(client)
             except KvError as exc:
                 self.status.contact.error = str(exc)
                 await backoff.pause()
             else:
                 return
-
-    async def _agree_on_secret(self, client: Client) -> None:
-        """Take the fleet's secret, or give it ours if it has none."""
-        key = secret_key(self._service)
-        entry = (await client.get(key)).entry
-        if entry is None:
-            mine = self._secret or new_secret()
-            await client.put(key, write_secret(mine), cas=0)
-            entry = (await client.get(key)).entry
-        if entry is None:
-            raise StoreRefused(404, f"{key} is gone at once")
-        try:
-            self._secret = read_secret(entry.value)
-        except BadSecret as exc:
-            raise StoreRefused(200, f"{key} holds no secret: {exc}") from exc
 
     async def _watch(self, client: Client) -> str:
         """Apply each document as it comes, until one moves us to another store."""
@@ -268,9 +252,7 @@ class Supervisor:
         else:
             self.status.failed = None
             self.status.remembered = False
-            if self._memory is not None:
-                good = LastGood(revision, entry.value, self._secret)
-                self._memory.save(good)
+            self._remember(revision, entry.value)
             _log.info("revision %d is live", revision)
         self._acknowledger.tell()
 
@@ -279,7 +261,9 @@ class Supervisor:
         if len(document) > _LONG:
             await trio.lowlevel.checkpoint()  # each half takes some milliseconds
         config = build(table)
-        self._runtime.install(await self._runtime.build(config, revision, self._secret))
+        secrets = self._keeper.current
+        self._runtime.install(await self._runtime.build(config, revision, *secrets))
+        self._use_secrets()  # they may be others meanwhile
         self.ready.set()
         if self._on_live is not None:
             self._on_live(revision)
@@ -290,6 +274,18 @@ class Supervisor:
             _log.error("revision %d is refused: %s", revision, problem)
 
     # === remembering ===
+
+    def _remember(self, revision: int, document: bytes) -> None:
+        if self._memory is not None and self._keeper.secret is not None:
+            self._good = LastGood(revision, document, self._keeper.secret)
+            self._memory.save(self._good)
+
+    def _use_secrets(self) -> None:
+        """Sign and verify with the secrets that do now, and remember them."""
+        if self._runtime.live is not None:
+            self._runtime.live.router.use_secrets(self._keeper.current)
+        if self._good is not None and self._good.secret != self._keeper.secret:
+            self._remember(self._good.revision, self._good.document)
 
     async def _fall_back(self, remembered: LastGood) -> None:
         """Run what was remembered if the store gives no document soon."""
@@ -302,14 +298,14 @@ class Supervisor:
             _log.warning("what was remembered is not valid any more: %s", exc)
             return
         try:
-            live = await self._runtime.build(
-                config, remembered.revision, remembered.secret
-            )
+            secrets = self._keeper.current
+            live = await self._runtime.build(config, remembered.revision, *secrets)
         except (HttpError, CanaryError) as exc:  # such as a file of certificates
             _log.warning("what was remembered cannot run: %s", exc)
             return
         if self._runtime.live is None:
             self._runtime.install(live)
+            self._use_secrets()
             self.status.attempted = live.revision
             self.status.remembered = True
             self.ready.set()

@@ -82,13 +82,18 @@ class Runtime:
         revision = self.live.revision if self.live else None
         return f"<Runtime {self._service} revision={revision}>"
 
-    async def build(self, config: Config, revision: int, secret: bytes) -> LiveConfig:
+    async def build(self, config: Config, revision: int, *secrets: bytes) -> LiveConfig:
         """Make a configuration ready; names that do not resolve now are tried later.
+
+        Args:
+            config: what requests are to be routed by.
+            revision: of its document.
+            secrets: that verify cookies; the first of them signs.
 
         Raises:
             http_trio.BadCertificate: of an arm's `tls.ca`.
         """
-        router = Router(config, service=self._service, secret=secret)
+        router = Router(config, service=self._service, secrets=secrets)
         config = router.config
         seats: dict[str, tuple[Seat, ...]] = {}
         layouts: dict[str, Layout] = {}

@@ -60,15 +60,17 @@ def explain(
         BadRequestSpec: it could not be sent so.
     """
     config = router.config
+    head = spec.head()
     decision = router.choose(
-        spec.head(),
+        head,
         spec.client,
         WeightedSequence(),
         chance,
         secure=spec.secure,
     )
     shares = {arm: share / WHOLE for arm, share in config.shares.items() if share}
-    new_user = decision.cookie is not None
+    has_key = decision.key is not None and decision.key in head.raw
+    new_user = decision.cookie is not None and not has_key  # or it is signed anew
     certain = decision.reason is not Reason.RATIO or len(shares) == 1
     servers: tuple[str, ...] = ()
     if certain:

@@ -11,11 +11,13 @@ without a key cookie is given one, and the arm of its bucket; the reason is the 
 
 Decisions are values, and those about one key are equal, so the latest are kept and handed
 out again: the same for each input, only sooner.
+
+One file, since each step of a choice adds to the decision of the step before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -44,10 +46,20 @@ _KEPT_SIZE = 128  # bytes of a key; longer ones are computed each time
 class Router:
     """The routing of one revision."""
 
-    def __init__(self, config: Config, *, service: str, secret: bytes) -> None:
+    def __init__(
+        self, config: Config, *, service: str, secrets: Sequence[bytes]
+    ) -> None:
+        """Compile a configuration.
+
+        Args:
+            config: what to route by.
+            service: whose; its name is part of what buckets are computed from.
+            secrets: that verify cookies; the first of them signs.
+        """
         self.config = config = with_cookie_named(config, service)
         sticky = config.sticky_sessions
         epoch = sticky.epoch if sticky else 0
+        self._epoch = epoch
         self._salt = salt_of(service, epoch)
         self._ranges = BucketRanges.of(config.ratio)
         self._shares = config.ratio
@@ -65,7 +77,6 @@ class Router:
         if sticky is not None:
             if sticky.key.source is Source.COOKIE:
                 self._cookie = sticky.key.name.encode()
-                self._signer = CookieSigner(secret, epoch)
                 self._set_cookie = set_cookie(sticky, secure=False)
                 self._set_secure = set_cookie(sticky, secure=True)
             else:
@@ -79,6 +90,8 @@ class Router:
                 if arm.balance is Balance.HASH
             }
         self._read = RequestReader(_keys(config))
+        self._secrets: tuple[bytes, ...] = ()
+        self.use_secrets(secrets)
 
     def __repr__(self) -> str:
         return f"<Router {dict(self._shares)} {self._rules or 'no rules'}>"
@@ -90,6 +103,19 @@ class Router:
         if sticky is None or sticky.forward or self._cookie is None:
             return None
         return sticky.key.name
+
+    def use_secrets(self, secrets: Sequence[bytes]) -> None:
+        """Sign and verify cookies with others from now on; who has a key keeps it.
+
+        Args:
+            secrets: that verify; the first of them signs.
+        """
+        if self._secrets == tuple(secrets):
+            return
+        self._secrets = tuple(secrets)
+        signers = [CookieSigner(secret, self._epoch) for secret in secrets]
+        self._signer, self._older = signers[0], signers[1:]
+        self._known.clear()
 
     def choose(
         self,
@@ -149,8 +175,13 @@ class Router:
                 decision = self._of_cookie(value)
                 if decision is not None:
                     return decision
-                for other in view.cookies_named(cookie)[1:SAME_NAMED]:
+                values = view.cookies_named(cookie)[:SAME_NAMED]
+                for other in values[1:]:
                     decision = self._of_cookie(other)
+                    if decision is not None:
+                        return decision
+                if self._older:
+                    decision = self._of_older(values, secure=secure)
                     if decision is not None:
                         return decision
             return self._mint(chance, secure=secure)
@@ -169,6 +200,19 @@ class Router:
                 by_key = self._by_key(key, Reason.STICKY)
                 return self._keep(value, by_key, self._known)
         return decision
+
+    def _of_older(self, values: Sequence[bytes], *, secure: bool) -> Decision | None:
+        """Decide by a cookie that an older secret signed, and sign its key anew."""
+        for value in values:
+            for signer in self._older:
+                key = signer.verify(value)
+                if key is not None:
+                    form = self._set_secure if secure else self._set_cookie
+                    return attrs.evolve(
+                        self._by_key(key, Reason.STICKY),
+                        cookie=form % self._signer.value_of(key),
+                    )
+        return None
 
     def _with_user(
         self, decision: Decision, view: RequestView, chance: Chance, *, secure: bool

@@ -2,7 +2,8 @@
 
 The cookie says nothing of an arm. It holds a random key, from which every proxy
 computes the same bucket, and a signature, so that nobody can choose a bucket by
-making up keys. One that is forged, foreign or of another epoch is replaced.
+making up keys. One that is forged, foreign or of another epoch is replaced. One that was
+signed with an older secret, which verifies still, is signed anew: its user keeps the key.
 
     1.<key, 16 characters>.<signature, 24 characters>      (base64url)
 
@@ -49,7 +50,11 @@ class CookieSigner:
             start = 0
         self._taken = start + KEY_BYTES
         key = urlsafe_b64encode(self._drawn[start : start + KEY_BYTES])
-        return key, b"1.%b.%b" % (key, self._sign(key))
+        return key, self.value_of(key)
+
+    def value_of(self, key: bytes) -> bytes:
+        """Give the value of the cookie that holds a key."""
+        return b"1.%b.%b" % (key, self._sign(key))
 
     def verify(self, value: bytes) -> bytes | None:
         """Give the key of a value that was signed so; None for any other."""

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from canary_trio.control.fleet_secret import FleetSecret, Secret
 from canary_trio.control.last_good import LastGood, load_last_good, save_last_good
 
-SECRET = b"s" * 32
+SECRET = FleetSecret((Secret(b"s" * 32),))
 
 
 def test_what_is_remembered_is_recalled(tmp_path: Path) -> None:

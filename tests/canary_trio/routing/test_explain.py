@@ -30,7 +30,7 @@ def _routes(**changes: Any) -> Router:
         for name in ("stable", "canary")
     }
     config = build({"ratio": 0.25, "arms": arms, **changes})
-    return Router(config, service="web", secret=b"secret")
+    return Router(config, service="web", secrets=[b"secret"])
 
 
 def _explain(described: RequestSpec, **changes: Any) -> Explanation:

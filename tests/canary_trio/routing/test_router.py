@@ -28,7 +28,7 @@ ARMS: dict[str, Any] = {
 
 def routes_of(secret: bytes = SECRET, service: str = "web", **fields: Any) -> Router:
     document = {"arms": ARMS, **fields}
-    return Router(load(json.dumps(document)), service=service, secret=secret)
+    return Router(load(json.dumps(document)), service=service, secrets=(secret,))
 
 
 class Asking:
@@ -316,3 +316,49 @@ def test_a_whole_rollout_through_several_proxies(sticky: Any) -> None:
             )
         assert abs(sum(now) / len(users) - ratio) <= 4 * (0.25 / len(users)) ** 0.5
         last, share = now, ratio
+
+
+def rotated_routes(*secrets: bytes, **fields: Any) -> Router:
+    routes = routes_of(secrets[-1], sticky_sessions=True, ratio=0.5, **fields)
+    routes.use_secrets(secrets)
+    return routes
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_an_older_secret_verifies_and_its_users_keep_their_keys(secure: bool) -> None:
+    ask = Asking()
+    old = ask(routes_of(b"old", sticky_sessions=True, ratio=0.5))
+    routes = rotated_routes(b"new", b"other", b"old")
+    decision = ask(routes, cookie_of(old), secure=secure)
+    for _ in range(2):  # the second time, nothing is kept
+        decision = ask(routes, cookie_of(old), secure=secure)
+        assert (decision.reason, decision.key) == (Reason.STICKY, old.key)
+        assert (decision.arm, decision.bucket) == (old.arm, old.bucket)
+        assert decision.cookie is not None
+        assert (b"Secure" in decision.cookie) is secure
+    again = ask(routes_of(b"new", sticky_sessions=True, ratio=0.5), cookie_of(decision))
+    assert (again.key, again.cookie) == (old.key, None)
+
+
+def test_a_secret_that_is_over_verifies_nothing_that_was_kept() -> None:
+    ask = Asking()
+    routes = rotated_routes(b"new", b"old")
+    old = ask(routes_of(b"old", sticky_sessions=True, ratio=0.5))
+    new = ask(routes)
+    assert ask(routes, cookie_of(new)).cookie is None
+    assert ask(routes, cookie_of(old)).key == old.key
+    routes.use_secrets([b"new"])
+    assert ask(routes, cookie_of(new)).key == new.key
+    assert ask(routes, cookie_of(old)).key != old.key
+    routes.use_secrets([b"newest"])
+    assert ask(routes, cookie_of(new)).key != new.key
+
+
+def test_a_good_cookie_behind_an_older_one_is_taken_as_it_is() -> None:
+    ask = Asking()
+    routes = rotated_routes(b"new", b"old")
+    old = ask(routes_of(b"old", sticky_sessions=True, ratio=0.5))
+    new = ask(routes)
+    both = cookie_of(old) + "; " + cookie_of(new).removeprefix("Cookie: ")
+    decision = ask(routes, both)
+    assert (decision.key, decision.cookie) == (new.key, None)

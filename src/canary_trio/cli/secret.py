@@ -1,0 +1,63 @@
+"""The command `canary secret`: the fleet's secret, which signs cookies; it is never shown."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from canary_trio.cli import store_options
+
+OLD_DAYS = 30.0
+"""Days for which cookies of an old secret are taken, if nothing else is said."""
+
+
+@click.group()
+def secret() -> None:
+    """Rotate the secret that signs the sticky cookies of a service."""
+
+
+@secret.command()
+@click.argument("service")
+@store_options.config_server
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0, max=3650),
+    default=OLD_DAYS,
+    show_default=True,
+    help="How long cookies of the old secret are taken still. Whoever comes in that time"
+    " keeps the arm, and gets a cookie of the new one. 0 ends the old one at once: all users"
+    " are drawn anew.",
+)
+@store_options.as_json
+def rotate(service: str, config_server: str, days: float, *, as_json: bool) -> None:
+    """Give SERVICE a new secret, which signs a minute later, when all proxies know it."""
+    from datetime import timedelta  # noqa: PLC0415
+
+    from canary_trio.control.secret_keeper import rotate_secret, utc_now  # noqa: PLC0415
+
+    old_for, now = timedelta(days=days), utc_now()
+    rotated = store_options.ask(
+        config_server,
+        lambda client: rotate_secret(
+            client, service, lambda found: found.rotated(now, old_for)
+        ),
+    )
+    signs_from = rotated.secrets[0].signs_from
+    ends = [one.until for one in rotated.secrets if one.until is not None]
+    until = max(ends, default=None)
+    if as_json:
+        shown = {
+            "signs_from": signs_from and signs_from.isoformat(),
+            "old_until": until and until.isoformat(),
+        }
+        click.echo(json.dumps(shown))
+    elif signs_from is None or until is None:
+        click.echo(
+            "the new secret signs from now on; cookies of the old one are foreign"
+        )
+    else:
+        click.echo(
+            f"the new secret signs from {signs_from:%Y-%m-%dT%H:%M:%SZ};"
+            f" cookies of the old one are taken until {until:%Y-%m-%dT%H:%M:%SZ}"
+        )

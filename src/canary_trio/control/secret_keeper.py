@@ -1,0 +1,193 @@
+"""The fleet's secret as one proxy has it: agreed on, followed, and given back if lost.
+
+The store has the word. What cannot be used there is refused and told, and the last good
+secret goes on; what is gone there is written back, for every proxy has it, so that no user
+moves. Only a proxy that finds none and has none makes one, and it waits for the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import trio
+
+from canary_trio.control.fleet_secret import BadSecret, FleetSecret
+from canary_trio.control.store_keys import proxies_prefix, secret_key
+from canary_trio.errors import CanaryError, WrittenMeanwhile
+from kv_trio import Backoff, Client, Entry, KvError, StoreRefused
+
+_log = logging.getLogger(__name__)
+
+GIVEN_BACK_S = 3.0
+"""How long a new proxy waits for the others to write back a secret that is lost."""
+
+LOOK_S = 60.0
+"""Seconds between two looks at the clock at most, since it may be set."""
+
+Now = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Give the time."""
+    return datetime.now(UTC)
+
+
+class SecretKeeper:
+    """The fleet's secret.
+
+    Attributes:
+        secret: as the store had it last, and it was good; None before.
+        on_change: called when other secrets sign or verify than before.
+    """
+
+    def __init__(
+        self, service: str, on_change: Callable[[], None], now: Now = utc_now
+    ) -> None:
+        self.secret: FleetSecret | None = None
+        self.on_change = on_change
+        self._service = service
+        self._key = secret_key(service)
+        self._now = now
+        self._changed = trio.Event()
+        self._told = ""  # what was wrong in the store when it was told last
+
+    def __repr__(self) -> str:
+        count = len(self.secret.secrets) if self.secret else 0
+        return f"<SecretKeeper of {self._service} with {count} secrets>"
+
+    @property
+    def current(self) -> tuple[bytes, ...]:
+        """The secrets that verify now; the first of them signs."""
+        assert self.secret is not None, "agreed on, or remembered"
+        return self.secret.at(self._now())
+
+    async def agree(self, client: Client) -> None:
+        """Take the fleet's secret, or give it ours, or make one if there is none.
+
+        Raises:
+            KvError: the store cannot be asked, or holds none, and neither do we.
+        """
+        snapshot = await client.get(self._key)
+        if _is_lost(snapshot.entry) and self.secret is None:
+            fleet = await client.list(proxies_prefix(self._service))
+            with trio.move_on_after(GIVEN_BACK_S if fleet.entries else 0):
+                while _is_lost(snapshot.entry):
+                    index = max(1, snapshot.index)
+                    snapshot = await client.get(
+                        self._key, index=index, wait_s=GIVEN_BACK_S
+                    )
+        if _is_lost(snapshot.entry):
+            if self.secret is None:
+                self.secret = FleetSecret.draw()
+            await self._write(client, snapshot.entry)
+            snapshot = await client.get(self._key)
+        if snapshot.entry is None:
+            raise StoreRefused(404, f"{self._key} is gone at once")
+        self._take(snapshot.entry)
+        if self.secret is None:
+            raise StoreRefused(200, self._told)
+
+    async def follow(self, client: Client) -> None:
+        """Follow the store's secret, until cancelled; give it back if it is lost."""
+        async with client.watch(self._key) as states:
+            while True:
+                entry = (await anext(states)).entry
+                if _is_lost(entry):
+                    await self._give_back(client, entry)
+                elif entry is not None:
+                    self._take(entry)
+
+    async def keep_time(self) -> None:
+        """Tell when the time has come for another secret, until cancelled."""
+        used: tuple[bytes, ...] = ()
+        while True:
+            self._changed = trio.Event()
+            sleep_s = float("inf")
+            if self.secret is not None:
+                now = self._now()
+                if used != (used := self.secret.at(now)):
+                    self.on_change()
+                change = self.secret.next_change(now)
+                if change is not None:
+                    sleep_s = min(LOOK_S, (change - now).total_seconds())
+            with trio.move_on_after(sleep_s):
+                await self._changed.wait()
+
+    def recall(self, secret: FleetSecret) -> None:
+        """Take up what was remembered, as long as the store has not said anything."""
+        if self.secret is None:
+            self.secret = secret
+            self._changed.set()
+
+    # === private ===
+
+    def _take(self, entry: Entry) -> None:
+        """Take what the store has if it is good; tell once what is wrong with it."""
+        try:
+            secret = FleetSecret.load(entry.value)
+        except BadSecret as exc:
+            told = f"{self._key} holds no secret: {exc}"
+            if told != self._told:
+                goes_on = "; the last good one goes on" if self.secret else ""
+                _log.error("%s%s", told, goes_on)
+            self._told = told
+            return
+        self._told = ""
+        if secret != self.secret:
+            if self.secret is not None:
+                _log.info("the fleet's secret is another now")
+            self.secret = secret
+            self._changed.set()
+            self.on_change()
+
+    async def _give_back(self, client: Client, entry: Entry | None) -> None:
+        if self.secret is None:
+            return
+        _log.warning("%s was lost; the fleet's secret is written back", self._key)
+        backoff = Backoff()
+        while True:
+            try:
+                await self._write(client, entry)
+            except StoreRefused as exc:
+                _log.warning("%s cannot be written back: %s", self._key, exc)
+            except KvError:
+                await backoff.pause()
+                continue
+            return  # if another proxy was first, its write is the next state
+
+    async def _write(self, client: Client, over: Entry | None) -> None:
+        assert self.secret is not None, "there is one to write"
+        cas = 0 if over is None else over.modify_index
+        await client.put(self._key, self.secret.dump(), cas=cas)
+
+
+async def rotate_secret(
+    client: Client, service: str, rotate: Callable[[FleetSecret], FleetSecret]
+) -> FleetSecret:
+    """Write what becomes of a service's secret, over the one that it was made of.
+
+    Raises:
+        BadSecret: there is none that can be used.
+        WrittenMeanwhile: another writer was first; nothing is written.
+        KvError: the store cannot be read or written.
+    """
+    entry = (await client.get(secret_key(service))).entry
+    if entry is None or _is_lost(entry):
+        raise CanaryError(f"{service} has no secret yet; its first proxy makes one")
+    try:
+        secret = rotate(FleetSecret.load(entry.value))
+    except BadSecret as exc:
+        raise BadSecret(f"{secret_key(service)}: {exc}") from exc
+    written = await client.put(
+        secret_key(service), secret.dump(), cas=entry.modify_index
+    )
+    if not written.done:
+        raise WrittenMeanwhile(service, written.index)
+    return secret
+
+
+def _is_lost(entry: Entry | None) -> bool:
+    """Tell whether nothing stands in the store that anybody could have meant."""
+    return entry is None or not entry.value.strip()
