@@ -74,6 +74,8 @@ class ProxyOptions:
             listen already. Port 0 is any free one.
         tls: the certificate of `tls_binds`; its files are read again when they change.
         tls_binds: where to serve with TLS, HTTP/1.1 and HTTP/2.
+        redirect_binds: where to answer plain HTTP with the way to `tls_binds`.
+        acme_dir: the directory of the ACME challenges that are served there.
         reuse_port: whether other processes may serve on the same TCP ports.
         listen_late: whether to take connections only when the first document is live,
             because others take them meanwhile.
@@ -97,6 +99,8 @@ class ProxyOptions:
     binds: tuple[Bind, ...] = attrs.field(default=(DEFAULT_BIND,), converter=_several)
     tls: http_trio.Tls | None = None
     tls_binds: tuple[Bind, ...] = attrs.field(default=(), converter=_several)
+    redirect_binds: tuple[Bind, ...] = attrs.field(default=(), converter=_several)
+    acme_dir: str | os.PathLike[str] | None = None
     reuse_port: bool = False
     listen_late: bool = False
     admin: str = DEFAULT_ADMIN
@@ -197,22 +201,9 @@ async def serve(
     if options.ca_file is not None:
         http_trio.client_context(ca=options.ca_file)
     with contextlib.ExitStack() as owned:
-        open_all = partial(
-            http_trio.open_listeners,
-            reuse_port=options.reuse_port,
-            listening=not options.listen_late,
-        )
-        plain, secure = open_all(options.binds), open_all(options.tls_binds)
-        for sock in (*plain, *secure):
-            owned.enter_context(sock)
-        admin_sockets = http_trio.open_listeners([options.admin])
-        for sock in admin_sockets:
-            owned.enter_context(sock)
-        addresses = [
-            *(http_trio.address_of(sock) for sock in plain),
-            *(f"https://{http_trio.address_of(sock)}" for sock in secure),
-        ]
-        admin_address = http_trio.address_of(admin_sockets[0])
+        sockets = _Sockets.open(options, owned)
+        addresses = sockets.addresses
+        admin_address = http_trio.address_of(sockets.admin[0])
         id_ = check_name(options.proxy_id or default_id(addresses[0]))
         runtime = Runtime(service, observer=Observer(access_log))
         keeper = runtime.observer.tasks
@@ -235,16 +226,14 @@ async def serve(
                 nursery.start_soon(access_log.run, keeper)
             async with trio.open_nursery() as serving:
                 view = ProxyView(service, id_, runtime, control)
-                admin = _AdminListener(
-                    view, admin_sockets, admin_address, admin_names(options)
-                )
-                nursery.start_soon(keeper.run, "admin", admin.run)
+                for name, side in _side_listeners(view, sockets, options).items():
+                    nursery.start_soon(keeper.run, name, side.run)
                 start = partial(
                     http_trio.serve,
                     ProxyHandler(runtime),
-                    plain,
+                    sockets.plain,
                     tls=options.tls,
-                    tls_binds=secure,
+                    tls_binds=sockets.secure,
                     limits=options.limits,
                 )
                 if options.listen_late:
@@ -263,23 +252,88 @@ async def serve(
             nursery.cancel_scope.cancel()
 
 
-class _AdminListener:
-    """The admin listener, which opens its address anew where its server has failed."""
+@attrs.frozen
+class _Sockets:
+    """The sockets that a proxy listens on."""
+
+    plain: Sequence[socket.socket]
+    secure: Sequence[socket.socket]
+    redirecting: Sequence[socket.socket]
+    admin: Sequence[socket.socket]
+
+    @classmethod
+    def open(cls, options: ProxyOptions, owned: contextlib.ExitStack) -> _Sockets:
+        """Open all of them; they are closed with the stack."""
+
+        def sockets(binds: Sequence[Bind], **how: bool) -> Sequence[socket.socket]:
+            opened = http_trio.open_listeners(binds, **how)
+            return [owned.enter_context(sock) for sock in opened]
+
+        shared, late = options.reuse_port, options.listen_late
+        return cls(
+            sockets(options.binds, reuse_port=shared, listening=not late),
+            sockets(options.tls_binds, reuse_port=shared, listening=not late),
+            sockets(options.redirect_binds, reuse_port=shared),
+            sockets([options.admin]),
+        )
+
+    @property
+    def addresses(self) -> list[str]:
+        """All but the admin's, in words."""
+        return [
+            *map(http_trio.address_of, self.plain),
+            *(f"https://{http_trio.address_of(sock)}" for sock in self.secure),
+            *(f"{http_trio.address_of(s)} (to https)" for s in self.redirecting),
+        ]
+
+    @property
+    def tls_port(self) -> int:
+        """The first port that is served with TLS; 443 where there is none."""
+        found = (s.getsockname() for s in self.secure if s.family != socket.AF_UNIX)
+        return next((int(name[1]) for name in found), 443)
+
+
+def _side_listeners(
+    view: ProxyView, sockets: _Sockets, options: ProxyOptions
+) -> dict[str, SideListener]:
+    """Give the listeners beside the proxy's, by the names of their tasks."""
+    guard = AdminGuard(AdminHandler(view), admin_names(options))
+    found = {"admin": SideListener(guard, sockets.admin, ADMIN_LIMITS)}
+    if sockets.redirecting:
+        redirect = http_trio.HttpsRedirect(sockets.tls_port, options.acme_dir)
+        found["redirect"] = SideListener(
+            redirect,
+            sockets.redirecting,
+            options.limits,
+            reuse_port=options.reuse_port,
+        )
+    return found
+
+
+class SideListener:
+    """A listener beside the proxy's, which opens its addresses anew where it has failed."""
 
     def __init__(
         self,
-        view: ProxyView,
+        handler: http_trio.Handler,
         sockets: Sequence[socket.socket],
-        address: str,
-        names: Iterable[str],
+        limits: http_trio.Limits | None,
+        *,
+        reuse_port: bool = False,
     ) -> None:
-        self._handler = AdminGuard(AdminHandler(view), names)
-        self._first: Sequence[Bind] = sockets
-        self._address = address
+        self._handler = handler
+        self._first: Sequence[socket.socket] = sockets
+        self._addresses = [http_trio.address_of(sock) for sock in sockets]
+        self._reuse_port = reuse_port
+        self._limits = limits
 
     async def run(self) -> None:
-        binds, self._first = self._first or (self._address,), ()
-        await http_trio.serve(self._handler, binds, limits=ADMIN_LIMITS)
+        sockets, self._first = self._first, ()
+        if not sockets:
+            sockets = http_trio.open_listeners(
+                self._addresses, reuse_port=self._reuse_port
+            )
+        await http_trio.serve(self._handler, sockets, limits=self._limits)
 
 
 def admin_names(options: ProxyOptions) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.serve import HttpServer, serve
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.fan_out import respond_all
+from http_trio.server.https_redirect import HttpsRedirect
 from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.fetch import FetchResult, NoResponse, fetch
 from http_trio.upstream.pool import Upstream
@@ -48,6 +49,7 @@ __all__ = [
     "Handler",
     "HttpError",
     "HttpServer",
+    "HttpsRedirect",
     "Limits",
     "NoResponse",
     "ProtocolError",

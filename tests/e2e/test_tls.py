@@ -121,6 +121,56 @@ async def test_pairs_that_do_not_match_up_are_refused() -> None:
     assert "/nowhere is no directory of certificates" in ran.err
 
 
+@needs_curl
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_plain_http_is_led_to_tls(
+    tmp_path: Path, authority: Authority, workers: int
+) -> None:
+    """It serves before any certificate is there, so that an ACME client can get one."""
+    live, acme = tmp_path / "live", tmp_path / "acme"
+    live.mkdir()
+    (acme / ".well-known" / "acme-challenge").mkdir(parents=True)
+    (acme / ".well-known" / "acme-challenge" / "tok-en").write_text("tok-en.thumb")
+    async with world(tmp_path) as made:
+        process = await made.start(
+            *("canary", "serve", "web", "--config-server", made.store_url),
+            *("--tls-bind", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+            *("--tls-dir", live, "--redirect-bind", "127.0.0.1:0", "--acme-dir", acme),
+            *("--workers", str(workers), "--bootstrap", made.write()),
+        )
+        says = await process.says(
+            r"listens on https://127.0.0.1:(\d+), 127.0.0.1:(\d+) \(to https\)"
+        )
+        await process.says("runs revision")
+        secure, plain = says[1], says[2]
+        url = f"http://localhost:{plain}"
+        told = await fetch(f"{url}/.well-known/acme-challenge/tok-en")
+        assert told == "tok-en.thumb"
+        cert, key = authority.issue("localhost", stem="new")
+        key.rename(live / "localhost.key")
+        cert.rename(live / "localhost.crt")
+        await trio.sleep(2.5)
+        words = ("--cacert", authority.ca_file, "-w", "\n%{http_code} %{url_effective}")
+        told = await fetch(*words, f"{url}/a?b=c")
+        assert told.endswith(f"308 {url}/a?b=c")
+        told = await fetch(*words, "--location", "--data", "x=1", f"{url}/length")
+        assert told == f"3\n200 https://localhost:{secure}/length"
+
+
+async def test_options_that_need_others_say_so() -> None:
+    serve = ("canary", "serve", "web")
+    for words, expected in [
+        (["--redirect-bind", ":0"], "--redirect-bind needs a --tls-cert FILE"),
+        (["--tls-dir", "/", "--acme-dir", "/"], "--acme-dir needs a --redirect-bind"),
+        (
+            ["--tls-dir", "/", "--redirect-bind", ":0", "--acme-dir", "/nowhere"],
+            "there is no directory /nowhere",
+        ),
+    ]:
+        ran = await run(*serve, *words, status=2)
+        assert expected in " ".join(ran.err.split())
+
+
 @needs_h2load
 async def test_h2load_loses_nothing(tmp_path: Path, authority: Authority) -> None:
     async with world(tmp_path) as made:

@@ -81,13 +81,10 @@ def serve(
     from canary_trio.telemetry.access_log_format import LineForm  # noqa: PLC0415
 
     document = None if bootstrap is None else read_valid(bootstrap)
-    addresses = settle(binds, tls_binds)
     options = ProxyOptions(
         config_server=config_server,
         tokens=tokens,
-        binds=addresses.binds,
-        tls=addresses.tls,
-        tls_binds=addresses.tls_binds,
+        **settle(binds, tls_binds).options,
         admin=admin,
         admin_hosts=admin_hosts,
         bootstrap=document,

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import click
 
-from canary_trio.cli.tls_options import settle_tls, tls_options
+from canary_trio.cli.tls_options import TlsSettings, settle_tls, tls_options
 from http_trio import count_processors
-
-if TYPE_CHECKING:
-    from http_trio import Tls
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -139,8 +136,17 @@ class Addresses:
     """Where a proxy serves: plain, and with a certificate."""
 
     binds: tuple[str, ...]
-    tls_binds: tuple[str, ...] = ()
-    tls: Tls | None = None
+    tls_binds: tuple[str, ...]
+    tls: TlsSettings
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The same as options of a proxy."""
+        return {
+            "binds": self.binds,
+            "tls_binds": self.tls_binds,
+            **attrs.asdict(self.tls, recurse=False),
+        }
 
 
 def settle(binds: Sequence[str], tls_binds: Sequence[str]) -> Addresses:
@@ -149,11 +155,11 @@ def settle(binds: Sequence[str], tls_binds: Sequence[str]) -> Addresses:
     Raises:
         click.UsageError: an option stands without the one that it needs.
     """
-    tls = settle_tls()
-    if tls is None:
+    settings = settle_tls()
+    if settings.tls is None:
         if tls_binds:
             raise click.UsageError(
                 "--tls-bind needs a --tls-cert FILE or --tls-dir DIR"
             )
-        return Addresses(tuple(binds) or (DEFAULT_BIND,))
-    return Addresses(tuple(binds), tuple(tls_binds) or (DEFAULT_TLS_BIND,), tls)
+        return Addresses(tuple(binds) or (DEFAULT_BIND,), (), settings)
+    return Addresses(tuple(binds), tuple(tls_binds) or (DEFAULT_TLS_BIND,), settings)

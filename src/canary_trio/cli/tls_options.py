@@ -6,12 +6,13 @@ parted there by a colon, as in PATH.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import click
 
 if TYPE_CHECKING:
@@ -63,6 +64,25 @@ _OPTIONS = (
         help="A directory of more: NAME.crt or NAME.pem with NAME.key, or"
         " NAME/fullchain.pem with NAME/privkey.pem. It may gain and lose them.",
     ),
+    _option(
+        "--redirect-bind",
+        "redirect_binds",
+        multiple=True,
+        envvar="CANARY_REDIRECT_BIND",
+        show_envvar=True,
+        metavar="ADDRESS",
+        help="HOST:PORT where plain HTTP is answered with the way to the first --tls-bind"
+        " (308); may be repeated.",
+    ),
+    _option(
+        "--acme-dir",
+        type=_DIRECTORY,
+        envvar="CANARY_ACME_DIR",
+        show_envvar=True,
+        metavar="DIR",
+        help="The directory where an ACME client puts its challenges, or its webroot;"
+        " they are served on --redirect-bind.",
+    ),
 )
 
 
@@ -73,14 +93,43 @@ def tls_options(command: F) -> F:
     return command
 
 
-def settle_tls() -> Tls | None:
-    """Give what the options of the running command mean together; None without any.
+@attrs.frozen
+class TlsSettings:
+    """What the options mean together.
+
+    Attributes:
+        tls: the certificates; None where there are none.
+        redirect_binds: where plain HTTP is answered with the way to them.
+        acme_dir: of the challenges that are served there.
+    """
+
+    tls: Tls | None = None
+    redirect_binds: tuple[str, ...] = ()
+    acme_dir: Path | None = None
+
+
+def settle_tls() -> TlsSettings:
+    """Give what the options of the running command mean together.
 
     Raises:
         click.UsageError: an option stands without the one that it needs, or there are
             other keys than certificates.
     """
     given = click.get_current_context().meta[_GIVEN]
+    tls, acme_dir = _certificates(given), given["acme_dir"]
+    binds: tuple[str, ...] = given["redirect_binds"]
+    if binds and tls is None:
+        raise click.UsageError(
+            "--redirect-bind needs a --tls-cert FILE or --tls-dir DIR"
+        )
+    if acme_dir is not None and not binds:
+        raise click.UsageError("--acme-dir needs a --redirect-bind ADDRESS")
+    if acme_dir is not None and not acme_dir.is_dir():
+        raise click.UsageError(f"--acme-dir: there is no directory {acme_dir}")
+    return TlsSettings(tls, binds, acme_dir)
+
+
+def _certificates(given: Mapping[str, Any]) -> Tls | None:
     certs: Sequence[Path] = given["tls_certs"]
     keys: Sequence[Path] = given["tls_keys"]
     if not certs and not keys and given["tls_dir"] is None:

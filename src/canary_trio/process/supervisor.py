@@ -75,6 +75,7 @@ async def supervise(
                 options,
                 binds=[addresses.hold(bind) for bind in options.binds],
                 tls_binds=[addresses.hold(bind) for bind in options.tls_binds],
+                redirect_binds=[addresses.hold(b) for b in options.redirect_binds],
                 reuse_port=True,
             )
             name = options.proxy_id or default_id(addresses.names[0])

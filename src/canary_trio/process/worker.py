@@ -75,10 +75,12 @@ def main() -> int:
 async def _run(
     channel: Channel, worker_options: WorkerOptions, access_log: AccessLog | None
 ) -> str:
+    given, sockets = worker_options.options, worker_options.sockets
     options = attrs.evolve(
-        worker_options.options,
-        binds=_adopted(worker_options.options.binds, worker_options.sockets),
-        tls_binds=_adopted(worker_options.options.tls_binds, worker_options.sockets),
+        given,
+        binds=_adopted(given.binds, sockets),
+        tls_binds=_adopted(given.tls_binds, sockets),
+        redirect_binds=_adopted(given.redirect_binds, sockets),
     )
     failure = ""
     async with trio.open_nursery() as nursery:
