@@ -40,8 +40,17 @@ async def read_status(address: str) -> dict[str, Any]:
         raise AdminUnreachable(f"answered with status {response.status}")
     if not response.whole:
         raise AdminUnreachable(f"answered more than {RESPONSE_BYTES} bytes")
+    return parse_status(response.body)
+
+
+def parse_status(body: bytes) -> dict[str, Any]:
+    """Read what came; that it is a table is all that is known of it.
+
+    Raises:
+        AdminUnreachable: it is no JSON, or no table.
+    """
     try:
-        shown: dict[str, Any] = json.loads(response.body)
+        shown: dict[str, Any] = json.loads(body)
     except (ValueError, RecursionError) as exc:
         raise AdminUnreachable(f"answered no JSON: {exc}") from exc
     if not isinstance(shown, dict):

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 ADMIN_S = 2.0
 """How long a proxy has to say how its arms are."""
 
+_ODD = (
+    *(LookupError, TypeError, ValueError, AttributeError),
+    *(ArithmeticError, RecursionError),  # of a number of 400 digits, of deep nesting
+)
+
 Statuses = dict[str, dict[str, Any] | str]
 """What each proxy says of itself, by its id; why not, where it says nothing."""
 
@@ -61,7 +66,8 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
                 for problem in report.failed.problems:
                     click.echo(f"    refused {report.failed.revision}: {problem}")
             if arms:
-                _show(statuses[report.id], report.admin)
+                for line in status_lines(statuses[report.id], report.admin):
+                    click.echo(line)
     if len(fleet.live) < len(fleet.reports):
         sys.exit(1)
 
@@ -87,20 +93,16 @@ async def _ask_all(fleet: Fleet) -> Statuses:
     return statuses
 
 
-def _show(status: dict[str, Any] | str, admin: str) -> None:
-    """Print what a proxy says; what is odd in it, or would steer a terminal, is not."""
+def status_lines(status: dict[str, Any] | str, admin: str) -> list[str]:
+    """Give what a proxy says as lines; what is odd, or would steer a terminal, is not."""
     from canary_trio.errors import printable  # noqa: PLC0415
 
     if isinstance(status, str):
-        why = printable(status)
-        click.echo(f"    its admin at {admin} cannot be asked: {why}")
-        return
+        return [f"    its admin at {admin} cannot be asked: {printable(status)}"]
     try:
-        lines = list(_lines(status))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        lines = [f"    its admin at {admin} gives no status of a proxy"]
-    for line in lines:
-        click.echo(printable(line))
+        return [printable(line) for line in _lines(status)]
+    except _ODD:
+        return [f"    its admin at {admin} gives no status of a proxy"]
 
 
 def _lines(status: dict[str, Any]) -> Iterator[str]:
