@@ -51,6 +51,7 @@ from canary_trio.config.scalars import (
     METHOD,
     RATIO,
     SHARE,
+    STRICT_TRANSPORT,
 )
 from canary_trio.config.url import CONFIG_SERVER
 from canary_trio.errors import InvalidConfig, Problem
@@ -212,6 +213,7 @@ DOCUMENT = table(
     request_id=optional(CHANGED_NAME),
     start_traces=optional(number(0, 1)),
     decision_header=optional(CHANGED_NAME),
+    strict_transport_security=optional(STRICT_TRANSPORT),
     config_server=CONFIG_SERVER,
     update_rate=seconds(0.1, 600),
     arms=ARMS,

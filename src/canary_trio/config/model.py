@@ -25,6 +25,7 @@ from canary_trio.config.policies import (
     MirrorRule,
     Retries,
     ServerLimits,
+    StrictTransport,
     UpstreamTls,
     described,
 )
@@ -232,6 +233,12 @@ class Config:
     )
     decision_header: str | None = described(
         "The name of a response field that says revision, arm and reason; null for none.",
+        default=None,
+    )
+    strict_transport_security: StrictTransport | None = described(
+        "The field of that name (RFC 6797), sent to clients over TLS only: its value, or a"
+        " table. An arm's own is left out, unless the arm's response_headers set one."
+        " null to leave servers theirs.",
         default=None,
     )
     config_server: str | None = described(

@@ -181,3 +181,28 @@ class Connections:
         default=OnChange.KEEP,
     )
     time: float = described("Seconds.", default=30.0)
+
+
+@attrs.frozen
+class StrictTransport:
+    """What browsers are told of coming by TLS only (RFC 6797)."""
+
+    max_age: int = described("Seconds for which they come by TLS only; 0 to end it.")
+    include_subdomains: bool = described(
+        "Whether that holds for all names below the host's too.", default=False
+    )
+    preload: bool = described(
+        "Whether the makers of browsers may ship the host's name; it needs"
+        " include_subdomains, and a max_age of a year, 31536000.",
+        default=False,
+    )
+
+    @property
+    def value(self) -> str:
+        """The value of the field."""
+        parts = [f"max-age={self.max_age}"]
+        if self.include_subdomains:
+            parts.append("includeSubDomains")
+        if self.preload:
+            parts.append("preload")
+        return "; ".join(parts)

@@ -17,6 +17,7 @@ from canary_trio.config.codec import (
     Codec,
     Fault,
     any_of,
+    boolean,
     checked,
     integer,
     is_number,
@@ -24,9 +25,11 @@ from canary_trio.config.codec import (
     map_of,
     note_step,
     show,
+    table,
     text,
 )
 from canary_trio.config.model import CANARY, WHOLE
+from canary_trio.config.policies import StrictTransport
 from canary_trio.config.rules import PATTERN_SIZE, BadPattern, Network, compile_pattern
 
 _HOP_BY_HOP = (
@@ -274,4 +277,43 @@ PATTERN = Codec(
         "minLength": 1,
         "maxLength": PATTERN_SIZE,
     },
+)
+
+
+# === Strict-Transport-Security ===
+
+YEAR_S = 31_536_000
+_STRICT_TABLE = table(
+    StrictTransport,
+    max_age=integer(0, 100 * YEAR_S),
+    include_subdomains=boolean(),
+    preload=boolean(),
+)
+_STRICT_VALUE = text(
+    r'[Mm][Aa][Xx]-[Aa][Gg][Ee] *= *(?:[0-9]{1,10}|"[0-9]{1,10}")'
+    r"(?: *; *(?:[Ii]nclude[Ss]ub[Dd]omains|preload))*",
+    "a value such as max-age=31536000; includeSubDomains, or a table with max_age",
+)
+
+
+def _decode_strict(value: Any) -> StrictTransport:
+    if isinstance(value, dict):
+        found: StrictTransport = _STRICT_TABLE.decode(value)
+    else:
+        age, *words = _STRICT_VALUE.decode(value).lower().replace(" ", "").split(";")
+        named = {
+            "max_age": int(age.partition("=")[2].strip('"')),
+            "include_subdomains": "includesubdomains" in words,
+            "preload": "preload" in words,
+        }
+        found = _STRICT_TABLE.decode(named)
+    if found.preload and not (found.include_subdomains and found.max_age >= YEAR_S):
+        raise Fault(found.value, f"preload with subdomains, and at least {YEAR_S} s")
+    return found
+
+
+STRICT_TRANSPORT = Codec(
+    _decode_strict,
+    any_of(_STRICT_VALUE.schema, _STRICT_TABLE.schema),
+    _STRICT_TABLE.encode,
 )

@@ -11,7 +11,12 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from canary_trio.config.policies import ArmTimeouts, Retries, ServerLimits
+from canary_trio.config.policies import (
+    ArmTimeouts,
+    HeaderRules,
+    Retries,
+    ServerLimits,
+)
 from canary_trio.proxy.header_changes import HeaderChanges, compile_changes
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.request_ids import RandomHex, RequestIds, Traces
@@ -19,7 +24,9 @@ from canary_trio.proxy.runtime import Runtime
 from canary_trio.telemetry.decision_labels import LabelCache
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.arm import ArmState, LiveArm, Pick, PickOther
-from http_trio import Timeouts
+from http_trio import Exchange, Timeouts
+
+STRICT = "Strict-Transport-Security"
 
 
 @attrs.frozen(eq=False)
@@ -33,6 +40,8 @@ class ArmPlan:
         timeouts, retries, limits: as the document has them.
         failing: statuses that count as failed and may be tried again.
         request, response: changes of fields.
+        strict: the field that tells browsers to come by TLS only, for clients that came
+            by it; None for none.
         reads_responses: whether a response's head must be looked at: here, or where it
             falls back to.
         fallback: the name of the arm that serves when this one cannot; None for none.
@@ -48,8 +57,16 @@ class ArmPlan:
     failing: frozenset[int]
     request: HeaderChanges
     response: HeaderChanges
+    strict: tuple[bytes, bytes] | None
     reads_responses: bool
     fallback: str | None
+
+    def own_fields(
+        self, decision: tuple[bytes, bytes] | None, exchange: Exchange
+    ) -> tuple[tuple[bytes, bytes], ...]:
+        """Give what a response of our own says as a server's would: see `ProxiedRequest`."""
+        strict = self.strict if exchange.secure else None
+        return tuple(field for field in (decision, strict) if field is not None)
 
 
 class ArmPlans:
@@ -92,9 +109,15 @@ class ArmPlans:
         fallback = config.fallback
         if fallback == name or fallback not in self.live.arms:
             fallback = None
-        reads = _reads(arm) or (
-            fallback is not None and _reads(self.live.arms[fallback])
+        strict = self.live.config.strict_transport_security
+        reads = (
+            strict is not None
+            or _reads(arm)
+            or (fallback is not None and _reads(self.live.arms[fallback]))
         )
+        changes = config.response_headers
+        if strict is not None and _sets(changes, STRICT):
+            strict = None
         return ArmPlan(
             name=name,
             state=arm.state,
@@ -105,7 +128,8 @@ class ArmPlans:
             limits=config.limits,
             failing=frozenset(_codes(config.retries.status)),
             request=compile_changes(config.request_headers),
-            response=compile_changes(config.response_headers),
+            response=compile_changes(changes, *([STRICT] if strict else [])),
+            strict=None if strict is None else (STRICT.encode(), strict.value.encode()),
             reads_responses=reads,
             fallback=fallback,
         )
@@ -126,6 +150,12 @@ def timeouts_of(timeouts: ArmTimeouts) -> Timeouts:
 def _reads(arm: LiveArm) -> bool:
     changes = arm.config.response_headers
     return bool(changes.remove or changes.set or arm.config.retries.status)
+
+
+def _sets(changes: HeaderRules, name: str) -> bool:
+    """Tell whether changes have a field of their own."""
+    own = (*changes.set, *changes.add)
+    return name.lower() in {given.lower() for given in own}
 
 
 def _codes(ranges: Iterable[tuple[int, int]]) -> Iterable[int]:

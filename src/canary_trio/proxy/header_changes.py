@@ -40,9 +40,14 @@ class HeaderChanges:
         return kept if self.left_out is None else self.left_out.sub(b"", kept)
 
 
-def compile_changes(changes: HeaderRules) -> HeaderChanges:
-    """Make a document's changes ready: `remove` first, then `set`, then `add`."""
-    gone = {name.lower() for name in (*changes.remove, *changes.set)}
+def compile_changes(changes: HeaderRules, *also_gone: str) -> HeaderChanges:
+    """Make a document's changes ready: `remove` first, then `set`, then `add`.
+
+    Args:
+        changes: of an arm.
+        also_gone: names of fields that are left out too.
+    """
+    gone = {name.lower() for name in (*changes.remove, *changes.set, *also_gone)}
     lines = (
         b"\r\n%b: %b" % (name.encode("ascii"), value.encode())
         for table in (changes.set, changes.add)

@@ -153,8 +153,7 @@ class ProxiedRequest(ForwardHooks):
     def error_response(self, request: ForwardedRequest, failure: Failure) -> Response:
         """Give the response for a failure that is final; it says what was decided."""
         response = super().error_response(request, failure)
-        if self._labels.field is not None:
-            response.headers = (*response.headers, self._labels.field)
+        response.headers += self._plan.own_fields(self._labels.field, self._exchange)
         return response
 
     def on_end(
@@ -295,6 +294,8 @@ class ProxiedRequest(ForwardHooks):
             self.fields = changes.without(self._fields + self._names)
             self.request_fields = changes.lines
         fields = self._labels.line + plan.response.lines
+        if plan.strict is not None and self._exchange.secure:
+            fields += b"\r\n%b: %b" % plan.strict
         self.response_fields = (
             b"\r\nSet-Cookie: " + cookie + fields if cookie else fields
         )
@@ -345,10 +346,9 @@ class ProxiedRequest(ForwardHooks):
 
     def _turn_away(self, reason: str) -> None:
         """Respond 503 for a request that no server has."""
-        exchange, field = self._exchange, self._labels.field
+        exchange = self._exchange
         response = error_response(503, reason, retry_after_s=_RETRY_AFTER_S)
-        if field is not None:
-            response.headers = (*response.headers, field)
+        response.headers += self._plan.own_fields(self._labels.field, exchange)
         exchange.response_bytes = (
             0 if exchange.head.method == b"HEAD" else len(response.body)
         )

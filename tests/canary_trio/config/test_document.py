@@ -115,6 +115,21 @@ def test_a_ratio_in_steps(ratio: float, share: int) -> None:
         ({"connections": {"change": "cut"}}, "$.connections.change"),
         ({"decision_header": "a b"}, "$.decision_header"),
         ({"decision_header": "Content-Length"}, "$.decision_header"),
+        ({"strict_transport_security": True}, "$.strict_transport_security"),
+        ({"strict_transport_security": "max-age"}, "$.strict_transport_security"),
+        (
+            {"strict_transport_security": "max-age=1\r\nSet-Cookie: a=b"},
+            "$.strict_transport_security",
+        ),
+        (
+            {"strict_transport_security": {"max_age": -1}},
+            "$.strict_transport_security.max_age",
+        ),
+        ({"strict_transport_security": {}}, "$.strict_transport_security.max_age"),
+        (
+            {"strict_transport_security": "max-age=60; includeSubDomains; preload"},
+            "$.strict_transport_security",
+        ),
         ({"rules": {}}, "$.rules"),
     ],
     ids=str,
@@ -133,6 +148,25 @@ def test_what_is_loaded_is_dumped_and_loaded_again(document: dict[str, Any]) -> 
     assert [name for name, value in written.items() if value is None] == (
         ["request_id"] if config.request_id is None else []
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("max-age=0", "max-age=0"),
+        ('MAX-AGE="60"; includesubdomains', "max-age=60; includeSubDomains"),
+        (
+            {"max_age": 31536000, "include_subdomains": True, "preload": True},
+            "max-age=31536000; includeSubDomains; preload",
+        ),
+    ],
+)
+def test_strict_transport_security_is_a_value_or_a_table(
+    given: Any, value: str
+) -> None:
+    config = load(json.dumps({"arms": ARMS, "strict_transport_security": given}))
+    assert config.strict_transport_security is not None
+    assert config.strict_transport_security.value == value
 
 
 def test_defaults_are_left_out() -> None:

@@ -223,6 +223,15 @@ DOCUMENTS = table(
     request_id=st.none() | FIELD_NAMES,
     start_traces=st.none() | st.floats(0, 1),
     decision_header=st.none() | FIELD_NAMES,
+    strict_transport_security=st.none()
+    | st.sampled_from(["max-age=0", 'Max-Age = "60" ; includeSubDomains'])
+    | table(
+        {
+            "max_age": st.integers(31_536_000, 10**9),
+            "include_subdomains": st.just(True),
+        },
+        preload=st.booleans(),
+    ),
     config_server=st.none() | st.just("http://127.0.0.1:8500"),
     update_rate=seconds(0.1, 600),
 )

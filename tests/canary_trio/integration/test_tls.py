@@ -1,0 +1,77 @@
+"""What a proxy adds for clients that came by TLS, and only for those."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from canary_trio.testing import arm, closed_url, says_canary, says_stable
+from http_trio import Tls
+from http_trio.testing.peers import ReceivedRequest, fake_upstream
+from tests.canary_trio.support.secure import proxied_securely, url_of
+from tests.http_trio.support.certificates import Authority
+
+STRICT = "strict-transport-security"
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def client(authority: Authority, *, http2: bool = False) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        verify=authority.trusting(), http1=not http2, http2=http2, trust_env=False
+    )
+
+
+async def says_own(request: ReceivedRequest) -> None:
+    await request.stream.send_all(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+        b"Strict-Transport-Security: max-age=1\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["1.1", "2"])
+async def test_strict_transport_security_is_for_tls_only(
+    authority: Authority, http2: bool
+) -> None:
+    tls = Tls(*authority.issue("localhost"))
+    async with fake_upstream(says_own) as own, fake_upstream(says_canary) as other:
+        arms = {
+            "stable": arm(own),
+            "canary": arm(other),
+            "sets": arm(own, response_headers={"set": {STRICT: "max-age=2"}}),
+            "gone": arm(closed_url(), fallback=None),
+        }
+        rules = [{"path_prefix": f"/{name}", "arm": name} for name in arms]
+        async with (
+            proxied_securely(
+                tls, arms, rules=rules, strict_transport_security="max-age=60"
+            ) as proxy,
+            client(authority, http2=http2) as secure,
+            client(authority) as plain,
+        ):
+            for path, status, expected in [
+                ("/stable", 200, ["max-age=60"]),
+                ("/canary", 200, ["max-age=60"]),
+                ("/sets", 200, ["max-age=2"]),
+                ("/gone", 502, ["max-age=60"]),
+            ]:
+                response = await secure.get(url_of(proxy, secure=True) + path)
+                assert response.status_code == status
+                assert response.headers.get_list(STRICT) == expected, path
+            for path in ("/stable", "/canary", "/gone"):
+                response = await plain.get(url_of(proxy, secure=False) + path)
+                assert STRICT not in response.headers, path
+
+
+async def test_without_the_field_servers_keep_theirs(authority: Authority) -> None:
+    tls = Tls(*authority.issue("localhost"))
+    async with fake_upstream(says_own) as own, fake_upstream(says_stable) as other:
+        arms = {"stable": arm(other), "canary": arm(own)}
+        async with proxied_securely(tls, arms) as proxy, client(authority) as secure:
+            response = await secure.get(url_of(proxy, secure=True))
+            assert response.headers.get_list(STRICT) == ["max-age=1"]
