@@ -55,12 +55,13 @@ class Http2Connection(FrameWriter):
         "_forwarded",
         "_forwarded_host",
         "_handler",
-        "_idle_until",
+        "_idle_since",
         "_is_leaving",
         "_is_over",
         "_listener",
         "_policy",
         "_trusted",
+        "_was_asked",
         "client_address",
         "streams",
     )
@@ -78,7 +79,9 @@ class Http2Connection(FrameWriter):
         super().__init__(loop, sock, session)
         self.client_address = client_address
         self.streams: dict[int, Http2Stream] = {}
-        self.deadline = self._idle_until = loop.now + limits.head_s
+        self.deadline = loop.now + limits.head_s
+        self._idle_since = loop.now
+        self._was_asked = False
         self._handler = handler
         self._listener = listener
         self._policy = policy
@@ -128,7 +131,8 @@ class Http2Connection(FrameWriter):
         if self._overhead.is_spent and not self._is_over:
             _log.debug("%r sends too much that asks for nothing", self)
             self._end(ENHANCE_YOUR_CALM)
-        self.wake()
+        if self.session.has_output:
+            self.wake()
 
     def expire(self) -> None:
         """Handle that the client was too slow, or idle for too long."""
@@ -139,19 +143,23 @@ class Http2Connection(FrameWriter):
         waits = []
         if self._outbox:
             waits.append(self._stuck_since + limits.write_s)
-        if not self.streams:
-            waits.append(self._idle_until)
-        if min(waits, default=math.inf) <= now:
-            if self._outbox:
-                self.abort()  # it takes not even our last word
-            else:
-                self._end(NO_ERROR)  # so that it knows that nothing was lost
+            if waits[0] <= now:
+                self.abort()
+                return
+        elif not self.streams:
+            self._end(NO_ERROR)  # so that it knows that nothing was lost
             return
         for stream in list(self.streams.values()):
             if stream.deadline <= now:
                 stream.expire()
             waits.append(stream.deadline)
         self.deadline = min(waits, default=math.inf)
+
+    def idle(self) -> tuple[bool, float] | None:
+        """Say whether requests came, and since when the next one is waited for."""
+        if self.streams or self._is_over or self._outbox:
+            return None
+        return self._was_asked, self._idle_since
 
     def abort(self) -> None:
         """Close at once; the exchanges in progress end."""
@@ -218,6 +226,7 @@ class Http2Connection(FrameWriter):
         key = os.urandom(16) if is_websocket(fields) else b""
         stream = Http2Stream(self, stream_id, ended=ended, key=key)
         self.streams[stream_id] = stream
+        self._was_asked = True
         try:
             raw = request_head(fields, ended=ended, websocket_key=key)
         except Malformed as exc:
@@ -259,8 +268,8 @@ class Http2Connection(FrameWriter):
             self._overhead.wasted()
         stream.closed(code)
         if not self.streams:
-            self._idle_until = self.loop.now + self.loop.limits.idle_s
-            self._wait_until(self._idle_until)
+            self._idle_since = self.loop.now
+            self._settle()
 
     def settings_received(self) -> None:
         """Do nothing: the session obeys them."""
@@ -284,6 +293,13 @@ class Http2Connection(FrameWriter):
         self.wake()
 
     # === private ===
+
+    def _settle(self) -> None:
+        """Note that nothing is in progress: from here on it may be idle for so long."""
+        if not self.streams and not self._is_over:
+            limits = self.loop.limits
+            wait_s = limits.idle_s if self._was_asked else limits.head_s
+            self.deadline = self._idle_since + wait_s
 
     @property
     def _is_done(self) -> bool:

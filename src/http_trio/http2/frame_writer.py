@@ -74,6 +74,10 @@ class FrameWriter:
         """Whether it is to be closed when all is sent."""
         raise NotImplementedError  # abstract: `Http2Connection` knows
 
+    def _settle(self) -> None:
+        """Note that all is sent."""
+        raise NotImplementedError  # abstract: `Http2Connection` does it
+
     # === for the event loop, and whoever has something to send ===
 
     def wake(self) -> None:
@@ -93,8 +97,7 @@ class FrameWriter:
             return
         for _ in range(_TURN):
             if not self._outbox:
-                self._outbox = self.session.output(BUFFER)
-                self._stuck_since = self.loop.now
+                self._outbox = self._next_piece()
             if not self._outbox:
                 self._all_sent()
                 return
@@ -124,12 +127,13 @@ class FrameWriter:
 
     # === private ===
 
+    def _next_piece(self) -> bytes:
+        self._stuck_since = self.loop.now
+        session = self.session
+        return session.output(BUFFER) if session.has_output else b""
+
     def _all_sent(self) -> None:
-        done = [one for one in self._ending if not self.session.queued(one.id)]
-        for stream in done:
-            self._ending.discard(stream)
-            self.session.reset(stream.id, NO_ERROR)  # RFC 9113 section 8.1
-        if done:
+        if self._ending and self._reset_done():
             self.flush()
             return
         self._tell_room()
@@ -137,6 +141,15 @@ class FrameWriter:
             self._close_gently()
         else:
             self._watch_for(READ)
+            self._settle()
+
+    def _reset_done(self) -> bool:
+        """Reset the streams whose responses are out; give whether there were any."""
+        done = [one for one in self._ending if not self.session.queued(one.id)]
+        for stream in done:
+            self._ending.discard(stream)
+            self.session.reset(stream.id, NO_ERROR)  # RFC 9113 section 8.1
+        return bool(done)
 
     def _tell_room(self) -> None:
         if self._blocked:

@@ -13,6 +13,7 @@ repaired. Names are in lower case in HTTP/2 (section 8.2), and stay so.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 
 from http_trio.errors import ProtocolError
@@ -31,6 +32,8 @@ _SPECIAL = _NOT_IN_HTTP2 | {
     *(b"sec-websocket-key", b"sec-websocket-accept"),  # of HTTP/1.1 only (RFC 8441)
 }
 _WEBSOCKET_ANSWER = _NOT_IN_HTTP2 | {b"sec-websocket-accept", b"content-length"}
+_KNOWN = 512  # heads of responses that are kept,
+_KNOWN_SIZE = 2048  # bytes of one of them
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _BREAKS = (b"\r", b"\n", b"\0")
 
@@ -98,7 +101,7 @@ def accepts_websocket(head: bytes, key: bytes) -> bool:
 
 def response_fields(
     head: bytes, *, is_websocket: bool = False
-) -> tuple[list[Field], int]:
+) -> tuple[tuple[Field, ...], int]:
     """Give the fields of a response's head, `:status` first, and its body's framing.
 
     Args:
@@ -107,8 +110,16 @@ def response_fields(
         is_websocket: a 101 it is, which says 200 in HTTP/2 (RFC 8441 section 5).
 
     >>> response_fields(b"HTTP/1.1 200 OK\\r\\nContent-Length: 3\\r\\nConnection: close")
-    ([(b':status', b'200'), (b'content-length', b'3')], 3)
+    (((b':status', b'200'), (b'content-length', b'3')), 3)
     """
+    read = _read_known if len(head) <= _KNOWN_SIZE else _read_response
+    return read(head, is_websocket)
+
+
+def _read_response(
+    head: bytes,
+    is_websocket: bool,  # noqa: FBT001  # positional: so it is looked up
+) -> tuple[tuple[Field, ...], int]:
     lines = head.split(b"\r\n")
     fields = [(b":status", b"200" if is_websocket else lines[0][9:12])]
     leave_out = _WEBSOCKET_ANSWER if is_websocket else _NOT_IN_HTTP2
@@ -122,7 +133,11 @@ def response_fields(
                 framing = int(value)
         elif name == b"transfer-encoding":
             framing = CHUNKED
-    return fields, framing
+    return tuple(fields), framing
+
+
+_read_known = functools.lru_cache(_KNOWN)(_read_response)
+"""Responses come again, byte for byte, up to their Date's next second."""
 
 
 def trailer_fields(lines: list[bytes]) -> list[Field]:
@@ -156,19 +171,18 @@ def _sort(
     fields: tuple[Field, ...],
 ) -> tuple[dict[bytes, bytes], dict[bytes, list[bytes]], list[bytes]]:
     """Give the pseudo-header fields, those that differ in HTTP/1.1, and the others."""
-    pseudo: dict[bytes, bytes] = {}
+    at = 0
+    while at < len(fields) and fields[at][0][:1] == b":":
+        at += 1
+    rest = fields[at:]
     special: dict[bytes, list[bytes]] = {}
-    lines: list[bytes] = []
-    for name, value in fields:
-        if name in _SPECIAL:
-            special.setdefault(name, []).append(value)
-        elif name[:1] == b":":
-            pseudo[name] = value
-        else:
-            lines.append(b"%b: %b" % (name, value))
+    for name, value in [one for one in rest if one[0] in _SPECIAL]:
+        special.setdefault(name, []).append(value)
+    if special:
+        rest = tuple([one for one in rest if one[0] not in _SPECIAL])
     if not _NOT_IN_HTTP2.isdisjoint(special):
         raise Malformed("a field that speaks of the connection")
-    return pseudo, special, lines
+    return dict(fields[:at]), special, list(map(b": ".join, rest))
 
 
 def _authority(authority: bytes | None, hosts: list[bytes]) -> bytes | None:

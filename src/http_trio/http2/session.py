@@ -164,6 +164,13 @@ class Http2Session:
         self._tell_events()
         return data
 
+    @property
+    def has_output(self) -> bool:
+        """Whether there is something to send that the peer lets us send."""
+        if self._failed:
+            return bool(self._last_word)
+        return self._connection.want_write
+
     # === heads and bodies ===
 
     def send_request(self, fields: Fields, *, ended: bool) -> int:
