@@ -39,7 +39,7 @@ from http_trio.server.exchange import Exchange, Handler
 
 _log = logging.getLogger(__name__)
 
-_DEAD = 8 | 16  # EPOLLERR, EPOLLHUP
+_READABLE = READ | 8 | 16  # EPOLLERR, EPOLLHUP
 _NOTICE_S = 1.0  # from the notice of a shutdown to its end, if the ping is not answered
 
 
@@ -107,7 +107,7 @@ class Http2Connection(FrameWriter):
 
     def ready(self, mask: int) -> None:
         """Handle readiness."""
-        if mask & (READ | _DEAD):
+        if mask & _READABLE:
             try:
                 data = self.sock.recv(BUFFER)
             except BlockingIOError:

@@ -96,9 +96,7 @@ class FrameWriter:
         if self._is_closed or self._lingered >= 0:
             return
         for _ in range(_TURN):
-            if not self._outbox:
-                self._outbox = self._next_piece()
-            if not self._outbox:
+            if not self._outbox and not self._take_piece():
                 self._all_sent()
                 return
             try:
@@ -127,10 +125,14 @@ class FrameWriter:
 
     # === private ===
 
-    def _next_piece(self) -> bytes:
-        self._stuck_since = self.loop.now
+    def _take_piece(self) -> bool:
+        """Take what is to be sent next; give whether there is something."""
         session = self.session
-        return session.output(BUFFER) if session.has_output else b""
+        if not session.has_output:
+            return False
+        self._outbox = session.output(BUFFER)
+        self._stuck_since = self.loop.now
+        return bool(self._outbox)
 
     def _all_sent(self) -> None:
         if self._ending and self._reset_done():
