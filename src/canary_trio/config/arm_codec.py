@@ -99,6 +99,7 @@ _LIMITS = table(
     in_flight=integer(1, 1_000_000),
     pending=integer(0, 1_000_000),
     wait=seconds(0, 600),
+    client_share=number(0, 1),
 )
 _HEADERS = table(HeaderRules, add=FIELDS, set=FIELDS, remove=FIELD_NAMES)
 _TLS = table(

@@ -112,6 +112,10 @@ class ServerLimits:
     in_flight: int = described("Requests in progress.", default=1024)
     pending: int = described("Requests that wait for a place.", default=1024)
     wait: float = described("Seconds that one waits at most.", default=5.0)
+    client_share: float = described(
+        "The share of each of them that one client is given at most; 1 for all.",
+        default=0.75,
+    )
 
 
 @attrs.frozen

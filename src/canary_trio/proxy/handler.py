@@ -76,9 +76,13 @@ class ProxyHandler:
             names += line
         plan = arm_plans.by_arm.get(decision.arm) or arm_plans.of(decision.arm)
         kind = InspectedRequest if plan.reads_responses else ProxiedRequest
-        kind(
+        request = kind(
             context, plan, decision, exchange, fields, names, request_id=request_id
-        ).start()
+        )
+        if exchange.head.framing > 0 and not exchange.head.expects_continue:
+            request.start_when_ready()
+        else:
+            request.start()
 
     def _refuse_path(self, exchange: Exchange) -> None:
         observer = self._runtime.observer

@@ -3,11 +3,11 @@
     start --> send_to --> ended
       |       ^    |
       |       |    +-- failed / answered: elsewhere, maybe after a pause
-      +-- wait at a full server, first come, first served
+      +-- wait: for the body, then by turns for a place at a server that is short of them
 
 The rule that it obeys: each `began` of a server has one `ended`, and each request is told
-to the observer once, whatever happens. What is decided of a failed try is `retry`'s. One
-file, since each step of a request changes the same few fields.
+to the observer once, whatever happens. `retry` decides on a failed try. One file, since
+each step of a request changes the same few fields.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from canary_trio.proxy.arm_plan import ArmPlan, Context
 from canary_trio.proxy.retry import Step, next_step, pause_s
 from canary_trio.routing.decision import Decision, Reason
 from canary_trio.telemetry.decision_labels import DecisionLabels
-from canary_trio.upstream.pending_queue import PendingQueue
+from canary_trio.upstream.pending_queue import client_of
 from canary_trio.upstream.server import ServerState
 from http_trio import (
     Failure,
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from http_trio import Exchange
     from http_trio.http1.response_head import ResponseHead
 
-_RETRY_AFTER_S = 1
-
 
 class ProxiedRequest(ForwardHooks):
     """One request, tried again by the rules of its arm."""
@@ -45,8 +43,8 @@ class ProxiedRequest(ForwardHooks):
     # fmt: off
     __slots__ = (
         "_chosen", "_context", "_decision", "_exchange", "_failed", "_fields", "_labels",
-        "_names", "_plan", "_repeats", "_request_id", "_server", "_started", "_tried",
-        "_tries",
+        "_names", "_plan", "_repeats", "_request_id", "_server", "_share", "_started",
+        "_tried", "_tries",
     )
     # fmt: on
 
@@ -81,6 +79,7 @@ class ProxiedRequest(ForwardHooks):
         self._fields = fields
         self._names = names
         self._server: ServerState | None = None
+        self._share = ""  # the client whose place this is, where places are short
         self._started = 0.0
         self._tried: tuple[ServerState, ...] = ()
         self._tries = self._repeats = 0
@@ -114,23 +113,25 @@ class ProxiedRequest(ForwardHooks):
 
     def start(self) -> None:
         """Send it to a server of its arm, or of another arm, or let it wait, or refuse."""
-        server = self._plan.pick(self._decision.key)
+        server = self._plan.pick(self._decision.key) or self._fall_back()
         if server is None:
-            server = self._fall_back()
-            if server is None:
-                self._turn_away("no server is usable")
-                return
-        if server.full:
-            self._wait_at(server)
+            self._turn_away("no server is usable")
+        elif server.in_flight >= server.crowded_at:
+            self._server = server
+            self._exchange.await_body(self._enter, self._left)
         else:
             self.send_to(server)
+
+    def start_when_ready(self) -> None:
+        """Start when its body is here: before that a place were of no use to it."""
+        self._exchange.await_body(lambda _: self.start(), self._left)
 
     def send_to(self, server: ServerState) -> None:
         """Send it to a server that has a place."""
         exchange = self._exchange
         self._server = server
         now = self._started = exchange.loop.now
-        server.began(now)
+        self._take_place(server, now)
         forward(exchange, server.upstream, self)
 
     def on_failure(
@@ -141,11 +142,8 @@ class ProxiedRequest(ForwardHooks):
         if sent and not request.exchange.head.repeatable:
             return None
         condition, arm = failure.condition, self._plan.name
-        following = self._go_on(
-            sent=sent,
-            ok=None if condition is FailureReason.FULL else False,
-            unreachable=condition.is_unreachable,
-        )
+        ok = None if condition is FailureReason.FULL else False
+        following = self._go_on(sent=sent, ok=ok, unreachable=condition.is_unreachable)
         if following is not None:
             self._context.observer.counters.failed(arm, condition.value)
         return following
@@ -163,6 +161,8 @@ class ProxiedRequest(ForwardHooks):
         exchange, server = self._exchange, self._server
         assert server is not None, "it was sent to one"
         now = exchange.loop.now
+        if self._share:
+            self._share = server.give_share(self._share)
         if failure is None and status < 500:
             # A client that left, and a tunnel, tell nothing of the server.
             server.ended(now, True if status >= 200 else None, self._started)
@@ -199,9 +199,8 @@ class ProxiedRequest(ForwardHooks):
     ) -> Upstream | Retry | None:
         """Leave the server that failed for another one; None to give up, at this one."""
         plan, retries = self._plan, self._chosen.retries
-        server = self._server
+        server, now = self._server, self._exchange.loop.now
         assert server is not None, "it was sent to one"
-        now = self._exchange.loop.now
         tried = (*self._tried, server)
         other = plan.pick_other(tried, self._decision.key)
         step = next_step(
@@ -222,6 +221,8 @@ class ProxiedRequest(ForwardHooks):
                 following = plan.pick(self._decision.key)
         if following is None or following.full:
             return None
+        if self._share:
+            self._share = server.give_share(self._share)
         server.ended(now, ok, self._started, unreachable=unreachable)
         self._failed = True
         self._tries += 1
@@ -234,7 +235,7 @@ class ProxiedRequest(ForwardHooks):
             pause = pause_s(retries, self._repeats, self._context.draw)
             self._repeats += 1
         self._server, self._started = following, now + pause
-        following.began(now)
+        self._take_place(following, now)
         return Retry(following.upstream, pause) if pause else following.upstream
 
     @property
@@ -261,23 +262,20 @@ class ProxiedRequest(ForwardHooks):
 
     def _pick_of_fallback(self) -> ServerState | None:
         fallback = self._fallback()
-        assert fallback is not None, "asked only if there is one"
-        return fallback.pick(self._decision.key)
+        return None if fallback is None else fallback.pick(self._decision.key)
 
     def _fall_back(self) -> ServerState | None:
         """Turn to the other arm, since this one has no usable server at all."""
         if not self._can_fall_back():
             return None
         self._failed = True
-        server = self._pick_of_fallback()
         self._move_to_fallback(Reason.FALLBACK)
-        return server
+        return self._plan.pick(self._decision.key)
 
     def _move_to_fallback(self, why: Reason) -> None:
         fallback = self._fallback()
         assert fallback is not None, "asked only if there is one"
-        self._plan = fallback
-        self._tried = ()
+        self._plan, self._tried = fallback, ()
         self._labels = self._context.labels.moved(self._decision, fallback.name, why)
         self._chosen.state.fallbacks += 1
         fallback.state.taken_over += 1
@@ -300,33 +298,35 @@ class ProxiedRequest(ForwardHooks):
             b"\r\nSet-Cookie: " + cookie + fields if cookie else fields
         )
 
-    # === waiting ===
+    # === places ===
 
-    def _wait_at(self, server: ServerState) -> None:
-        limits = self._plan.limits
-        queue = server.queue
-        if queue is None:
-            queue = server.queue = PendingQueue(server)
-        exchange = self._exchange
-        left_s = exchange.began + limits.wait - exchange.loop.now
-        if len(queue) >= limits.pending or left_s <= 0:
-            self._turn_away("too many requests wait for this service")
-            return
-        self._server = server
-        queue.join(self)
-        exchange.park(left_s, self._waited_too_long, self._left)
+    def _take_place(self, server: ServerState, now: float) -> None:
+        if server.in_flight >= server.crowded_at:
+            self._share = server.take_share(client_of(self._exchange.origin))
+        server.began(now)
 
     def admit(self) -> None:
         """Take the place that is free at the server it waits at."""
-        self._exchange.decide(self._enter)
+        self._exchange.decide(self._enter, self._exchange)
 
-    def _enter(self) -> None:
+    def _enter(self, exchange: Exchange) -> None:
+        """Take a place where they are short, or wait for one: the request is here."""
         server = self._server
         assert server is not None, "it waits at one"
         if server.removed or not server.healthy:
             self.start()
-        else:
+            return
+        client = client_of(exchange.origin)
+        if server.has_room_for(client):
             self.send_to(server)
+            return
+        limits, now = self._plan.limits, exchange.loop.now
+        self._started = self._started or now  # from here on it waits for others
+        left_s = self._started + limits.wait - now
+        if left_s > 0 and server.queue_up(self, client, limits):
+            exchange.park(left_s, self._waited_too_long, self._left)
+        else:
+            self._turn_away("too many requests wait for this service")
 
     def _waited_too_long(self, _: Exchange) -> None:
         self._leave_queue()
@@ -338,20 +338,18 @@ class ProxiedRequest(ForwardHooks):
 
     def _leave_queue(self) -> None:
         server, self._server = self._server, None
-        assert server is not None, "it waits at one"
-        assert server.queue is not None, "it waits there"
-        server.queue.leave(self)
+        if server is not None and server.queue is not None:
+            server.queue.leave(self)
 
     # === counting ===
 
     def _turn_away(self, reason: str) -> None:
         """Respond 503 for a request that no server has."""
         exchange = self._exchange
-        response = error_response(503, reason, retry_after_s=_RETRY_AFTER_S)
+        response = error_response(503, reason, retry_after_s=1)
         response.headers += self._plan.own_fields(self._labels.field, exchange)
-        exchange.response_bytes = (
-            0 if exchange.head.method == b"HEAD" else len(response.body)
-        )
+        if exchange.head.method != b"HEAD":
+            exchange.response_bytes = len(response.body)
         self._count(bad=True, saved=False)
         self._report_end(exchange, response.status)
         exchange.respond(response)

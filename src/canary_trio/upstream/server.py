@@ -7,13 +7,15 @@ what that changes for the choice of servers it tells its `ServerListener`, at on
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import attrs
 
 from canary_trio.config.model import Server, ServerMode
+from canary_trio.config.policies import ServerLimits
 from canary_trio.upstream.outlier_detection import OutlierRecord
-from canary_trio.upstream.pending_queue import PendingQueue
+from canary_trio.upstream.pending_queue import PendingQueue, Waiter
 from http_trio import Upstream
 
 _SMOOTHING = 0.1  # the weight of the newest response in the mean latency
@@ -52,6 +54,10 @@ class ServerState:
         listener: who is told what changes for the choice of servers.
         weight: its present share among the others; it grows in a slow start.
         limit: requests in progress that it is given at most.
+        crowded_at: requests in progress from which on places are short: who takes one
+            is ready to be sent, and its client has not had its share.
+        share: of the places that are short, those that one client is given.
+        shares: by client, how many of them it has.
         debt: what round robin owes it.
         full: whether it has no place for another request now.
         removed: whether the configuration has it no more.
@@ -72,6 +78,9 @@ class ServerState:
     listener: ServerListener = attrs.field(repr=False)
     weight: float = 1.0
     limit: int = 1024
+    crowded_at: int = 384
+    share: int = 384
+    shares: dict[str, int] = attrs.field(factory=dict, repr=False)
     in_flight: int = 0
     debt: float = 0.0
     full: bool = False
@@ -102,6 +111,51 @@ class ServerState:
     def healthy(self) -> bool:
         """Whether neither active nor passive checks have taken it out."""
         return self.up and not self.ejected_until
+
+    def limit_to(self, limits: ServerLimits) -> None:
+        """Take what it may be given; one client gets half of its share uncounted.
+
+        To count from the first request on would cost each one, and only who has more
+        than others have is to be held back.
+        """
+        self.limit = limits.in_flight
+        most = max(1, math.ceil(limits.in_flight * limits.client_share))
+        self.crowded_at = most // 2
+        self.share = most - self.crowded_at
+
+    def has_room_for(self, client: str) -> bool:
+        """Whether it has a place for another request of a client; "" for no client."""
+        if self.full:
+            return False
+        if self.in_flight < self.crowded_at or not client:
+            return True
+        return self.shares.get(client, 0) < self.share
+
+    def take_share(self, client: str) -> str:
+        """Count one of the places that are short as a client's; give whose."""
+        if client:
+            self.shares[client] = self.shares.get(client, 0) + 1
+        return client
+
+    def give_share(self, client: str) -> str:
+        """Count it no more; give "", for nobody's."""
+        left = self.shares.pop(client) - 1
+        if left:
+            self.shares[client] = left
+        return ""
+
+    def queue_up(self, waiter: Waiter, client: str, limits: ServerLimits) -> bool:
+        """Let a request of a client wait for a place; give False if too many do."""
+        queue = self.queue
+        if queue is None:
+            queue = self.queue = PendingQueue(self)
+        most = limits.pending
+        if client:
+            most = min(most, max(1, math.ceil(most * limits.client_share)))
+        if len(queue) >= limits.pending or queue.count(client) >= most:
+            return False
+        queue.join(waiter, client)
+        return True
 
     def began(self, now: float) -> None:
         """Note that a request goes to it; each is followed by one `ended`."""

@@ -125,7 +125,7 @@ class ServerSet:
         elif before is None or before.balance is not arm.balance:
             picker.choose_by(arm.balance)
         for server in servers:
-            server.limit = arm.limits.in_flight
+            server.limit_to(arm.limits)
             self._check_full(server)
             self._set_weight(server, now)
         if not sticky:

@@ -42,6 +42,40 @@ class ForwardedPolicy:
         return any(address in network for network in self.trusted)
 
 
+def origin_of(rules: ForwardedPolicy, client_address: str, head: RequestHead) -> str:
+    """Give the address of the client as those before us name it, whom we trust.
+
+    The nearest in `X-Forwarded-For` that is not one of them; what stands before it,
+    anybody can write. Whoever connected, if it is not trusted or says nothing of use.
+    """
+    origin = client_address
+    if not head.forwarded or not rules.trusts(client_address):
+        return origin
+    said = [value for name, value in head.forwarded if name == b"x-forwarded-for"]
+    for node in reversed(b",".join(said).split(b",")):
+        address = _address(node.strip(b" \t").decode("latin-1"))
+        if address is None:
+            break
+        origin = address
+        if not rules.trusts(address):
+            break
+    return origin
+
+
+def _address(node: str) -> str | None:
+    """Give an address in one spelling, without its port; None if it is none."""
+    if node.startswith("["):
+        node = node[1:].partition("]")[0]
+    elif node.count(":") == 1:
+        node = node.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(node)
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
 def forwarded_fields(
     rules: ForwardedPolicy, client_address: str, head: RequestHead, *, trusted: bool
 ) -> bytes:

@@ -17,6 +17,7 @@ class CollectedBody:
 
     Attributes:
         exchange: whose request it is of.
+        takes: whether it is taken from the stream, whose sender so gets room.
         limit: bytes of it at most.
         pieces: what has come.
         size: how much that is.
@@ -35,6 +36,8 @@ class CollectedBody:
         "size",
         "then",
     )
+
+    takes = True
 
     def __init__(
         self,
@@ -59,3 +62,40 @@ class CollectedBody:
         self._waits_from = now
         self.pieces.append(data)
         self.size += len(data)
+
+    def is_over(self, *, ended: bool) -> bool:
+        """Whether it is to be told of: all of it is here, or more than the limit."""
+        return ended or self.size > self.limit
+
+    def tell(self) -> None:
+        """Tell the one who asked for it."""
+        if self.size > self.limit:
+            self.exchange.decide(self.on_too_large, self.exchange, self.size)
+        else:
+            self.exchange.decide(self.then, self.exchange, b"".join(self.pieces))
+
+
+class AwaitedBody(CollectedBody):
+    """The beginning of a body, which the stream keeps."""
+
+    __slots__ = ("_then",)
+    takes = False
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        enough: int,
+        then: Callable[[Exchange], None],
+        now: float,
+    ) -> None:
+        super().__init__(exchange, enough, lambda *_: None, lambda *_: None, now)
+        self._then = then
+
+    def is_over(self, *, ended: bool) -> bool:
+        """Whether it is to be told of: enough of it is here."""
+        return ended or self.size >= self.limit
+
+    def tell(self) -> None:
+        """Tell the one who waits for it."""
+        self.exchange.unpark()
+        self.exchange.decide(self._then, self.exchange)

@@ -16,7 +16,7 @@ import math
 import os
 
 from http_trio.errors import BadRequest
-from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields
+from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields, origin_of
 from http_trio.http1.request_head import RequestHead, parse_request_head
 from http_trio.http1.response import Response
 from http_trio.http2.frame_writer import FrameWriter
@@ -216,6 +216,10 @@ class Http2Connection(FrameWriter):
                 self._policy, self.client_address, head, trusted=False
             )
         return self._forwarded
+
+    def origin(self, head: RequestHead) -> str:
+        """Give the client's address as those before us name it, whom we trust."""
+        return origin_of(self._policy, self.client_address, head)
 
     # === for the session ===
 

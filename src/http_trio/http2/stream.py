@@ -18,10 +18,11 @@ from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response
 from http_trio.http2.byte_stream import Http2ByteStream
-from http_trio.http2.collected_body import CollectedBody
+from http_trio.http2.collected_body import AwaitedBody, CollectedBody
 from http_trio.http2.messages import Field
 from http_trio.http2.response_translator import ResponseTranslator
 from http_trio.http2.session import CANCEL, INTERNAL_ERROR, Http2Session
+from http_trio.limits import BUFFER
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.stream import ByteStream
 from http_trio.server.body_pace import TOO_SLOW
@@ -35,6 +36,9 @@ SHARED_QUEUE = 1024 * 1024
 
 LEAST_QUEUE = 32 * 1024
 """What each response may queue, however much waits in others."""
+
+_AWAITED = BUFFER // 2
+"""Bytes of a body that are awaited before it is passed on: half a stream's window."""
 
 _CONTINUE = [(b":status", b"100")]
 
@@ -53,6 +57,9 @@ class StreamOwner(Protocol):
 
     def forwarded_fields(self, head: RequestHead) -> bytes:
         """Give what is said of this client to an upstream."""
+
+    def origin(self, head: RequestHead) -> str:
+        """Give the client's address as those before us name it, whom we trust."""
 
     def wake(self) -> None:
         """Send soon what the session has to send."""
@@ -141,7 +148,8 @@ class Http2Stream(ResponseTranslator):
         if self._carried is not None:
             self._carried.feed(data, ended=ended, trailers=trailers)
         elif self._collector is not None:
-            self._session.consumed(self.id, len(data))
+            if self._collector.takes:
+                self._session.consumed(self.id, len(data))
             self._collect(self._collector, data)
         elif self.exchange is None:
             self._session.consumed(self.id, len(data))  # it is answered
@@ -205,6 +213,10 @@ class Http2Stream(ResponseTranslator):
         """Give what is said of this client to an upstream."""
         return self._owner.forwarded_fields(head)
 
+    def origin(self, head: RequestHead) -> str:
+        """Give the client's address as those before us name it, whom we trust."""
+        return self._owner.origin(head)
+
     def holds_body(self, head: RequestHead) -> bool:
         """Tell whether the body is here up to its end, without trailers that go on."""
         return self.ended and not (self._trailers and head.framing < 0)
@@ -226,14 +238,13 @@ class Http2Stream(ResponseTranslator):
         if framing > limit:
             on_too_large(exchange, framing)
             return
-        if not self.ended and not self._body and exchange.head.expects_continue:
-            self._session.send_interim(self.id, _CONTINUE)
-            self._owner.wake()
-        collector = CollectedBody(exchange, limit, then, on_too_large, self.loop.now)
-        self._collector = collector
-        body, self._body = b"".join(self._body), []
-        self.consumed(len(body))
-        self._collect(collector, body)
+        self._begin_collecting(
+            CollectedBody(exchange, limit, then, on_too_large, self.loop.now)
+        )
+
+    def await_body(self, exchange: Exchange, then: Callable[[Exchange], None]) -> None:
+        """Call when the body, or as much of it as is read at a time, is here."""
+        self._begin_collecting(AwaitedBody(exchange, _AWAITED, then, self.loop.now))
 
     # === for the exchange: what goes ===
 
@@ -331,16 +342,26 @@ class Http2Stream(ResponseTranslator):
 
     # === private ===
 
+    def _begin_collecting(self, collector: CollectedBody) -> None:
+        expects = collector.exchange.head.expects_continue
+        if expects and not self.ended and not self._body:
+            self._session.send_interim(self.id, _CONTINUE)
+            self._owner.wake()
+        self._collector = collector
+        body, self._body = b"".join(self._body), []
+        if collector.takes:
+            self.consumed(len(body))
+        self._collect(collector, body)
+
     def _collect(self, collector: CollectedBody, data: bytes) -> None:
-        exchange, now = collector.exchange, self.loop.now
+        now = self.loop.now
         collector.take(data, now)
-        if collector.size > collector.limit:
-            self._collector = None
-            exchange.decide(collector.on_too_large, exchange, collector.size)
-        elif self.ended:
+        if not collector.takes:
+            self._body.append(data)
+        if collector.is_over(ended=self.ended):
             self._collector = None
             self.deadline = math.inf
-            exchange.decide(collector.then, exchange, b"".join(collector.pieces))
+            collector.tell()
         else:
             self._wait_until(now + collector.pace.left_s)
 

@@ -54,6 +54,9 @@ class ConnectionOf(Protocol[ExchangeT]):
     def forwarded_fields(self, head: RequestHead) -> bytes:
         """Give what is said of this client to an upstream."""
 
+    def origin(self, head: RequestHead) -> str:
+        """Give the client's address as those before us name it, whom we trust."""
+
     def holds_body(self, head: RequestHead) -> bool:
         """Tell whether a body is in the buffer up to its end, and is all there is.
 
@@ -71,6 +74,11 @@ class ConnectionOf(Protocol[ExchangeT]):
         on_too_large: Callable[[ExchangeT, int], None],
     ) -> None:
         """Gather the body of the exchange's request."""
+
+    def await_body(
+        self, exchange: ExchangeT, then: Callable[[ExchangeT], None]
+    ) -> None:
+        """Call when the body, or as much of it as is read at a time, is in the buffer."""
 
     def send_part(self, data: bytes) -> bytes:
         """Send; give what the client does not take now."""

@@ -14,7 +14,7 @@ import math
 from typing import Any, Protocol
 
 from http_trio.errors import BadRequest
-from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields
+from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields, origin_of
 from http_trio.http1.request_head import (
     RequestHead,
     check_unfinished_head,
@@ -185,6 +185,10 @@ class Connection(RequestBodyReader):
                 self._rules, self.client_address, head, trusted=False
             )
         return self._forwarded
+
+    def origin(self, head: RequestHead) -> str:
+        """Give the client's address as those before us name it, whom we trust."""
+        return origin_of(self._rules, self.client_address, head)
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer with an error and close: where this request ends is not known."""

@@ -107,6 +107,11 @@ class Exchange:
         return self.connection is not None and self.connection.secure
 
     @property
+    def origin(self) -> str:
+        """The client's address as trusted proxies name it; empty when it is over."""
+        return "" if self.connection is None else self.connection.origin(self.head)
+
+    @property
     def gone(self) -> bool:
         """Whether the exchange is over."""
         return self.connection is None
@@ -209,6 +214,29 @@ class Exchange:
         if self.connection is not None:
             self.unpark()
             self.connection.collect(self, limit, then, on_too_large or _too_large)
+
+    def await_body(
+        self,
+        then: Callable[[Exchange], None],
+        on_gone: Callable[[Exchange], None] | None = None,
+    ) -> None:
+        """Call `then(exchange)` when its body can be passed on without waiting for it.
+
+        That is when all of it is here, or as much as is read at a time. A client that
+        waits for 100 is told to go on.
+
+        Args:
+            then: decides again, as a handler does; `collect` and `forward` find the body.
+            on_gone: called once if the client goes away first, or is refused.
+        """
+        if self.connection is None:
+            return
+        self.unpark()
+        if self.head.framing == 0:
+            then(self)
+            return
+        self._on_gone = on_gone
+        self.connection.await_body(self, then)
 
     def park(
         self,

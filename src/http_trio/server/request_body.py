@@ -3,7 +3,7 @@
 The connection feeds what it reads; whoever asked for the body gets it whole, or is told
 its size if that is beyond the limit. A body that nobody asks for is passed over where
 that costs nothing. The rule that it obeys: no more than the limit, and one read, is
-ever held.
+ever held. One file, since what is taken and what is only awaited come the same way.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from http_trio.errors import ProtocolError
 from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
 from http_trio.http1.request_head import RequestHead
+from http_trio.limits import BUFFER
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
 from http_trio.net.tls_socket import AnySocket
@@ -71,19 +72,35 @@ class RequestBodyReader(ResponseWriter):
         if head.framing == 0:
             then(exchange, b"")
             return
-        if not self._mask & READ and not self._ended:  # it was parked, and read ahead
-            self._watch_for(READ)
+        self._read_on()
         if 0 < head.framing <= min(limit, len(self.buffer)):  # most often it is here
             body, self.buffer = self.buffer[: head.framing], self.buffer[head.framing :]
             self._body_taken = True
             then(exchange, body)
             return
         collecting = _BodyCollector(exchange, limit, then, on_too_large)
-        self._collecting = collecting
         if head.framing > limit:
+            self._collecting = collecting
             collecting.refuse()
             return
-        if head.expects_continue and not self.buffer:
+        self._begin_collecting(collecting)
+
+    def await_body(self, exchange: Exchange, then: Callable[[Exchange], None]) -> None:
+        """Call when the body, or as much of it as is read at a time, is in the buffer."""
+        self._read_on()
+        if 0 <= exchange.head.framing <= len(self.buffer):
+            exchange.unpark()
+            then(exchange)
+            return
+        self._begin_collecting(_BodyAwaiter(exchange, then))
+
+    def _read_on(self) -> None:
+        if not self._mask & READ and not self._ended:  # it was parked, and read ahead
+            self._watch_for(READ)
+
+    def _begin_collecting(self, collecting: _BodyCollector) -> None:
+        self._collecting = collecting
+        if collecting.expects_continue and not self.buffer:
             self.send_part(_CONTINUE)
         self._phase = BODY
         buffer, self.buffer = self.buffer, b""
@@ -108,12 +125,18 @@ class RequestBodyReader(ResponseWriter):
             self.deadline = math.inf
             self.buffer = collecting.rest
             self._collecting = None
-            self._body_taken = True
+            self._body_taken = collecting.takes
             collecting.finish()
 
 
 class _BodyCollector:
-    """A body on its way into memory."""
+    """A body on its way into memory.
+
+    Attributes:
+        takes: whether it is taken out of what was read.
+    """
+
+    takes = True
 
     __slots__ = (
         "_exchange",
@@ -152,6 +175,11 @@ class _BodyCollector:
         return self._waits_from + self._pace.left_s
 
     @property
+    def expects_continue(self) -> bool:
+        """Whether the client waits for 100 before it sends the body."""
+        return self._exchange.head.expects_continue
+
+    @property
     def done(self) -> bool:
         """Whether the body is complete."""
         return self._transcoder.done
@@ -169,8 +197,7 @@ class _BodyCollector:
         """
         piece = self._transcoder.feed(data)
         self._size += len(piece)
-        self._pace.took(len(piece), now - self._waits_from)
-        self._waits_from = now
+        self._note(len(piece), now)
         if self._size > self._limit:
             return False
         self._pieces.append(piece)
@@ -181,11 +208,53 @@ class _BodyCollector:
         exchange = self._exchange
         exchange.decide(self._then, exchange, b"".join(self._pieces))
 
+    def _note(self, count: int, now: float) -> None:
+        """Note that so many bytes of content came."""
+        self._pace.took(count, now - self._waits_from)
+        self._waits_from = now
+
     def refuse(self) -> None:
         """Tell the one who asked that the body is too large."""
         exchange = self._exchange
         size = max(self._size, exchange.head.framing)
         exchange.decide(self._on_too_large, exchange, size)
+
+
+class _BodyAwaiter(_BodyCollector):
+    """The beginning of a body, which is kept as it was read."""
+
+    __slots__ = ()
+    takes = False
+
+    def __init__(self, exchange: Exchange, then: Callable[[Exchange], None]) -> None:
+        super().__init__(exchange, BUFFER, lambda ex, _: then(ex), lambda *_: None)
+
+    @property
+    def done(self) -> bool:
+        """Whether the body is complete, or enough of it is here."""
+        return self._transcoder.done or self._size >= BUFFER
+
+    @property
+    def rest(self) -> bytes:
+        """All that came."""
+        return b"".join(self._pieces)
+
+    def feed(self, data: bytes, now: float) -> bool:
+        """Take some of it, at a time; give True.
+
+        Raises:
+            ProtocolError: its framing is broken.
+        """
+        self._note(len(self._transcoder.feed(data)), now)
+        self._pieces.append(data)
+        self._size += len(data)
+        return True
+
+    def finish(self) -> None:
+        """Tell the one who waits for it."""
+        exchange = self._exchange
+        exchange.unpark()
+        exchange.decide(self._then, exchange, b"")
 
 
 def _is_whole(buffer: bytes, head: RequestHead, *, line_limit: int) -> bool:

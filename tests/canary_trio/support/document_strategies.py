@@ -117,6 +117,7 @@ def arm(name: str) -> Strategy:
             in_flight=st.integers(1, 1_000_000),
             pending=st.integers(0, 1_000_000),
             wait=st.floats(0, 600),
+            client_share=st.floats(0, 1),
         ),
         request_headers=HEADERS,
         response_headers=HEADERS,

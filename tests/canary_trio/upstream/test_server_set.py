@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -159,12 +161,54 @@ def test_who_waits_gets_the_place() -> None:
     server.queue = PendingQueue(server)
     server.began(START)
     timeouts = Waits(server)
-    server.queue.join(timeouts)
+    server.queue.join(timeouts, "a")
     server.ended(START, None, START)
 
     assert timeouts.was_full is False
     assert server.in_flight == 1
     assert not server.queue
+
+
+def take_all(server: ServerState, client: str) -> int:
+    """Take places for a client as long as it is given some; give how many."""
+    count = 0
+    while server.has_room_for(client):
+        if server.in_flight >= server.crowded_at:
+            server.take_share(client)
+        server.began(START)
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
+@pytest.mark.parametrize("places", [1, 2, 3, 4, 10, 100, 1024])
+def test_one_client_gets_its_share_and_no_more(places: int, share: float) -> None:
+    limits = ServerLimits(in_flight=places, client_share=share)
+    server = Bench.of(1, limits=limits).servers[0]
+    assert take_all(server, "a") == max(1, math.ceil(places * share))
+    if share < 1 and server.in_flight < places:
+        assert take_all(server, "b") > 0
+        left = places - server.in_flight
+        assert take_all(server, "") == left
+        assert server.full
+
+
+def test_a_share_that_is_given_back_may_be_taken_again() -> None:
+    server = Bench.of(1, limits=ServerLimits(in_flight=4)).servers[0]
+    assert take_all(server, "a") == 3
+    server.give_share("a")
+    server.ended(START, True, START)
+    assert take_all(server, "a") == 1
+    for _ in range(2):
+        server.give_share("a")
+    assert not server.shares
+
+
+def test_one_client_has_its_share_of_those_that_wait() -> None:
+    limits = ServerLimits(in_flight=1, pending=4, client_share=0.5)
+    server = Bench.of(1, limits=limits).servers[0]
+    for client, is_in in (("a", 1), ("a", 1), ("a", 0), ("b", 1), ("c", 1), ("d", 0)):
+        assert server.queue_up(Waits(server), client, limits) == is_in
 
 
 # === slow start ===

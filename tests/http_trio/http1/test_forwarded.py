@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 
-from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields
+import pytest
+
+from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields, origin_of
 from http_trio.http1.request_head import parse_request_head
 from http_trio.limits import Limits
 
@@ -52,3 +54,34 @@ def test_an_ipv6_client_is_quoted_in_forwarded() -> None:
 
     assert fields[0] == b"X-Forwarded-For: 2001:db8::1"
     assert fields[3] == b'Forwarded: for="[2001:db8::1]";host="h";proto=http'
+
+
+@pytest.mark.parametrize(
+    ("said", "origin"),
+    [
+        ([b"6.6.6.6"], "6.6.6.6"),
+        ([b"7.7.7.7, 6.6.6.6"], "6.6.6.6"),
+        ([b"7.7.7.7", b"6.6.6.6,10.1.1.1 ,10.0.0.2"], "6.6.6.6"),
+        ([b"10.1.1.1, 10.0.0.2"], "10.1.1.1"),
+        ([b"6.6.6.6:1234"], "6.6.6.6"),
+        ([b"[2001:DB8::0:1]:80"], "2001:db8::1"),
+        ([b"2001:db8::1"], "2001:db8::1"),
+        ([b"::ffff:6.6.6.6"], "6.6.6.6"),
+        ([b"unknown"], "10.0.0.1"),
+        ([b"6.6.6.6, unknown, 10.0.0.2"], "10.0.0.2"),
+        ([b"6.6.6.6,"], "10.0.0.1"),
+        ([b""], "10.0.0.1"),
+        ([b"\xff\xb2"], "10.0.0.1"),
+        ([], "10.0.0.1"),
+    ],
+)
+def test_the_origin_is_the_nearest_that_is_not_trusted(
+    said: list[bytes], origin: str
+) -> None:
+    lines = [b"X-Forwarded-For: " + value for value in said]
+    raw = b"\r\n".join((b"GET /a HTTP/1.1", b"Host: h", *lines)) + b"\r\n\r\n"
+    head = parse_request_head(raw, Limits())
+    rules = ForwardedPolicy(trusted=(ipaddress.ip_network("10.0.0.0/8"),))
+    assert origin_of(rules, "10.0.0.1", head) == origin
+    assert origin_of(rules, "11.0.0.1", head) == "11.0.0.1"
+    assert origin_of(rules, "unix", head) == "unix"
