@@ -55,7 +55,7 @@ def need(*programs: str) -> None:
     if missing:
         sys.exit(
             f"{', '.join(missing)} not found; on Debian: apt-get install nginx-light haproxy"
-            " caddy wrk procps"
+            " caddy wrk nghttp2-client procps"
         )
 
 

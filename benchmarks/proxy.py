@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from operator import attrgetter
 
 import attrs
 
@@ -32,6 +30,7 @@ from benchmarks.peers import (
     versions,
 )
 from benchmarks.rivals import caddy, copier, haproxy, make_certificate, nginx_proxy
+from benchmarks.tables import Bar, column, show
 from http_trio.testing.ports import free_port
 
 _USERS = 500
@@ -60,32 +59,6 @@ QUICK = Plan(2, 1, large_rounds=1, latency_blocks=10, idle=1000, tls=(32,))
 FULL = Plan(5, 2, large_rounds=5, latency_blocks=60, idle=5000, tls=(32, 256))
 
 _ALL = "canary, all features"
-
-
-@attrs.frozen
-class Bar:
-    """What a number must be beside another's; printed with what it is."""
-
-    what: str
-    measured: float
-    bar: float
-    aim: float | None = None
-    unit: str = "x nginx"
-    more_is_better: bool = False
-
-    def __str__(self) -> str:
-        sign = ">=" if self.more_is_better else "<="
-        aim = (
-            "" if self.aim is None else f", aim {self.aim:g}: {self._verdict(self.aim)}"
-        )
-        return (
-            f"  {self.what:<46} {self.measured:6.2f} {self.unit:<9}"
-            f" bar {sign} {self.bar:g}: {self._verdict(self.bar)}{aim}"
-        )
-
-    def _verdict(self, limit: float) -> str:
-        met = self.measured >= limit if self.more_is_better else self.measured <= limit
-        return "met" if met else "MISSED"
 
 
 class Bench:
@@ -167,12 +140,12 @@ class Bench:
         for connections in (32, 256):
             loads = self._take_turns(peers, connections, "/", self._plan.rounds)
             print(f"\nSmall responses, {connections} connections")
-            cpu = _column(loads, "cpu_us")
-            rate = _column(loads, "rate")
-            _table(
+            cpu = column(loads, "cpu_us")
+            rate = column(loads, "rate")
+            show(
                 peers,
                 {"us CPU/request": cpu, "requests/s": rate},
-                busy=_column(loads, "busy"),
+                busy=column(loads, "busy"),
             )
             at = f"{connections} connections"
             self._bar(f"CPU per request, {at}", cpu, "nginx", 1.75, 1.25)
@@ -193,14 +166,14 @@ class Bench:
             print(f"\nAnswers of {size}, 8 connections")
             rate = {
                 name: value / 2**20
-                for name, value in _column(loads, "bytes_rate").items()
+                for name, value in column(loads, "bytes_rate").items()
             }
             cpu = {
-                name: _column(loads, "cpu_us")[name] / float(size.removesuffix("MiB"))
+                name: column(loads, "cpu_us")[name] / float(size.removesuffix("MiB"))
                 for name in rate
             }
-            busy = _column(loads, "busy")
-            _table(peers, {"us CPU/MiB": cpu, "MiB/s": rate}, busy=busy)
+            busy = column(loads, "busy")
+            show(peers, {"us CPU/MiB": cpu, "MiB/s": rate}, busy=busy)
             self._bar(f"throughput, {size}", rate, "nginx", 1.0, 1.3, more=True)
 
     def latency(self) -> None:
@@ -226,7 +199,7 @@ class Bench:
             columns[label] = {name: value - base for name, value in found.items()}
             self._bar(f"added latency, {label[:3]}", columns[label], "nginx", 2.0, 1.2)
             self._bar(f"added latency, {label[:3]}", columns[label], "caddy", 1.0)
-        _table(peers, columns)
+        show(peers, columns)
 
     def tls(self) -> None:
         """Small responses over TLS."""
@@ -244,9 +217,9 @@ class Bench:
         for connections in self._plan.tls:
             loads = self._take_turns(peers, connections, "/", self._plan.rounds)
             print(f"\nSmall responses over TLS 1.3, {connections} connections")
-            cpu, rate = _column(loads, "cpu_us"), _column(loads, "rate")
-            busy = _column(loads, "busy")
-            _table(peers, {"us CPU/request": cpu, "requests/s": rate}, busy)
+            cpu, rate = column(loads, "cpu_us"), column(loads, "rate")
+            busy = column(loads, "busy")
+            show(peers, {"us CPU/request": cpu, "requests/s": rate}, busy)
 
     def memory(self) -> None:
         """Memory of an idle kept connection."""
@@ -255,7 +228,7 @@ class Bench:
         count = self._plan.idle
         found = {peer.name: idle_memory(peer, count) / 1024 for peer in peers}
         print(f"\nMemory of {count} idle kept connections")
-        _table(peers, {"KiB each": found})
+        show(peers, {"KiB each": found})
         self.bars.append(
             Bar("memory per idle connection", found["canary"], 12, 4, unit="KiB")
         )
@@ -288,31 +261,8 @@ class Bench:
         self.bars.append(Bar(what, ratio, bar, aim, unit, more_is_better=more))
 
 
-def _column(loads: Mapping[str, Sequence[Load]], field: str) -> dict[str, float]:
-    get = attrgetter(field)
-    return {name: statistics.median(map(get, rounds)) for name, rounds in loads.items()}
-
-
 def _quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
-
-
-def _table(
-    peers: Sequence[Peer],
-    columns: Mapping[str, Mapping[str, float]],
-    busy: Mapping[str, float] | None = None,
-) -> None:
-    rivals = [name for name in ("nginx", "caddy") if any(p.name == name for p in peers)]
-    beside = "".join(f" {'x ' + name:>8}" for name in rivals)
-    head = "".join(f"{label:>16}{beside}" for label in columns)
-    print(f"  {'proxy':<24}{head}{'  busy' if busy else ''}")
-    for peer in peers:
-        row = f"  {peer.name:<24}"
-        for found in columns.values():
-            value = found[peer.name]
-            row += f"{value:>16.1f}"
-            row += "".join(f" {value / found[name]:>8.2f}" for name in rivals)
-        print(row + (f"  {busy[peer.name]:4.0%}" if busy else ""))
 
 
 TABLES: dict[str, Callable[[Bench], None]] = {

@@ -39,9 +39,9 @@ defaults
   timeout server 30s
   http-reuse always
 frontend clients
-  bind 127.0.0.1:{port} backlog 4096
+  bind 127.0.0.1:{port} backlog 4096 {tls}
   http-request set-header X-Forwarded-For %[src]
-  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
   http-request add-header Via "1.1 haproxy"
   default_backend arms
@@ -54,9 +54,13 @@ _CADDY = """
 {{
   admin off
   auto_https off
+  servers {{
+    protocols h1 h2
+  }}
 }}
-http://:{port} {{
+{scheme}://:{port} {{
   bind 127.0.0.1
+  {tls}
   reverse_proxy 127.0.0.1:{one} 127.0.0.1:{two} {{
     lb_policy round_robin
     transport http {{
@@ -95,10 +99,11 @@ def nginx_proxy(
         one: the port of one upstream.
         two: the port of the other.
         more: directives for the location.
-        certificate: a file with a certificate and its key: TLS is spoken.
+        certificate: a file with a certificate and its key: TLS is spoken, and HTTP/2
+            is offered.
     """
     port = free_port()
-    tls = "ssl" if certificate else ""
+    tls = "ssl http2" if certificate else ""
     server = f"ssl_certificate {certificate}; ssl_certificate_key {certificate};"
     body = _NGINX.format(
         port=port, one=one, two=two, more=more, tls=tls, server=server if tls else ""
@@ -108,24 +113,30 @@ def nginx_proxy(
 
 
 @contextlib.contextmanager
-def haproxy(cpu: int, one: int, two: int) -> Running:
-    """Run HAProxy, with one thread, before the two."""
+def haproxy(
+    cpu: int, one: int, two: int, *, certificate: Path | None = None
+) -> Running:
+    """Run HAProxy, with one thread, before the two; as `nginx_proxy`."""
     port = free_port()
+    tls = f"ssl crt {certificate} alpn h2,http/1.1" if certificate else ""
     with directory() as path:
         config = path / "haproxy.cfg"
-        config.write_text(_HAPROXY.format(port=port, one=one, two=two))
+        config.write_text(_HAPROXY.format(port=port, one=one, two=two, tls=tls))
         with process(cpu, "haproxy", "-db", "-f", config) as running:
             wait_for_port(port)
             yield port, running.pid
 
 
 @contextlib.contextmanager
-def caddy(cpu: int, one: int, two: int) -> Running:
-    """Run Caddy, with GOMAXPROCS=1, before the two."""
+def caddy(cpu: int, one: int, two: int, *, certificate: Path | None = None) -> Running:
+    """Run Caddy, with GOMAXPROCS=1, before the two; as `nginx_proxy`."""
     port = free_port()
+    scheme = "https" if certificate else "http"
+    tls = f"tls {certificate} {certificate}" if certificate else ""
+    text = _CADDY.format(port=port, one=one, two=two, scheme=scheme, tls=tls)
     with directory() as path:
         config = path / "Caddyfile"
-        config.write_text(_CADDY.format(port=port, one=one, two=two))
+        config.write_text(text)
         words = ("caddy", "run", "--adapter", "caddyfile", "--config", config)
         home = {"HOME": str(path), "XDG_DATA_HOME": str(path), "GOMAXPROCS": "1"}
         with process(cpu, *words, **home) as running:
