@@ -13,6 +13,7 @@ from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response, error_response
 from http_trio.limits import Limits, Timeouts
 from http_trio.net.bind import address_of, open_listeners
+from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.connect import Address
 from http_trio.net.process import (
     count_processors,
@@ -39,6 +40,7 @@ __all__ = [
     "BadCertificate",
     "BadRequest",
     "BadResponse",
+    "Certificate",
     "Exchange",
     "Failure",
     "FailureReason",

@@ -16,7 +16,7 @@ SRC = Path(__file__).parents[2] / "src"
 
 PUBLIC: dict[str, str] = {
     "http_trio": """
-        Address AsgiApp BadBind BadCertificate BadRequest BadResponse Exchange
+        Address AsgiApp BadBind BadCertificate BadRequest BadResponse Certificate Exchange
         Failure FailureReason FetchResult ForwardHooks ForwardedPolicy
         ForwardedRequest Handler HttpError HttpServer HttpsRedirect Limits NoResponse
         ProtocolError Response Retry Timeouts Tls Upstream UpstreamRequest

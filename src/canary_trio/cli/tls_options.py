@@ -65,6 +65,23 @@ _OPTIONS = (
         " NAME/fullchain.pem with NAME/privkey.pem. It may gain and lose them.",
     ),
     _option(
+        "--tls-client-ca",
+        type=_FILE,
+        envvar="CANARY_TLS_CLIENT_CA",
+        show_envvar=True,
+        metavar="FILE",
+        help="Ask clients for a certificate that one of these authorities (PEM) has"
+        " issued; read again when it changes.",
+    ),
+    _option(
+        "--tls-client-auth",
+        type=click.Choice(["required", "optional"]),
+        envvar="CANARY_TLS_CLIENT_AUTH",
+        show_envvar=True,
+        help="Whether a client without a certificate is refused; one whose certificate is"
+        " not good always is.  [default: required]",
+    ),
+    _option(
         "--redirect-bind",
         "redirect_binds",
         multiple=True,
@@ -132,7 +149,14 @@ def settle_tls() -> TlsSettings:
 def _certificates(given: Mapping[str, Any]) -> Tls | None:
     certs: Sequence[Path] = given["tls_certs"]
     keys: Sequence[Path] = given["tls_keys"]
+    client_ca, client_auth = given["tls_client_ca"], given["tls_client_auth"]
+    if client_auth is not None and client_ca is None:
+        raise click.UsageError("--tls-client-auth needs a --tls-client-ca FILE")
     if not certs and not keys and given["tls_dir"] is None:
+        if client_ca is not None:
+            raise click.UsageError(
+                "--tls-client-ca needs a --tls-cert FILE or --tls-dir DIR"
+            )
         return None
     if keys and not certs:
         raise click.UsageError("--tls-key needs a --tls-cert FILE")
@@ -146,4 +170,11 @@ def _certificates(given: Mapping[str, Any]) -> Tls | None:
 
     pairs = list(zip_longest(certs, keys))
     cert, key = pairs[0] if pairs else (None, None)
-    return Tls(cert, key, others=pairs[1:], directory=given["tls_dir"])
+    return Tls(
+        cert,
+        key,
+        others=pairs[1:],
+        directory=given["tls_dir"],
+        client_ca=client_ca,
+        client_required=client_auth != "optional",
+    )

@@ -32,8 +32,9 @@ from http_trio.http2.session import (
 )
 from http_trio.http2.stream import Http2Stream
 from http_trio.limits import BUFFER, Limits
+from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.poller import READ, WRITE
-from http_trio.net.tls_socket import AnySocket
+from http_trio.net.tls_socket import AnySocket, certificate_of_client
 from http_trio.server.connection import Origin
 from http_trio.server.exchange import Exchange, Handler
 
@@ -203,6 +204,11 @@ class Http2Connection(FrameWriter):
     def secure(self) -> bool:
         """Whether the client came over TLS."""
         return self._policy.proto == b"https"
+
+    @property
+    def client_certificate(self) -> Certificate | None:
+        """The certificate that the client has shown and that was verified."""
+        return certificate_of_client(self.sock)
 
     def forwarded_fields(self, head: RequestHead) -> bytes:
         """Give what is said of this client to an upstream."""

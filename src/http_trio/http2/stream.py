@@ -23,6 +23,7 @@ from http_trio.http2.messages import Field
 from http_trio.http2.response_translator import ResponseTranslator
 from http_trio.http2.session import CANCEL, INTERNAL_ERROR, Http2Session
 from http_trio.limits import BUFFER
+from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.stream import ByteStream
 from http_trio.server.body_pace import TOO_SLOW
@@ -54,6 +55,10 @@ class StreamOwner(Protocol):
     @property
     def secure(self) -> bool:
         """Whether the client came over TLS."""
+
+    @property
+    def client_certificate(self) -> Certificate | None:
+        """The certificate that the client has shown and that was verified."""
 
     def forwarded_fields(self, head: RequestHead) -> bytes:
         """Give what is said of this client to an upstream."""
@@ -208,6 +213,11 @@ class Http2Stream(ResponseTranslator):
     def secure(self) -> bool:
         """Whether the client came over TLS."""
         return self._owner.secure
+
+    @property
+    def client_certificate(self) -> Certificate | None:
+        """The certificate that the client has shown and that was verified."""
+        return self._owner.client_certificate
 
     def forwarded_fields(self, head: RequestHead) -> bytes:
         """Give what is said of this client to an upstream."""

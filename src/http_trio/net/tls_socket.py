@@ -26,7 +26,7 @@ import ssl
 from typing import Union
 
 from http_trio.net.certificates.pairs import ServedCertificate
-from http_trio.net.certificates.x509 import X509
+from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.poller import READ, WRITE
 
 _READ = 64 * 1024  # bytes asked of the kernel at a time
@@ -42,6 +42,11 @@ AnySocket = Union[socket.socket, "TlsSocket"]
 def held(sock: AnySocket) -> bytes:
     """Take what a socket has received and would not show in a selector."""
     return sock.held() if isinstance(sock, TlsSocket) else b""
+
+
+def certificate_of_client(sock: AnySocket) -> Certificate | None:
+    """Give the certificate that a client has shown and that was verified."""
+    return sock.client_certificate if isinstance(sock, TlsSocket) else None
 
 
 def what_failed(exc: OSError) -> str:
@@ -113,7 +118,7 @@ class TlsSocket:
         self._eof = False
         self.ended = False
         self.certificate: ServedCertificate | None = None
-        self.client_certificate: X509 | None = None
+        self.client_certificate: Certificate | None = None
 
     def __repr__(self) -> str:
         return f"<TlsSocket fd={self.fileno()} {self._tls.version()}>"

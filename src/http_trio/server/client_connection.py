@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from http_trio.http1.request_head import RequestHead
+from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.stream import ByteStream
 from http_trio.net.tls_socket import AnySocket
@@ -46,6 +47,10 @@ class ConnectionOf(Protocol[ExchangeT]):
     @property
     def secure(self) -> bool:
         """Whether the client came over TLS."""
+
+    @property
+    def client_certificate(self) -> Certificate | None:
+        """The certificate that the client has shown and that was verified."""
 
     @property
     def behind(self) -> int:

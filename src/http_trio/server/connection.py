@@ -23,10 +23,11 @@ from http_trio.http1.request_head import (
 )
 from http_trio.http1.response import Response, error_response
 from http_trio.limits import BUFFER
+from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.stream import ByteStream, SocketStream
-from http_trio.net.tls_socket import AnySocket, held
+from http_trio.net.tls_socket import AnySocket, certificate_of_client, held
 from http_trio.server.body_pace import TOO_SLOW
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.phases import AWAY, BODY, BUSY, CLOSED, FLUSHING, HEAD, LINGERING
@@ -172,6 +173,11 @@ class Connection(RequestBodyReader):
     def secure(self) -> bool:
         """Whether the client came over TLS."""
         return self._rules.proto == b"https"
+
+    @property
+    def client_certificate(self) -> Certificate | None:
+        """The certificate that the client has shown and that was verified."""
+        return certificate_of_client(self.sock)
 
     def forwarded_fields(self, head: RequestHead) -> bytes:
         """Give what is said of this client to an upstream."""

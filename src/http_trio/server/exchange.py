@@ -7,10 +7,9 @@ All of it runs in the trio thread, in the event loop: a handler must not block.
 
 An exchange is over when its last byte is with the kernel or its client is gone;
 from then on `gone` holds and every decision is without effect. One file, since it is
-one thing with many sides.
-
-The rule that it obeys: whoever calls code that decides on an exchange does so by
-`decide`, or ends it by `crashed`, so that a raise leaves no client waiting.
+one thing with many sides. The rule that it obeys: whoever calls code that decides on an
+exchange does so by `decide`, or ends it by `crashed`, so that a raise leaves no client
+waiting.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
+from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.event_loop import EventLoop, Timer
 from http_trio.server.client_connection import Attached, ConnectionOf
 
 _log = logging.getLogger(__name__)
-
 _P = ParamSpec("_P")
 
 Handler = Callable[["Exchange"], None]
@@ -110,6 +109,11 @@ class Exchange:
     def origin(self) -> str:
         """The client's address as trusted proxies name it; empty when it is over."""
         return "" if self.connection is None else self.connection.origin(self.head)
+
+    @property
+    def client_certificate(self) -> Certificate | None:
+        """The client's certificate: verified, and only where it was asked for one."""
+        return None if self.connection is None else self.connection.client_certificate
 
     @property
     def gone(self) -> bool:

@@ -23,7 +23,7 @@ from http_trio.net.certificates.client_hello import (
     server_name,
 )
 from http_trio.net.certificates.store import CertificateStore
-from http_trio.net.certificates.x509 import X509, read_der
+from http_trio.net.certificates.x509 import Certificate, read_der
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
 from http_trio.net.tls_socket import TlsSocket
@@ -170,7 +170,7 @@ class Handshake:
             client.ready(READ)  # its request may have come with the handshake's end
 
 
-def _still_valid(der: bytes) -> X509:
+def _still_valid(der: bytes) -> Certificate:
     """Read the certificate of a client.
 
     Raises:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -12,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import httpx
 import pytest
 import trio
 
 from http_trio import Exchange, HttpServer, Limits, Response, Tls, serve
+from http_trio.server import tls_listener
 from tests.http_trio.support.certificates import Authority
 
 needs_openssl = pytest.mark.skipif(
@@ -34,7 +38,9 @@ async def secure(tls: Tls, **more: Any) -> AsyncIterator[int]:
     """Run a server; give its port."""
 
     def whoami(exchange: Exchange) -> None:
-        exchange.respond(Response(200, b"hello"))
+        found = exchange.client_certificate
+        said = "hello" if found is None else f"{found.common_name} {found.emails}"
+        exchange.respond(Response(200, said.encode()))
 
     async with trio.open_nursery() as nursery:
         server: HttpServer = await nursery.start(
@@ -72,6 +78,8 @@ async def visit(
                 said = b""
                 while data := sock.recv(65536):
                     said += data
+                if not said:  # Python takes a cut for an end
+                    raise ConnectionResetError("closed without a response")
                 names: Any = (sock.getpeercert() or {}).get("subjectAltName", ())
                 return Shown(
                     tuple(value for _, value in names),
@@ -216,3 +224,141 @@ async def test_openssl_sees_the_certificate_of_the_name(authority: Authority) ->
                 command, stdin=b"Q\n", capture_stdout=True, capture_stderr=True
             )
             assert b"Verify return code: 0 (ok)" in done.stdout
+
+
+# === certificates of clients ===
+
+
+def mutual(authority: Authority, clients: Authority, **more: Any) -> Tls:
+    return Tls(*authority.issue("localhost"), client_ca=clients.ca_file, **more)
+
+
+@pytest.fixture
+def clients(tmp_path: Path) -> Authority:
+    """The authority that issues the clients' certificates."""
+    directory = tmp_path / "clients"
+    directory.mkdir()
+    return Authority(directory)
+
+
+def holding(
+    context: ssl.SSLContext,
+    issuer: Authority,
+    name: str = "ann@example.org",
+    **more: Any,
+) -> ssl.SSLContext:
+    """Give a client a certificate."""
+    context.load_cert_chain(*issuer.issue(name, stem="client", **more))
+    return context
+
+
+REFUSED = "ALERT|EOF|closed|reset"
+
+
+@versions
+async def test_a_verified_client_is_known(
+    authority: Authority, clients: Authority, version: str
+) -> None:
+    async with secure(mutual(authority, clients)) as port:
+        context = holding(client(authority, version), clients, common_name="Ann")
+        shown = await visit(port, context, "localhost")
+        assert shown.said.endswith(b"Ann ('ann@example.org',)")
+        again = await visit(port, context, "localhost", shown.session)
+        assert again.resumed
+        assert again.said.endswith(b"Ann ('ann@example.org',)")
+
+
+async def test_a_verified_client_is_known_over_http2(
+    authority: Authority, clients: Authority
+) -> None:
+    context = holding(authority.trusting(), clients, common_name="Ann")
+    async with secure(mutual(authority, clients)) as port:
+        async with httpx.AsyncClient(
+            http1=False, http2=True, verify=context, trust_env=False
+        ) as asking:
+            response = await asking.get(f"https://localhost:{port}/")
+            assert response.http_version == "HTTP/2"
+            assert response.text.startswith("Ann")
+
+
+@versions
+@pytest.mark.parametrize("required", [True, False], ids=["required", "optional"])
+async def test_only_whom_the_authorities_know_gets_in(
+    authority: Authority, clients: Authority, version: str, required: bool
+) -> None:
+    past = dt.datetime.now(dt.UTC) - dt.timedelta(hours=30)
+    tls = mutual(authority, clients, client_required=required)
+    async with secure(tls) as port:
+        bare = client(authority, version)
+        if required:
+            with pytest.raises(OSError, match=REFUSED):
+                await visit(port, bare, "localhost")
+        else:
+            shown = await visit(port, bare, "localhost")
+            assert shown.said.endswith(b"hello")
+            again = await visit(port, bare, "localhost", shown.session)
+            assert again.said.endswith(b"hello")
+        for context in (
+            holding(client(authority, version), authority),
+            holding(client(authority, version), clients, not_after=past),
+        ):
+            with pytest.raises(OSError, match=REFUSED):
+                await visit(port, context, "localhost")
+        good = holding(client(authority, version), clients, common_name="Ann")
+        assert b"Ann" in (await visit(port, good, "localhost")).said
+
+
+@versions
+async def test_a_session_outlives_neither_its_authority_nor_its_certificate(
+    authority: Authority,
+    clients: Authority,
+    version: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with secure(mutual(authority, clients)) as port:
+        context = holding(client(authority, version), clients)
+        first = await visit(port, context, "localhost")
+        assert (await visit(port, context, "localhost", first.session)).resumed
+        with monkeypatch.context() as patched:
+            later = time.time() + 10**11
+            patched.setattr(f"{tls_listener.__name__}.time.time", lambda: later)
+            with pytest.raises(OSError, match=REFUSED):
+                await visit(port, context, "localhost", first.session)
+        other = Authority(clients.directory / "..")
+        clients.ca_file.write_bytes(other.ca.cert_pem.bytes())
+        with pytest.raises(OSError, match=REFUSED):
+            await visit(port, context, "localhost", first.session)
+        good = holding(client(authority, version), other)
+        assert (await visit(port, good, "localhost")).said
+
+
+async def test_authorities_that_are_broken_leave_the_old_ones(
+    authority: Authority, clients: Authority
+) -> None:
+    async with secure(mutual(authority, clients)) as port:
+        context = holding(client(authority), clients)
+        await visit(port, context, "localhost")
+        (clients.directory / "ca.pem").write_text("broken")
+        await visit(port, context, "localhost")
+        with pytest.raises(OSError, match=REFUSED):
+            await visit(port, client(authority), "localhost")
+
+
+@needs_openssl
+async def test_openssl_is_asked_for_a_certificate(
+    authority: Authority, clients: Authority
+) -> None:
+    cert, key = clients.issue("ann@example.org", stem="client", common_name="Ann")
+    async with secure(mutual(authority, clients)) as port:
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-quiet"]
+        command += ["-CAfile", str(authority.ca_file), "-servername", "localhost"]
+        request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        for more, expected in ([], False), (["-cert", cert, "-key", key], True):
+            done = await trio.run_process(
+                [*command, *map(str, more), "-no_ign_eof", "-ign_eof"],
+                stdin=request,
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+            )
+            assert (b"Ann" in done.stdout) is expected

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from http_trio.net.certificates.x509 import X509
+from http_trio.net.certificates.x509 import Certificate
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class HeldNames:
     _table: NameTable[bool] = attrs.field(repr=False)
 
     @classmethod
-    def of(cls, certificate: X509) -> HeldNames:
+    def of(cls, certificate: Certificate) -> HeldNames:
         """Give those of a certificate."""
         found = [*map(_dns_name, certificate.dns), *certificate.addresses]
         if not found and certificate.common_name is not None:

@@ -17,7 +17,7 @@ import attrs
 
 from http_trio.errors import BadCertificate
 from http_trio.net.certificates.held_names import HeldNames
-from http_trio.net.certificates.x509 import X509, read_pem
+from http_trio.net.certificates.x509 import Certificate, read_pem
 from http_trio.net.process import file_stamp
 from http_trio.net.tls_context import Tls
 
@@ -43,7 +43,7 @@ class ServedCertificate:
     """
 
     file: str
-    x509: X509 = attrs.field(repr=False)
+    x509: Certificate = attrs.field(repr=False)
     held: HeldNames = attrs.field(repr=False)
     context: ssl.SSLContext = attrs.field(repr=False)
 

@@ -41,13 +41,14 @@ _CHARSETS = {
     0x1E: "utf-16-be",
 }  # all others are ASCII, or UTF-8
 _PEM = re.compile(
-    rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----\s([^-]*)-----END ", re.ASCII
+    rb"-----BEGIN (?:Certificate |TRUSTED )?CERTIFICATE-----\s([^-]*)-----END ",
+    re.ASCII,
 )
 _TIME = re.compile(r"(\d{2}|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 
 
 @attrs.frozen
-class X509:
+class Certificate:
     """The fields of a certificate that somebody decides by.
 
     Attributes:
@@ -78,7 +79,7 @@ class X509:
         return self.dns + self.addresses + self.uris + self.emails
 
 
-def read_pem(text: bytes) -> X509:
+def read_pem(text: bytes) -> Certificate:
     """Read the first certificate of a PEM file: the one that the file is about.
 
     Raises:
@@ -90,7 +91,7 @@ def read_pem(text: bytes) -> X509:
     return read_der(binascii.a2b_base64(found[1]))
 
 
-def read_der(der: bytes) -> X509:
+def read_der(der: bytes) -> Certificate:
     """Read a certificate.
 
     Raises:
@@ -109,7 +110,7 @@ def read_der(der: bytes) -> X509:
     extensions = next((value for tag, value in rest if tag == EXTENSIONS), b"")
     names = list(_alternative_names(extensions)) if extensions else []
     attributes = [list(parts(one)) for _, one in parts(subject)]
-    return X509(
+    return Certificate(
         der=der,
         subject=",".join(
             "+".join(_attribute(value) for _, value in several)

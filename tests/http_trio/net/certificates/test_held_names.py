@@ -6,9 +6,9 @@ import attrs
 import pytest
 
 from http_trio.net.certificates.held_names import HeldNames, NameTable, host_of
-from http_trio.net.certificates.x509 import X509
+from http_trio.net.certificates.x509 import Certificate
 
-BARE = X509(b"", "CN=only.example", "only.example", (), (), (), (), 0, 0)
+BARE = Certificate(b"", "CN=only.example", "only.example", (), (), (), (), 0, 0)
 ONE = attrs.evolve(
     BARE,
     dns=("Www.Example.org", "*.wild.example", "*", "f*.example", "*.*.two", "x y"),
