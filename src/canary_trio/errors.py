@@ -71,6 +71,10 @@ class WrittenMeanwhile(CanaryError):
         self.revision = revision
 
 
+class NameTaken(CanaryError):
+    """A proxy of this name is alive. The operator's fault: give each its own name."""
+
+
 class NoDocument(CanaryError):
     """The store holds no document for a service."""
 

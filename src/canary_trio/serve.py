@@ -20,12 +20,14 @@ import attrs
 import trio
 
 import http_trio
+from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.guard import AdminGuard
 from canary_trio.admin.handler import AdminHandler
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import Table, describe
 from canary_trio.config.model import Config
 from canary_trio.control.last_good import default_directory
+from canary_trio.control.own_name import take_name
 from canary_trio.control.store_keys import check_name
 from canary_trio.control.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
@@ -43,6 +45,9 @@ DEFAULT_CONFIG_SERVER = "http://127.0.0.1:8500"
 
 ADMIN_LIMITS = http_trio.Limits(connections=256, spare_files=8)
 """Of an admin listener: it may take of the descriptors that clients have to leave."""
+
+REFUSED_S = 5.0
+"""How long requests in progress have where this proxy's name is another one's."""
 
 Bind = str | socket.socket
 """An address, or a socket that listens on one already."""
@@ -190,6 +195,7 @@ async def serve(
         http_trio.BadBind: an address cannot be had.
         http_trio.BadCertificate: a certificate cannot be used.
         BadName: the service or the proxy has a name that cannot be part of a key.
+        NameTaken: another proxy of this name is alive.
 
     Cancelled, it closes everything, and takes its acknowledgement back from the store
     within a second.
@@ -205,6 +211,7 @@ async def serve(
         addresses = sockets.addresses
         admin_address = http_trio.address_of(sockets.admin[0])
         id_ = check_name(options.proxy_id or default_id(addresses[0]))
+        own_file = partial(_state_file, options, f"{service}@{id_}")
         runtime = Runtime(service, observer=Observer(access_log))
         keeper = runtime.observer.tasks
         control = Supervisor(
@@ -215,10 +222,12 @@ async def serve(
             tokens=StoreTokens.of(options.config_server, options.token, options.tokens),
             ca_file=options.ca_file,
             bootstrap=options.bootstrap,
-            memory=_last_good_file(options, f"{service}@{id_}"),
+            memory=own_file("json"),
             address=addresses[0],
             admin=admin_address,
             on_live=on_live,
+            name=take_name(own_file("lock"), owned),
+            is_alive=is_other_proxy,
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(control.run)
@@ -226,6 +235,7 @@ async def serve(
                 nursery.start_soon(access_log.run, keeper)
             async with trio.open_nursery() as serving:
                 view = ProxyView(service, id_, runtime, control)
+                nursery.start_soon(_end_if_refused, view, nursery.cancel_scope)
                 for name, side in _side_listeners(view, sockets, options).items():
                     nursery.start_soon(keeper.run, name, side.run)
                 start = partial(
@@ -250,6 +260,16 @@ async def serve(
                 await control.ready.wait()
                 task_status.started(Proxy(id_, view, server, admin_address))
             nursery.cancel_scope.cancel()
+        control.check_refused()
+
+
+async def _end_if_refused(view: ProxyView, scope: trio.CancelScope) -> None:
+    """End a proxy whose name is another one's; what it serves is served to the end."""
+    await view.control.refused.wait()
+    if view.server is not None and view.control.ready.is_set():
+        view.server.drain(REFUSED_S)
+    else:
+        scope.cancel()
 
 
 @attrs.frozen
@@ -348,11 +368,11 @@ def admin_names(options: ProxyOptions) -> tuple[str, ...]:
     return (host, *options.admin_hosts)
 
 
-def _last_good_file(options: ProxyOptions, name: str) -> Path | None:
+def _state_file(options: ProxyOptions, name: str, suffix: str) -> Path | None:
     if not options.remember:
         return None
     directory = default_directory() if options.state is None else Path(options.state)
-    return directory / f"{name}.json"
+    return directory / f"{name}.{suffix}"
 
 
 def default_id(address: str) -> str:

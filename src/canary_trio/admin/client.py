@@ -16,6 +16,10 @@ RESPONSE_BYTES = 64 * 1024 * 1024
 _REQUEST = b"GET /status HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"
 
 
+ASK_S = 2.0
+"""How long another proxy has to say that it is alive."""
+
+
 class AdminUnreachable(Exception):
     """A proxy's admin listener gave no usable response; says why."""
 
@@ -72,3 +76,24 @@ async def _resolve(address: str) -> list[Address]:
         host.strip("[]"), int(port), type=socket.SOCK_STREAM
     )
     return [(family, at) for family, _, _, _, at in found]
+
+
+async def is_other_proxy(
+    address: str, *, service: str, proxy_id: str, instance: str
+) -> bool:
+    """Ask an admin listener whether it is one of another proxy of this name.
+
+    Args:
+        address: of the listener, as somebody has reported it.
+        service: whose proxies share the names.
+        proxy_id: the name.
+        instance: of the one who asks, which the address may lead back to.
+    """
+    with trio.move_on_after(ASK_S):
+        try:
+            status = await read_status(address)
+        except AdminUnreachable:
+            return False
+        same = (status.get("service"), status.get("id")) == (service, proxy_id)
+        return same and status.get("instance") != instance
+    return False

@@ -87,6 +87,7 @@ _REMOVED: Mapping[str, Shape] = {
 RULES: Mapping[str, Shape] = {
     "service": MergeRule.SLOWEST,
     "id": MergeRule.SLOWEST,
+    "instance": MergeRule.SLOWEST,
     "running": MergeRule.LOWEST,
     "attempted": MergeRule.LOWEST,
     "failed": MergeRule.SLOWEST,
@@ -110,6 +111,7 @@ def describe(view: ProxyView) -> Table:
     return {
         "service": view.service,
         "id": view.proxy_id,
+        "instance": control.instance,
         "running": control.running,
         "attempted": status.attempted,
         "failed": None if status.failed is None else attrs.asdict(status.failed),

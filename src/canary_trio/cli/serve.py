@@ -51,7 +51,11 @@ SPARE_FILES = 1024
     envvar="CANARY_STATE",
     help="Where the last good document is kept.  [default: ~/.local/state/canary-trio]",
 )
-@click.option("--id", "proxy_id", help="The proxy's name.  [default: HOST-PORT]")
+@click.option(
+    "--id",
+    "proxy_id",
+    help="The proxy's name, which no other live one has.  [default: HOST-PORT]",
+)
 @log_options
 def serve(
     service: str,
@@ -76,6 +80,7 @@ def serve(
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has a meaning
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    from canary_trio.errors import NameTaken  # noqa: PLC0415
     from canary_trio.process.process_log import LogForm, LogOptions  # noqa: PLC0415  # keeps --help quick, as below
     from canary_trio.serve import ProxyOptions  # noqa: PLC0415
     from canary_trio.telemetry.access_log_format import LineForm  # noqa: PLC0415
@@ -97,7 +102,10 @@ def serve(
         access_log=access_log,
         access_log_form=LineForm(access_log_format),
     )
-    failure = _run(service, options, logs, workers)
+    try:
+        failure = _run(service, options, logs, workers)
+    except NameTaken as exc:
+        raise click.UsageError(str(exc)) from exc
     if failure:
         store_options.fail(failure)
 

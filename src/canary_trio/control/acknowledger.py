@@ -3,18 +3,24 @@
 It is a key of our own, held by a session: it says what requests are routed by from that
 moment on, and it goes away with us. Whoever waits for a change waits for these keys; so
 what runs is told at once, and a key is never missing while its proxy lives.
+
+The key of a proxy that lives is never taken from it, see `own_name`. One file, since a
+session, its key and who else has it are one state.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable
 
 import trio
 
+from canary_trio.control.own_name import NameFile
 from canary_trio.control.report import Report
 from canary_trio.control.store_keys import proxies_prefix
-from kv_trio import Backoff, Client, KvError, StoreRefused, TxnOperation
+from canary_trio.errors import NameTaken
+from kv_trio import Backoff, Client, Entry, KvError, StoreRefused, TxnOperation
 
 _log = logging.getLogger(__name__)
 
@@ -25,12 +31,38 @@ They end a session within twice its time to live; for so long after its last sig
 a proxy counts as live.
 """
 
+OUTLIVED_S = 2 * SESSION_TTL_S + 5.0
+"""After so long a session that still lives is renewed by somebody."""
+
+START_S = 60.0
+"""How long a proxy is so new that it ends itself where another one has its name."""
+
+TELL_S = 30.0
+"""How often it is told, at most, that another proxy has our name."""
+
+IsAlive = Callable[[str], Awaitable[bool]]
+"""Asks an admin listener whether it is one of a proxy of our name that is not we."""
+
+
+async def nobody_is(address: str, **_: str) -> bool:
+    """Take it that nobody is there."""
+    del address
+    await trio.lowlevel.checkpoint()
+    return False
+
 
 class Acknowledger:
     """Tells one store after another what a proxy runs."""
 
     def __init__(
-        self, service: str, proxy_id: str, report: Callable[[], Report]
+        self,
+        service: str,
+        proxy_id: str,
+        report: Callable[[], Report],
+        *,
+        name: NameFile | None = None,
+        is_alive: IsAlive = nobody_is,
+        on_taken: Callable[[NameTaken], None] | None = None,
     ) -> None:
         """Begin without a session, and with nothing written.
 
@@ -38,10 +70,21 @@ class Acknowledger:
             service: whose proxy it is.
             proxy_id: its name in the fleet.
             report: gives what is told.
+            name: the file that shows which session was ours before.
+            is_alive: asks whether another proxy of this name is alive.
+            on_taken: called if one is, while this one is new.
         """
         self._service = service
         self._id = proxy_id
+        self._key = proxies_prefix(service) + proxy_id
         self._report = report
+        self._name = name
+        self._is_alive = is_alive
+        self._on_taken = on_taken
+        self._own = {name.session} - {""} if name is not None else set()
+        self._other = ""  # the session of another proxy that has our key
+        self._other_since = self._told_at = self._warned_at = -math.inf
+        self._new_until = trio.current_time() + START_S
         self._session = ""
         self._news = trio.Event()
 
@@ -54,7 +97,6 @@ class Acknowledger:
 
     async def run(self, client: Client) -> None:
         """Tell a store what runs, at once; keep the session; begin anew if it ends."""
-        key = proxies_prefix(self._service) + self._id
         acknowledged: Report | None = None
         renew_at = 0.0
         backoff = Backoff()
@@ -72,8 +114,10 @@ class Acknowledger:
                     renew_at = now + SESSION_TTL_S / 3
                 report = self._report()
                 if report != acknowledged:
-                    if not await self._acknowledge(client, key, report):
+                    if not await self._acknowledge(client, report):
+                        await backoff.pause()
                         continue
+                    self._new_until = -math.inf
                     acknowledged = report
                 backoff.reset()
                 await self._wait_for_news(renew_at - trio.current_time())
@@ -82,6 +126,16 @@ class Acknowledger:
                     _log.warning("not acknowledged: %s", exc)
                     self._session = ""
                 await backoff.pause()
+
+    async def check_name(self, client: Client) -> None:
+        """Look whether another proxy that lives has our name, before anything is served.
+
+        Raises:
+            KvError: the store cannot be read.
+        """
+        entry = (await client.get(self._key)).entry
+        if entry is not None and entry.session and entry.session not in self._own:
+            await self._meet(entry)
 
     async def say_goodbye(self, client: Client) -> None:
         """End the session, which takes the key along; a store that is gone does so."""
@@ -98,27 +152,68 @@ class Acknowledger:
     async def _begin_session(self, client: Client) -> None:
         name = f"canary {self._service} {self._id}"
         self._session = await client.create_session(name, SESSION_TTL_S, deletes=True)
+        self._own.add(self._session)
+        if self._name is not None:
+            await trio.to_thread.run_sync(self._name.remember, self._session)
 
-    async def _acknowledge(self, client: Client, key: str, report: Report) -> bool:
+    async def _acknowledge(self, client: Client, report: Report) -> bool:
         """Write a report; False if it is to be tried again.
 
-        If another session holds our key (our own of a former life, or a namesake's),
-        the key changes hands in one transaction and that session ends. Ended first, it
-        would take the key along, and the fleet would miss a proxy that lags.
+        If a session of ours holds our key, such as one of a former life, the key changes
+        hands in one transaction and that session ends. Ended first, it would take the key
+        along, and the fleet would miss a proxy that lags.
         """
-        mine, text = self._session, report.dump()
+        key, mine, text = self._key, self._session, report.dump()
         if (await client.put(key, text, acquire=mine)).done:
             return True
         entry = (await client.get(key)).entry
         if entry is None or entry.session is None:
             return False
-        _log.warning("%s is held by an older session of this name; it ends now", key)
+        if entry.session not in self._own:
+            await self._meet(entry)
+            return False
+        _log.info("%s is held by an older session of ours; it ends now", key)
         unlock = TxnOperation("unlock", key, text, session=entry.session)
         lock = TxnOperation("lock", key, text, session=mine)
         taken = await client.transact([unlock, lock])
         if taken.done:
             await client.destroy_session(entry.session)
+            self._own = {mine}
         return taken.done
+
+    async def _meet(self, entry: Entry) -> None:
+        """Find out about another proxy that has our key; it is not taken from it."""
+        now = trio.current_time()
+        if entry.session != self._other:
+            self._other, self._other_since = entry.session or "", now
+            self._warned_at = -math.inf
+        elif now - self._other_since < OUTLIVED_S and now - self._warned_at < TELL_S:
+            return
+        theirs = Report.load(entry.value)
+        admin = "" if theirs is None else theirs.admin
+        lives = now - self._other_since >= OUTLIVED_S
+        if lives or (admin and await self._is_alive(admin)):
+            self._refuse(admin)
+            return
+        self._warned_at = now
+        _log.warning(
+            "%s is held by the session of a proxy that does not respond at %s; if it has"
+            " ended, its session does too within %g s, and this one is reported then",
+            *(self._key, admin or "its admin listener", OUTLIVED_S),
+        )
+
+    def _refuse(self, admin: str) -> None:
+        """End this proxy, if it has only begun; tell it if not."""
+        now = trio.current_time()
+        reason = NameTaken(
+            f"a proxy of the name {self._id} serves {self._service} already (its admin"
+            f" listener is {admin or 'unknown'}); give each proxy an --id NAME of its own"
+        )
+        if now < self._new_until and self._on_taken is not None:
+            self._on_taken(reason)
+        elif now - self._told_at >= TELL_S:
+            self._told_at = now
+            _log.error("this proxy is not reported to the fleet: %s", reason)
 
     async def _wait_for_news(self, longest_s: float) -> None:
         with trio.move_on_after(max(0.0, longest_s)):

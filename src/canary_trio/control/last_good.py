@@ -100,7 +100,7 @@ def save_last_good(path: Path, what: LastGood) -> None:
         "document": base64.b64encode(what.document).decode(),
         "secret": what.secret.dump().decode(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

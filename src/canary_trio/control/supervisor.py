@@ -15,6 +15,7 @@ One file, since which store is followed and which document runs hang on each oth
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -22,14 +23,15 @@ from pathlib import Path
 import trio
 
 from canary_trio.config.document import build, load, parse
-from canary_trio.control.acknowledger import Acknowledger
+from canary_trio.control.acknowledger import Acknowledger, nobody_is
 from canary_trio.control.last_good import LastGood, LastGoodFile
+from canary_trio.control.own_name import NameFile
 from canary_trio.control.report import Refusal, Report
 from canary_trio.control.secret_keeper import SecretKeeper
 from canary_trio.control.status import Status
 from canary_trio.control.store_keys import config_key
 from canary_trio.control.store_tokens import StoreTokens
-from canary_trio.errors import CanaryError, InvalidConfig, Problem
+from canary_trio.errors import CanaryError, InvalidConfig, NameTaken, Problem
 from canary_trio.proxy.runtime import Runtime
 from http_trio import HttpError
 from kv_trio import Backoff, Client, KvError, Snapshot, StoreRefused
@@ -62,7 +64,13 @@ class Supervisor:
         address: str,
         admin: str,
         on_live: Callable[[int], None] | None = None,
+        name: NameFile | None = None,
+        is_alive: Callable[..., Awaitable[bool]] = nobody_is,
     ) -> None:
+        self.instance = secrets.token_hex(8)
+        """Tells this life of the proxy from any other."""
+        self._name_taken: NameTaken | None = None
+        self.refused = trio.Event()
         self.status = Status(config_server)
         self.ready = trio.Event()
         self._runtime = runtime
@@ -77,7 +85,16 @@ class Supervisor:
         self._on_live = on_live
         self._keeper = SecretKeeper(service, self._use_secrets)
         self._good: LastGood | None = None  # what is remembered, or about to be
-        self._acknowledger = Acknowledger(service, proxy_id, self.report)
+        self._acknowledger = Acknowledger(
+            service,
+            proxy_id,
+            self.report,
+            name=name,
+            is_alive=partial(
+                is_alive, service=service, proxy_id=proxy_id, instance=self.instance
+            ),
+            on_taken=self._refuse_name,
+        )
         self._memory = None if memory is None else LastGoodFile(memory)
 
     def __repr__(self) -> str:
@@ -153,11 +170,23 @@ class Supervisor:
                     if written.done:
                         _log.info("wrote the first document of %s", self._service)
                 await self._keeper.agree(client)
+                await self._acknowledger.check_name(client)
+                if self.refused.is_set():
+                    await trio.sleep_forever()  # who serves by us ends us
             except KvError as exc:
                 self.status.contact.error = str(exc)
                 await backoff.pause()
             else:
                 return
+
+    def check_refused(self) -> None:
+        """Raise NameTaken if this proxy ends since another one has its name."""
+        if self._name_taken is not None:
+            raise self._name_taken
+
+    def _refuse_name(self, reason: NameTaken) -> None:
+        self._name_taken = reason
+        self.refused.set()
 
     async def _watch(self, client: Client) -> str:
         """Apply each document as it comes, until one moves us to another store."""

@@ -18,6 +18,9 @@ import attrs
 from canary_trio.process.process_log import LogOptions
 from canary_trio.serve import ProxyOptions
 
+NAME_TAKEN = 2
+"""The exit status of a worker whose name another proxy has."""
+
 _LENGTH = struct.Struct("!I")  # of the options, in bytes
 
 

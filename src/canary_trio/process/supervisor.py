@@ -26,7 +26,7 @@ import trio
 import http_trio
 from canary_trio.admin.guard import AdminGuard
 from canary_trio.control.store_keys import check_name
-from canary_trio.errors import CanaryError
+from canary_trio.errors import CanaryError, NameTaken
 from canary_trio.process.admin import SupervisorAdmin
 from canary_trio.process.ipc import WorkerOptions
 from canary_trio.process.process_log import LogOptions
@@ -62,6 +62,9 @@ async def supervise(
         count: how many workers.
         options: of all; each gets its own name and admin listener.
         logs: what each logs.
+
+    Raises:
+        NameTaken: another proxy of a worker's name is alive.
     """
     try:
         check_name(service)
@@ -91,6 +94,8 @@ async def supervise(
                 name, WorkerOptions(service, held, logs, addresses.inherited)
             )
             return await _Supervisor(shared, workers).run(admin)
+    except NameTaken:
+        raise
     except (http_trio.HttpError, CanaryError) as exc:
         return str(exc)
 
@@ -182,6 +187,8 @@ class _Supervisor:
                     for worker in self._workers:
                         working.start_soon(self._keep, worker)
                 nursery.cancel_scope.cancel()
+        if any(worker.name_taken for worker in self._workers):
+            raise NameTaken(self._failure)
         return self._failure
 
     async def _keep(self, worker: WorkerProcess) -> None:
@@ -192,7 +199,7 @@ class _Supervisor:
             how = await worker.run(self._shared.of(worker), self._tell)
             if self._stop.is_set():
                 return
-            if not worker.addresses:  # nor can the others, or another try
+            if worker.name_taken or not worker.addresses:  # nor would another try
                 self._failure = worker.failure or f"worker {worker.number} {how}"
                 self._end_all()
                 return

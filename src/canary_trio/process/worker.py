@@ -18,8 +18,15 @@ from collections.abc import Iterable, Mapping
 import attrs
 import trio
 
+from canary_trio.errors import NameTaken
 from canary_trio.process import process_log
-from canary_trio.process.ipc import News, WorkerOptions, read_options, write_news
+from canary_trio.process.ipc import (
+    NAME_TAKEN,
+    News,
+    WorkerOptions,
+    read_options,
+    write_news,
+)
 from canary_trio.process.serve_process import serve_process
 from canary_trio.serve import Bind
 from canary_trio.telemetry.access_log import AccessLog, BadLog
@@ -67,6 +74,9 @@ def main() -> int:
         failure = trio.run(_run, channel, options, options.logs.open_access_log())
     except BadLog as exc:
         failure = str(exc)
+    except NameTaken as exc:
+        channel.tell(News(failed=str(exc)))
+        return NAME_TAKEN
     if failure:
         channel.tell(News(failed=failure))
     return 1 if failure else 0
@@ -83,16 +93,22 @@ async def _run(
         redirect_binds=_adopted(given.redirect_binds, sockets),
     )
     failure = ""
+    taken: NameTaken | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_with_supervisor, channel, nursery.cancel_scope)
-        failure = await serve_process(
-            worker_options.service,
-            options,
-            channel,
-            access_log,
-            stopping=(signal.SIGTERM,),
-        )
+        try:
+            failure = await serve_process(
+                worker_options.service,
+                options,
+                channel,
+                access_log,
+                stopping=(signal.SIGTERM,),
+            )
+        except NameTaken as exc:
+            taken = exc
         nursery.cancel_scope.cancel()
+    if taken is not None:
+        raise taken
     return failure
 
 

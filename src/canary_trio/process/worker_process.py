@@ -13,7 +13,13 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from canary_trio.process.ipc import News, WorkerOptions, read_news, write_options
+from canary_trio.process.ipc import (
+    NAME_TAKEN,
+    News,
+    WorkerOptions,
+    read_news,
+    write_options,
+)
 
 KILL_S = 5.0
 """How long a worker has to be gone when it is killed."""
@@ -30,6 +36,7 @@ class WorkerProcess:
         addresses: where it listens; empty before it did for the first time.
         revision: of its first document; -1 before.
         failure: why it could not serve, in its own words; empty if it said nothing.
+        name_taken: whether that is that another proxy has its name.
     """
 
     number: int
@@ -38,6 +45,7 @@ class WorkerProcess:
     addresses: str = ""
     revision: int = -1
     failure: str = ""
+    name_taken: bool = False
     _process: trio.Process | None = attrs.field(default=None, init=False)
 
     @property
@@ -77,6 +85,7 @@ class WorkerProcess:
                     with trio.move_on_after(KILL_S, shield=True):
                         await process.wait()
                 self._process = None
+        self.name_taken = process.returncode == NAME_TAKEN and bool(self.failure)
         return self._how(process)
 
     async def _talk(

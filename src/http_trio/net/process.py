@@ -23,7 +23,7 @@ def raise_file_limit(wanted: int) -> int:
     """Let this process, and those that it starts, open so many files; give how many.
 
     The soft limit is raised, as far as the hard one goes; it is never lowered. Where that
-    is not enough, the log says so: clients are served in turn then.
+    is not half of what is wanted, the log says so.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -34,7 +34,7 @@ def raise_file_limit(wanted: int) -> int:
     except (OSError, ValueError) as exc:  # a system that has a limit of its own
         _log.info("the limit on open files stays at %d: %s", soft, exc)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
+    if soft < wanted / 2:
         _log.warning(
             "may open %d files, not the %d that all connections would take; of many"
             " clients the idlest are closed (raise it with `ulimit -Hn`, or LimitNOFILE="

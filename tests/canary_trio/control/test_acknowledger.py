@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trio
 
 from canary_trio import change, read_fleet, wait_applied
 from canary_trio.control import acknowledger
+from canary_trio.control.report import Report
+from canary_trio.errors import NameTaken
+from http_trio.testing.ports import free_port
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.stored_proxy import proxy_on
@@ -52,11 +57,13 @@ async def test_a_session_that_ended_is_begun_anew() -> None:
             await wait_applied(client, "web", revision, until=lambda f: bool(f.live))
 
 
-async def test_a_namesakes_key_is_taken_over() -> None:
+async def test_what_a_former_life_holds_is_taken_over(tmp_path: Path) -> None:
     async with in_memory_store() as client:
         old = await client.create_session("of a former life", 10, deletes=True)
         await client.put("canary/web/proxies/p", b"old", acquire=old)
-        async with proxy_on(client, proxy_id="p") as proxy:
+        (tmp_path / "web@p.lock").write_text(old)
+        options = {"state": tmp_path, "remember": True, "proxy_id": "p"}
+        async with proxy_on(client, **options) as proxy:
             with trio.fail_after(10):
                 await wait_applied(
                     client, "web", proxy.revision, until=lambda f: bool(f.live)
@@ -65,6 +72,76 @@ async def test_a_namesakes_key_is_taken_over() -> None:
         assert old not in {session.id for session in await client.sessions()}
     assert len(states) >= 2
     assert None not in [state.entry for state in states], "the fleet missed a proxy"
+
+
+async def hold_name(client: Client, admin: str = "") -> str:
+    """Hold the name p as another proxy does; give the session."""
+    session = await client.create_session("another p", 10, deletes=True)
+    report = Report("p", running=1, attempted=1, admin=admin)
+    await client.put("canary/web/proxies/p", report.dump(), acquire=session)
+    return session
+
+
+async def test_a_name_whose_proxy_responds_is_refused_before_anything_is_served() -> (
+    None
+):
+    async with in_memory_store() as client, proxy_on(client, proxy_id="p") as first:
+        with trio.fail_after(10):
+            await wait_applied(
+                client, "web", first.revision, until=lambda f: bool(f.live)
+            )
+            with pytest.raises(ExceptionGroup) as caught:
+                async with proxy_on(client, proxy_id="p"):
+                    pass
+            assert caught.group_contains(NameTaken, match="p serves web already")
+            assert (await read_fleet(client, "web", 1)).live[0].address in first.url
+
+
+async def test_a_silent_namesake_is_waited_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with in_memory_store() as client:
+        session = await hold_name(client, f"127.0.0.1:{free_port()}")
+        async with proxy_on(client, proxy_id="p") as proxy:
+            with trio.fail_after(10):
+                while "does not respond" not in caplog.text:
+                    await trio.sleep(0.01)
+                held = (await client.get("canary/web/proxies/p")).entry
+                assert held is not None
+                assert held.session == session, "it is not taken from it"
+                await client.destroy_session(session)
+                await wait_applied(
+                    client, "web", proxy.revision, until=lambda f: bool(f.live)
+                )
+
+
+async def test_one_that_outlives_its_session_is_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(acknowledger, "OUTLIVED_S", 0.2)
+    async with in_memory_store() as client:
+        await hold_name(client)
+        with trio.fail_after(10), pytest.raises(ExceptionGroup) as caught:
+            async with proxy_on(client, proxy_id="p"):
+                await trio.sleep_forever()
+        assert caught.group_contains(NameTaken, match="serves web already")
+
+
+async def test_one_that_has_served_for_long_only_tells(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(acknowledger, "OUTLIVED_S", 0.2)
+    monkeypatch.setattr(acknowledger, "START_S", 0.0)
+    async with in_memory_store() as client:
+        session = await hold_name(client)
+        async with proxy_on(client, proxy_id="p"):
+            with trio.fail_after(10):
+                while "is not reported to the fleet" not in caplog.text:
+                    await trio.sleep(0.01)
+        entry = (await client.get("canary/web/proxies/p")).entry
+        assert entry is not None
+        assert entry.session == session
+    assert caplog.text.count("is not reported to the fleet") == 1
 
 
 async def test_a_proxy_says_goodbye() -> None:
