@@ -3,7 +3,9 @@
 Each loop has a `PollBudget`, so that it has a rate whatever a store does.
 
 A watch survives what happens to servers: a restart, an index that goes back (read anew
-from 0), a response that does not come (the wait, its jitter and a grace), and errors. It
+from 0), a response that does not come (the wait, its jitter and a grace), and errors. After
+an error it does not know any more which store responds, and reads anew too: one that lost
+its state would let a higher index wait for its whole time (linkerd PR 1332). It
 may skip states that were soon replaced; it never skips the last one, and never gives
 the same one twice.
 """
@@ -147,6 +149,7 @@ class Watch(Generic[S]):
                 state = await self._read(index=self._index, wait_s=self.wait_s)
             except KvError as exc:
                 self.contact.error = str(exc)
+                self._index = 0
                 await self._backoff.pause()
                 continue
             self.contact.last_s = trio.current_time()

@@ -115,7 +115,9 @@ GONE = StoreUnreachable("gone")
         ([Shown("a", 7), Shown("a", 9)], ["a"], [0, 7, 9]),
         ([Shown("a", 7), Shown("a", 7)], ["a"], [0, 7, 7]),
         ([Shown("absent", 0)], ["absent"], [0, 1]),
-        ([Shown("a", 7), GONE, Shown("b", 8)], ["a", "b"], [0, 7, 7, 8]),
+        ([Shown("a", 7), GONE, Shown("b", 8)], ["a", "b"], [0, 7, 0, 8]),
+        ([Shown("a", 7), GONE, Shown("a", 7)], ["a"], [0, 7, 0, 7]),
+        ([Shown("a", 7), GONE, Shown("b", 3)], ["a", "b"], [0, 7, 0, 3]),
         ([Shown("a", 7), Shown("x", 3), Shown("b", 3)], ["a", "b"], [0, 7, 0, 3]),
         ([Shown("a", 7), Shown("x", 3), Shown("a", 3)], ["a"], [0, 7, 0, 3]),
     ],
@@ -127,6 +129,8 @@ GONE = StoreUnreachable("gone")
         "a wait that ended without a change",
         "an index of 0 would not wait",
         "an error",
+        "an error and no change",
+        "an error of a store that begins anew",
         "a store that was reset",
         "a store that was restored",
     ],
@@ -228,7 +232,7 @@ async def test_a_watch_that_was_cancelled_goes_on_where_it_was(
         await anext(watch)
 
     assert (await anext(watch)).content == "b"
-    assert [index for index, _ in script.requests] == [0, 7, 7, 7]
+    assert [index for index, _ in script.requests] == [0, 7, 0, 0]
 
 
 async def test_the_next_request_waits_as_long_as_is_set(
