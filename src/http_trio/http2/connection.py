@@ -20,7 +20,7 @@ from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields, origin_
 from http_trio.http1.request_head import RequestHead, parse_request_head
 from http_trio.http1.response import Response
 from http_trio.http2.frame_writer import FrameWriter
-from http_trio.http2.messages import Field, Malformed, is_websocket, request_head
+from http_trio.http2.messages import Field, Malformed, request_head
 from http_trio.http2.session import (
     CANCEL,
     ENHANCE_YOUR_CALM,
@@ -127,12 +127,13 @@ class Http2Connection(FrameWriter):
         if self._lingered >= 0:
             self._drop_unread(len(data))
             return
-        self._overhead.received(len(data), self.loop.now)
-        self.session.receive(data)
-        if self._overhead.is_spent and not self._is_over:
+        overhead, session = self._overhead, self.session
+        overhead.received(len(data), self.loop.now)
+        session.receive(data)
+        if overhead.left < 0 and not self._is_over:
             _log.debug("%r sends too much that asks for nothing", self)
             self._end(ENHANCE_YOUR_CALM)
-        if self.session.has_output:
+        if session.has_output:
             self.wake()
 
     def expire(self) -> None:
@@ -233,16 +234,16 @@ class Http2Connection(FrameWriter):
         self, stream_id: int, fields: tuple[Field, ...], *, ended: bool
     ) -> None:
         """Begin an exchange."""
-        key = os.urandom(16) if is_websocket(fields) else b""
-        stream = Http2Stream(self, stream_id, ended=ended, key=key)
-        self.streams[stream_id] = stream
         self._was_asked = True
         try:
-            raw = request_head(fields, ended=ended, websocket_key=key)
+            raw, key = request_head(fields, ended=ended, draw=os.urandom)
         except Malformed as exc:
             _log.debug("%r: %s", self, exc)
-            stream.reset(PROTOCOL_ERROR)
+            self._overhead.wasted()
+            self.session.reset(stream_id, PROTOCOL_ERROR)
             return
+        stream = Http2Stream(self, stream_id, ended=ended, key=key)
+        self.streams[stream_id] = stream
         self._overhead.asked(len(raw))
         head = self.loop.request_heads.get(raw) or self._parse(stream, raw)
         if head is not None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+from collections.abc import Callable
 
 from http_trio.errors import ProtocolError
 from http_trio.http1.fields import find_value
@@ -43,36 +44,44 @@ class Malformed(ProtocolError):
 
 
 def request_head(
-    fields: tuple[Field, ...], *, ended: bool, websocket_key: bytes = b""
-) -> bytes:
-    """Give a request's head as HTTP/1.1 writes it.
+    fields: tuple[Field, ...], *, ended: bool, draw: Callable[[int], bytes]
+) -> tuple[bytes, bytes]:
+    """Give a request's head as HTTP/1.1 writes it, and a WebSocket's key if it opens one.
+
+    An extended CONNECT becomes an opening handshake (RFC 8441 section 5), which has a
+    key that HTTP/2 does not have.
 
     Args:
         fields: as they came, pseudo-header fields first.
         ended: whether no body follows.
-        websocket_key: 16 random bytes, for an extended CONNECT: it becomes an opening
-            handshake (RFC 8441 section 5), whose key HTTP/2 does not have.
+        draw: gives random bytes, so many.
 
     Raises:
         Malformed: it cannot be written so.
 
     >>> get = ((b":method", b"GET"), (b":scheme", b"https"), (b":path", b"/a"))
-    >>> request_head((*get, (b":authority", b"a.example")), ended=True)
-    b'GET /a HTTP/1.1\\r\\nHost: a.example\\r\\n\\r\\n'
+    >>> request_head((*get, (b":authority", b"a.example")), ended=True, draw=bytes)
+    (b'GET /a HTTP/1.1\\r\\nHost: a.example\\r\\n\\r\\n', b'')
     """
-    pseudo, special, lines = _sort(fields)
-    lengths = special.get(b"content-length", [])
-    lines += [b"content-length: " + length for length in lengths]
-    if b"cookie" in special:  # RFC 9113 section 8.2.3
-        lines.append(b"cookie: " + b"; ".join(special[b"cookie"]))
+    special = [one for one in fields if one[0] in _SPECIAL]
+    if special:
+        fields = tuple([one for one in fields if one[0] not in _SPECIAL])
+    at = 2  # a CONNECT has two, all others more (RFC 9113 sections 8.3.1 and 8.5)
+    while fields[at : at + 1] and fields[at][0][:1] == b":":
+        at += 1
+    pseudo = dict(fields[:at])
+    lines = list(map(b": ".join, fields[at:]))
+    hosts, has_length = _write_special(special, lines)
     method, target = pseudo.get(b":method"), pseudo.get(b":path")
-    authority = _authority(pseudo.get(b":authority"), special.get(b"host", []))
+    authority = _authority(pseudo.get(b":authority"), hosts)
+    key = b""
     if b":protocol" in pseudo:
-        lines += _handshake(method, pseudo[b":protocol"], websocket_key)
+        key = draw(16)
+        lines += _handshake(method, pseudo[b":protocol"], key)
         method = b"GET"
     elif method == b"CONNECT":
         target = authority  # RFC 9113 section 8.5; refused by who parses it
-    elif not ended and not lengths:
+    elif not ended and not has_length:
         lines.append(b"Transfer-Encoding: chunked")
     if method is None or target is None or authority is None:
         raise Malformed("no method, no path or no authority")
@@ -80,12 +89,7 @@ def request_head(
     data = b"\r\n".join([start, *lines, b"\r\n"])
     if data.count(b"\r\n") != len(lines) + 3:
         raise Malformed("a line end within a field")
-    return data
-
-
-def is_websocket(fields: tuple[Field, ...]) -> bool:
-    """Tell whether a request is to open a WebSocket (RFC 8441 section 4)."""
-    return (b":protocol", b"websocket") in fields
+    return data, key
 
 
 def accepts_websocket(head: bytes, key: bytes) -> bool:
@@ -167,22 +171,27 @@ def _only(seen: bytes | None, value: bytes) -> bytes:
     return value
 
 
-def _sort(
-    fields: tuple[Field, ...],
-) -> tuple[dict[bytes, bytes], dict[bytes, list[bytes]], list[bytes]]:
-    """Give the pseudo-header fields, those that differ in HTTP/1.1, and the others."""
-    at = 0
-    while at < len(fields) and fields[at][0][:1] == b":":
-        at += 1
-    rest = fields[at:]
-    special: dict[bytes, list[bytes]] = {}
-    for name, value in [one for one in rest if one[0] in _SPECIAL]:
-        special.setdefault(name, []).append(value)
-    if special:
-        rest = tuple([one for one in rest if one[0] not in _SPECIAL])
-    if not _NOT_IN_HTTP2.isdisjoint(special):
-        raise Malformed("a field that speaks of the connection")
-    return dict(fields[:at]), special, list(map(b": ".join, rest))
+def _write_special(
+    special: list[Field], lines: list[bytes]
+) -> tuple[list[bytes], bool]:
+    """Write the fields that differ in HTTP/1.1.
+
+    Gives the hosts that they name, and whether one is the body's length.
+    """
+    hosts, cookies, has_length = [], [], False
+    for name, value in special:
+        if name == b"cookie":
+            cookies.append(value)
+        elif name == b"host":
+            hosts.append(value)
+        elif name == b"content-length":
+            has_length = True
+            lines.append(b"content-length: " + value)
+        elif name in _NOT_IN_HTTP2:
+            raise Malformed("a field that speaks of the connection")
+    if cookies:  # RFC 9113 section 8.2.3
+        lines.append(b"cookie: " + b"; ".join(cookies))
+    return hosts, has_length
 
 
 def _authority(authority: bytes | None, hosts: list[bytes]) -> bytes | None:

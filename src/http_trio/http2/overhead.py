@@ -25,44 +25,42 @@ _SENT = 16  # a window is opened by some 26 bytes for at least a kilobyte
 class Overhead:
     """One connection's budget.
 
+    Attributes:
+        left: bytes that the client may still send for nothing; below 0 it is spent.
+
     >>> budget = Overhead(now=0.0)
     >>> budget.received(BURST + 1, now=0.0)
-    >>> budget.is_spent
-    True
+    >>> budget.left
+    -1
     """
 
-    __slots__ = ("_at", "_left")
+    __slots__ = ("_at", "left")
 
     def __init__(self, now: float) -> None:
         self._at = now
-        self._left = float(BURST)
+        self.left = float(BURST)
 
     def __repr__(self) -> str:
-        return f"<Overhead left={self._left:.0f}>"
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether the client has sent too much that asks for nothing."""
-        return self._left < 0
+        return f"<Overhead left={self.left:.0f}>"
 
     def received(self, size: int, now: float) -> None:
         """Pay for bytes, whatever they are; what was of use is given back."""
-        self._left = min(BURST, self._left + (now - self._at) * RATE) - size
+        self.left = min(BURST, self.left + (now - self._at) * RATE) - size
         self._at = now
 
     def asked(self, head_size: int) -> None:
         """Give back what a request's head may have taken."""
-        self._left += head_size
+        self.left += head_size
 
     def brought(self, size: int) -> None:
         """Give back what a piece of content took, if it has any."""
         if size:
-            self._left += size + _FRAME
+            self.left += size + _FRAME
 
     def wasted(self) -> None:
         """Pay for a request that came to nothing."""
-        self._left -= WASTED
+        self.left -= WASTED
 
     def sent(self, size: int) -> None:
         """Take that so much was sent."""
-        self._left += size / _SENT
+        self.left += size / _SENT

@@ -278,13 +278,20 @@ class Http2Session:
     # === private ===
 
     def _tell_events(self) -> None:
+        events = self._events
+        event: Any  # a closed union to the library, but its base class says nothing
         for event in self._connection.events():
-            if type(event) is ngh2.ConnectionClosed:
+            kind = type(event)
+            if kind is ngh2.RequestReceived or kind is ngh2.ResponseReceived:
+                events.head_received(
+                    event.stream_id, event.headers, ended=event.end_stream
+                )
+            elif kind is ngh2.StreamClosed:
+                events.stream_closed(event.stream_id, event.error_code)
+            elif kind is ngh2.ConnectionClosed:
                 self._fail(event.error_code, event.debug_data.decode("latin-1"))
-                continue
-            tell = _TELL.get(type(event))
-            if tell is not None:
-                tell(self._events, event)
+            elif (tell := _TELL.get(kind)) is not None:
+                tell(events, event)
 
     def _break(self, code: int, reason: str) -> None:
         """Say the last word ourselves: the library has given up."""
@@ -303,15 +310,7 @@ def _goaway(code: int) -> bytes:
     return b"\0\0\x08\x07\0\0\0\0\0" + struct.pack("!II", 2**31 - 1, code)
 
 
-def _tell_head(
-    events: Http2Events, event: ngh2.RequestReceived | ngh2.ResponseReceived
-) -> None:
-    events.head_received(event.stream_id, event.headers, ended=event.end_stream)
-
-
 _TELL: dict[type, Callable[[Http2Events, Any], None]] = {
-    ngh2.RequestReceived: _tell_head,
-    ngh2.ResponseReceived: _tell_head,
     ngh2.InformationalResponseReceived: lambda events, event: events.interim_received(
         event.stream_id, event.headers
     ),
@@ -320,9 +319,6 @@ _TELL: dict[type, Callable[[Http2Events, Any], None]] = {
     ),
     ngh2.TrailersReceived: lambda events, event: events.trailers_received(
         event.stream_id, event.headers
-    ),
-    ngh2.StreamClosed: lambda events, event: events.stream_closed(
-        event.stream_id, event.error_code
     ),
     ngh2.SettingsReceived: lambda events, _: events.settings_received(),
     ngh2.GoAwayReceived: lambda events, event: events.goaway_received(

@@ -40,7 +40,6 @@ LEAST_QUEUE = 32 * 1024
 
 _AWAITED = BUFFER // 2
 """Bytes of a body that are awaited before it is passed on: half a stream's window."""
-
 _CONTINUE = [(b":status", b"100")]
 
 
@@ -176,9 +175,9 @@ class Http2Stream(ResponseTranslator):
         self.deadline = math.inf
         if self._collector is not None:
             self.refuse(408, TOO_SLOW)
-        elif (queued := self._session.queued(self.id)) < self._queued:
+        elif self._session.queued(self.id) < self._queued:
             self._watch_progress()
-        elif queued:
+        elif self._queued:
             self.reset(CANCEL)
 
     def refuse(self, status: int, reason: str) -> None:
@@ -200,7 +199,7 @@ class Http2Stream(ResponseTranslator):
         self.closed(code)
 
     def room_made(self) -> bool:
-        """Look whether there is room again; give whether that was told."""
+        """Look whether there is room again, and tell it; give whether there is."""
         if not self.room:
             return False
         if self._carried is not None:
@@ -379,8 +378,9 @@ class Http2Stream(ResponseTranslator):
         """Have no exchange, and nobody who wants the body, from now on."""
         self.exchange = self._collector = self._carried = None
         self.deadline = math.inf
-        body, self._body = self._body, []
-        self.consumed(sum(map(len, body)))
+        if self._body:
+            self.consumed(sum(map(len, self._body)))
+            self._body = []
 
     def _finish(self) -> None:
         if not self.ended:
@@ -396,4 +396,5 @@ class Http2Stream(ResponseTranslator):
 
     def _wait_until(self, deadline: float) -> None:
         self.deadline = deadline
-        self._owner.deadline = min(self._owner.deadline, deadline)
+        owner = self._owner
+        owner.deadline = min(owner.deadline, deadline)
