@@ -59,6 +59,12 @@ def _several(binds: Iterable[Bind]) -> tuple[Bind, ...]:
     return tuple(binds)
 
 
+TOO_MANY = http_trio.error_response(
+    503, "too many clients are connected to this proxy", retry_after_s=1
+)
+"""What a client beyond `Limits.connections` is answered, where none is idle."""
+
+
 @attrs.frozen(kw_only=True)
 class ProxyOptions:
     """What can be chosen of a proxy beside its document.
@@ -245,6 +251,7 @@ async def serve(
                     tls=options.tls,
                     tls_binds=sockets.secure,
                     limits=options.limits,
+                    overload=TOO_MANY,
                 )
                 if options.listen_late:
                     await control.ready.wait()

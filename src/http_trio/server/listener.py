@@ -3,7 +3,8 @@
 Where descriptors run short, or the limit on connections is reached, those that have
 waited longest for a request are closed. Where none waits, a listener stops accepting until
 one is free; the clients wait in the kernel's queue. With a response for an overload, those
-beyond the limit get that instead, and are closed.
+beyond the limit get that instead, and are closed: of a crowd the first make way for the next,
+so that nobody waits behind them to hear it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import math
 import os
 import socket
+from collections import deque
 from typing import Protocol
 
 from http_trio.http1.forwarded import ForwardedPolicy
@@ -28,7 +30,8 @@ from http_trio.server.exchange import Exchange, Handler
 _log = logging.getLogger(__name__)
 
 _ACCEPTS = 64  # connections accepted per turn, so that a storm delays nobody for long
-_OVERLOADED = 64  # connections beyond the limit that are being turned away at a time
+_OVERLOADED = 256  # connections beyond the limit that are being turned away at a time
+_READ_S = 0.1  # what each of them has at least to read why, where others wait
 _RETRY_S = 0.1  # after none was accepted
 _SETTLED_S = 0.5  # a client's time for its first request, before it counts as idle
 
@@ -73,6 +76,8 @@ class Listener:
         self._rules = rules
         self._overload = overload
         self._accepting = True
+        self._turned_away: deque[tuple[float, ListenerClient]] = deque()
+        self._will_retry = False
         self._tell_again_at = 0.0
         self._open = True
         sock.listen(BACKLOG)  # most do already
@@ -101,12 +106,12 @@ class Listener:
             client = self._accepted(sock, address)
             if self._room < 0 and self._overload is not None:
                 client.turn_away(self._overload)
+                self._turned_away.append((self.loop.now, client))
             if self._room <= 0 or self._is_short():
                 return  # room is made when another one is known to wait
 
     def expire(self) -> None:
-        """Try again after a pause."""
-        self._resume()
+        """Do nothing: a listener is never too late."""
 
     def idle(self) -> tuple[bool, float] | None:
         """Say that it is never closed to make room."""
@@ -116,7 +121,7 @@ class Listener:
         """Stop listening."""
         if self._open:
             self._open = False
-            self._pause(math.inf)
+            self._pause()
             self.sock.close()
 
     def ended(self, client: ListenerClient) -> None:
@@ -158,23 +163,46 @@ class Listener:
         """Make room for one more, who waits already; pause where there can be none."""
         if self._room <= 0:
             close_idlest(self.loop, least_s=_SETTLED_S, among=self.connections)
+            if self._overload is not None:
+                self._let_go_of_the_turned_away()
             if self._room <= (0 if self._overload is None else -_OVERLOADED):
-                self._pause(self.loop.now + _RETRY_S)
+                self._pause_a_moment()
                 return False
         if self._is_short() and not close_idlest(self.loop, least_s=_SETTLED_S):
             self._starve(os.strerror(errno.EMFILE))
             return False
         return True
 
+    def _let_go_of_the_turned_away(self) -> None:
+        """Close those that had time to read why, as far as their places are needed."""
+        turned_away = self._turned_away
+        while turned_away:
+            since, client = turned_away[0]
+            if client in self.connections:
+                is_needed = self._room <= -_OVERLOADED
+                if not is_needed or self.loop.now - since < _READ_S:
+                    return
+                client.abort()
+            turned_away.popleft()
+
     def _starve(self, why: str | None) -> None:
         if self.loop.now >= self._tell_again_at:
             self._tell_again_at = self.loop.now + TELL_S
             _log.warning("%s accepts nothing for now: %s", self, why)
-        self._pause(self.loop.now + _RETRY_S)
+        self._pause_a_moment()
 
-    def _pause(self, until: float) -> None:
+    def _pause_a_moment(self) -> None:
+        self._pause()
+        if not self._will_retry:
+            self._will_retry = True
+            self.loop.call_later(_RETRY_S, self._retry)
+
+    def _retry(self) -> None:
+        self._will_retry = False
+        self._resume()
+
+    def _pause(self) -> None:
         self._accepting = False
-        self.deadline = until
         if self._open:
             self.loop.poller.modify(self.sock.fileno(), 0)
         else:
@@ -183,5 +211,4 @@ class Listener:
     def _resume(self) -> None:
         if self._open and not self._accepting:
             self._accepting = True
-            self.deadline = math.inf
             self.loop.poller.modify(self.sock.fileno(), READ)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+from functools import partial
 
 import pytest
 import trio
 
-from http_trio import Exchange, Limits, Response
+from http_trio import Exchange, Limits, Response, serve
 from http_trio.testing.peers import RawClient, connected, serving
 
 
@@ -81,3 +82,28 @@ async def test_running_out_of_descriptors_costs_no_listener(
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for client in streams:
             assert (await client.ask(b"/a"))[1] == b"hello /a"
+
+
+async def test_nobody_waits_behind_a_crowd_to_hear_that_there_is_no_room() -> None:
+    """Those who are turned away linger, each for two seconds, but not before others."""
+    handler = Parking()
+    overload = Response(503, b"full")
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            partial(serve, overload=overload, limits=Limits(connections=1)),
+            handler,
+            ["127.0.0.1:0"],
+        )
+        async with contextlib.AsyncExitStack() as stack:
+            first = await stack.enter_async_context(connected(server))
+            await first.send(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+            while not handler.parked:
+                await trio.sleep(0.01)
+            for _ in range(700):
+                await stack.enter_async_context(connected(server))
+            async with connected(server) as late:
+                with trio.fail_after(4):
+                    assert (await late.response())[1] == b"full"
+            handler.parked[0].respond(Response(200, b"kept"))
+            assert (await first.response())[1] == b"kept"
+        nursery.cancel_scope.cancel()
