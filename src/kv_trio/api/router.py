@@ -30,6 +30,11 @@ from kv_trio.state.acl import Acl
 
 _SESSION = b"/v1/session/"
 
+_NO_SNAPSHOT = (
+    "a kv-trio has no snapshots of a Consul: `kv-trio backup FILE` copies it, and"
+    " `consul kv export` and `import` move keys"
+)
+
 
 class ApiRouter:
     """The handler of a store's server."""
@@ -118,7 +123,11 @@ class ApiRouter:
             case "GET", b"/v1/snapshot":
                 if not acl.may_read_under(b""):
                     raise BadQuery(403, "Permission denied")
+                if _wants_consuls(exchange):
+                    raise BadQuery(501, _NO_SNAPSHOT)
                 exchange.spawn(self._snapshot.handle)
+            case "PUT" | "POST", b"/v1/snapshot":
+                raise BadQuery(501, _NO_SNAPSHOT)
             case "PUT" | "POST", b"/v1/compact":
                 if not acl.may_write_under(b""):
                     raise BadQuery(403, "Permission denied")
@@ -140,3 +149,15 @@ class ApiRouter:
             exchange.respond(bad_query(exc))
         else:
             exchange.respond(json_response({"Forgotten": forgotten}))
+
+
+def _wants_consuls(exchange: Exchange) -> bool:
+    """Tell whether a snapshot in Consul's format is meant.
+
+    Consul's command says no more than that it is written in Go; it would find out only
+    when it has all of the copy, and then says that gzip is broken.
+    """
+    agent = exchange.header(b"user-agent") or b""
+    if not agent.startswith(b"Go-http-client/"):
+        return False
+    return b"sqlite" not in (exchange.header(b"accept") or b"")
