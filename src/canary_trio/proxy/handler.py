@@ -50,17 +50,17 @@ class ProxyHandler:
         if context is None or context.arm_plans.live is not live:
             context = self._make_ready(live)
         arm_plans = context.arm_plans
-        fields = exchange.head.passed(_without_mirror_mark)
-        if arm_plans.has_prefixes and leaves_root(exchange.head.target):
-            self._refuse_path(exchange)
-            return
-        if exchange.head.method in max_forwards.METHODS:
-            passed = self._count_hop(exchange, fields)
+        head = exchange.head
+        fields = head.passed
+        if fields is None:
+            fields = head.pass_on(_without_mirror_mark)
+        if arm_plans.has_prefixes or head.method in max_forwards.METHODS:
+            passed = self._look_closer(exchange, fields, arm_plans)
             if passed is None:
                 return
             fields = passed
         decision = live.router.choose(
-            exchange.head,
+            head,
             exchange.client,
             runtime.sequence,
             runtime.chance,
@@ -79,10 +79,22 @@ class ProxyHandler:
         request = kind(
             context, plan, decision, exchange, fields, names, request_id=request_id
         )
-        if exchange.head.framing > 0 and not exchange.head.expects_continue:
+        if head.framing > 0 and not head.expects_continue:
             request.start_when_ready()
         else:
             request.start()
+
+    def _look_closer(
+        self, exchange: Exchange, fields: bytes, arm_plans: ArmPlans
+    ) -> bytes | None:
+        """Give the fields that go on; None if the request does not, and is responded to."""
+        head = exchange.head
+        if arm_plans.has_prefixes and leaves_root(head.target):
+            self._refuse_path(exchange)
+            return None
+        if head.method in max_forwards.METHODS:
+            return self._count_hop(exchange, fields)
+        return fields
 
     def _refuse_path(self, exchange: Exchange) -> None:
         observer = self._runtime.observer

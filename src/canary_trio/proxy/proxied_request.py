@@ -131,7 +131,9 @@ class ProxiedRequest(ForwardHooks):
         exchange = self._exchange
         self._server = server
         now = self._started = exchange.loop.now
-        self._take_place(server, now)
+        if server.in_flight >= server.crowded_at:
+            self._share = server.take_share(client_of(exchange.origin))
+        server.began(now)
         forward(exchange, server.upstream, self)
 
     def on_failure(
@@ -235,7 +237,9 @@ class ProxiedRequest(ForwardHooks):
             pause = pause_s(retries, self._repeats, self._context.draw)
             self._repeats += 1
         self._server, self._started = following, now + pause
-        self._take_place(following, now)
+        if following.in_flight >= following.crowded_at:
+            self._share = following.take_share(client_of(self._exchange.origin))
+        following.began(now)
         return Retry(following.upstream, pause) if pause else following.upstream
 
     @property
@@ -299,11 +303,6 @@ class ProxiedRequest(ForwardHooks):
         )
 
     # === places ===
-
-    def _take_place(self, server: ServerState, now: float) -> None:
-        if server.in_flight >= server.crowded_at:
-            self._share = server.take_share(client_of(self._exchange.origin))
-        server.began(now)
 
     def admit(self) -> None:
         """Take the place that is free at the server it waits at."""

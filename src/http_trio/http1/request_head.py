@@ -95,7 +95,7 @@ class _RequestFields:
     takes_plain: bool
     trailer: bytes = b""
     _start: bytes = attrs.field(default=b"", init=False, repr=False)
-    _passed: bytes | None = attrs.field(default=None, init=False, repr=False)
+    passed: bytes | None = attrs.field(default=None, init=False, repr=False)
 
 
 class RequestHead(_RequestFields):
@@ -115,6 +115,8 @@ class RequestHead(_RequestFields):
         repeatable: whether the request may be sent twice.
         forwarded: what the client said of those before it, as (lower-case name,
             value) pairs.
+        passed: `kept` without what the handler never passes on, once it has looked
+            (`pass_on`): so it looks once a head, not once a request.
         takes_plain: whether it can be answered with the bytes that most are, and its
             connection lives on: it is HTTP/1.1, not HEAD, and has no body.
         trailer: the names of those trailers of a chunked body that may go on, as Trailer
@@ -135,17 +137,15 @@ class RequestHead(_RequestFields):
             object.__setattr__(self, "_start", start)
         return self._start
 
-    def passed(self, strip: Callable[[bytes], bytes]) -> bytes:
-        """Give `kept` without what a handler never passes on; looked for once a head.
+    def pass_on(self, strip: Callable[[bytes], bytes]) -> bytes:
+        """Set `passed`, and give it.
 
         Args:
-            strip: gives fields without it, and the same object where it is not there;
-                always the same function of one handler, whose result is kept.
+            strip: gives fields without what is never passed on, and the same object
+                where nothing of it is there; of one handler always the same function.
         """
-        passed = self._passed
-        if passed is None:
-            passed = strip(self.kept)
-            object.__setattr__(self, "_passed", passed)
+        passed = strip(self.kept)
+        object.__setattr__(self, "passed", passed)
         return passed
 
 
