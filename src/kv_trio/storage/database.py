@@ -29,6 +29,7 @@ BUSY_S = 1.0
 _WAL = f"{DATABASE}-wal"
 _WAL_BYTES = 4 * 1024 * 1024  # its length from the start
 _WAL_PAGES = 4000  # beyond which a commit checkpoints; mostly the engine did before
+_MODES, _WITHOUT_LOG = slice(18, 20), b"\1\1"  # of a database's header (section 1.3)
 _ROOM_BYTES = 64 * 1024 * 1024  # on the disk, below which the log is not lengthened
 
 
@@ -121,13 +122,22 @@ def _check_wal(directory: Path | None) -> None:
     if directory is None:
         return
     try:
-        damage = find_damage((directory / _WAL).read_bytes())
+        log = (directory / _WAL).read_bytes()
+        with (directory / DATABASE).open("rb") as file:
+            modes = file.read(_MODES.stop)[_MODES]
     except FileNotFoundError:
         return
     except OSError as exc:
         raise StorageError(f"cannot read the log in {directory}: {exc}") from exc
+    damage = find_damage(log)
     if damage:
         raise damaged(directory, damage)
+    if log.strip(b"\0") and modes == _WITHOUT_LOG:  # as a copy is until it is opened
+        raise damaged(
+            directory,
+            f"{_WAL} beside it is the log of another database, in whose place a backup"
+            f" was put; without {_WAL} it is that backup",
+        )
 
 
 def _prepare(db: sqlite3.Connection, directory: Path | None) -> None:

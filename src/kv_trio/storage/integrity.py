@@ -41,6 +41,7 @@ That is ten thousand writes in each second of three years, and a ten-thousandth 
 whole numbers that a program in JavaScript can tell apart.
 """
 
+_PAGE = 100  # entries in memory at a time: 50 MiB at most
 _COPIED = "copied_us"  # the number that only a copy has: microseconds of Unix time
 
 _COUNTED = {
@@ -155,16 +156,15 @@ def take_up_copy(db: sqlite3.Connection) -> None:
 def _change_all(db: sqlite3.Connection, index: int) -> None:
     """Write each key again as it is, as the change of an index."""
     time_ms = time.time_ns() // 1_000_000
-    for (key,) in db.execute("SELECT key FROM entries").fetchall():
-        query = f"SELECT {COLUMNS} FROM entries WHERE key = ?"
-        entry = read_entry(db.execute(query, (key,)).fetchone())
-        changed = attrs.evolve(entry, modify_index=index)
-        row = row_of_revision(Revision(key, index, changed))
-        db.execute(
-            "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row
-        )
+    query = f"SELECT {COLUMNS} FROM entries WHERE key > ? ORDER BY key LIMIT {_PAGE}"
+    last = b""  # no key is empty
+    while found := [read_entry(row) for row in db.execute(query, (last,))]:
+        last = found[-1].key
+        entries = [attrs.evolve(entry, modify_index=index) for entry in found]
+        rows = [row_of_revision(Revision(one.key, index, one)) for one in entries]
+        db.executemany("REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         again = "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        db.execute(again, (*row, time_ms))
+        db.executemany(again, [(*row, time_ms) for row in rows])
 
 
 def _mark_copy(path: Path) -> None:

@@ -168,6 +168,24 @@ def test_a_copy_may_take_the_place_of_what_was_lost(
     engine.close()
 
 
+def test_a_copy_beside_the_log_of_another_database_is_refused(
+    killed: Path, tmp_path: Path
+) -> None:
+    """SQLite would write the log over the copy, and nobody would see it."""
+    data = shutil.copytree(killed, tmp_path / "data")
+    shutil.copytree(killed, tmp_path / "other")
+    engine = StorageEngine(tmp_path / "other")
+    engine.back_up(tmp_path / "copy")
+    engine.close()
+    (tmp_path / "copy").replace(data / DATABASE)
+    with pytest.raises(StoreDamaged, match="log of another database"):
+        StorageEngine(data)
+    (data / f"{DATABASE}-wal").unlink()
+    engine = StorageEngine(data)
+    assert engine.load().index > 41
+    engine.close()
+
+
 def test_a_database_that_was_moved_away_is_not_asked_for(
     killed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
