@@ -46,8 +46,8 @@ async def test_each_answer_says_by_what_it_was_routed(here: World) -> None:
         (revision,) = {value.split(",")[0] for value, _ in said}
 
         assert said == {
-            (f'{revision}, arm="stable", reason=ratio', b"v1"): 6,
-            (f'{revision}, arm="canary", reason=ratio', b"v2"): 2,
+            (f'{revision}, protocol=HTTP/1.1, arm="stable", reason=ratio', b"v1"): 6,
+            (f'{revision}, protocol=HTTP/1.1, arm="canary", reason=ratio', b"v2"): 2,
         }
 
         text = await page(proxy, b"/metrics")
@@ -238,7 +238,9 @@ async def test_a_request_is_explained_without_being_sent(here: World) -> None:
         assert json.loads(response)["problems"][0]["path"] == "$"
 
     assert (here_said["arm"], here_said["reason"]) == (arm, "sticky")
-    assert routed == f'revision={here_said["revision"]}, arm="{arm}", reason=sticky'
+    assert routed == (
+        f'revision={here_said["revision"]}, protocol=HTTP/1.1, arm="{arm}", reason=sticky'
+    )
     said = await here.canary("explain", "-H", "X-Beta: yes")
     assert said.out.splitlines() == [
         f"revision {here_said['revision']}: arm canary, by rule beta",

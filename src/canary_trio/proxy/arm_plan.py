@@ -21,7 +21,7 @@ from canary_trio.proxy.header_changes import HeaderChanges, compile_changes
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.request_ids import RandomHex, RequestIds, Traces
 from canary_trio.proxy.runtime import Runtime
-from canary_trio.telemetry.decision_labels import LabelCache
+from canary_trio.telemetry.decision_labels import DecisionLabels, LabelCache
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.arm import ArmState, LiveArm, Pick, PickOther
 from http_trio import Exchange, Timeouts
@@ -62,11 +62,12 @@ class ArmPlan:
     fallback: str | None
 
     def own_fields(
-        self, decision: tuple[bytes, bytes] | None, exchange: Exchange
+        self, labels: DecisionLabels, exchange: Exchange
     ) -> tuple[tuple[bytes, bytes], ...]:
         """Give what a response of our own says as a server's would: see `ProxiedRequest`."""
+        said = labels.fields.get(exchange.protocol)
         strict = self.strict if exchange.secure else None
-        return tuple(field for field in (decision, strict) if field is not None)
+        return tuple(field for field in (said, strict) if field is not None)
 
 
 class ArmPlans:

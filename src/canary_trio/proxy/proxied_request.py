@@ -153,7 +153,7 @@ class ProxiedRequest(ForwardHooks):
     def error_response(self, request: ForwardedRequest, failure: Failure) -> Response:
         """Give the response for a failure that is final; it says what was decided."""
         response = super().error_response(request, failure)
-        response.headers += self._plan.own_fields(self._labels.field, self._exchange)
+        response.headers += self._plan.own_fields(self._labels, self._exchange)
         return response
 
     def on_end(
@@ -295,7 +295,9 @@ class ProxiedRequest(ForwardHooks):
         else:
             self.fields = changes.without(self._fields + self._names)
             self.request_fields = changes.lines
-        fields = self._labels.line + plan.response.lines
+        fields = plan.response.lines
+        if self._labels.lines:
+            fields = self._labels.lines[self._exchange.protocol] + fields
         if plan.strict is not None and self._exchange.secure:
             fields += b"\r\n%b: %b" % plan.strict
         self.response_fields = (
@@ -346,7 +348,7 @@ class ProxiedRequest(ForwardHooks):
         """Respond 503 for a request that no server has."""
         exchange = self._exchange
         response = error_response(503, reason, retry_after_s=1)
-        response.headers += self._plan.own_fields(self._labels.field, exchange)
+        response.headers += self._plan.own_fields(self._labels, exchange)
         if exchange.head.method != b"HEAD":
             exchange.response_bytes = len(response.body)
         self._count(bad=True, saved=False)

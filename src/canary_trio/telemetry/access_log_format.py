@@ -5,7 +5,7 @@ valid in its form, so nobody can write a line of their own into the log. Almost 
 value is harmless, so one search for what is not is nearly all that safety costs.
 
     {"time":"2026-11-24T21:38:23.125Z","client":"192.0.2.7","method":"GET",
-     "target":"/a?b=c","status":200,"bytes":512,"seconds":0.001532,
+     "target":"/a?b=c","protocol":"HTTP/1.1","status":200,"bytes":512,"seconds":0.001532,
      "server":"http://10.0.0.9:8000","request_id":"...","retries":0,
      "revision":57,"arm":"canary","reason":"rule","rule":"beta"}
 
@@ -57,10 +57,6 @@ class RequestFields(Protocol):
     def target(self) -> bytes:
         """The path and the query of the request."""
 
-    @property
-    def http10(self) -> bool:
-        """Whether it came as HTTP/1.0."""
-
 
 class ExchangeFields(Protocol):
     """What a line says of the exchange: an `Exchange`.
@@ -74,6 +70,10 @@ class ExchangeFields(Protocol):
     @property
     def client(self) -> str:
         """The client's address."""
+
+    @property
+    def protocol(self) -> str:
+        """By what it came, such as "HTTP/1.1"."""
 
     @property
     def head(self) -> RequestFields:
@@ -146,14 +146,15 @@ def _json_formatter() -> Format:
         if _UNSAFE_IN_JSON(request_id):
             request_id = escape_json(request_id)
         return (
-            b'%b.%03dZ","client":"%b","method":"%b","target":"%b","status":%d,"bytes":%d,'
-            b'"seconds":%.6f,"server":"%b","request_id":"%b","retries":%d,%b%b}\n'
+            b'%b.%03dZ","client":"%b","method":"%b","target":"%b","protocol":"%b",'
+            b'"status":%d,"bytes":%d,"seconds":%.6f,"server":"%b","request_id":"%b","retries":%d,%b%b}\n'
         ) % (
             prefix,
             int((ended_at - whole) * 1000),
             exchange.client.encode(),
             method,
             target,
+            exchange.protocol.encode(),
             status,
             exchange.response_bytes,
             seconds,
@@ -203,7 +204,7 @@ def _text_formatter() -> Format:
             prefix,
             method,
             target,
-            b"HTTP/1.0" if request.http10 else b"HTTP/1.1",
+            exchange.protocol.encode(),
             status,
             exchange.response_bytes,
             seconds,

@@ -2,14 +2,16 @@
 
 Few decisions differ in what is said of them: an arm, a reason, a rule. So a
 `DecisionLabels` holds the bytes and the counters of one such route, and a request only
-looks it up. The rule that it obeys: nothing here depends on a single request.
+looks it up. The rule that it obeys: nothing here depends on a single request, but for
+the protocol, which is one of three.
 
 The response field is a Dictionary of RFC 9651 (Structured Field Values for HTTP):
 
-    X-Canary: revision=57, arm="canary", reason=rule, rule="beta"
-    X-Canary: revision=57, arm="stable", reason=fallback, chosen="canary"
+    X-Canary: revision=57, protocol=HTTP/2, arm="canary", reason=rule, rule="beta"
+    X-Canary: revision=57, protocol=HTTP/1.1, arm="stable", reason=fallback, chosen="canary"
 
     revision  Integer   the configuration that the request was routed by
+    protocol  Token     by what the request came: HTTP/1.0, HTTP/1.1 or HTTP/2
     arm       String    the arm that served it
     reason    Token     why that arm: rule, sticky, ratio, hash, fallback or retry
     rule      String    the rule that chose, where one did (a Display String if its
@@ -27,6 +29,8 @@ from canary_trio.config.model import Config
 from canary_trio.routing.decision import Decision, Reason
 from canary_trio.telemetry.counters import ArmCounters, Counters, RouteLabels
 from canary_trio.telemetry.split_check import SplitCheck
+
+_PROTOCOLS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
 
 
 class MirrorLabels(Protocol):
@@ -46,8 +50,8 @@ class DecisionLabels:
     """What is said of requests that are routed in one way by one revision.
 
     Attributes:
-        field: the response field, or None where the document asks for none.
-        line: the same as a line of a head, led by CRLF; empty for none.
+        fields: the response field by protocol; empty where the document asks for none.
+        lines: the same as a line of a head, led by CRLF.
         json: the members of a log line, `"revision":57,"arm":"canary",...`.
         text: the same as words, `arm=canary reason=rule:beta revision=57`.
         counts: of requests that ended, by `counters.CLASSES`.
@@ -59,9 +63,9 @@ class DecisionLabels:
     __slots__ = (
         "chosen",
         "counts",
-        "field",
+        "fields",
         "json",
-        "line",
+        "lines",
         "mirror",
         "route",
         "served",
@@ -73,12 +77,11 @@ class DecisionLabels:
     ) -> None:
         self.route = route
         self.mirror: MirrorLabels | None = None
-        self.field: tuple[bytes, bytes] | None = None
-        self.line = b""
-        if name is not None:
-            value = _dictionary(route, revision)
-            self.field = (name.encode(), value)
-            self.line = b"\r\n%b: %b" % self.field
+        self.fields: dict[str, tuple[bytes, bytes]] = {}
+        for protocol in () if name is None else _PROTOCOLS:
+            value = _dictionary(route, revision, protocol)
+            self.fields[protocol] = (str(name).encode(), value)
+        self.lines = {one: b"\r\n%b: %b" % said for one, said in self.fields.items()}
         self.json = _members(route, revision)
         self.text = _words(route, revision)
         self.counts = counters.of_route(route)
@@ -160,9 +163,10 @@ def unrouted(counters: Counters) -> DecisionLabels:
     return DecisionLabels(RouteLabels("", "", "none"), 0, None, counters)
 
 
-def _dictionary(route: RouteLabels, revision: int) -> bytes:
+def _dictionary(route: RouteLabels, revision: int, protocol: str) -> bytes:
     members = [
         f"revision={revision}",
+        f"protocol={protocol}",
         f"arm={_string(route.arm)}",
         f"reason={route.reason}",
     ]

@@ -12,6 +12,8 @@ The event loop's tasks live in the server's `lifespan` call, or in the nursery o
 from __future__ import annotations
 
 import os
+import socket
+from contextlib import AbstractContextManager
 
 import trio
 
@@ -139,7 +141,7 @@ class AsgiApp:
             )
             await send({"type": "http.response.body", "body": response.body})
             return
-        with pairs.open(*_client(scope)) as sock:
+        with _opened(pairs, scope) as sock:
             await HttpExchange(scope, receive, send).run(asked, sock)
 
     async def _serve_websocket(
@@ -150,18 +152,22 @@ class AsgiApp:
         except BadRequest:
             await send({"type": "websocket.close", "code": 1000})
             return
-        with pairs.open(*_client(scope)) as sock:
+        with _opened(pairs, scope) as sock:
             await WebSocketExchange(scope, receive, send).run(request, sock)
 
 
-def _client(scope: Scope) -> tuple[str, bytes]:
-    """Give the client's address, or "unix", and how it reached the server."""
+def _opened(
+    pairs: InProcessListener, scope: Scope
+) -> AbstractContextManager[socket.socket]:
+    """Connect to the event loop in the name of a client: who it is, how it came."""
     client = scope.get("client")
     secure = scope.get("scheme") in ("https", "wss")
     client_address = (
         "unix" if client is None else str(client[0]).removeprefix("::ffff:")
     )
-    return client_address, b"https" if secure else b"http"
+    scheme = b"https" if secure else b"http"
+    http2 = scope.get("http_version", "1.1") >= "2"
+    return pairs.open(client_address, scheme, http2=http2)
 
 
 def _on_trio() -> bool:

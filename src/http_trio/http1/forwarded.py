@@ -77,7 +77,12 @@ def _address(node: str) -> str | None:
 
 
 def forwarded_fields(
-    rules: ForwardedPolicy, client_address: str, head: RequestHead, *, trusted: bool
+    rules: ForwardedPolicy,
+    client_address: str,
+    head: RequestHead,
+    *,
+    trusted: bool,
+    version: bytes = b"1.1",
 ) -> bytes:
     """Give the lines to add to a request, each led by CRLF.
 
@@ -86,6 +91,7 @@ def forwarded_fields(
         client_address: the client's address as text, or "unix".
         head: the request.
         trusted: what `rules.trusts(client_address)` gave.
+        version: of HTTP by which it came; 1.0 if the head says so.
     """
     said = dict[bytes, list[bytes]]()
     if trusted:
@@ -100,7 +106,8 @@ def forwarded_fields(
         lines.append(b"X-Forwarded-Host: " + host)
     element = _element(client, head.host, rules.proto)
     elements = b", ".join([*said.get(b"forwarded", ()), element])
-    lines += [b"Forwarded: " + elements, b"Via: 1.1 " + rules.via]
+    via = b"Via: %b %b" % (b"1.0" if head.http10 else version, rules.via)
+    lines += [b"Forwarded: " + elements, via]
     return b"\r\n".join(lines)
 
 

@@ -215,12 +215,12 @@ class Http2Connection(FrameWriter):
         """Give what is said of this client to an upstream."""
         if head.forwarded and self._trusted:
             return forwarded_fields(
-                self._policy, self.client_address, head, trusted=True
+                self._policy, self.client_address, head, trusted=True, version=b"2.0"
             )
         if head.host != self._forwarded_host:
             self._forwarded_host = head.host
             self._forwarded = forwarded_fields(
-                self._policy, self.client_address, head, trusted=False
+                self._policy, self.client_address, head, trusted=False, version=b"2.0"
             )
         return self._forwarded
 

@@ -27,7 +27,7 @@ from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.stream import ByteStream
 from http_trio.server.body_pace import TOO_SLOW
-from http_trio.server.exchange import Exchange
+from http_trio.server.exchange import Exchange, Http2Exchange
 
 QUEUE = 256 * 1024
 """Bytes of a response that wait for their client, beyond which no more is taken."""
@@ -138,7 +138,7 @@ class Http2Stream(ResponseTranslator):
     def begin(self, head: RequestHead) -> Exchange:
         """Begin the exchange."""
         self._is_head = head.method == b"HEAD"
-        exchange = self.exchange = Exchange(self, head)
+        exchange = self.exchange = Http2Exchange(self, head)
         return exchange
 
     # === what the client sends ===

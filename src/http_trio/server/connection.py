@@ -68,6 +68,9 @@ class Connection(RequestBodyReader):
         "client_address",
     )
 
+    _exchange_kind = Exchange
+    _version = b"1.1"  # by which requests have come, if not by 1.0
+
     def __init__(
         self,
         listener: Origin,
@@ -183,12 +186,20 @@ class Connection(RequestBodyReader):
         """Give what is said of this client to an upstream."""
         if head.forwarded and self._trusted:
             return forwarded_fields(
-                self._rules, self.client_address, head, trusted=True
+                self._rules,
+                self.client_address,
+                head,
+                trusted=True,
+                version=self._version,
             )
-        if head.host != self._forwarded_host:  # clients rarely change it
-            self._forwarded_host = head.host
+        if head.host != self._forwarded_host or head.http10:  # they rarely change
+            self._forwarded_host = None if head.http10 else head.host
             self._forwarded = forwarded_fields(
-                self._rules, self.client_address, head, trusted=False
+                self._rules,
+                self.client_address,
+                head,
+                trusted=False,
+                version=self._version,
             )
         return self._forwarded
 
@@ -367,7 +378,7 @@ class Connection(RequestBodyReader):
         self._fresh = False
         self.deadline = math.inf
         self._body_taken = False
-        exchange = self._exchange = Exchange(self, head)
+        exchange = self._exchange = self._exchange_kind(self, head)
         try:
             self._handler(exchange)
         except Exception:

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import ParamSpec
 
-from http_trio.http1.fields import find_value, find_values
+from http_trio.http1.request_facts import RequestFacts
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead
@@ -35,7 +35,7 @@ Handler = Callable[["Exchange"], None]
 ClientConnection = ConnectionOf["Exchange"]
 
 
-class Exchange:
+class Exchange(RequestFacts):
     """One request and its response.
 
     Attributes:
@@ -78,27 +78,7 @@ class Exchange:
     def __repr__(self) -> str:
         return f"<Exchange {self.method} {self.target!r} gone={self.gone}>"
 
-    # === what was asked ===
-
-    @property
-    def method(self) -> str:
-        """The method, `"GET"`."""
-        return self.head.method.decode("ascii")
-
-    @property
-    def target(self) -> bytes:
-        """The path and the query, percent-encoded as sent."""
-        return self.head.target
-
-    @property
-    def path(self) -> bytes:
-        """The target up to `?`, percent-encoded as sent."""
-        return self.head.target.partition(b"?")[0]
-
-    @property
-    def query(self) -> bytes:
-        """The target after `?`, percent-encoded as sent; empty if there is none."""
-        return self.head.target.partition(b"?")[2]
+    # === who asked ===
 
     @property
     def secure(self) -> bool:
@@ -134,14 +114,6 @@ class Exchange:
     def draining(self) -> bool:
         """Whether the server ends: what can be answered now should be."""
         return self.loop.draining
-
-    def header(self, name: bytes) -> bytes | None:
-        """Give a field's first value without outer space; None if it is absent."""
-        return find_value(self.head.raw, name)
-
-    def headers(self, name: bytes) -> list[bytes]:
-        """Give all values of a field, in order."""
-        return find_values(self.head.raw, name)
 
     # === what the handler decides ===
 
@@ -398,3 +370,14 @@ class Exchange:
 
 def _too_large(exchange: Exchange, size: int) -> None:
     exchange.respond(error_response(413, f"a body of {size} bytes"))
+
+
+class Http2Exchange(Exchange):
+    """The same, of a request that came over HTTP/2."""
+
+    __slots__ = ()
+
+    @property
+    def protocol(self) -> str:
+        """By what the request came."""
+        return "HTTP/2"

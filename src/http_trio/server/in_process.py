@@ -17,7 +17,7 @@ import attrs
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.net.event_loop import EventLoop
 from http_trio.server.connection import Connection
-from http_trio.server.exchange import Handler
+from http_trio.server.exchange import Handler, Http2Exchange
 
 
 class InProcessListener:
@@ -41,18 +41,22 @@ class InProcessListener:
         return f"<InProcessListener connections={len(self.connections)}>"
 
     @contextmanager
-    def open(self, client_address: str, scheme: bytes) -> Iterator[socket.socket]:
+    def open(
+        self, client_address: str, scheme: bytes, *, http2: bool = False
+    ) -> Iterator[socket.socket]:
         """Connect to the event loop; the connection is closed at the end of the block.
 
         Args:
             client_address: the address of the client that it is for, or "unix".
             scheme: how that client reached us, `b"http"` or `b"https"`.
+            http2: whether it did so over HTTP/2.
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
         with ours:
-            connection = Connection(
+            kind = _OfHttp2 if http2 else Connection
+            connection = kind(
                 self, theirs, client_address, self._handler, self._rules[scheme]
             )
             self.connections.add(connection)
@@ -66,3 +70,11 @@ class InProcessListener:
         """Answer the parked. No connection is idle: each carries one exchange."""
         for connection in list(self.connections):
             connection.answer_parked()
+
+
+class _OfHttp2(Connection):
+    """A connection that stands for a client's stream over HTTP/2."""
+
+    __slots__ = ()
+    _exchange_kind = Http2Exchange
+    _version = b"2.0"

@@ -194,7 +194,7 @@ async def test_an_arm_without_a_usable_server_falls_back() -> None:
                 head, _ = await client.ask()
             assert status(head) == 503
             assert b"\r\nRetry-After: 1" in head
-            assert b'\r\nX-C: revision=3, arm="canary"' in head
+            assert b'\r\nX-C: revision=3, protocol=HTTP/1.1, arm="canary"' in head
 
 
 # === limits ===

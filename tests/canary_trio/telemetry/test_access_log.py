@@ -26,13 +26,13 @@ _MARK = unrouted(Counters())
 class _Head:
     method: bytes = b"GET"
     target: bytes = b"/"
-    http10: bool = False
 
 
 @attrs.define
 class Exchange:
     target: bytes = b"/"
     client: str = "192.0.2.7"
+    protocol: str = "HTTP/1.1"
     response_bytes: int = 2
 
     @property

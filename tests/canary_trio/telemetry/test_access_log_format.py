@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import attrs
 import pytest
@@ -25,12 +26,12 @@ _AT = 1795556303.125  # 2026-11-24T21:38:23.125Z
 class _Asked:
     method: bytes = b"GET"
     target: bytes = b"/a?b=c"
-    http10: bool = False
 
 
 @attrs.define
 class _Over:
     head: RequestFields
+    protocol: str = "HTTP/1.1"
     client: str = "192.0.2.7"
     response_bytes: int = 512
 
@@ -68,6 +69,7 @@ def test_a_line_of_json() -> None:
         "client": "192.0.2.7",
         "method": "GET",
         "target": "/a?b=c",
+        "protocol": "HTTP/1.1",
         "status": 200,
         "bytes": 512,
         "seconds": 0.001532,
@@ -87,7 +89,16 @@ def test_a_line_of_text_begins_as_the_common_log_format() -> None:
         b" seconds=0.001532 server=http://h:1 id=abc retries=1"
         b" arm=canary reason=rule rule=beta revision=57\n"
     )
-    assert b'"GET / HTTP/1.0"' in _line(LineForm.TEXT, _Asked(target=b"/", http10=True))
+
+
+@pytest.mark.parametrize("protocol", ["HTTP/1.0", "HTTP/1.1", "HTTP/2"])
+def test_a_line_names_the_protocol(protocol: str) -> None:
+    over = _Over(_Asked(target=b"/"), protocol)
+    rest: Any = {"server": "", "request_id": b"", "retries": 0}
+    said = [formatter(form)(_AT, over, _Said(), 200, 0, **rest) for form in LineForm]
+
+    assert json.loads(said[0])["protocol"] == protocol
+    assert b'"GET / %b" 200 ' % protocol.encode() in said[1]
 
 
 def test_a_failure_is_named() -> None:

@@ -33,15 +33,18 @@ def _label_cache(**changes: Any) -> LabelCache:
 @pytest.mark.parametrize(
     ("decision", "value"),
     [
-        (_RATIO, b'revision=57, arm="canary", reason=ratio'),
-        (_RULE, b'revision=57, arm="canary", reason=rule, rule="beta"'),
+        (_RATIO, b'revision=57, protocol=HTTP/2, arm="canary", reason=ratio'),
+        (
+            _RULE,
+            b'revision=57, protocol=HTTP/2, arm="canary", reason=rule, rule="beta"',
+        ),
         (
             Decision("stable", Reason.RULE, rule='a "b" \\ c'),
-            b'revision=57, arm="stable", reason=rule, rule="a \\"b\\" \\\\ c"',
+            b'revision=57, protocol=HTTP/2, arm="stable", reason=rule, rule="a \\"b\\" \\\\ c"',
         ),
         (
             Decision("stable", Reason.RULE, rule="für 100 %"),
-            b'revision=57, arm="stable", reason=rule, rule=%"f%c3%bcr 100 %25"',
+            b'revision=57, protocol=HTTP/2, arm="stable", reason=rule, rule=%"f%c3%bcr 100 %25"',
         ),
     ],
     ids=["ratio", "rule", "escaped", "not ASCII"],
@@ -49,16 +52,22 @@ def _label_cache(**changes: Any) -> LabelCache:
 def test_the_response_field_is_a_dictionary(decision: Decision, value: bytes) -> None:
     labels = _label_cache().note(decision)
 
-    assert labels.field == (b"X-Canary", value)
-    assert labels.line == b"\r\nX-Canary: " + value
+    assert labels.fields["HTTP/2"] == (b"X-Canary", value)
+    assert labels.lines["HTTP/2"] == b"\r\nX-Canary: " + value
+
+
+@pytest.mark.parametrize("protocol", ["HTTP/1.0", "HTTP/1.1", "HTTP/2"])
+def test_the_response_field_names_the_protocol(protocol: str) -> None:
+    labels = _label_cache().note(_RATIO)
+
+    assert b", protocol=%b, " % protocol.encode() in labels.lines[protocol]
 
 
 def test_the_response_field_says_who_served_in_whose_place() -> None:
     labels = _label_cache().moved(_RULE, "stable", Reason.FALLBACK)
 
-    assert labels.field is not None
-    assert labels.field[1] == (
-        b'revision=57, arm="stable", reason=fallback, rule="beta", chosen="canary"'
+    assert labels.fields["HTTP/2"][1] == (
+        b'revision=57, protocol=HTTP/2, arm="stable", reason=fallback, rule="beta", chosen="canary"'
     )
     assert json.loads(b"{%b}" % labels.json) == {
         "revision": 57,
@@ -75,14 +84,14 @@ def test_the_response_field_says_who_served_in_whose_place() -> None:
 def test_no_field_is_added_unless_the_document_asks() -> None:
     labels = LabelCache(_config().__class__(arms={}), 57, Counters()).note(_RATIO)
 
-    assert (labels.line, labels.field) == (b"", None)
+    assert (labels.lines, labels.fields) == ({}, {})
 
 
 @given(st.text(min_size=1))
 def test_whatever_a_rule_is_called_the_field_is_one_line_of_ascii(name: str) -> None:
     labels = _label_cache().note(Decision("canary", Reason.RULE, rule=name))
 
-    assert re.fullmatch(rb"\r\nX-Canary: [ -~]+", labels.line)
+    assert re.fullmatch(rb"\r\nX-Canary: [ -~]+", labels.lines["HTTP/2"])
     members = json.loads(b"{%b}" % labels.json)
     assert members["rule"] == name
     assert re.fullmatch(rb"[!-~]+( [!-~]+)*", labels.text)

@@ -85,3 +85,24 @@ def test_the_origin_is_the_nearest_that_is_not_trusted(
     assert origin_of(rules, "10.0.0.1", head) == origin
     assert origin_of(rules, "11.0.0.1", head) == "11.0.0.1"
     assert origin_of(rules, "unix", head) == "unix"
+
+
+@pytest.mark.parametrize(
+    ("line", "version", "said"),
+    [
+        (b"GET / HTTP/1.0", b"1.1", b"1.0"),
+        (b"GET / HTTP/1.1", b"1.1", b"1.1"),
+        (b"GET / HTTP/1.1", b"2.0", b"2.0"),
+    ],
+    ids=["1.0", "1.1", "2"],
+)
+def test_via_says_by_what_the_request_came(
+    line: bytes, version: bytes, said: bytes
+) -> None:
+    """RFC 9110 section 7.6.3: the version of the received protocol, not of the sent."""
+    head = parse_request_head(line + b"\r\nHost: h\r\n\r\n", Limits())
+    fields = forwarded_fields(
+        ForwardedPolicy(via=b"us"), "10.0.0.1", head, trusted=False, version=version
+    )
+
+    assert fields.endswith(b"\r\nVia: %b us" % said)

@@ -1,0 +1,54 @@
+"""What a handler reads of a request, by names rather than out of its head. Pure.
+
+The rule that it obeys: everything here is looked up when it is asked for, since most
+handlers ask for little.
+"""
+
+from __future__ import annotations
+
+from http_trio.http1.fields import find_value, find_values
+from http_trio.http1.request_head import RequestHead
+
+
+class RequestFacts:
+    """A request.
+
+    Attributes:
+        head: its head.
+    """
+
+    __slots__ = ()
+    head: RequestHead
+
+    @property
+    def protocol(self) -> str:
+        """By what the request came: `"HTTP/1.0"`, `"HTTP/1.1"` or `"HTTP/2"`."""
+        return "HTTP/1.0" if self.head.http10 else "HTTP/1.1"
+
+    @property
+    def method(self) -> str:
+        """The method, `"GET"`."""
+        return self.head.method.decode("ascii")
+
+    @property
+    def target(self) -> bytes:
+        """The path and the query, percent-encoded as sent."""
+        return self.head.target
+
+    @property
+    def path(self) -> bytes:
+        """The target up to `?`, percent-encoded as sent."""
+        return self.head.target.partition(b"?")[0]
+
+    @property
+    def query(self) -> bytes:
+        """The target after `?`, percent-encoded as sent; empty if there is none."""
+        return self.head.target.partition(b"?")[2]
+
+    def header(self, name: bytes) -> bytes | None:
+        """Give a field's first value without outer space; None if it is absent."""
+        return find_value(self.head.raw, name)
+
+    def headers(self, name: bytes) -> list[bytes]:
+        """Give all values of a field, in order."""
+        return find_values(self.head.raw, name)
