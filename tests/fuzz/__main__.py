@@ -37,6 +37,15 @@ _MODULES = [
     "canary_trio.config.codec",
     "canary_trio.config.rule_codec",
     "canary_trio.routing.rule_matcher",
+    "canary_trio.routing.router",
+    "kv_trio.client.transport",
+    "kv_trio.consul.decode",
+    "kv_trio.consul.durations",
+    "kv_trio.consul.json_body",
+    "kv_trio.consul.session",
+    "kv_trio.consul.txn",
+    "kv_trio.state.txn",
+    "kv_trio.state.operations",
 ]
 
 
