@@ -29,13 +29,16 @@ class ResponseTranslator:
         id: the stream's number.
     """
 
-    __slots__ = ("_framing", "_key", "_reader", "_sending", "_session", "id")
+    __slots__ = (
+        *("_framing", "_key", "_reader", "_sending", "_session", "_switched", "id"),
+    )
 
     def __init__(self, session: Http2Session, stream_id: int, *, key: bytes) -> None:
         self.id = stream_id
         self._session = session
         self._key = key
         self._sending = _HEAD
+        self._switched = False
         self._framing = UNTIL_CLOSE
         self._reader: ChunkedReader | None = None
 
@@ -83,6 +86,7 @@ class ResponseTranslator:
             framing = 0
         elif switches:
             framing = UNTIL_CLOSE
+            self._switched = True
         self._framing = framing
         if not framing:
             self._sending = _ENDED
@@ -126,6 +130,10 @@ class ResponseTranslator:
         if self._sending == _BODY and self._framing == UNTIL_CLOSE:
             self._sending = _ENDED
             self._session.send_data(self.id, b"", ended=True)
+
+    def _sending_ended(self) -> None:
+        """Send nothing more: the stream is over."""
+        self._sending = _ENDED
 
     def _break_off(self, code: int = INTERNAL_ERROR) -> None:
         self._sending = _ENDED
