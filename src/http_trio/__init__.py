@@ -11,6 +11,7 @@ from http_trio.errors import (
 )
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response, error_response
+from http_trio.http2.upstream.pool import Http2Upstream
 from http_trio.limits import Limits, Timeouts
 from http_trio.net.bind import address_of, open_listeners
 from http_trio.net.certificates.x509 import Certificate
@@ -49,6 +50,7 @@ __all__ = [
     "ForwardedPolicy",
     "ForwardedRequest",
     "Handler",
+    "Http2Upstream",
     "HttpError",
     "HttpServer",
     "HttpsRedirect",

@@ -19,6 +19,7 @@ import trio
 
 from http_trio.http1.chunked import encode_chunk
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
+from http_trio.http2.messages import Field, trailer_lines
 from http_trio.http2.session import code_name
 
 
@@ -37,10 +38,6 @@ class StreamEnd(Protocol):
     @property
     def room(self) -> int:
         """Bytes that would be taken now."""
-
-    @property
-    def behind(self) -> int:
-        """Bytes that wait for the peer to take them."""
 
 
 class Http2ByteStream:
@@ -72,7 +69,7 @@ class Http2ByteStream:
         self._framing = framing
         self._pieces: deque[tuple[bytes, int]] = deque()
         self._ended = False
-        self._broken = ""
+        self._broken: OSError | None = None
         self._changed = trio.Event()
 
     def __repr__(self) -> str:
@@ -80,13 +77,19 @@ class Http2ByteStream:
 
     # === for the stream ===
 
-    def feed(self, data: bytes, *, ended: bool, trailers: bytes) -> None:
-        """Take what the peer sent; trailers as lines."""
+    def feed_head(self, head: bytes, framing: int) -> None:
+        """Take a head, and how what follows it is framed."""
+        self._pieces.append((head, 0))
+        self._framing = framing
+        self._wake()
+
+    def feed(self, data: bytes, *, ended: bool, trailers: tuple[Field, ...]) -> None:
+        """Take what the peer sent."""
         size = len(data)
         if self._framing == CHUNKED:
             data = encode_chunk(data) if data else b""
             if ended:
-                data += b"0\r\n%b\r\n" % trailers
+                data += b"0\r\n%b\r\n" % trailer_lines(trailers)
         if data:
             self._pieces.append((data, size))
         self._ended = ended
@@ -94,18 +97,22 @@ class Http2ByteStream:
 
     def break_off(self, code: int) -> None:
         """Take that the stream is over before its time."""
-        self._broken = code_name(code)
-        self._wake()
+        words = f"reset: {code_name(code)}"
+        self.fail(ConnectionResetError(errno.ECONNRESET, words))
 
-    def drop_unread(self) -> int:
-        """Forget what was not read, of which nobody wants more; give how much it was."""
-        size = sum(size for _, size in self._pieces)
-        self._pieces.clear()
-        return size
+    def fail(self, error: OSError) -> None:
+        """Take that there is no use of the stream any more, and why."""
+        self._broken = error
+        self._wake()
 
     def may_send(self) -> None:
         """Take that there is room again."""
         self._wake()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a read would not wait."""
+        return bool(self._pieces) or self._broken is not None or self._has_ended
 
     # === as a `ByteStream` ===
 
@@ -139,7 +146,7 @@ class Http2ByteStream:
         """
         while not self._pieces:
             self._check()
-            if self._ended and self._framing == UNTIL_CLOSE:
+            if self._has_ended:
                 return b""
             await self._changed.wait()
         data, size = self._pieces.popleft()
@@ -163,7 +170,9 @@ class Http2ByteStream:
         """Wait until something would be taken at once; give how much. As `send`."""
         self._check()
         while not (room := self._stream.room):
-            await self._wait_taken(idle_s)
+            with trio.fail_after(idle_s):
+                await self._changed.wait()
+            self._check()
         return room
 
     def end_sending(self) -> None:
@@ -182,20 +191,13 @@ class Http2ByteStream:
 
     # === private ===
 
-    async def _wait_taken(self, idle_s: float) -> None:
-        """Wait for room, but not for a peer that takes nothing; what it sends is none."""
-        behind = self._stream.behind
-        with trio.move_on_after(idle_s):
-            while not self._stream.room:
-                await self._changed.wait()
-                self._check()
-            return
-        if self._stream.behind >= behind:
-            raise trio.TooSlowError
+    @property
+    def _has_ended(self) -> bool:
+        return self._ended and self._framing == UNTIL_CLOSE
 
     def _check(self) -> None:
-        if self._broken:
-            raise ConnectionResetError(errno.ECONNRESET, f"reset: {self._broken}")
+        if self._broken is not None:
+            raise self._broken
 
     def _wake(self) -> None:
         self._changed.set()

@@ -125,7 +125,10 @@ class Tls:
 
 
 def client_context(
-    *, verify: bool = True, ca: str | os.PathLike[str] | None = None
+    *,
+    verify: bool = True,
+    ca: str | os.PathLike[str] | None = None,
+    http2: bool = False,
 ) -> ssl.SSLContext:
     """Make the context with which a server is talked to over TLS.
 
@@ -134,6 +137,7 @@ def client_context(
             an authority that is trusted. Without it, anybody on the way can read along.
         ca: the authorities that are trusted instead of the system's: a file, or the PEM
             text itself.
+        http2: whether HTTP/2 is asked for, and nothing else, instead of HTTP/1.1.
 
     Raises:
         BadCertificate: the authorities cannot be read.
@@ -150,7 +154,7 @@ def client_context(
             " PEM"
         ) from exc
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2"] if http2 else ["http/1.1"])
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -133,7 +133,7 @@ class Download:
                 why = "reset" if self._was_reset else str(exc)
                 raise self._failed(FailureReason.CLOSED, why) from exc
             except OSError as exc:
-                raise self._failed(FailureReason.CLOSED, str(exc)) from exc
+                raise self._lost(exc) from exc
         raise self._failed(FailureReason.STALLED)
 
     async def _receive(self, idle_s: float) -> bytes:
@@ -141,7 +141,7 @@ class Download:
             try:
                 data = await self._up.receive(math.inf)
             except OSError as exc:
-                raise self._failed(FailureReason.CLOSED, str(exc)) from exc
+                raise self._lost(exc) from exc
             if not data and self._was_reset:
                 raise self._failed(FailureReason.CLOSED, "reset")
             return data
@@ -153,12 +153,15 @@ class Download:
             try:
                 count = await self._up.receive_into(view, math.inf)
             except OSError as exc:
-                raise self._failed(FailureReason.CLOSED, str(exc)) from exc
+                raise self._lost(exc) from exc
         if self._reading.cancelled_caught:
             raise self._failed(FailureReason.STALLED)
         if not count:
             raise self._failed(FailureReason.CLOSED, "closed inside its response")
         return count
+
+    def _lost(self, exc: OSError) -> UpstreamFailed:
+        return UpstreamFailed.by(exc, self._request.upstream.name)
 
     def _failed(self, condition: FailureReason, detail: str = "") -> UpstreamFailed:
         return UpstreamFailed.because(condition, self._request.upstream.name, detail)

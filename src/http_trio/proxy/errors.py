@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from http_trio.errors import BadRequest
-from http_trio.upstream.failure import Failure, FailureReason
+from http_trio.upstream.failure import ChannelFailed, Failure, FailureReason
 
 
 class ClientGone(Exception):
@@ -30,6 +30,13 @@ class UpstreamFailed(Exception):
     ) -> UpstreamFailed:
         """Say so of an upstream that may have got the request."""
         return cls(Failure(condition, upstream, sent=True, detail=detail))
+
+    @classmethod
+    def by(cls, exc: Exception, upstream: str) -> UpstreamFailed:
+        """Say so of an upstream that could not be read from or written to."""
+        if isinstance(exc, ChannelFailed):
+            return cls(exc.failure)
+        return cls.because(FailureReason.CLOSED, upstream, str(exc))
 
 
 Fault = BadRequest | ClientGone | HandlerFailed | UpstreamFailed

@@ -31,7 +31,7 @@ from http_trio.proxy import forward_task
 from http_trio.proxy.hooks import ForwardHooks
 from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.server.exchange import Exchange
-from http_trio.upstream.connection import UpstreamConnection
+from http_trio.upstream.channel import UpstreamChannel
 from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
 
@@ -165,10 +165,10 @@ class _FastPath(UpstreamRequest):
 
     # === sending ===
 
-    def _connect(self) -> UpstreamConnection | Failure:
+    def _connect(self) -> UpstreamChannel | Failure:
         return self.upstream.connect(self.exchange.loop)
 
-    def _send_to(self, connection: UpstreamConnection | Failure) -> None:
+    def _send_to(self, connection: UpstreamChannel | Failure) -> None:
         if isinstance(connection, Failure):
             self._try_elsewhere(connection)
             return

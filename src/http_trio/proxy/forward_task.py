@@ -35,8 +35,7 @@ from http_trio.proxy.tunnel import Tunnel
 from http_trio.proxy.upload import Upload
 from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.server.exchange import ClientConnection
-from http_trio.upstream.connecting import finish_connecting
-from http_trio.upstream.connection import UpstreamConnection
+from http_trio.upstream.channel import UpstreamChannel
 from http_trio.upstream.failure import Failure, FailureReason
 
 _log = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ def start(request: UpstreamRequest) -> None:
 
 
 def start_response(
-    request: UpstreamRequest, connection: UpstreamConnection, unsent: bytes
+    request: UpstreamRequest, connection: UpstreamChannel, unsent: bytes
 ) -> None:
     """Carry the rest of a response, of which `unsent` goes out first, in a task."""
     task = ForwardTask(request)
@@ -70,16 +69,16 @@ class ForwardTask:
         self._limits = request.exchange.limits
         self._client: ClientConnection = client
         self._down = client.leave_loop()
-        self._connection: UpstreamConnection | None = None
+        self._connection: UpstreamChannel | None = None
         self._up: ByteStream = self._down  # until `use` says which it is
-        self._uploaded = False
+        self._uploaded = self._is_repeated = False
         self._switched: tuple[ResponseHead, bytes] | None = None
         self._working = trio.CancelScope()
         self._ended_by: Fault | None = None
         self._tunnel: Tunnel | None = None
         request.carrier = self
 
-    def use(self, connection: UpstreamConnection) -> None:
+    def use(self, connection: UpstreamChannel) -> None:
         """Talk to this connection of the upstream; it is out of the event loop already."""
         self._connection = connection
         self._up = connection.stream
@@ -169,11 +168,11 @@ class ForwardTask:
             self._close_connection()
             await trio.sleep(self._pause_after(failure))
 
-    async def _connected(self, connection: UpstreamConnection) -> Failure | None:
+    async def _connected(self, connection: UpstreamChannel) -> Failure | None:
         with trio.move_on_after(self._request.timeouts.connect_s):
-            return await finish_connecting(connection)
+            return await connection.finish_connecting()
         connection.blame_address()
-        name = connection.upstream.name
+        name = self._request.upstream.name
         return Failure(FailureReason.CONNECT_TIMEOUT, name, sent=False)
 
     def _pause_after(self, failure: Failure) -> float:
@@ -208,12 +207,26 @@ class ForwardTask:
             await self._send_head()
             await _beside(upload.run, response)
         except UpstreamFailed as exc:
-            if request.status or upload.begun or not self._exchange.head.repeatable:
+            if request.status or upload.begun or not self._may_repeat(exc.failure):
                 raise
+            if self._was_not_looked_at(exc.failure):
+                return 0.0
             return self._pause_after(exc.failure)
         finally:
             self._uploaded = upload.done
         return after_s
+
+    def _may_repeat(self, failure: Failure) -> bool:
+        return not failure.sent or self._exchange.head.repeatable
+
+    def _was_not_looked_at(self, failure: Failure) -> bool:
+        """Tell, once, whether it was told that the request came to nothing.
+
+        It goes out again over another connection then, as one that finds its kept
+        connection closed.
+        """
+        first, self._is_repeated = not self._is_repeated, True
+        return first and not failure.sent and failure.condition is FailureReason.CLOSED
 
     async def _send_head(self) -> None:
         request, connection = self._request, self._connection
@@ -222,8 +235,7 @@ class ForwardTask:
         try:
             await self._up.send(request.request_bytes(None), self._limits.write_s)
         except (OSError, trio.TooSlowError) as exc:
-            name = request.upstream.name
-            raise UpstreamFailed.because(FailureReason.CLOSED, name, str(exc)) from exc
+            raise UpstreamFailed.by(exc, request.upstream.name) from exc
 
     async def _run_tunnel(self, head: ResponseHead, rest: bytes) -> None:
         self._tunnel = Tunnel(

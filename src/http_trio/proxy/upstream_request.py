@@ -24,7 +24,7 @@ from http_trio.limits import Limits, Timeouts
 from http_trio.net.event_loop import Timer
 from http_trio.proxy.hooks import ForwardHooks, Retry
 from http_trio.server.exchange import Exchange
-from http_trio.upstream.connection import UpstreamConnection
+from http_trio.upstream.channel import UpstreamChannel
 from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
 
@@ -88,7 +88,7 @@ class UpstreamRequest:
         self.transcoder: BodyTranscoder | None = None
         self.hooks = hooks
         self._timers: tuple[Timer, ...] = ()
-        self._connection: UpstreamConnection | None = None
+        self._connection: UpstreamChannel | None = None
         self.keeps_client = True
         if self.timeouts.request_s != math.inf:
             left_s = exchange.began + self.timeouts.request_s - exchange.loop.now

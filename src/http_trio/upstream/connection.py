@@ -3,10 +3,10 @@
     CONNECTING -> SECURING -> BUSY <-> IDLE -> CLOSED
 
 What it reads, and how it ended, it tells its `Receiver`; where it goes when it is not
-needed, and how it begins again elsewhere, it asks of its `Pool`. Both are stated here, so
-that it knows neither the one who forwards nor the server whose connection it is. One
-file, since it is one state machine. The rule that it obeys: a receiver is told of one
-end at most.
+needed, and how it begins again elsewhere, it asks of its `Pool`. So it knows neither the
+one who forwards nor the server whose connection it is. One request at a time has it, or
+a `Holder` for good, which sends what it likes. One file, since it is one state machine.
+The rule that it obeys: a receiver is told of one end at most.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ import ssl
 from collections.abc import Collection
 from typing import Protocol
 
-from http_trio.limits import BUFFER, Limits, Timeouts
+import trio
+
+from http_trio.limits import BUFFER
 from http_trio.net.connect import Address
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ, WRITE
-from http_trio.net.stream import ByteStream, SocketStream
+from http_trio.net.stream import ByteStream, SocketStream, finish_handshake
 from http_trio.net.tls_socket import AnySocket, TlsSocket, held, what_failed
-from http_trio.upstream.failure import FailureReason
+from http_trio.upstream.channel import Holder, Receiver
+from http_trio.upstream.failure import Failure, FailureReason
 
 
 class UpstreamPhase(enum.IntEnum):
@@ -49,26 +52,6 @@ class UpstreamPhase(enum.IntEnum):
 _CONNECTING, _SECURING, _BUSY, _IDLE, _CLOSED = (
     UpstreamPhase  # a name costs less than a member
 )
-
-
-class Receiver(Protocol):
-    """Who is told what comes over a connection: the request that is using it."""
-
-    @property
-    def timeouts(self) -> Timeouts | Limits:
-        """How long the server may take."""
-
-    def received(self, data: bytes) -> None:
-        """Take what the server sent."""
-
-    def closed(self) -> None:
-        """Take that the server closed."""
-
-    def expired(self) -> None:
-        """Take that the server was silent for too long."""
-
-    def failed(self, condition: FailureReason, detail: str) -> None:
-        """Take that there is no use of the connection any more."""
 
 
 class Pool(Protocol):
@@ -107,6 +90,7 @@ class UpstreamConnection:
     """
 
     __slots__ = (
+        "_holder",
         "_loop",
         "_outbox",
         "_phase",
@@ -132,6 +116,7 @@ class UpstreamConnection:
         self._loop = loop
         self._phase: UpstreamPhase = _CONNECTING
         self._receiver: Receiver | None = None
+        self._holder: Holder | None = None
         self._outbox = b""
         self._tried = [address]
         upstream.open += 1
@@ -169,6 +154,28 @@ class UpstreamConnection:
         if watched:
             self._loop.watch(self.fd, self, WRITE)
         return True
+
+    async def finish_connecting(self) -> Failure | None:
+        """Wait until it is made, out of the event loop; give why it cannot be, or None.
+
+        The other addresses of the server are tried before it gives up. It sets no time
+        limit. Cancelled, the connection is to be closed by the caller.
+        """
+        name = self.upstream.name
+        await trio.lowlevel.wait_writable(self.sock)
+        while code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            if not self.reconnect():
+                why = os.strerror(code)
+                return Failure(FailureReason.UNREACHABLE, name, sent=False, detail=why)
+            await trio.lowlevel.wait_writable(self.sock)
+        if not isinstance(self.sock, TlsSocket):
+            return None
+        try:
+            await finish_handshake(self.sock)
+        except OSError as exc:
+            why = what_failed(exc)
+            return Failure(FailureReason.UNTRUSTED, name, sent=False, detail=why)
+        return None
 
     @property
     def stream(self) -> ByteStream:
@@ -210,6 +217,24 @@ class UpstreamConnection:
             loop.unsent.append(self)
         else:
             self.flush()
+
+    def hold(self, holder: Holder) -> None:
+        """Have it for good, once it is made; nothing is sent yet."""
+        self._holder = self._receiver = holder
+        self.deadline = self._loop.now + holder.timeouts.connect_s
+
+    def write(self, data: bytes) -> bool:
+        """Send more, as its holder; give whether there is room for further.
+
+        Where there is none, the holder is told when there is.
+        """
+        self.sent = True
+        self._send(data)
+        return not self._outbox
+
+    def await_room(self) -> None:
+        """Tell the holder when there is room, in another turn of the loop."""
+        self._loop.poller.modify(self.fd, READ | WRITE)
 
     def flush(self) -> None:
         """Send what there is of the request, as far as the server takes it."""
@@ -264,8 +289,8 @@ class UpstreamConnection:
     def ready(self, mask: int) -> None:
         """Handle readiness."""
         if self._phase is _BUSY:
-            if self._outbox and mask & WRITE:
-                self._send(self._outbox)
+            if mask & WRITE:
+                self._send_rest(self._outbox)
             if mask & ~WRITE and self._receiver is not None:
                 self._receive(self._receiver)
         elif self._phase <= _SECURING:
@@ -285,6 +310,8 @@ class UpstreamConnection:
 
     def idle(self) -> tuple[bool, float] | None:
         """Say that it was of use, and since when it waits for a request."""
+        if self._holder is not None:
+            return self._holder.idle()
         if self._phase is not _IDLE:
             return None
         return True, self.deadline - self._loop.limits.upstream_idle_s
@@ -317,8 +344,18 @@ class UpstreamConnection:
                 return
         self._loop.poller.modify(self.fd, READ)
         self._phase = _BUSY
+        if self._holder is not None:
+            self._holder.connected()
+            return
         request, self._outbox = self._outbox, b""
         self.begin(receiver, request)
+
+    def _send_rest(self, data: bytes) -> None:
+        if data:
+            self._send(data)
+        if self._holder is not None and not self._outbox:
+            self._loop.poller.modify(self.fd, READ)
+            self._holder.room_made()
 
     def _send(self, data: bytes) -> None:
         try:

@@ -7,6 +7,7 @@ whoever chose the server, who decides what follows.
 from __future__ import annotations
 
 import enum
+import errno
 
 import attrs
 
@@ -36,7 +37,10 @@ class FailureReason(enum.Enum):
     """No byte of a started response for `Limits.stream_idle_s`."""
 
     BAD_RESPONSE = "bad response"
-    """What came is not HTTP/1.1."""
+    """What came is not HTTP of the version that was spoken."""
+
+    UNSUPPORTED = "unsupported"
+    """The upstream does not take such a request: a WebSocket over HTTP/2 (RFC 8441)."""
 
     REQUEST_TIMEOUT = "request timeout"
     """The whole exchange took longer than `Waits.request_s`."""
@@ -65,10 +69,22 @@ class Failure:
     sent: bool
     detail: str = ""
 
+    def as_error(self) -> ChannelFailed:
+        """Give it as what a task is told that reads or writes."""
+        return ChannelFailed(self)
+
     @property
     def status(self) -> int:
         """The status that stands for it: 502, 503 or 504 (RFC 9110 section 15.6)."""
         return _STATUS.get(self.condition, 502)
+
+
+class ChannelFailed(ConnectionResetError):
+    """A read or write of one who knows more than that the peer is gone."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(errno.ECONNRESET, failure.detail)
+        self.failure = failure
 
 
 _STATUS = {

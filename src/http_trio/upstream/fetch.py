@@ -18,7 +18,7 @@ from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
 from http_trio.net.connect import NotSecured, connect, connect_tls
-from http_trio.net.stream import SocketStream
+from http_trio.net.stream import ByteStream, SocketStream
 from http_trio.net.tls_socket import AnySocket
 from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
@@ -92,7 +92,11 @@ async def fetch(
     """
     sock = await _connect(upstream, limits)
     try:
-        talk = _Talk(upstream.name, SocketStream(sock), limits)
+        if refusal := upstream.refusal(sock):
+            reason = FailureReason.UNTRUSTED
+            raise NoResponse(Failure(reason, upstream.name, sent=False, detail=refusal))
+        stream = upstream.speak(SocketStream(sock), limits)
+        talk = _Talk(upstream.name, stream, limits)
         return await talk.ask(request, method, body_limit, keep_body=keep_body)
     finally:
         sock.close()
@@ -101,7 +105,7 @@ async def fetch(
 class _Talk:
     """One request and its response, on a connection that is made."""
 
-    def __init__(self, name: str, stream: SocketStream, limits: Limits) -> None:
+    def __init__(self, name: str, stream: ByteStream, limits: Limits) -> None:
         self._name = name
         self._stream = stream
         self._limits = limits

@@ -11,13 +11,16 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 
+from http_trio.limits import Limits
 from http_trio.net.connect import Address, begin_connect, begin_tls
 from http_trio.net.descriptors import OWN_FILES, close_idlest, is_reserved
 from http_trio.net.errnos import OUT_OF_RESOURCES
 from http_trio.net.event_loop import EventLoop
+from http_trio.net.stream import ByteStream
 from http_trio.net.tls_socket import AnySocket
+from http_trio.upstream.channel import UpstreamChannel
 from http_trio.upstream.connection import UpstreamConnection
 from http_trio.upstream.failure import Failure, FailureReason
 
@@ -81,7 +84,7 @@ class Upstream:
     def __repr__(self) -> str:
         return f"<Upstream {self.name} open={self.open} idle={len(self.idle)}>"
 
-    def take_idle(self, *, peek: bool) -> UpstreamConnection | None:
+    def take_idle(self, *, peek: bool) -> UpstreamChannel | None:
         """Take the newest idle connection.
 
         Args:
@@ -95,8 +98,21 @@ class Upstream:
             connection.close()
         return None
 
-    def connect(self, loop: EventLoop) -> UpstreamConnection | Failure:
+    def connect(self, loop: EventLoop) -> UpstreamChannel | Failure:
         """Begin a new connection; whoever begins on it is told when it is made."""
+        return self._begin_connection(loop)
+
+    def refusal(self, sock: AnySocket) -> str:
+        """Say why the protocol cannot be spoken over a connection; "" if it can."""
+        del sock  # HTTP/1.1 needs no agreement
+        return ""
+
+    def speak(self, stream: ByteStream, limits: Limits) -> ByteStream:
+        """Give a stream of HTTP/1.1 for one request, over a connection of its own."""
+        del limits
+        return stream
+
+    def _begin_connection(self, loop: EventLoop) -> UpstreamConnection | Failure:
         if self.open >= loop.limits.upstream_connections:
             return self._failure(
                 FailureReason.FULL, f"{self.open} connections are open"
@@ -148,13 +164,18 @@ class Upstream:
             at: until for at, until in self._shunned.items() if at in self.addresses
         }
         kept = {at[:2] for family, at in self.addresses if family != socket.AF_UNIX}
-        for connection in [one for one in self.idle if one.remote_address not in kept]:
-            connection.close()
+        self._keep_only(kept)
 
     def close_idle(self) -> None:
         """Close the idle connections: this server is used no more."""
         while self.idle:
             self.idle.popitem()[0].close()
+
+    def _keep_only(self, addresses: Container[tuple[str, int] | None]) -> None:
+        """Close the idle connections to other addresses."""
+        idle = self.idle
+        for connection in [one for one in idle if one.remote_address not in addresses]:
+            connection.close()
 
     def _open_within_files(self, loop: EventLoop) -> tuple[AnySocket, Address]:
         """Open a socket; where descriptors run short, idle connections make way."""

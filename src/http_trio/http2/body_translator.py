@@ -1,0 +1,85 @@
+"""A message's body on its way to a stream: from HTTP/1.1's framing to frames.
+
+The rule that it obeys: a stream ends cleanly only where the message that was written is
+complete; else it is reset.
+"""
+
+from __future__ import annotations
+
+from http_trio.http1.chunked import ChunkedReader
+from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
+from http_trio.http2.messages import trailer_fields
+from http_trio.http2.session import INTERNAL_ERROR, Http2Session
+
+_TRAILERS = 64 * 1024
+"""Bytes of a chunk's size line or of trailers; whoever wrote them has a lower limit."""
+
+_HEAD, _BODY, _ENDED = range(3)
+
+
+class BodyTranslator:
+    """What one stream sends, behind its head.
+
+    Attributes:
+        id: the stream's number.
+    """
+
+    __slots__ = ("_framing", "_reader", "_sending", "_session", "id")
+
+    def __init__(self, session: Http2Session, stream_id: int) -> None:
+        self.id = stream_id
+        self._session = session
+        self._sending = _HEAD
+        self._framing = UNTIL_CLOSE
+        self._reader: ChunkedReader | None = None
+
+    @property
+    def _awaits_head(self) -> bool:
+        """Whether a head is what comes next, which must come whole."""
+        return self._sending == _HEAD
+
+    @property
+    def _sent_all(self) -> bool:
+        return self._sending == _ENDED
+
+    def _begin_body(self, framing: int) -> None:
+        """Take that the head is sent; no body follows one whose framing is 0."""
+        self._framing = framing
+        self._sending = _BODY if framing else _ENDED
+        self._reader = ChunkedReader(_TRAILERS) if framing == CHUNKED else None
+
+    def _translate_body(self, data: bytes | memoryview, *, last: bool) -> None:
+        """Send what was written; `last` tells that nothing follows it."""
+        session = self._session
+        reader = self._reader
+        if reader is not None:
+            content: bytes | memoryview = reader.feed(bytes(data))
+            ended = reader.done
+            if ended and reader.trailers:
+                if content:
+                    session.send_data(self.id, content, ended=False)
+                session.send_trailers(self.id, trailer_fields(reader.trailers))
+                self._sending = _ENDED
+                return
+        elif self._framing == UNTIL_CLOSE:
+            content, ended = data, last
+        else:
+            content = data[: self._framing]
+            self._framing -= len(content)
+            ended = not self._framing
+        if content or ended:
+            session.send_data(self.id, content, ended=ended)
+        if ended:
+            self._sending = _ENDED
+        elif last:
+            self._break_off()
+
+    def _end_sending(self) -> None:
+        """End what is sent, where nothing else says where it ends."""
+        if self._sending == _BODY and self._framing == UNTIL_CLOSE:
+            self._sending = _ENDED
+            self._session.send_data(self.id, b"", ended=True)
+
+    def _break_off(self, code: int = INTERNAL_ERROR) -> None:
+        self._sending = _ENDED
+        self._session.reset(self.id, code)

@@ -1,0 +1,243 @@
+"""The streams of a connection to a server: which there are, and whether more may be.
+
+It is told what the session reads, and gives each stream what is its. The rules that it
+obeys: no more streams are begun than the server allows. Until it has said how many, that
+is one; the others wait. What the server has not looked at may go elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from http_trio.http2.messages import Field
+from http_trio.http2.session import (
+    NO_ERROR,
+    REFUSED_STREAM,
+    Http2Session,
+    Http2Settings,
+    code_name,
+)
+from http_trio.http2.upstream.stream import UpstreamStream
+from http_trio.limits import BUFFER, Limits
+from http_trio.net.event_loop import EventLoop
+from http_trio.net.tls_socket import AnySocket
+from http_trio.upstream.failure import FailureReason
+
+_log = logging.getLogger(__name__)
+
+STREAMS = 100
+"""Streams of one connection at most, whatever its server allows."""
+
+REFUSED_S = 1.0
+"""How long a connection begins no stream after its server refused one."""
+
+_FIELDS = 1_024  # of a response's head; beyond it the connection fails
+_HEADS = 4  # times the limit of a head, likewise: within it only the stream fails
+
+
+class StreamPool(Protocol):
+    """Where a connection belongs.
+
+    Attributes:
+        name: of the server.
+        presumed_streams: how many streams the server is thought to allow.
+    """
+
+    name: str
+    presumed_streams: int
+
+    def refusal(self, sock: AnySocket) -> str:
+        """Say why the protocol cannot be spoken over a connection; "" if it can."""
+
+    def find_place(self, stream: UpstreamStream, loop: EventLoop) -> None:
+        """Give a stream, of which nothing was sent, to another connection."""
+
+    def ended(self, connection: StreamTable) -> None:
+        """Take that a connection begins no more streams."""
+
+
+class StreamTable:
+    """The `Http2Events` of one session. Who moves its bytes is a subclass.
+
+    Attributes:
+        loop: that serves it.
+        session: the state of its HTTP/2.
+        placed: the streams that may begin, or have.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_by_id",
+        "_end",
+        "_full_until",
+        "_has_settings",
+        "_is_leaving",
+        "_pings",
+        "_pool",
+        "_touched",
+        "_waiting",
+        "loop",
+        "placed",
+        "session",
+    )
+
+    def __init__(self, pool: StreamPool, loop: EventLoop) -> None:
+        self.loop = loop
+        self.session = Http2Session(self, _settings(loop.limits), is_client=True)
+        self.placed: dict[UpstreamStream, None] = {}
+        self._pool = pool
+        self._waiting: dict[UpstreamStream, None] = {}
+        self._by_id: dict[int, UpstreamStream] = {}
+        self._touched: dict[UpstreamStream, None] = {}
+        self._blocked: set[UpstreamStream] = set()
+        self._has_settings = self._is_leaving = False
+        self._full_until = 0.0
+        self._pings = 0
+        self._end: tuple[FailureReason, str] | None = None
+
+    # === what the subclass does ===
+
+    def leave(self) -> None:
+        """Begin no more streams; end when those that run are over."""
+        raise NotImplementedError  # abstract: `MultiplexedConnection` does it
+
+    def ping_answered(self) -> None:
+        """Note the sign of life."""
+        raise NotImplementedError  # abstract, likewise
+
+    def _began(self) -> None:
+        """Take that the server's settings have come."""
+        raise NotImplementedError  # abstract, likewise
+
+    def _carries(self) -> None:
+        """Take that it is not idle."""
+        raise NotImplementedError  # abstract, likewise
+
+    # === for the pool ===
+
+    def admit(self, stream: UpstreamStream) -> bool:
+        """Give a stream a place here, now or as soon as can be; False if there is none."""
+        if self._is_leaving or self.loop.now < self._full_until:
+            return False
+        if not self._has_settings:
+            if len(self.placed) + len(self._waiting) >= self._pool.presumed_streams:
+                return False
+            self._waiting[stream] = None
+            return True
+        if len(self.placed) >= self._limit:
+            return False
+        stream.fresh = bool(self.placed)
+        self._place(stream)
+        return True
+
+    # === for the session ===
+
+    def head_received(
+        self, stream_id: int, fields: tuple[Field, ...], *, ended: bool
+    ) -> None:
+        """Give a response's head to its stream."""
+        self._pings = 0
+        stream = self._by_id.get(stream_id)
+        if stream is not None:
+            stream.head_received(fields, ended=ended)
+
+    def interim_received(self, stream_id: int, fields: tuple[Field, ...]) -> None:
+        """Give the head of a 1xx response to its stream."""
+        stream = self._by_id.get(stream_id)
+        if stream is not None:
+            stream.interim_received(fields)
+
+    def data_received(self, stream_id: int, data: bytes, *, ended: bool) -> None:
+        """Give a piece of a body to its stream."""
+        self._pings = 0
+        stream = self._by_id.get(stream_id)
+        if stream is None:
+            self.session.consumed(stream_id, len(data))
+        else:
+            stream.data_received(data, ended=ended)
+
+    def trailers_received(self, stream_id: int, fields: tuple[Field, ...]) -> None:
+        """Give the trailers of a body to its stream."""
+        stream = self._by_id.get(stream_id)
+        if stream is not None:
+            stream.data_received(b"", ended=True, trailers=fields)
+
+    def stream_closed(self, stream_id: int, code: int) -> None:
+        """End a stream."""
+        stream = self._by_id.pop(stream_id, None)
+        if stream is None:
+            return
+        self.placed.pop(stream, None)
+        self._blocked.discard(stream)
+        if code == REFUSED_STREAM and not self._is_leaving:
+            self._full_until = self.loop.now + REFUSED_S
+        stream.closed(code)
+
+    def settings_received(self) -> None:
+        """Begin what has waited, as far as is allowed; the rest goes elsewhere."""
+        self._pool.presumed_streams = max(1, self._limit)
+        if self._has_settings:
+            return
+        self._has_settings = True
+        self._began()
+        waiting, self._waiting = list(self._waiting), {}
+        free = max(0, self._limit - len(self.placed))
+        for stream in waiting[:free]:
+            self._place(stream)
+        if not self._limit:
+            self.leave()
+        for stream in waiting[free:]:
+            self._pool.find_place(stream, self.loop)
+
+    def goaway_received(self, last_stream_id: int, code: int) -> None:
+        """Begin no more streams; the session ends those that are not looked at."""
+        _log.debug("%r: GOAWAY after %d: %s", self, last_stream_id, code_name(code))
+        self._is_leaving = True
+        self._pool.ended(self)
+        waiting, self._waiting = list(self._waiting), {}
+        for stream in waiting:
+            self._pool.find_place(stream, self.loop)
+
+    def room_changed(self, stream_id: int) -> None:
+        """Do nothing: what is read is followed by a flush."""
+
+    def connection_failed(self, code: int, reason: str) -> None:
+        """Take that the session is over; what came before is told first."""
+        if code == NO_ERROR:
+            self._end = FailureReason.CLOSED, "closed without a response"
+            return
+        what = "broke the rules of HTTP/2" if self._has_settings else "is no HTTP/2"
+        self._end = FailureReason.BAD_RESPONSE, f"what came {what}: {reason}"
+
+    # === private ===
+
+    @property
+    def _limit(self) -> int:
+        """Streams that may be under way at once."""
+        return min(STREAMS, self.session.peer_streams)
+
+    def _place(self, stream: UpstreamStream) -> None:
+        self._carries()
+        self.placed[stream] = None
+        stream.place()
+
+    def _place_first(self) -> None:
+        """Begin one whole request before it is known how many the server allows."""
+        if self.placed or self._has_settings:
+            return
+        for stream in self._waiting:
+            if stream.is_urgent:
+                del self._waiting[stream]
+                self._place(stream)
+                return
+
+
+def _settings(limits: Limits) -> Http2Settings:
+    return Http2Settings(
+        streams=0,
+        stream_window=BUFFER,
+        connection_window=BUFFER * STREAMS,
+        head=limits.head * _HEADS,
+        fields=_FIELDS,
+    )
