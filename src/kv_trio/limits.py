@@ -18,6 +18,27 @@ _DIGITS = 18  # of a limit that is given
 class StoreLimits:
     """The limits of one store. Sizes are in bytes."""
 
+    listing_entries: int = 250_000
+    """Keys, revisions or sessions that one response lists; 413 beyond."""
+
+    listing_bytes: int = 64 * 1024 * 1024
+    """Of one such response, about; 413 beyond."""
+
+    listings: int = 128
+    """Large ones that are sent at a time, half of them to one client; others wait."""
+
+    backups: int = 2
+    """Copies of the database that are made and sent at a time; 429 beyond."""
+
+    transaction_entries: int = 16_384
+    """Entries that one transaction reads; 413 beyond."""
+
+    changed_keys: int = 16_384
+    """Keys that one request deletes; 413 beyond, and none is deleted."""
+
+    watchers_per_client: int = 8192
+    """Blocking queries and event streams of one client's address; 429 beyond."""
+
     sessions: int = 50_000
     """Sessions at a time; a new one beyond them gets a 429."""
 

@@ -34,7 +34,6 @@ from kv_trio.storage.history import Bounds, History
 from kv_trio.storage.writer import CommittedBatch, Writer
 from kv_trio.watch.blocking_queries import BlockingQueries
 from kv_trio.watch.event_streams import EventStreams
-from kv_trio.watch.response_cache import ResponseCache
 
 T = TypeVar("T")
 Observer = Callable[[set[bytes], int, float], None]
@@ -173,12 +172,23 @@ class _Service:
     ) -> None:
         self._store = store
         self._engine = engine
+        engine.history.limits = limits
         self._tokens = tokens
         self._observe = observe
-        self._blocking_queries = BlockingQueries(ResponseCache(store))
-        self._streams = EventStreams(store, self._read_history)
+        self._blocking_queries = BlockingQueries(store, limits)
+        self._streams = EventStreams(
+            store,
+            self._read_history,
+            self._blocking_queries.large,
+            self._blocking_queries.counts,
+        )
         self._writer = Writer(store, engine, self._committed)
         self._metrics = Metrics(store, self._blocking_queries, self._streams)
+        self._metrics.follow(
+            "kv_trio_large_responses",
+            "Large responses that are being sent.",
+            lambda: self._blocking_queries.large.places.taken,
+        )
         self._metrics.follow(
             "kv_trio_writes_refused",
             "Operations that the disk refused.",
@@ -192,12 +202,13 @@ class _Service:
                 self._blocking_queries,
                 self._streams,
                 self._read_history,
+                limits,
             ),
             SessionEndpoint(
                 store, self._writer, self._blocking_queries, limits, node=node
             ),
-            TxnEndpoint(self._writer),
-            SnapshotEndpoint(engine, self._run_blocking),
+            TxnEndpoint(self._writer, self._blocking_queries.large, limits),
+            SnapshotEndpoint(engine, self._run_blocking, limits),
             tokens,
             self._metrics,
             hosts=hosts,

@@ -232,7 +232,7 @@ async def test_odd_bodies_are_refused_and_the_store_opens_again(tmp_path: Path) 
             before = stand(server)
             for path, body in ODD_BODIES:
                 head, text = await client.ask(path, method=b"PUT", body=body)
-                assert head.startswith(b"HTTP/1.1 400 "), (path, body[:80], head, text)
+                assert head[9:12] in (b"400", b"413"), (path, body[:80], head, text)
                 assert text
             head, _ = await client.ask(b"/v1/session/list")
             assert head.startswith(b"HTTP/1.1 200 ")

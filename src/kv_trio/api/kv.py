@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
+
+import trio
 
 from http_trio import Exchange, Response
 from kv_trio.api.writes import submit
@@ -25,6 +26,7 @@ from kv_trio.consul.encode import (
     method_not_allowed,
     render_entries,
 )
+from kv_trio.consul.listing import LargeListing, list_entries, list_keys, size_of
 from kv_trio.consul.parameters import (
     BlockingRead,
     Read,
@@ -38,19 +40,25 @@ from kv_trio.consul.parameters import (
     parse_unsigned,
 )
 from kv_trio.errors import BadQuery, Compacted, StoreDamaged
+from kv_trio.limits import StoreLimits
 from kv_trio.state.acl import Acl
-from kv_trio.state.entry import Outcome
+from kv_trio.state.entry import Outcome, Revision
 from kv_trio.state.operations import Delete, Put
 from kv_trio.state.store import Store
 from kv_trio.storage.history import History
 from kv_trio.storage.writer import Writer
 from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
 from kv_trio.watch.event_streams import EventStreams
+from kv_trio.watch.large_responses import Places, send_in_pieces, too_many_responses
 
-T = TypeVar("T")
+PastQuery = Callable[[History], Response | LargeListing]
+"""Reads the past, in a thread."""
 
 VALUE_LIMIT = 512 * 1024
 """Bytes of a value."""
+
+PAST_READS = 8
+"""Reads of the past (`?history`, `?at`) at a time; others wait a little."""
 
 METHODS = "OPTIONS,GET,PUT,POST,DELETE"
 OLDEST = b"X-Kv-Oldest-Index"
@@ -68,13 +76,16 @@ class KvEndpoint:
         writer: Writer,
         blocking_queries: BlockingQueries,
         streams: EventStreams,
-        read_history: Callable[[Callable[[History], Response]], Awaitable[Response]],
+        read_history: Callable[[PastQuery], Awaitable[Response | LargeListing]],
+        limits: StoreLimits,
     ) -> None:
         self._store = store
         self._writer = writer
         self._blocking_queries = blocking_queries
         self._streams = streams
         self._read_history = read_history
+        self._limits = limits
+        self._past_places = Places(PAST_READS)
         self._draw: Callable[[], float] = random.random
 
     def __repr__(self) -> str:
@@ -108,7 +119,7 @@ class KvEndpoint:
             jitter_s = blocking.wait_s / 16 * self._draw()
             self._blocking_queries.park(exchange, read, acl, blocking.wait_s + jitter_s)
         else:
-            exchange.respond(self._blocking_queries.responses.find(read, acl))
+            self._blocking_queries.respond(exchange, read, acl)
 
     def _stream(
         self,
@@ -134,7 +145,7 @@ class KvEndpoint:
         read = parse_read(key, parameters)
         _check_read(read, acl)
         index = self._store.index
-        query: Callable[[History], Response]
+        query: PastQuery
         if "at" in parameters:
             past = parse_unsigned(parameters, "at", status=400)
             if past is None or past > index:
@@ -147,17 +158,26 @@ class KvEndpoint:
             query = partial(_render_history, read=read, until=index, limit=limit)
         exchange.spawn(partial(self._respond_past, query))
 
-    async def _respond_past(
-        self, query: Callable[[History], Response], exchange: Exchange
-    ) -> None:
+    async def _respond_past(self, query: PastQuery, exchange: Exchange) -> None:
         try:
-            response = await self._read_history(query)
+            async with self._past_places.take(exchange.client):
+                found = await self._read_history(query)
+                if isinstance(found, Response):
+                    exchange.respond(found)
+                else:
+                    start = Response(200, b"", JSON, found.headers)
+                    steps = found.steps(self._limits)
+                    turn = self._blocking_queries.large.turn
+                    await send_in_pieces(exchange, start, steps, turn)
         except Compacted as exc:
             oldest = ((OLDEST, b"%d" % exc.oldest),)
-            response = Response(410, str(exc).encode(), headers=oldest)
+            exchange.respond(Response(410, str(exc).encode(), headers=oldest))
         except StoreDamaged as exc:
-            response = failed(exc)
-        exchange.respond(response)
+            exchange.respond(failed(exc))
+        except BadQuery as exc:
+            exchange.respond(bad_query(exc))
+        except trio.TooSlowError:
+            exchange.respond(too_many_responses())
 
     def _put(self, exchange: Exchange, target: RequestTarget, acl: Acl) -> None:
         key = target.key
@@ -205,7 +225,8 @@ class KvEndpoint:
         may = acl.may_write_under if recurse else acl.may_write
         if not may(key):
             raise BadQuery(403, "Permission denied")
-        submit(self._writer, exchange, Delete(key, recurse, cas), _render_outcome)
+        delete = Delete(key, recurse, cas, self._limits.changed_keys)
+        submit(self._writer, exchange, delete, _render_outcome)
 
 
 def _wants_events(exchange: Exchange) -> bool:
@@ -220,26 +241,48 @@ def _check_read(read: Read, acl: Acl) -> None:
         raise BadQuery(403, "Permission denied")
 
 
-def _render_at(history: History, *, read: Read, index: int, acl: Acl) -> Response:
+def _render_at(
+    history: History, *, read: Read, index: int, acl: Acl
+) -> Response | LargeListing:
     if read.is_prefix:
-        entries = history.under_at(read.key, index)
-        entries = [entry for entry in entries if acl.may_read(entry.key)]
+        entries = [
+            entry
+            for prefix in acl.readable_under(read.key)
+            for entry in history.under_at(prefix, index)
+        ]
     else:
         entry = history.at(read.key, index)
         entries = [] if entry is None else [entry]
-    return render_entries(entries, read, index)
+    headers = index_headers(index)
+    if read.keys:
+        listing = list_keys([entry.key for entry in entries], read, headers)
+    else:
+        listing = list_entries(entries, read, headers)
+    single = not read.is_prefix or listing.is_small
+    return render_entries(entries, read, index) if single else listing
 
 
 def _render_history(
     history: History, *, read: Read, until: int, limit: int
-) -> Response:
+) -> Response | LargeListing:
     revisions = history.of(read.key, until=until, limit=limit)
     oldest = ((OLDEST, b"%d" % history.oldest_of(read.key)),)
     headers = index_headers(max(1, until)) + oldest
     if not revisions:
         return Response(404, content_type=None, headers=headers)
+    listing = LargeListing(revisions, _write_revision, _size_of_revision, headers)
+    if not listing.is_small and not read.pretty:
+        return listing
     shown = [describe_revision(revision) for revision in revisions]
     return Response(200, dump_json(shown, pretty=read.pretty), JSON, headers)
+
+
+def _write_revision(revision: Revision) -> bytes:
+    return dump_json(describe_revision(revision))
+
+
+def _size_of_revision(revision: Revision) -> int:
+    return len(revision.key) if revision.entry is None else size_of(revision.entry)
 
 
 def _render_outcome(outcome: Outcome) -> Response:

@@ -6,7 +6,6 @@ import random
 import uuid
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from http_trio import Exchange, Response
 from kv_trio.api.writes import submit
@@ -18,6 +17,7 @@ from kv_trio.consul.encode import (
     json_response,
     method_not_allowed,
 )
+from kv_trio.consul.listing import LargeListing, check_count
 from kv_trio.consul.parameters import (
     check_session_id,
     parse_index,
@@ -33,6 +33,8 @@ from kv_trio.state.store import Store
 from kv_trio.storage.writer import Writer
 from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
 
+_SHOWN = 256  # small responses to the same questions that are kept
+_SIZE = 400  # bytes of a session's JSON, about
 _BODY_LIMIT = 16 * 1024  # bytes of the JSON that describes a session
 _VERBS = {
     "create": "OPTIONS,PUT,POST",
@@ -61,6 +63,8 @@ class SessionEndpoint:
         self._blocking_queries = blocking_queries
         self._limits = limits
         self._node = node
+        self._shown: dict[tuple[str, str, Acl], Response] = {}
+        self._shown_at = 0
         self._draw: Callable[[], float] = random.random
 
     def __repr__(self) -> str:
@@ -111,7 +115,9 @@ class SessionEndpoint:
         if verb == "renew":
             if not self._writer.renew(argument):
                 raise BadQuery(404, f"Session id '{argument}' not found")
-            exchange.respond(json_response(self._describe("info", argument, acl)))
+            shown = [self._visible(acl, one) for one in self._find("info", argument)]
+            body = b"[%b]" % b",".join(self._write(one) for one in shown if one)
+            exchange.respond(Response(200, body, JSON))
             return
         destroyed = Response(200, b"true", JSON)
         submit(self._writer, exchange, DestroySession(argument), lambda _: destroyed)
@@ -158,9 +164,7 @@ class SessionEndpoint:
             raise BadQuery(400, "Missing node name")
 
         def respond(exchange: Exchange) -> None:
-            headers = index_headers(max(1, self._store.session_index))
-            body = dump_json(self._describe(verb, argument, acl))
-            exchange.respond(Response(200, body, JSON, headers))
+            self._respond(exchange, verb, argument, acl)
 
         index, wait_s = parse_index(parameters), parse_wait_s(parameters)
         if index and must_wait(self._store, index, self._store.session_index):
@@ -171,12 +175,46 @@ class SessionEndpoint:
         else:
             respond(exchange)
 
-    def _describe(self, verb: str, argument: str, acl: Acl) -> list[dict[str, Any]]:
-        return [
-            describe_session(session, node=self._node)
-            for session in self._find(verb, argument)
-            if acl.may_see(session, self._store.held_by(session.id))
-        ]
+    def _respond(self, exchange: Exchange, verb: str, argument: str, acl: Acl) -> None:
+        """Show sessions; those who ask the same at the same index get one response."""
+        if self._store.index != self._shown_at:
+            self._shown_at = self._store.index
+            self._shown.clear()
+        response = self._shown.get((verb, argument, acl))
+        if response is None:
+            listing = self._list(verb, argument, acl)
+            if not listing.is_small:
+                gather = partial(self._list, verb, argument, acl)
+                self._blocking_queries.large.send(exchange, gather)
+                return
+            body = b"".join(listing.steps(self._limits))
+            response = Response(200, body, JSON, listing.headers)
+            if len(self._shown) < _SHOWN:
+                self._shown[verb, argument, acl] = response
+        exchange.respond(response)
+
+    def _list(self, verb: str, argument: str, acl: Acl) -> LargeListing:
+        """Give the listing of sessions, of which those that may not be seen are left out.
+
+        Raises:
+            BadQuery: there are too many.
+        """
+        sessions = self._find(verb, argument)
+        check_count(len(sessions), self._limits)
+        return LargeListing(
+            sessions,
+            self._write,
+            lambda _: _SIZE,
+            index_headers(max(1, self._store.session_index)),
+            keep=partial(self._visible, acl),
+        )
+
+    def _visible(self, acl: Acl, session: Session) -> Session | None:
+        held = self._store.held_by(session.id)
+        return session if acl.may_see(session, held) else None
+
+    def _write(self, session: Session) -> bytes:
+        return dump_json(describe_session(session, node=self._node))
 
     def _find(self, verb: str, argument: str) -> list[Session]:
         sessions = self._store.sessions
@@ -184,4 +222,4 @@ class SessionEndpoint:
             return [sessions[argument]] if argument in sessions else []
         if verb == "node" and argument != self._node:
             return []
-        return sorted(sessions.values(), key=lambda session: session.id)
+        return list(sessions.values())  # sorted by id

@@ -13,13 +13,17 @@ from kv_trio.consul.encode import (
     describe,
     dump_json,
     method_not_allowed,
+    write_entry,
 )
+from kv_trio.consul.listing import LargeListing, size_of
 from kv_trio.consul.txn import parse_transaction
 from kv_trio.errors import BadQuery
+from kv_trio.limits import StoreLimits
 from kv_trio.state.acl import Acl
-from kv_trio.state.entry import Outcome
+from kv_trio.state.entry import Entry, Outcome
 from kv_trio.state.txn import TransactionResult
 from kv_trio.storage.writer import Writer
+from kv_trio.watch.large_responses import LargeResponses
 
 METHODS = "OPTIONS,PUT,POST"
 BODY_LIMIT = 512 * 1024
@@ -33,8 +37,12 @@ _KNOWN_LEADER = ((b"X-Consul-Knownleader", b"true"), (b"X-Consul-Lastcontact", b
 class TxnEndpoint:
     """Answers the requests to `/v1/txn`."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(
+        self, writer: Writer, large: LargeResponses, limits: StoreLimits
+    ) -> None:
         self._writer = writer
+        self._large = large
+        self._limits = limits
 
     def __repr__(self) -> str:
         return "<TxnEndpoint>"
@@ -53,14 +61,44 @@ class TxnEndpoint:
 
         def run(_: Exchange, body: bytes) -> None:
             try:
-                transaction = parse_transaction(body, acl, value_limit=VALUE_LIMIT)
+                transaction = parse_transaction(
+                    body, acl, value_limit=VALUE_LIMIT, limits=self._limits
+                )
             except BadQuery as exc:
                 exchange.respond(bad_query(exc))
                 return
             render = partial(render_outcome, writes=transaction.writes)
-            submit(self._writer, exchange, transaction, render)
+            respond = partial(self._respond_large, writes=transaction.writes)
+            submit(self._writer, exchange, transaction, render, respond)
 
         exchange.collect(BODY_LIMIT, run, _too_large)
+
+    def _respond_large(
+        self, exchange: Exchange, outcome: Outcome, *, writes: bool
+    ) -> bool:
+        listing = list_results(outcome, writes=writes)
+        if listing.is_small:
+            return False
+        self._large.send(exchange, lambda: listing, is_written=writes)
+        return True
+
+
+def list_results(outcome: Outcome, *, writes: bool) -> LargeListing:
+    """Give what a transaction that took effect found, to be written in pieces."""
+    assert isinstance(outcome, TransactionResult), "it comes of a transaction"
+    rest = {"Errors": None} if writes else {"Errors": None} | _READ_ONLY
+    return LargeListing(
+        outcome.results,
+        _write_result,
+        size_of,
+        () if writes else _KNOWN_LEADER,
+        opening=b'{"Results":[',
+        closing=b"]," + dump_json(rest)[1:],
+    )
+
+
+def _write_result(entry: Entry) -> bytes:
+    return b'{"KV":%b}' % write_entry(entry)
 
 
 def render_outcome(outcome: Outcome, *, writes: bool) -> Response:

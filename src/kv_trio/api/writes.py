@@ -20,6 +20,7 @@ def submit(
     exchange: Exchange,
     operation: Operation,
     render: Callable[[Outcome], Response],
+    respond: Callable[[Exchange, Outcome], bool] | None = None,
 ) -> None:
     """Queue an operation, and answer its request when it is durable.
 
@@ -28,10 +29,13 @@ def submit(
         exchange: the request that is answered.
         operation: what the request changes.
         render: gives the response of an operation that made sense.
+        respond: answers by itself where the response is large; gives whether it did.
     """
 
     def done(outcome: Outcome | KvError) -> None:
         try:
+            if respond is not None and _respond_done(exchange, outcome, respond):
+                return
             response = _render(outcome, render)
         except Exception:  # the write is durable, and its client waits for this
             _log.exception("a response to a write cannot be rendered")
@@ -41,11 +45,22 @@ def submit(
     writer.submit(operation, done)
 
 
+def _respond_done(
+    exchange: Exchange,
+    outcome: Outcome | KvError,
+    respond: Callable[[Exchange, Outcome], bool],
+) -> bool:
+    if isinstance(outcome, KvError) or not outcome.done:
+        return False
+    return respond(exchange, outcome)
+
+
 def _render(
     outcome: Outcome | KvError, render: Callable[[Outcome], Response]
 ) -> Response:
     if isinstance(outcome, KvError):
         return failed(outcome)
     if outcome.refused:
-        return Response(500, outcome.refused.encode("utf-8", "replace"))
+        status = 413 if outcome.too_large else 500
+        return Response(status, outcome.refused.encode("utf-8", "replace"))
     return render(outcome)

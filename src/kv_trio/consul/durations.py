@@ -7,6 +7,7 @@ import re
 MAX_S = 2**63 / 1e9
 """Seconds below which a duration is: Go counts nanoseconds in 64 bits."""
 
+_LENGTH = 100  # characters of a duration; what is longer takes long to be looked at
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|ms|s|m|h)")
 _UNITS = {
     "ns": 1e-9,
@@ -28,6 +29,8 @@ def parse_duration_s(text: str) -> float:
     Raises:
         ValueError: it is no duration, or longer than Go's are (292 years).
     """
+    if len(text) > _LENGTH:
+        raise ValueError(f"a duration of {len(text)} characters, expected such as 10s")
     sign = -1.0 if text.startswith("-") else 1.0
     rest = text[1:] if text[:1] in "+-" else text
     if rest == "0":

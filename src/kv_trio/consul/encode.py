@@ -44,10 +44,19 @@ def render_read(store: Store, read: Read, acl: Acl) -> Response:
         if entry is None:
             return absent(store, read)
         return _render_found([entry], read, index_of(store, read))
-    entries = [entry for entry in store.under(read.key) if acl.may_read(entry.key)]
+    entries = visible_under(store, read.key, acl)
     if entries or (read.keys and not read.key):
         return _render_found(entries, read, index_of(store, read))
     return absent(store, read)
+
+
+def visible_under(store: Store, prefix: bytes, acl: Acl) -> list[Entry]:
+    """Give the entries with a prefix that may be seen; no other is looked at."""
+    return [
+        entry
+        for readable in acl.readable_under(prefix)
+        for entry in store.under(readable)
+    ]
 
 
 def render_entries(entries: list[Entry], read: Read, index: int) -> Response:
@@ -60,7 +69,7 @@ def render_entries(entries: list[Entry], read: Read, index: int) -> Response:
 def _render_found(entries: list[Entry], read: Read, index: int) -> Response:
     headers = index_headers(index)
     if read.keys:
-        keys = _folded([entry.key for entry in entries], read)
+        keys = dict.fromkeys(fold(entry.key, read) for entry in entries)
         body = dump_json([_text(key) for key in keys], pretty=read.pretty)
     elif read.raw and not read.recurse:
         return Response(200, entries[0].value, b"text/plain", headers + _RAW)
@@ -137,7 +146,7 @@ def write_entry(entry: Entry) -> bytes:
         b'"ModifyIndex":%d}'
     ) % (
         entry.lock_index,
-        _write_short_key(key) if len(key) <= _SHORT else _write_key(key),
+        _write_short_key(key) if len(key) <= _SHORT else write_key(key),
         entry.flags,
         b'"%b"' % b2a_base64(entry.value, newline=False) if entry.value else b"null",
         session,
@@ -146,11 +155,12 @@ def write_entry(entry: Entry) -> bytes:
     )
 
 
-def _write_key(key: bytes) -> bytes:
+def write_key(key: bytes) -> bytes:
+    """Write a key as JSON."""
     return dump_json(_text(key))
 
 
-_write_short_key = lru_cache(4096)(_write_key)
+_write_short_key = lru_cache(4096)(write_key)
 
 
 def describe(entry: Entry) -> dict[str, Any]:
@@ -215,13 +225,7 @@ def _text(key: bytes) -> str:
     return key.decode("utf-8", "surrogateescape")
 
 
-def _folded(keys: list[bytes], read: Read) -> list[bytes]:
-    """Cut each key after the first separator past the prefix, without repeats."""
-    separator, start = read.separator, len(read.key)
-    if not separator:
-        return keys
-    folded: dict[bytes, None] = {}
-    for key in keys:
-        cut = key.find(separator, start)
-        folded[key if cut < 0 else key[: cut + len(separator)]] = None
-    return list(folded)
+def fold(key: bytes, read: Read) -> bytes:
+    """Cut a key after the first separator past the prefix."""
+    cut = key.find(read.separator, len(read.key)) if read.separator else -1
+    return key if cut < 0 else key[: cut + len(read.separator)]

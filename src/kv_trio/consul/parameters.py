@@ -24,6 +24,9 @@ DEFAULT_WAIT_S = 300.0
 MAX_WAIT_S = 600.0
 HISTORY_LIMIT = 1000
 """Revisions in one response at most."""
+PARAMETERS = 64
+"""Parameters of a request at most; 400 beyond."""
+
 _SHORT = 512  # bytes of a target that is parsed once, if it comes often
 _UINT64 = 2**64
 _DIGITS = 20  # of the longest unsigned 64-bit number
@@ -153,7 +156,14 @@ _parse_short = lru_cache(4096)(_parse_target)
 
 
 def parse_parameters(query: bytes) -> dict[str, str]:
-    """Give the parameters by name; of a repeated one the first counts."""
+    """Give the parameters by name; of a repeated one the first counts.
+
+    Raises:
+        BadQuery: there are too many.
+    """
+    if query.count(b"&") >= PARAMETERS:
+        count = query.count(b"&") + 1
+        raise BadQuery(400, f"{count} parameters, expected {PARAMETERS} at most")
     found: dict[str, str] = {}
     for part in query.split(b"&"):
         if part:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from kv_trio.consul.json_body import kind_of, parse_json
+from kv_trio.consul.json_body import has_more_values, kind_of, parse_json
 from kv_trio.errors import BadQuery
+from kv_trio.limits import StoreLimits
 from kv_trio.state.acl import Acl
 from kv_trio.state.txn import Transaction, TxnOperation, quoted
 
 OPERATION_LIMIT = 128
 """Operations of a transaction at most; Consul took 64 up to 1.13."""
 
+DEFAULTS = StoreLimits()
 _UINT64 = 2**64
+_VALUES = 16 * OPERATION_LIMIT  # of the JSON; each operation has 7, and its object
+_ILLEGAL = re.compile(r"[^A-Za-z0-9+/]")
 _FIELDS = ("Verb", "Key", "Value", "Flags", "Index", "Session")
 
 
-def parse_transaction(body: bytes, acl: Acl, *, value_limit: int) -> Transaction:
+def parse_transaction(
+    body: bytes, acl: Acl, *, value_limit: int, limits: StoreLimits = DEFAULTS
+) -> Transaction:
     """Read a transaction from Consul's JSON; the names of its fields have no case.
 
     Raises:
@@ -28,6 +35,9 @@ def parse_transaction(body: bytes, acl: Acl, *, value_limit: int) -> Transaction
     """
     if not body.strip():
         raise BadQuery(400, "Failed to parse body: EOF")
+    if has_more_values(body, _VALUES):  # before it is parsed
+        count = f"more than {OPERATION_LIMIT}, or what is none"
+        raise BadQuery(413, f"Transaction contains too many operations ({count})")
     try:
         document = parse_json(body)
         if document is not None and not isinstance(document, list):
@@ -35,19 +45,19 @@ def parse_transaction(body: bytes, acl: Acl, *, value_limit: int) -> Transaction
                 f"json: cannot unmarshal {kind_of(document)} into Go value of type"
                 " api.TxnOps"
             )
+        if document and len(document) > OPERATION_LIMIT:  # before each is looked at
+            count = f"{len(document)} > {OPERATION_LIMIT}"
+            raise BadQuery(413, f"Transaction contains too many operations ({count})")
         operations = tuple(_parse_operation(item) for item in document or [])
     except (ValueError, RecursionError) as exc:
         raise BadQuery(400, f"Failed to parse body: {exc}") from exc
-    if len(operations) > OPERATION_LIMIT:
-        count = f"{len(operations)} > {OPERATION_LIMIT}"
-        raise BadQuery(413, f"Transaction contains too many operations ({count})")
     for operation in operations:
         if len(operation.value) > value_limit:
             text = f"Value for key {quoted(operation.key)} is too large"
             raise BadQuery(
                 413, f"{text} ({len(operation.value)} > {value_limit} bytes)"
             )
-    return Transaction(operations, acl)
+    return Transaction(operations, acl, limits)
 
 
 def dump_operation(operation: TxnOperation) -> dict[str, Any]:
@@ -120,6 +130,5 @@ def _unsigned(fields: dict[str, Any], name: str) -> int:
 
 def _find_illegal(text: str) -> int:
     """Give the position of the first character that is not of base64."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    illegal = (place for place, char in enumerate(text) if char not in alphabet)
-    return next(illegal, len(text))
+    found = _ILLEGAL.search(text)
+    return found.start() if found else len(text)

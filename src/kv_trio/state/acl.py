@@ -50,6 +50,19 @@ class Acl:
         """Tell whether the client may read every key with a prefix."""
         return prefix.startswith(self._readable)
 
+    def readable_under(self, prefix: bytes) -> list[bytes]:
+        """Give the prefixes, sorted and disjoint, of the keys with a prefix that it may read.
+
+        So what it may not read is not even looked at.
+        """
+        if self.may_read_under(prefix):
+            return [prefix]
+        found: list[bytes] = []
+        for one in sorted(self._readable):
+            if one.startswith(prefix) and not (found and one.startswith(found[-1])):
+                found.append(one)
+        return found
+
     def may_use(self, session: Session, held: Collection[bytes]) -> bool:
         """Tell whether the client may lock by a session, renew it or end it.
 

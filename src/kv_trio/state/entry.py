@@ -88,11 +88,13 @@ class Outcome:
         done: whether its condition held.
         index: the number of the key's last change, where one is known.
         refused: why it made no sense at all; empty if it did.
+        too_large: whether it was refused since it asks for too much.
     """
 
     done: bool
     index: int = 0
     refused: str = ""
+    too_large: bool = False
 
 
 class View(Protocol):

@@ -6,10 +6,14 @@ one that does not hold leaves the batch as it was.
 
 from __future__ import annotations
 
+from itertools import islice
+
 import attrs
 
 from kv_trio.state.entry import Entry, Outcome, Session
 from kv_trio.state.write_batch import WriteBatch
+
+_SHOWN = 100  # bytes of a prefix in a text
 
 
 @attrs.frozen
@@ -70,17 +74,24 @@ class Put:
 
 @attrs.frozen
 class Delete:
-    """Remove a key, or all keys with a prefix."""
+    """Remove a key, or all keys with a prefix.
+
+    Attributes:
+        limit: keys that are removed at most; where there are more, none is.
+    """
 
     key: bytes
     recurse: bool = False
     cas: int | None = None
+    limit: int | None = None
 
     def apply_to(self, write_batch: WriteBatch, now: float) -> Outcome:
         """Remove the keys; an absent one is as good as removed."""
         del now
         if self.recurse:
-            doomed = list(write_batch.keys_under(self.key))
+            doomed = self._doomed(write_batch)
+            if self.limit is not None and len(doomed) > self.limit:
+                return self._too_many()
         else:
             old = write_batch.get(self.key)
             if old is not None and self.cas not in (None, old.modify_index):
@@ -91,6 +102,22 @@ class Delete:
             for key in doomed:
                 write_batch.bury(key, index)
         return Outcome(done=True, index=write_batch.index)
+
+    def _doomed(self, write_batch: WriteBatch) -> list[bytes]:
+        most = None if self.limit is None else self.limit + 1
+        doomed = list(islice(write_batch.keys_under(self.key), most))
+        write_batch.work += len(doomed)
+        return doomed
+
+    def _too_many(self) -> Outcome:
+        shown = self.key[:_SHOWN].decode("utf-8", "replace")
+        return Outcome(
+            done=False,
+            refused=f"more than {self.limit} keys begin with {shown!r}, and one request"
+            " deletes no more; give longer prefixes one by one, or raise the store's"
+            " limit: --limit changed_keys=NUMBER",
+            too_large=True,
+        )
 
 
 @attrs.frozen

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import takewhile
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 from sortedcontainers import SortedDict
 
 from kv_trio.state.entry import Entry, Session
+from kv_trio.state.ordered_keys import range_under
+from kv_trio.state.prefix_indexes import PrefixIndexes
 
 FIRST_INDEX = 1
 """The index of an empty store. Clients wait for it to be passed, so no change has it."""
@@ -77,11 +79,12 @@ class Store:
         self.floor = 0
         self.kv_index = 0
         self.session_index = 0
-        self.sessions: dict[str, Session] = {}
+        self.sessions: SortedDict[str, Session] = SortedDict()
         self._entries: SortedDict[bytes, Entry] = SortedDict()
         self._tombstones: dict[bytes, int] = {}  # oldest first
         self._deleted: SortedDict[bytes, int] = SortedDict()  # the same, by key
         self._held: dict[str, set[bytes]] = {}
+        self._prefix_indexes = PrefixIndexes()
         self._lock_free_at: dict[bytes, float] = {}
         self._delays_kept = _DELAYS  # beyond which those that are over are dropped
 
@@ -97,11 +100,17 @@ class Store:
 
     def under(self, prefix: bytes) -> list[Entry]:
         """Give the entries whose keys begin with prefix, sorted by key."""
-        return [self._entries[key] for key in self.keys_under(prefix)]
+        entries = self._entries
+        return [entries[key] for key in entries.islice(*range_under(entries, prefix))]
 
     def keys_under(self, prefix: bytes) -> Iterator[bytes]:
         """Give the keys that begin with prefix, sorted."""
-        return _under(self._entries, prefix)
+        return self._entries.islice(*range_under(self._entries, prefix))
+
+    def count_under(self, prefix: bytes) -> int:
+        """Give how many keys begin with prefix, without a look at each."""
+        start, stop = range_under(self._entries, prefix)
+        return stop - start
 
     def session(self, id_: str) -> Session | None:
         """Give a session that has not ended."""
@@ -124,9 +133,11 @@ class Store:
 
     def index_under(self, prefix: bytes) -> int:
         """Give the number of the last change under a prefix, at least 1."""
-        live = (self._entries[key].modify_index for key in self.keys_under(prefix))
-        gone = (self._deleted[key] for key in _under(self._deleted, prefix))
-        return max(max(live, default=1), self.floor, max(gone, default=1))
+        indexes = self._prefix_indexes
+        found = indexes.find(
+            prefix, self.index, self.index_of, partial(self._look_under, prefix)
+        )
+        return max(found, self.floor)
 
     @property
     def tombstones(self) -> Mapping[bytes, int]:
@@ -155,7 +166,8 @@ class Store:
         self._entries = SortedDict((entry.key, entry) for entry in entries)
         self._tombstones = dict(sorted(tombstones.items(), key=lambda pair: pair[1]))
         self._deleted = SortedDict(tombstones)
-        self.sessions = {session.id: session for session in sessions}
+        self.sessions = SortedDict((session.id, session) for session in sessions)
+        self._prefix_indexes.forget()
         self.kv_index = newest
         self.session_index = index
         for entry in entries:
@@ -186,9 +198,17 @@ class Store:
         self.index, self.floor = changes.index, changes.floor
         if changes.entries:
             self.kv_index = changes.index
+            self._prefix_indexes.note(changes.entries.keys(), changes.index)
         if changes.sessions:
             self.session_index = changes.index
         return set(changes.entries)
+
+    def _look_under(self, prefix: bytes) -> int:
+        """Give the number of the last change under a prefix, by a look at each key."""
+        deleted = self._deleted
+        live = (entry.modify_index for entry in self.under(prefix))
+        gone = (deleted[key] for key in deleted.islice(*range_under(deleted, prefix)))
+        return max(max(live, default=1), max(gone, default=1))
 
     def _publish_entry(self, key: bytes, entry: Entry | None, deleted_at: int) -> None:
         old = self._entries.get(key)
@@ -214,7 +234,3 @@ class Store:
     def _unbury(self, key: bytes) -> None:
         if self._tombstones.pop(key, None) is not None:
             del self._deleted[key]
-
-
-def _under(keys: SortedDict[bytes, Any], prefix: bytes) -> Iterator[bytes]:
-    return takewhile(lambda key: key.startswith(prefix), keys.irange(prefix))

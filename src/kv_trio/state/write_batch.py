@@ -13,10 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from heapq import merge
 from itertools import islice
 from typing import Protocol
 
+from sortedcontainers import SortedList
+
 from kv_trio.state.entry import Entry, Outcome, Revision, Session, View
+from kv_trio.state.ordered_keys import range_under
 from kv_trio.state.store import Store
 
 TOMBSTONES = 10_000
@@ -45,6 +49,7 @@ class WriteBatch:
         sessions: what is new of each session; None for an ended one.
         lock_delays: keys whose lock was lost, with the seconds to wait.
         forgotten: keys whose tombstones go: written again, or folded into `floor`.
+        work: keys that its operations looked at beyond one each, so what they cost.
     """
 
     def __init__(self, base: View, *, one_index: bool = False) -> None:
@@ -56,10 +61,14 @@ class WriteBatch:
         self.sessions: dict[str, Session | None] = {}
         self.lock_delays: dict[bytes, float] = {}
         self.forgotten: list[bytes] = []
+        self.work = 0
         self._revisions: dict[tuple[bytes, int], Revision] = {}
         self._locked: dict[
             str, set[bytes]
         ] = {}  # by session, what it took in the batch
+        self._ordered: SortedList[bytes] | None = (
+            None  # the keys of entries, if asked for
+        )
         self._base = base
         self._first_index = base.index
         self._one_index = one_index
@@ -112,7 +121,7 @@ class WriteBatch:
     def absorb(self, write_batch: WriteBatch) -> None:
         """Take over the changes of a batch that stands on this one."""
         for key, entry in write_batch.entries.items():
-            self.entries[key] = entry
+            self._change(key, entry)
             self.deleted_at.pop(key, None)
         self.deleted_at |= write_batch.deleted_at
         self.sessions |= write_batch.sessions
@@ -130,14 +139,15 @@ class WriteBatch:
 
     def keys_under(self, prefix: bytes) -> Iterator[bytes]:
         """Give the keys that begin with prefix, sorted."""
-        found = set(self._base.keys_under(prefix))
-        for key, entry in self.entries.items():
-            if key.startswith(prefix):
-                if entry is None:
-                    found.discard(key)
-                else:
-                    found.add(key)
-        return iter(sorted(found))
+        entries = self.entries
+        if not entries:
+            return self._base.keys_under(prefix)
+        if self._ordered is None:
+            self._ordered = SortedList(entries)
+        changed = self._ordered.islice(*range_under(self._ordered, prefix))
+        written = [key for key in changed if entries[key] is not None]
+        old = (key for key in self._base.keys_under(prefix) if key not in entries)
+        return merge(old, written) if written else old
 
     def session(self, id_: str) -> Session | None:
         """Give a session that has not ended."""
@@ -167,7 +177,7 @@ class WriteBatch:
 
     def set(self, entry: Entry) -> Outcome:
         """Give a key a new entry."""
-        self.entries[entry.key] = entry
+        self._change(entry.key, entry)
         self.deleted_at.pop(entry.key, None)
         key, index = entry.key, entry.modify_index
         if entry.session is not None:
@@ -177,6 +187,11 @@ class WriteBatch:
 
     def bury(self, key: bytes, index: int) -> None:
         """Remove a key, and remember that it was."""
-        self.entries[key] = None
+        self._change(key, None)
         self.deleted_at[key] = index
         self._revisions[key, index] = Revision(key, index, None)
+
+    def _change(self, key: bytes, entry: Entry | None) -> None:
+        if self._ordered is not None and key not in self.entries:
+            self._ordered.add(key)
+        self.entries[key] = entry

@@ -14,7 +14,8 @@ import threading
 
 import attrs
 
-from kv_trio.errors import Compacted, StoreDamaged
+from kv_trio.errors import BadQuery, Compacted, StoreDamaged
+from kv_trio.limits import StoreLimits
 from kv_trio.state.entry import Entry, Revision
 from kv_trio.storage.database import set_meta
 from kv_trio.storage.journal import REVISIONS
@@ -39,10 +40,15 @@ class Bounds:
 class History:
     """The revisions in a database.
 
-    Its methods wait for a disk, and may be called from any thread.
+    Its methods wait for a disk, and may be called from any thread. Those that give
+    revisions or entries raise `BadQuery` for more of them than the limits let.
+
+    Attributes:
+        limits: of what one call gives.
     """
 
     def __init__(self, reader: sqlite3.Connection, *, owned: bool) -> None:
+        self.limits = StoreLimits()
         self._reader = reader
         self._owned = owned
         self._reading = threading.Lock()
@@ -193,12 +199,29 @@ class History:
         return row[0] if row else None
 
     def _revisions(self, query: str, values: Row) -> list[Revision]:
+        found: list[Revision] = []
+        size = 0
         try:
             with self._reading:
-                rows = self._reader.execute(query, values).fetchall()
-            return [read_revision(row) for row in rows]
+                for row in self._reader.execute(query, values):
+                    found.append(read_revision(row))
+                    size += len(row[1] or b"")
+                    if len(found) > self.limits.listing_entries:
+                        raise self._too_large(f"{len(found)} states", "listing_entries")
+                    if size > self.limits.listing_bytes:
+                        raise self._too_large(f"{size} bytes", "listing_bytes")
         except (ValueError, sqlite3.DatabaseError) as exc:
             raise StoreDamaged(f"the history cannot be read: {exc}") from exc
+        return found
+
+    def _too_large(self, found: str, name: str) -> BadQuery:
+        limit = getattr(self.limits, name)
+        return BadQuery(
+            413,
+            f"{found} of the past or more, and one request reads {limit} at most; ask"
+            f" for fewer by limit=, narrow the prefix, or raise the store's limit:"
+            f" --limit {name}=NUMBER",
+        )
 
 
 def _under(prefix: bytes) -> tuple[str, Row]:

@@ -34,6 +34,7 @@ from kv_trio.storage.engine import StorageEngine
 _log = logging.getLogger(__name__)
 
 _BATCH = 1024  # operations that a transaction takes at most
+_WORK = 4096  # keys that its operations looked at, beyond which it takes no more
 
 Done = Callable[[Outcome | KvError], None]
 _Queued = tuple[Operation, Done]
@@ -226,11 +227,17 @@ class Writer:
         limit = self._batch_limit
         operations, self._queue = self._queue[:limit], self._queue[limit:]
         write_batch = WriteBatch(self._store)
+        outcomes: list[Outcome] = []
         now = trio.current_time()
         try:
-            outcomes = [
-                write_batch.apply(operation, now) for operation, _ in operations
-            ]
+            for operation, _ in operations:
+                outcomes.append(write_batch.apply(operation, now))
+                if write_batch.work > _WORK:
+                    break
+            if len(outcomes) < len(operations):  # others are served before these
+                count = len(outcomes)
+                operations, later = operations[:count], operations[count:]
+                self._queue = later + self._queue
             if write_batch.changed:
                 write_batch.fold_tombstones(self._store)
         except Exception as exc:

@@ -11,15 +11,21 @@ step, so no change can fall between them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 
 import attrs
 
 from http_trio import Exchange, Response, respond_all
 from kv_trio.consul.parameters import Read
+from kv_trio.limits import StoreLimits
 from kv_trio.state.acl import Acl
 from kv_trio.state.store import Store
+from kv_trio.watch.client_counts import ClientCounts
 from kv_trio.watch.key_index import KeyIndex
+from kv_trio.watch.large_responses import LargeResponses
 from kv_trio.watch.response_cache import ResponseCache
+
+_client_of = attrgetter("client")
 
 
 @attrs.define(eq=False)
@@ -34,20 +40,32 @@ class _Group:
     def due(self, exchange: Exchange) -> None:
         """Answer an exchange whose time is up."""
         self.leave(exchange)
-        exchange.respond(self.queries.responses.find(self.read, self.acl))
+        self.queries.respond(exchange, self.read, self.acl)
 
     def leave(self, exchange: Exchange) -> None:
         """Forget an exchange; the last one ends the group."""
         if exchange in self.waiting:
             del self.waiting[exchange]
+            self.queries.counts.discard([exchange.client])
             if not self.waiting:
                 self.queries.disband(self)
 
-    def respond(self, response: Response) -> int:
-        """Answer all exchanges, end the group, and give how many they were."""
-        self.queries.disband(self)
+    def respond(self, response: Response | None) -> int:
+        """Answer all exchanges, end the group, and give how many they were.
+
+        Args:
+            response: None for one to each, in pieces.
+        """
+        queries = self.queries
+        queries.disband(self)
         waiting, self.waiting = self.waiting, {}
-        respond_all(waiting, response)
+        queries.counts.discard(map(_client_of, waiting))
+        if response is not None:
+            respond_all(waiting, response)
+        else:
+            for exchange in waiting:
+                exchange.unpark()
+                queries.large.respond(exchange, self.read, self.acl)
         return len(waiting)
 
 
@@ -55,11 +73,15 @@ class BlockingQueries:
     """The requests that wait for keys, and those that wait for sessions.
 
     Attributes:
-        responses: where the response to each is rendered.
+        large: sends responses that are too large to be rendered at once.
+        responses: where all others are rendered.
+        counts: how many of each client wait, event streams included.
     """
 
-    def __init__(self, responses: ResponseCache) -> None:
-        self.responses = responses
+    def __init__(self, store: Store, limits: StoreLimits) -> None:
+        self.large = LargeResponses(store, limits)
+        self.responses = ResponseCache(store, self.large.takes)
+        self.counts = ClientCounts(limits.watchers_per_client)
         self._groups: dict[tuple[Read, Acl], _Group] = {}
         self._index: KeyIndex[_Group] = KeyIndex()
         self._for_sessions: dict[Exchange, tuple[Callable[[Exchange], None], Acl]] = {}
@@ -71,8 +93,21 @@ class BlockingQueries:
         waiting = sum(len(group.waiting) for group in self._groups.values())
         return waiting + len(self._for_sessions)
 
+    def respond(self, exchange: Exchange, read: Read, acl: Acl) -> None:
+        """Answer the exchange with what it reads, as it is now."""
+        response = self.responses.find(read, acl)
+        if response is None:
+            self.large.respond(exchange, read, acl)
+        else:
+            exchange.respond(response)
+
     def park(self, exchange: Exchange, read: Read, acl: Acl, wait_s: float) -> None:
-        """Answer the exchange at the next change of what it reads, or in wait_s."""
+        """Answer the exchange at the next change of what it reads, or in wait_s.
+
+        Raises:
+            BadQuery: too many of its client wait.
+        """
+        self.counts.add(exchange.client)
         group_key = (read, acl)
         group = self._groups.get(group_key)
         if group is None:
@@ -88,7 +123,12 @@ class BlockingQueries:
         acl: Acl,
         wait_s: float,
     ) -> None:
-        """Call `respond(exchange)` at the next change of a session, or in wait_s."""
+        """Call `respond(exchange)` at the next change of a session, or in wait_s.
+
+        Raises:
+            BadQuery: too many of its client wait.
+        """
+        self.counts.add(exchange.client)
         self._for_sessions[exchange] = respond, acl
 
         def due(exchange: Exchange) -> None:
@@ -96,7 +136,8 @@ class BlockingQueries:
             respond(exchange)
 
         def forget(exchange: Exchange) -> None:
-            self._for_sessions.pop(exchange, None)
+            if self._for_sessions.pop(exchange, None) is not None:
+                self.counts.discard([exchange.client])
 
         exchange.park(wait_s, due, forget)
 
@@ -112,6 +153,7 @@ class BlockingQueries:
     def wake_for_sessions(self) -> None:
         """Answer the requests that wait for a change of the sessions."""
         waiting, self._for_sessions = self._for_sessions, {}
+        self.counts.discard(map(_client_of, waiting))
         for exchange, (respond, _) in waiting.items():
             respond(exchange)
 
@@ -124,6 +166,7 @@ class BlockingQueries:
         for exchange, (_, acl) in list(self._for_sessions.items()):
             if not holds(acl):
                 del self._for_sessions[exchange]
+                self.counts.discard([exchange.client])
                 exchange.respond(denied)
 
     def disband(self, group: _Group) -> None:

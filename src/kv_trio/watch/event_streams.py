@@ -7,31 +7,52 @@ and the id stands at the last of them.
 
 A stream begins with what is past, which is read from disk in a thread; what happens
 meanwhile waits in its backlog, so nothing falls between. A client that is more than
-`BEHIND` bytes behind is cut off, and comes back.
+`BEHIND` bytes behind is cut off, and comes back. One file, since a stream's past, its
+backlog and its present pass into one another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import TypeVar
 
 import attrs
+import trio
 
 from http_trio import Exchange, Response
-from kv_trio.consul.encode import describe, describe_delete, dump_json, index_headers
-from kv_trio.errors import Compacted
+from kv_trio.consul.encode import (
+    describe_delete,
+    dump_json,
+    index_headers,
+    visible_under,
+    write_entry,
+)
+from kv_trio.consul.listing import PIECE
+from kv_trio.consul.parameters import Read
+from kv_trio.errors import BadQuery, Compacted
 from kv_trio.state.acl import Acl
 from kv_trio.state.entry import Revision
 from kv_trio.state.store import Store
 from kv_trio.storage.history import History
+from kv_trio.watch.client_counts import ClientCounts
 from kv_trio.watch.key_index import KeyIndex
+from kv_trio.watch.large_responses import (
+    AHEAD,
+    LEAST_RATE,
+    LargeResponses,
+    wait_taken,
+)
 
 T = TypeVar("T")
 ReadHistory = Callable[[Callable[[History], T]], Awaitable[T]]
 
 BEHIND = 1024 * 1024
 """Bytes that a client may be behind before it is cut off."""
+
+BACKLOG = 65_536
+BACKLOG_BYTES = 16 * 1024 * 1024
+"""Changes, and bytes of their values, that may come while a stream sends what is past."""
 
 HEARTBEAT_S = 15.0
 """Seconds between two signs of life on a stream where nothing happens."""
@@ -53,6 +74,7 @@ class _Stream:
     prefix: bool
     acl: Acl
     backlog: list[Revision] | None = attrs.field(factory=list)
+    waiting: int = 0  # bytes of the values in the backlog
 
     def may_show(self, revision: Revision) -> bool:
         """Tell whether the client may see a change."""
@@ -62,9 +84,17 @@ class _Stream:
 class EventStreams:
     """The event streams of a store."""
 
-    def __init__(self, store: Store, read_history: ReadHistory[list[Revision]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        read_history: ReadHistory[list[Revision]],
+        large: LargeResponses,
+        counts: ClientCounts,
+    ) -> None:
         self._store = store
         self._read_history = read_history
+        self._large = large
+        self._counts = counts
         self._streams: KeyIndex[_Stream] = KeyIndex()
 
     def __repr__(self) -> str:
@@ -91,17 +121,24 @@ class EventStreams:
             acl: what the client may see.
             after: None to begin with the present state. Where the changes after it are
                 forgotten, an event `reset` says so, and the present state follows.
+
+        Raises:
+            BadQuery: too many of its client are open.
         """
+        self._counts.add(exchange.client)
         stream = _Stream(exchange, key, prefix, acl)
         headers = index_headers(max(1, self._store.index)) + _NO_STORE
         exchange.begin(Response(200, b"", b"text/event-stream", headers))
         self._streams.add(stream, key, prefix=prefix)
         self._keep_alive(stream, exchange)
         until = self._store.index
-        if after is None or after > until:  # an index of another store: start anew
-            self._catch_up(stream, self._present(stream))
-        else:
+        if after is not None and after <= until:
             exchange.spawn(partial(self._replay, stream, after, until))
+        elif prefix and self._large.takes(Read(key, recurse=True), acl):
+            exchange.spawn(partial(self._begin, stream))
+        else:  # without an index, or with one of another store: start anew
+            past, stream.backlog = self._present(stream), None
+            self._send(stream, render_events(past))
 
     def publish(self, revisions: Iterable[Revision]) -> None:
         """Send the revisions of a batch to those whom they concern."""
@@ -115,7 +152,7 @@ class EventStreams:
         rendered: dict[tuple[tuple[bytes, int], ...], bytes] = {}
         for stream, part in parts.items():
             if stream.backlog is not None:
-                stream.backlog += part
+                self._keep(stream, stream.backlog, part)
                 continue
             identity = tuple((revision.key, revision.index) for revision in part)
             if identity not in rendered:
@@ -129,41 +166,85 @@ class EventStreams:
                 self._forget(stream)
                 stream.exchange.finish()
 
+    async def _begin(self, stream: _Stream, exchange: Exchange) -> None:
+        """Send the present state, where it is too large to be sent at once."""
+        await self._catch_up(stream, exchange, lambda: self._present(stream))
+
     async def _replay(
         self, stream: _Stream, after: int, until: int, exchange: Exchange
     ) -> None:
-        del exchange
-
         def since(history: History) -> list[Revision]:
             key, recurse = stream.key, stream.prefix
             return history.since(key, recurse=recurse, after=after, until=until)
 
         try:
             past = await self._read_history(since)
-        except Compacted as exc:
-            notice = dump_json({"Oldest": exc.oldest})
+        except (Compacted, BadQuery) as exc:  # forgotten, or too much of it
+            oldest = exc.oldest if isinstance(exc, Compacted) else self._store.index
+            notice = dump_json({"Oldest": oldest})
             self._send(stream, b"event: reset\ndata: %b\n\n" % notice)
-            stream.backlog = []  # the present state has it all
-            past = self._present(stream)
-        self._catch_up(stream, [change for change in past if stream.may_show(change)])
+            await self._catch_up(stream, exchange, lambda: self._present(stream))
+            return
+        visible = [change for change in past if stream.may_show(change)]
+        await self._catch_up(stream, exchange, lambda: visible)
 
     def _present(self, stream: _Stream) -> list[Revision]:
         """Give the present state as revisions, in the order of their changes.
 
-        In this order a client that is cut off in the middle can go on from there.
+        In this order a client that is cut off in the middle can go on from there. It has
+        all that waits in the backlog, which begins anew.
         """
+        stream.backlog, stream.waiting = [], 0
         if stream.prefix:
-            entries = self._store.under(stream.key)
+            entries = visible_under(self._store, stream.key, stream.acl)
         else:
             entry = self._store.get(stream.key)
             entries = [] if entry is None else [entry]
         all_ = [Revision(entry.key, entry.modify_index, entry) for entry in entries]
-        visible = [revision for revision in all_ if stream.may_show(revision)]
-        return sorted(visible, key=lambda revision: revision.index)
+        return sorted(all_, key=lambda revision: revision.index)
 
-    def _catch_up(self, stream: _Stream, past: list[Revision]) -> None:
-        missed, stream.backlog = stream.backlog or [], None
-        self._send(stream, render_events(past + missed))
+    async def _catch_up(
+        self, stream: _Stream, exchange: Exchange, gather: Callable[[], list[Revision]]
+    ) -> None:
+        """Send what is past, and then what came meanwhile, in pieces."""
+        try:
+            async with self._large.places.take(exchange.client):
+                past = gather()
+                while past or stream.backlog:
+                    if not await self._send_past(stream, exchange, past):
+                        self._forget(stream)
+                        exchange.cut()
+                        return
+                    past, stream.backlog, stream.waiting = stream.backlog or [], [], 0
+                stream.backlog = None
+        except trio.TooSlowError:
+            self._forget(stream)
+            exchange.cut()
+
+    async def _send_past(
+        self, stream: _Stream, exchange: Exchange, past: list[Revision]
+    ) -> bool:
+        """Send revisions as the client takes them; give whether it is quick enough."""
+        until = trio.current_time() + exchange.limits.write_s
+        for piece in event_pieces(past):
+            await trio.lowlevel.checkpoint()
+            if exchange.gone or stream.backlog is None:
+                return False
+            exchange.send(piece)
+            until += len(piece) / LEAST_RATE
+            if not await wait_taken(exchange, AHEAD, until):
+                return False
+        return True
+
+    def _keep(
+        self, stream: _Stream, backlog: list[Revision], part: list[Revision]
+    ) -> None:
+        """Keep changes until the client has what was before them."""
+        backlog += part
+        stream.waiting += sum(len(one.entry.value) for one in part if one.entry)
+        if len(backlog) > BACKLOG or stream.waiting > BACKLOG_BYTES:
+            self._forget(stream)
+            stream.exchange.cut()
 
     def _send(self, stream: _Stream, data: bytes) -> None:
         behind = stream.exchange.send(data)
@@ -179,7 +260,7 @@ class EventStreams:
             return
 
         def due(exchange: Exchange) -> None:
-            if not exchange.draining:
+            if not exchange.draining and stream.backlog is None:
                 self._send(stream, b":\n\n")
             if not exchange.gone:
                 self._keep_alive(stream, exchange)
@@ -187,19 +268,37 @@ class EventStreams:
         exchange.park(HEARTBEAT_S, due, lambda _: self._forget(stream))
 
     def _forget(self, stream: _Stream) -> None:
-        self._streams.discard(stream, stream.key, prefix=stream.prefix)
+        if self._streams.discard(stream, stream.key, prefix=stream.prefix):
+            self._counts.discard([stream.exchange.client])
 
 
 def render_events(revisions: list[Revision]) -> bytes:
     """Write revisions, in the order of their indexes, as events."""
-    lines: list[bytes] = []
+    return b"".join(_events(revisions))
+
+
+def event_pieces(revisions: list[Revision]) -> Iterator[bytes]:
+    """Write revisions as `render_events` does, in pieces of whole events."""
+    piece: list[bytes] = []
+    size = 0
+    for event in _events(revisions):
+        piece.append(event)
+        size += len(event)
+        if size >= PIECE:
+            yield b"".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield b"".join(piece)
+
+
+def _events(revisions: list[Revision]) -> Iterator[bytes]:
     for number, revision in enumerate(revisions, 1):
         if revision.entry is None:
-            kind, shown = b"delete", describe_delete(revision)
+            kind, shown = b"delete", dump_json(describe_delete(revision))
         else:
-            kind, shown = b"put", describe(revision.entry)
+            kind, shown = b"put", write_entry(revision.entry)
+        event = b"event: %b\ndata: %b\n\n" % (kind, shown)
         is_last = number == len(revisions) or revisions[number].index != revision.index
         if is_last:  # of its transaction
-            lines.append(b"id: %d\n" % revision.index)
-        lines.append(b"event: %b\ndata: %b\n\n" % (kind, dump_json(shown)))
-    return b"".join(lines)
+            event = b"id: %d\n%b" % (revision.index, event)
+        yield event

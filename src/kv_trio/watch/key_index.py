@@ -46,12 +46,12 @@ class KeyIndex(Generic[Waiter]):
         group[waiter] = None
         self._count += 1
 
-    def discard(self, waiter: Waiter, key: bytes, *, prefix: bool) -> None:
-        """Forget a waiter that was filed under this key or prefix."""
+    def discard(self, waiter: Waiter, key: bytes, *, prefix: bool) -> bool:
+        """Forget a waiter that was filed under this key or prefix; give whether it was."""
         groups = self._of_prefix if prefix else self._of_key
         group = groups.get(key)
         if group is None or waiter not in group:
-            return
+            return False
         del group[waiter]
         self._count -= 1
         if not group:
@@ -59,6 +59,7 @@ class KeyIndex(Generic[Waiter]):
             if prefix:
                 self._lengths[len(key)] -= 1
                 self._lengths += Counter()  # drops what came to zero
+        return True
 
     def matching(self, key: bytes) -> Iterator[Waiter]:
         """Give the waiters that a change of a key concerns."""

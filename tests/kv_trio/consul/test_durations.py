@@ -27,3 +27,16 @@ def test_a_duration(text: str, seconds: float) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration_s(text)
+
+
+@pytest.mark.parametrize("part", ["9", "1h", "1.", ".1", "-", "µ", "h"])
+def test_what_is_too_long_for_one_is_not_looked_at(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pattern:
+        def findall(self, text: str) -> list[str]:
+            raise AssertionError(f"{len(text)} characters are looked at")
+
+    monkeypatch.setattr("kv_trio.consul.durations._DURATION", Pattern())
+    with pytest.raises(ValueError, match="expected such as 10s"):
+        parse_duration_s(part * 101)

@@ -11,6 +11,7 @@ from kv_trio.consul.parameters import (
     parse_parameters,
     parse_path,
     parse_read,
+    parse_target,
     parse_unsigned,
     parse_wait_s,
 )
@@ -92,3 +93,9 @@ def test_a_path_has_one_form(path: bytes, location: str) -> None:
     with pytest.raises(Moved) as caught:
         parse_path(path)
     assert caught.value.location == location
+
+
+@pytest.mark.parametrize("query", [b"a&" * 64, b"&" * 100_000, b"a=1&b=2&" * 40_000])
+def test_more_parameters_than_any_request_has_are_refused(query: bytes) -> None:
+    with pytest.raises(BadQuery, match="parameters, expected 64 at most"):
+        parse_target(b"/v1/kv/a?" + query)

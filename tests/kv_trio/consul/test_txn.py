@@ -38,7 +38,10 @@ LIMIT = 1000
         (b'[{"KV":{"Index":true}}]', 400, "a uint64"),
         (b'[{"KV":[]}]', 400, "cannot unmarshal list"),
         (b'[{"KV":{"Value":"!!!"}}]', 400, "illegal base64 data at input byte 0"),
-        (b"[" * 100_000, 400, "Failed to parse body: it is nested too deep"),
+        (b"[" * 2000, 400, "Failed to parse body: it is nested too deep"),
+        (b"[" * 100_000, 413, "Transaction contains too many operations"),
+        (b"[" + b"1," * 250_000 + b"1]", 413, "contains too many operations"),
+        (b"[" + b'"",' * 5000 + b'""]', 413, "contains too many operations"),
         (b'[{"KV":{"Key":"\\ud800"}}]', 400, "half a character"),
         (b'[{"KV":{"Session":"\\ud800"}}]', 400, "half a character"),
         (b'[{"KV":{"Verb":"\\ud800"}}]', 400, "half a character"),
@@ -113,3 +116,10 @@ def test_whatever_is_accepted_can_be_shown_and_read_again(body: bytes) -> None:
     assert engine.load().under(b"") == store.under(b"")
     assert not engine.check()
     engine.close()
+
+
+def test_a_key_may_have_as_many_marks_as_it_likes() -> None:
+    key = ',[{\\"' * 5000
+    body = json.dumps([{"KV": {"Verb": "get", "Key": key}}]).encode()
+    (operation,) = parse_transaction(body, EVERYTHING, value_limit=LIMIT).operations
+    assert operation.key == key.encode()

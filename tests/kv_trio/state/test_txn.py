@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from kv_trio.limits import StoreLimits
 from kv_trio.state.acl import EVERYTHING, NOTHING, Acl
-from kv_trio.state.entry import Session
-from kv_trio.state.operations import CreateSession, Put
+from kv_trio.state.entry import Entry, Session
+from kv_trio.state.operations import CreateSession, Delete, Put
 from kv_trio.state.store import Store
 from kv_trio.state.txn import (
     Transaction,
@@ -14,6 +15,7 @@ from kv_trio.state.txn import (
     TxnOperation,
     TxnOperationFailed,
 )
+from kv_trio.state.write_batch import WriteBatch
 from tests.kv_trio.support.states import do
 
 
@@ -154,3 +156,89 @@ def test_rights_are_those_of_the_sender(store: Store) -> None:
     assert refused.failed == (TxnOperationFailed(0, "Permission denied"),)
     assert [entry.key for entry in seen.results] == [b"a", b"a"]
     assert (blind.done, blind.results) == (True, ())
+
+
+class CountedStore(Store):
+    """Counts the entries that are looked at."""
+
+    looked = 0
+
+    def get(self, key: bytes) -> Entry | None:
+        self.looked += 1
+        return super().get(key)
+
+
+def filled(count: int) -> CountedStore:
+    store = CountedStore()
+    do(store, *(Put(b"p/%05d" % n, b"v") for n in range(count)))
+    store.looked = 0
+    return store
+
+
+@pytest.mark.parametrize(
+    ("acl", "most"),
+    [(EVERYTHING, 101), (NOTHING, 0), (Acl("one", read=(b"p/00007", b"q/")), 128)],
+    ids=["all rights", "no rights", "rights to one"],
+)
+def test_many_trees_cost_as_much_as_may_be_read(acl: Acl, most: int) -> None:
+    store = filled(3000)
+    batch = WriteBatch(store)
+    trees = (TxnOperation("get-tree", b"p/"), TxnOperation("get-tree", b"")) * 64
+    limits = StoreLimits(transaction_entries=100)
+    outcome = Transaction(trees, acl, limits).apply_to(batch, 0.0)
+    assert store.looked <= most
+    assert batch.work <= most
+    if acl is EVERYTHING:
+        assert outcome.too_large
+        assert "reads more than 100 entries" in outcome.refused
+        assert "--limit transaction_entries=" in outcome.refused
+    elif acl is NOTHING:
+        assert outcome.results == ()
+    else:
+        assert outcome.too_large
+        assert "100" in outcome.refused
+
+
+def test_a_transaction_reads_values_up_to_a_size() -> None:
+    store = Store()
+    do(store, Put(b"p/1", b"v" * 600), Put(b"p/2", b"v" * 600))
+    trees = (TxnOperation("get-tree", b"p/"),)
+    for size, is_too_large in [(1199, True), (1200, False)]:
+        limits = StoreLimits(listing_bytes=size)
+        outcome = Transaction(trees, EVERYTHING, limits).apply_to(
+            WriteBatch(store), 0.0
+        )
+        assert outcome.too_large == is_too_large
+
+
+@pytest.mark.parametrize("trees", [1, 3])
+def test_more_keys_than_one_request_deletes_stay(trees: int) -> None:
+    store = filled(300)
+    batch = WriteBatch(store)
+    operations = tuple(TxnOperation("delete-tree", b"p/00%d" % n) for n in range(trees))
+    limits = StoreLimits(changed_keys=100 * trees - 1)
+    outcome = Transaction(operations, EVERYTHING, limits).apply_to(batch, 0.0)
+    assert outcome.too_large
+    assert "--limit changed_keys=" in outcome.refused
+    assert not batch.changed
+    limits = StoreLimits(changed_keys=100 * trees)
+    assert Transaction(operations, EVERYTHING, limits).apply_to(batch, 0.0).done
+
+
+def test_reads_in_a_batch_see_what_it_changed() -> None:
+    store = filled(5)
+    batch = WriteBatch(store)
+    for operation in (
+        Delete(b"p/00001"),
+        Put(b"p/00002x", b"new"),
+        Put(b"a", b""),
+        Put(b"p/00003", b"again"),
+    ):
+        batch.apply(operation, 0.0)
+        for prefix in (b"", b"p/", b"p/00002", b"zz"):
+            expected = set(store.keys_under(prefix))
+            for key, entry in batch.entries.items():
+                expected.discard(key)
+                if entry is not None and key.startswith(prefix):
+                    expected.add(key)
+            assert list(batch.keys_under(prefix)) == sorted(expected)

@@ -13,10 +13,15 @@ from kv_trio.watch.response_cache import ResponseCache
 
 def test_a_response_is_kept_while_it_holds_and_no_longer() -> None:
     store, now = Store(), [1000.0]
-    responses, read = ResponseCache(store, clock=lambda: now[0]), Read(b"k")
+    responses, read = (
+        ResponseCache(store, lambda *_: False, clock=lambda: now[0]),
+        Read(b"k"),
+    )
 
     def find() -> Response:
-        return responses.find(read, EVERYTHING)
+        found = responses.find(read, EVERYTHING)
+        assert found is not None
+        return found
 
     absent = find()
     assert find() is absent
