@@ -39,8 +39,9 @@ fuzz: install  ## Fuzz the pure modules for a minute (FUZZ="--seconds 600")
 	  -c constraints.txt atheris || echo "no atheris here; mutations without its guidance"
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
-soak: install  ## A minute of load with faults, then a million requests: nothing leaks
+soak: install  ## A minute with faults, one among hostile clients, a million requests
 	@$(BIN)/python -m tests.http_trio.integration.chaos $(SOAK)
+	@$(BIN)/python -m benchmarks.hostile
 	@$(BIN)/python -m benchmarks.leaks
 
 demo: install  ## Run the main job: two versions, a store and a proxy, live
