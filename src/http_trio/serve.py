@@ -64,12 +64,21 @@ class HttpServer:
 
     @property
     def refused(self) -> Mapping[int, int]:
-        """By status, the responses over HTTP/1.1 that no handler gave, since the start.
+        """By status, the responses that no handler gave, since the start.
 
         They are for what is not served (400, 417, 501, 505), too slow (408) or too long
         (414, 431), and for clients beyond the limit of connections, if they are told.
         """
         return self.loop.refused
+
+    @property
+    def connection_errors(self) -> Mapping[str, int]:
+        """By error code, the connections over HTTP/2 that ended for a client's fault.
+
+        PROTOCOL_ERROR and its kin say that it broke the rules, ENHANCE_YOUR_CALM that it
+        sent too much that asks for nothing (RFC 9113 section 7).
+        """
+        return self.loop.connection_errors
 
     @property
     def certificates(self) -> Sequence[ServedCertificate]:

@@ -80,6 +80,10 @@ class BodyTranslator:
             self._sending = _ENDED
             self._session.send_data(self.id, b"", ended=True)
 
+    def _sending_ended(self) -> None:
+        """Send nothing more: the stream is over."""
+        self._sending = _ENDED
+
     def _break_off(self, code: int = INTERNAL_ERROR) -> None:
         self._sending = _ENDED
         self._session.reset(self.id, code)

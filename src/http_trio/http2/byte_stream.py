@@ -19,7 +19,6 @@ import trio
 
 from http_trio.http1.chunked import encode_chunk
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
-from http_trio.http2.messages import Field, trailer_lines
 from http_trio.http2.session import code_name
 
 
@@ -38,6 +37,10 @@ class StreamEnd(Protocol):
     @property
     def room(self) -> int:
         """Bytes that would be taken now."""
+
+    @property
+    def behind(self) -> int:
+        """Bytes that wait for the peer to take them."""
 
 
 class Http2ByteStream:
@@ -83,13 +86,13 @@ class Http2ByteStream:
         self._framing = framing
         self._wake()
 
-    def feed(self, data: bytes, *, ended: bool, trailers: tuple[Field, ...]) -> None:
-        """Take what the peer sent."""
+    def feed(self, data: bytes, *, ended: bool, trailers: bytes) -> None:
+        """Take what the peer sent; trailers as lines."""
         size = len(data)
         if self._framing == CHUNKED:
             data = encode_chunk(data) if data else b""
             if ended:
-                data += b"0\r\n%b\r\n" % trailer_lines(trailers)
+                data += b"0\r\n%b\r\n" % trailers
         if data:
             self._pieces.append((data, size))
         self._ended = ended
@@ -104,6 +107,12 @@ class Http2ByteStream:
         """Take that there is no use of the stream any more, and why."""
         self._broken = error
         self._wake()
+
+    def drop_unread(self) -> int:
+        """Forget what was not read, of which nobody wants more; give how much it was."""
+        size = sum(size for _, size in self._pieces)
+        self._pieces.clear()
+        return size
 
     def may_send(self) -> None:
         """Take that there is room again."""
@@ -170,9 +179,7 @@ class Http2ByteStream:
         """Wait until something would be taken at once; give how much. As `send`."""
         self._check()
         while not (room := self._stream.room):
-            with trio.fail_after(idle_s):
-                await self._changed.wait()
-            self._check()
+            await self._wait_taken(idle_s)
         return room
 
     def end_sending(self) -> None:
@@ -194,6 +201,17 @@ class Http2ByteStream:
     @property
     def _has_ended(self) -> bool:
         return self._ended and self._framing == UNTIL_CLOSE
+
+    async def _wait_taken(self, idle_s: float) -> None:
+        """Wait for room, but not for a peer that takes nothing; what it sends is none."""
+        behind = self._stream.behind
+        with trio.move_on_after(idle_s):
+            while not self._stream.room:
+                await self._changed.wait()
+                self._check()
+            return
+        if self._stream.behind >= behind:
+            raise trio.TooSlowError
 
     def _check(self) -> None:
         if self._broken is not None:

@@ -18,9 +18,9 @@ import os
 from http_trio.errors import BadRequest
 from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields, origin_of
 from http_trio.http1.request_head import RequestHead, parse_request_head
-from http_trio.http1.response import Response
+from http_trio.http1.response import Response, error_response
 from http_trio.http2.frame_writer import FrameWriter
-from http_trio.http2.messages import Field, Malformed, request_head
+from http_trio.http2.messages import Field, Malformed, request_head, trailer_lines
 from http_trio.http2.session import (
     CANCEL,
     ENHANCE_YOUR_CALM,
@@ -41,6 +41,8 @@ from http_trio.server.exchange import Exchange, Handler
 _log = logging.getLogger(__name__)
 
 _READABLE = READ | 8 | 16  # EPOLLERR, EPOLLHUP
+_FIELD = 32  # bytes that each field counts for in HTTP/2, beside its own
+_PIECES = 4  # fields of HTTP/2 for one that may be: a browser sends cookies one by one
 _NOTICE_S = 1.0  # from the notice of a shutdown to its end, if the ping is not answered
 
 
@@ -60,6 +62,7 @@ class Http2Connection(FrameWriter):
         "_is_leaving",
         "_is_over",
         "_listener",
+        "_overload",
         "_policy",
         "_trusted",
         "_was_asked",
@@ -86,6 +89,7 @@ class Http2Connection(FrameWriter):
         self._handler = handler
         self._listener = listener
         self._policy = policy
+        self._overload: Response | None = None
         self._trusted = policy.trusts(client_address)
         self._forwarded_host: bytes | None = b"\0"  # no host yet
         self._forwarded = b""
@@ -171,6 +175,7 @@ class Http2Connection(FrameWriter):
         self.loop.unwatch(self.fd)
         self.sock.close()
         self._end_streams(CANCEL)
+        self.session.forget()  # a cycle: its memory would wait for the collector
         self._listener.ended(self)
 
     # === for the listener ===
@@ -188,9 +193,8 @@ class Http2Connection(FrameWriter):
                 exchange.due()
 
     def turn_away(self, response: Response) -> None:
-        """Close: there is no request yet that could be answered."""
-        self.loop.refused[response.status] += 1
-        self._end(ENHANCE_YOUR_CALM)
+        """Answer the first request, whatever is asked, and close."""
+        self._overload = response
 
     def leave(self) -> None:
         """Take no further streams from now on; close when those that run are over."""
@@ -235,18 +239,22 @@ class Http2Connection(FrameWriter):
     ) -> None:
         """Begin an exchange."""
         self._was_asked = True
+        if self._overload is not None:
+            self._refuse(stream_id, fields, self._overload, ended)
+            self.leave()
+            return
         try:
             raw, key = request_head(fields, ended=ended, draw=os.urandom)
+            self._overhead.asked(len(raw))
+            head = self.loop.request_heads.get(raw) or self._parse(raw)
         except Malformed as exc:
             _log.debug("%r: %s", self, exc)
-            self._overhead.wasted()
-            self.session.reset(stream_id, PROTOCOL_ERROR)
-            return
-        stream = Http2Stream(self, stream_id, ended=ended, key=key)
-        self.streams[stream_id] = stream
-        self._overhead.asked(len(raw))
-        head = self.loop.request_heads.get(raw) or self._parse(stream, raw)
-        if head is not None:
+            self.session.reset(stream_id, PROTOCOL_ERROR)  # and pays for it, at its end
+        except BadRequest as exc:
+            self._refuse(stream_id, fields, error_response(exc.status, str(exc)), ended)
+        else:
+            stream = Http2Stream(self, stream_id, ended=ended, key=key)
+            self.streams[stream_id] = stream
             self._begin(stream.begin(head))
 
     def interim_received(self, stream_id: int, fields: tuple[Field, ...]) -> None:
@@ -264,8 +272,16 @@ class Http2Connection(FrameWriter):
     def trailers_received(self, stream_id: int, fields: tuple[Field, ...]) -> None:
         """Give the trailers of a body to its stream."""
         stream = self.streams.get(stream_id)
-        if stream is not None:
-            stream.received(b"", ended=True, trailers=fields)
+        if stream is None:
+            return
+        try:
+            lines = trailer_lines(fields)
+        except Malformed as exc:
+            _log.debug("%r: %s", self, exc)
+            self._overhead.wasted()
+            stream.reset(PROTOCOL_ERROR)
+            return
+        stream.received(b"", ended=True, trailers=lines)
 
     def stream_closed(self, stream_id: int, code: int) -> None:
         """End a stream."""
@@ -275,9 +291,8 @@ class Http2Connection(FrameWriter):
             return
         self._blocked.discard(stream)
         self._ending.discard(stream)
-        if stream.exchange is not None:
+        if stream.closed(code):
             self._overhead.wasted()
-        stream.closed(code)
         if not self.streams:
             self._idle_since = self.loop.now
             self._settle()
@@ -300,6 +315,8 @@ class Http2Connection(FrameWriter):
         """End the connection: what is left to send is the reason."""
         _log.debug("%r ended: %s %s", self, code_name(code), reason)
         self._is_over = True
+        if code != NO_ERROR:
+            self.loop.connection_errors[code_name(code)] += 1
         self._end_streams(code)
         self.wake()
 
@@ -307,7 +324,7 @@ class Http2Connection(FrameWriter):
 
     def _settle(self) -> None:
         """Note that nothing is in progress: from here on it may be idle for so long."""
-        if not self.streams and not self._is_over:
+        if not self.streams and not self._is_over and not self._outbox:
             limits = self.loop.limits
             wait_s = limits.idle_s if self._was_asked else limits.head_s
             self.deadline = self._idle_since + wait_s
@@ -317,16 +334,26 @@ class Http2Connection(FrameWriter):
         """Whether it is to be closed when all is sent."""
         return self._is_over or (self._is_leaving and not self.streams)
 
-    def _parse(self, stream: Http2Stream, raw: bytes) -> RequestHead | None:
-        """Give a head that is not known; None if it is refused."""
+    def _refuse(
+        self,
+        stream_id: int,
+        fields: tuple[Field, ...],
+        response: Response,
+        ended: bool,  # noqa: FBT001  # of the four that come with a head
+    ) -> None:
+        """Answer a request that no handler sees."""
+        self.loop.refused[response.status] += 1
+        stream = Http2Stream(self, stream_id, ended=ended, key=b"")
+        stream.is_head = (b":method", b"HEAD") in fields
+        self.streams[stream_id] = stream
+        stream.answer(response)
+
+    def _parse(self, raw: bytes) -> RequestHead:
+        """Give a head that is not known."""
         limits = self.loop.limits
-        try:
-            if len(raw) > limits.head:
-                raise BadRequest(431, f"a header section of {len(raw)} bytes")
-            head = parse_request_head(raw, limits)
-        except BadRequest as exc:
-            stream.refuse(exc.status, str(exc))
-            return None
+        if len(raw) > limits.head:
+            raise BadRequest(431, f"a header section of {len(raw)} bytes")
+        head = parse_request_head(raw, limits)
         self.loop.request_heads.offer(raw, head)
         return head
 
@@ -355,6 +382,6 @@ def _settings(limits: Limits) -> Http2Settings:
         streams=limits.streams,
         stream_window=BUFFER,
         connection_window=BUFFER * limits.streams,
-        head=limits.head,
-        fields=limits.fields,
+        head=limits.head + _FIELD * limits.fields,
+        fields=_PIECES * limits.fields,
     )

@@ -92,23 +92,18 @@ class FrameWriter:
 
     def flush(self) -> None:
         """Send what the session has to send, as far as the client takes it."""
-        self._is_woken = False
         if self._is_closed or self._lingered >= 0:
             return
-        for _ in range(_TURN):
-            if not self._outbox and not self._take_piece():
-                self._all_sent()
-                return
-            try:
-                count = self.sock.send(self._outbox)
-            except BlockingIOError:
-                break
-            except OSError:
-                self.abort()
-                return
-            self._overhead.sent(count)
-            self._outbox = self._outbox[count:]
-            self._stuck_since = self.loop.now
+        self._is_woken = (
+            True  # what is said in between goes out in its turn, not before
+        )
+        all_sent = self._send_some()
+        self._is_woken = False
+        if self._is_closed:
+            return
+        if all_sent:
+            self._all_sent()
+            return
         self._tell_room()
         self._watch_for(READ | WRITE)
         self._wait_until(self._stuck_since + self.loop.limits.write_s)
@@ -124,6 +119,23 @@ class FrameWriter:
         self._ending.add(stream)
 
     # === private ===
+
+    def _send_some(self) -> bool:
+        """Give the kernel what it takes; give whether nothing is left."""
+        for _ in range(_TURN):
+            if not self._outbox and not self._take_piece():
+                return True
+            try:
+                count = self.sock.send(self._outbox)
+            except BlockingIOError:
+                return False
+            except OSError:
+                self.abort()
+                return False
+            self._overhead.sent(count)
+            self._outbox = self._outbox[count:]
+            self._stuck_since = self.loop.now
+        return False
 
     def _take_piece(self) -> bool:
         """Take what is to be sent next; give whether there is something."""

@@ -17,7 +17,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 
-from http_trio.errors import ProtocolError
+from http_trio.errors import BadRequest, ProtocolError
 from http_trio.http1.fields import find_value
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
 
@@ -58,6 +58,7 @@ def request_head(
 
     Raises:
         Malformed: it cannot be written so.
+        BadRequest: it is for a protocol that is not known.
 
     >>> get = ((b":method", b"GET"), (b":scheme", b"https"), (b":path", b"/a"))
     >>> request_head((*get, (b":authority", b"a.example")), ended=True, draw=bytes)
@@ -76,6 +77,8 @@ def request_head(
     authority = _authority(pseudo.get(b":authority"), hosts)
     key = b""
     if b":protocol" in pseudo:
+        if has_length:
+            raise Malformed("a length of what has no end")
         key = draw(16)
         lines += _handshake(method, pseudo[b":protocol"], key)
         method = b"GET"
@@ -85,6 +88,8 @@ def request_head(
         lines.append(b"Transfer-Encoding: chunked")
     if method is None or target is None or authority is None:
         raise Malformed("no method, no path or no authority")
+    if target[:1] != b"/" and target is not authority and target != b"*":
+        raise Malformed(f":path {target[:40]!r}")  # in HTTP/1.1 it would name a host
     start = b"%b %b HTTP/1.1\r\nHost: %b" % (method, target, authority)
     data = b"\r\n".join([start, *lines, b"\r\n"])
     if data.count(b"\r\n") != len(lines) + 3:
@@ -206,8 +211,10 @@ def _authority(authority: bytes | None, hosts: list[bytes]) -> bytes | None:
 
 
 def _handshake(method: bytes | None, protocol: bytes, key: bytes) -> list[bytes]:
-    if method != b"CONNECT" or protocol != b"websocket":
-        raise Malformed(f":protocol {protocol[:40]!r}, only websocket is known")
+    if method != b"CONNECT":
+        raise Malformed(":protocol without CONNECT")
+    if protocol != b"websocket":
+        raise BadRequest(501, f":protocol {protocol[:40]!r}, only websocket is known")
     return [
         b"Connection: Upgrade",
         b"Upgrade: websocket",

@@ -5,6 +5,9 @@ their sender almost nothing, and each of them is work here (CVE-2019-9512, 9515,
 CVE-2023-44487, CVE-2025-8671). So bytes that are neither a request nor content are
 paid from a bucket, as are requests that come to nothing. What is sent to the client
 fills it too, since who reads much has windows to open.
+
+The rule that it obeys: nobody gets back more than what they paid. A head of 32 KiB is
+a few bytes on the wire once its fields are in the table of HPACK.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ RATE = 64 * 1024
 WASTED = 1024
 """Bytes that a request costs which its client, or its fault, ends before its answer."""
 
+_CARRIED = 16 * 1024  # paid before, and still to be given back: of a head in pieces
 _FRAME = 9
 _SENT = 16  # a window is opened by some 26 bytes for at least a kilobyte
 
@@ -34,10 +38,11 @@ class Overhead:
     -1
     """
 
-    __slots__ = ("_at", "left")
+    __slots__ = ("_at", "_paid", "left")
 
     def __init__(self, now: float) -> None:
         self._at = now
+        self._paid = 0
         self.left = float(BURST)
 
     def __repr__(self) -> str:
@@ -46,16 +51,21 @@ class Overhead:
     def received(self, size: int, now: float) -> None:
         """Pay for bytes, whatever they are; what was of use is given back."""
         self.left = min(BURST, self.left + (now - self._at) * RATE) - size
+        self._paid = min(self._paid, _CARRIED) + size
         self._at = now
 
     def asked(self, head_size: int) -> None:
         """Give back what a request's head may have taken."""
-        self.left += head_size
+        back = min(head_size, self._paid)
+        self._paid -= back
+        self.left += back
 
     def brought(self, size: int) -> None:
         """Give back what a piece of content took, if it has any."""
         if size:
-            self.left += size + _FRAME
+            back = min(size + _FRAME, self._paid)
+            self._paid -= back
+            self.left += back
 
     def wasted(self) -> None:
         """Pay for a request that came to nothing."""

@@ -15,11 +15,12 @@ from http_trio.http2.session import Http2Session
 class ResponseTranslator(BodyTranslator):
     """What one stream sends."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "_switched")
 
     def __init__(self, session: Http2Session, stream_id: int, *, key: bytes) -> None:
         super().__init__(session, stream_id)
         self._key = key
+        self._switched = False
 
     def _translate(
         self, data: bytes | memoryview, *, last: bool, for_head: bool
@@ -57,6 +58,7 @@ class ResponseTranslator(BodyTranslator):
             framing = 0
         elif switches:
             framing = UNTIL_CLOSE
+            self._switched = True
         elif framing == CHUNKED and data[end + 4 :] == b"0\r\n\r\n":
             framing = 0  # no body, no trailers
         self._begin_body(framing)

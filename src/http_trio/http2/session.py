@@ -4,8 +4,9 @@ Sans-I/O, for both roles. Bytes go in by `receive`, which tells its `Http2Events
 they mean; bytes to send come out of `output`. What is told, and what can be said, is in
 our own words, so that another library can take the place of this one.
 
-One file, since it is one library's face. The rule that it obeys: nothing that a peer sends raises. What breaks the connection is
-told once, by `connection_failed`; a stream that is gone takes what is said to it as said.
+One file, since it is one library's face. The rule that it obeys: nothing that a peer
+sends raises. What breaks the connection is told once, by `connection_failed`; a stream
+that is gone takes what is said to it as said.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ REFUSED_STREAM = int(ngh2.ErrorCode.REFUSED_STREAM)
 CANCEL = int(ngh2.ErrorCode.CANCEL)
 ENHANCE_YOUR_CALM = int(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
 
-_RECORD = (
-    17 * 1024
-)  # bytes that OpenSSL takes for a record, and the library for a frame
+_RECORD = 17 * 1024  # bytes that OpenSSL takes for a record, the library for a frame
+_TOLERANCE = 2
+
 _CODES = {int(code): code.name for code in ngh2.ErrorCode}
 
 
@@ -97,7 +98,10 @@ class Http2Settings:
     """The same for all streams together."""
 
     head: int
-    """Bytes of a header list, as RFC 9113 section 6.5.2 counts them."""
+    """Bytes of a header list, as RFC 9113 section 6.5.2 counts them.
+
+    Twice as many are read, since one that is too long ends the whole connection.
+    """
 
     fields: int
     """Fields of a header list."""
@@ -106,14 +110,14 @@ class Http2Settings:
 class Http2Session:
     """The state of one connection's HTTP/2."""
 
-    __slots__ = ("_connection", "_events", "_failed", "_last_word")
+    __slots__ = ("_connection", "_events", "_failed", "_gave_up", "_last_word")
 
     def __init__(
         self, events: Http2Events, settings: Http2Settings, *, is_client: bool
     ) -> None:
         """Begin; the first of `output` are our settings."""
-        self._events = events
-        self._failed = False
+        self._events: Http2Events | None = events
+        self._failed = self._gave_up = False
         self._last_word = b""
         # What the handshake's last record has left, 16 KiB of pages that were written to,
         # would be given to the frame buffer, which is as large, and mostly stays empty.
@@ -158,7 +162,7 @@ class Http2Session:
 
     def output(self, limit: int) -> bytes:
         """Give what is to be sent now, at most about so many bytes."""
-        if self._last_word:
+        if self._gave_up:
             data, self._last_word = self._last_word, b""
             return data
         try:
@@ -169,10 +173,15 @@ class Http2Session:
         self._tell_events()
         return data
 
+    def forget(self) -> None:
+        """Tell nobody anything any more: who listened is gone, and is not held."""
+        self._failed = True
+        self._events = None
+
     @property
     def has_output(self) -> bool:
         """Whether there is something to send that the peer lets us send."""
-        if self._failed:
+        if self._gave_up:
             return bool(self._last_word)
         return self._connection.want_write
 
@@ -220,7 +229,11 @@ class Http2Session:
         return self._connection.queued_body_size(stream_id)
 
     def consumed(self, stream_id: int, size: int) -> None:
-        """Let the peer send so much more: what it sent was read by somebody."""
+        """Let the peer send so much more: what it sent was read, or will never be.
+
+        Of a stream that is closed too: what it holds of the connection's window would
+        be missing there for good.
+        """
         try:
             self._connection.acknowledge_received_data(size, stream_id)
         except (ngh2.NGH2Error, ValueError):
@@ -283,10 +296,11 @@ class Http2Session:
     # === private ===
 
     def _tell_events(self) -> None:
-        events = self._events
         event: Any  # a closed union to the library, but its base class says nothing
         for event in self._connection.events():
-            kind = type(event)
+            events, kind = self._events, type(event)
+            if events is None:
+                return  # it ended its own connection over the one before
             if kind is ngh2.RequestReceived or kind is ngh2.ResponseReceived:
                 events.head_received(
                     event.stream_id, event.headers, ended=event.end_stream
@@ -300,12 +314,13 @@ class Http2Session:
 
     def _break(self, code: int, reason: str) -> None:
         """Say the last word ourselves: the library has given up."""
+        self._gave_up = True
         if not self._failed:
             self._last_word = _goaway(code)
             self._fail(code, reason)
 
     def _fail(self, code: int, reason: str) -> None:
-        if not self._failed:
+        if not self._failed and self._events is not None:
             self._failed = True
             self._events.connection_failed(code, reason)
 
@@ -320,7 +335,7 @@ def _configuration(settings: Http2Settings) -> ngh2.Configuration:
     """Give what connections share: 0.7 KiB that each would have else."""
     return ngh2.Configuration(
         auto_window_update=False,
-        max_inbound_header_list_size=settings.head,
+        max_inbound_header_list_size=_TOLERANCE * settings.head,
         max_inbound_header_count=settings.fields,
     )
 

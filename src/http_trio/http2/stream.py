@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response
 from http_trio.http2.byte_stream import Http2ByteStream
 from http_trio.http2.collected_body import AwaitedBody, CollectedBody
-from http_trio.http2.messages import Field
 from http_trio.http2.response_translator import ResponseTranslator
-from http_trio.http2.session import CANCEL, INTERNAL_ERROR, Http2Session
+from http_trio.http2.session import CANCEL, INTERNAL_ERROR, NO_ERROR
+from http_trio.http2.stream_owner import StreamOwner
 from http_trio.limits import BUFFER
 from http_trio.net.certificates.x509 import Certificate
-from http_trio.net.event_loop import EventLoop
 from http_trio.net.stream import ByteStream
 from http_trio.server.body_pace import TOO_SLOW
 from http_trio.server.exchange import Exchange, Http2Exchange
@@ -43,43 +41,12 @@ _AWAITED = BUFFER // 2
 _CONTINUE = [(b":status", b"100")]
 
 
-class StreamOwner(Protocol):
-    """The connection of a stream, as far as the stream needs it."""
-
-    loop: EventLoop
-    session: Http2Session
-    client_address: str
-    deadline: float
-
-    @property
-    def secure(self) -> bool:
-        """Whether the client came over TLS."""
-
-    @property
-    def client_certificate(self) -> Certificate | None:
-        """The certificate that the client has shown and that was verified."""
-
-    def forwarded_fields(self, head: RequestHead) -> bytes:
-        """Give what is said of this client to an upstream."""
-
-    def origin(self, head: RequestHead) -> str:
-        """Give the client's address as those before us name it, whom we trust."""
-
-    def wake(self) -> None:
-        """Send soon what the session has to send."""
-
-    def await_room(self, stream: Http2Stream) -> None:
-        """Tell the stream when some of what is queued is out."""
-
-    def reset_behind(self, stream: Http2Stream) -> None:
-        """Reset a stream once its response is out: nobody reads the rest of its body."""
-
-
 class Http2Stream(ResponseTranslator):
     """A request and its response, as its exchange's connection.
 
     Attributes:
         exchange: what it carries; None once that is over.
+        is_head: whether no body follows its response's head, since HEAD was asked.
         deadline: when the client is too slow; the loop's clock, in seconds.
         ended: whether the request is complete.
         buffer: nothing: what came of the body is kept as it is, without framing.
@@ -90,7 +57,6 @@ class Http2Stream(ResponseTranslator):
         "_body",
         "_carried",
         "_collector",
-        "_is_head",
         "_is_websocket",
         "_owner",
         "_queued",
@@ -100,12 +66,18 @@ class Http2Stream(ResponseTranslator):
         "deadline",
         "ended",
         "exchange",
+        "is_head",
         "loop",
         "sock",
     )
 
     def __init__(
-        self, owner: StreamOwner, stream_id: int, *, ended: bool, key: bytes
+        self,
+        owner: StreamOwner[Http2Stream],
+        stream_id: int,
+        *,
+        ended: bool,
+        key: bytes,
     ) -> None:
         """Begin.
 
@@ -124,29 +96,27 @@ class Http2Stream(ResponseTranslator):
         self.buffer = b""
         self.sock = None
         self._owner = owner
-        self._is_head = False
+        self.is_head = False
         self._is_websocket = bool(key)
         self._body: list[bytes] = []
         self._collector: CollectedBody | None = None
         self._carried: Http2ByteStream | None = None
         self._queued = 0
-        self._trailers: tuple[Field, ...] = ()
+        self._trailers = b""
 
     def __repr__(self) -> str:
         return f"<Http2Stream {self.id} ended={self.ended} exchange={self.exchange}>"
 
     def begin(self, head: RequestHead) -> Exchange:
         """Begin the exchange."""
-        self._is_head = head.method == b"HEAD"
+        self.is_head = head.method == b"HEAD"
         exchange = self.exchange = Http2Exchange(self, head)
         return exchange
 
     # === what the client sends ===
 
-    def received(
-        self, data: bytes, *, ended: bool, trailers: tuple[Field, ...] = ()
-    ) -> None:
-        """Take a piece of the body, or its trailers."""
+    def received(self, data: bytes, *, ended: bool, trailers: bytes = b"") -> None:
+        """Take a piece of the body, or its trailers as lines."""
         self.ended = ended
         self._trailers = trailers
         if self._carried is not None:
@@ -160,15 +130,24 @@ class Http2Stream(ResponseTranslator):
         elif data:
             self._body.append(data)  # its room is not given back, so that is bounded
 
-    def closed(self, code: int) -> None:
-        """Take that the stream is over, and with it the exchange, if it is not yet."""
-        self._collector = None
+    def closed(self, code: int) -> bool:
+        """Take that the stream is over, and with it the exchange, if it is not yet.
+
+        Gives whether the exchange came to nothing by that.
+        """
         carried, exchange = self._carried, self.exchange
-        self.exchange = None
+        if carried is not None and self._sent_all and code == NO_ERROR:
+            return False  # all of it is out; the task ends the exchange in a moment
+        self._sending_ended()
+        self.ended = True
         if carried is not None:
+            self.exchange = None
             carried.break_off(code)  # the task ends the exchange
-        elif exchange is not None:
+            return True
+        self._leave()
+        if exchange is not None:
             exchange.client_gone()
+        return exchange is not None
 
     def expire(self) -> None:
         """Handle that the client sends, or takes, nothing for too long."""
@@ -190,7 +169,7 @@ class Http2Stream(ResponseTranslator):
 
     def answer(self, response: Response) -> None:
         """Answer, whatever was asked."""
-        self.send_last(response.render(for_head=self._is_head), keep=True)
+        self.send_last(response.render(for_head=self.is_head), keep=True)
 
     def reset(self, code: int) -> None:
         """End the stream at once, both ways; an exchange in progress ends."""
@@ -280,13 +259,13 @@ class Http2Stream(ResponseTranslator):
         """Send as much as there is room for; give how much that is."""
         if not self._awaits_head:  # a head must be whole
             data = data[: self.room]
-        self._translate(data, last=False, for_head=self._is_head)
+        self._translate(data, last=False, for_head=self.is_head)
         self._owner.wake()
         return len(data)
 
     def write(self, data: bytes) -> int:
         """Send, and keep what the client does not take now; give how much is kept."""
-        self._translate(data, last=False, for_head=self._is_head)
+        self._translate(data, last=False, for_head=self.is_head)
         self._owner.wake()
         return self._watch_progress()
 
@@ -294,7 +273,7 @@ class Http2Stream(ResponseTranslator):
         """Send the last of a response; the stream is over when that is out."""
         del keep  # the connection lives on, whatever this exchange did
         self._leave()
-        self._translate(data, last=True, for_head=self._is_head)
+        self._translate(data, last=True, for_head=self.is_head)
         self._watch_progress()
         self._finish()
 
@@ -341,7 +320,7 @@ class Http2Stream(ResponseTranslator):
         But a WebSocket ends as its connection would, since its frames say the rest.
         """
         self._leave()
-        if self._is_websocket:
+        if self._switched:
             self._end_sending()
         if self._sent_all:
             self._finish()
@@ -376,11 +355,15 @@ class Http2Stream(ResponseTranslator):
 
     def _leave(self) -> None:
         """Have no exchange, and nobody who wants the body, from now on."""
+        carried = self._carried
         self.exchange = self._collector = self._carried = None
         self.deadline = math.inf
+        unread = carried.drop_unread() if carried is not None else 0
         if self._body:
-            self.consumed(sum(map(len, self._body)))
+            unread += sum(map(len, self._body))
             self._body = []
+        if unread:
+            self.consumed(unread)
 
     def _finish(self) -> None:
         if not self.ended:

@@ -110,6 +110,8 @@ class EventLoop:
         """Clients' connections that tasks have."""
         self.refused: Counter[int] = Counter()
         """By status, the responses that no handler gave: see `Server.refused`."""
+        self.connection_errors: Counter[str] = Counter()
+        """By error code, the HTTP/2 connections that ended for it: as above."""
         self.look_again_at = self.tell_again_at = 0.0  # see `descriptors`
         self._after_batch: list[Callable[[], None]] = []
         self._nursery = nursery

@@ -501,6 +501,8 @@ async def test_draining_asks_http2_clients_for_no_more(authority: Authority) -> 
                 slow.release.set()
                 assert (await two.next(h2.events.DataReceived)).data == b"in time"
                 await two.next(h2.events.StreamEnded)
+                goaway = await two.next(h2.events.ConnectionTerminated)
+                assert (goaway.error_code, goaway.last_stream_id) == (0, 3)
                 assert await client.to_end() == b""
 
 

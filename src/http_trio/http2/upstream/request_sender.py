@@ -99,11 +99,16 @@ class RequestSender(BodyTranslator):
     @property
     def room(self) -> int:
         """Bytes that would be taken now; if none, the stream is told of a change."""
-        queued = self._session.queued(self.id) if self.id else 0
+        queued = self.behind
         if queued < QUEUE:
             return QUEUE - queued
         self._await_room()
         return 0
+
+    @property
+    def behind(self) -> int:
+        """Bytes that wait for the server to take them."""
+        return self._session.queued(self.id) if self.id else 0
 
     def take(self, data: bytes | memoryview) -> int:
         """Send as much as there is room for; give how much that is.

@@ -159,7 +159,7 @@ class UpstreamStream(RequestSender):
         if self._carried is not None:
             self._carried.feed_head(head, framing)
             if ended:
-                self._carried.feed(b"", ended=True, trailers=())
+                self._carried.feed(b"", ended=True, trailers=b"")
             return
         if ended and framing == CHUNKED:
             head += LAST_CHUNK
@@ -188,7 +188,7 @@ class UpstreamStream(RequestSender):
             self._refuse(str(exc))
             return
         if self._carried is not None:
-            self._carried.feed(data, ended=ended, trailers=trailers)
+            self._carried.feed(data, ended=ended, trailers=last)
         elif self._receiver is None:
             self._session.consumed(self.id, len(data))  # nobody wants it
         else:
