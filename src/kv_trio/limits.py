@@ -39,6 +39,9 @@ class StoreLimits:
     watchers_per_client: int = 8192
     """Blocking queries and event streams of one client's address; 429 beyond."""
 
+    bodies_bytes: int = 128 * 1024 * 1024
+    """Of request bodies on their way, a quarter of it from one client; 503 and 429."""
+
     sessions: int = 50_000
     """Sessions at a time; a new one beyond them gets a 429."""
 

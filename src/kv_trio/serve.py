@@ -18,6 +18,7 @@ import trio
 
 import http_trio
 from http_trio import Limits, Response
+from kv_trio.api.bodies import RequestBodies
 from kv_trio.api.hosts import HostCheck
 from kv_trio.api.kv import KvEndpoint
 from kv_trio.api.metrics import Metrics
@@ -194,6 +195,12 @@ class _Service:
             "Operations that the disk refused.",
             lambda: self._writer.refused,
         )
+        bodies = RequestBodies(limits.bodies_bytes)
+        self._metrics.follow(
+            "kv_trio_bodies_bytes",
+            "Bytes that request bodies on their way may come to.",
+            lambda: bodies.taken,
+        )
         node = socket.gethostname()
         self._api = ApiRouter(
             KvEndpoint(
@@ -202,12 +209,20 @@ class _Service:
                 self._blocking_queries,
                 self._streams,
                 self._read_history,
-                limits,
+                bodies,
+                limits=limits,
             ),
             SessionEndpoint(
-                store, self._writer, self._blocking_queries, limits, node=node
+                store,
+                self._writer,
+                self._blocking_queries,
+                bodies,
+                limits=limits,
+                node=node,
             ),
-            TxnEndpoint(self._writer, self._blocking_queries.large, limits),
+            TxnEndpoint(
+                self._writer, self._blocking_queries.large, bodies, limits=limits
+            ),
             SnapshotEndpoint(engine, self._run_blocking, limits),
             tokens,
             self._metrics,

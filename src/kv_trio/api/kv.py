@@ -14,6 +14,7 @@ from functools import partial
 import trio
 
 from http_trio import Exchange, Response
+from kv_trio.api.bodies import RequestBodies
 from kv_trio.api.writes import submit
 from kv_trio.consul.encode import (
     JSON,
@@ -77,6 +78,8 @@ class KvEndpoint:
         blocking_queries: BlockingQueries,
         streams: EventStreams,
         read_history: Callable[[PastQuery], Awaitable[Response | LargeListing]],
+        bodies: RequestBodies,
+        *,
         limits: StoreLimits,
     ) -> None:
         self._store = store
@@ -84,6 +87,7 @@ class KvEndpoint:
         self._blocking_queries = blocking_queries
         self._streams = streams
         self._read_history = read_history
+        self._bodies = bodies
         self._limits = limits
         self._past_places = Places(PAST_READS)
         self._draw: Callable[[], float] = random.random
@@ -201,7 +205,7 @@ class KvEndpoint:
             put = Put(key, value, condition.flags, condition.cas, acquire, release)
             submit(self._writer, exchange, put, _render_outcome)
 
-        exchange.collect(VALUE_LIMIT, write, _too_large)
+        self._bodies.collect(exchange, VALUE_LIMIT, write, _too_large)
 
     def _check_rights(self, id_: str, acl: Acl) -> None:
         session = self._store.session(id_)

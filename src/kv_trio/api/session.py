@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from http_trio import Exchange, Response
+from kv_trio.api.bodies import RequestBodies
 from kv_trio.api.writes import submit
 from kv_trio.consul.encode import (
     JSON,
@@ -54,13 +55,15 @@ class SessionEndpoint:
         store: Store,
         writer: Writer,
         blocking_queries: BlockingQueries,
-        limits: StoreLimits,
+        bodies: RequestBodies,
         *,
+        limits: StoreLimits,
         node: str,
     ) -> None:
         self._store = store
         self._writer = writer
         self._blocking_queries = blocking_queries
+        self._bodies = bodies
         self._limits = limits
         self._node = node
         self._shown: dict[tuple[str, str, Acl], Response] = {}
@@ -104,7 +107,8 @@ class SessionEndpoint:
     def _change(self, exchange: Exchange, verb: str, argument: str, acl: Acl) -> None:
         if verb == "create":
             self._check_room()  # before its body is waited for
-            exchange.collect(_BODY_LIMIT, partial(self._create, acl))
+            create = partial(self._create, acl)
+            self._bodies.collect(exchange, _BODY_LIMIT, create, _too_large)
             return
         if not argument:
             raise BadQuery(400, "Missing session")
@@ -223,3 +227,8 @@ class SessionEndpoint:
         if verb == "node" and argument != self._node:
             return []
         return list(sessions.values())  # sorted by id
+
+
+def _too_large(exchange: Exchange, size: int) -> None:
+    text = f"a session of {size} bytes, expected {_BODY_LIMIT} at most"
+    exchange.respond(Response(413, text.encode()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from http_trio import Exchange, Response
+from kv_trio.api.bodies import RequestBodies
 from kv_trio.api.kv import VALUE_LIMIT
 from kv_trio.api.writes import submit
 from kv_trio.consul.encode import (
@@ -38,10 +39,16 @@ class TxnEndpoint:
     """Answers the requests to `/v1/txn`."""
 
     def __init__(
-        self, writer: Writer, large: LargeResponses, limits: StoreLimits
+        self,
+        writer: Writer,
+        large: LargeResponses,
+        bodies: RequestBodies,
+        *,
+        limits: StoreLimits,
     ) -> None:
         self._writer = writer
         self._large = large
+        self._bodies = bodies
         self._limits = limits
 
     def __repr__(self) -> str:
@@ -71,7 +78,7 @@ class TxnEndpoint:
             respond = partial(self._respond_large, writes=transaction.writes)
             submit(self._writer, exchange, transaction, render, respond)
 
-        exchange.collect(BODY_LIMIT, run, _too_large)
+        self._bodies.collect(exchange, BODY_LIMIT, run, _too_large)
 
     def _respond_large(
         self, exchange: Exchange, outcome: Outcome, *, writes: bool
