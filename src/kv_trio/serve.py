@@ -31,8 +31,8 @@ from kv_trio.errors import BadQuery, StorageError
 from kv_trio.limits import StoreLimits
 from kv_trio.state.store import Store
 from kv_trio.storage.engine import StorageEngine
+from kv_trio.storage.group_commit import CommittedBatch, Writer
 from kv_trio.storage.history import Bounds, History
-from kv_trio.storage.writer import CommittedBatch, Writer
 from kv_trio.watch.blocking_queries import BlockingQueries
 from kv_trio.watch.event_streams import EventStreams
 

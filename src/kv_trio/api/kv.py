@@ -46,8 +46,8 @@ from kv_trio.state.acl import Acl
 from kv_trio.state.entry import Outcome, Revision
 from kv_trio.state.operations import Delete, Put
 from kv_trio.state.store import Store
+from kv_trio.storage.group_commit import Writer
 from kv_trio.storage.history import History
-from kv_trio.storage.writer import Writer
 from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
 from kv_trio.watch.event_streams import EventStreams
 from kv_trio.watch.large_responses import Places, send_in_pieces, too_many_responses

@@ -31,7 +31,7 @@ from kv_trio.state.acl import EVERYTHING, Acl
 from kv_trio.state.entry import Session
 from kv_trio.state.operations import CreateSession, DestroySession
 from kv_trio.state.store import Store
-from kv_trio.storage.writer import Writer
+from kv_trio.storage.group_commit import Writer
 from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
 
 _SHOWN = 256  # small responses to the same questions that are kept

@@ -23,7 +23,7 @@ from kv_trio.limits import StoreLimits
 from kv_trio.state.acl import Acl
 from kv_trio.state.entry import Entry, Outcome
 from kv_trio.state.txn import TransactionResult
-from kv_trio.storage.writer import Writer
+from kv_trio.storage.group_commit import Writer
 from kv_trio.watch.large_responses import LargeResponses
 
 METHODS = "OPTIONS,PUT,POST"

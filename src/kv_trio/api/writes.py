@@ -10,7 +10,7 @@ from kv_trio.consul.encode import failed
 from kv_trio.errors import KvError
 from kv_trio.state.entry import Outcome
 from kv_trio.state.write_batch import Operation
-from kv_trio.storage.writer import Writer
+from kv_trio.storage.group_commit import Writer
 
 _log = logging.getLogger(__name__)
 

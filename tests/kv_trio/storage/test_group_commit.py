@@ -23,8 +23,8 @@ from kv_trio.state.operations import CreateSession, Put
 from kv_trio.state.store import Store
 from kv_trio.state.write_batch import Operation, WriteBatch
 from kv_trio.storage.engine import StorageEngine
+from kv_trio.storage.group_commit import CommittedBatch, Writer
 from kv_trio.storage.write_connection import WriteConnection
-from kv_trio.storage.writer import CommittedBatch, Writer
 
 
 @pytest.fixture
