@@ -35,6 +35,19 @@ if TYPE_CHECKING:
     help="Where the request comes from.",
 )
 @click.option(
+    "--client-subject",
+    "subject",
+    metavar="SUBJECT",
+    help="The subject of the client's verified certificate, such as CN=web,O=Example.",
+)
+@click.option(
+    "--client-san",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="An alternative name of that certificate; may be repeated.",
+)
+@click.option(
     "--document",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Ask this file instead of what is in the store.",
@@ -49,6 +62,8 @@ def explain(
     fields: tuple[str, ...],
     cookies: tuple[str, ...],
     client: str,
+    subject: str | None,
+    names: tuple[str, ...],
     document: Path | None,
     as_json: bool,
 ) -> None:
@@ -61,13 +76,22 @@ def explain(
     """
     import attrs  # noqa: PLC0415
 
-    from canary_trio.routing.request_spec import BadRequestSpec, RequestSpec  # noqa: PLC0415
+    from canary_trio.routing.request_spec import (  # noqa: PLC0415
+        BadRequestSpec,
+        CertificateSpec,
+        RequestSpec,
+    )
 
     headers = [_field(field) for field in fields]
     if cookies:
         headers.append(("Cookie", "; ".join(cookies)))
     secure = url.startswith("https:")
-    spec = RequestSpec(method, url, tuple(headers), client, secure=secure)
+    certificate = None
+    if subject is not None or names:
+        certificate = CertificateSpec(subject or "", names)
+    spec = RequestSpec(
+        method, url, tuple(headers), client, secure=secure, certificate=certificate
+    )
     try:
         spec.head()  # before the store is asked
     except BadRequestSpec as exc:

@@ -17,6 +17,7 @@ from canary_trio.config.codec import (
     Fault,
     any_of,
     boolean,
+    checked,
     list_of,
     show,
     table,
@@ -24,6 +25,7 @@ from canary_trio.config.codec import (
 )
 from canary_trio.config.policies import described, may_lack
 from canary_trio.config.rules import (
+    CertificatePart,
     ClientIn,
     Condition,
     HostIs,
@@ -145,6 +147,10 @@ class ConditionTable:
     header: str | None = may_lack("The header whose value is tested.")
     cookie: str | None = may_lack("The cookie whose value is tested.")
     query: str | None = may_lack("The query parameter whose value is tested.")
+    client_cert: str | None = may_lack(
+        "What of the client's verified certificate is tested: subject (as in"
+        " `CN=web,O=Example`), common_name, or san, of which one must meet the test."
+    )
     address: AddressBits | None = may_lack(
         "The client's address, for `percent`: true, or the bits that count."
     )
@@ -190,10 +196,14 @@ def _several(codec: Codec, of: str) -> Codec:
     )
 
 
+_PARTS = tuple(part.value for part in CertificatePart)
 CONDITIONS = {
     "header": HEADER_NAME,
     "cookie": ANY_COOKIE_NAME,
     "query": QUERY_NAME,
+    "client_cert": checked(
+        lambda value: value in _PARTS, f"one of {', '.join(_PARTS)}", enum=list(_PARTS)
+    ),
     "address": ADDRESS_BITS,
     "equals": VALUE,
     "prefix": VALUE,
@@ -206,6 +216,7 @@ CONDITIONS = {
     "network": _several(NETWORK, "networks"),
 }
 CONDITION_TABLE = table(ConditionTable, **CONDITIONS)
+_SOURCE_WORDS = "header, cookie, query, client_cert and address"
 _TESTS = tuple((test, test.value) for test in Operator)
 
 
@@ -238,11 +249,13 @@ def _value_condition(given: ConditionTable) -> ValueIs | None:
     key = key_of(given)
     if key is None:
         found = " and ".join(named) if named else f"{tests[0].value} alone"
-        raise Fault(found, "one of header, cookie, query and address beside the test")
+        raise Fault(found, f"one of {_SOURCE_WORDS} beside the test")
     if len(tests) != 1:
         found = " and ".join(test.value for test in tests) or f"{named[0]} alone"
         raise Fault(found, "one of equals, prefix, regex, present and percent")
     test = tests[0]
+    if key.source is Source.CLIENT_CERT and test is Operator.PERCENT:
+        raise Fault("client_cert and percent", "equals, prefix, regex or present")
     if key.source is Source.ADDRESS and test is not Operator.PERCENT:
         raise Fault(f"address and {test.value}", "percent, or else `network`")
     match test:

@@ -2,7 +2,8 @@
 
 What may stand where is said by the codecs of its parts, put together here. All faults of
 a document are found at once, each with its path; what several fields must agree on is
-checked last (`checks`), on what could be read.
+checked last (`checks`), on what could be read. One file, since it is the one border: what
+comes in by it goes out by it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,13 @@ from canary_trio.config.condition_codec import (
     write_key,
 )
 from canary_trio.config.model import Config, SameSite, Sticky, Style
-from canary_trio.config.policies import Connections, MirrorRule, OnChange, may_lack
+from canary_trio.config.policies import (
+    CertificateHeader,
+    Connections,
+    MirrorRule,
+    OnChange,
+    may_lack,
+)
 from canary_trio.config.rule_codec import RULE_LIST
 from canary_trio.config.rules import Source
 from canary_trio.config.scalars import (
@@ -213,6 +220,7 @@ DOCUMENT = table(
     request_id=optional(CHANGED_NAME),
     start_traces=optional(number(0, 1)),
     decision_header=optional(CHANGED_NAME),
+    client_cert_header=optional(enumeration(CertificateHeader)),
     strict_transport_security=optional(STRICT_TRANSPORT),
     config_server=CONFIG_SERVER,
     update_rate=seconds(0.1, 600),

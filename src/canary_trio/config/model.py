@@ -18,6 +18,7 @@ import attrs
 
 from canary_trio.config.policies import (
     ArmTimeouts,
+    CertificateHeader,
     Connections,
     Ejection,
     HeaderRules,
@@ -233,6 +234,12 @@ class Config:
     )
     decision_header: str | None = described(
         "The name of a response field that says revision, arm and reason; null for none.",
+        default=None,
+    )
+    client_cert_header: CertificateHeader | None = described(
+        "The field that tells servers of a client's verified certificate: Client-Cert"
+        " (RFC 9440) or X-Forwarded-Client-Cert; null for none. What clients send by these"
+        " names is never passed on.",
         default=None,
     )
     strict_transport_security: StrictTransport | None = described(

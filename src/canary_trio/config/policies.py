@@ -187,6 +187,16 @@ class Connections:
     time: float = described("Seconds.", default=30.0)
 
 
+class CertificateHeader(enum.Enum):
+    """The field by which servers learn of a client's verified certificate."""
+
+    CLIENT_CERT = "Client-Cert"
+    """The certificate itself (RFC 9440)."""
+
+    FORWARDED = "X-Forwarded-Client-Cert"
+    """Its hash, subject and names, as Envoy writes them."""
+
+
 @attrs.frozen
 class StrictTransport:
     """What browsers are told of coming by TLS only (RFC 6797)."""

@@ -47,6 +47,19 @@ class Source(enum.Enum):
     HEADER = "header"
     COOKIE = "cookie"
     QUERY = "query"
+    CLIENT_CERT = "client_cert"
+    """The client's verified certificate; only rules ask for it."""
+
+
+class CertificatePart(enum.Enum):
+    """What of a client's certificate is looked at: the names of a key of that source."""
+
+    SUBJECT = "subject"
+    """The subject as RFC 4514 writes it, such as `CN=web,O=Example`."""
+
+    COMMON_NAME = "common_name"
+    SAN = "san"
+    """Its alternative names: each of them."""
 
 
 @attrs.frozen
@@ -54,7 +67,7 @@ class Key:
     """Where the key of a user is found in a request.
 
     Attributes:
-        name: of the header, the cookie or the query parameter.
+        name: of the header, the cookie or the query parameter; or a `CertificatePart`.
         v4, v6: bits of an address that count.
     """
 
@@ -76,7 +89,7 @@ class Operator(enum.Enum):
 
 @attrs.frozen
 class ValueIs:
-    """A test of a header, a cookie, a query parameter or (`percent` only) the address.
+    """A test of a header, cookie, parameter, certificate, or (`percent` only) address.
 
     Attributes:
         value: to be equal to, to begin with, or the pattern; as it is sent.

@@ -17,14 +17,18 @@ from canary_trio.config.policies import (
     Retries,
     ServerLimits,
 )
-from canary_trio.proxy.header_changes import HeaderChanges, compile_changes
+from canary_trio.proxy.header_changes import (
+    HeaderChanges,
+    certificate_line,
+    compile_changes,
+)
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.request_ids import RandomHex, RequestIds, Traces
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.telemetry.decision_labels import DecisionLabels, LabelCache
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.arm import ArmState, LiveArm, Pick, PickOther
-from http_trio import Exchange, Timeouts
+from http_trio import Certificate, Exchange, Timeouts
 
 STRICT = "Strict-Transport-Security"
 
@@ -78,6 +82,7 @@ class ArmPlans:
         ids: names requests; None where the document wants no names.
         traces: starts traces; None where it wants none.
         hidden_cookie: the name of our cookie where servers are not to see it.
+        asks_certificate: whether a client's certificate matters to rules or servers.
         has_prefixes: whether a server has a path before that of each request.
     """
 
@@ -85,6 +90,10 @@ class ArmPlans:
         config = live.config
         self.live = live
         self.hidden_cookie = live.router.hidden_cookie
+        self._certificate_header = config.client_cert_header
+        self.asks_certificate = (
+            live.router.asks_certificate or config.client_cert_header is not None
+        )
         self.has_prefixes = any(seat.server.parts.prefix for _, seat in live.seats())
         self.ids = RequestIds(config.request_id, random) if config.request_id else None
         self.traces = (
@@ -103,6 +112,11 @@ class ArmPlans:
         if plan is None:
             plan = self.by_arm[name] = self._make(name)
         return plan
+
+    def certificate_line(self, certificate: Certificate) -> bytes:
+        """Give the line that tells servers of a client's certificate; empty for none."""
+        header = self._certificate_header
+        return b"" if header is None else certificate_line(header, certificate)
 
     def _make(self, name: str) -> ArmPlan:
         arm = self.live.arms[name]

@@ -23,6 +23,12 @@ _COOKIE = re.compile(rb"\r\n[cC][oO][oO][kK][iI][eE]:[ \t]*([^\r\n]*)")
 _MIRROR_NAME = b"x-canary-mirror"
 _MIRROR_MARK = re.compile(rb"\r\n%b[ \t]*:[^\r\n]*" % _MIRROR_NAME, re.IGNORECASE)
 
+_CLAIMS = re.compile(
+    rb"\r\n(?:x[-_]forwarded[-_]client[-_]cert|client[-_]cert(?:[-_]chain)?)"
+    rb"[ \t]*:[^\r\n]*",
+    re.IGNORECASE,
+)
+
 
 class ProxyHandler:
     """The handler of the proxy's listeners."""
@@ -53,24 +59,30 @@ class ProxyHandler:
         head = exchange.head
         fields = head.passed
         if fields is None:
-            fields = head.pass_on(_without_mirror_mark)
+            fields = head.pass_on(without_claims)
         if arm_plans.has_prefixes or head.method in max_forwards.METHODS:
             passed = self._look_closer(exchange, fields, arm_plans)
             if passed is None:
                 return
             fields = passed
+        certificate = (
+            exchange.client_certificate if arm_plans.asks_certificate else None
+        )
         decision = live.router.choose(
             head,
             exchange.client,
             runtime.sequence,
             runtime.chance,
             secure=exchange.secure,
+            certificate=certificate,
         )
         if arm_plans.hidden_cookie is not None:
             fields = _without_cookie(fields, arm_plans.hidden_cookie)
-        request_id = names = b""
+        request_id = b""
+        names = b"" if certificate is None else arm_plans.certificate_line(certificate)
         if arm_plans.ids is not None:
-            request_id, fields, names = arm_plans.ids.name(fields)
+            request_id, fields, line = arm_plans.ids.name(fields)
+            names += line
         if arm_plans.traces is not None:
             fields, line = arm_plans.traces.start(fields)
             names += line
@@ -119,11 +131,17 @@ class ProxyHandler:
         return self._context
 
 
-def _without_mirror_mark(kept: bytes) -> bytes:
-    """Leave out the mark of copies: a client's request is none."""
-    if b"\r\nx-" not in kept and b"\r\nX-" not in kept:  # a look at few bytes
-        return kept
-    return _MIRROR_MARK.sub(b"", kept) if _MIRROR_NAME in kept.lower() else kept
+def without_claims(kept: bytes) -> bytes:
+    """Leave out what only a proxy may say: that it is a copy, and who was verified.
+
+    With `_` for `-` too, where that matters: many servers read both as the same name.
+    """
+    lowered = kept.lower()
+    if _MIRROR_NAME in lowered:
+        kept = _MIRROR_MARK.sub(b"", kept)
+    if b"client-cert" in lowered or b"client_cert" in lowered:
+        kept = _CLAIMS.sub(b"", kept)
+    return kept
 
 
 def _without_cookie(kept: bytes, name: str) -> bytes:

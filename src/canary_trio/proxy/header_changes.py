@@ -8,11 +8,14 @@ document that names one is refused, so no change can touch them.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+from typing import Protocol
 
 import attrs
 
-from canary_trio.config.policies import HeaderRules
+from canary_trio.config.policies import CertificateHeader, HeaderRules
 
 
 @attrs.frozen
@@ -60,3 +63,51 @@ def lines_of(names: set[str]) -> re.Pattern[bytes]:
     """Give a pattern that finds the lines of fields with these names, in any case."""
     words = b"|".join(re.escape(name).encode("ascii") for name in sorted(names))
     return re.compile(rb"\r\n(?:%b)[ \t]*:[^\r\n]*" % words, re.IGNORECASE)
+
+
+# === what is said of a client's certificate ===
+
+_NEEDS_QUOTES = re.compile(r'[,;="\\ ]')
+
+
+class VerifiedCertificate(Protocol):
+    """What servers are told of a client's certificate: an `http_trio.Certificate`."""
+
+    @property
+    def der(self) -> bytes:
+        """The certificate itself."""
+
+    @property
+    def subject(self) -> str:
+        """The subject (RFC 4514)."""
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """The URIs that it is for."""
+
+    @property
+    def dns(self) -> tuple[str, ...]:
+        """The DNS names that it is for."""
+
+
+def certificate_line(
+    header: CertificateHeader, certificate: VerifiedCertificate
+) -> bytes:
+    """Give the line that tells a server of a certificate, led by CRLF."""
+    if header is CertificateHeader.CLIENT_CERT:  # a Byte Sequence of RFC 9651
+        value = b":%b:" % base64.b64encode(certificate.der)
+    else:
+        pairs = [
+            ("Hash", hashlib.sha256(certificate.der).hexdigest()),
+            ("Subject", certificate.subject),
+            *(("URI", uri) for uri in certificate.uris),
+            *(("DNS", name) for name in certificate.dns),
+        ]
+        value = ";".join(f"{name}={_quoted(text)}" for name, text in pairs).encode()
+    return b"\r\n%b: %b" % (header.value.encode(), value)
+
+
+def _quoted(text: str) -> str:
+    if text and not _NEEDS_QUOTES.search(text):
+        return text
+    return '"{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"'))

@@ -18,6 +18,7 @@ from canary_trio.config.rules import (
     Network,
     Operator,
     PathPrefix,
+    Source,
     ValueIs,
     compile_pattern,
 )
@@ -103,6 +104,8 @@ def _check_value(condition: ValueIs, salt: bytes) -> Check:
         return lambda view: (
             (found := get_key(view)) is not None and bucket(found, salt) < share
         )
+    if key.source is Source.CLIENT_CERT:
+        return _check_certificate(condition)
     name, slot = name_of(key), SLOTS[key.source]
     match condition.test:
         case Operator.EQUALS:
@@ -124,3 +127,26 @@ def _check_value(condition: ValueIs, salt: bytes) -> Check:
             )
         case _:
             assert_never(condition.test)
+
+
+def _check_certificate(condition: ValueIs) -> Check:
+    """Give the check of a certificate: one of its values must meet the test."""
+    part, value = condition.key.name, condition.value.encode()
+    match condition.test:
+        case Operator.EQUALS:
+            return lambda view: value in view.certificate_values(part)
+        case Operator.PREFIX:
+            return lambda view: any(
+                found.startswith(value) for found in view.certificate_values(part)
+            )
+        case Operator.PRESENT:
+            present = condition.present
+            return lambda view: bool(view.certificate_values(part)) is present
+        case Operator.REGEX:
+            search = compile_pattern(condition.value)
+            return lambda view: any(
+                len(found) <= VALUE_SIZE and search(found)
+                for found in view.certificate_values(part)
+            )
+        case _:
+            raise AssertionError("the loader lets no other test pass")

@@ -67,6 +67,7 @@ def explain(
         WeightedSequence(),
         chance,
         secure=spec.secure,
+        certificate=spec.certificate,
     )
     shares = {arm: share / WHOLE for arm, share in config.shares.items() if share}
     has_key = decision.key is not None and decision.key in head.raw

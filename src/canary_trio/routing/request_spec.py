@@ -36,6 +36,27 @@ class BadRequestSpec(CanaryError):
 
 
 @attrs.frozen
+class CertificateSpec:
+    """What a client's verified certificate would say.
+
+    Attributes:
+        subject: as RFC 4514 writes it, such as `CN=web,O=Example`.
+        alternative_names: all of its kinds.
+    """
+
+    subject: str = ""
+    alternative_names: tuple[str, ...] = ()
+
+    @property
+    def common_name(self) -> str | None:
+        """The common name that stands in the subject."""
+        for part in re.split(r"(?<!\\)[,+]", self.subject):
+            if part.strip()[:3].upper() == "CN=":
+                return re.sub(r"\\(.)", r"\1", part.strip()[3:])
+        return None
+
+
+@attrs.frozen
 class RequestSpec:
     """A request as someone describes it.
 
@@ -44,6 +65,7 @@ class RequestSpec:
         headers: fields, as (name, value).
         client: the address that it comes from.
         secure: whether it comes over TLS.
+        certificate: of the client; None for none.
     """
 
     method: str = "GET"
@@ -51,6 +73,7 @@ class RequestSpec:
     headers: tuple[tuple[str, str], ...] = ()
     client: str = "127.0.0.1"
     secure: bool = False
+    certificate: CertificateSpec | None = None
 
     def head(self) -> RequestHead:
         """Give its head as the engine would parse it.
@@ -110,6 +133,11 @@ def read_description(text: bytes) -> RequestSpec:
             if fields is None:
                 problems.append(Problem("$.headers", _show(value), _HEADERS))
             given[name] = fields
+        elif name == "certificate":
+            found = _certificate(value)
+            if found is None:
+                problems.append(Problem(f"$.{name}", _show(value), _CERTIFICATE))
+            given[name] = found
         elif not isinstance(value, kind):
             expected = "true or false" if kind is bool else "a string"
             problems.append(Problem(f"$.{name}", _show(value), expected))
@@ -140,7 +168,9 @@ _KINDS = {
     "headers": object,
     "client": str,
     "secure": bool,
+    "certificate": object,
 }
+_CERTIFICATE = 'a table such as {"subject": "CN=web", "san": ["web.example.org"]}'
 _HEADERS = 'an object of strings, or a list of pairs such as ["Cookie", "a=b"]'
 
 
@@ -156,6 +186,17 @@ def _fields(value: Any) -> tuple[tuple[str, str], ...] | None:
             case _:
                 return None
     return tuple(fields)
+
+
+def _certificate(value: Any) -> CertificateSpec | None:
+    if not isinstance(value, dict) or not value.keys() <= {"subject", "san"}:
+        return None
+    subject, names = value.get("subject", ""), value.get("san", [])
+    if not isinstance(subject, str) or not isinstance(names, list):
+        return None
+    if not all(isinstance(name, str) for name in names):
+        return None
+    return CertificateSpec(subject, tuple(names))
 
 
 def _check_field(number: int, name: str, value: str) -> None:

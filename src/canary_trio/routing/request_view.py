@@ -12,10 +12,28 @@ import functools
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
+from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
-from canary_trio.config.rules import Key, Source
+from canary_trio.config.rules import CertificatePart, Key, Source
 from http_trio.http1.request_head import RequestHead
+
+
+class ClientCertificate(Protocol):
+    """What rules look at of a client's verified certificate: an `http_trio.Certificate`."""
+
+    @property
+    def subject(self) -> str:
+        """The subject (RFC 4514)."""
+
+    @property
+    def common_name(self) -> str | None:
+        """Of the subject; None without one."""
+
+    @property
+    def alternative_names(self) -> tuple[str, ...]:
+        """All names beside the subject."""
+
 
 Found = dict[bytes, bytes]
 GetKey = Callable[["RequestView"], bytes | None]
@@ -33,15 +51,17 @@ class RequestView:
         found: what was looked for, by slot (`SLOTS`) and name: fields by their
             lower-case name, cookies, and parameters percent-decoded.
         path: the target up to `?`, as sent.
+        certificate: the client's, verified; None where it has none, or nobody asks.
     """
 
-    __slots__ = ("client", "found", "head", "path")
+    __slots__ = ("certificate", "client", "found", "head", "path")
 
     def __init__(self, head: RequestHead, client: str) -> None:
         self.head = head
         self.client = client
         self.found = [_NOTHING, _NOTHING, _NOTHING, _NOTHING]
         self.path = head.target
+        self.certificate: ClientCertificate | None = None
 
     def __repr__(self) -> str:
         return f"<RequestView {self.head.target!r} from {self.client}>"
@@ -60,6 +80,22 @@ class RequestView:
         header = self.found[_FIELDS].get(_COOKIE, b"")
         pairs = cookie_pattern({name}).findall(header)
         return [value.strip(b' \t"') for found, value in pairs if found == name]
+
+    def certificate_values(self, part: str) -> tuple[bytes, ...]:
+        """Give what the client's certificate says; empty where there is none.
+
+        Args:
+            part: the value of a `CertificatePart`.
+        """
+        certificate = self.certificate
+        if certificate is None:
+            return ()
+        if part == CertificatePart.SUBJECT.value:
+            return (certificate.subject.encode(),)
+        if part == CertificatePart.SAN.value:
+            return tuple(name.encode() for name in certificate.alternative_names)
+        name = certificate.common_name
+        return () if name is None else (name.encode(),)
 
 
 _NOTHING: Found = {}

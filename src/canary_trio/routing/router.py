@@ -26,6 +26,7 @@ from canary_trio.config.rules import Key, Source, ValueIs
 from canary_trio.routing.buckets import BucketRanges, bucket, salt_of
 from canary_trio.routing.decision import Chance, Decision, Reason
 from canary_trio.routing.request_view import (
+    ClientCertificate,
     GetKey,
     RequestReader,
     RequestView,
@@ -44,7 +45,12 @@ _KEPT_SIZE = 128  # bytes of a key; longer ones are computed each time
 
 
 class Router:
-    """The routing of one revision."""
+    """The routing of one revision.
+
+    Attributes:
+        config: that it was made of.
+        asks_certificate: whether a rule looks at clients' certificates.
+    """
 
     def __init__(
         self, config: Config, *, service: str, secrets: Sequence[bytes]
@@ -89,7 +95,9 @@ class Router:
                 for name, arm in config.arms.items()
                 if arm.balance is Balance.HASH
             }
-        self._read = RequestReader(_keys(config))
+        keys = _keys(config)
+        self._read = RequestReader(keys)
+        self.asks_certificate = any(k.source is Source.CLIENT_CERT for k in keys)
         self._secrets: tuple[bytes, ...] = ()
         self.use_secrets(secrets)
 
@@ -125,6 +133,7 @@ class Router:
         chance: Chance,
         *,
         secure: bool,
+        certificate: ClientCertificate | None = None,
     ) -> Decision:
         """Choose an arm.
 
@@ -134,8 +143,10 @@ class Router:
             sequence: the exact split, which outlives this revision.
             chance: for style `random`, and for new users' keys.
             secure: whether the client came over TLS.
+            certificate: the client's, verified; asked for only by `asks_certificate`.
         """
         view = self._read(head, client)
+        view.certificate = certificate
         decision: Decision | None = None
         if self._rules is not None:
             place = self._rules.first(view)

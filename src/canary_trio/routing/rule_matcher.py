@@ -52,6 +52,7 @@ class RuleMatcher:
         self._count = len(rules)
         self._salt = salt
         self._values: dict[int, dict[bytes, ValueIndex]] = {}
+        self._certificates: dict[str, ValueIndex] = {}
         self._paths = PathIndex()
         self._hosts: dict[bytes, Entries] = {}
         self._below: dict[bytes, Entries] = {}
@@ -83,9 +84,16 @@ class RuleMatcher:
             best = first_of(self._methods.get(view.head.method, ()), best, view)
         for percents in self._by_address.values():
             best = percents.first(best, view)
-        if self._always:
-            best = first_of(self._always, best, view)
+        if self._always or self._certificates:
+            best = self._first_of_others(best, view)
         return best if best < self._count else None
+
+    def _first_of_others(self, best: int, view: RequestView) -> int:
+        best = first_of(self._always, best, view)
+        for part, index in self._certificates.items():
+            for value in view.certificate_values(part):
+                best = index.first(value, best, view)
+        return best
 
     def _first_of_host(self, best: int, view: RequestView) -> int:
         host = view.host()
@@ -171,6 +179,8 @@ class RuleMatcher:
         return found
 
     def _of(self, key: Key) -> ValueIndex:
+        if key.source is Source.CLIENT_CERT:
+            return self._certificates.setdefault(key.name, ValueIndex())
         names = self._values.setdefault(SLOTS[key.source], {})
         return names.setdefault(name_of(key), ValueIndex())
 

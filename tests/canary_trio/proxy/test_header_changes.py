@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_trio.config.policies import HeaderRules
-from canary_trio.proxy.header_changes import compile_changes
+from canary_trio.config.policies import CertificateHeader, HeaderRules
+from canary_trio.proxy.header_changes import (
+    certificate_line,
+    compile_changes,
+)
+from http_trio import Certificate
 
 NAMES = st.sampled_from(["X-A", "x-a", "X-AB", "Server", "a.b", "a+b", "aXb"])
 VALUES = st.text("abc: ,;", max_size=5).map(str.strip)
@@ -53,3 +59,31 @@ def test_a_name_is_no_pattern() -> None:
 def test_what_changes_nothing_is_false() -> None:
     assert not compile_changes(HeaderRules())
     assert compile_changes(HeaderRules(remove=("a",)))
+
+
+# === what is said of a client's certificate ===
+
+CERTIFICATE = Certificate(
+    der=b"der",
+    subject='O=a\\"b,CN=Jör',
+    common_name="Jör",
+    dns=("a.example", "b.example"),
+    addresses=(),
+    uris=("spiffe://a/b;c",),
+    emails=(),
+    not_before=0,
+    not_after=0,
+)
+
+
+def test_a_certificate_is_a_byte_sequence_of_rfc_9651() -> None:
+    line = certificate_line(CertificateHeader.CLIENT_CERT, CERTIFICATE)
+    assert line == b"\r\nClient-Cert: :ZGVy:"
+
+
+def test_a_certificate_is_told_as_envoy_does() -> None:
+    line = certificate_line(CertificateHeader.FORWARDED, CERTIFICATE)
+    assert line.decode() == (
+        f"\r\nX-Forwarded-Client-Cert: Hash={hashlib.sha256(b'der').hexdigest()};"
+        'Subject="O=a\\\\\\"b,CN=Jör";URI="spiffe://a/b;c";DNS=a.example;DNS=b.example'
+    )

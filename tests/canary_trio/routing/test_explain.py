@@ -15,6 +15,7 @@ from canary_trio.routing.decision import Chance
 from canary_trio.routing.explain import Explanation, explain
 from canary_trio.routing.request_spec import (
     BadRequestSpec,
+    CertificateSpec,
     RequestSpec,
     read_description,
 )
@@ -154,6 +155,10 @@ def test_whatever_is_described_is_explained_or_refused(
         (b'{"headers": {"a": 1}}', ["$.headers: found"]),
         (b'{"headers": [["a"]]}', ["$.headers: found"]),
         (b'{"secure": "yes"}', ["$.secure: found"]),
+        (b'{"certificate": "CN=a"}', ["$.certificate: found"]),
+        (b'{"certificate": {"san": "a"}}', ["$.certificate: found"]),
+        (b'{"certificate": {"san": [1]}}', ["$.certificate: found"]),
+        (b'{"certificate": {"names": []}}', ["$.certificate: found"]),
     ],
 )
 def test_a_description_is_refused_with_all_of_its_faults(
@@ -173,3 +178,18 @@ def test_a_description_is_read(headers: object) -> None:
     assert read_description(json.dumps(shown).encode()) == RequestSpec(
         "POST", "/x", (("A", "b"), ("C", "d")), "::1"
     )
+
+
+def test_a_certificate_is_described_and_decides() -> None:
+    rules = [
+        {"client_cert": "san", "equals": "spiffe://a/web", "arm": "canary"},
+        {"client_cert": "common_name", "equals": "a, b", "arm": "stable"},
+    ]
+    shown = {
+        "certificate": {"subject": "O=x,CN=a\\, b", "san": ["a", "spiffe://a/web"]}
+    }
+    spec = read_description(json.dumps(shown).encode())
+    assert spec.certificate == CertificateSpec("O=x,CN=a\\, b", ("a", "spiffe://a/web"))
+    assert _explain(spec, rules=rules).rule == "rule 1"
+    assert _explain(spec, rules=rules[1:]).arm == "stable"
+    assert _explain(RequestSpec(), rules=rules).reason == "ratio"

@@ -16,6 +16,7 @@ from canary_trio.config import rules as r
 from canary_trio.config.document import load
 from canary_trio.config.rules import ClientIn, HostIs, MethodIs, PathPrefix, ValueIs
 from canary_trio.routing.buckets import bucket, salt_of
+from canary_trio.routing.request_spec import CertificateSpec
 from canary_trio.routing.request_view import RequestReader
 from canary_trio.routing.rule_matcher import RuleMatcher
 from http_trio.http1.request_head import RequestHead, parse_request_head
@@ -38,9 +39,16 @@ def head_of(
     return parse_request_head(raw.encode(), Limits())
 
 
-def first(rules: tuple[r.Rule, ...], head: RequestHead, client: str) -> int | None:
+def first(
+    rules: tuple[r.Rule, ...],
+    head: RequestHead,
+    client: str,
+    certificate: CertificateSpec | None = None,
+) -> int | None:
     keys = [c.key for rule in rules for c in rule.conditions if isinstance(c, ValueIs)]
-    return RuleMatcher(rules, SALT).first(RequestReader(keys)(head, client))
+    view = RequestReader(keys)(head, client)
+    view.certificate = certificate
+    return RuleMatcher(rules, SALT).first(view)
 
 
 # === the model ===
@@ -198,6 +206,70 @@ def test_the_compiled_rules_are_the_rules(
 
     for head, client in requests:
         assert first(rules, head, client) == model_first(rules, head, client)
+
+
+# === certificates of clients ===
+
+OF_CERTIFICATE = merge(
+    st.fixed_dictionaries(
+        {"client_cert": st.sampled_from(["subject", "common_name", "san"])}
+    ),
+    st.one_of(
+        st.fixed_dictionaries({"equals": WORD | WORD.map("CN={}".format)}),
+        st.fixed_dictionaries({"prefix": WORD | st.just("CN=")}),
+        st.fixed_dictionaries({"regex": st.sampled_from(["^x", "y$", "^CN=x", "^$"])}),
+        st.fixed_dictionaries({"present": st.booleans()}),
+    ),
+)
+CERTIFICATE = st.none() | st.builds(
+    CertificateSpec,
+    WORD | WORD.map("CN={}".format) | WORD.map("O=x,CN={}".format),
+    st.lists(WORD, max_size=3).map(tuple),
+)
+MORE_TABLES = st.one_of(
+    OF_CERTIFICATE,
+    merge(OF_CERTIFICATE, OTHERS),
+    merge(VALUE, st.fixed_dictionaries({"all": st.lists(OF_CERTIFICATE, min_size=1)})),
+    TABLE,
+)
+
+
+def model_certificate_holds(
+    condition: ValueIs, certificate: CertificateSpec | None
+) -> bool:
+    values: tuple[str, ...] = ()
+    if certificate is not None:
+        common = certificate.subject.rpartition("CN=")
+        values = {
+            "subject": (certificate.subject,),
+            "san": certificate.alternative_names,
+            "common_name": (common[2],) if common[1] else (),
+        }[condition.key.name]
+    if condition.test is r.Operator.PRESENT:
+        return bool(values) == condition.present
+    return any(model_value_holds(condition, value.encode()) for value in values)
+
+
+@settings(max_examples=200)
+@given(st.lists(MORE_TABLES, max_size=8), st.lists(CERTIFICATE, max_size=4), HEAD)
+def test_a_certificate_meets_a_rule_by_any_of_its_names(
+    tables: list[dict[str, Any]],
+    certificates: list[CertificateSpec | None],
+    head: RequestHead,
+) -> None:
+    rules = rules_of(*tables)
+    for certificate in certificates:
+        expected = None
+        for place, rule in enumerate(rules):
+            if all(
+                model_certificate_holds(c, certificate)
+                if isinstance(c, ValueIs) and c.key.source is r.Source.CLIENT_CERT
+                else model_holds(c, head, "::1")
+                for c in rule.conditions
+            ):
+                expected = place
+                break
+        assert first(rules, head, "::1", certificate) == expected
 
 
 def test_many_names_are_read_as_few_are() -> None:

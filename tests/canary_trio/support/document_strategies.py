@@ -151,6 +151,10 @@ VALUE_IS = _with(
     )
     | PERCENT,
 ) | _with(st.fixed_dictionaries({"address": ADDRESS}), PERCENT)
+VALUE_IS |= _with(
+    one_of(client_cert=st.sampled_from(["subject", "common_name", "san"])),
+    one_of(equals=TEXT, prefix=TEXT, regex=st.just("^CN="), present=st.booleans()),
+)
 
 
 def _or_list(members: Strategy) -> Strategy:
@@ -189,7 +193,7 @@ RULES = st.lists(RULE, max_size=5).map(_named)
 
 STICKY = st.booleans() | st.one_of(
     table(
-        cookie=NAMES,
+        cookie=NAMES.map("own-{}".format),  # a rule may ask for the others
         epoch=st.integers(0, 9),
         server=st.booleans(),
         forward=st.booleans(),
@@ -224,6 +228,8 @@ DOCUMENTS = table(
     request_id=st.none() | FIELD_NAMES,
     start_traces=st.none() | st.floats(0, 1),
     decision_header=st.none() | FIELD_NAMES,
+    client_cert_header=st.none()
+    | st.sampled_from(["Client-Cert", "X-Forwarded-Client-Cert"]),
     strict_transport_security=st.none()
     | st.sampled_from(["max-age=0", 'Max-Age = "60" ; includeSubDomains'])
     | table(
