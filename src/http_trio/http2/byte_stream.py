@@ -213,17 +213,6 @@ class Http2ByteStream:
     def _has_ended(self) -> bool:
         return self._ended and self._framing == UNTIL_CLOSE
 
-    async def _wait_taken(self, idle_s: float) -> None:
-        """Wait for room, but not for a peer that takes nothing; what it sends is none."""
-        behind = self._stream.behind
-        with trio.move_on_after(idle_s):
-            while not self._stream.room:
-                await self._changed.wait()
-                self._check()
-            return
-        if self._stream.behind >= behind:
-            raise trio.TooSlowError
-
     def _check(self) -> None:
         if self._broken is not None:
             raise self._broken

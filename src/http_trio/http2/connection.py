@@ -134,9 +134,7 @@ class Http2Connection(FrameWriter):
         overhead, session = self._overhead, self.session
         overhead.received(len(data), self.loop.now)
         session.receive(data)
-        if overhead.left < 0 and not self._is_over:
-            _log.debug("%r sends too much that asks for nothing", self)
-            self._end(ENHANCE_YOUR_CALM)
+        self._check_overhead()
         if session.has_output:
             self.wake()
 
@@ -238,6 +236,8 @@ class Http2Connection(FrameWriter):
         self, stream_id: int, fields: tuple[Field, ...], *, ended: bool
     ) -> None:
         """Begin an exchange."""
+        if self._is_over:
+            return  # it came with what ended it
         self._was_asked = True
         if self._overload is not None:
             self._refuse(stream_id, fields, self._overload, ended)
@@ -288,11 +288,13 @@ class Http2Connection(FrameWriter):
         stream = self.streams.pop(stream_id, None)
         if stream is None:
             self._overhead.wasted()  # it was malformed, and never begun
+            self._check_overhead()
             return
         self._blocked.discard(stream)
         self._ending.discard(stream)
         if stream.closed(code):
             self._overhead.wasted()
+            self._check_overhead()
         if not self.streams:
             self._idle_since = self.loop.now
             self._settle()
@@ -333,6 +335,11 @@ class Http2Connection(FrameWriter):
     def _is_done(self) -> bool:
         """Whether it is to be closed when all is sent."""
         return self._is_over or (self._is_leaving and not self.streams)
+
+    def _check_overhead(self) -> None:
+        if self._overhead.left < 0 and not self._is_over:
+            _log.debug("%r sends too much that asks for nothing", self)
+            self._end(ENHANCE_YOUR_CALM)
 
     def _refuse(
         self,

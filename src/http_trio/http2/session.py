@@ -270,7 +270,11 @@ class Http2Session:
             return  # as above
 
     def terminate(self, code: int) -> None:
-        """End the connection: `output` has the GOAWAY, and nothing behind it."""
+        """End the connection: `output` has the GOAWAY, and nothing behind it.
+
+        What the peer sends from now on is passed over, and nothing more is told.
+        """
+        self._failed = True
         try:
             self._connection.terminate_connection(code)
         except ngh2.NGH2Error:

@@ -259,10 +259,15 @@ async def test_padding_uses_windows_and_comes_back(
             length = ("content-length", "150000")
             stream = await client.ask("/", length, method="PUT", ends=False)
             piece = bytes([99]) + b"p" * 1000 + bytes(99)
+            state = client.streams[stream]
             for count in range(150):
+                await client.wait(
+                    lambda: min(state.credit, client.credit) >= len(piece)
+                )
                 flags = PADDED | (count == 149)
+                state.credit -= len(piece)
+                client.credit -= len(piece)
                 await client.send(frame(DATA, flags, stream, piece))
-                await client.idle(0.002)
             assert (await client.wait_over(stream)).body == b"p" * 150_000
 
 

@@ -100,6 +100,7 @@ class Http2Client:
 
     def __init__(self, stream: trio.abc.Stream, *, window: int = 65_535) -> None:
         self._stream = stream
+        self._sending = trio.Lock()
         self._buffer = b""
         self._decoder = hpack.Decoder()
         self._encoder = hpack.Encoder()
@@ -117,7 +118,8 @@ class Http2Client:
     # === sending ===
 
     async def send(self, data: bytes) -> None:
-        await self._stream.send_all(data)
+        async with self._sending:
+            await self._stream.send_all(data)
 
     async def begin(self) -> None:
         """Send the preface, and our settings."""
@@ -276,7 +278,9 @@ class Http2Client:
         elif kind == WINDOW:
             self._take_window(number, int.from_bytes(payload, "big"))
         elif kind == RST_STREAM:
-            self.streams[number].reset = int.from_bytes(payload, "big")
+            self.streams.setdefault(number, ClientStream()).reset = int.from_bytes(
+                payload, "big"
+            )
         elif kind in (HEADERS, DATA):
             stream = self.streams[number]
             assert not stream.over, "a frame behind the end"
