@@ -84,7 +84,8 @@ class ProxyOptions:
         binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`, or sockets that
             listen already. Port 0 is any free one.
         tls: the certificate of `tls_binds`; its files are read again when they change.
-        tls_binds: where to serve with TLS, HTTP/1.1 and HTTP/2.
+        tls_binds: where to serve with TLS.
+        h2c_binds: where to serve without it, HTTP/2 by prior knowledge too.
         redirect_binds: where to answer plain HTTP with the way to `tls_binds`.
         acme_dir: the directory of the ACME challenges that are served there.
         reuse_port: whether other processes may serve on the same TCP ports.
@@ -110,6 +111,7 @@ class ProxyOptions:
     binds: tuple[Bind, ...] = attrs.field(default=(DEFAULT_BIND,), converter=_several)
     tls: http_trio.Tls | None = None
     tls_binds: tuple[Bind, ...] = attrs.field(default=(), converter=_several)
+    h2c_binds: tuple[Bind, ...] = attrs.field(default=(), converter=_several)
     redirect_binds: tuple[Bind, ...] = attrs.field(default=(), converter=_several)
     acme_dir: str | os.PathLike[str] | None = None
     reuse_port: bool = False
@@ -250,6 +252,7 @@ async def serve(
                     sockets.plain,
                     tls=options.tls,
                     tls_binds=sockets.secure,
+                    h2c_binds=sockets.h2c,
                     limits=options.limits,
                     overload=TOO_MANY,
                 )
@@ -284,6 +287,7 @@ class _Sockets:
     """The sockets that a proxy listens on."""
 
     plain: Sequence[socket.socket]
+    h2c: Sequence[socket.socket]
     secure: Sequence[socket.socket]
     redirecting: Sequence[socket.socket]
     admin: Sequence[socket.socket]
@@ -299,6 +303,7 @@ class _Sockets:
         shared, late = options.reuse_port, options.listen_late
         return cls(
             sockets(options.binds, reuse_port=shared, listening=not late),
+            sockets(options.h2c_binds, reuse_port=shared, listening=not late),
             sockets(options.tls_binds, reuse_port=shared, listening=not late),
             sockets(options.redirect_binds, reuse_port=shared),
             sockets([options.admin]),
@@ -309,6 +314,7 @@ class _Sockets:
         """All but the admin's, in words."""
         return [
             *map(http_trio.address_of, self.plain),
+            *(f"h2c://{http_trio.address_of(sock)}" for sock in self.h2c),
             *(f"https://{http_trio.address_of(sock)}" for sock in self.secure),
             *(f"{http_trio.address_of(s)} (to https)" for s in self.redirecting),
         ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 import attrs
 import trio
@@ -26,6 +27,7 @@ from http_trio.net.event_loop import EventLoop
 from http_trio.net.tls_context import Tls
 from http_trio.proxy.forward import upstream_request_of
 from http_trio.server.exchange import Exchange, Handler
+from http_trio.server.h2c_listener import H2cListener
 from http_trio.server.listener import Listener
 from http_trio.server.tls_listener import TlsListener
 
@@ -149,9 +151,12 @@ async def serve(
     overload: Response | None = None,
     tls: Tls | None = None,
     tls_binds: Sequence[str | socket.socket] | None = None,
+    h2c_binds: Sequence[str | socket.socket] = (),
     task_status: trio.TaskStatus[HttpServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve HTTP/1.1, and with a certificate HTTP/2, until cancelled or drained.
+    """Serve HTTP/1.1 and, with a certificate or where asked to, HTTP/2.
+
+    It ends when it is cancelled or drained.
 
     Args:
         handler: called for each request, on the event loop; it must not block.
@@ -165,6 +170,9 @@ async def serve(
             read again when they change.
         tls_binds: those addresses, as `binds`. Where there is a certificate and this
             is not given, all `binds` are served with TLS.
+        h2c_binds: addresses, as `binds`, that are served without TLS, where clients may
+            speak HTTP/2 too: by prior knowledge, so that the first bytes tell which of
+            both it is (RFC 9113 section 3.3).
         task_status: `started` gets the `HttpServer` when all addresses listen.
 
     Raises:
@@ -176,12 +184,17 @@ async def serve(
     if tls is not None and tls_binds is None:
         binds, tls_binds = (), binds
     certificates = None if tls is None else CertificateStore(tls)
-    sockets = open_listeners([*binds, *(tls_binds or ())])
-    plain, secure = sockets[: len(binds)], sockets[len(binds) :]
+    sockets = iter(open_listeners([*binds, *h2c_binds, *(tls_binds or ())]))
+    plain, h2c = [list(islice(sockets, len(of))) for of in (binds, h2c_binds)]
     rules = forwarding or ForwardedPolicy()
     async with trio.open_nursery() as nursery:
         loop = EventLoop(limits or Limits(), nursery)
         listeners = [Listener(loop, sock, handler, rules, overload) for sock in plain]
+        carry = Http2Connection
+        listeners += [
+            H2cListener(loop, sock, handler, rules, overload, carry_http2=carry)
+            for sock in h2c
+        ]
         if certificates is not None:
             rules = attrs.evolve(rules, proto=b"https")
             listeners += [
@@ -192,9 +205,9 @@ async def serve(
                     rules,
                     overload,
                     certificates=certificates,
-                    carry_http2=Http2Connection,
+                    carry_http2=carry,
                 )
-                for sock in secure
+                for sock in sockets
             ]
         server = HttpServer(loop, listeners, certificates)
         nursery.start_soon(loop.run)

@@ -64,6 +64,7 @@ def serve(
     tokens: dict[str, str],
     binds: tuple[str, ...],
     tls_binds: tuple[str, ...],
+    h2c_binds: tuple[str, ...],
     workers: int,
     admin: str,
     admin_hosts: tuple[str, ...],
@@ -89,7 +90,7 @@ def serve(
     options = ProxyOptions(
         config_server=config_server,
         tokens=tokens,
-        **settle(binds, tls_binds).options,
+        **settle(binds, tls_binds, h2c_binds).options,
         admin=admin,
         admin_hosts=admin_hosts,
         bootstrap=document,

@@ -1,7 +1,8 @@
 """The options of `canary serve`: where it listens, with what certificate, what it logs.
 
 Without a certificate it serves HTTP. With one it serves HTTPS, and HTTP only where
-`--bind` asks for it: who gives a certificate does not expect an open door beside it.
+`--bind` or `--h2c-bind` asks for it: who gives a certificate does not expect an open door
+beside it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _BIND = click.option(
     "binds",
     multiple=True,
     help="HOST:PORT or unix:PATH for HTTP; may be repeated."
-    f"  [default: {DEFAULT_BIND}, or none with a certificate]",
+    f"  [default: {DEFAULT_BIND}, or none with --tls-cert, --tls-dir or --h2c-bind]",
 )
 _TLS_BIND = click.option(
     "--tls-bind",
@@ -35,6 +36,13 @@ _TLS_BIND = click.option(
     multiple=True,
     help="HOST:PORT or unix:PATH for HTTPS; may be repeated."
     f"  [default: {DEFAULT_TLS_BIND} with a certificate]",
+)
+_H2C_BIND = click.option(
+    "--h2c-bind",
+    "h2c_binds",
+    multiple=True,
+    help="HOST:PORT or unix:PATH for HTTP where clients may speak HTTP/2 without TLS, by"
+    " prior knowledge; may be repeated.",
 )
 
 
@@ -123,7 +131,7 @@ token_options = click.option(
 
 def listen_options(command: F) -> F:
     """Give a command the options of its addresses; `settle` says what they mean."""
-    return _BIND(_TLS_BIND(tls_options(_WORKERS(command))))
+    return _BIND(_TLS_BIND(_H2C_BIND(tls_options(_WORKERS(command)))))
 
 
 def log_options(command: F) -> F:
@@ -133,10 +141,11 @@ def log_options(command: F) -> F:
 
 @attrs.frozen
 class Addresses:
-    """Where a proxy serves: plain, and with a certificate."""
+    """Where a proxy serves: plain, with a certificate, and plain with HTTP/2."""
 
     binds: tuple[str, ...]
     tls_binds: tuple[str, ...]
+    h2c_binds: tuple[str, ...]
     tls: TlsSettings
 
     @property
@@ -145,21 +154,25 @@ class Addresses:
         return {
             "binds": self.binds,
             "tls_binds": self.tls_binds,
+            "h2c_binds": self.h2c_binds,
             **attrs.asdict(self.tls, recurse=False),
         }
 
 
-def settle(binds: Sequence[str], tls_binds: Sequence[str]) -> Addresses:
+def settle(
+    binds: Sequence[str], tls_binds: Sequence[str], h2c_binds: Sequence[str]
+) -> Addresses:
     """Give where to serve, with the defaults.
 
     Raises:
         click.UsageError: an option stands without the one that it needs.
     """
     settings = settle_tls()
-    if settings.tls is None:
-        if tls_binds:
-            raise click.UsageError(
-                "--tls-bind needs a --tls-cert FILE or --tls-dir DIR"
-            )
-        return Addresses(tuple(binds) or (DEFAULT_BIND,), (), settings)
-    return Addresses(tuple(binds), tuple(tls_binds) or (DEFAULT_TLS_BIND,), settings)
+    plain, secure, h2c = tuple(binds), tuple(tls_binds), tuple(h2c_binds)
+    if settings.tls is not None:
+        return Addresses(plain, secure or (DEFAULT_TLS_BIND,), h2c, settings)
+    if secure:
+        raise click.UsageError("--tls-bind needs a --tls-cert FILE or --tls-dir DIR")
+    if not plain and not h2c:
+        plain = (DEFAULT_BIND,)
+    return Addresses(plain, (), h2c, settings)

@@ -82,6 +82,13 @@ _OPTIONS = (
         " not good always is.  [default: required]",
     ),
     _option(
+        "--no-http2",
+        is_flag=True,
+        envvar="CANARY_NO_HTTP2",
+        show_envvar=True,
+        help="Offer clients with TLS only HTTP/1.1.",
+    ),
+    _option(
         "--redirect-bind",
         "redirect_binds",
         multiple=True,
@@ -157,6 +164,10 @@ def _certificates(given: Mapping[str, Any]) -> Tls | None:
             raise click.UsageError(
                 "--tls-client-ca needs a --tls-cert FILE or --tls-dir DIR"
             )
+        if given["no_http2"]:
+            raise click.UsageError(
+                "--no-http2 needs a --tls-cert FILE or --tls-dir DIR"
+            )
         return None
     if keys and not certs:
         raise click.UsageError("--tls-key needs a --tls-cert FILE")
@@ -173,6 +184,7 @@ def _certificates(given: Mapping[str, Any]) -> Tls | None:
     return Tls(
         cert,
         key,
+        http2=not given["no_http2"],
         others=pairs[1:],
         directory=given["tls_dir"],
         client_ca=client_ca,

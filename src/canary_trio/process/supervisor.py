@@ -77,6 +77,7 @@ async def supervise(
             held = attrs.evolve(
                 options,
                 binds=[addresses.hold(bind) for bind in options.binds],
+                h2c_binds=[addresses.hold(bind) for bind in options.h2c_binds],
                 tls_binds=[addresses.hold(bind) for bind in options.tls_binds],
                 redirect_binds=[addresses.hold(b) for b in options.redirect_binds],
                 reuse_port=True,

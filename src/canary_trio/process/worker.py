@@ -89,6 +89,7 @@ async def _run(
     options = attrs.evolve(
         given,
         binds=_adopted(given.binds, sockets),
+        h2c_binds=_adopted(given.h2c_binds, sockets),
         tls_binds=_adopted(given.tls_binds, sockets),
         redirect_binds=_adopted(given.redirect_binds, sockets),
     )

@@ -290,6 +290,10 @@ def _bad_request_line(line: bytes) -> BadRequest:
     if b"\n" in line or b"\r" in line:
         # llhttp skips some before the method; after the target it sees HTTP/0.9.
         return BadRequest(400, "a bare CR or LF in the request line")
+    if line == b"PRI * HTTP/2.0":
+        return BadRequest(
+            505, "HTTP/2 by prior knowledge is not served at this address"
+        )
     words = line.split(b" ")
     if len(words) != 3 or not all(words):
         return BadRequest(400, "a request line that is not three words")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from http_trio.server.body_pace import BodyPace
+from http_trio.http1.body_pace import BodyPace
 from http_trio.server.exchange import Exchange
 
 

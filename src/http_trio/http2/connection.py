@@ -32,6 +32,7 @@ from http_trio.http2.session import (
 )
 from http_trio.http2.stream import Http2Stream
 from http_trio.limits import BUFFER, Limits
+from http_trio.net.certificates.held_names import HeldNames
 from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.tls_socket import AnySocket, certificate_of_client
@@ -58,6 +59,7 @@ class Http2Connection(FrameWriter):
         "_forwarded",
         "_forwarded_host",
         "_handler",
+        "_held",
         "_idle_since",
         "_is_leaving",
         "_is_over",
@@ -77,6 +79,7 @@ class Http2Connection(FrameWriter):
         client_address: str,
         handler: Handler,
         policy: ForwardedPolicy,
+        held: HeldNames | None = None,
     ) -> None:
         loop, limits = listener.loop, listener.loop.limits
         session = Http2Session(self, _settings(limits), is_client=False)
@@ -87,6 +90,7 @@ class Http2Connection(FrameWriter):
         self._idle_since = loop.now
         self._was_asked = False
         self._handler = handler
+        self._held = held
         self._listener = listener
         self._policy = policy
         self._overload: Response | None = None
@@ -247,6 +251,8 @@ class Http2Connection(FrameWriter):
             raw, key = request_head(fields, ended=ended, draw=os.urandom)
             self._overhead.asked(len(raw))
             head = self.loop.request_heads.get(raw) or self._parse(raw)
+            if self._held is not None and not self._held.holds(head.host or b""):
+                raise BadRequest(421, "this connection's certificate has another name")
         except Malformed as exc:
             _log.debug("%r: %s", self, exc)
             self.session.reset(stream_id, PROTOCOL_ERROR)  # and pays for it, at its end

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from http_trio.http1.body_pace import TOO_SLOW
 from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response
@@ -24,7 +25,6 @@ from http_trio.http2.stream_owner import StreamOwner
 from http_trio.limits import BUFFER
 from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.stream import ByteStream
-from http_trio.server.body_pace import TOO_SLOW
 from http_trio.server.exchange import Exchange, Http2Exchange
 
 QUEUE = 256 * 1024

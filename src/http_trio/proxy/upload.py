@@ -10,11 +10,11 @@ import trio
 
 from http_trio.errors import BadRequest, ProtocolError
 from http_trio.http1.body import BodyTranscoder
+from http_trio.http1.body_pace import TOO_SLOW, BodyPace
 from http_trio.limits import BUFFER
 from http_trio.net.stream import ByteStream, copy
 from http_trio.proxy.download import Download
 from http_trio.proxy.errors import ClientGone
-from http_trio.server.body_pace import TOO_SLOW, BodyPace
 from http_trio.server.exchange import Exchange
 
 

@@ -14,6 +14,7 @@ import math
 from typing import Any, Protocol
 
 from http_trio.errors import BadRequest
+from http_trio.http1.body_pace import TOO_SLOW
 from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields, origin_of
 from http_trio.http1.request_head import (
     RequestHead,
@@ -28,7 +29,6 @@ from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.stream import ByteStream, SocketStream
 from http_trio.net.tls_socket import AnySocket, certificate_of_client, held
-from http_trio.server.body_pace import TOO_SLOW
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.phases import AWAY, BODY, BUSY, CLOSED, FLUSHING, HEAD, LINGERING
 from http_trio.server.request_body import RequestBodyReader
@@ -121,6 +121,12 @@ class Connection(RequestBodyReader):
                 self.abort()
         else:
             self._read()
+
+    def take(self, data: bytes) -> None:
+        """Take what was read before it was known that this is HTTP/1.1."""
+        if self._phase is HEAD:
+            self.buffer = data
+            self._process()
 
     def expire(self) -> None:
         """Handle that the client was too slow, or idle for too long."""

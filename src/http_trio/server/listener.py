@@ -15,15 +15,18 @@ import math
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
 from http_trio.net.bind import BACKLOG, address_of
+from http_trio.net.certificates.held_names import HeldNames
 from http_trio.net.descriptors import TELL_S, close_idlest, is_next_reserved
 from http_trio.net.errnos import OUT_OF_RESOURCES
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
+from http_trio.net.tls_socket import AnySocket
 from http_trio.server.connection import Connection
 from http_trio.server.exchange import Exchange, Handler
 
@@ -54,6 +57,26 @@ class ListenerClient(Protocol):
 
     def turn_away(self, response: Response) -> None:
         """Answer, whatever is asked, and close."""
+
+
+class SpeakingClient(ListenerClient, Protocol):
+    """One of which it is known what it speaks.
+
+    Attributes:
+        deadline: when it is too slow; the loop's clock, in seconds.
+    """
+
+    deadline: float
+
+    def take(self, data: bytes) -> None:
+        """Take what was read of it before that was known."""
+
+
+CarryHttp2 = Callable[
+    ["Listener", AnySocket, str, Handler, ForwardedPolicy, HeldNames | None],
+    SpeakingClient,
+]
+"""Serves a client that speaks HTTP/2; it may ask for certain names only, if given."""
 
 
 class Listener:

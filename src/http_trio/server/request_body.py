@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 from http_trio.errors import ProtocolError
 from http_trio.http1.body import BodyTranscoder
+from http_trio.http1.body_pace import BodyPace
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
 from http_trio.http1.request_head import RequestHead
 from http_trio.limits import BUFFER
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
 from http_trio.net.tls_socket import AnySocket
-from http_trio.server.body_pace import BodyPace
 from http_trio.server.exchange import Exchange
 from http_trio.server.phases import BODY, BUSY
 from http_trio.server.response_writer import ResponseWriter

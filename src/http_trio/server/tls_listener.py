@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Callable
 
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
@@ -22,6 +21,7 @@ from http_trio.net.certificates.client_hello import (
     Unfinished,
     server_name,
 )
+from http_trio.net.certificates.held_names import HeldNames
 from http_trio.net.certificates.store import CertificateStore
 from http_trio.net.certificates.x509 import Certificate, read_der
 from http_trio.net.event_loop import EventLoop
@@ -29,14 +29,9 @@ from http_trio.net.poller import READ
 from http_trio.net.tls_socket import TlsSocket
 from http_trio.server.connection import Connection
 from http_trio.server.exchange import Exchange, Handler
-from http_trio.server.listener import Listener, ListenerClient
+from http_trio.server.listener import CarryHttp2, Listener, ListenerClient
 
 _log = logging.getLogger(__name__)
-
-CarryHttp2 = Callable[
-    [Listener, TlsSocket, str, Handler, ForwardedPolicy], ListenerClient
-]
-"""Serves a client that chose HTTP/2."""
 
 
 class TlsListener(Listener):
@@ -63,8 +58,22 @@ class TlsListener(Listener):
 
     def secured(self, sock: TlsSocket, client_address: str) -> ListenerClient:
         """Go on after the handshake."""
-        serve = self._carry_http2 if sock.alpn == "h2" else Connection
-        return serve(self, sock, client_address, self._handler, self._rules)
+        if sock.alpn == "h2":
+            held = self._names_of(sock)
+            return self._carry_http2(
+                self, sock, client_address, self._handler, self._rules, held
+            )
+        return Connection(self, sock, client_address, self._handler, self._rules)
+
+    def _names_of(self, sock: TlsSocket) -> HeldNames | None:
+        """Give the names that a connection is for; None where it is for any.
+
+        With one certificate every connection is the same to a server, and whether it
+        holds a name is for the client to judge. With several, a request for a name that
+        this one does not hold has come the wrong way (RFC 9110 section 7.4).
+        """
+        served = sock.certificate
+        return None if served is None or not self.certificates.several else served.held
 
 
 class Handshake:

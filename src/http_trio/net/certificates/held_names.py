@@ -19,6 +19,9 @@ from http_trio.net.certificates.x509 import Certificate
 T = TypeVar("T")
 
 
+_KNOWN = 1000  # spellings that a certificate remembers; clients use few
+
+
 def host_of(authority: bytes) -> str:
     """Give the host of an `:authority` or a `Host`, as names are compared.
 
@@ -83,6 +86,7 @@ class HeldNames:
 
     names: tuple[str, ...]
     _table: NameTable[bool] = attrs.field(repr=False)
+    _known: set[bytes] = attrs.field(init=False, factory=set, repr=False)
 
     @classmethod
     def of(cls, certificate: Certificate) -> HeldNames:
@@ -95,8 +99,13 @@ class HeldNames:
 
     def holds(self, authority: bytes) -> bool:
         """Tell whether it is for the host of an `:authority` or a `Host` (RFC 9110, 4.3.3)."""
+        if authority in self._known:
+            return True
         host = host_of(authority)
-        return bool(host) and self._table.find(host) is not None
+        held = bool(host) and self._table.find(host) is not None
+        if held and len(self._known) < _KNOWN:
+            self._known.add(authority)
+        return held
 
 
 _NEVER = frozenset(" \t\r\n\0/\\@[]*?#%,:")

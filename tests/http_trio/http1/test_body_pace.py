@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from http_trio.http1.body_pace import BodyPace
 from http_trio.limits import Limits
-from http_trio.server.body_pace import BodyPace
 
 pieces = st.lists(
     st.tuples(st.integers(0, 10_000), st.floats(0.001, 10)), min_size=1, max_size=50

@@ -1,0 +1,147 @@
+"""Listening without TLS where clients may speak HTTP/2 by prior knowledge ("h2c").
+
+Nothing on such a connection says beforehand what will be spoken, so the first bytes do:
+a client of HTTP/2 begins with its preface (RFC 9113 section 3.4), which no request of
+HTTP/1.1 can begin with beyond its first four bytes. The rule that it obeys: nobody reads
+those bytes but the one whose protocol it is; they are handed on as they came.
+
+`Upgrade: h2c` is not offered: RFC 9113 section 3.1 took it back.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import TypeVar
+
+from http_trio.http1.forwarded import ForwardedPolicy
+from http_trio.http1.response import Response
+from http_trio.limits import BUFFER
+from http_trio.net.event_loop import EventLoop
+from http_trio.net.poller import READ
+from http_trio.server.connection import Connection
+from http_trio.server.exchange import Exchange, Handler
+from http_trio.server.listener import (
+    CarryHttp2,
+    Listener,
+    ListenerClient,
+    SpeakingClient,
+)
+
+Spoken = TypeVar("Spoken", bound=SpeakingClient)
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What a client of HTTP/2 says first (RFC 9113 section 3.4)."""
+
+
+class H2cListener(Listener):
+    """A listening socket whose clients speak HTTP/1.1, or HTTP/2 by prior knowledge."""
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        sock: socket.socket,
+        handler: Handler,
+        rules: ForwardedPolicy,
+        overload: Response | None = None,
+        *,
+        carry_http2: CarryHttp2,
+    ) -> None:
+        super().__init__(loop, sock, handler, rules, overload)
+        self._carry_http2 = carry_http2
+
+    def connect(self, sock: socket.socket, client_address: str) -> ListenerClient:
+        """Wait for what the client speaks."""
+        return FirstBytes(self, sock, client_address)
+
+    def begin_http1(self, sock: socket.socket, client_address: str) -> Connection:
+        """Go on with a client that speaks HTTP/1.1."""
+        return Connection(self, sock, client_address, self._handler, self._rules)
+
+    def begin_http2(self, sock: socket.socket, client_address: str) -> SpeakingClient:
+        """Go on with a client that speaks HTTP/2."""
+        return self._carry_http2(
+            self, sock, client_address, self._handler, self._rules, None
+        )
+
+
+class FirstBytes:
+    """A client that has not said yet what it speaks, and what became of it."""
+
+    def __init__(
+        self, listener: H2cListener, sock: socket.socket, client_address: str
+    ) -> None:
+        self.loop = listener.loop
+        self.deadline = self.loop.now + self.loop.limits.head_s
+        self._listener = listener
+        self._sock = sock
+        self._client_address = client_address
+        self._received = b""
+        self._overload: Response | None = None
+        self._became: ListenerClient | None = None
+        self.loop.watch(sock.fileno(), self, READ)
+
+    def __repr__(self) -> str:
+        return f"<FirstBytes from {self._client_address} {self._received!r}>"
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """Those of what it became."""
+        return [] if self._became is None else self._became.exchanges
+
+    def ready(self, mask: int) -> None:
+        """Read what tells."""
+        del mask
+        try:
+            data = self._sock.recv(BUFFER)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.abort()
+            return
+        received = self._received = self._received + data
+        if received.startswith(PREFACE):
+            self._become(self._listener.begin_http2).take(received)
+        elif not PREFACE.startswith(received):
+            self._become(self._listener.begin_http1).take(received)
+
+    def expire(self) -> None:
+        """Handle that it took too long: if anything came, the client is told so."""
+        if self._received:
+            client = self._become(self._listener.begin_http1)
+            client.refuse(408, "the first bytes did not come in time")
+        else:
+            self.abort()
+
+    def idle(self) -> tuple[bool, float] | None:
+        """Say that no request came, and since when it is waited for."""
+        return False, self.deadline - self.loop.limits.head_s
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._became is not None:
+            self._became.abort()
+            return
+        self.loop.unwatch(self._sock.fileno())
+        self._sock.close()
+        self._listener.ended(self)
+
+    def drain(self) -> None:
+        """Close at once: no request has come yet."""
+        self.abort()
+
+    def turn_away(self, response: Response) -> None:
+        """Turn the client away once it is known how."""
+        self._overload = response
+
+    def _become(self, begin: Callable[[socket.socket, str], Spoken]) -> Spoken:
+        self.loop.unwatch(self._sock.fileno())
+        client = begin(self._sock, self._client_address)
+        client.deadline = self.deadline
+        self._became = client
+        self._listener.replace(self, client)
+        if self._overload is not None:
+            client.turn_away(self._overload)
+        return client
