@@ -23,6 +23,7 @@ _COOKIE = re.compile(rb"\r\n[cC][oO][oO][kK][iI][eE]:[ \t]*([^\r\n]*)")
 _MIRROR_NAME = b"x-canary-mirror"
 _MIRROR_MARK = re.compile(rb"\r\n%b[ \t]*:[^\r\n]*" % _MIRROR_NAME, re.IGNORECASE)
 
+_FOLDED = bytes(range(256)).lower().replace(b"_", b"-")
 _CLAIMS = re.compile(
     rb"\r\n(?:x[-_]forwarded[-_]client[-_]cert|client[-_]cert(?:[-_]chain)?)"
     rb"[ \t]*:[^\r\n]*",
@@ -136,10 +137,12 @@ def without_claims(kept: bytes) -> bytes:
 
     With `_` for `-` too, where that matters: many servers read both as the same name.
     """
-    lowered = kept.lower()
-    if _MIRROR_NAME in lowered:
+    folded = kept.translate(_FOLDED)
+    if (
+        b"x-canary-m" in folded
+    ):  # words that end in what is rare are found twice as fast
         kept = _MIRROR_MARK.sub(b"", kept)
-    if b"client-cert" in lowered or b"client_cert" in lowered:
+    if b"client-c" in folded:
         kept = _CLAIMS.sub(b"", kept)
     return kept
 
