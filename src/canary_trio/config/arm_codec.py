@@ -103,7 +103,12 @@ _LIMITS = table(
 )
 _HEADERS = table(HeaderRules, add=FIELDS, set=FIELDS, remove=FIELD_NAMES)
 _TLS = table(
-    UpstreamTls, verify=boolean(), ca=optional(FILE), server_name=optional(HOST)
+    UpstreamTls,
+    verify=boolean(),
+    ca=optional(FILE),
+    server_name=optional(HOST),
+    client_cert=optional(FILE),
+    client_key=optional(FILE),
 )
 _SERVER_TABLE = table(
     Server, url=SERVER_URL, weight=integer(1, 1000), mode=enumeration(ServerMode)

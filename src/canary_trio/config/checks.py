@@ -167,6 +167,10 @@ def _named_arms(
 def _bad_arm(name: str, arm: Mapping[str, Any]) -> Iterator[Problem]:
     if arm.get("fallback") == name:
         yield Problem(f"$.arms.{name}.fallback", show(name), "another arm, or null")
+    tls = arm.get("tls")
+    if isinstance(tls, dict) and tls.get("client_key") and not tls.get("client_cert"):
+        path = f"$.arms.{name}.tls.client_key"
+        yield Problem(path, "a key alone", "client_cert beside it")
     for field, short, long, kind in (
         ("ejection", "time", "longest", Ejection()),
         ("retries", "backoff", "longest_backoff", Retries()),

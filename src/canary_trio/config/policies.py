@@ -143,6 +143,15 @@ class UpstreamTls:
     server_name: str | None = described(
         "The name to ask for and verify; by default the URL's host.", default=None
     )
+    client_cert: str | None = described(
+        "A file with the certificate that servers are shown which ask for one, as PEM;"
+        " read again when it changes.",
+        default=None,
+    )
+    client_key: str | None = described(
+        "The file of its private key; by default in the file of the certificate.",
+        default=None,
+    )
 
 
 @attrs.frozen

@@ -19,6 +19,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from types import MappingProxyType
 
 import trio
@@ -34,7 +35,12 @@ from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.arm import ArmState, LiveArm
 from canary_trio.upstream.consistent_hash import points_of
 from canary_trio.upstream.dns import Resolve, Resolver, resolve_by_system
-from canary_trio.upstream.endpoint import Target, make_upstream, target_of
+from canary_trio.upstream.endpoint import (
+    Target,
+    TlsContexts,
+    make_upstream,
+    target_of,
+)
 from canary_trio.upstream.health_checks import HealthChecker
 from canary_trio.upstream.picker import Layout
 from canary_trio.upstream.server import ServerState
@@ -72,6 +78,7 @@ class Runtime:
         self.now = now
         self._service = service
         self._upstreams: dict[Target, Upstream] = {}
+        self._contexts = TlsContexts()
         self._servers: dict[tuple[str, str], ServerState] = {}
         self._resolver = Resolver(resolve)
         self._changed = trio.Event()
@@ -91,12 +98,13 @@ class Runtime:
             secrets: that verify cookies; the first of them signs.
 
         Raises:
-            http_trio.BadCertificate: of an arm's `tls.ca`.
+            http_trio.BadCertificate: of an arm's `tls`.
         """
         router = Router(config, service=self._service, secrets=secrets)
         config = router.config
         seats: dict[str, tuple[Seat, ...]] = {}
         layouts: dict[str, Layout] = {}
+        await self._contexts.prepare(config.arms.values())
         for name, arm in config.arms.items():
             taken = seats[name] = await self._seat_all(name, arm)
             states = [seat.state for seat in taken]
@@ -178,6 +186,8 @@ class Runtime:
             nursery.start_soon(keep, "dns", self._resolver.keep)
             nursery.start_soon(keep, "health_checks", self._checks.run)
             nursery.start_soon(keep, "time", self._keep_time)
+            watch = partial(self._contexts.watch, self._upstreams)
+            nursery.start_soon(keep, "certificates", watch)
 
     # === private ===
 
@@ -207,7 +217,9 @@ class Runtime:
         target = target_of(server, arm.tls)
         upstream = self._upstreams.get(target)
         if upstream is None:
-            upstream = self._upstreams[target] = make_upstream(server, target)
+            upstream = self._upstreams[target] = make_upstream(
+                server, target, self._contexts
+            )
             if not upstream.addresses:
                 self._resolver.add(server, upstream)
         key = name, server.url
@@ -260,6 +272,7 @@ class Runtime:
             upstream = self._upstreams.pop(target)
             upstream.close_idle()
             self._resolver.discard(upstream)
+        self._contexts.keep_only(self._upstreams)
 
     def _wake(self) -> None:
         self._sooner.set()

@@ -1,4 +1,4 @@
-"""From a server of the document to the upstream that the engine connects to. Pure but TLS.
+"""From a server of the document to the upstream that the engine connects to.
 
 One server may be in several arms; they share its upstream, and so its warm connections,
 unless they verify its certificate in different ways.
@@ -7,17 +7,38 @@ unless they verify its certificate in different ways.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
+import ssl
 import stat
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import ParamSpec, TypeVar
 
-from canary_trio.config.model import Server
+import attrs
+import trio
+
+from canary_trio.config.model import Arm, Server
 from canary_trio.config.policies import UpstreamTls
 from canary_trio.config.url import UrlParts
-from http_trio import Address, BadCertificate, Upstream, client_context
+from http_trio import (
+    Address,
+    BadCertificate,
+    Upstream,
+    client_context,
+    file_stamp,
+)
 
-AUTHORITIES_LIMIT = 16 * 1024 * 1024
+FILE_LIMIT = 16 * 1024 * 1024
 """Bytes of a file of authorities at most; the system's have a quarter of a million."""
+
+LOOK_S = 2.0
+"""Between two looks at the files of authorities and certificates."""
+
+_log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Target = tuple[str, UpstreamTls | None]
 """Whom to connect to: a URL, and how its certificate is verified, where it has one."""
@@ -28,38 +49,149 @@ def target_of(server: Server, tls: UpstreamTls) -> Target:
     return server.url, tls if server.is_tls else None
 
 
-def make_upstream(server: Server, target: Target) -> Upstream:
+def make_upstream(server: Server, target: Target, contexts: TlsContexts) -> Upstream:
     """Make a server's upstream; without addresses if its name is still to be resolved.
 
-    Raises:
-        http_trio.BadCertificate: the authorities to trust cannot be read.
+    Args:
+        server: of the document.
+        target: what `target_of` gave for it.
+        contexts: that are ready for its way of speaking TLS.
     """
     parts = server.parts
     _, tls = target
-    if tls is not None and tls.ca is not None:
-        _check_file(tls.ca)
     name = None if tls is None else tls.server_name
     return Upstream(
         server.url,
         known_addresses(parts) or (),
         host_field(parts, secure=tls is not None),
         prefix=parts.prefix.encode(),
-        tls=None if tls is None else client_context(verify=tls.verify, ca=tls.ca),
+        tls=None if tls is None else contexts.of(tls),
         server_name=name or parts.host.strip("[]"),
     )
 
 
+@attrs.frozen
+class _Made:
+    """A context, and what its files were like.
+
+    Attributes:
+        context: the last good one.
+        stamp: of the files when they were last read.
+        fault: why they cannot be used as they are; empty if they can.
+    """
+
+    context: ssl.SSLContext
+    stamp: tuple[tuple[int, ...], ...]
+    fault: str = ""
+
+
+class TlsContexts:
+    """The contexts in which servers are talked to: one for each way, shared by servers.
+
+    Files are read in a thread, when a document first names them, and again when they
+    have changed. What cannot be read refuses a document that is new; one that runs
+    keeps the last good state, and the log says so once.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[UpstreamTls, _Made] = {}
+
+    def __repr__(self) -> str:
+        return f"<TlsContexts {len(self._made)}>"
+
+    async def prepare(self, arms: Iterable[Arm]) -> None:
+        """Make what these arms need.
+
+        Raises:
+            http_trio.BadCertificate: a file cannot be used.
+        """
+        for arm in arms:
+            way = _way(arm.tls)
+            if way not in self._made and any(s.is_tls for s in arm.servers):
+                self._made[way] = await _in_thread(_make, way)
+
+    def of(self, tls: UpstreamTls) -> ssl.SSLContext:
+        """Give the context for servers of an arm that was prepared."""
+        way = _way(tls)
+        if way not in self._made:  # another document has come live meanwhile
+            self._made[way] = _make(way)
+        return self._made[way].context
+
+    def keep_only(self, targets: Iterable[Target]) -> None:
+        """Forget those that no target needs."""
+        used = {_way(tls) for _, tls in targets if tls is not None}
+        for way in self._made.keys() - used:
+            del self._made[way]
+
+    async def watch(self, upstreams: Mapping[Target, Upstream]) -> None:
+        """Look at the files again and again, and give upstreams what has changed."""
+        while True:
+            await trio.sleep(LOOK_S)
+            for way, made in list(self._made.items()):
+                if way.ca is None and way.client_cert is None:
+                    continue
+                found = await _in_thread(_look_again, way, made)
+                if found is made or self._made.get(way) is not made:
+                    continue
+                self._made[way] = found
+                if found.fault:
+                    _log.error("%s; what was read before stays in use", found.fault)
+                    continue
+                _log.info("took up changed files: %s", _files(way))
+                for (_, tls), upstream in upstreams.items():
+                    if tls is not None and _way(tls) == way:
+                        upstream.use_tls(found.context)
+
+
+async def _in_thread(call: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """Call where a slow disk holds up nobody; give up on it when cancelled."""
+    run = partial(call, *args, **named)
+    return await trio.to_thread.run_sync(run, abandon_on_cancel=True)
+
+
+def _way(tls: UpstreamTls) -> UpstreamTls:
+    """Give what of an arm's settings makes a context of its own."""
+    return attrs.evolve(tls, server_name=None)
+
+
+def _files(way: UpstreamTls) -> list[str]:
+    return [file for file in (way.ca, way.client_cert, way.client_key) if file]
+
+
+def _stamp(way: UpstreamTls) -> tuple[tuple[int, ...], ...]:
+    return tuple(map(file_stamp, _files(way)))
+
+
+def _make(way: UpstreamTls) -> _Made:
+    stamp = _stamp(way)
+    for file in _files(way):
+        _check_file(file)
+    context = client_context(
+        verify=way.verify, ca=way.ca, cert=way.client_cert, key=way.client_key
+    )
+    return _Made(context, stamp)
+
+
+def _look_again(way: UpstreamTls, made: _Made) -> _Made:
+    stamp = _stamp(way)
+    if stamp == made.stamp:
+        return made
+    try:
+        return _make(way)
+    except BadCertificate as exc:
+        return _Made(made.context, stamp, str(exc))
+
+
 def _check_file(path: str) -> None:
-    """Refuse what would keep the event loop: a pipe, a device, a file without an end."""
+    """Refuse what would keep its reader: a pipe, a device, a file without an end."""
     try:
         found = os.stat(path)  # noqa: PTH116  # no object for each change of a document
     except (OSError, ValueError) as exc:
         why = getattr(exc, "strerror", None) or str(exc)
-        raise BadCertificate(f"cannot use the authorities {path}: {why}") from exc
-    if not stat.S_ISREG(found.st_mode) or found.st_size > AUTHORITIES_LIMIT:
+        raise BadCertificate(f"cannot use {path} for TLS: {why}") from exc
+    if not stat.S_ISREG(found.st_mode) or found.st_size > FILE_LIMIT:
         raise BadCertificate(
-            f"cannot use the authorities {path}: expected a file of at most"
-            f" {AUTHORITIES_LIMIT} bytes"
+            f"cannot use {path} for TLS: expected a file of at most {FILE_LIMIT} bytes"
         )
 
 

@@ -102,10 +102,7 @@ class Tls:
         if self.client_ca is not None:
             self._ask_clients(context, self.client_ca)
         if cert is not None:
-            try:
-                context.load_cert_chain(cert, key, password=_refuse_to_ask)
-            except (OSError, ValueError) as exc:
-                raise BadCertificate(_what_is_wrong(cert, key, exc)) from exc
+            _load_pair(context, cert, key)
         return context
 
     def _ask_clients(self, context: ssl.SSLContext, authorities: _Path) -> None:
@@ -127,8 +124,10 @@ class Tls:
 def client_context(
     *,
     verify: bool = True,
-    ca: str | os.PathLike[str] | None = None,
+    ca: _Path | None = None,
     http2: bool = False,
+    cert: _Path | None = None,
+    key: _Path | None = None,
 ) -> ssl.SSLContext:
     """Make the context with which a server is talked to over TLS.
 
@@ -138,9 +137,13 @@ def client_context(
         ca: the authorities that are trusted instead of the system's: a file, or the PEM
             text itself.
         http2: whether HTTP/2 is asked for, and nothing else, instead of HTTP/1.1.
+        cert: the file of the certificate that is shown to a server which asks for one,
+            as PEM; None to show none.
+        key: the file of its private key, without a passphrase; None if it is in the
+            certificate's.
 
     Raises:
-        BadCertificate: the authorities cannot be read.
+        BadCertificate: a file cannot be used.
     """
     try:
         if ca is not None and "-----BEGIN" in os.fspath(ca):
@@ -158,7 +161,16 @@ def client_context(
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    if cert is not None:
+        _load_pair(context, cert, key)
     return context
+
+
+def _load_pair(context: ssl.SSLContext, cert: _Path, key: _Path | None) -> None:
+    try:
+        context.load_cert_chain(cert, key, password=_refuse_to_ask)
+    except (OSError, ValueError) as exc:
+        raise BadCertificate(_what_is_wrong(cert, key, exc)) from exc
 
 
 def _refuse_to_ask() -> str:

@@ -131,6 +131,11 @@ class TlsSocket:
         return self._tls.selected_alpn_protocol()
 
     @property
+    def context(self) -> ssl.SSLContext:
+        """The context that it was made with; a session is of use in that one only."""
+        return self._tls.context
+
+    @property
     def session(self) -> ssl.SSLSession | None:
         """What a later connection can resume; complete only after the first response."""
         return self._tls.session

@@ -60,14 +60,12 @@ class Pool(Protocol):
     Attributes:
         name: of the server.
         tls: whether, and how, TLS is spoken with it.
-        session: of TLS, to be resumed by the next connection.
         idle: the connections that wait for a request, oldest first.
         open: how many there are.
     """
 
     name: str
     tls: ssl.SSLContext | None
-    session: ssl.SSLSession | None
     idle: dict[UpstreamConnection, None]
     open: int
 
@@ -75,6 +73,9 @@ class Pool(Protocol):
         self, now: float, tried: Collection[Address]
     ) -> tuple[AnySocket, Address]:
         """Begin to connect to an address that was not tried; OSError if there is none."""
+
+    def keep_session(self, sock: TlsSocket) -> None:
+        """Let the next connection resume the session of this one."""
 
     def shun(self, address: Address, now: float) -> None:
         """Note that an address did not accept."""
@@ -259,7 +260,7 @@ class UpstreamConnection:
         if self.fresh:
             self.fresh = False
             if isinstance(self.sock, TlsSocket):
-                self.upstream.session = self.sock.session
+                self.upstream.keep_session(self.sock)
         self.deadline = self._loop.now + limits.upstream_idle_s
         idle[self] = None
 

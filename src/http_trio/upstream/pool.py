@@ -19,7 +19,7 @@ from http_trio.net.descriptors import OWN_FILES, close_idlest, is_reserved
 from http_trio.net.errnos import OUT_OF_RESOURCES
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.stream import ByteStream
-from http_trio.net.tls_socket import AnySocket
+from http_trio.net.tls_socket import AnySocket, TlsSocket
 from http_trio.upstream.channel import UpstreamChannel
 from http_trio.upstream.connection import UpstreamConnection
 from http_trio.upstream.failure import Failure, FailureReason
@@ -189,6 +189,16 @@ class Upstream:
             sock.close()
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return sock, address
+
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        """Make connections with another context from now on; idle ones are closed."""
+        self.tls, self.session = context, None
+        self.close_idle()
+
+    def keep_session(self, sock: TlsSocket) -> None:
+        """Let the next connection resume the session of this one."""
+        if sock.context is self.tls:  # else it began before `use_tls`
+            self.session = sock.session
 
     def _begin(self, address: Address) -> AnySocket:
         sock = begin_connect(address)

@@ -130,6 +130,14 @@ def test_a_ratio_in_steps(ratio: float, share: int) -> None:
             {"strict_transport_security": "max-age=60; includeSubDomains; preload"},
             "$.strict_transport_security",
         ),
+        (
+            {
+                "arms": {
+                    "stable": {"servers": ["https://a"], "tls": {"client_key": "/k"}}
+                }
+            },
+            "$.arms.stable.tls.client_key",
+        ),
         ({"rules": {}}, "$.rules"),
     ],
     ids=str,

@@ -1,18 +1,23 @@
-"""What a proxy adds for clients that came by TLS, and only for those."""
+"""A proxy with TLS on both sides: what clients, rules and servers learn by it."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+import trio
 
-from canary_trio.testing import arm, closed_url, says_canary, says_stable
-from http_trio import Tls
+from canary_trio.testing import arm, closed_url, proxied, says_canary, says_stable
+from canary_trio.upstream import endpoint
+from http_trio import BadCertificate, Exchange, Response, Tls, serve
 from http_trio.net.certificates.x509 import read_pem
-from http_trio.testing.peers import ReceivedRequest, fake_upstream
+from http_trio.testing.peers import ReceivedRequest, connected, fake_upstream
 from tests.canary_trio.support.secure import proxied_securely, url_of
 from tests.http_trio.support.certificates import Authority
 
@@ -139,3 +144,71 @@ async def test_a_verified_client_is_routed_and_told_of(
     elif header is not None:
         digest = hashlib.sha256(der).hexdigest().encode()
         assert b"\r\nX-Forwarded-Client-Cert: Hash=" + digest in head
+
+
+# === our own certificate ===
+
+
+@asynccontextmanager
+async def strict_server(authority: Authority, clients: Authority) -> AsyncIterator[str]:
+    """Run a server that asks for certificates, and says whose it was shown."""
+
+    def whoami(exchange: Exchange) -> None:
+        found = exchange.client_certificate
+        assert found is not None
+        exchange.respond(Response(200, (found.common_name or "").encode()))
+
+    tls = Tls(*authority.issue("localhost"), client_ca=clients.ca_file)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, whoami, ["127.0.0.1:0"], tls=tls))
+        yield f"https://{server.addresses[0]}"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_server_is_shown_the_certificate_of_its_arm(
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(endpoint, "LOOK_S", 0.05)
+    (tmp_path / "clients").mkdir()
+    clients = Authority(tmp_path / "clients")
+    cert, key = clients.issue("proxy", stem="proxy", common_name="first")
+    async with strict_server(authority, clients) as url:
+        verified = {"ca": str(authority.ca_file), "server_name": "localhost"}
+        pair = {"client_cert": str(cert), "client_key": str(key)}
+        arms = {
+            "stable": arm(url, tls=verified),
+            "canary": arm(url, tls={**verified, **pair}, fallback=None),
+        }
+        async with (
+            proxied(arms) as proxy,
+            connected(proxy.server) as asking,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(proxy.runtime.run)
+
+            async def until_shown(expected: bytes) -> None:
+                while (await asking.ask())[1] != expected:
+                    await trio.sleep(0.02)
+
+            for _ in range(3):
+                assert (await asking.ask())[1] == b"first"
+            clients.issue("proxy", stem="proxy", common_name="second")
+            await until_shown(b"second")
+            cert.write_text("broken")
+            while "stays in use" not in caplog.text:
+                await trio.sleep(0.02)
+            await trio.sleep(0.2)
+            assert (await asking.ask())[1] == b"second"
+            assert caplog.text.count("stays in use") == 1
+            clients.issue("proxy", stem="proxy", common_name="third")
+            await until_shown(b"third")
+
+            await proxy.install({"arms": arms, "ratio": 0})
+            assert b" 502 " in (await asking.ask())[0]
+            missing = {**verified, "client_cert": str(tmp_path / "missing.pem")}
+            with pytest.raises(BadCertificate, match=r"missing\.pem .*No such file"):
+                await proxy.install({"arms": {"stable": arm(url, tls=missing)}})
+            nursery.cancel_scope.cancel()

@@ -28,7 +28,7 @@ from canary_trio.testing import (
     url_of,
 )
 from canary_trio.upstream.dns import Resolver
-from canary_trio.upstream.endpoint import make_upstream, target_of
+from canary_trio.upstream.endpoint import TlsContexts, make_upstream, target_of
 from http_trio import Address, Exchange, Response
 from http_trio.testing.peers import ReceivedRequest, connected, fake_upstream, serving
 
@@ -148,7 +148,7 @@ async def test_names_are_asked_for_at_their_pace(
     for name in ("good", "bad"):
         server = Server(f"http://{name}:80")
         target = target_of(server, UpstreamTls())
-        resolver.add(server, make_upstream(server, target))
+        resolver.add(server, make_upstream(server, target, TlsContexts()))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(resolver.keep)
         await trio.sleep(120.5)

@@ -125,6 +125,7 @@ def arm(name: str) -> Strategy:
             verify=st.booleans(),
             ca=st.none() | st.just("/etc/ca.pem"),
             server_name=st.none() | st.just("a.example.org"),
+            client_cert=st.none() | st.just("/etc/client.pem"),
         ),
     )
 

@@ -251,7 +251,7 @@ class MultiplexedConnection(StreamTable):
         self._settings_until = math.inf
         sock = self.transport.sock
         if isinstance(sock, TlsSocket):
-            self.transport.upstream.session = sock.session
+            self.transport.upstream.keep_session(sock)
 
     def _carries(self) -> None:
         """Take that it is not idle."""
