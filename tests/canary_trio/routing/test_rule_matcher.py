@@ -229,7 +229,12 @@ CERTIFICATE = st.none() | st.builds(
 MORE_TABLES = st.one_of(
     OF_CERTIFICATE,
     merge(OF_CERTIFICATE, OTHERS),
-    merge(VALUE, st.fixed_dictionaries({"all": st.lists(OF_CERTIFICATE, min_size=1)})),
+    merge(
+        VALUE,
+        st.fixed_dictionaries(
+            {"all": st.lists(OF_CERTIFICATE, min_size=1, max_size=3)}
+        ),
+    ),
     TABLE,
 )
 
