@@ -8,6 +8,8 @@ import click
 
 from canary_trio.cli import store_options
 
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
 OLD_DAYS = 30.0
 """Days for which cookies of an old secret are taken, if nothing else is said."""
 
@@ -43,21 +45,18 @@ def rotate(service: str, config_server: str, days: float, *, as_json: bool) -> N
             client, service, lambda found: found.rotated(now, old_for)
         ),
     )
-    signs_from = rotated.secrets[0].signs_from
-    ends = [one.until for one in rotated.secrets if one.until is not None]
-    until = max(ends, default=None)
+    begin = rotated.secrets[0].signs_from
+    end = max((one.until for one in rotated.secrets if one.until), default=None)
+    signs_from = begin and begin.strftime(_TIME)
+    old_until = end and end.strftime(_TIME)
     if as_json:
-        shown = {
-            "signs_from": signs_from and signs_from.isoformat(),
-            "old_until": until and until.isoformat(),
-        }
-        click.echo(json.dumps(shown))
-    elif signs_from is None or until is None:
+        click.echo(json.dumps({"signs_from": signs_from, "old_until": old_until}))
+    elif old_until is None:
         click.echo(
             "the new secret signs from now on; cookies of the old one are foreign"
         )
     else:
         click.echo(
-            f"the new secret signs from {signs_from:%Y-%m-%dT%H:%M:%SZ};"
-            f" cookies of the old one are taken until {until:%Y-%m-%dT%H:%M:%SZ}"
+            f"the new secret signs from {signs_from};"
+            f" cookies of the old one are taken until {old_until}"
         )

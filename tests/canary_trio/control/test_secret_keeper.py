@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -20,7 +21,7 @@ from canary_trio.control.secret_keeper import rotate_secret, utc_now
 from canary_trio.errors import CanaryError, WrittenMeanwhile
 from http_trio.http1.request_head import parse_request_head
 from http_trio.limits import Limits
-from kv_trio import Client
+from kv_trio import Client, StoreRefused
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on
 
@@ -85,6 +86,28 @@ async def test_a_secret_that_is_lost_is_given_back(store: Client, how: str) -> N
 async def _is_blank(store: Client) -> bool:
     entry = (await store.get(KEY)).entry
     return entry is None or not entry.value.strip()
+
+
+async def test_who_may_not_write_it_back_says_so_and_goes_on(
+    store: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until somebody else does; a proxy's token may well be too weak."""
+    put = Client.put
+
+    async def refuse(client: Client, key: str, *rest: Any, **options: Any) -> Any:
+        if key == KEY and client is not store:
+            raise StoreRefused(403, "Permission denied")
+        return await put(client, key, *rest, **options)
+
+    async with proxy_on(store) as proxy:
+        before = await secret_of(store)
+        monkeypatch.setattr(Client, "put", refuse)
+        await store.delete(KEY)
+        await wait(lambda: "cannot be written back" in caplog.text)
+        assert used_by(proxy) == before.at(utc_now())
+        other = FleetSecret((Secret(b"o" * 32),))
+        await store.put(KEY, other.dump())
+        await wait(lambda: used_by(proxy) == (b"o" * 32,))
 
 
 async def test_a_new_proxy_waits_for_the_others_to_give_it_back(store: Client) -> None:
