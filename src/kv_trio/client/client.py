@@ -185,7 +185,7 @@ class Client:
 
         Args:
             name: for people who look at it.
-            ttl_s: 10 to 86400 seconds after which it ends, unless it is renewed.
+            ttl_s: 10 to 86400 seconds; not renewed, it ends between once and twice that.
             deletes: whether the keys that it holds are deleted at its end.
             lock_delay_s: seconds for which nobody can take a lock that it lost.
         """
@@ -334,7 +334,7 @@ class Client:
         Args:
             key: what is locked. Locks are advisory: who does not take it can write it.
             value: written to the key, for people who look at it.
-            ttl_s: 10 to 86400 seconds after which it is free if this process dies.
+            ttl_s: 10 to 86400 seconds; it is free at twice that if this process dies.
 
         Yields:
             The id of the session that has the lock.

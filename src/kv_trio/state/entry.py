@@ -64,7 +64,7 @@ class Session:
 
     Attributes:
         ttl: the seconds as the client wrote them, a duration of Go.
-        ttl_s: seconds without a renewal after which it ends; 0 for never.
+        ttl_s: seconds for which it lives without a renewal, at least; 0 for ever.
         lock_delay_s: seconds for which a lock cannot be taken after it was lost.
         deletes: whether the keys that it holds are deleted at its end, not released.
         owner: the name of the token that began it; empty where there were none.
