@@ -78,6 +78,16 @@ class BodyTranscoder:
         """Whether trailers came that may go on."""
         return bool(self._kept_trailers())
 
+    def trailer(self, name: bytes) -> bytes | None:
+        """Give the first value of a trailer; None if it did not come."""
+        if self._reader is None:
+            return None
+        for line in self._reader.trailers:
+            said, _, value = line.partition(b":")
+            if said.lower() == name:
+                return value.strip(b" \t")
+        return None
+
     def feed(self, data: bytes) -> bytes:
         """Take bytes in; give what is to be sent on.
 

@@ -7,6 +7,7 @@ handlers ask for little.
 from __future__ import annotations
 
 from http_trio.http1.fields import find_value, find_values
+from http_trio.http1.grpc import is_grpc
 from http_trio.http1.request_head import RequestHead
 
 
@@ -44,6 +45,11 @@ class RequestFacts:
     def query(self) -> bytes:
         """The target after `?`, percent-encoded as sent; empty if there is none."""
         return self.head.target.partition(b"?")[2]
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether it is a call of gRPC."""
+        return self.head.method == b"POST" and is_grpc(self.header(b"content-type"))
 
     def header(self, name: bytes) -> bytes | None:
         """Give a field's first value without outer space; None if it is absent."""

@@ -31,7 +31,7 @@ from http_trio.http2.session import (
     code_name,
 )
 from http_trio.http2.stream import Http2Stream
-from http_trio.limits import BUFFER, Limits
+from http_trio.limits import BUFFER
 from http_trio.net.certificates.held_names import HeldNames
 from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.poller import READ, WRITE
@@ -42,8 +42,6 @@ from http_trio.server.exchange import Exchange, Handler
 _log = logging.getLogger(__name__)
 
 _READABLE = READ | 8 | 16  # EPOLLERR, EPOLLHUP
-_FIELD = 32  # bytes that each field counts for in HTTP/2, beside its own
-_PIECES = 4  # fields of HTTP/2 for one that may be: a browser sends cookies one by one
 _NOTICE_S = 1.0  # from the notice of a shutdown to its end, if the ping is not answered
 
 
@@ -56,6 +54,7 @@ class Http2Connection(FrameWriter):
     """
 
     __slots__ = (
+        "_begun",
         "_forwarded",
         "_forwarded_host",
         "_handler",
@@ -82,10 +81,11 @@ class Http2Connection(FrameWriter):
         held: HeldNames | None = None,
     ) -> None:
         loop, limits = listener.loop, listener.loop.limits
-        session = Http2Session(self, _settings(limits), is_client=False)
+        session = Http2Session(self, Http2Settings.for_clients(limits), is_client=False)
         super().__init__(loop, sock, session)
         self.client_address = client_address
         self.streams: dict[int, Http2Stream] = {}
+        self._begun: list[Exchange] = []
         self.deadline = loop.now + limits.head_s
         self._idle_since = loop.now
         self._was_asked = False
@@ -138,6 +138,10 @@ class Http2Connection(FrameWriter):
         overhead, session = self._overhead, self.session
         overhead.received(len(data), self.loop.now)
         session.receive(data)
+        begun, self._begun = self._begun, []
+        for exchange in begun:  # with what came of their bodies
+            if not exchange.gone:
+                self._begin(exchange)
         self._check_overhead()
         if session.has_output:
             self.wake()
@@ -261,7 +265,7 @@ class Http2Connection(FrameWriter):
         else:
             stream = Http2Stream(self, stream_id, ended=ended, key=key)
             self.streams[stream_id] = stream
-            self._begin(stream.begin(head))
+            self._begun.append(stream.begin(head))
 
     def interim_received(self, stream_id: int, fields: tuple[Field, ...]) -> None:
         """Do nothing: a client sends none."""
@@ -388,13 +392,3 @@ class Http2Connection(FrameWriter):
         self._ending.clear()
         for stream in streams:
             stream.closed(code)
-
-
-def _settings(limits: Limits) -> Http2Settings:
-    return Http2Settings(
-        streams=limits.streams,
-        stream_window=BUFFER,
-        connection_window=BUFFER * limits.streams,
-        head=limits.head + _FIELD * limits.fields,
-        fields=_PIECES * limits.fields,
-    )

@@ -20,6 +20,11 @@ import attrs
 import ngh2
 from ngh2 import Setting
 
+from http_trio.limits import BUFFER, Limits
+
+_FIELD = 32  # bytes that each field counts for in HTTP/2, beside its own
+_PIECES = 4  # fields of HTTP/2 for one that may be: a browser sends cookies one by one
+
 Fields = Iterable[tuple[bytes, bytes]]
 
 NO_ERROR = int(ngh2.ErrorCode.NO_ERROR)
@@ -105,6 +110,17 @@ class Http2Settings:
 
     fields: int
     """Fields of a header list."""
+
+    @classmethod
+    def for_clients(cls, limits: Limits) -> Http2Settings:
+        """Give what a server's limits allow a client."""
+        return cls(
+            streams=limits.streams,
+            stream_window=BUFFER,
+            connection_window=BUFFER * limits.streams,
+            head=limits.head + _FIELD * limits.fields,
+            fields=_PIECES * limits.fields,
+        )
 
 
 class Http2Session:

@@ -162,10 +162,12 @@ class Http2Stream(ResponseTranslator):
     def refuse(self, status: int, reason: str) -> None:
         """Answer with an error of the engine's; an exchange in progress ends."""
         exchange, self.exchange = self.exchange, None
+        response = error_response(status, reason)
         if exchange is not None:
             exchange.client_gone()
+            response = exchange.suited(response)
         self.loop.refused[status] += 1
-        self.answer(error_response(status, reason))
+        self.answer(response)
 
     def answer(self, response: Response) -> None:
         """Answer, whatever was asked."""

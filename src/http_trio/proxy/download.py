@@ -35,6 +35,16 @@ class Download:
         self._reading = trio.CancelScope()
         self._was_reset = False
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether something of the response has gone out."""
+        return self._request.has_begun
+
+    @property
+    def idle_s(self) -> float:
+        """How long it may rest."""
+        return self._idle_s
+
     def request_is_out(self) -> None:
         """Note that the whole request is out: the response's head is due now."""
         self._awaiting.deadline = trio.current_time() + self._timeouts.response_s

@@ -259,7 +259,7 @@ class _FastPath(UpstreamRequest):
         """
         exchange, hooks, connection = self.exchange, self.hooks, self._connection
         assert connection is not None, "a response comes over a connection"
-        self.status = head.status
+        self.status, self.head = head.status, head
         exchange.response_bytes = len(body)
         keep = exchange.keeps_connection()
         added = hooks.response_fields

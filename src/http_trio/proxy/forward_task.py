@@ -185,7 +185,8 @@ class ForwardTask:
         """Do it with the present upstream; give the pause before another try, if any.
 
         A failed one may be repeated while nothing of the response has gone out, no byte
-        of the body was taken from the client, and the method is idempotent.
+        of the body was taken from the client, and the method is idempotent. What the
+        upstream has not looked at may be, if what was taken is still here.
         """
         request = self._request
         download = Download(request, self._up, self._down)
@@ -207,7 +208,7 @@ class ForwardTask:
             await self._send_head()
             await _beside(upload.run, response)
         except UpstreamFailed as exc:
-            if request.status or upload.begun or not self._may_repeat(exc.failure):
+            if request.status or not self._may_repeat(exc.failure, upload):
                 raise
             if self._was_not_looked_at(exc.failure):
                 return 0.0
@@ -216,8 +217,10 @@ class ForwardTask:
             self._uploaded = upload.done
         return after_s
 
-    def _may_repeat(self, failure: Failure) -> bool:
-        return not failure.sent or self._exchange.head.repeatable
+    def _may_repeat(self, failure: Failure, upload: Upload) -> bool:
+        if failure.sent:
+            return self._exchange.head.repeatable and not upload.begun
+        return upload.give_back()
 
     def _was_not_looked_at(self, failure: Failure) -> bool:
         """Tell, once, whether it was told that the request came to nothing.
@@ -288,6 +291,7 @@ class ForwardTask:
         request.note_error_response(response)
         request.end(failure)
         for_head = exchange.head.method == b"HEAD"
+        response = exchange.suited(response)
         self._client.rejoin(b"")
         exchange.send_last(
             response.render(for_head=for_head, connection=b"close"), keep=False

@@ -47,6 +47,10 @@ class ForwardedRequest(Protocol):
     def can_repeat(self) -> bool:
         """Whether it is held whole, and nothing of a response has gone out."""
 
+    @property
+    def grpc_status(self) -> int | None:
+        """What a call of gRPC came to; None if it is none, or is not over."""
+
 
 class ForwardHooks:
     """What the one who forwards adds, decides and learns. Made to be subclassed.

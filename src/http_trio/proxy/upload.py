@@ -6,6 +6,10 @@ may go away at any time.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
 import trio
 
 from http_trio.errors import BadRequest, ProtocolError
@@ -16,6 +20,8 @@ from http_trio.net.stream import ByteStream, copy
 from http_trio.proxy.download import Download
 from http_trio.proxy.errors import ClientGone
 from http_trio.server.exchange import Exchange
+
+_Got = TypeVar("_Got", bytes, int)
 
 
 class Upload:
@@ -43,11 +49,25 @@ class Upload:
         self._pace = BodyPace(limits)
         self._down, self._up = down, up
         self._download = download
+        self._is_patient = exchange.is_grpc
+        self._taken: list[bytes] | None = []
+        self._taken_size = 0
 
     @property
     def done(self) -> bool:
         """Whether the whole body is out."""
         return self._transcoder.done
+
+    def give_back(self) -> bool:
+        """Let the next try find what was taken; give whether all of it is here."""
+        taken, self._taken = self._taken, None
+        if taken is None:
+            return False
+        body = b"".join(taken)
+        if self.done and self._transcoder.rest:  # which is in the buffer again
+            body = body[: -len(self._transcoder.rest)]
+        self._down.buffer = body + self._down.buffer
+        return True
 
     def is_out(self) -> None:
         """Note that the body went out before."""
@@ -101,30 +121,47 @@ class Upload:
             self._down.buffer += data
 
     async def _receive(self) -> bytes:
-        try:
-            data = await self._down.receive(self._pace.left_s)
-        except trio.TooSlowError as exc:
-            raise BadRequest(408, TOO_SLOW) from exc
-        except OSError as exc:
-            raise ClientGone from exc
-        if not data:
-            raise ClientGone
-        self.begun = True
+        data = await self._waited_for(self._down.receive)
+        self._keep(data)
         return data
 
     async def _take(self, view: memoryview) -> int:
         began = trio.current_time()
-        try:
-            count = await self._down.receive_into(view, self._pace.left_s)
-        except trio.TooSlowError as exc:
-            raise BadRequest(408, TOO_SLOW) from exc
-        except OSError as exc:
-            raise ClientGone from exc
-        if not count:
-            raise ClientGone
-        self.begun = True
+        count = await self._waited_for(partial(self._down.receive_into, view))
+        self._keep(view[:count])
         self._pace.took(count, trio.current_time() - began)
         return count
+
+    async def _waited_for(self, receive: Callable[[float], Awaitable[_Got]]) -> _Got:
+        """Receive something, within the time that the client has for it.
+
+        Who sends a call of gRPC, or has a response already, may send as it comes: that
+        is bounded as a response is.
+        """
+        while True:
+            patient = self._is_patient or self._download.has_begun
+            try:
+                got = await receive(
+                    self._download.idle_s if patient else self._pace.left_s
+                )
+            except trio.TooSlowError as exc:
+                if patient or not self._download.has_begun:
+                    raise BadRequest(408, TOO_SLOW) from exc
+            except OSError as exc:
+                raise ClientGone from exc
+            else:
+                if not got:
+                    raise ClientGone
+                self.begun = True
+                return got
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        """Keep what was taken while it is little: it may have to go out again."""
+        self._taken_size += len(data)
+        if self._taken_size > BUFFER or self._download.has_begun:
+            self._taken = None
+        elif self._taken is not None:
+            self._taken.append(bytes(data))
 
     async def _send(self, data: bytes | memoryview) -> None:
         try:

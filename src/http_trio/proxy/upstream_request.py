@@ -16,7 +16,9 @@ from typing import Protocol
 
 from http_trio.errors import ProtocolError
 from http_trio.http1.body import BodyTranscoder
+from http_trio.http1.fields import find_value
 from http_trio.http1.framing import UNTIL_CLOSE
+from http_trio.http1.grpc import is_grpc, parse_grpc_status
 from http_trio.http1.request_head import render_request
 from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead, render_response
@@ -122,6 +124,22 @@ class UpstreamRequest:
         """
         held = self.body is not None or self.exchange.head.framing == 0
         return held and not self.status
+
+    @property
+    def grpc_status(self) -> int | None:
+        """What a call of gRPC came to; None if it is none, or is not over."""
+        head, transcoder = self.head, self.transcoder
+        if head is None or not self.exchange.is_grpc:
+            return None
+        if transcoder is not None:
+            if not transcoder.done:
+                return None
+            value = transcoder.trailer(b"grpc-status")
+            if value is not None:
+                return parse_grpc_status(value)
+        if not is_grpc(find_value(head.kept, b"content-type")):
+            return None
+        return parse_grpc_status(find_value(head.kept, b"grpc-status"))
 
     # === heads, and the beginning of a response ===
 

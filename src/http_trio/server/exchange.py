@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import ParamSpec
 
+from http_trio.http1.grpc import grpc_error
 from http_trio.http1.request_facts import RequestFacts
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response
@@ -118,10 +119,12 @@ class Exchange(RequestFacts):
     # === what the handler decides ===
 
     def respond(self, response: Response) -> None:
-        """Answer the request."""
+        """Answer the request; an error of a gRPC call is said as gRPC does."""
         connection = self.connection
         if connection is None:
             return
+        if response.status >= 400:
+            response = self.suited(response)
         if self.takes_plain:
             self._leave()
             connection.send_last(response.render(), keep=True)
@@ -208,7 +211,7 @@ class Exchange(RequestFacts):
         if self.connection is None:
             return
         self.unpark()
-        if self.head.framing == 0:
+        if self.head.framing == 0 or self.is_grpc:  # which may wait for us first
             then(self)
             return
         self._on_gone = on_gone
@@ -258,6 +261,10 @@ class Exchange(RequestFacts):
             self.crashed()
 
     # === what the engine asks and tells ===
+
+    def suited(self, response: Response) -> Response:
+        """Give an error as whoever asked can read it."""
+        return grpc_error(response) if self.is_grpc else response
 
     @property
     def is_parked(self) -> bool:

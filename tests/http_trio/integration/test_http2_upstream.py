@@ -187,6 +187,44 @@ async def test_a_refused_stream_is_repeated(streamed: bool) -> None:
     assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize("method", [b"POST", b"PUT"])
+@pytest.mark.parametrize(
+    ("framing", "body", "sent"),
+    [
+        (b"Transfer-Encoding: chunked", b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n", 10),
+        (b"Content-Length: 100000", b"x" * 100_000, 1),
+        (b"Content-Length: 100000", b"x" * 100_000, 60_000),
+    ],
+)
+async def test_what_was_taken_of_a_body_goes_out_again(
+    method: bytes, framing: bytes, body: bytes, sent: int
+) -> None:
+    """While it is little, and of a server that has not looked at it."""
+
+    async def script(request: H2Request) -> None:
+        if request is server.asked[0]:
+            await request.wait(lambda request: bool(request.body))
+            await request.cancel(int(h2.errors.ErrorCodes.REFUSED_STREAM))
+        else:
+            await says_its_path(request)
+
+    async with h2_server(script) as server, proxying(server.upstream()) as proxy:
+        async with connected(proxy) as client:
+            await client.send(
+                b"%b /a HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n%b"
+                % (method, framing, body[:sent])
+            )
+            await until(lambda: len(server.asked) == 2)
+            await client.send(body[sent:])
+            _, got = await client.response()
+            assert got == b"/a"
+            _, got = await client.ask(b"/next")  # nothing was left over, or lost
+            assert got == b"/next"
+    plain = b"hello!" if b"chunked" in framing else body
+    assert server.asked[1].body == plain
+    assert not server.faults
+
+
 @pytest.mark.parametrize("code", ["ENHANCE_YOUR_CALM", "CANCEL", "INTERNAL_ERROR"])
 async def test_another_reset_is_a_failure(code: str) -> None:
     async def script(request: H2Request) -> None:
