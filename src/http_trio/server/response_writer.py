@@ -49,7 +49,7 @@ class ResponseWriter:
         self.deadline = loop.now + loop.limits.head_s
         self._phase: ClientPhase = HEAD
         self._exchange: Exchange | None = None
-        self._outbox = b""
+        self._outbox: bytes | memoryview = b""
         self._mask = READ
         self._keep = True
         self._ended = False
@@ -93,14 +93,14 @@ class ResponseWriter:
                 return 0
             self._watch_for(READ | WRITE)
             self.deadline = self.loop.now + self.loop.limits.write_s
-        self._outbox += data
+        self._outbox = b"".join((self._outbox, data))
         return len(self._outbox)
 
     def send_last(self, data: bytes, *, keep: bool) -> None:
         """Send the last of a response, then go on with the next request, or close."""
         self._exchange = None
         self._keep = keep
-        self._outbox = self._outbox + data if self._outbox else data
+        self._outbox = b"".join((self._outbox, data)) if self._outbox else data
         self._phase = FLUSHING
         loop = self.loop
         if loop.in_batch:
@@ -158,7 +158,7 @@ class ResponseWriter:
         except OSError:
             self.abort()
             return
-        self._outbox = self._outbox[count:]
+        self._outbox = memoryview(self._outbox)[count:]
         self.deadline = self.loop.now + self.loop.limits.write_s
         if not self._outbox:
             self.deadline = math.inf
@@ -167,7 +167,9 @@ class ResponseWriter:
     def _await_room(self, count: int) -> None:
         """Wait until the client takes more; it has taken count bytes."""
         if count or self._mask != WRITE:
-            self._outbox = self._outbox[count:]
+            self._outbox = memoryview(self._outbox)[
+                count:
+            ]  # many share it: see fan_out
             self.deadline = self.loop.now + self.loop.limits.write_s
             self._watch_for(WRITE)
 

@@ -43,11 +43,12 @@ class RequestBodies:
         self, exchange: Exchange, limit: int, then: Then, on_too_large: OnTooLarge
     ) -> None:
         """Gather a body as `Exchange.collect` does, if there is room for it."""
-        connection, head = exchange.connection, exchange.head
-        if connection is None or connection.holds_body(head) or head.framing > limit:
+        connection, framing = exchange.connection, exchange.head.framing
+        is_here = connection is None or 0 <= framing <= len(connection.buffer)
+        if is_here or framing > limit:
             exchange.collect(limit, then, on_too_large)
             return
-        size = head.framing if head.framing > 0 else limit
+        size = framing if framing > 0 else limit
         refusal = self._refusal(exchange.client, size)
         if refusal is not None:
             exchange.respond(refusal)

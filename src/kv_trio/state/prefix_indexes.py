@@ -36,7 +36,8 @@ class PrefixIndexes:
             changes.clear()
             self._complete_from = index
             return
-        changes.extend((index, key) for key in keys)
+        for key in keys:
+            changes.append((index, key))
         while len(changes) > _CHANGES:
             self._complete_from = changes.popleft()[0]
 

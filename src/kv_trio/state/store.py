@@ -198,7 +198,7 @@ class Store:
         self.index, self.floor = changes.index, changes.floor
         if changes.entries:
             self.kv_index = changes.index
-            self._prefix_indexes.note(changes.entries.keys(), changes.index)
+            self._prefix_indexes.note(changes.entries, changes.index)
         if changes.sessions:
             self.session_index = changes.index
         return set(changes.entries)

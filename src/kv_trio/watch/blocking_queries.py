@@ -11,7 +11,6 @@ step, so no change can fall between them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from operator import attrgetter
 
 import attrs
 
@@ -24,8 +23,6 @@ from kv_trio.watch.client_counts import ClientCounts
 from kv_trio.watch.key_index import KeyIndex
 from kv_trio.watch.large_responses import LargeResponses
 from kv_trio.watch.response_cache import ResponseCache
-
-_client_of = attrgetter("client")
 
 
 @attrs.define(eq=False)
@@ -59,7 +56,7 @@ class _Group:
         queries = self.queries
         queries.disband(self)
         waiting, self.waiting = self.waiting, {}
-        queries.counts.discard(map(_client_of, waiting))
+        queries.counts.discard([exchange.client for exchange in waiting])
         if response is not None:
             respond_all(waiting, response)
         else:
@@ -153,7 +150,7 @@ class BlockingQueries:
     def wake_for_sessions(self) -> None:
         """Answer the requests that wait for a change of the sessions."""
         waiting, self._for_sessions = self._for_sessions, {}
-        self.counts.discard(map(_client_of, waiting))
+        self.counts.discard([exchange.client for exchange in waiting])
         for exchange, (respond, _) in waiting.items():
             respond(exchange)
 

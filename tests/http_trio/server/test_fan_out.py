@@ -182,3 +182,24 @@ async def test_an_error_in_a_thread_is_not_lost(
         monkeypatch.setattr(fan_out, "_send", fail)
         with pytest.raises(RuntimeError, match="a bug"):
             herd.response(Response(200, b"now"))
+
+
+async def test_those_who_do_not_read_share_the_bytes_that_wait(herd: Herd) -> None:
+    body = b"x" * 8 * 1024 * 1024  # more than the kernel takes
+    async with serving(herd) as server, contextlib.AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(connected(server)) for _ in range(20)
+        ]
+        for client in clients:
+            await client.stream.send_all(GET)
+        await herd.gather(len(clients))
+        connections = [exchange.connection for exchange in herd.waiting]
+        herd.response(Response(200, body))
+        waiting: list[memoryview] = [
+            one._outbox  # type: ignore[union-attr]
+            for one in connections
+        ]
+        assert all(len(one) > 0 for one in waiting)
+        assert len({id(one.obj) for one in waiting}) == 1
+        for client in clients[:2]:  # and who reads later gets all of it
+            assert (await client.response())[1] == body
