@@ -9,6 +9,8 @@ from http_trio.errors import (
     HttpError,
     ProtocolError,
 )
+from http_trio.hosts.addresses import parse_address
+from http_trio.hosts.site_check import KnownHosts, is_foreign_page
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response, error_response
 from http_trio.http2.upstream.pool import Http2Upstream
@@ -20,6 +22,7 @@ from http_trio.net.process import (
     count_processors,
     file_stamp,
     raise_file_limit,
+    read_file,
     tune_gc,
 )
 from http_trio.net.tls_context import Tls, client_context
@@ -54,6 +57,7 @@ __all__ = [
     "HttpError",
     "HttpServer",
     "HttpsRedirect",
+    "KnownHosts",
     "Limits",
     "NoResponse",
     "ProtocolError",
@@ -71,8 +75,11 @@ __all__ = [
     "fetch",
     "file_stamp",
     "forward",
+    "is_foreign_page",
     "open_listeners",
+    "parse_address",
     "raise_file_limit",
+    "read_file",
     "respond_all",
     "serve",
     "tune_gc",

@@ -119,6 +119,14 @@ async def test_5_an_invalid_document_is_refused_and_the_old_one_runs(
     assert "refused" not in (await here.canary("status")).out
     assert set(await ask(address, 50)) == {"v2"}
 
+    unverified = [
+        'arms.canary.servers=["https://127.0.0.1:9"]',
+        "arms.canary.tls.verify=false",
+    ]
+    await here.canary("set", *unverified)
+    ran = await here.canary("status", status=None)
+    assert "canary: certificates of servers are not verified" in ran.out
+
 
 async def test_6_of_two_writers_at_once_one_wins_and_one_is_told(here: World) -> None:
     await here.start_proxy()

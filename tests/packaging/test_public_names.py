@@ -18,10 +18,11 @@ PUBLIC: dict[str, str] = {
     "http_trio": """
         Address AsgiApp BadBind BadCertificate BadRequest BadResponse Certificate Exchange
         Failure FailureReason FetchResult ForwardHooks ForwardedPolicy
-        ForwardedRequest Handler Http2Upstream HttpError HttpServer HttpsRedirect Limits
+        ForwardedRequest Handler Http2Upstream HttpError HttpServer HttpsRedirect KnownHosts Limits
         NoResponse ProtocolError Response Retry Timeouts Tls Upstream UpstreamRequest
         address_of as_asgi client_context count_processors error_response fetch
-        file_stamp forward open_listeners raise_file_limit respond_all serve tune_gc
+        file_stamp forward is_foreign_page open_listeners parse_address raise_file_limit read_file
+        respond_all serve tune_gc
         upstream_request_of
     """,
     "kv_trio": """

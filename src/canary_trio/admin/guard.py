@@ -1,21 +1,16 @@
 """Whom a request to the admin listener means: what keeps a browser's pages from it.
 
-A browser on a machine that reaches the listener sends whatever a page of strangers asks
-for. A page that got here by DNS rebinding names its own host in `Host`; so a request must
-name an address, a name that this listener is known by, or one without a dot, which nobody
-can register. A page from elsewhere is told by the browser's `Sec-Fetch-Site` or `Origin`.
-Programs send neither of these, and a Unix socket is out of a browser's reach.
+It says where the servers are, so a page of strangers may not even read it. What is looked
+at is in `http_trio.KnownHosts` and `http_trio.is_foreign_page`.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Iterable
 
-from http_trio import Exchange, Handler, Response
+from http_trio import Exchange, Handler, KnownHosts, Response, is_foreign_page
 
-_OWN_SITE = (b"same-origin", b"none")
 _FORBIDDEN = 403
 
 
@@ -25,11 +20,10 @@ class AdminGuard:
     def __init__(self, handler: Handler, names: Iterable[str] = ()) -> None:
         """Let requests pass that name one of these, the machine, or an IP address."""
         self._handler = handler
-        known = (*names, socket.gethostname(), "localhost")
-        self._names = {_name_of(name.encode()) for name in known}
+        self._hosts = KnownHosts((*names, socket.gethostname(), "localhost"))
 
     def __repr__(self) -> str:
-        return f"<AdminGuard {', '.join(sorted(self._names))}>"
+        return f"<AdminGuard {self._hosts}>"
 
     def __call__(self, exchange: Exchange) -> None:
         """Respond to a request, or refuse it."""
@@ -40,31 +34,11 @@ class AdminGuard:
             self._handler(exchange)
 
     def _why_not(self, exchange: Exchange) -> str:
-        host = exchange.head.host or b""
-        name = _name_of(host)
-        if "." in name and name not in self._names and not _is_address(name):
-            shown = name[:100].encode("ascii", "backslashreplace").decode()
+        host = exchange.head.host
+        if not self._hosts.is_meant(host):
+            shown = (host or b"")[:100].decode("ascii", "backslashreplace")
             return f"this listener is not known as {shown}; see --admin-host"
-        site = exchange.header(b"sec-fetch-site")
-        origin = exchange.header(b"origin")
-        if site is not None and site.lower() not in _OWN_SITE:
-            return "a page of another site may not ask this listener"
-        if origin is not None and origin.lower().partition(b"://")[2] != host.lower():
-            return "a page of another origin may not ask this listener"
+        site, origin = exchange.header(b"sec-fetch-site"), exchange.header(b"origin")
+        if is_foreign_page(host, site, origin):
+            return "a page of another site or origin may not ask this listener"
         return ""
-
-
-def _name_of(authority: bytes) -> str:
-    """Give the host of an authority, in lower case, without the port."""
-    text = authority.decode("latin-1").lower()
-    if text.startswith("["):
-        return text.partition("]")[0] + "]"
-    return text.partition(":")[0].removesuffix(".")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True

@@ -15,7 +15,7 @@ import attrs
 import click
 
 from canary_trio.cli.tls_options import TlsSettings, settle_tls, tls_options
-from http_trio import count_processors
+from http_trio import count_processors, read_file
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -108,8 +108,7 @@ def _read_tokens(
         if not mark or "://" not in url:
             raise click.BadParameter(f"found {text!r}, expected URL=FILE")
         try:
-            with Path(path).open("rb") as file:
-                token = file.read(TOKEN_BYTES).decode("ascii").strip()
+            token = read_file(path, TOKEN_BYTES).decode("ascii").strip()
         except (OSError, ValueError) as exc:
             raise click.BadParameter(f"cannot read {path}: {exc}") from exc
         if not token.isprintable() or not token:

@@ -45,8 +45,11 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
 
     from canary_trio.control.documents import read_document, read_fleet  # noqa: PLC0415
 
+    unverified: list[str] = []
+
     async def read(client: Client) -> tuple[int, Fleet, Statuses]:
-        _, revision = await read_document(client, service)
+        text, revision = await read_document(client, service)
+        unverified[:] = _unverified_arms(text)
         fleet = await read_fleet(client, service, revision)
         return revision, fleet, await _ask_all(fleet) if arms else {}
 
@@ -56,10 +59,14 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
             attrs.asdict(report) | ({"status": statuses[report.id]} if arms else {})
             for report in fleet.reports
         ]
-        click.echo(json.dumps({"revision": revision, "proxies": shown}, indent=2))
+        said = {"revision": revision, "unverified": unverified, "proxies": shown}
+        click.echo(json.dumps(said, indent=2))
     else:
         live, known = len(fleet.live), len(fleet.reports)
         click.echo(f"{service}: revision {revision}, live on {live}/{known} proxies")
+        for name in unverified:
+            told = "certificates of servers are not verified (tls.verify is false)"
+            click.echo(f"  {name}: {told}")
         for report in fleet.reports:
             click.echo(f"  {report.id}  {report.address}  runs {report.running}")
             if report.failed is not None:
@@ -70,6 +77,18 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
                     click.echo(line)
     if len(fleet.live) < len(fleet.reports):
         sys.exit(1)
+
+
+def _unverified_arms(document: bytes) -> list[str]:
+    """Give the arms of a document whose servers nobody verifies; of no valid one, none."""
+    from canary_trio.config.document import load  # noqa: PLC0415
+    from canary_trio.errors import InvalidConfig, printable  # noqa: PLC0415
+
+    try:
+        arms = load(document).arms
+    except InvalidConfig:
+        return []
+    return [printable(name) for name, arm in arms.items() if arm.is_unverified]
 
 
 async def _ask_all(fleet: Fleet) -> Statuses:

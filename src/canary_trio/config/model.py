@@ -158,6 +158,11 @@ class Arm:
     )
     tls: UpstreamTls = described("Of servers with https://.", factory=UpstreamTls)
 
+    @property
+    def is_unverified(self) -> bool:
+        """Whether it has servers whose certificates nobody looks at."""
+        return not self.tls.verify and any(one.is_tls for one in self.servers)
+
 
 class SameSite(enum.Enum):
     """When a browser sends the cookie to us from other sites (RFC 6265bis)."""

@@ -7,7 +7,6 @@ and a reader looks for one of them by its name.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -31,6 +30,7 @@ from canary_trio.config.codec import (
 from canary_trio.config.model import CANARY, WHOLE
 from canary_trio.config.policies import StrictTransport
 from canary_trio.config.rules import PATTERN_SIZE, BadPattern, Network, compile_pattern
+from http_trio.hosts.addresses import parse_network
 
 _HOP_BY_HOP = (
     "connection content-length expect host keep-alive proxy-connection te trailer"
@@ -238,7 +238,7 @@ def status_codes(*, least: int) -> Codec:
 def _decode_network(value: Any) -> Network:
     if isinstance(value, str):
         try:
-            return ipaddress.ip_network(value)
+            return parse_network(value)
         except ValueError as exc:
             expected = f"a network such as 10.0.0.0/8 or 2001:db8::/32 ({exc})"
             raise Fault(show(value), expected) from exc

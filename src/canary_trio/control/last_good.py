@@ -11,13 +11,13 @@ import contextlib
 import json
 import logging
 import os
-import stat
 from pathlib import Path
 
 import attrs
 import trio
 
 from canary_trio.control.fleet_secret import FleetSecret
+from http_trio import read_file
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def load_last_good(path: Path) -> LastGood | None:
         ValueError: it is damaged.
     """
     try:
-        text = _read(path)
+        text = read_file(path, FILE_LIMIT)
     except FileNotFoundError:
         return None
     try:
@@ -75,18 +75,6 @@ def read_last_good(text: bytes) -> LastGood:
         )
     except (LookupError, AttributeError, TypeError, ValueError, RecursionError) as exc:
         raise ValueError(f"{type(exc).__name__}: {exc}") from exc
-
-
-def _read(path: Path) -> bytes:
-    """Read a regular file, up to a size; what is a pipe would never end."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:  # noqa: PTH123  # opened with its flags
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{path} is no file")
-        text = file.read(FILE_LIMIT + 1)
-    if len(text) > FILE_LIMIT:
-        raise ValueError(f"{path} has more than {FILE_LIMIT} bytes")
-    return text
 
 
 def save_last_good(path: Path, what: LastGood) -> None:

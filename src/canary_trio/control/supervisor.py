@@ -23,6 +23,7 @@ from pathlib import Path
 import trio
 
 from canary_trio.config.document import build, load, parse
+from canary_trio.config.model import Config
 from canary_trio.control.acknowledger import Acknowledger, nobody_is
 from canary_trio.control.last_good import LastGood, LastGoodFile
 from canary_trio.control.own_name import NameFile
@@ -83,6 +84,7 @@ class Supervisor:
         self._bootstrap = bootstrap
         self._address, self._admin = address, admin
         self._on_live = on_live
+        self._unverified: list[str] = []
         self._keeper = SecretKeeper(service, self._use_secrets)
         self._good: LastGood | None = None  # what is remembered, or about to be
         self._acknowledger = Acknowledger(
@@ -294,8 +296,20 @@ class Supervisor:
         self._runtime.install(await self._runtime.build(config, revision, *secrets))
         self._use_secrets()  # they may be others meanwhile
         self.ready.set()
+        self._tell_unverified(config)
         if self._on_live is not None:
             self._on_live(revision)
+
+    def _tell_unverified(self, config: Config) -> None:
+        """Warn of servers that anybody on the way can pose as; once, until it changes."""
+        unverified = [name for name, arm in config.arms.items() if arm.is_unverified]
+        if unverified and unverified != self._unverified:
+            _log.warning(
+                "the certificates of servers are not verified (tls.verify is false) in"
+                " the arms: %s",
+                ", ".join(unverified),
+            )
+        self._unverified = unverified
 
     def _refuse(self, revision: int, problems: tuple[Problem, ...]) -> None:
         self.status.failed = Refusal(revision, problems)
@@ -334,6 +348,7 @@ class Supervisor:
             return
         if self._runtime.live is None:
             self._runtime.install(live)
+            self._tell_unverified(config)
             self._use_secrets()
             self.status.attempted = live.revision
             self.status.remembered = True

@@ -9,13 +9,13 @@ too; several Cookie fields are one (RFC 6265 section 5.4 allows one).
 from __future__ import annotations
 
 import functools
-import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from canary_trio.config.rules import CertificatePart, Key, Source
+from http_trio.hosts.addresses import parse_address
 from http_trio.http1.request_head import RequestHead
 
 
@@ -216,13 +216,8 @@ def address_of(client: str) -> tuple[int, int] | None:
 
     An IPv4 address in IPv6's clothes is one of IPv4 (RFC 4291 section 2.5.5.2).
     """
-    try:
-        address = ipaddress.ip_address(client.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    return address.max_prefixlen, int(address)
+    address = parse_address(client)
+    return None if address is None else (address.max_prefixlen, int(address))
 
 
 def _field_pattern(names: set[bytes]) -> re.Pattern[bytes]:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
 import ssl
-import stat
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -29,9 +27,6 @@ from http_trio import (
     client_context,
     file_stamp,
 )
-
-FILE_LIMIT = 16 * 1024 * 1024
-"""Bytes of a file of authorities at most; the system's have a quarter of a million."""
 
 LOOK_S = 2.0
 """Between two looks at the files of authorities and certificates."""
@@ -164,8 +159,6 @@ def _stamp(way: UpstreamTls) -> tuple[tuple[int, ...], ...]:
 
 def _make(way: UpstreamTls) -> _Made:
     stamp = _stamp(way)
-    for file in _files(way):
-        _check_file(file)
     context = client_context(
         verify=way.verify, ca=way.ca, cert=way.client_cert, key=way.client_key
     )
@@ -180,19 +173,6 @@ def _look_again(way: UpstreamTls, made: _Made) -> _Made:
         return _make(way)
     except BadCertificate as exc:
         return _Made(made.context, stamp, str(exc))
-
-
-def _check_file(path: str) -> None:
-    """Refuse what would keep its reader: a pipe, a device, a file without an end."""
-    try:
-        found = os.stat(path)  # noqa: PTH116  # no object for each change of a document
-    except (OSError, ValueError) as exc:
-        why = getattr(exc, "strerror", None) or str(exc)
-        raise BadCertificate(f"cannot use {path} for TLS: {why}") from exc
-    if not stat.S_ISREG(found.st_mode) or found.st_size > FILE_LIMIT:
-        raise BadCertificate(
-            f"cannot use {path} for TLS: expected a file of at most {FILE_LIMIT} bytes"
-        )
 
 
 def known_addresses(parts: UrlParts) -> tuple[Address, ...] | None:

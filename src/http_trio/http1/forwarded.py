@@ -8,13 +8,24 @@ that the operator trusts; then ours is appended to it.
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Iterable
 
 import attrs
 
+from http_trio.hosts.addresses import (
+    Network,
+    parse_address,
+    parse_network,
+    plain_network,
+)
 from http_trio.http1.request_head import RequestHead
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+def _networks(given: Iterable[Network | str]) -> tuple[Network, ...]:
+    return tuple(
+        parse_network(one) if isinstance(one, str) else plain_network(one)
+        for one in given
+    )
 
 
 @attrs.frozen
@@ -24,22 +35,20 @@ class ForwardedPolicy:
     Attributes:
         via: our name in `Via`, a token.
         proto: how clients reach us, `b"http"` or `b"https"`.
-        trusted: networks whose word about those before them is kept.
+        trusted: networks whose word about those before them is kept; they may be given
+            as text, see `addresses`.
     """
 
     via: bytes = b"canary-trio"
     proto: bytes = b"http"
-    trusted: tuple[Network, ...] = ()
+    trusted: tuple[Network, ...] = attrs.field(default=(), converter=_networks)
 
     def trusts(self, client_address: str) -> bool:
         """Tell whether the client's own forwarding fields are kept."""
         if not self.trusted:
             return False
-        try:
-            address = ipaddress.ip_address(client_address)
-        except ValueError:
-            return False
-        return any(address in network for network in self.trusted)
+        address = parse_address(client_address)
+        return address is not None and any(address in one for one in self.trusted)
 
 
 def origin_of(rules: ForwardedPolicy, client_address: str, head: RequestHead) -> str:
@@ -68,12 +77,8 @@ def _address(node: str) -> str | None:
         node = node[1:].partition("]")[0]
     elif node.count(":") == 1:
         node = node.partition(":")[0]
-    try:
-        address = ipaddress.ip_address(node)
-    except ValueError:
-        return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
+    address = parse_address(node)
+    return None if address is None else str(address)
 
 
 def forwarded_fields(

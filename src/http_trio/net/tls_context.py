@@ -7,6 +7,7 @@ time, and which one a client is shown, is in `certificates.store`.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,11 +15,17 @@ from pathlib import Path
 import attrs
 
 from http_trio.errors import BadCertificate
+from http_trio.net.process import read_file
 
 _CIPHERS = (
     "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: forward secret, and h2 allows them
 )
 
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
+
+FILE_BYTES = 16 * 1024 * 1024
+"""Of a file of certificates or a key at most; all public authorities have a quarter."""
 
 _Path = str | os.PathLike[str]
 _Pair = tuple[_Path, _Path | None]
@@ -107,7 +114,7 @@ class Tls:
 
     def _ask_clients(self, context: ssl.SSLContext, authorities: _Path) -> None:
         try:
-            context.load_verify_locations(authorities)
+            context.load_verify_locations(cadata=_read_pem(authorities))
         except (OSError, ValueError) as exc:
             raise BadCertificate(
                 f"cannot use the clients' authorities {authorities}: {_reason(exc)};"
@@ -142,14 +149,19 @@ def client_context(
         key: the file of its private key, without a passphrase; None if it is in the
             certificate's.
 
+    The name must be among those that the certificate is for (`subjectAltName`); a common
+    name counts for nothing (RFC 9110 section 4.3.4).
+
     Raises:
         BadCertificate: a file cannot be used.
     """
     try:
-        if ca is not None and "-----BEGIN" in os.fspath(ca):
-            context = ssl.create_default_context(cadata=os.fspath(ca))
+        if ca is None:
+            context = ssl.create_default_context()
         else:
-            context = ssl.create_default_context(cafile=ca)
+            is_text = "-----BEGIN" in os.fspath(ca)
+            pem = os.fspath(ca) if is_text else _read_pem(ca)
+            context = ssl.create_default_context(cadata=pem)
     except (OSError, ValueError) as exc:
         where = "in the text" if ca and "-----BEGIN" in os.fspath(ca) else f"{ca}"
         raise BadCertificate(
@@ -158,6 +170,7 @@ def client_context(
         ) from exc
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"] if http2 else ["http/1.1"])
+    context.hostname_checks_common_name = False
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -168,9 +181,26 @@ def client_context(
 
 def _load_pair(context: ssl.SSLContext, cert: _Path, key: _Path | None) -> None:
     try:
+        for file in (cert, key):
+            if file is not None:  # a pipe would be waited for
+                read_file(file, FILE_BYTES)
         context.load_cert_chain(cert, key, password=_refuse_to_ask)
     except (OSError, ValueError) as exc:
         raise BadCertificate(_what_is_wrong(cert, key, exc)) from exc
+
+
+def _read_pem(path: _Path) -> str:
+    """Read the certificates of a file; what stands between them is for people.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: there are none.
+    """
+    text = read_file(path, FILE_BYTES).decode("ascii", "replace")
+    found = _CERTIFICATE.findall(text)
+    if not found:
+        raise ValueError("there is no certificate as PEM")
+    return "\n".join(found)
 
 
 def _refuse_to_ask() -> str:
@@ -182,7 +212,7 @@ def _what_is_wrong(cert: _Path, key: _Path | None, exc: Exception) -> str:
     files = [os.fspath(file) for file in (cert, key) if file]
     for file in files:
         try:
-            Path(file).read_bytes()
+            read_file(file, FILE_BYTES)
         except OSError as unreadable:
             return f"cannot read {file}: {unreadable.strerror}"
     return f"cannot use {' and '.join(files)} for TLS: {_reason(exc)}"

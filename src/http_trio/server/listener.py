@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from http_trio.hosts.addresses import plain_address
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
 from http_trio.net.bind import BACKLOG, address_of
@@ -166,7 +167,7 @@ class Listener:
         sock.setblocking(False)
         if isinstance(address, tuple):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            client_address = str(address[0]).removeprefix("::ffff:")
+            client_address = plain_address(str(address[0]))
         else:
             client_address = "unix"
         client = self.connect(sock, client_address)

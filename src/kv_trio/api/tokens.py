@@ -31,7 +31,7 @@ from typing import Any
 import attrs
 import trio
 
-from http_trio import Exchange, file_stamp
+from http_trio import Exchange, file_stamp, read_file
 from kv_trio.errors import BadQuery, BadTokens
 from kv_trio.state.acl import EVERYTHING, NOTHING, Acl
 
@@ -230,8 +230,7 @@ def _find_faults(table: dict[str, Any], place: str, names: set[str]) -> list[str
 
 def _read(path: Path) -> Grants:
     try:
-        with path.open(encoding="utf-8") as file:
-            return parse_tokens(file.read(_SIZE))
+        return parse_tokens(read_file(path, _SIZE).decode())
     except BadTokens as exc:
         raise BadTokens(exc.faults, str(path)) from exc
     except (OSError, UnicodeDecodeError) as exc:

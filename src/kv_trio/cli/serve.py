@@ -5,7 +5,6 @@ What takes long to import is imported inside the commands, so that `--help` is q
 
 from __future__ import annotations
 
-import ipaddress
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -243,7 +242,7 @@ def _is_local(bind: str) -> bool:
     if bind.startswith("unix:"):
         return True
     host = bind.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    from http_trio import parse_address  # noqa: PLC0415
+
+    address = parse_address(host)
+    return host == "localhost" if address is None else address.is_loopback

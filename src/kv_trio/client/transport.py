@@ -15,11 +15,9 @@ import base64
 import os
 import re
 import ssl
-import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
-from pathlib import Path
 from socket import SHUT_RDWR
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +26,7 @@ import attrs
 import httpx
 import trio
 
-from http_trio import BadCertificate, client_context
+from http_trio import client_context
 from kv_trio.client.paths import encode_query
 from kv_trio.errors import KvError, StoreRefused, StoreUnreachable, UnexpectedResponse
 
@@ -333,23 +331,7 @@ def _trust(url: str, ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext |
     """Give what verifies a server; only for http:// no authorities are read."""
     if url.lower().startswith("http:"):
         return False
-    if ca_file is not None and "-----BEGIN" not in os.fspath(ca_file):
-        _check_file(ca_file)
     return client_context(ca=ca_file)
-
-
-def _check_file(path: str | os.PathLike[str]) -> None:
-    """Check that a file can be read without waiting: a pipe's reader waits for ever."""
-    try:
-        mode = Path(path).stat().st_mode
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else exc
-        raise BadCertificate(f"cannot use the authorities {path}: {reason}") from exc
-    if not stat.S_ISREG(mode):
-        raise BadCertificate(
-            f"cannot use the authorities {path}: it is no file, expected certificates as"
-            " PEM"
-        )
 
 
 def _one_line(text: str) -> str:

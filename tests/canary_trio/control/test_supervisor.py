@@ -122,3 +122,26 @@ async def test_stores_that_name_each_other_are_no_move() -> None:
 def _store_of(status: Any) -> dict[str, str]:
     store: dict[str, str] = status["store"]
     return store
+
+
+async def test_servers_that_nobody_verifies_are_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    async with in_memory_store() as client, proxy_on(client) as proxy:
+        assert "not verified" not in caplog.text
+        arm = {"servers": ["https://127.0.0.1:9"], "tls": {"verify": False}}
+        arms = DOCUMENT["arms"] | {"canary": arm}
+        for ratio in (0.1, 0.2, 0.3):
+            document = json.dumps({"arms": arms, "ratio": ratio}).encode()
+            index = (await client.put("canary/web/config", document)).index
+            with trio.fail_after(10):
+                await wait_applied(client, "web", index, until=lambda f: bool(f.live))
+        told: Any = proxy.status()["arms"]
+        assert {name: one["unverified"] for name, one in told.items()} == {
+            "stable": False,
+            "canary": True,
+        }
+    assert (
+        caplog.text.count("not verified (tls.verify is false) in the arms: canary") == 1
+    )

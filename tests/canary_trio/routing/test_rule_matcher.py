@@ -363,3 +363,15 @@ def test_the_number_of_rules_that_a_request_does_not_meet_does_not_count() -> No
 
     assert repr(RuleMatcher(few, SALT)) == "<RuleMatcher 2, 0 always looked at>"
     assert repr(RuleMatcher(many, SALT)) == "<RuleMatcher 1000, 0 always looked at>"
+
+
+@pytest.mark.parametrize(
+    "network", ["10.0.0.0/8", "::ffff:10.0.0.0/104", "::FFFF:a00:0/104"]
+)
+@pytest.mark.parametrize("client", ["10.1.2.3", "::ffff:10.1.2.3", "::ffff:a01:203"])
+def test_ipv4_is_ipv4_however_it_is_written(network: str, client: str) -> None:
+    rules = rules_of({"network": network})
+    assert first(rules, head_of(), client) == 0
+    assert first(rules, head_of(), "11.1.2.3") is None
+    assert first(rules, head_of(), "fe80::1%eth0") is None
+    assert first(rules_of({"network": "fe80::/10"}), head_of(), "fe80::1%eth0") == 0

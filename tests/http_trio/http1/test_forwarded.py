@@ -106,3 +106,19 @@ def test_via_says_by_what_the_request_came(
     )
 
     assert fields.endswith(b"\r\nVia: %b us" % said)
+
+
+@pytest.mark.parametrize(
+    "network", ["10.0.0.0/8", "::ffff:10.0.0.0/104", ipaddress.ip_network("10.0.0.0/8")]
+)
+@pytest.mark.parametrize("client", ["10.1.2.3", "::ffff:10.1.2.3"])
+def test_a_network_is_trusted_however_it_is_written(
+    network: str | ipaddress.IPv4Network, client: str
+) -> None:
+    assert ForwardedPolicy(trusted=(network,)).trusts(client)
+    assert not ForwardedPolicy(trusted=(network,)).trusts("11.0.0.1")
+
+
+def test_a_trusted_network_with_host_bits_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"10\.0\.0\.0/8 has none"):
+        ForwardedPolicy(trusted=("10.0.0.1/8",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import socket
 from functools import partial
 
 import pytest
@@ -107,3 +108,22 @@ async def test_nobody_waits_behind_a_crowd_to_hear_that_there_is_no_room() -> No
             handler.parked[0].respond(Response(200, b"kept"))
             assert (await first.response())[1] == b"kept"
         nursery.cancel_scope.cancel()
+
+
+async def test_an_ipv4_client_of_a_socket_for_both_families_has_its_own_address() -> (
+    None
+):
+    def show(exchange: Exchange) -> None:
+        exchange.respond(Response(200, exchange.client.encode()))
+
+    with socket.socket(socket.AF_INET6) as both:
+        both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        both.bind(("::", 0))
+        both.listen()
+        both.setblocking(False)
+        port = both.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve, show, [both])
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                assert (await RawClient(stream).ask())[1] == b"127.0.0.1"
+            nursery.cancel_scope.cancel()

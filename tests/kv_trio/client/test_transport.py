@@ -507,8 +507,8 @@ def make_pipe(path: Path) -> None:
     ("make", "words"),
     [
         (lambda _: None, "No such file"),
-        (Path.mkdir, "it is no file"),
-        (make_pipe, "it is no file"),
+        (Path.mkdir, "no regular file"),
+        (make_pipe, "no regular file"),
         (Path.touch, "expected certificates"),
     ],
     ids=["missing", "a folder", "a pipe", "empty"],

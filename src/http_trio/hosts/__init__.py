@@ -1,0 +1,1 @@
+"""Addresses, networks and names of hosts, and whom a request means; pure."""
