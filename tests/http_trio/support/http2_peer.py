@@ -132,9 +132,16 @@ class Http2Client:
         self.streams[self._next] = ClientStream(
             window=self._initial, credit=self._their_initial
         )
-        flags = END_HEADERS | (END_STREAM if ends else 0)
         self._next += 2
-        return frame(HEADERS, flags, self.last, block)
+        pieces = [block[at : at + 16_384] for at in range(0, len(block), 16_384)]
+        data = b""
+        for number, piece in enumerate(pieces):
+            flags = END_HEADERS if number == len(pieces) - 1 else 0
+            if number:
+                data += frame(MORE, flags, self.last, piece)
+            else:
+                data += frame(HEADERS, flags | (END_STREAM * ends), self.last, piece)
+        return data
 
     async def send_all_of(self, bodies: dict[int, bytes]) -> None:
         """Send bodies, by stream, each a piece in turn, as far as the server allows."""
@@ -234,6 +241,10 @@ class Http2Client:
     async def fetch(self, path: str = "/", **more: Any) -> ClientStream:
         """Ask, and read until the response is whole."""
         return await self.wait_over(await self.ask(path, **more))
+
+    async def fetch_of(self, *more: tuple[Any, Any]) -> ClientStream:
+        """Ask with more fields, and read until the response is whole."""
+        return await self.wait_over(await self.ask("/", *more))
 
     async def _read_what_is_there(self) -> None:
         with trio.move_on_after(0):
