@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -157,10 +158,32 @@ async def test_plain_http_is_led_to_tls(
         assert told == f"3\n200 https://localhost:{secure}/length"
 
 
+@needs_curl
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_clients_are_asked_for_certificates(
+    tmp_path: Path, authority: Authority, workers: int
+) -> None:
+    cert, key = authority.issue("ann@example.org", stem="ann", common_name="Ann")
+    rules = [{"client_cert": "common_name", "equals": "Ann", "arm": "canary"}]
+    async with world(tmp_path) as made:
+        more = ("--tls-client-ca", authority.ca_file, "--workers", str(workers))
+        _, where = await start_secure(made, authority, more=more, rules=rules, ratio=0)
+        words = ("--cacert", authority.ca_file, "--cert", cert, "--key", key)
+        for version in ("--http1.1", "--http2"):
+            assert await fetch(version, *words, where) == "v2"
+        with pytest.raises(subprocess.CalledProcessError):
+            await fetch("--cacert", authority.ca_file, where)
+        asked = ("explain", "web", "--config-server", made.store_url)
+        ran = await run("canary", *asked, "--client-subject", "CN=Ann")
+        assert "arm canary, by rule" in ran.out
+
+
 async def test_options_that_need_others_say_so() -> None:
     serve = ("canary", "serve", "web")
     for words, expected in [
         (["--redirect-bind", ":0"], "--redirect-bind needs a --tls-cert FILE"),
+        (["--tls-client-ca", "/x"], "--tls-client-ca needs a --tls-cert FILE"),
+        (["--tls-client-auth", "optional"], "--tls-client-auth needs a --tls-client"),
         (["--tls-dir", "/", "--acme-dir", "/"], "--acme-dir needs a --redirect-bind"),
         (
             ["--tls-dir", "/", "--redirect-bind", ":0", "--acme-dir", "/nowhere"],

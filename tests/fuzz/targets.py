@@ -47,6 +47,8 @@ from tests.fuzz.proxy_targets import (
 )
 from tests.fuzz.store_targets import SEEDS as STORE_SEEDS
 from tests.fuzz.store_targets import session_body, store_response, transaction_body
+from tests.fuzz.tls_targets import SEEDS as TLS_SEEDS
+from tests.fuzz.tls_targets import authority, certificate, client_hello
 
 Target = Callable[[bytes], None]
 
@@ -308,6 +310,7 @@ TARGETS: dict[str, Target] = {
         *(request_head, response_head, framing, chunked, transcoder, forwarding),
         *(config, assignments, cookies, decision),
         *(session_body, transaction_body, store_response, store_bytes),
+        *(client_hello, certificate, authority),
         *(remembered_file, fleet_secret, proxy_report, proxy_status),
     )
 }
@@ -364,7 +367,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b'canary\n a="b;c" ;canary = x;;canaryx=1; xcanary=2',
     ),
 }
-SEEDS |= STORE_SEEDS | CLIENT_SEEDS | PROXY_SEEDS
+SEEDS |= STORE_SEEDS | CLIENT_SEEDS | PROXY_SEEDS | TLS_SEEDS
 SEEDS["forwarding"] = SEEDS["request_head"]
 SEEDS["decision"] = (
     b"GET /b/?p=1&p=%31&=&p HTTP/1.1\r\nHost: a.test:80\r\nCookie: beta=1; canary-web=x",

@@ -138,9 +138,7 @@ def without_claims(kept: bytes) -> bytes:
     With `_` for `-` too, where that matters: many servers read both as the same name.
     """
     folded = kept.translate(_FOLDED)
-    if (
-        b"x-canary-m" in folded
-    ):  # words that end in what is rare are found twice as fast
+    if b"x-canary-m" in folded:  # what ends in a rare letter is found twice as fast
         kept = _MIRROR_MARK.sub(b"", kept)
     if b"client-c" in folded:
         kept = _CLAIMS.sub(b"", kept)

@@ -44,11 +44,10 @@ def host_of(authority: bytes) -> str:
 
 def plain_name(host: str) -> str:
     """Give a name or an address as it is compared; empty if it is neither."""
+    host = host.removesuffix(".")
     if ":" in host or host[-1:].isdigit():
         return _address(host)
-    if not host.isascii() or set(host) & _NEVER:
-        return ""
-    return host.removesuffix(".").lower()
+    return host.lower() if host.isascii() and not set(host) & _NEVER else ""
 
 
 class NameTable(Generic[T]):

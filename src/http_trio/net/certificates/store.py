@@ -126,12 +126,16 @@ class CertificateStore:
         while True:
             await trio.sleep(LOOK_S if self.several else _ONE_S)
             before = self._found
-            after = await trio.to_thread.run_sync(
-                before.read, self._tls, abandon_on_cancel=True
-            )
-            if self._found is before:  # else a client was quicker; next time
-                self._take(after)
-            self.warn(time.time())
+            try:
+                after = await trio.to_thread.run_sync(
+                    before.read, self._tls, abandon_on_cancel=True
+                )
+                if self._found is before:  # else a client was quicker; next time
+                    self._take(after)
+                self.warn(time.time())
+            except Exception:  # what nobody foresaw: a listener must not end of it
+                _log.exception("cannot look at the certificates; those in use stay")
+                await trio.sleep(_ONE_S)
 
     def warn(self, now: float) -> None:
         """Say once a day which certificates expire soon, or are not valid."""

@@ -98,11 +98,8 @@ def read_der(der: bytes) -> Certificate:
         ValueError: it cannot be read.
     """
     (_, body), *_ = parts(_only(der, SEQUENCE))
-    fields = iter(parts(body))
-    tag, _ = next(fields)
-    if tag == VERSION:
-        next(fields)  # the serial number
-    rest = list(fields)
+    fields = list(parts(body))
+    rest = fields[2 if fields and fields[0][0] == VERSION else 1 :]
     if len(rest) < 5 or [rest[at][0] for at in (1, 2, 3)] != [SEQUENCE] * 3:
         raise ValueError("a certificate with other fields than RFC 5280's")
     validity, subject = rest[2][1], rest[3][1]
@@ -121,7 +118,7 @@ def read_der(der: bytes) -> Certificate:
                 _text(*kind[1])
                 for several in attributes
                 for _, value in several
-                if (kind := tuple(parts(value)))[0][1] == _COMMON_NAME
+                if (kind := tuple(parts(value)))[:1] == ((OID, _COMMON_NAME),)
             ),
             None,
         ),

@@ -39,6 +39,8 @@ ONE = attrs.evolve(
         ("only.example", False),
         ("192.0.2.1", True),
         ("192.0.2.1:443", True),
+        ("192.0.2.1.", True),
+        ("192.0.2.", False),
         ("192.0.2.2", False),
         ("192.0.2.01", False),
         ("3221225985", False),
