@@ -17,6 +17,8 @@ from typing import Any
 
 from canary_trio.config.document import load
 from canary_trio.routing.decision import Chance
+from canary_trio.routing.edge.route_index import RouteIndex
+from canary_trio.routing.edge.table_codec import build_table
 from canary_trio.routing.router import Router
 from canary_trio.routing.sticky_cookie import CookieSigner
 from canary_trio.routing.weighted_sequence import WeightedSequence
@@ -146,10 +148,61 @@ def main() -> None:
     for name, fields in (("exact", {}), ("sticky", {"sticky_sessions": True})):
         costs = [cost_us(*of_arms(count, fields)) for count in (2, 10, 100)]
         print(f"  {name:18}" + "".join(f"{cost:9.2f}" for cost in costs))
+    print(f"\n  {'routes of a gateway':34}" + "".join(f"{n:9,}" for n in ROUTES))
+    for name, make_route in ROUTE_KINDS.items():
+        costs = [index_us(*of_routes(make_route, count)) for count in ROUTES]
+        print(f"  {name:34}" + "".join(f"{cost:9.2f}" for cost in costs))
     print("\nms to read and to compile:")
     for name, document in documents():
         read, compiled = times_ms(document)
         print(f"  {name:42}{read:7.2f}{compiled:7.2f}")
+
+
+# === how many routes ===
+
+ROUTES = (10, 100, 1000)
+ROUTE_KINDS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "a host each": lambda n: {"host": f"s{n}.example.org"},
+    "a wildcard each": lambda n: {"host": f"*.s{n}.example.org"},
+    "a path each, of one host": lambda n: {"host": "s.org", "path_prefix": f"/v1/a{n}"},
+    "a path each, of 5 depths": lambda n: {"path_prefix": f"/{n}" + "/a" * (n % 5)},
+    "a path each, and a header": lambda n: {
+        "path_prefix": f"/v1/a{n}",
+        "header": "X-Beta",
+        "equals": "yes",
+    },
+}
+
+
+def of_routes(
+    make: Callable[[int], dict[str, Any]], count: int
+) -> tuple[RouteIndex[str], list[bytes]]:
+    """Give an index, and one request for each of its routes."""
+    tables = [{**make(n), "service": "web"} for n in range(count)]
+    requests = []
+    for table in tables:
+        host = table.get("host", "shop.example.org").replace("*.", "www.")
+        target = table.get("path_prefix", "") + "/articles/7654321?page=2"
+        fields = BROWSER.partition("\r\n")[2] + "X-Beta: yes\r\n"
+        raw = f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"
+        requests.append(raw.encode())
+    routes = build_table({"routes": tables}).routes
+    return RouteIndex((route, "web") for route in routes), requests
+
+
+def index_us(index: RouteIndex[str], raws: list[bytes]) -> float:
+    """Give microseconds that finding the route of a request adds, over all of them."""
+    heads = [parse_request_head(raw, Limits()) for raw in raws]
+    heads *= max(1, 200 // len(heads))
+    find = index.find
+    assert all(find(head, CLIENT) is not None for head in heads)
+    best = float("inf")
+    for _ in range(25):
+        begun = time.process_time_ns()
+        for head in heads:
+            find(head, CLIENT)
+        best = min(best, (time.process_time_ns() - begun) / len(heads))
+    return best / 1e3
 
 
 def of_arms(count: int, fields: dict[str, Any]) -> tuple[Router, list[bytes]]:

@@ -39,7 +39,7 @@ _MODULES = [
     "canary_trio.config.scalars",
     "canary_trio.config.codec",
     "canary_trio.config.rule_codec",
-    "canary_trio.routing.rule_matcher",
+    "canary_trio.routing.rules.rule_matcher",
     "canary_trio.routing.router",
     "kv_trio.client.transport",
     "kv_trio.consul.decode",

@@ -85,7 +85,7 @@ def apply(
     from canary_trio.control.documents import read_document  # noqa: PLC0415
     from canary_trio.errors import NoDocument  # noqa: PLC0415
 
-    text = read_valid(file)
+    text = read_valid(file, service)
 
     async def replacing(client: Client) -> tuple[dict[str, Any], int]:
         try:
@@ -98,22 +98,33 @@ def apply(
 
 
 @click.command()
-@click.argument(
-    "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
-)
-def validate(file: Path) -> None:
-    """Tell whether FILE is a valid document, and all that is wrong with it."""
-    read_valid(file)
+@click.argument("names", nargs=-1, required=True, metavar="[SERVICE] FILE")
+def validate(names: tuple[str, ...]) -> None:
+    """Tell whether FILE is a valid document, and all that is wrong with it.
+
+    It is taken for the table of a gateway if it has routes, or if SERVICE is such as
+    @edge.
+    """
+    if len(names) > 2:
+        raise click.UsageError(f"found {len(names)} arguments, expected [SERVICE] FILE")
+    file = Path(names[-1])
+    if file.is_dir():
+        raise click.BadParameter(f"{file} is a directory, expected a file")
+    read_valid(file, names[0] if len(names) == 2 else None)
     click.echo(f"{file} is valid")
 
 
 @click.command()
 @click.option("--markdown", is_flag=True, help="Print tables for people instead.")
-def schema(*, markdown: bool) -> None:
+@click.option("--gateway", is_flag=True, help="Of a gateway's document instead.")
+def schema(*, markdown: bool, gateway: bool) -> None:
     """Print the JSON Schema of a document (draft 2020-12)."""
+    from canary_trio.config.document import DOCUMENT  # noqa: PLC0415
     from canary_trio.config.json_schema import json_schema, reference  # noqa: PLC0415
+    from canary_trio.routing.edge.table_codec import TABLE_SCHEMA  # noqa: PLC0415
 
-    click.echo(reference() if markdown else json.dumps(json_schema(), indent=2))
+    of = TABLE_SCHEMA if gateway else DOCUMENT.schema
+    click.echo(reference(of) if markdown else json.dumps(json_schema(of), indent=2))
 
 
 def _write(
@@ -190,9 +201,16 @@ def _say_written(
         sys.exit(3)
 
 
-def read_valid(file: Path) -> bytes:
-    """Give the text of a file that holds a valid document, or end the command."""
-    from canary_trio.config.document import load  # noqa: PLC0415
+def read_valid(file: Path, service: str | None = None) -> bytes:
+    """Give the text of a file that holds a valid document, or end the command.
+
+    Args:
+        file: - for standard input.
+        service: whose document it is to be; None to tell by what it has.
+    """
+    from canary_trio.config.document import parse  # noqa: PLC0415
+    from canary_trio.control.documents import check_document  # noqa: PLC0415
+    from canary_trio.control.store_keys import BadName  # noqa: PLC0415
     from canary_trio.errors import InvalidConfig  # noqa: PLC0415
 
     try:
@@ -200,7 +218,11 @@ def read_valid(file: Path) -> bytes:
     except OSError as exc:
         store_options.fail(f"cannot read {file}: {exc.strerror}")
     try:
-        load(text)
+        document = parse(text)
+        is_table = "routes" in document and "arms" not in document
+        check_document(service or ("@" if is_table else "") + "any", document)
+    except BadName as exc:
+        store_options.fail(str(exc))
     except InvalidConfig as exc:
         store_options.fail(*(f"{file}: {problem}" for problem in exc.problems))
     return text

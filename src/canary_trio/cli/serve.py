@@ -86,7 +86,7 @@ def serve(
     from canary_trio.serve import ProxyOptions  # noqa: PLC0415
     from canary_trio.telemetry.access_log_format import LineForm  # noqa: PLC0415
 
-    document = None if bootstrap is None else read_valid(bootstrap)
+    document = None if bootstrap is None else read_valid(bootstrap, service)
     options = ProxyOptions(
         config_server=config_server,
         tokens=tokens,

@@ -21,18 +21,18 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 BEGIN, END = "<!-- fields: written by `make docs` -->", "<!-- end of the fields -->"
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema(of: Schema = DOCUMENT.schema) -> dict[str, Any]:
     """Give the JSON Schema of a document (draft 2020-12)."""
     described: dict[str, Any] = {"$schema": DIALECT, "title": "canary-trio document"}
     described["description"] = "What a canary-trio proxy is configured by."
-    return {**described, **DOCUMENT.schema}
+    return {**described, **of}
 
 
-def reference() -> str:
+def reference(of: Schema = DOCUMENT.schema) -> str:
     """Give all fields as Markdown: a table for each table of the document."""
     described: dict[int, str] = {}
     sections = []
-    for path, schema in list(_tables(DOCUMENT.schema, "", described)):
+    for path, schema in list(_tables(of, "", described)):
         heading = f"### `{path}`" if path else "### The document"
         rows = [
             f"| `{name}` | {_words(field, described, _join(path, name))} |"

@@ -11,10 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from canary_trio.config.document import build, parse
+from canary_trio.config.model import Config
 from canary_trio.control.assignments import apply_assignments
 from canary_trio.control.report import Fleet, Report
-from canary_trio.control.store_keys import config_key, proxies_prefix
+from canary_trio.control.store_keys import check_service, config_key, proxies_prefix
 from canary_trio.errors import NoDocument, WrittenMeanwhile
+from canary_trio.routing.edge.model import GatewayConfig, is_gateway
+from canary_trio.routing.edge.table_codec import build_table
 from kv_trio import Client, Listing
 
 
@@ -29,6 +32,17 @@ async def read_document(client: Client, service: str) -> tuple[bytes, int]:
     if entry is None:
         raise NoDocument(service)
     return entry.value, entry.modify_index
+
+
+def check_document(service: str, document: dict[str, Any]) -> Config | GatewayConfig:
+    """Give a parsed document as the value that it is for a service, or for a gateway.
+
+    Raises:
+        BadName: there is no such service.
+        InvalidConfig: with all of its faults.
+    """
+    is_table = is_gateway(check_service(service))
+    return build_table(document) if is_table else build(document)
 
 
 async def write_document(
@@ -47,7 +61,7 @@ async def write_document(
         WrittenMeanwhile: another writer was first; nothing is written.
         KvError: the store cannot be written. If the response was lost, it may be.
     """
-    build(document)
+    check_document(service, document)
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     written = await client.put(config_key(service), text.encode(), cas=over)
     if not written.done:

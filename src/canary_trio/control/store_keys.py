@@ -3,6 +3,9 @@
 canary/<service>/config           the document
 canary/<service>/secret           what the fleet signs cookies with
 canary/<service>/proxies/<id>     what each live proxy runs, bound to its session
+
+The document of a gateway, and what its proxies run of it, are at the same places below
+its name, which begins with `@`. It has no secret: each of its services has its own.
 """
 
 from __future__ import annotations
@@ -10,6 +13,10 @@ from __future__ import annotations
 import re
 
 from canary_trio.errors import CanaryError
+from canary_trio.routing.edge.model import GATEWAY_MARK
+
+ROOT = "canary/"
+"""What all keys begin with."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 
@@ -31,16 +38,37 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_service(name: str) -> str:
+    """Give the name of a service, or of a gateway, back if it can be part of a key.
+
+    Raises:
+        BadName: it cannot.
+    """
+    if name.startswith(GATEWAY_MARK):
+        if _NAME.match(name[1:]):
+            return name
+        raise BadName(
+            f"found the name {name!r}, expected @ and the name of a gateway, such as @edge:"
+            " letters, digits, - _ and ., at most 63"
+        )
+    if GATEWAY_MARK in name:
+        raise BadName(
+            f"found the name {name!r}, expected @ at its beginning, where it is a gateway's,"
+            " or nowhere"
+        )
+    return check_name(name)
+
+
 def config_key(service: str) -> str:
     """Where a service's document is."""
-    return f"canary/{check_name(service)}/config"
+    return f"{ROOT}{check_service(service)}/config"
 
 
 def secret_key(service: str) -> str:
     """Where a service's secret is."""
-    return f"canary/{check_name(service)}/secret"
+    return f"{ROOT}{check_name(service)}/secret"
 
 
 def proxies_prefix(service: str) -> str:
     """Where a service's proxies report."""
-    return f"canary/{check_name(service)}/proxies/"
+    return f"{ROOT}{check_service(service)}/proxies/"

@@ -68,12 +68,7 @@ class RequestView:
 
     def host(self) -> bytes:
         """Give the host that was asked for, in lower case, without port or last dot."""
-        host = (self.head.host or b"").lower()
-        if host[-1:] != b"]":
-            name, colon, port = host.rpartition(b":")
-            if colon and (port.isdigit() or not port):
-                host = name
-        return host.rstrip(b".")
+        return plain_host(self.head.host)
 
     def cookies_named(self, name: bytes) -> list[bytes]:
         """Give all cookies of a name, in order; `found` has the first."""
@@ -146,6 +141,20 @@ class RequestReader:
                 fields[name] += b"; " + value.rstrip(b" \t\r")
         if self._cookies is not None and _COOKIE in fields:
             view.found[_COOKIES] = find_cookies(fields[_COOKIE], self._cookies)
+
+
+def plain_host(asked: bytes | None) -> bytes:
+    """Give a host in lower case, without its port and the dot of an absolute name.
+
+    >>> plain_host(b"Shop.Example.org.:8443"), plain_host(b"[::1]:80"), plain_host(None)
+    (b'shop.example.org', b'[::1]', b'')
+    """
+    host = (asked or b"").lower()
+    if not host.endswith(b"]"):
+        name, colon, port = host.rpartition(b":")
+        if colon and (port.isdigit() or not port):
+            host = name
+    return host.rstrip(b".")
 
 
 def name_of(key: Key) -> bytes:

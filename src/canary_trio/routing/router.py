@@ -32,7 +32,7 @@ from canary_trio.routing.request_view import (
     RequestView,
     key_getter,
 )
-from canary_trio.routing.rule_matcher import RuleMatcher
+from canary_trio.routing.rules.rule_matcher import RuleMatcher
 from canary_trio.routing.sticky_cookie import CookieSigner, set_cookie
 from canary_trio.routing.weighted_sequence import WeightedSequence, random_arm
 from http_trio.http1.request_head import RequestHead

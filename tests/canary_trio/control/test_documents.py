@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 
-from canary_trio import change, wait_applied
+from canary_trio import change, read_document, wait_applied
 from canary_trio.control.documents import write_document
 from canary_trio.control.report import Fleet, Report
-from canary_trio.errors import NoDocument, WrittenMeanwhile
+from canary_trio.errors import InvalidConfig, NoDocument, WrittenMeanwhile
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.stored_proxy import DOCUMENT
 
@@ -21,6 +23,20 @@ async def test_of_two_writers_the_second_is_told() -> None:
         with pytest.raises(WrittenMeanwhile) as caught:
             await write_document(client, "web", DOCUMENT | {"ratio": 1}, over=0)
         assert caught.value.revision == first
+
+
+async def test_a_gateway_and_a_service_are_not_given_each_others_document() -> None:
+    table = {"routes": [{"host": "a.org", "service": "web"}]}
+    async with in_memory_store() as client:
+        with pytest.raises(InvalidConfig):
+            await write_document(client, "@edge", DOCUMENT, over=0)
+        with pytest.raises(InvalidConfig):
+            await write_document(client, "web", table, over=0)
+        await write_document(client, "@edge", table, over=0)
+        await change(client, "@edge", "routes[0].path_prefix=/api")
+        text, _ = await read_document(client, "@edge")
+
+    assert json.loads(text)["routes"][0]["path_prefix"] == "/api"
 
 
 KEY = "canary/web/proxies/p"

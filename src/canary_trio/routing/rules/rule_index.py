@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from canary_trio.config.rules import Key
 from canary_trio.routing.buckets import bucket
-from canary_trio.routing.condition_checks import Check
 from canary_trio.routing.request_view import RequestView, key_getter
+from canary_trio.routing.rules.condition_checks import Check
 
 Entries = list[tuple[int, tuple[Check, ...]]]
 """Rules that ask for the same, in order: (place, the checks that are left)."""

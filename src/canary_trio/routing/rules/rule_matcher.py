@@ -29,9 +29,9 @@ from canary_trio.config.rules import (
     Source,
     ValueIs,
 )
-from canary_trio.routing.condition_checks import compile_condition
 from canary_trio.routing.request_view import SLOTS, RequestView, address_of, name_of
-from canary_trio.routing.rule_index import (
+from canary_trio.routing.rules.condition_checks import compile_condition
+from canary_trio.routing.rules.rule_index import (
     Entries,
     PathIndex,
     PercentIndex,

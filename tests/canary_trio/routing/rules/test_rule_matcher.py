@@ -18,7 +18,7 @@ from canary_trio.config.rules import ClientIn, HostIs, MethodIs, PathPrefix, Val
 from canary_trio.routing.buckets import bucket, salt_of
 from canary_trio.routing.request_spec import CertificateSpec
 from canary_trio.routing.request_view import RequestReader
-from canary_trio.routing.rule_matcher import RuleMatcher
+from canary_trio.routing.rules.rule_matcher import RuleMatcher
 from http_trio.http1.request_head import RequestHead, parse_request_head
 from http_trio.limits import Limits
 

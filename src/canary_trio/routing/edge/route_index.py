@@ -1,0 +1,149 @@
+"""The routes of a table compiled: the most specific one that matches a request. Pure.
+
+Of all routes that match, that one is taken whose host is most specific (itself, then the
+longest `*.`, then none), among these the one with the longest path, then with the most
+conditions, then the first in the document.
+
+What a request costs does not grow with the number of routes: for a host there is one
+chain of groups, in the order of their rank, found by one look-up and kept, since few hosts
+come again and again; and in a group one look-up for each number of steps that paths of it
+have. Only routes with conditions look at more of a request than its target and its host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+import attrs
+
+from canary_trio.config.rules import ValueIs
+from canary_trio.routing.edge.model import Route
+from canary_trio.routing.request_view import RequestReader, plain_host
+from canary_trio.routing.rules.condition_checks import Check, compile_condition
+from http_trio.http1.request_head import RequestHead
+
+HOSTS_KEPT = 4096
+"""Hosts as requests spell them whose routes are kept; then all are forgotten."""
+
+_LONGEST_HOST = 300  # bytes of a spelling that is kept
+
+T = TypeVar("T")
+
+
+@attrs.frozen(eq=False)
+class RouteEntry(Generic[T]):
+    """A route of the index, with what it is to lead to.
+
+    Attributes:
+        checks: what must hold beside host and path.
+    """
+
+    route: Route
+    leads_to: T
+    checks: tuple[Check, ...]
+
+
+class _Group(Generic[T]):
+    """The routes of one host, by path."""
+
+    __slots__ = ("by_depth", "by_path", "deepest")
+
+    def __init__(self) -> None:
+        self.by_path: dict[bytes, list[RouteEntry[T]]] = {}
+        self.by_depth: list[int] = []
+        self.deepest = 0
+
+    def add(self, entry: RouteEntry[T]) -> None:
+        stem = entry.route.prefix.encode()
+        entries = self.by_path.setdefault(stem, [])
+        entries.append(entry)
+        entries.sort(key=lambda one: -len(one.route.conditions))  # it is stable
+        depth = stem.count(b"/")
+        if depth not in self.by_depth:
+            self.by_depth = sorted([*self.by_depth, depth], reverse=True)
+            self.deepest = self.by_depth[0]
+        if not stem:  # so is the target of OPTIONS for the whole server
+            self.by_path[b"*"] = entries
+
+
+Chain = tuple[_Group[T], ...]
+
+
+class RouteIndex(Generic[T]):
+    """The routes of one table."""
+
+    def __init__(self, routes: Iterable[tuple[Route, T]]) -> None:
+        """Compile routes, in the order of the document, each with what it leads to."""
+        self._exact: dict[bytes, _Group[T]] = {}
+        self._below: dict[bytes, _Group[T]] = {}
+        self._any: _Group[T] | None = None
+        self._kept: dict[bytes, Chain[T]] = {}
+        self._count = 0
+        keys = []
+        for route, leads_to in routes:
+            self._count += 1
+            keys += [c.key for c in route.conditions if isinstance(c, ValueIs)]
+            checks = tuple(compile_condition(c, b"") for c in route.conditions)
+            entry = RouteEntry(route, leads_to, checks)
+            for host in route.hosts or ("",):
+                self._group(host.encode()).add(entry)
+        self._read = RequestReader(keys)
+
+    def __repr__(self) -> str:
+        return f"<RouteIndex {self._count} routes>"
+
+    def find(self, head: RequestHead, client: str) -> RouteEntry[T] | None:
+        """Give the most specific route of a request; None if none matches."""
+        host = head.host
+        chain = self._kept.get(host) if host is not None else None
+        if chain is None:
+            chain = self._chain_of(host)
+        target = head.target
+        path = target if b"?" not in target else target.partition(b"?")[0]
+        for group in chain:
+            by_path = group.by_path
+            steps = path.split(b"/", group.deepest + 1)
+            count = len(steps)
+            for depth in group.by_depth:
+                if depth >= count:
+                    continue
+                stem = b"/".join(steps[: depth + 1])
+                entries = by_path.get(stem)
+                if entries is not None:
+                    for entry in entries:
+                        if not entry.checks or self._holds(entry, head, client):
+                            return entry
+        return None
+
+    def knows_host(self, head: RequestHead) -> bool:
+        """Tell whether any route is for the host that a request asks for."""
+        return bool(self._chain_of(head.host))
+
+    def _holds(self, entry: RouteEntry[T], head: RequestHead, client: str) -> bool:
+        view = self._read(head, client)
+        return all(check(view) for check in entry.checks)
+
+    def _chain_of(self, asked: bytes | None) -> Chain[T]:
+        """Give the groups of a host, the most specific first."""
+        found = [self._exact.get(host := plain_host(asked))]
+        if self._below:
+            dot = host.find(b".")
+            while dot >= 0:
+                found.append(self._below.get(host[dot + 1 :]))
+                dot = host.find(b".", dot + 1)
+        chain = tuple(group for group in (*found, self._any) if group is not None)
+        if asked is not None and len(asked) <= _LONGEST_HOST:
+            if len(self._kept) >= HOSTS_KEPT:
+                self._kept.clear()
+            self._kept[asked] = chain
+        return chain
+
+    def _group(self, host: bytes) -> _Group[T]:
+        if not host:
+            if self._any is None:
+                self._any = _Group()
+            return self._any
+        if host.startswith(b"*."):
+            return self._below.setdefault(host[2:], _Group())
+        return self._exact.setdefault(host, _Group())

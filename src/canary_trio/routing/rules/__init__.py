@@ -1,0 +1,1 @@
+"""The rules of a document, compiled: the first one that holds; pure."""
