@@ -20,15 +20,12 @@ from canary_trio.routing.sticky_cookie import without_cookie
 from http_trio import Exchange, Response, error_response
 
 _COOKIE = re.compile(rb"\r\n[cC][oO][oO][kK][iI][eE]:[ \t]*([^\r\n]*)")
-_MIRROR_NAME = b"x-canary-mirror"
-_MIRROR_MARK = re.compile(rb"\r\n%b[ \t]*:[^\r\n]*" % _MIRROR_NAME, re.IGNORECASE)
-
-_FOLDED = bytes(range(256)).lower().replace(b"_", b"-")
 _CLAIMS = re.compile(
-    rb"\r\n(?:x[-_]forwarded[-_]client[-_]cert|client[-_]cert(?:[-_]chain)?)"
-    rb"[ \t]*:[^\r\n]*",
+    rb"\r\n(?:x-canary-mirror|x[-_]forwarded[-_]client[-_]cert"
+    rb"|client[-_]cert(?:[-_]chain)?)[ \t]*:[^\r\n]*",
     re.IGNORECASE,
 )
+_MAY_CLAIM = re.compile(rb"\r\n[cCxX][lL\-_]")  # 0.3 us of a browser's fields
 
 
 class ProxyHandler:
@@ -137,12 +134,9 @@ def without_claims(kept: bytes) -> bytes:
 
     With `_` for `-` too, where that matters: many servers read both as the same name.
     """
-    folded = kept.translate(_FOLDED)
-    if b"x-canary-m" in folded:  # what ends in a rare letter is found twice as fast
-        kept = _MIRROR_MARK.sub(b"", kept)
-    if b"client-c" in folded:
-        kept = _CLAIMS.sub(b"", kept)
-    return kept
+    if _MAY_CLAIM.search(kept) is None or _CLAIMS.search(kept) is None:
+        return kept
+    return _CLAIMS.sub(b"", kept)
 
 
 def _without_cookie(kept: bytes, name: str) -> bytes:

@@ -209,6 +209,6 @@ async def test_a_server_is_shown_the_certificate_of_its_arm(
             await proxy.install({"arms": arms, "ratio": 0})
             assert b" 502 " in (await asking.ask())[0]
             missing = {**verified, "client_cert": str(tmp_path / "missing.pem")}
-            with pytest.raises(BadCertificate, match=r"missing\.pem .*No such file"):
+            with pytest.raises(BadCertificate, match=r"missing\.pem.*No such file"):
                 await proxy.install({"arms": {"stable": arm(url, tls=missing)}})
             nursery.cancel_scope.cancel()
