@@ -128,6 +128,25 @@ async def test_5_an_invalid_document_is_refused_and_the_old_one_runs(
     assert "canary: certificates of servers are not verified" in ran.out
 
 
+async def test_5b_what_changes_nothing_says_so(here: World) -> None:
+    await here.start_proxy()
+    first = await here.canary("set", "ratio=0.25", "--wait", "5")
+    assert re.fullmatch(r"revision \d+ live on 1/1 proxies in [\d.]+ ms\n", first.out)
+    again = await here.canary("set", "ratio=0.25")
+    assert re.fullmatch(r"nothing changed; revision \d+ is there already\n", again.out)
+    waited = await here.canary("set", "ratio=0.25", "--wait", "5", "--json")
+    shown = json.loads(waited.out)
+    assert (shown["changed"], shown["live"]) == (False, 1)
+
+
+async def test_5c_a_rules_cookie_is_not_the_services_own(here: World) -> None:
+    await here.start_proxy()
+    rules = 'rules=[{"canary-by-cookie": "canary-web"}]'
+    refused = await here.canary("set", rules, "sticky_sessions=true", status=1)
+    assert "$.rules[0].canary-by-cookie" in refused.err
+    assert "another name than that of sticky_sessions" in refused.err
+
+
 async def test_6_of_two_writers_at_once_one_wins_and_one_is_told(here: World) -> None:
     await here.start_proxy()
     statuses: list[int] = []

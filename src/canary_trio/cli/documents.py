@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from canary_trio.cli import store_options
+from canary_trio.cli.written import Written, say_written
 
 if TYPE_CHECKING:
     from canary_trio.control.report import Fleet
@@ -139,65 +140,43 @@ def _write(
     import trio  # noqa: PLC0415
 
     from canary_trio.control.documents import read_fleet, wait_applied, write_document  # noqa: PLC0415
+    from kv_trio import KvError  # noqa: PLC0415
 
     had_proxies = False
+    unconfirmed = ""
 
     def is_applied(fleet: Fleet) -> bool:
         nonlocal had_proxies
         had_proxies = had_proxies or bool(fleet.reports)
         return fleet.is_applied
 
-    async def write(client: Client) -> tuple[int, Fleet | None, float]:
+    async def wait(client: Client, revision: int, for_s: float) -> Fleet:
+        with trio.move_on_after(for_s):
+            return await wait_applied(client, service, revision, until=is_applied)
+        return await read_fleet(client, service, revision)
+
+    async def write(client: Client) -> tuple[Written, Fleet | None]:
+        nonlocal unconfirmed
         document, over = await prepare(client)
         begun = trio.current_time()
         revision = await write_document(client, service, document, over=over)
-        if wait_s is None:
-            return revision, None, 0.0
-        with trio.move_on_after(wait_s):
-            fleet = await wait_applied(client, service, revision, until=is_applied)
-            return revision, fleet, trio.current_time() - begun
-        fleet = await read_fleet(client, service, revision)
-        return revision, fleet, trio.current_time() - begun
+        fleet = None
+        if wait_s is not None:
+            try:
+                fleet = await wait(client, revision, wait_s)
+            except KvError as exc:  # of the wait: what is written, is written
+                unconfirmed = str(exc)
+        took_s = trio.current_time() - begun
+        return Written(revision, changed=revision != over, took_s=took_s), fleet
 
-    revision, fleet, took_s = store_options.ask(config_server, write)
-    _say_written(revision, fleet, took_s, as_json=as_json)
+    written, fleet = store_options.ask(config_server, write)
+    say_written(written, fleet, as_json=as_json)
+    if unconfirmed:
+        click.echo(f"canary: where it is live is not known: {unconfirmed}", err=True)
+        sys.exit(3)
     if fleet is not None and not fleet.reports:
         reason = "all proxies ended meanwhile" if had_proxies else "no proxy appeared"
         click.echo(f"canary: not live anywhere after {wait_s:g} s: {reason}", err=True)
-        sys.exit(3)
-
-
-def _say_written(
-    revision: int, fleet: Fleet | None, took_s: float, *, as_json: bool
-) -> None:
-    if fleet is None:
-        click.echo(
-            json.dumps({"revision": revision})
-            if as_json
-            else f"revision {revision} written"
-        )
-        return
-    live, known = len(fleet.live), len(fleet.reports)
-    lagging = [report.id for report in fleet.lagging]
-    refusing = [report.id for report in fleet.refusing]
-    if as_json:
-        shown: dict[str, object] = {"revision": revision, "live": live}
-        shown |= {"proxies": known, "lagging": lagging, "refusing": refusing}
-        shown["ms"] = took_s * 1e3
-        click.echo(json.dumps(shown))
-    elif not known:
-        click.echo(f"revision {revision} written; no proxy is live")
-    else:
-        in_time = f" in {took_s * 1e3:.1f} ms"
-        click.echo(f"revision {revision} live on {live}/{known} proxies{in_time}")
-    for report in fleet.refusing:
-        assert report.failed is not None, "that is what refusing means"
-        for problem in report.failed.problems:
-            click.echo(f"canary: refused by {report.id}: {problem}", err=True)
-    if refusing:
-        sys.exit(1)
-    if lagging:
-        click.echo(f"canary: not yet live on: {', '.join(lagging)}", err=True)
         sys.exit(3)
 
 

@@ -1,7 +1,8 @@
 """The command `canary`: serve a service, and look at and change its document.
 
 Exit status: 0 done; 1 refused or failed, with one line on stderr per fault; 2 wrong
-usage; 3 written, but when `--wait` ran out not live everywhere, or no proxy was live.
+usage; 3 written, but when `--wait` ran out not live everywhere, no proxy was live, or
+the store went away before that was known.
 """
 
 from __future__ import annotations

@@ -99,7 +99,17 @@ def _is_text(text: str) -> bool:
 # === disagreements ===
 
 
-def disagreements(document: Mapping[str, Any]) -> Iterator[Problem]:
+def default_cookie(service: str) -> str:
+    """Give the name of a service's key cookie where its document gives none.
+
+    The service is in it: services that share a host name share its cookies too.
+    """
+    return f"canary-{service}"
+
+
+def disagreements(
+    document: Mapping[str, Any], service: str | None = None
+) -> Iterator[Problem]:
     """Give what fields disagree on, as far as they can be read."""
     arms = document.get("arms")
     if not isinstance(arms, dict):
@@ -107,7 +117,7 @@ def disagreements(document: Mapping[str, Any]) -> Iterator[Problem]:
     if STABLE not in arms:
         yield Problem("$.arms", _names(arms), f"an arm named {STABLE}")
     yield from _bad_shares(document.get("ratio", 0), arms)
-    yield from _taken_cookies(document)
+    yield from _taken_cookies(document, service)
     for path, name in _named_arms(document, arms):
         if isinstance(name, str) and name not in arms:
             yield _no_arm(path, name, arms)
@@ -133,10 +143,16 @@ def _bad_shares(given: Any, arms: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("$.ratio", f"shares that add up to {total}", "at most 1")
 
 
-def _taken_cookies(document: Mapping[str, Any]) -> Iterator[Problem]:
+def _taken_cookies(
+    document: Mapping[str, Any], service: str | None
+) -> Iterator[Problem]:
     """Find rules that ask for `always` where our own cookie is."""
     sticky, rules = document.get("sticky_sessions"), document.get("rules")
-    name = sticky.get("cookie") if isinstance(sticky, dict) else None
+    named = sticky.get("cookie") if isinstance(sticky, dict) else None
+    is_default = sticky is True or (
+        isinstance(sticky, dict) and not sticky.keys() & {"cookie", "header", "address"}
+    )
+    name = default_cookie(service) if is_default and service is not None else named
     for place, rule in enumerate(rules if isinstance(rules, list) else ()):
         given = rule.get("canary-by-cookie") if isinstance(rule, dict) else None
         if given is not None and given == name:

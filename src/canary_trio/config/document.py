@@ -106,8 +106,13 @@ def parse(text: bytes | str) -> dict[str, Any]:
     return document
 
 
-def build(document: Mapping[str, Any]) -> Config:
+def build(document: Mapping[str, Any], *, service: str | None = None) -> Config:
     """Make a parsed document a value.
+
+    Args:
+        document: parsed JSON.
+        service: whose document it is, for what follows from the name; None if that is
+            not known.
 
     Raises:
         InvalidConfig: with all of its faults.
@@ -116,9 +121,9 @@ def build(document: Mapping[str, Any]) -> Config:
     try:
         config: Config = DOCUMENT.decode(document)
     except Exception as exc:
-        found = [*problems(exc), *disagreements(document)]
+        found = [*problems(exc), *disagreements(document, service)]
         raise InvalidConfig(sorted(found, key=lambda problem: problem.path)) from exc
-    found = list(disagreements(document))
+    found = list(disagreements(document, service))
     if found:
         raise InvalidConfig(found)
     return config

@@ -82,6 +82,7 @@ class Acknowledger:
         self._is_alive = is_alive
         self._on_taken = on_taken
         self._own = {name.session} - {""} if name is not None else set()
+        self._refusal, self._refused_at = "", -math.inf
         self._other = ""  # the session of another proxy that has our key
         self._other_since = self._told_at = self._warned_at = -math.inf
         self._new_until = trio.current_time() + START_S
@@ -123,9 +124,16 @@ class Acknowledger:
                 await self._wait_for_news(renew_at - trio.current_time())
             except KvError as exc:
                 if isinstance(exc, StoreRefused):  # such as: the session has ended
-                    _log.warning("not acknowledged: %s", exc)
+                    self._tell_refusal(str(exc))
                     self._session = ""
                 await backoff.pause()
+
+    def _tell_refusal(self, reason: str) -> None:
+        """Tell that the store refuses the report; the same again only after a while."""
+        now = trio.current_time()
+        if reason != self._refusal or now - self._refused_at >= TELL_S:
+            self._refusal, self._refused_at = reason, now
+            _log.warning("not acknowledged: %s", reason)
 
     async def check_name(self, client: Client) -> None:
         """Look whether another proxy that lives has our name, before anything is served.

@@ -42,7 +42,7 @@ def check_document(service: str, document: dict[str, Any]) -> Config | GatewayCo
         InvalidConfig: with all of its faults.
     """
     is_table = is_gateway(check_service(service))
-    return build_table(document) if is_table else build(document)
+    return build_table(document) if is_table else build(document, service=service)
 
 
 async def write_document(

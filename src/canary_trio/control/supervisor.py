@@ -291,7 +291,7 @@ class Supervisor:
         table = parse(document)
         if len(document) > _LONG:
             await trio.lowlevel.checkpoint()  # each half takes some milliseconds
-        config = build(table)
+        config = build(table, service=self._service)
         secrets = self._keeper.current
         self._runtime.install(await self._runtime.build(config, revision, *secrets))
         self._use_secrets()  # they may be others meanwhile

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from canary_trio.config.checks import default_cookie
 from canary_trio.config.model import Balance, Config, Sticky, Style
 from canary_trio.config.rules import Key, Source, ValueIs
 from canary_trio.routing.buckets import BucketRanges, bucket, salt_of
@@ -267,14 +268,11 @@ class Router:
 
 
 def with_cookie_named(config: Config, service: str) -> Config:
-    """Give the key cookie a name where the document does not.
-
-    The service is in it: services that share a host name share its cookies too.
-    """
+    """Give the key cookie a name where the document does not."""
     sticky = config.sticky_sessions
     if sticky is None or sticky.key != Sticky().key:
         return config
-    named = attrs.evolve(sticky.key, name=f"canary-{service}")
+    named = attrs.evolve(sticky.key, name=default_cookie(service))
     return attrs.evolve(config, sticky_sessions=attrs.evolve(sticky, key=named))
 
 

@@ -106,3 +106,31 @@ def test_a_rule_cannot_ask_for_always_in_our_own_cookie(
         assert list(problems(document)) == ["$.rules[0].canary-by-cookie"]
     else:
         build(document)
+
+
+@pytest.mark.parametrize(
+    ("sticky", "name", "refused"),
+    [
+        (True, "canary-web", True),
+        ({"epoch": 2}, "canary-web", True),
+        (True, "canary-shop", False),
+        ({"cookie": "mine"}, "canary-web", False),
+        ({"header": "X-User"}, "canary-web", False),
+        (False, "canary-web", False),
+    ],
+)
+def test_nor_in_the_cookie_that_the_service_gives_its_name(
+    sticky: object, name: str, refused: bool
+) -> None:
+    servers = {"servers": ["http://a"]}
+    document = {
+        "sticky_sessions": sticky,
+        "rules": [{"canary-by-cookie": name}],
+        "arms": {"stable": servers, "canary": servers},
+    }
+    build(document)  # whose document it is, is not known here
+    if refused:
+        with pytest.raises(InvalidConfig, match=r"\$\.rules\[0\]\.canary-by-cookie"):
+            build(document, service="web")
+    else:
+        build(document, service="web")
