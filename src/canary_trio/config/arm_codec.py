@@ -26,7 +26,14 @@ from canary_trio.config.codec import (
     word_or,
 )
 from canary_trio.config.condition_codec import KEY
-from canary_trio.config.model import STABLE, Arm, Balance, Server, ServerMode
+from canary_trio.config.model import (
+    STABLE,
+    Arm,
+    Balance,
+    Protocol,
+    Server,
+    ServerMode,
+)
 from canary_trio.config.policies import (
     ArmTimeouts,
     Ejection,
@@ -41,6 +48,7 @@ from canary_trio.config.scalars import (
     FIELD_NAMES,
     FIELDS,
     FILE,
+    GRPC_SERVICE,
     HOST,
     HOST_AND_PORT,
     PATH,
@@ -64,6 +72,7 @@ _HEALTH = word_or(
         status=status_codes(least=1),
         jitter=number(0, 1),
         host=HOST_AND_PORT,
+        grpc=optional(GRPC_SERVICE),
     ),
     "true, false, or a table",
 )
@@ -111,22 +120,41 @@ _TLS = table(
     client_key=optional(FILE),
 )
 _SERVER_TABLE = table(
-    Server, url=SERVER_URL, weight=integer(1, 1000), mode=enumeration(ServerMode)
+    Server,
+    url=SERVER_URL,
+    weight=integer(1, 1000),
+    mode=enumeration(ServerMode),
+    protocol=enumeration(Protocol),
 )
+_PRIOR_KNOWLEDGE = "h2c:"
 
 
 def _decode_server(value: Any) -> Server:
     if isinstance(value, str):
-        return Server(SERVER_URL.decode(value))
+        return _settled(Server(SERVER_URL.decode(value)), None)
     if not isinstance(value, dict):
         expected = "a URL such as http://10.0.0.1:8000, or a table with url"
         raise Fault(show(value), expected)
-    server: Server = _SERVER_TABLE.decode(value)
+    return _settled(_SERVER_TABLE.decode(value), value.get("protocol"))
+
+
+def _settled(server: Server, given: str | None) -> Server:
+    """Let the URL and the protocol, if one is given, say the same."""
+    if server.url.startswith(_PRIOR_KNOWLEDGE):
+        if given not in (None, Protocol.HTTP2.value):
+            expected = "h2, which h2c:// means; or an http:// URL"
+            raise note_step(Fault(show(given), expected), ".protocol")
+        return attrs.evolve(server, protocol=Protocol.HTTP2)
+    if server.speaks_http2 and server.url.startswith("http:"):
+        expected = "http/1.1, which http:// means; or an h2c:// or https:// URL"
+        raise note_step(Fault(show(given), expected), ".protocol")
     return server
 
 
 def _encode_server(server: Server) -> Any:
     written = _SERVER_TABLE.encode(server)
+    if server.url.startswith(_PRIOR_KNOWLEDGE):
+        del written["protocol"]
     return server.url if len(written) == 1 else written
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from canary_trio.config.codec import Fault, is_number, show
 from canary_trio.config.model import CANARY, STABLE, WHOLE, format_share
 from canary_trio.config.policies import Ejection, Retries
-from canary_trio.config.scalars import RATIO
+from canary_trio.config.scalars import GRPC_SERVICE, RATIO
 from canary_trio.errors import Problem
 
 # === oddities ===
@@ -183,6 +183,7 @@ def _named_arms(
 def _bad_arm(name: str, arm: Mapping[str, Any]) -> Iterator[Problem]:
     if arm.get("fallback") == name:
         yield Problem(f"$.arms.{name}.fallback", show(name), "another arm, or null")
+    yield from _checked_by_grpc(name, arm)
     tls = arm.get("tls")
     if isinstance(tls, dict) and tls.get("client_key") and not tls.get("client_cert"):
         path = f"$.arms.{name}.tls.client_key"
@@ -199,6 +200,30 @@ def _bad_arm(name: str, arm: Mapping[str, Any]) -> Iterator[Problem]:
         if is_number(least) and is_number(most) and most < least:
             path = f"$.arms.{name}.{field}.{long}"
             yield Problem(path, f"{most:g}", f"at least {short}, {least:g}")
+
+
+def _checked_by_grpc(name: str, arm: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find servers that cannot be asked as `health.grpc` wants it."""
+    health, servers = arm.get("health"), arm.get("servers")
+    if not isinstance(health, dict) or not _is_service(health.get("grpc")):
+        return
+    for place, server in enumerate(servers if isinstance(servers, list) else ()):
+        table = server if isinstance(server, dict) else {"url": server}
+        url = table.get("url")
+        if not isinstance(url, str) or url.startswith("h2c:"):
+            continue
+        if table.get("protocol") != "h2":
+            path = f"$.arms.{name}.servers[{place}]"
+            expected = "a server that speaks h2, as health.grpc needs it"
+            yield Problem(path, show(server), expected)
+
+
+def _is_service(given: Any) -> bool:
+    try:
+        GRPC_SERVICE.decode(given)
+    except Fault:
+        return False
+    return True
 
 
 def _no_arm(path: str, name: str, arms: Mapping[str, Any]) -> Problem:

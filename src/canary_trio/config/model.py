@@ -67,12 +67,20 @@ class ServerMode(enum.Enum):
     """Nothing."""
 
 
+class Protocol(enum.Enum):
+    """What a server speaks."""
+
+    HTTP1 = "http/1.1"
+    HTTP2 = "h2"
+    """HTTP/2: over TLS by ALPN, without it by prior knowledge (`h2c://`)."""
+
+
 @attrs.frozen
 class Server:
     """One server of an arm."""
 
     url: str = described(
-        "Where it is: http://HOST[:PORT][/PREFIX], https://... or unix:/PATH."
+        "Where it is: http://HOST[:PORT][/PREFIX], https://..., h2c://... or unix:/PATH."
     )
     weight: int = described(
         "Its share among the servers of its arm, 1 to 1000.", default=1
@@ -81,6 +89,15 @@ class Server:
         "ready; drain: only users that are sticky to it; maintenance: nothing.",
         default=ServerMode.READY,
     )
+    protocol: Protocol = described(
+        "What it speaks: http/1.1, or h2 (HTTP/2, as gRPC needs it); of h2c:// that is h2.",
+        default=Protocol.HTTP1,
+    )
+
+    @property
+    def speaks_http2(self) -> bool:
+        """Whether it is spoken to in HTTP/2."""
+        return self.protocol is Protocol.HTTP2
 
     @property
     def host(self) -> str:

@@ -56,6 +56,11 @@ class Health:
         "The share of the interval by which it varies, 0 to 1.", default=0.2
     )
     host: str = described("The Host field; by default the server's own.", default="")
+    grpc: str | None = described(
+        "The service that is asked for by grpc.health.v1 instead of path and status;"
+        ' "" for the server as a whole. For servers that speak h2.',
+        default=None,
+    )
 
 
 @attrs.frozen

@@ -113,6 +113,10 @@ RATIO = Codec(_decode_ratio, any_of(SHARE.schema, _SHARES.schema), _encode_ratio
 ARM_NAME = text(
     r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", "a name of letters, digits, - _ and ."
 )
+GRPC_SERVICE = text(
+    r"[A-Za-z0-9_.-]{0,200}",
+    "a name of letters, digits, _ . and -, such as pkg.Service",
+)
 NAME_SIZE = 100
 """Characters of a rule's name at most."""
 

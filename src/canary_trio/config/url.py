@@ -32,7 +32,7 @@ class UrlParts:
 
 
 _URL = re.compile(
-    r"""http(s)?://([A-Za-z0-9][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]+\])
+    r"""(http|https|h2c)://([A-Za-z0-9][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]+\])
     (?::([0-9]{1,5}))?
     ((?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*)/?\Z""",
     re.VERBOSE,
@@ -50,13 +50,14 @@ def split_url(url: str) -> UrlParts | None:
     """
     match = _URL.match(url)
     if match is not None:
-        secure, host, port, prefix = match.groups()
-        return UrlParts(host, int(port) if port else 443 if secure else 80, prefix)
+        scheme, host, port, prefix = match.groups()
+        usual = 443 if scheme == "https" else 80
+        return UrlParts(host, int(port) if port else usual, prefix)
     match = _UNIX.match(url)
     return UrlParts(path=match[1]) if match else None
 
 
-_SERVER_URL = "http://HOST[:PORT][/PREFIX], https://... or unix:/PATH"
+_SERVER_URL = "http://HOST[:PORT][/PREFIX], https://..., h2c://... or unix:/PATH"
 
 
 def _read_server_url(value: Any) -> str:
@@ -92,7 +93,7 @@ SERVER_URL = Codec(
     {
         "title": _SERVER_URL,
         "type": "string",
-        "pattern": r"^(?:https?://[A-Za-z0-9\[][^\s?#@]*|unix:/[^\x00-\x1f?#]+)$",
+        "pattern": r"^(?:(?:https?|h2c)://[A-Za-z0-9\[][^\s?#@]*|unix:/[^\x00-\x1f?#]+)$",
         "maxLength": 300,
     },
 )
@@ -107,7 +108,7 @@ def _read_config_server(value: Any) -> str | None:
     parts = None
     if isinstance(value, str) and len(value) <= 300:
         parts = split_url(value)
-    if parts is None or parts.path:
+    if parts is None or parts.path or value.startswith("h2c:"):
         raise Fault(show(value), _CONFIG_SERVER_URL)
     _check_host_and_port(value, parts)
     if "xn--" in parts.host.lower():  # whose rules the store's client has its own of

@@ -8,7 +8,8 @@ both share one processor.
 
 The request is copied as the other arm would get it, with `X-Canary-Mirror: 1` added, so
 that the receiver can tell it apart. Whether it may be done twice is known to the operator
-alone: by default only methods that ask for nothing to be changed are copied.
+alone: by default only methods that ask for nothing to be changed are copied. What streams
+is not held, and so not copied; of gRPC that leaves the calls that came in one piece.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from canary_trio.proxy.header_changes import compile_changes
 from canary_trio.telemetry.mirror_counters import MirrorCounters, MirrorOutcome, Skip
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from canary_trio.upstream.arm import LiveArm
-from http_trio import ForwardedRequest, NoResponse, Upstream, fetch
+from http_trio import FetchResult, ForwardedRequest, NoResponse, Upstream, fetch
+from http_trio.http1.grpc import http_status_of, is_grpc, parse_grpc_status
 from http_trio.http1.request_head import render_request
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ class Mirror:
                     body_limit=copy.size + _SPARE,
                 )
                 seconds = trio.current_time() - begun
-                found = response.status, response.size
+                found = _stands_for(response), response.size
                 self._learnt.compare((copy.status, copy.size), found, seconds)
             if scope.cancelled_caught:
                 outcomes[MirrorOutcome.LATE] += 1
@@ -134,6 +136,13 @@ class Mirror:
             self._told = self._tasks.note("mirror", exc, self._told)
         finally:
             self._copies.in_progress -= 1
+
+
+def _stands_for(response: FetchResult) -> int:
+    """Give the status of a response, or that which its grpc-status stands for."""
+    if not is_grpc(response.value(b"content-type")):
+        return response.status
+    return http_status_of(parse_grpc_status(response.value(b"grpc-status")))
 
 
 class _Copy:

@@ -22,7 +22,6 @@ from canary_trio.upstream.pending_queue import client_of
 from canary_trio.upstream.server import ServerState
 from http_trio import (
     Failure,
-    FailureReason,
     ForwardedRequest,
     ForwardHooks,
     Response,
@@ -31,6 +30,7 @@ from http_trio import (
     error_response,
     forward,
 )
+from http_trio.http1.grpc import http_status_of
 
 if TYPE_CHECKING:
     from http_trio import Exchange
@@ -144,8 +144,8 @@ class ProxiedRequest(ForwardHooks):
         if sent and not request.exchange.head.repeatable:
             return None
         condition, arm = failure.condition, self._plan.name
-        ok = None if condition is FailureReason.FULL else False
-        following = self._go_on(sent=sent, ok=ok, unreachable=condition.is_unreachable)
+        ok, unreachable = condition.verdict, condition.is_unreachable
+        following = self._go_on(sent=sent, ok=ok, unreachable=unreachable)
         if following is not None:
             self._context.observer.counters.failed(arm, condition.value)
         return following
@@ -165,19 +165,18 @@ class ProxiedRequest(ForwardHooks):
         now = exchange.loop.now
         if self._share:
             self._share = server.give_share(self._share)
-        if failure is None and status < 500:
+        called = request.grpc_status if exchange.head.method == b"POST" else None
+        stands_for = status if called is None else http_status_of(called)
+        if failure is None and stands_for < 500:
             # A client that left, and a tunnel, tell nothing of the server.
             server.ended(now, True if status >= 200 else None, self._started)
             if self._failed:
                 self._count(bad=False, saved=status > 0)
         else:
             condition = None if failure is None else failure.condition
-            server.ended(
-                now,
-                None if condition is FailureReason.FULL else False,
-                self._started,
-                unreachable=condition is not None and condition.is_unreachable,
-            )
+            ok = False if condition is None else condition.verdict
+            unreachable = condition is not None and condition.is_unreachable
+            server.ended(now, ok, self._started, unreachable=unreachable)
             self._count(bad=True, saved=False)
         self._context.observer.ended(
             exchange,
@@ -188,11 +187,12 @@ class ProxiedRequest(ForwardHooks):
             request_id=self._request_id,
             retries=self._tries,
             failure=failure,
+            grpc_status=called,
         )
         mirror = self._labels.mirror
         if mirror is not None:
             fields = self._fields + self._names
-            mirror.offer(request, status, fields, answered=failure is None)
+            mirror.offer(request, stands_for, fields, answered=failure is None)
 
     # === elsewhere ===
 

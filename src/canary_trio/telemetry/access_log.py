@@ -103,6 +103,7 @@ class AccessLog:
         request_id: bytes,
         retries: int,
         failure: str = "",
+        grpc_status: int | None = None,
     ) -> None:
         """Take the line of a request that has ended."""
         size = self._size
@@ -119,6 +120,7 @@ class AccessLog:
             request_id=request_id,
             retries=retries,
             failure=failure,
+            grpc_status=grpc_status,
         )
         if not size:
             self._news.set()

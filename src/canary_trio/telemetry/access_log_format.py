@@ -95,6 +95,7 @@ class Format(Protocol):
         request_id: bytes,
         retries: int,
         failure: str = "",
+        grpc_status: int | None = None,
     ) -> bytes:
         """Give the line.
 
@@ -108,6 +109,7 @@ class Format(Protocol):
             request_id: as the client may have sent it.
             retries: further tries than the first.
             failure: why there was no response, or not all of it; empty for no failure.
+            grpc_status: what a call of gRPC came to; None of other requests.
         """
 
 
@@ -131,6 +133,7 @@ def _json_formatter() -> Format:
         request_id: bytes,
         retries: int,
         failure: str = "",
+        grpc_status: int | None = None,
     ) -> bytes:
         nonlocal second, prefix
         whole = int(ended_at)
@@ -147,7 +150,7 @@ def _json_formatter() -> Format:
             request_id = escape_json(request_id)
         return (
             b'%b.%03dZ","client":"%b","method":"%b","target":"%b","protocol":"%b",'
-            b'"status":%d,"bytes":%d,"seconds":%.6f,"server":"%b","request_id":"%b","retries":%d,%b%b}\n'
+            b'"status":%d,"bytes":%d,"seconds":%.6f,"server":"%b","request_id":"%b","retries":%d,%b%b%b}\n'
         ) % (
             prefix,
             int((ended_at - whole) * 1000),
@@ -162,6 +165,7 @@ def _json_formatter() -> Format:
             request_id,
             retries,
             decision.json,
+            b',"grpc_status":%d' % grpc_status if grpc_status is not None else b"",
             b',"failure":"%b"' % json_name(failure) if failure else b"",
         )
 
@@ -183,6 +187,7 @@ def _text_formatter() -> Format:
         request_id: bytes,
         retries: int,
         failure: str = "",
+        grpc_status: int | None = None,
     ) -> bytes:
         nonlocal second, prefix
         whole = int(ended_at)
@@ -198,7 +203,7 @@ def _text_formatter() -> Format:
         if _UNSAFE_IN_TEXT(request_id):
             request_id = escape_text(request_id)
         return (
-            b'%b%b "%b %b %b" %d %d seconds=%.6f server=%b id=%b retries=%d %b%b\n'
+            b'%b%b "%b %b %b" %d %d seconds=%.6f server=%b id=%b retries=%d %b%b%b\n'
         ) % (
             exchange.client.encode(),
             prefix,
@@ -212,6 +217,7 @@ def _text_formatter() -> Format:
             request_id or b"-",
             retries,
             decision.text,
+            b" grpc_status=%d" % grpc_status if grpc_status is not None else b"",
             b" failure=" + text_name(failure) if failure else b"",
         )
 

@@ -17,6 +17,7 @@ from canary_trio.telemetry.counters import Counters
 from canary_trio.telemetry.decision_labels import DecisionLabels, unrouted
 from canary_trio.telemetry.mirror_counters import MirrorCounters
 from canary_trio.telemetry.task_keeper import TaskKeeper
+from http_trio.http1.grpc import http_status_of
 
 if TYPE_CHECKING:
     from canary_trio.telemetry.access_log import AccessLog
@@ -57,6 +58,7 @@ class Observer:
         request_id: bytes = b"",
         retries: int = 0,
         failure: Failure | None = None,
+        grpc_status: int | None = None,
     ) -> None:
         """Note that an exchange is over.
 
@@ -69,8 +71,12 @@ class Observer:
             request_id: as it went to the server; whatever the client said is safe.
             retries: further tries than the first.
             failure: why the server gave no response, or not all of it.
+            grpc_status: what a call of gRPC came to, which is counted as the status
+                that it stands for; None of other requests, and where none came.
         """
-        labels.count(status, seconds)
+        labels.count(
+            status if grpc_status is None else http_status_of(grpc_status), seconds
+        )
         if retries:
             labels.chosen.retries += retries
         if failure is not None:
@@ -85,4 +91,5 @@ class Observer:
                 request_id=request_id,
                 retries=retries,
                 failure="" if failure is None else failure.condition.value,
+                grpc_status=grpc_status,
             )

@@ -23,6 +23,7 @@ from canary_trio.config.url import UrlParts
 from http_trio import (
     Address,
     BadCertificate,
+    Http2Upstream,
     Upstream,
     client_context,
     file_stamp,
@@ -35,13 +36,17 @@ _log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Target = tuple[str, UpstreamTls | None]
-"""Whom to connect to: a URL, and how its certificate is verified, where it has one."""
+Target = tuple[str, UpstreamTls | None, bool]
+"""Whom to connect to: a URL, how its certificate is verified, where it has one, and
+whether HTTP/2 is spoken."""
+
+_Way = tuple[UpstreamTls, bool]
+"""What of a target makes a context of its own."""
 
 
 def target_of(server: Server, tls: UpstreamTls) -> Target:
     """Give the target of a server in an arm with these settings."""
-    return server.url, tls if server.is_tls else None
+    return server.url, tls if server.is_tls else None, server.speaks_http2
 
 
 def make_upstream(server: Server, target: Target, contexts: TlsContexts) -> Upstream:
@@ -53,14 +58,15 @@ def make_upstream(server: Server, target: Target, contexts: TlsContexts) -> Upst
         contexts: that are ready for its way of speaking TLS.
     """
     parts = server.parts
-    _, tls = target
+    _, tls, http2 = target
     name = None if tls is None else tls.server_name
-    return Upstream(
+    kind = Http2Upstream if http2 else Upstream
+    return kind(
         server.url,
         known_addresses(parts) or (),
         host_field(parts, secure=tls is not None),
         prefix=parts.prefix.encode(),
-        tls=None if tls is None else contexts.of(tls),
+        tls=None if tls is None else contexts.of(tls, http2=http2),
         server_name=name or parts.host.strip("[]"),
     )
 
@@ -89,7 +95,7 @@ class TlsContexts:
     """
 
     def __init__(self) -> None:
-        self._made: dict[UpstreamTls, _Made] = {}
+        self._made: dict[_Way, _Made] = {}
 
     def __repr__(self) -> str:
         return f"<TlsContexts {len(self._made)}>"
@@ -101,20 +107,21 @@ class TlsContexts:
             http_trio.BadCertificate: a file cannot be used.
         """
         for arm in arms:
-            way = _way(arm.tls)
-            if way not in self._made and any(s.is_tls for s in arm.servers):
-                self._made[way] = await _in_thread(_make, way)
+            secure = {s.speaks_http2 for s in arm.servers if s.is_tls}
+            for way in [_way(arm.tls, http2=http2) for http2 in sorted(secure)]:
+                if way not in self._made:
+                    self._made[way] = await _in_thread(_make, way)
 
-    def of(self, tls: UpstreamTls) -> ssl.SSLContext:
+    def of(self, tls: UpstreamTls, *, http2: bool = False) -> ssl.SSLContext:
         """Give the context for servers of an arm that was prepared."""
-        way = _way(tls)
+        way = _way(tls, http2=http2)
         if way not in self._made:  # another document has come live meanwhile
             self._made[way] = _make(way)
         return self._made[way].context
 
     def keep_only(self, targets: Iterable[Target]) -> None:
         """Forget those that no target needs."""
-        used = {_way(tls) for _, tls in targets if tls is not None}
+        used = {_way(tls, http2=h2) for _, tls, h2 in targets if tls is not None}
         for way in self._made.keys() - used:
             del self._made[way]
 
@@ -123,7 +130,7 @@ class TlsContexts:
         while True:
             await trio.sleep(LOOK_S)
             for way, made in list(self._made.items()):
-                if way.ca is None and way.client_cert is None:
+                if not _files(way):
                     continue
                 found = await _in_thread(_look_again, way, made)
                 if found is made or self._made.get(way) is not made:
@@ -133,8 +140,8 @@ class TlsContexts:
                     _log.error("%s; what was read before stays in use", found.fault)
                     continue
                 _log.info("took up changed files: %s", _files(way))
-                for (_, tls), upstream in upstreams.items():
-                    if tls is not None and _way(tls) == way:
+                for (_, tls, http2), upstream in upstreams.items():
+                    if tls is not None and _way(tls, http2=http2) == way:
                         upstream.use_tls(found.context)
 
 
@@ -144,28 +151,34 @@ async def _in_thread(call: Callable[P, T], *args: P.args, **named: P.kwargs) -> 
     return await trio.to_thread.run_sync(run, abandon_on_cancel=True)
 
 
-def _way(tls: UpstreamTls) -> UpstreamTls:
+def _way(tls: UpstreamTls, *, http2: bool) -> _Way:
     """Give what of an arm's settings makes a context of its own."""
-    return attrs.evolve(tls, server_name=None)
+    return attrs.evolve(tls, server_name=None), http2
 
 
-def _files(way: UpstreamTls) -> list[str]:
-    return [file for file in (way.ca, way.client_cert, way.client_key) if file]
+def _files(way: _Way) -> list[str]:
+    tls, _ = way
+    return [file for file in (tls.ca, tls.client_cert, tls.client_key) if file]
 
 
-def _stamp(way: UpstreamTls) -> tuple[tuple[int, ...], ...]:
+def _stamp(way: _Way) -> tuple[tuple[int, ...], ...]:
     return tuple(map(file_stamp, _files(way)))
 
 
-def _make(way: UpstreamTls) -> _Made:
+def _make(way: _Way) -> _Made:
     stamp = _stamp(way)
+    tls, http2 = way
     context = client_context(
-        verify=way.verify, ca=way.ca, cert=way.client_cert, key=way.client_key
+        verify=tls.verify,
+        ca=tls.ca,
+        cert=tls.client_cert,
+        key=tls.client_key,
+        http2=http2,
     )
     return _Made(context, stamp)
 
 
-def _look_again(way: UpstreamTls, made: _Made) -> _Made:
+def _look_again(way: _Way, made: _Made) -> _Made:
     stamp = _stamp(way)
     if stamp == made.stamp:
         return made

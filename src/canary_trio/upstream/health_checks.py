@@ -4,6 +4,8 @@ A server is up until the first check, which decides alone; from then on it takes
 bad ones in a row to be down and `rise` good ones to be up. What was learnt outlives a
 change of the document; a server in maintenance is not asked, and begins anew after it.
 
+By `health.grpc` a server is asked in the way of gRPC (`grpc.health.v1`), over HTTP/2.
+
 The checks are ordinary tasks on connections of their own, so the event loop never
 waits for one; at most `CHECKS_AT_ONCE` go on at a time, and those that are due wait.
 """
@@ -24,6 +26,12 @@ from canary_trio.config.policies import Health
 from canary_trio.upstream.balancers import Draw
 from canary_trio.upstream.server import ServerState
 from http_trio import FailureReason, FetchResult, NoResponse, Upstream, fetch
+from http_trio.http1.grpc import (
+    health_request,
+    is_grpc,
+    is_serving,
+    parse_grpc_status,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -76,9 +84,29 @@ def is_good(rule: Health, status: int) -> bool:
     return any(low <= status <= high for low, high in rule.status)
 
 
+def find_fault(rule: Health, found: FetchResult) -> str:
+    """Say what is wrong with a response; "" for nothing."""
+    if rule.grpc is None:
+        return "" if is_good(rule, found.status) else f"status {found.status}"
+    if found.status != 200 or not is_grpc(found.value(b"content-type")):
+        return f"status {found.status}, and no response of gRPC"
+    status = parse_grpc_status(found.value(b"grpc-status"))
+    if status:
+        return f"grpc-status {status}"
+    return "" if is_serving(found.body) else "it does not say SERVING"
+
+
 def request(rule: Health, upstream: Upstream) -> bytes:
     """Give what a server is asked."""
     host = rule.host.encode("latin-1") if rule.host else upstream.host
+    if rule.grpc is not None:
+        body = health_request(rule.grpc)
+        return (
+            b"POST %b/grpc.health.v1.Health/Check HTTP/1.1\r\nHost: %b\r\n"
+            b"User-Agent: canary-trio (health check)\r\nTE: trailers\r\n"
+            b"Content-Type: application/grpc\r\nContent-Length: %d\r\n\r\n%b"
+            % (upstream.prefix, host, len(body), body)
+        )
     target = upstream.prefix + rule.path.encode("latin-1")
     return (
         b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: canary-trio (health check)\r\n"
@@ -101,7 +129,10 @@ Ask = Callable[[Upstream, bytes], Awaitable[FetchResult]]
 
 async def ask_by_fetch(upstream: Upstream, request: bytes) -> FetchResult:
     """Ask over a connection of its own."""
-    return await fetch(upstream, request, method=b"GET", body_limit=BODY)
+    method, _, _ = request.partition(b" ")
+    return await fetch(
+        upstream, request, method=method, body_limit=BODY, keep_body=method == b"POST"
+    )
 
 
 class HealthChecker:
@@ -187,8 +218,7 @@ class HealthChecker:
         try:
             with trio.move_on_after(rule.timeout):
                 found = await self._ask(upstream, request(rule, upstream))
-                good = is_good(rule, found.status)
-                return ("" if good else f"status {found.status}"), False
+                return find_fault(rule, found), False
         except NoResponse as exc:
             return str(exc), exc.failure.condition in UNREACHABLE
         except Exception as exc:

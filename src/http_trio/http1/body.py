@@ -78,11 +78,14 @@ class BodyTranscoder:
         """Whether trailers came that may go on."""
         return bool(self._kept_trailers())
 
+    @property
+    def trailers(self) -> tuple[bytes, ...]:
+        """The lines of the trailers that came."""
+        return () if self._reader is None else tuple(self._reader.trailers)
+
     def trailer(self, name: bytes) -> bytes | None:
         """Give the first value of a trailer; None if it did not come."""
-        if self._reader is None:
-            return None
-        for line in self._reader.trailers:
+        for line in self.trailers:
             said, _, value = line.partition(b":")
             if said.lower() == name:
                 return value.strip(b" \t")

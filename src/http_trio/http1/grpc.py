@@ -90,6 +90,26 @@ def grpc_status_of(http_status: int) -> int:
     return _OF_HTTP.get(http_status, UNKNOWN)
 
 
+def health_request(service: str) -> bytes:
+    """Give the message that asks for a service's health (`grpc.health.v1`).
+
+    >>> health_request("a.B")
+    b'\\x00\\x00\\x00\\x00\\x05\\n\\x03a.B'
+    """
+    name = service.encode()
+    message = b"\x0a%c%b" % (len(name), name) if name else b""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def is_serving(body: bytes) -> bool:
+    """Tell whether what was answered says SERVING.
+
+    >>> is_serving(b"\\0\\0\\0\\0\\x02\\x08\\x01"), is_serving(b"")
+    (True, False)
+    """
+    return body == b"\0\0\0\0\x02\x08\x01"
+
+
 def grpc_error(response: Response) -> Response:
     """Give an error as gRPC says it: a head, and nothing else.
 

@@ -46,6 +46,11 @@ class FailureReason(enum.Enum):
     """The whole exchange took longer than `Waits.request_s`."""
 
     @property
+    def verdict(self) -> bool | None:
+        """What it says of the server: False, or None where it is not at fault."""
+        return None if self in _NO_FAULT else False
+
+    @property
     def is_unreachable(self) -> bool:
         """Whether there was no connection, so that the server got nothing at all."""
         return self in _UNREACHABLE
@@ -94,6 +99,7 @@ _STATUS = {
     FailureReason.STALLED: 504,
     FailureReason.REQUEST_TIMEOUT: 504,
 }
+_NO_FAULT = frozenset({FailureReason.FULL, FailureReason.UNSUPPORTED})
 _UNREACHABLE = frozenset(
     {FailureReason.UNREACHABLE, FailureReason.CONNECT_TIMEOUT, FailureReason.UNTRUSTED}
 )

@@ -14,6 +14,7 @@ import trio
 
 from http_trio.errors import BadResponse, HttpError, ProtocolError
 from http_trio.http1.body import BodyTranscoder, Truncated
+from http_trio.http1.fields import find_value
 from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
@@ -55,6 +56,7 @@ class FetchResult:
         whole: whether the body ended within the limit.
         body: its content as it was sent, still in its Content-Encoding; empty unless it
             was to be kept and is whole.
+        trailers: the lines of its trailers.
     """
 
     status: int
@@ -62,6 +64,13 @@ class FetchResult:
     fields: bytes
     whole: bool
     body: bytes = attrs.field(default=b"", repr=False)
+    trailers: tuple[bytes, ...] = ()
+
+    def value(self, name: bytes) -> bytes | None:
+        """Give the first value of a field, or else of a trailer; None if it is absent."""
+        return find_value(self.fields, name) or find_value(
+            b"".join(b"\r\n" + line for line in self.trailers), name
+        )
 
 
 async def fetch(
@@ -180,6 +189,7 @@ class _Talk:
             head.kept,
             whole=whole,
             body=b"".join(pieces) if whole else b"",
+            trailers=transcoder.trailers,
         )
 
     async def _receive(self) -> bytes:

@@ -23,6 +23,8 @@ from tests.canary_trio.support.documents import ARMS, problems
         ("health", {"status": [200, 600]}, ".status[1]"),
         ("health", {"status": ["504-502"]}, ".status[0]"),
         ("health", 1, ""),
+        ("health", {"grpc": "a b"}, ".grpc"),
+        ("health", {"grpc": 5}, ".grpc"),
         ("ejection", True, ""),
         ("ejection", {"failures": 1.5}, ".failures"),
         ("ejection", {"time": 400}, ".longest"),
@@ -68,3 +70,61 @@ def test_stable_falls_back_only_where_it_is_told() -> None:
     config = load(json.dumps({"arms": arms}))
     assert config.arms["stable"].fallback == "canary"
     assert load(dump(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("server", "speaks_http2"),
+    [
+        ("http://b", False),
+        ("https://b", False),
+        ("unix:/run/b", False),
+        ("h2c://b", True),
+        ({"url": "h2c://b"}, True),
+        ({"url": "h2c://b:50051/p", "protocol": "h2"}, True),
+        ({"url": "https://b", "protocol": "h2"}, True),
+        ({"url": "unix:/run/b", "protocol": "h2"}, True),
+        ({"url": "https://b", "protocol": "http/1.1"}, False),
+    ],
+    ids=str,
+)
+def test_a_server_says_what_it_speaks(server: object, speaks_http2: bool) -> None:
+    text = json.dumps({"arms": {"stable": {"servers": [server]}}})
+    config = load(text)
+    (one,) = config.arms["stable"].servers
+    assert one.speaks_http2 is speaks_http2
+    assert not (one.is_tls and "h2c" in one.url)
+    assert load(dump(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("server", "path", "words"),
+    [
+        ({"url": "http://b", "protocol": "h2"}, ".protocol", "h2c://"),
+        ({"url": "h2c://b", "protocol": "http/1.1"}, ".protocol", "http://"),
+        ({"url": "https://b", "protocol": "h3"}, ".protocol", "h2"),
+        ({"url": "https://b", "protocol": 2}, ".protocol", "h2"),
+        ({"url": "h2c://b?c"}, ".url", "h2c://"),
+        ("h2://b", "", "h2c://"),
+    ],
+    ids=str,
+)
+def test_what_a_server_cannot_speak_is_refused(
+    server: object, path: str, words: str
+) -> None:
+    found = problems({"arms": {"stable": {"servers": ["http://a", server]}}})
+
+    assert list(found) == [f"$.arms.stable.servers[1]{path}"]
+    assert words in str(next(iter(found.values())))
+
+
+def test_health_by_grpc_needs_servers_that_speak_http2() -> None:
+    servers = [
+        "h2c://a",
+        {"url": "https://b", "protocol": "h2"},
+        "http://c",
+        {"url": "https://d"},
+    ]
+    arm = {"servers": servers, "health": {"grpc": "pkg.Service"}}
+    found = problems({"arms": {"stable": arm}})
+
+    assert sorted(found) == [f"$.arms.stable.servers[{place}]" for place in (2, 3)]

@@ -57,6 +57,8 @@ def test_a_bad_server_is_refused(server: object) -> None:
         ("https://a", ("a", 443, "", "", True)),
         ("https://[::1]:8443/base/", ("::1", 8443, "/base", "", True)),
         ("http://a:81/b/c", ("a", 81, "/b/c", "", False)),
+        ("h2c://a:50051/b", ("a", 50051, "/b", "", False)),
+        ("h2c://a", ("a", 80, "", "", False)),
         ("unix:/run/app.sock", ("", 0, "", "/run/app.sock", False)),
     ],
 )

@@ -53,7 +53,7 @@ HEADERS = table(
 HOSTS = st.sampled_from(["example.org", "*.example.org", "10.0.0.1", "[::1]", "A.b"])
 URLS = st.builds(
     "{}://{}{}{}".format,
-    st.sampled_from(["http", "https"]),
+    st.sampled_from(["http", "https", "h2c"]),
     st.sampled_from(["a", "10.0.0.1", "[::1]", "b.example.org"]),
     st.just("") | st.integers(1, 65535).map(":{}".format),
     st.sampled_from(["", "/", "/base", "/a/b/"]),
