@@ -34,6 +34,9 @@ class StreamEnd(Protocol):
     def end_sending(self) -> None:
         """Say that no more will be sent."""
 
+    def stalled(self) -> None:
+        """Take that the peer has taken nothing for too long; the stream ends for it."""
+
     @property
     def room(self) -> int:
         """Bytes that would be taken now."""
@@ -125,13 +128,14 @@ class Http2ByteStream:
 
     # === as a `ByteStream` ===
 
-    async def receive(self, idle_s: float) -> bytes:
+    async def receive(self, idle_s: float, most: int = 0) -> bytes:
         """Give what comes next; empty at the end.
 
         Raises:
             trio.TooSlowError: nothing came for idle_s seconds.
             OSError: the peer is gone.
         """
+        del most  # a piece is a frame of the peer's at most
         if self.buffer:
             data, self.buffer = self.buffer, b""
             return data
@@ -175,6 +179,11 @@ class Http2ByteStream:
                 await self.wait_room(idle_s)
                 at += self._stream.take(view[at:])
 
+    @property
+    def room(self) -> int:
+        """Bytes that would be taken at once; 0 where that is to be waited for."""
+        return 0 if self._broken is not None else self._stream.room
+
     async def wait_room(self, idle_s: float) -> int:
         """Wait until something would be taken at once; give how much. As `send`."""
         self._check()
@@ -207,6 +216,7 @@ class Http2ByteStream:
                 self._check()
             return
         if self._stream.behind >= behind:
+            self._stream.stalled()
             raise trio.TooSlowError
 
     @property

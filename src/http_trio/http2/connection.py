@@ -66,7 +66,7 @@ class Http2Connection(FrameWriter):
         "_overload",
         "_policy",
         "_trusted",
-        "_was_asked",
+        "_was_served",
         "client_address",
         "streams",
     )
@@ -88,7 +88,7 @@ class Http2Connection(FrameWriter):
         self._begun: list[Exchange] = []
         self.deadline = loop.now + limits.head_s
         self._idle_since = loop.now
-        self._was_asked = False
+        self._was_served = False
         self._handler = handler
         self._held = held
         self._listener = listener
@@ -168,10 +168,10 @@ class Http2Connection(FrameWriter):
         self.deadline = min(waits, default=math.inf)
 
     def idle(self) -> tuple[bool, float] | None:
-        """Say whether requests came, and since when the next one is waited for."""
+        """Say whether one was of use, and since when the next one is waited for."""
         if self.streams or self._is_over or self._outbox:
             return None
-        return self._was_asked, self._idle_since
+        return self._was_served, self._idle_since
 
     def abort(self) -> None:
         """Close at once; the exchanges in progress end."""
@@ -246,7 +246,6 @@ class Http2Connection(FrameWriter):
         """Begin an exchange."""
         if self._is_over:
             return  # it came with what ended it
-        self._was_asked = True
         if self._overload is not None:
             self._refuse(stream_id, fields, self._overload, ended)
             self.leave()
@@ -296,6 +295,8 @@ class Http2Connection(FrameWriter):
     def stream_closed(self, stream_id: int, code: int) -> None:
         """End a stream."""
         stream = self.streams.pop(stream_id, None)
+        if code == NO_ERROR:
+            self._was_served = True
         if stream is None:
             self._overhead.wasted()  # it was malformed, and never begun
             self._check_overhead()
@@ -308,6 +309,8 @@ class Http2Connection(FrameWriter):
         if not self.streams:
             self._idle_since = self.loop.now
             self._settle()
+            if stream.has_stalled and not self._was_served:
+                self.leave()  # who takes nothing is closed, as over HTTP/1.1
 
     def settings_received(self) -> None:
         """Do nothing: the session obeys them."""
@@ -338,7 +341,7 @@ class Http2Connection(FrameWriter):
         """Note that nothing is in progress: from here on it may be idle for so long."""
         if not self.streams and not self._is_over and not self._outbox:
             limits = self.loop.limits
-            wait_s = limits.idle_s if self._was_asked else limits.head_s
+            wait_s = limits.idle_s if self._was_served else limits.head_s
             self.deadline = self._idle_since + wait_s
 
     @property

@@ -46,6 +46,7 @@ class Http2Stream(ResponseTranslator):
 
     Attributes:
         exchange: what it carries; None once that is over.
+        has_stalled: whether it ends since its client takes nothing of it.
         is_head: whether no body follows its response's head, since HEAD was asked.
         deadline: when the client is too slow; the loop's clock, in seconds.
         ended: whether the request is complete.
@@ -66,6 +67,7 @@ class Http2Stream(ResponseTranslator):
         "deadline",
         "ended",
         "exchange",
+        "has_stalled",
         "is_head",
         "loop",
         "sock",
@@ -93,6 +95,7 @@ class Http2Stream(ResponseTranslator):
         self.exchange: Exchange | None = None
         self.deadline = math.inf
         self.ended = ended
+        self.has_stalled = False
         self.buffer = b""
         self.sock = None
         self._owner = owner
@@ -157,6 +160,7 @@ class Http2Stream(ResponseTranslator):
         elif self._session.queued(self.id) < self._queued:
             self._watch_progress()
         elif self._queued:
+            self.stalled()
             self.reset(CANCEL)
 
     def refuse(self, status: int, reason: str) -> None:
@@ -282,6 +286,10 @@ class Http2Stream(ResponseTranslator):
     def sent_last(self, data: bytes, count: int) -> None:
         """Raise: nobody else sends what goes out here."""
         raise NotImplementedError("only a socket of its own is sent to directly")
+
+    def stalled(self) -> None:
+        """Note that the client has taken nothing for too long; the stream ends for it."""
+        self.has_stalled = True
 
     def end_sending(self) -> None:
         """Say that no more will be sent, of a WebSocket."""

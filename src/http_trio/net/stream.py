@@ -34,8 +34,8 @@ class ByteStream(Protocol):
 
     buffer: bytes
 
-    async def receive(self, idle_s: float) -> bytes:
-        """Give what comes next; empty at the end.
+    async def receive(self, idle_s: float, most: int = _COPY) -> bytes:
+        """Give what comes next, of a socket at most so much; empty at the end.
 
         Raises:
             trio.TooSlowError: nothing came for idle_s seconds.
@@ -62,6 +62,10 @@ class ByteStream(Protocol):
             OSError: the peer is gone.
         """
 
+    @property
+    def room(self) -> int:
+        """Bytes that would be taken at once; 0 where that is to be waited for."""
+
     async def wait_room(self, idle_s: float) -> int:
         """Wait until something would be taken at once; give how much. As `send`."""
 
@@ -87,8 +91,8 @@ class SocketStream:
         self.buffer = buffer
         self._since_turn = 0
 
-    async def receive(self, idle_s: float) -> bytes:
-        """Give what comes next; empty at the end.
+    async def receive(self, idle_s: float, most: int = _COPY) -> bytes:
+        """Give what comes next, of a socket at most so much; empty at the end.
 
         Raises:
             trio.TooSlowError: nothing came for idle_s seconds.
@@ -100,7 +104,7 @@ class SocketStream:
         await self._take_turns()
         while True:
             try:
-                data = self.sock.recv(_COPY)
+                data = self.sock.recv(most)
             except BlockingIOError:
                 with trio.fail_after(idle_s):
                     await trio.lowlevel.wait_readable(self.sock)
@@ -155,8 +159,13 @@ class SocketStream:
             except BlockingIOError:
                 continue
 
+    @property
+    def room(self) -> int:
+        """Give a copy's size: the kernel has the room, and `send` waits for it."""
+        return _COPY
+
     async def wait_room(self, idle_s: float) -> int:
-        """Give a copy's size at once: the kernel has the room, and `send` waits for it."""
+        """Give the same at once."""
         del idle_s
         return _COPY
 
@@ -189,13 +198,23 @@ async def copy(
     take: Callable[[memoryview], Awaitable[int]],
     give: Callable[[memoryview], Awaitable[None]],
     count: int,
+    *,
+    sink: ByteStream,
+    wait_room: Callable[[], Awaitable[int]],
 ) -> None:
-    """Move so many bytes; whichever of the two raises ends it."""
-    with copy_buffer() as view:
-        while count:
-            got = await take(view[:count])
-            await give(view[:got])
-            count -= got
+    """Move so many bytes; whichever of the three raises ends it.
+
+    No more is taken than there is room for, and no buffer is held where there is none:
+    of many streams of one client each may wait, for as long as that client likes.
+    """
+    while count:
+        room = await wait_room()
+        with copy_buffer() as view:
+            while count and room:
+                got = await take(view[: min(count, room)])
+                await give(view[:got])
+                count -= got
+                room = sink.room
 
 
 _spare: list[bytearray] = []

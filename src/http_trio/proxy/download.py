@@ -89,10 +89,15 @@ class Download:
         transcoder = self._request.transcoder
         assert transcoder is not None, "the response has begun"
         if transcoder.left:
-            await copy(self._take, self._pass_on, transcoder.left)
+            await copy(
+                *(self._take, self._pass_on, transcoder.left),
+                sink=self._down,
+                wait_room=self._wait_room,
+            )
             transcoder.left, transcoder.done = 0, True
         while not transcoder.done:
-            data = await self._receive(self._idle_s)
+            room = await self._wait_room()
+            data = await self._receive(self._idle_s, room)
             try:
                 out = transcoder.feed(data) if data else transcoder.end()
             except Truncated as exc:
@@ -110,6 +115,12 @@ class Download:
         """
         try:
             await self._down.send(data, self._limits.write_s)
+        except (OSError, trio.TooSlowError) as exc:
+            raise ClientGone from exc
+
+    async def _wait_room(self) -> int:
+        try:
+            return await self._down.wait_room(self._limits.write_s)
         except (OSError, trio.TooSlowError) as exc:
             raise ClientGone from exc
 
@@ -146,10 +157,10 @@ class Download:
                 raise self._lost(exc) from exc
         raise self._failed(FailureReason.STALLED)
 
-    async def _receive(self, idle_s: float) -> bytes:
+    async def _receive(self, idle_s: float, most: int) -> bytes:
         with trio.move_on_after(idle_s) as self._reading:
             try:
-                data = await self._up.receive(math.inf)
+                data = await self._up.receive(math.inf, most)
             except OSError as exc:
                 raise self._lost(exc) from exc
             if not data and self._was_reset:

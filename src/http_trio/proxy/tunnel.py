@@ -83,6 +83,10 @@ class Tunnel:
         """End the tunnel at once: one side is gone."""
         self._scope.cancel()
 
+    async def wait_room(self, sink: ByteStream) -> int:
+        """Wait until one side takes something; give how much."""
+        return await sink.wait_room(self._idle_s)
+
     async def send(self, sink: ByteStream, data: bytes | memoryview) -> None:
         """Send to one side."""
         await sink.send(data, self._idle_s)
@@ -104,10 +108,10 @@ class _Way:
 
     async def run(self) -> None:
         try:
-            with copy_buffer() as view:
-                with self._receiving:
-                    await self._pass_all(view)
-                if self._recalled:
+            with self._receiving:
+                await self._pass_all()
+            if self._recalled:
+                with copy_buffer() as view:
                     await self._finish(view)
         except (OSError, trio.TooSlowError):
             self._tunnel.cut()
@@ -118,17 +122,25 @@ class _Way:
         if not self._is_sending:
             self._receiving.cancel()
 
-    async def _pass_all(self, view: memoryview) -> None:
+    async def _pass_all(self) -> None:
+        """Take no more than there is room for, and hold no buffer where there is none."""
         while not self._recalled:
-            count = await self._source.receive_into(view, math.inf)
-            if not count:
-                self._sink.end_sending()
-                return
-            self.frames.pass_over(view[:count])
-            self._tunnel.touch()
-            self._is_sending = True
-            await self._tunnel.send(self._sink, view[:count])
-            self._is_sending = False
+            room = await self._tunnel.wait_room(self._sink)
+            with copy_buffer() as view:
+                while room and not self._recalled:
+                    count = await self._source.receive_into(view[:room], math.inf)
+                    if not count:
+                        self._sink.end_sending()
+                        return
+                    await self._pass_on(view[:count])
+                    room = self._sink.room
+
+    async def _pass_on(self, data: memoryview) -> None:
+        self.frames.pass_over(data)
+        self._tunnel.touch()
+        self._is_sending = True
+        await self._tunnel.send(self._sink, data)
+        self._is_sending = False
 
     async def _finish(self, view: memoryview) -> None:
         """Complete the present frame, say goodbye, and wait for the other's."""

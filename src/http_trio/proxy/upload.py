@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import trio
 
@@ -87,7 +87,11 @@ class Upload:
     async def _send_body(self) -> None:
         body = self._transcoder
         if body.left:
-            await copy(self._take, self._send, body.left)
+            await copy(
+                *(self._take, self._send, body.left),
+                sink=self._up,
+                wait_room=self._wait_room,
+            )
             body.left, body.done = 0, True
         while not body.done:
             began, passed = trio.current_time(), body.passed
@@ -167,8 +171,17 @@ class Upload:
         try:
             await self._up.send(data, self._limits.write_s)
         except (OSError, trio.TooSlowError) as exc:
-            # It takes no more. Its response, or its end, will say why.
-            if isinstance(exc, ConnectionResetError):
-                self._download.upstream_reset()
-            self._download.request_is_out()
-            await trio.sleep_forever()
+            await self._takes_no_more(exc)
+
+    async def _wait_room(self) -> int:
+        try:
+            return await self._up.wait_room(self._limits.write_s)
+        except (OSError, trio.TooSlowError) as exc:
+            await self._takes_no_more(exc)
+
+    async def _takes_no_more(self, exc: Exception) -> NoReturn:
+        """Wait until cancelled: its response, or its end, will say why."""
+        if isinstance(exc, ConnectionResetError):
+            self._download.upstream_reset()
+        self._download.request_is_out()
+        await trio.sleep_forever()

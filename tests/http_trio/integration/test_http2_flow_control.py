@@ -168,7 +168,7 @@ async def test_no_window_of_the_connection_stops_all_and_breaks_none(
 async def test_who_opens_no_window_is_cut_as_who_reads_nothing(
     authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whether its response is short, or long, or still comes; others go on."""
+    """Whether its response is short, or long, or still comes; and so is its connection."""
     limits = Limits(write_s=0.3)
     async with watched_http2(answer_sized, authority, caplog, limits) as one:
         async with http2_client(one.proxy, authority, window=0) as client:
@@ -177,9 +177,25 @@ async def test_who_opens_no_window_is_cut_as_who_reads_nothing(
             ]
             await client.wait_over(*streams)
             assert {client.streams[one].reset for one in streams} <= {2, 8}
-            await client.change_window(65_535)
-            assert (await client.fetch("/5")).body == b"z" * 5
+            assert await client.wait_closed() == 0
     assert {end[0] for end in one.books.ends} == {200}
+
+
+async def test_of_a_stream_that_is_not_read_the_others_know_nothing(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = Limits(write_s=0.3)
+    async with watched_http2(answer_sized, authority, caplog, limits) as one:
+        async with http2_client(one.proxy, authority) as client:
+            client.reads = False
+            stream = await client.ask("/400000")
+            await client.wait(lambda: len(client.streams[stream].body) == 65_535)
+            client.reads = True
+            await client.open_window(0, 65_535)
+            with trio.fail_after(5):
+                while not client.streams[stream].over:
+                    assert (await client.fetch("/5")).body == b"z" * 5
+            assert client.streams[stream].reset in (2, 8)
 
 
 async def test_who_sends_but_does_not_read_is_cut_too(

@@ -67,7 +67,9 @@ class ClientStream:
     """What came on one stream."""
 
     heads: list[dict[bytes, bytes]] = attrs.field(factory=list)
-    body: bytearray = attrs.field(factory=bytearray)
+    body: bytearray = attrs.field(
+        factory=bytearray, repr=lambda body: f"{len(body)} bytes"
+    )
     trailers: dict[bytes, bytes] | None = None
     ended: bool = False
     reset: int | None = None

@@ -126,6 +126,9 @@ class RequestSender(BodyTranslator):
         self._sink.wake()
         return len(data)
 
+    def stalled(self) -> None:
+        """Do nothing: other streams of the server's may well go on."""
+
     def end_sending(self) -> None:
         """Say that no more will be sent, of a WebSocket."""
         self._end_sending()

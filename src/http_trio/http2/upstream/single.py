@@ -48,8 +48,9 @@ class SingleStream:
 
     # === as a `ByteStream` ===
 
-    async def receive(self, idle_s: float) -> bytes:
+    async def receive(self, idle_s: float, most: int = 0) -> bytes:
         """Give what comes next; empty at the end. Raises as `ByteStream.receive`."""
+        del most  # as of `Http2ByteStream`
         if self.buffer:
             data, self.buffer = self.buffer, b""
             return data
@@ -79,6 +80,11 @@ class SingleStream:
                 await self.wait_room(idle_s)
                 at += self._stream.take(view[at:])
         await self._flush(idle_s)
+
+    @property
+    def room(self) -> int:
+        """Bytes that would be taken at once; 0 where that is to be waited for."""
+        return self._stream.room
 
     async def wait_room(self, idle_s: float) -> int:
         """Wait until something would be taken at once; give how much. As `send`."""
