@@ -203,23 +203,26 @@ class HealthChecker:
 
     async def _check(self, watch: _Watch) -> None:
         try:
-            error, unreachable = await self._find_error(watch)
+            found = await self._find_error(watch)
         finally:
             self._places.release()
         if self._watches.get(watch.server) is not watch:
             return  # the document has changed meanwhile
-        self._conclude(watch, error, unreachable=unreachable)
+        if found is not None:
+            self._conclude(watch, found[0], unreachable=found[1])
         self._schedule(watch, trio.current_time() + pause_s(watch.rule, self._draw()))
         self._news.set()
 
-    async def _find_error(self, watch: _Watch) -> tuple[str, bool]:
-        """Ask a server; give what is wrong with it, and whether it is unreachable."""
+    async def _find_error(self, watch: _Watch) -> tuple[str, bool] | None:
+        """Give what is wrong, and whether it is unreachable; None where we lacked files."""
         rule, upstream = watch.rule, watch.server.upstream
         try:
             with trio.move_on_after(rule.timeout):
                 found = await self._ask(upstream, request(rule, upstream))
                 return find_fault(rule, found), False
         except NoResponse as exc:
+            if exc.failure.condition is FailureReason.FULL:
+                return None
             return str(exc), exc.failure.condition in UNREACHABLE
         except Exception as exc:
             _log.exception("%s: its check failed", upstream.name)

@@ -19,6 +19,7 @@ from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
 from http_trio.net.connect import NotSecured, connect, connect_tls
+from http_trio.net.errnos import OUT_OF_RESOURCES
 from http_trio.net.stream import ByteStream, SocketStream
 from http_trio.net.tls_socket import AnySocket
 from http_trio.upstream.failure import Failure, FailureReason
@@ -226,6 +227,10 @@ async def _connect(upstream: Upstream, limits: Limits) -> AnySocket:
         except trio.TooSlowError:
             found = FailureReason.CONNECT_TIMEOUT, ""
         except OSError as exc:
-            found = FailureReason.UNREACHABLE, _in_words(exc)
+            starved = exc.errno in OUT_OF_RESOURCES  # no fault of the server
+            found = (
+                FailureReason.FULL if starved else FailureReason.UNREACHABLE,
+                _in_words(exc),
+            )
         failure = Failure(found[0], upstream.name, sent=False, detail=found[1])
     raise NoResponse(failure)

@@ -108,6 +108,8 @@ class World:
                 )
             if status == 2:
                 raise ZeroDivisionError
+            if status == 3:
+                raise NoResponse(Failure(FailureReason.FULL, "s", False, "no files"))
         finally:
             self.at_once -= 1
         return FetchResult(status, 0, b"", whole=True)
@@ -179,6 +181,24 @@ async def test_the_first_check_decides_alone(
         assert world.ups == [False]
         server = world.bench.servers[0]
         assert (server.check_error, server.unreachable) == (error, unreachable)
+
+
+async def test_a_proxy_without_descriptors_learns_nothing_of_a_server(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with checking(2) as world:
+        one, other = world.bench.servers
+        world.set(500, other)
+        world.follow()
+        await trio.sleep(1)
+        assert world.ups == [True, False]
+        world.set(3)
+        await trio.sleep(100)
+        assert world.ups == [True, False]
+        assert (one.check_error, other.check_error) == ("", "status 500")
+        world.set(200)
+        await trio.sleep(21)
+        assert world.ups == [True, True]
 
 
 async def test_changes_keep_what_was_learnt_and_the_pace(

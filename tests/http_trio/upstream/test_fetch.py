@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import socket
 from functools import partial
@@ -289,3 +290,15 @@ async def test_tls_is_spoken_and_the_certificate_looked_at(tmp_path: Path) -> No
 
     assert found.status == 200
     assert caught.value.failure.condition is FailureReason.UNTRUSTED
+
+
+async def test_without_descriptors_it_is_not_the_servers_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("http_trio.net.connect.open_socket", none_left)
+    with pytest.raises(NoResponse) as caught:
+        await ask(nobody())
+    assert caught.value.failure.condition is FailureReason.FULL
