@@ -26,6 +26,7 @@ from http_trio.net.process import (
     tune_gc,
 )
 from http_trio.net.tls_context import Tls, client_context
+from http_trio.net.traffic_counts import TrafficCounts
 from http_trio.proxy.forward import forward, upstream_request_of
 from http_trio.proxy.hooks import ForwardedRequest, ForwardHooks, Retry
 from http_trio.proxy.upstream_request import UpstreamRequest
@@ -65,6 +66,7 @@ __all__ = [
     "Retry",
     "Timeouts",
     "Tls",
+    "TrafficCounts",
     "Upstream",
     "UpstreamRequest",
     "address_of",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
@@ -25,6 +26,7 @@ from http_trio.net.certificates.pairs import ServedCertificate
 from http_trio.net.certificates.store import CertificateStore
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.tls_context import Tls
+from http_trio.net.traffic_counts import FAULTS, TrafficCounts
 from http_trio.proxy.forward import upstream_request_of
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.h2c_listener import H2cListener
@@ -80,7 +82,16 @@ class HttpServer:
         PROTOCOL_ERROR and its kin say that it broke the rules, ENHANCE_YOUR_CALM that it
         sent too much that asks for nothing (RFC 9113 section 7).
         """
-        return self.loop.connection_errors
+        found: Counter[str] = Counter()
+        for (reason, code), count in self.loop.counts.goaways.items():
+            if reason in FAULTS:
+                found[code] += count
+        return found
+
+    @property
+    def counts(self) -> TrafficCounts:
+        """What is counted of clients' connections and streams; it goes on counting."""
+        return self.loop.counts
 
     @property
     def certificates(self) -> Sequence[ServedCertificate]:

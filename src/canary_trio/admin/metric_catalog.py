@@ -7,47 +7,13 @@ this table, and a test holds them together. One file, since it is one table.
 
 from __future__ import annotations
 
-import enum
-from functools import partial
-
-import attrs
-
 from canary_trio.admin import metric_readers as readings
 from canary_trio.admin.certificates import expiries
 from canary_trio.admin.merge_rules import MergeRule
+from canary_trio.admin.metric_family import counter as _counter
+from canary_trio.admin.metric_family import gauge as _gauge
+from canary_trio.admin.metric_family import histogram as _histogram
 
-
-class Kind(enum.Enum):
-    """The type of a metric, as Prometheus has it."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-@attrs.frozen
-class Family:
-    """One metric.
-
-    Attributes:
-        rule: what several workers say; counters and histograms are added.
-        name: in full.
-        text: what it says; its unit is in the name.
-        labels: their names.
-        read: gives its rows, at a time of the event loop's clock.
-    """
-
-    kind: Kind
-    rule: MergeRule
-    name: str
-    text: str
-    labels: tuple[str, ...]
-    read: readings.Read = attrs.field(repr=False)
-
-
-_counter = partial(Family, Kind.COUNTER, MergeRule.ADDED)
-_histogram = partial(Family, Kind.HISTOGRAM, MergeRule.ADDED)
-_gauge = partial(Family, Kind.GAUGE)
 _SERVER = ("arm", "server")
 
 CATALOG = (
@@ -279,6 +245,48 @@ CATALOG = (
         (),
         readings.connections,
     ),
+    _gauge(
+        MergeRule.ADDED,
+        "canary_open_connections",
+        "The same, by what they speak: HTTP/1.1 (1.0 too), HTTP/2, or"
+        " none while that is not known yet.",
+        ("protocol",),
+        readings.open_connections,
+    ),
+    _counter(
+        "canary_client_connections_total",
+        "Clients' connections, by what they speak, as it became known.",
+        ("protocol",),
+        readings.all_connections,
+    ),
+    _gauge(
+        MergeRule.ADDED,
+        "canary_open_streams",
+        "Requests in progress over connections that carry many at once.",
+        ("protocol",),
+        readings.of_streams(lambda counts: counts.open_streams),
+    ),
+    _counter(
+        "canary_streams_total",
+        "Requests that came over such connections.",
+        ("protocol",),
+        readings.of_streams(lambda counts: counts.streams),
+    ),
+    _counter(
+        "canary_stream_resets_total",
+        "Of these, those that were reset, by who did it or made us do it (client, proxy or"
+        " upstream), and the error code (RFC 9113, section 7).",
+        ("by", "code"),
+        readings.resets,
+    ),
+    _counter(
+        "canary_goaways_total",
+        "Connections over HTTP/2 that the proxy ended, by why: draining, idle, full (too"
+        " many clients), flood (too much that asks for nothing), or fault (the client broke"
+        " the rules); and by the error code.",
+        ("reason", "code"),
+        readings.goaways,
+    ),
     _counter(
         "canary_recalled_total",
         "WebSockets, streams and other requests in progress that were ended, since a"
@@ -295,9 +303,9 @@ CATALOG = (
     ),
     _counter(
         "canary_refused_requests_total",
-        "Requests over HTTP/1.1 that the engine answered itself, by status: no valid HTTP"
-        " (400, 417, 501, 505), too slow (408), or too long (414, 431). One whose body is"
-        " at fault was routed by then, and counts there as a client that left.",
+        "Requests that the engine answered itself, by status: no valid HTTP (400, 417, 501,"
+        " 505), too slow (408), too long (414, 431), or misdirected (421). One whose body"
+        " is at fault was routed by then, and counts there as a client that left.",
         ("code",),
         readings.refused,
     ),

@@ -1,6 +1,7 @@
 """Where each metric is read: functions of a view and the time that give its rows. Pure.
 
-The rule that they obey: they only look; each is linear in the rows that it gives.
+The rule that they obey: they only look; each is linear in the rows that it gives. One
+file, since it is read beside one table.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.counters import BOUNDS_S, CLASSES, ArmCounters
 from canary_trio.upstream.arm import ArmState
 from canary_trio.upstream.server import ServerState
+from http_trio import TrafficCounts
 
 
 @attrs.frozen
@@ -184,6 +186,42 @@ def connections(view: ProxyView, _: float) -> Rows:
     """Give the clients that are connected."""
     if view.server is not None:
         yield (), view.server.connections
+
+
+def open_connections(view: ProxyView, _: float) -> Rows:
+    """Give the clients that are connected, by protocol."""
+    if view.server is not None:
+        for protocol in ("HTTP/1.1", "HTTP/2", ""):
+            yield (protocol or "none",), view.server.counts.open[protocol]
+
+
+def all_connections(view: ProxyView, _: float) -> Rows:
+    """Give the clients that have connected, by protocol."""
+    if view.server is not None:
+        for protocol in ("HTTP/1.1", "HTTP/2"):
+            yield (protocol,), view.server.counts.connections[protocol]
+
+
+def of_streams(read: Callable[[TrafficCounts], float]) -> Read:
+    """Give a reader of one number of the streams of HTTP/2."""
+
+    def rows(view: ProxyView, _: float) -> Rows:
+        if view.server is not None:
+            yield ("HTTP/2",), read(view.server.counts)
+
+    return rows
+
+
+def resets(view: ProxyView, _: float) -> Rows:
+    """Give the streams that were reset, by whom and why."""
+    if view.server is not None:
+        yield from sorted(view.server.counts.resets.items())
+
+
+def goaways(view: ProxyView, _: float) -> Rows:
+    """Give the connections that we ended, by why and how."""
+    if view.server is not None:
+        yield from sorted(view.server.counts.goaways.items())
 
 
 def refused(view: ProxyView, _: float) -> Rows:

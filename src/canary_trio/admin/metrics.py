@@ -21,7 +21,8 @@ from prometheus_client.core import (
 )
 
 from canary_trio.admin.exposition import exposition
-from canary_trio.admin.metric_catalog import CATALOG, Family, Kind
+from canary_trio.admin.metric_catalog import CATALOG
+from canary_trio.admin.metric_family import Family, Kind
 from canary_trio.admin.metric_readers import Buckets, Row
 from canary_trio.admin.proxy_view import ProxyView
 

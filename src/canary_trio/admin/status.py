@@ -2,11 +2,13 @@
 
 `/status` gives it as JSON, and `canary status --arms` shows the part about the arms.
 The tables have a rule for each member that a function gives: what several workers say
-of it (`merge_rules`). A test holds them together.
+of it (`merge_rules`). A test holds them together. One file, since tables and functions are
+read side by side.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import attrs
@@ -23,6 +25,7 @@ from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.arm_references import references_to
 from canary_trio.upstream.arm import LiveArm
 from canary_trio.upstream.server import ServerState
+from http_trio import HttpServer
 
 Table = dict[str, object]
 
@@ -85,6 +88,12 @@ _REMOVED: Mapping[str, Shape] = {
     "in_flight": MergeRule.ADDED,
 }
 
+_CLIENTS: Mapping[str, Shape] = {
+    "connected": MergeRule.ADDED,
+    "connections": MergeRule.ADDED,
+    "in_progress": MergeRule.ADDED,
+}
+
 RULES: Mapping[str, Shape] = {
     "service": MergeRule.SLOWEST,
     "id": MergeRule.SLOWEST,
@@ -100,6 +109,7 @@ RULES: Mapping[str, Shape] = {
     "arms": ByName(_ARM),
     "removed_arms": ByName(_REMOVED),
     "certificates": Rows("file", certificates.RULES),
+    "clients": ByName(_CLIENTS),
 }
 """What several workers say of all that `describe` gives."""
 
@@ -124,6 +134,21 @@ def describe(view: ProxyView) -> Table:
         "arms": {} if live is None else _arms(live, runtime),
         "removed_arms": {} if live is None else _removed(live, runtime),
         "certificates": certificates.describe_certificates(view),
+        "clients": {} if view.server is None else _clients(view.server),
+    }
+
+
+def _clients(server: HttpServer) -> Table:
+    """Say who is connected, by protocol."""
+    counts, exchanges = server.counts, Counter(one.protocol for one in server.exchanges)
+    exchanges["HTTP/1.1"] += exchanges.pop("HTTP/1.0", 0)
+    return {
+        protocol: {
+            "connected": counts.open[protocol],
+            "connections": counts.connections[protocol],
+            "in_progress": exchanges[protocol],
+        }
+        for protocol in ("HTTP/1.1", "HTTP/2")
     }
 
 

@@ -120,3 +120,47 @@ def _element(client: bytes, host: bytes | None, proto: bytes) -> bytes:
     node = b'"[%b]"' % client if b":" in client else client
     named = b'host="%b";' % host if host else b""
     return b"for=%b;%bproto=%b" % (node, named, proto)
+
+
+class SaidOfClient:
+    """What is said of one client, over a protocol whose requests share much.
+
+    The fields are kept, since a client rarely asks for another host.
+    """
+
+    __slots__ = ("_address", "_fields", "_host", "_rules", "_trusted", "_version")
+
+    def __init__(
+        self, rules: ForwardedPolicy, client_address: str, version: bytes
+    ) -> None:
+        """Begin; the arguments are as of `forwarded_fields`."""
+        self._rules = rules
+        self._address = client_address
+        self._version = version
+        self._trusted = rules.trusts(client_address)
+        self._host: bytes | None = b"\0"  # no host yet
+        self._fields = b""
+
+    def __repr__(self) -> str:
+        return f"<SaidOfClient {self._address}>"
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client came over TLS."""
+        return self._rules.proto == b"https"
+
+    def fields(self, head: RequestHead) -> bytes:
+        """Give the lines to add to a request, each led by CRLF."""
+        trusted = self._trusted and bool(head.forwarded)
+        if not trusted and head.host == self._host:
+            return self._fields
+        fields = forwarded_fields(
+            self._rules, self._address, head, trusted=trusted, version=self._version
+        )
+        if not trusted:
+            self._host, self._fields = head.host, fields
+        return fields
+
+    def origin(self, head: RequestHead) -> str:
+        """Give the client's address as those before us name it, whom we trust."""
+        return origin_of(self._rules, self._address, head)

@@ -16,7 +16,7 @@ import math
 import os
 
 from http_trio.errors import BadRequest
-from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields, origin_of
+from http_trio.http1.forwarded import ForwardedPolicy, SaidOfClient
 from http_trio.http1.request_head import RequestHead, parse_request_head
 from http_trio.http1.response import Response, error_response
 from http_trio.http2.frame_writer import FrameWriter
@@ -36,6 +36,7 @@ from http_trio.net.certificates.held_names import HeldNames
 from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.tls_socket import AnySocket, certificate_of_client
+from http_trio.net.traffic_counts import CLIENT, PROXY, SERVER
 from http_trio.server.connection import Origin
 from http_trio.server.exchange import Exchange, Handler
 
@@ -50,13 +51,14 @@ class Http2Connection(FrameWriter):
 
     Attributes:
         client_address: the client's address as text, or "unix".
+        said: what is said of it to upstreams.
         streams: those that are open, by number.
     """
 
+    protocol = "HTTP/2"
     __slots__ = (
         "_begun",
-        "_forwarded",
-        "_forwarded_host",
+        "_client_reset",
         "_handler",
         "_held",
         "_idle_since",
@@ -64,10 +66,9 @@ class Http2Connection(FrameWriter):
         "_is_over",
         "_listener",
         "_overload",
-        "_policy",
-        "_trusted",
         "_was_served",
         "client_address",
+        "said",
         "streams",
     )
 
@@ -91,12 +92,10 @@ class Http2Connection(FrameWriter):
         self._was_served = False
         self._handler = handler
         self._held = held
+        self._client_reset = 0  # the last stream that the client ended itself
         self._listener = listener
-        self._policy = policy
+        self.said = SaidOfClient(policy, client_address, b"2.0")
         self._overload: Response | None = None
-        self._trusted = policy.trusts(client_address)
-        self._forwarded_host: bytes | None = b"\0"  # no host yet
-        self._forwarded = b""
         self._is_leaving = self._is_over = False
         loop.watch(self.fd, self, READ)
         self.wake()
@@ -159,7 +158,7 @@ class Http2Connection(FrameWriter):
                 self.abort()
                 return
         elif not self.streams:
-            self._end(NO_ERROR)  # so that it knows that nothing was lost
+            self._end(NO_ERROR, "idle")  # so that it knows that nothing was lost
             return
         for stream in list(self.streams.values()):
             if stream.deadline <= now:
@@ -206,37 +205,16 @@ class Http2Connection(FrameWriter):
         """Take no further streams from now on; close when those that run are over."""
         if not self._is_closed and not self._is_leaving:
             self._is_leaving = True
+            self._count_goaway("draining" if self._overload is None else "full", 0)
             self.session.shut_down()
             self.wake()
 
     # === for the streams ===
 
     @property
-    def secure(self) -> bool:
-        """Whether the client came over TLS."""
-        return self._policy.proto == b"https"
-
-    @property
     def client_certificate(self) -> Certificate | None:
         """The certificate that the client has shown and that was verified."""
         return certificate_of_client(self.sock)
-
-    def forwarded_fields(self, head: RequestHead) -> bytes:
-        """Give what is said of this client to an upstream."""
-        if head.forwarded and self._trusted:
-            return forwarded_fields(
-                self._policy, self.client_address, head, trusted=True, version=b"2.0"
-            )
-        if head.host != self._forwarded_host:
-            self._forwarded_host = head.host
-            self._forwarded = forwarded_fields(
-                self._policy, self.client_address, head, trusted=False, version=b"2.0"
-            )
-        return self._forwarded
-
-    def origin(self, head: RequestHead) -> str:
-        """Give the client's address as those before us name it, whom we trust."""
-        return origin_of(self._policy, self.client_address, head)
 
     # === for the session ===
 
@@ -264,6 +242,7 @@ class Http2Connection(FrameWriter):
         else:
             stream = Http2Stream(self, stream_id, ended=ended, key=key)
             self.streams[stream_id] = stream
+            self.loop.counts.streams += 1
             self._begun.append(stream.begin(head))
 
     def interim_received(self, stream_id: int, fields: tuple[Field, ...]) -> None:
@@ -292,15 +271,22 @@ class Http2Connection(FrameWriter):
             return
         stream.received(b"", ended=True, trailers=lines)
 
+    def stream_reset(self, stream_id: int) -> None:
+        """Note whose doing the end is that follows."""
+        self._client_reset = stream_id
+
     def stream_closed(self, stream_id: int, code: int) -> None:
         """End a stream."""
         stream = self.streams.pop(stream_id, None)
         if code == NO_ERROR:
             self._was_served = True
+        else:
+            self._count_reset(stream_id, stream, code)
         if stream is None:
             self._overhead.wasted()  # it was malformed, and never begun
             self._check_overhead()
             return
+        self.loop.counts.ended_streams += 1
         self._blocked.discard(stream)
         self._ending.discard(stream)
         if stream.closed(code):
@@ -328,12 +314,10 @@ class Http2Connection(FrameWriter):
 
     def connection_failed(self, code: int, reason: str) -> None:
         """End the connection: what is left to send is the reason."""
-        _log.debug("%r ended: %s %s", self, code_name(code), reason)
-        self._is_over = True
         if code != NO_ERROR:
-            self.loop.connection_errors[code_name(code)] += 1
-        self._end_streams(code)
-        self.wake()
+            is_flood = code == ENHANCE_YOUR_CALM
+            self._count_goaway("flood" if is_flood else "fault", code)
+        self._over(code, reason)
 
     # === private ===
 
@@ -352,7 +336,7 @@ class Http2Connection(FrameWriter):
     def _check_overhead(self) -> None:
         if self._overhead.left < 0 and not self._is_over:
             _log.debug("%r sends too much that asks for nothing", self)
-            self._end(ENHANCE_YOUR_CALM)
+            self._end(ENHANCE_YOUR_CALM, "flood")
 
     def _refuse(
         self,
@@ -366,6 +350,7 @@ class Http2Connection(FrameWriter):
         stream = Http2Stream(self, stream_id, ended=ended, key=b"")
         stream.is_head = (b":method", b"HEAD") in fields
         self.streams[stream_id] = stream
+        self.loop.counts.streams += 1
         stream.answer(response)
 
     def _parse(self, raw: bytes) -> RequestHead:
@@ -384,13 +369,29 @@ class Http2Connection(FrameWriter):
         except Exception:
             exchange.crashed()
 
-    def _end(self, code: int) -> None:
+    def _end(self, code: int, reason: str) -> None:
         """End the connection, and say why."""
+        self._count_goaway(reason, code)
         self.session.terminate(code)
-        self.connection_failed(code, "ended by us")
+        self._over(code, reason)
+
+    def _over(self, code: int, reason: str) -> None:
+        _log.debug("%r ended: %s %s", self, code_name(code), reason)
+        self._is_over = True
+        self._end_streams(code)
+        self.wake()
+
+    def _count_reset(
+        self, stream_id: int, stream: Http2Stream | None, code: int
+    ) -> None:
+        who = CLIENT if stream_id == self._client_reset else PROXY
+        if who is PROXY and stream is not None and stream.ended_by_upstream:
+            who = SERVER
+        self.loop.counts.resets[who, code_name(code)] += 1
 
     def _end_streams(self, code: int) -> None:
         streams, self.streams = list(self.streams.values()), {}
+        self.loop.counts.ended_streams += len(streams)
         self._blocked.clear()
         self._ending.clear()
         for stream in streams:

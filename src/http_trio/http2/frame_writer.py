@@ -12,7 +12,7 @@ import math
 import socket
 
 from http_trio.http2.overhead import Overhead
-from http_trio.http2.session import NO_ERROR, Http2Session
+from http_trio.http2.session import NO_ERROR, Http2Session, code_name
 from http_trio.http2.stream import Http2Stream
 from http_trio.limits import BUFFER
 from http_trio.net.event_loop import EventLoop
@@ -171,6 +171,9 @@ class FrameWriter:
             for stream in waiting:
                 if not stream.room_made():
                     self._blocked.add(stream)
+
+    def _count_goaway(self, reason: str, code: int) -> None:
+        self.loop.counts.goaways[reason, code_name(code)] += 1
 
     def _close_gently(self) -> None:
         """Close so that a client that still sends can read our last word first."""

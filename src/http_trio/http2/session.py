@@ -70,6 +70,9 @@ class Http2Events(Protocol):
     ) -> None:
         """Take the trailers, with which the stream's receiving side ends."""
 
+    def stream_reset(self, stream_id: int) -> None:
+        """Take that the peer ends a stream before its time; it is closed by that."""
+
     def stream_closed(self, stream_id: int, code: int) -> None:
         """Take that a stream is over; NO_ERROR after its regular end."""
 
@@ -370,6 +373,7 @@ _TELL: dict[type, Callable[[Http2Events, Any], None]] = {
     ngh2.TrailersReceived: lambda events, event: events.trailers_received(
         event.stream_id, event.headers
     ),
+    ngh2.StreamReset: lambda events, event: events.stream_reset(event.stream_id),
     ngh2.SettingsReceived: lambda events, _: events.settings_received(),
     ngh2.GoAwayReceived: lambda events, event: events.goaway_received(
         event.last_stream_id, event.error_code

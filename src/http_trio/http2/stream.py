@@ -50,6 +50,7 @@ class Http2Stream(ResponseTranslator):
         is_head: whether no body follows its response's head, since HEAD was asked.
         deadline: when the client is too slow; the loop's clock, in seconds.
         ended: whether the request is complete.
+        ended_by_upstream: whether it is reset since an upstream failed.
         buffer: nothing: what came of the body is kept as it is, without framing.
         sock: none: the connection's is shared.
     """
@@ -66,6 +67,7 @@ class Http2Stream(ResponseTranslator):
         "client_address",
         "deadline",
         "ended",
+        "ended_by_upstream",
         "exchange",
         "has_stalled",
         "is_head",
@@ -96,6 +98,7 @@ class Http2Stream(ResponseTranslator):
         self.deadline = math.inf
         self.ended = ended
         self.has_stalled = False
+        self.ended_by_upstream = False
         self.buffer = b""
         self.sock = None
         self._owner = owner
@@ -196,7 +199,7 @@ class Http2Stream(ResponseTranslator):
     @property
     def secure(self) -> bool:
         """Whether the client came over TLS."""
-        return self._owner.secure
+        return self._owner.said.secure
 
     @property
     def client_certificate(self) -> Certificate | None:
@@ -205,11 +208,11 @@ class Http2Stream(ResponseTranslator):
 
     def forwarded_fields(self, head: RequestHead) -> bytes:
         """Give what is said of this client to an upstream."""
-        return self._owner.forwarded_fields(head)
+        return self._owner.said.fields(head)
 
     def origin(self, head: RequestHead) -> str:
         """Give the client's address as those before us name it, whom we trust."""
-        return self._owner.origin(head)
+        return self._owner.said.origin(head)
 
     def holds_body(self, head: RequestHead) -> bool:
         """Tell whether the body is here up to its end, without trailers that go on."""
@@ -324,7 +327,7 @@ class Http2Stream(ResponseTranslator):
         """End the stream at once; an exchange in progress ends."""
         self.reset(CANCEL)
 
-    def drop(self) -> None:
+    def drop(self, *, by_upstream: bool = False) -> None:
         """End the stream at once; nobody is told. What it sent is seen to be cut.
 
         But a WebSocket ends as its connection would, since its frames say the rest.
@@ -335,6 +338,7 @@ class Http2Stream(ResponseTranslator):
         if self._sent_all:
             self._finish()
         else:
+            self.ended_by_upstream = by_upstream
             self._break_off(INTERNAL_ERROR)
             self._owner.wake()
 

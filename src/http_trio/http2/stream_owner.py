@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from http_trio.http1.request_head import RequestHead
+from http_trio.http1.forwarded import SaidOfClient
 from http_trio.http2.session import Http2Session
 from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.event_loop import EventLoop
@@ -21,21 +21,12 @@ class StreamOwner(Protocol[StreamT_contra]):
     loop: EventLoop
     session: Http2Session
     client_address: str
+    said: SaidOfClient
     deadline: float
-
-    @property
-    def secure(self) -> bool:
-        """Whether the client came over TLS."""
 
     @property
     def client_certificate(self) -> Certificate | None:
         """The certificate that the client has shown and that was verified."""
-
-    def forwarded_fields(self, head: RequestHead) -> bytes:
-        """Give what is said of this client to an upstream."""
-
-    def origin(self, head: RequestHead) -> str:
-        """Give the client's address as those before us name it, whom we trust."""
 
     def wake(self) -> None:
         """Send soon what the session has to send."""

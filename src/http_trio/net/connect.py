@@ -15,12 +15,13 @@ from typing import Any
 
 import trio
 
-from http_trio.net.errnos import CONNECT_BEGUN
 from http_trio.net.stream import finish_handshake
 from http_trio.net.tls_socket import TlsSocket, what_failed
 
 Address = tuple[socket.AddressFamily, Any]
 """A resolved address: its family, and what `socket.connect` takes."""
+
+_BEGUN = (0, errno.EINPROGRESS, errno.EAGAIN)  # made already, or on its way
 
 
 class NotSecured(OSError):
@@ -79,7 +80,7 @@ def begin_connect(address: Address) -> socket.socket:
     sock = open_socket(family)
     try:
         code = sock.connect_ex(at)
-        if code not in CONNECT_BEGUN:
+        if code not in _BEGUN:
             raise OSError(code, os.strerror(code))
     except BaseException:
         sock.close()

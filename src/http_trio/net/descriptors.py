@@ -13,6 +13,7 @@ response is on its way, is never one of them.
 
 from __future__ import annotations
 
+import errno
 import heapq
 import logging
 import os
@@ -23,6 +24,9 @@ from collections.abc import Container
 from http_trio.net.event_loop import EventLoop
 
 _log = logging.getLogger(__name__)
+
+OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Errors that say we have no descriptor or no memory left; no peer is at fault."""
 
 OWN_FILES = 32
 """Descriptors that neither clients nor connections to servers take."""

@@ -27,6 +27,7 @@ from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
 from http_trio.net.poller import open_poller
 from http_trio.net.timer_wheel import TimerWheel
+from http_trio.net.traffic_counts import TrafficCounts
 
 _log = logging.getLogger(__name__)
 
@@ -110,8 +111,7 @@ class EventLoop:
         """Clients' connections that tasks have."""
         self.refused: Counter[int] = Counter()
         """By status, the responses that no handler gave: see `Server.refused`."""
-        self.connection_errors: Counter[str] = Counter()
-        """By error code, the HTTP/2 connections that ended for it: as above."""
+        self.counts = TrafficCounts()
         self.look_again_at = self.tell_again_at = 0.0  # see `descriptors`
         self._after_batch: list[Callable[[], None]] = []
         self._nursery = nursery

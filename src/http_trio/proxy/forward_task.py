@@ -285,7 +285,7 @@ class ForwardTask:
         request, exchange = self._request, self._exchange
         if request.status:
             request.end(failure)
-            exchange.cut()
+            exchange.cut(by_upstream=failure is not None)
             return
         response = refuse()
         request.note_error_response(response)

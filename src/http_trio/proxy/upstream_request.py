@@ -288,7 +288,7 @@ class UpstreamRequest:
         exchange = self.exchange
         if self.status:
             self.end(failure)
-            exchange.cut()
+            exchange.cut(by_upstream=True)
         else:
             response = self.error_response(failure)
             self.note_error_response(response)

@@ -106,5 +106,5 @@ class ConnectionOf(Protocol[ExchangeT]):
     def abort(self) -> None:
         """Close at once; an exchange in progress ends."""
 
-    def drop(self) -> None:
-        """Close at once; nobody is told."""
+    def drop(self, *, by_upstream: bool = False) -> None:
+        """Close at once; nobody is told. It may be an upstream that made us do so."""

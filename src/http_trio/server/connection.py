@@ -50,6 +50,7 @@ class Connection(RequestBodyReader):
     """One client's connection.
 
     Attributes:
+        protocol: what it speaks: this or HTTP/1.0.
         client_address: the client's address as text, or "unix".
     """
 
@@ -68,6 +69,7 @@ class Connection(RequestBodyReader):
         "client_address",
     )
 
+    protocol = "HTTP/1.1"
     _exchange_kind = Exchange
     _version = b"1.1"  # by which requests have come, if not by 1.0
 
@@ -164,8 +166,9 @@ class Connection(RequestBodyReader):
         if self._exchange is not None and self._exchange.is_parked:
             self._exchange.due()
 
-    def drop(self) -> None:
+    def drop(self, *, by_upstream: bool = False) -> None:
         """Close at once; nobody is told."""
+        del by_upstream  # HTTP/1.1 has no words for it
         if self._phase is CLOSED:
             return
         self._phase = CLOSED

@@ -331,12 +331,12 @@ class Exchange(RequestFacts):
         if on_gone is not None:
             self.decide(on_gone, self)
 
-    def cut(self) -> None:
-        """End a response that cannot be completed, visibly."""
+    def cut(self, *, by_upstream: bool = False) -> None:
+        """End a response that cannot be completed, visibly, and whoever's fault it is."""
         connection = self.connection
         self._leave()
         if connection is not None:
-            connection.drop()
+            connection.drop(by_upstream=by_upstream)
 
     def send_interim(self, head: ResponseHead) -> None:
         """Pass a 1xx response on (RFC 9110 section 15.2)."""

@@ -68,6 +68,8 @@ class H2cListener(Listener):
 class FirstBytes:
     """A client that has not said yet what it speaks, and what became of it."""
 
+    protocol = ""
+
     def __init__(
         self, listener: H2cListener, sock: socket.socket, client_address: str
     ) -> None:

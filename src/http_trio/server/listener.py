@@ -5,6 +5,7 @@ waited longest for a request are closed. Where none waits, a listener stops acce
 one is free; the clients wait in the kernel's queue. With a response for an overload, those
 beyond the limit get that instead, and are closed: of a crowd the first make way for the next,
 so that nobody waits behind them to hear it.
+One file, since what clients may be stands beside who takes them.
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
 from http_trio.net.bind import BACKLOG, address_of
 from http_trio.net.certificates.held_names import HeldNames
-from http_trio.net.descriptors import TELL_S, close_idlest, is_next_reserved
-from http_trio.net.errnos import OUT_OF_RESOURCES
+from http_trio.net.descriptors import (
+    OUT_OF_RESOURCES,
+    TELL_S,
+    close_idlest,
+    is_next_reserved,
+)
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
 from http_trio.net.tls_socket import AnySocket
@@ -42,6 +47,10 @@ _SETTLED_S = 0.5  # a client's time for its first request, before it counts as i
 
 class ListenerClient(Protocol):
     """One client of a listener, whatever it speaks."""
+
+    @property
+    def protocol(self) -> str:
+        """What it speaks: `"HTTP/1.1"` or `"HTTP/2"`; empty if it is not known yet."""
 
     @property
     def exchanges(self) -> list[Exchange]:
@@ -150,14 +159,16 @@ class Listener:
 
     def ended(self, client: ListenerClient) -> None:
         """Forget a client that is gone."""
-        self.connections.discard(client)
+        if client in self.connections:
+            self.connections.remove(client)
+            self.loop.counts.disconnected(client.protocol)
         if not self._accepting:
             self._resume()
 
     def replace(self, client: ListenerClient, by: ListenerClient) -> None:
         """Note that a client has become another kind of one."""
-        self.connections.discard(client)
-        self.connections.add(by)
+        self.ended(client)
+        self._entered(by)
 
     def connect(self, sock: socket.socket, client_address: str) -> ListenerClient:
         """Serve a socket that was accepted."""
@@ -171,8 +182,12 @@ class Listener:
         else:
             client_address = "unix"
         client = self.connect(sock, client_address)
-        self.connections.add(client)
+        self._entered(client)
         return client
+
+    def _entered(self, client: ListenerClient) -> None:
+        self.connections.add(client)
+        self.loop.counts.connected(client.protocol)
 
     @property
     def _room(self) -> int:

@@ -60,7 +60,7 @@ class ResponseWriter:
         """Close at once; an exchange in progress ends."""
         raise NotImplementedError  # abstract: `Connection` does it
 
-    def drop(self) -> None:
+    def drop(self, *, by_upstream: bool = False) -> None:
         """Close at once; nobody is told."""
         raise NotImplementedError  # abstract: `Connection` does it
 

@@ -79,6 +79,8 @@ class TlsListener(Listener):
 class Handshake:
     """A client in its handshake, and what became of it."""
 
+    protocol = ""
+
     def __init__(
         self, listener: TlsListener, sock: socket.socket, client_address: str
     ) -> None:

@@ -19,7 +19,7 @@ from http_trio.http1.framing import UNTIL_CLOSE
 from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
 from http_trio.net.connect import NotSecured, connect, connect_tls
-from http_trio.net.errnos import OUT_OF_RESOURCES
+from http_trio.net.descriptors import OUT_OF_RESOURCES
 from http_trio.net.stream import ByteStream, SocketStream
 from http_trio.net.tls_socket import AnySocket
 from http_trio.upstream.failure import Failure, FailureReason

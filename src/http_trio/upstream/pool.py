@@ -15,8 +15,12 @@ from collections.abc import Collection, Container, Sequence
 
 from http_trio.limits import Limits
 from http_trio.net.connect import Address, begin_connect, begin_tls
-from http_trio.net.descriptors import OWN_FILES, close_idlest, is_reserved
-from http_trio.net.errnos import OUT_OF_RESOURCES
+from http_trio.net.descriptors import (
+    OUT_OF_RESOURCES,
+    OWN_FILES,
+    close_idlest,
+    is_reserved,
+)
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.stream import ByteStream
 from http_trio.net.tls_socket import AnySocket, TlsSocket

@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from canary_trio.admin import metrics
 from canary_trio.admin.merge_rules import MergeRule
-from canary_trio.admin.metric_catalog import CATALOG, RULES, Family, Kind
+from canary_trio.admin.metric_catalog import CATALOG, RULES
+from canary_trio.admin.metric_family import Family, Kind
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe
 from canary_trio.config.document import build
@@ -35,7 +36,8 @@ from tests.canary_trio.telemetry.test_access_log import Exchange
 DOC = Path(__file__).parents[3] / "docs" / "metrics.md"
 ELSEWHERE = (
     "canary_access_log_",
-    "canary_connections",
+    *("canary_connections", "canary_open_", "canary_client_connections_total"),
+    *("canary_streams_total", "canary_stream_resets_total", "canary_goaways_total"),
     "canary_recall",
     "canary_refused_",
     "canary_tls_",

@@ -50,7 +50,7 @@ SPREAD = {
     *("connections", "decisions", "ejections", "errors", "failures", "fallbacks"),
     *("in_flight", "pending", "repeats", "repeats_refused", "requests", "saved"),
     *("taken_over", "same", "other_size", "other_status", "no_response", "late"),
-    *("body", "busy", "no_server", "no_original"),
+    *("body", "busy", "no_server", "no_original", "connected", "in_progress"),
 }
 """The names of what each worker has a part of."""
 

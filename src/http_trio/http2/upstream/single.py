@@ -152,6 +152,9 @@ class SingleStream:
         del stream_id
         self._stream.data_received(b"", ended=True, trailers=fields)
 
+    def stream_reset(self, stream_id: int) -> None:
+        """Do nothing: its end follows."""
+
     def stream_closed(self, stream_id: int, code: int) -> None:
         """Take the stream's end."""
         del stream_id

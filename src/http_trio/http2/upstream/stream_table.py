@@ -163,6 +163,9 @@ class StreamTable:
         if stream is not None:
             stream.data_received(b"", ended=True, trailers=fields)
 
+    def stream_reset(self, stream_id: int) -> None:
+        """Do nothing: its end follows."""
+
     def stream_closed(self, stream_id: int, code: int) -> None:
         """End a stream."""
         stream = self._by_id.pop(stream_id, None)
