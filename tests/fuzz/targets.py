@@ -38,6 +38,8 @@ from http_trio.http1.response_head import parse_response_head, render_response
 from http_trio.limits import Limits
 from tests.fuzz.client_targets import SEEDS as CLIENT_SEEDS
 from tests.fuzz.client_targets import store_bytes
+from tests.fuzz.http2_targets import SEEDS as HTTP2_SEEDS
+from tests.fuzz.http2_targets import http2_bytes, http2_frames, http2_messages
 from tests.fuzz.proxy_targets import SEEDS as PROXY_SEEDS
 from tests.fuzz.proxy_targets import (
     fleet_secret,
@@ -311,6 +313,7 @@ TARGETS: dict[str, Target] = {
         *(config, assignments, cookies, decision),
         *(session_body, transaction_body, store_response, store_bytes),
         *(client_hello, certificate, authority),
+        *(http2_bytes, http2_frames, http2_messages),
         *(remembered_file, fleet_secret, proxy_report, proxy_status),
     )
 }
@@ -367,7 +370,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b'canary\n a="b;c" ;canary = x;;canaryx=1; xcanary=2',
     ),
 }
-SEEDS |= STORE_SEEDS | CLIENT_SEEDS | PROXY_SEEDS | TLS_SEEDS
+SEEDS |= STORE_SEEDS | CLIENT_SEEDS | PROXY_SEEDS | TLS_SEEDS | HTTP2_SEEDS
 SEEDS["forwarding"] = SEEDS["request_head"]
 SEEDS["decision"] = (
     b"GET /b/?p=1&p=%31&=&p HTTP/1.1\r\nHost: a.test:80\r\nCookie: beta=1; canary-web=x",

@@ -54,12 +54,14 @@ class Http2ByteStream:
     """
 
     __slots__ = (
+        "_behind",
         "_broken",
         "_changed",
         "_ended",
         "_framing",
         "_pieces",
         "_stream",
+        "_taken_at",
         "buffer",
     )
 
@@ -77,6 +79,8 @@ class Http2ByteStream:
         self._ended = False
         self._broken: OSError | None = None
         self._changed = trio.Event()
+        self._behind = 0
+        self._taken_at = trio.current_time()
 
     def __repr__(self) -> str:
         return f"<Http2ByteStream pieces={len(self._pieces)} ended={self._ended}>"
@@ -177,7 +181,9 @@ class Http2ByteStream:
             at = 0
             while at < len(view):
                 await self.wait_room(idle_s)
+                self._look()
                 at += self._stream.take(view[at:])
+                self._behind = self._stream.behind
 
     @property
     def room(self) -> int:
@@ -208,16 +214,27 @@ class Http2ByteStream:
     # === private ===
 
     async def _wait_taken(self, idle_s: float) -> None:
-        """Wait for room, but not for a peer that takes nothing; what it sends is none."""
-        behind = self._stream.behind
-        with trio.move_on_after(idle_s):
+        """Wait for room, but not for a peer that takes nothing.
+
+        What it sends is no sign of it, nor is room that others have left.
+        """
+        self._look()
+        with trio.move_on_at(self._taken_at + idle_s):
             while not self._stream.room:
                 await self._changed.wait()
                 self._check()
             return
-        if self._stream.behind >= behind:
+        self._look()
+        if trio.current_time() >= self._taken_at + idle_s:
             self._stream.stalled()
             raise trio.TooSlowError
+
+    def _look(self) -> None:
+        """Note whether the peer has taken something."""
+        behind = self._stream.behind
+        if behind < self._behind or not behind:
+            self._taken_at = trio.current_time()
+        self._behind = behind
 
     @property
     def _has_ended(self) -> bool:
