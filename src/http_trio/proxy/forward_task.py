@@ -247,6 +247,7 @@ class ForwardTask:
             idle_s=self._request.timeouts.tunnel_idle_s,
             recall_s=self._limits.recall_s,
             ahead=rest,
+            extended=b"\r\nsec-websocket-extensions:" in head.kept.lower(),
         )
         data = self._request.switch(head) + rest
         try:

@@ -4,6 +4,8 @@ RFC 9110 section 7.8; the protocol is WebSocket (RFC 6455), which is the only on
 is let through. A side that ends is half-closed on the other, and the tunnel lives on
 for what still comes that way.
 
+What breaks the rules in a client's frames ends it too, with the code that says so.
+
 A tunnel that is recalled ends as an endpoint would end it: between two frames each side
 gets a close frame, and a moment to answer it; what else comes then is dropped.
 """
@@ -16,6 +18,7 @@ import os
 import trio
 
 from http_trio.net.stream import ByteStream, copy_buffer
+from http_trio.proxy.client_frames import ClientFrames
 from http_trio.proxy.websocket_frames import (
     GOING_AWAY,
     SERVICE_RESTART,
@@ -35,6 +38,7 @@ class Tunnel:
         idle_s: float,
         recall_s: float,
         ahead: bytes,
+        extended: bool = False,
     ) -> None:
         """Begin.
 
@@ -44,14 +48,16 @@ class Tunnel:
             idle_s: how long it may be silent.
             recall_s: from a recall to the cut.
             ahead: what went to the client before.
+            extended: whether an extension was agreed on.
         """
         self._idle_s = idle_s
         self._recall_s = recall_s
         self._scope = trio.CancelScope()
         self._recalled = False
-        to_client = close_frame(SERVICE_RESTART)
-        to_server = close_frame(GOING_AWAY, mask=os.urandom(4))
-        self._ways = _Way(self, up, down, to_client), _Way(self, down, up, to_server)
+        self._ways = (
+            _Way(self, up, down, WebSocketFrameTracker()),
+            _Way(self, down, up, ClientFrames(extended=extended)),
+        )
         self._ways[0].frames.pass_over(ahead)
 
     def __repr__(self) -> str:
@@ -67,12 +73,19 @@ class Tunnel:
 
     def recall(self) -> None:
         """End it soon: with a close frame to each side where that can be given."""
+        self._end(SERVICE_RESTART, GOING_AWAY)
+
+    def refuse(self, code: int) -> None:
+        """End it soon, as the client's fault."""
+        self._end(code, code)
+
+    def _end(self, to_client: int, to_server: int) -> None:
         if self._recalled:
             return
         self._recalled = True
         self._scope.deadline = trio.current_time() + self._recall_s
-        for way in self._ways:
-            way.recall()
+        self._ways[0].recall(close_frame(to_client))
+        self._ways[1].recall(close_frame(to_server, mask=os.urandom(4)))
 
     def touch(self) -> None:
         """Note that something came."""
@@ -96,12 +109,16 @@ class _Way:
     """One direction of a tunnel."""
 
     def __init__(
-        self, tunnel: Tunnel, source: ByteStream, sink: ByteStream, close: bytes
+        self,
+        tunnel: Tunnel,
+        source: ByteStream,
+        sink: ByteStream,
+        frames: WebSocketFrameTracker,
     ) -> None:
-        self.frames = WebSocketFrameTracker()
+        self.frames = frames
         self._tunnel = tunnel
         self._source, self._sink = source, sink
-        self._close = close
+        self._close = b""
         self._receiving = trio.CancelScope()
         self._is_sending = False
         self._recalled = False
@@ -116,8 +133,9 @@ class _Way:
         except (OSError, trio.TooSlowError):
             self._tunnel.cut()
 
-    def recall(self) -> None:
-        """Stop where nothing is half sent."""
+    def recall(self, close: bytes) -> None:
+        """Stop where nothing is half sent, and end with this frame."""
+        self._close = close
         self._recalled = True
         if not self._is_sending:
             self._receiving.cancel()
@@ -136,21 +154,31 @@ class _Way:
                     room = self._sink.room
 
     async def _pass_on(self, data: memoryview) -> None:
-        self.frames.pass_over(data)
+        good = data[: self.frames.pass_over(data)]
         self._tunnel.touch()
         self._is_sending = True
-        await self._tunnel.send(self._sink, data)
+        await self._tunnel.send(self._sink, good)
         self._is_sending = False
+        if self.frames.fault:
+            self._tunnel.refuse(self.frames.fault)
 
     async def _finish(self, view: memoryview) -> None:
         """Complete the present frame, say goodbye, and wait for the other's."""
         frames, dropped = self.frames, view[:0]
+        if frames.fault:
+            if frames.is_clean:
+                await self._tunnel.send(self._sink, self._close)
+            while await self._source.receive_into(view, math.inf):
+                pass  # what it sends is not looked at any more
+            return
         while not frames.between:
             count = await self._source.receive_into(view, math.inf)
             if not count:
                 return
             end = frames.to_boundary(view[:count])
             await self._tunnel.send(self._sink, view[:end])
+            if frames.fault:
+                return
             dropped = view[end:count]
         if frames.closed:
             return

@@ -21,20 +21,24 @@ class WebSocketFrameTracker:
 
     Attributes:
         closed: whether a close frame has begun: no other may follow it.
+        fault: the close code for a rule that was broken; 0 for none.
+        is_clean: whether nothing of the frame that broke it was passed over.
 
     >>> frames = WebSocketFrameTracker()
     >>> frames.pass_over(b"\\x81\\x05hel"), frames.between
-    (None, False)
+    (5, False)
     >>> frames.pass_over(b"lo"), frames.between
-    (None, True)
+    (2, True)
     """
 
-    __slots__ = ("_head", "_left", "closed")
+    __slots__ = ("_head", "_left", "closed", "fault", "is_clean")
 
     def __init__(self) -> None:
         self._head = b""
         self._left = 0
         self.closed = False
+        self.fault = 0
+        self.is_clean = True
 
     def __repr__(self) -> str:
         return f"<WebSocketFrameTracker left={self._left} closed={self.closed}>"
@@ -44,9 +48,9 @@ class WebSocketFrameTracker:
         """Whether the bytes so far end where a frame ends."""
         return not self._left and not self._head
 
-    def pass_over(self, data: bytes | memoryview) -> None:
-        """Take note of bytes that go by."""
-        self._walk(data, stop=False)
+    def pass_over(self, data: bytes | memoryview) -> int:
+        """Take note of bytes that go by; give how many come before a fault."""
+        return self._walk(data, stop=False)
 
     def to_boundary(self, data: bytes | memoryview) -> int:
         """Take note of bytes up to the next end of a frame; give how many those are.
@@ -65,10 +69,23 @@ class WebSocketFrameTracker:
             if self._left:
                 step = min(self._left, size - at)
                 self._left -= step
+                self._passed(data[at : at + step])
+                if self.fault:
+                    self.is_clean = False
+                    return at
                 at += step
             else:
+                began, self.is_clean = at, not self._head
                 at = self._read_head(data, at)
+                if self.fault:
+                    return began
         return size
+
+    def _begun(self, head: bytes) -> None:
+        """Look at a frame's header; here, at nothing."""
+
+    def _passed(self, data: bytes | memoryview) -> None:
+        """Look at what follows of the frame; here, at nothing."""
 
     def _read_head(self, data: bytes | memoryview, at: int) -> int:
         """Take what is there of a frame's header; give where it goes on."""
@@ -82,6 +99,7 @@ class WebSocketFrameTracker:
         self._left = _payload_length(head)
         if head[0] & 0x0F == _CLOSE:
             self.closed = True
+        self._begun(head[:length])
         return at + length - have
 
 
