@@ -176,8 +176,9 @@ async def test_a_tunnel_outlives_the_time_of_a_request() -> None:
             await client.send(b"\r\n".join(rows) + b"\r\n\r\n")
             await client.head()
             await trio.sleep(0.2)
-            await client.send(b"still")
-            assert await client.exactly(5) == b"still"
+            frame = b"\x82\x85\0\0\0\0still"
+            await client.send(frame)
+            assert await client.exactly(len(frame)) == frame
 
 
 # === again ===
