@@ -120,8 +120,9 @@ class Http2Client:
     # === sending ===
 
     async def send(self, data: bytes) -> None:
-        async with self._sending:
-            await self._stream.send_all(data)
+        with trio.move_on_after(10, shield=True):  # half a send would break the stream
+            async with self._sending:
+                await self._stream.send_all(data)
 
     async def begin(self) -> None:
         """Send the preface, and our settings."""
