@@ -13,10 +13,13 @@ import pytest
 import trio
 
 from http_trio import (
+    Exchange,
     FailureReason,
     Http2Upstream,
     HttpServer,
     Limits,
+    Response,
+    as_asgi,
     client_context,
     fetch,
 )
@@ -26,7 +29,7 @@ from http_trio.testing.peers import (
     connected,
     proxying,
 )
-from tests.http_trio.support.certificates import Authority
+from tests.http_trio.support.certificates import Authority, hypercorn_serving
 from tests.http_trio.support.h2_server import H2Request, H2Server, h2_server
 
 STREAMS = int(h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS)
@@ -639,3 +642,25 @@ async def test_a_single_request_is_spoken_in_http2_too() -> None:
             )
     assert (found.status, found.body) == (200, b"y" * 300_000)
     assert not server.faults
+
+
+# === other servers ===
+
+
+async def test_an_asgi_server_is_spoken_to_in_http2(authority: Authority) -> None:
+    """hypercorn, over TLS."""
+    app = as_asgi(lambda ex: ex.collect(100_000, echo))
+    tls = client_context(ca=authority.ca_file, http2=True)
+    async with hypercorn_serving(app, authority) as port:
+        address = trio.socket.AF_INET, ("127.0.0.1", port)
+        upstream = Http2Upstream("asgi", [address], b"localhost", tls=tls)
+        async with proxying(upstream) as proxy, connected(proxy) as client:
+            for size in (0, 10, 80_000):
+                head, body = await client.ask(method=b"POST", body=b"x" * size)
+                assert b" 200 " in head
+                assert body == b"HTTP/2 " + b"x" * size
+        assert upstream.open == 0
+
+
+def echo(exchange: Exchange, body: bytes) -> None:
+    exchange.respond(Response(200, exchange.protocol.encode() + b" " + body))

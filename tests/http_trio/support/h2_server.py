@@ -123,7 +123,8 @@ class H2Talk:
         """Say so; unlike `h2`, go on with what is below."""
         frame = hyperframe.frame.GoAwayFrame(0, last_stream_id=last, error_code=code)
         async with self._sending:
-            await self.stream.send_all(frame.serialize())
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self.stream.send_all(frame.serialize())
 
     async def flush(self) -> None:
         async with self._sending:
