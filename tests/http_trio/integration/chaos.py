@@ -279,7 +279,9 @@ async def run(connections: int, seconds: float, seed: int, wait_s: float) -> Tal
     return tally
 
 
-class _Errors(logging.Handler):
+class Errors(logging.Handler):
+    """What was logged as an error."""
+
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.seen: list[str] = []
@@ -294,7 +296,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     options = parser.parse_args()
-    errors = _Errors()
+    errors = Errors()
     logging.getLogger().addHandler(errors)
     print(
         f"{options.connections} connections, {options.seconds:g} s, seed {options.seed}"
