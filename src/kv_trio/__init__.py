@@ -1,6 +1,7 @@
 """A versioned key-value store with a fast watch, and its client."""
 
 from kv_trio.client.client import Client
+from kv_trio.client.key_set_watch import KeySetWatch
 from kv_trio.client.limits import ResponseLimits
 from kv_trio.client.live_value import Invalid, Live, live
 from kv_trio.client.results import Listing, Snapshot, WriteResult
@@ -36,6 +37,7 @@ __all__ = [
     "Contact",
     "Entry",
     "Invalid",
+    "KeySetWatch",
     "KvError",
     "KvServer",
     "Listing",

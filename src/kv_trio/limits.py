@@ -39,6 +39,12 @@ class StoreLimits:
     watchers_per_client: int = 8192
     """Blocking queries and event streams of one client's address; 429 beyond."""
 
+    watched_keys: int = 8192
+    """Keys that one `POST /v1/watch` names; 413 beyond."""
+
+    watched_keys_in_all: int = 1_000_000
+    """Keys that all of them wait for, where those that are alike count once; 429 beyond."""
+
     bodies_bytes: int = 128 * 1024 * 1024
     """Of request bodies on their way, a quarter of it from one client; 503 and 429."""
 

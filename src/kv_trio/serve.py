@@ -27,6 +27,7 @@ from kv_trio.api.session import SessionEndpoint
 from kv_trio.api.snapshot import SnapshotEndpoint
 from kv_trio.api.tokens import Grants, Tokens
 from kv_trio.api.txn import TxnEndpoint
+from kv_trio.api.watch import WatchEndpoint
 from kv_trio.errors import BadQuery, StorageError
 from kv_trio.limits import StoreLimits
 from kv_trio.state.store import Store
@@ -35,6 +36,7 @@ from kv_trio.storage.group_commit import CommittedBatch, Writer
 from kv_trio.storage.history import Bounds, History
 from kv_trio.watch.blocking_queries import BlockingQueries
 from kv_trio.watch.event_streams import EventStreams
+from kv_trio.watch.key_sets import KeySets
 
 T = TypeVar("T")
 Observer = Callable[[set[bytes], int, float], None]
@@ -71,12 +73,14 @@ class KvServer:
     Attributes:
         store: its published state, for reading.
         blocking_queries: the blocking queries that wait.
+        key_sets: the requests that wait for many keys.
         url: where it listens.
         addresses: the addresses that are bound, with their real ports.
     """
 
     store: Store
     blocking_queries: BlockingQueries
+    key_sets: KeySets
     _server: http_trio.HttpServer
     _tokens: Tokens
 
@@ -177,6 +181,12 @@ class _Service:
         self._tokens = tokens
         self._observe = observe
         self._blocking_queries = BlockingQueries(store, limits)
+        self._key_sets = KeySets(
+            store,
+            self._blocking_queries.large,
+            self._blocking_queries.counts,
+            limits,
+        )
         self._streams = EventStreams(
             store,
             self._read_history,
@@ -189,6 +199,11 @@ class _Service:
             "kv_trio_large_responses",
             "Large responses that are being sent.",
             lambda: self._blocking_queries.large.places.taken,
+        )
+        self._metrics.follow(
+            "kv_trio_key_sets",
+            "Requests that wait for a change of any of many keys.",
+            lambda: self._key_sets.waiting,
         )
         self._metrics.follow(
             "kv_trio_writes_refused",
@@ -224,8 +239,9 @@ class _Service:
                 self._writer, self._blocking_queries.large, bodies, limits=limits
             ),
             SnapshotEndpoint(engine, self._run_blocking, limits),
-            tokens,
-            self._metrics,
+            WatchEndpoint(self._key_sets, bodies, limits=limits),
+            tokens=tokens,
+            metrics=self._metrics,
             hosts=hosts,
             compact=self._compact,
             node=node,
@@ -257,12 +273,19 @@ class _Service:
                 server = await serving.start(run)
                 self._writer.after_batch = server.after_batch
                 task_status.started(
-                    KvServer(self._store, self._blocking_queries, server, self._tokens)
+                    KvServer(
+                        self._store,
+                        self._blocking_queries,
+                        self._key_sets,
+                        server,
+                        self._tokens,
+                    )
                 )
             nursery.cancel_scope.cancel()
 
     def _committed(self, batch: CommittedBatch) -> None:
         woken = self._blocking_queries.wake(batch.keys)
+        woken += self._key_sets.wake(batch.keys)
         self._streams.publish(batch.write_batch.revisions())
         if batch.write_batch.sessions:
             self._blocking_queries.wake_for_sessions()
@@ -272,6 +295,7 @@ class _Service:
 
     def _granted(self, grants: Grants) -> None:
         self._blocking_queries.revoke(grants.holds)
+        self._key_sets.revoke(grants.holds)
         self._streams.revoke(grants.holds)
 
     async def _read_history(self, read: Callable[[History], T]) -> T:

@@ -27,7 +27,7 @@ PUBLIC: dict[str, str] = {
     """,
     "kv_trio": """
         Backoff BadKey BadQuery BadTokens Bounds Client Compacted Contact Entry
-        Invalid KvError KvServer Listing Live LockLost ResponseLimits Revision
+        Invalid KeySetWatch KvError KvServer Listing Live LockLost ResponseLimits Revision
         Session Snapshot StorageError StoreDamaged StoreLimits StoreLocked StoreRefused
         StoreUnreachable TransactionResult TxnOperation TxnOperationFailed
         UnexpectedResponse Watch WriteResult live serve

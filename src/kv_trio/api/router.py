@@ -18,6 +18,7 @@ from kv_trio.api.session import SessionEndpoint
 from kv_trio.api.snapshot import SnapshotEndpoint
 from kv_trio.api.tokens import Tokens
 from kv_trio.api.txn import TxnEndpoint
+from kv_trio.api.watch import WatchEndpoint
 from kv_trio.consul.encode import (
     bad_query,
     failed,
@@ -45,9 +46,10 @@ class ApiRouter:
         session: SessionEndpoint,
         txn: TxnEndpoint,
         snapshot: SnapshotEndpoint,
+        watch: WatchEndpoint,
+        *,
         tokens: Tokens,
         metrics: Metrics,
-        *,
         hosts: HostCheck,
         compact: Callable[[int | None], Awaitable[int]],
         node: str,
@@ -57,6 +59,7 @@ class ApiRouter:
         self._session = session
         self._txn = txn
         self._snapshot = snapshot
+        self._watch = watch
         self._tokens = tokens
         self._metrics = metrics
         self._hosts = hosts
@@ -95,6 +98,9 @@ class ApiRouter:
         elif path == b"/v1/txn":
             self._metrics.requests["txn"] += 1
             self._txn.handle(exchange, acl)
+        elif path == b"/v1/watch":
+            self._metrics.requests["watch"] += 1
+            self._watch.handle(exchange, parameters, acl)
         else:
             self._metrics.requests["other"] += 1
             self._respond_other(exchange, path, parameters, acl)

@@ -73,6 +73,17 @@ def read_entries(url: str, body: bytes) -> tuple[Entry, ...]:
     return entries
 
 
+def read_changes(url: str, body: bytes) -> tuple[dict[str, Entry], frozenset[str]]:
+    """Read what `/v1/watch` gave: entries by key, and the keys that were deleted.
+
+    Raises:
+        UnexpectedResponse: it is no list of changes.
+    """
+    rows = _read(url, body, "list of changes", _each(_change))
+    entries = {key: entry for key, entry in rows if entry is not None}
+    return entries, frozenset(key for key, entry in rows if entry is None)
+
+
 def read_keys(url: str, body: bytes) -> tuple[str, ...]:
     """Read the names that `/v1/kv?keys` gave.
 
@@ -195,6 +206,11 @@ def _entry(item: object) -> Entry:
         lock_index=_number(fields, "LockIndex"),
         session=_text(fields, "Session") if "Session" in fields else None,
     )
+
+
+def _change(item: object) -> tuple[str, Entry | None]:
+    fields = _fields(item)
+    return _text(fields, "Key"), None if fields.get("Deleted") else _entry(item)
 
 
 def _revision(item: object) -> Revision:
