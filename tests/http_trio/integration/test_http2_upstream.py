@@ -578,14 +578,15 @@ HANDSHAKE = (
 async def test_a_websocket_is_an_extended_connect() -> None:
     async def script(request: H2Request) -> None:
         await request.head([(b":status", b"200"), (b"sec-websocket-protocol", b"b")])
-        await request.wait(lambda request: len(request.body) == 5)
+        await request.wait(lambda request: len(request.body) == len(hello))
         await request.data(b"world", ended=True)
 
+    hello = b"\x82\x85\0\0\0\0hello"
     async with h2_server(script, settings={WEBSOCKETS: 1}) as server:
         async with proxying(server.upstream()) as proxy, connected(proxy) as client:
             await client.send(HANDSHAKE)
             head = await client.head()
-            await client.send(b"hello")
+            await client.send(hello)
             assert await client.to_end() == b"world"
     assert head.startswith(b"HTTP/1.1 101 ")
     assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head  # RFC 6455 section 1.3

@@ -438,15 +438,16 @@ async def test_a_websocket_is_a_tunnel_with_two_ends() -> None:
         await asked.stream.aclose()
 
     record = RecordingHooks()
+    said = b"\x82\x8a\0\0\0\0also early"
     async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
         async with connected(proxy) as client:
             await client.send(
                 b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n"
-                b"Upgrade: websocket\r\n\r\nalso early"
+                b"Upgrade: websocket\r\n\r\n" + said
             )
             head = await client.head()
             assert b"\r\nUpgrade: websocket" in head
-            assert await client.exactly(15) == b"earlyALSO EARLY"
+            assert await client.exactly(5 + len(said)) == b"early" + said.upper()
             await client.stream.send_eof()
             assert await client.to_end() == b"bye"
     assert record.ends == [(101, None)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -305,6 +306,7 @@ async def test_a_tunnel_goes_through(authority: Authority) -> None:
             )
             assert b" 101 " in await client.head()
             assert await client.exactly(5) == b"first"
-            for text in (b"abc", b"x" * 100_000 + b"y"):
+            long = b"\x82\xff" + struct.pack("!QI", 100_001, 0) + b"x" * 100_000 + b"y"
+            for text in (b"\x82\x83\0\0\0\0abc", long):
                 await client.send(text)
                 assert await client.exactly(len(text)) == text.swapcase()
