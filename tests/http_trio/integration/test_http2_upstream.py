@@ -567,6 +567,35 @@ async def test_http2_is_agreed_on_by_alpn(
         assert "ALPN" in failure.detail
 
 
+async def test_a_changed_context_is_for_new_connections(authority: Authority) -> None:
+    """What runs ends as it began; its session is of the old context, and of no use."""
+
+    async def script(request: H2Request) -> None:
+        if request.get(b":path") == b"/held":
+            await go.wait()
+        await says_its_path(request)
+
+    go = trio.Event()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue())
+    context.set_alpn_protocols(["h2"])
+    contexts = [client_context(ca=authority.ca_file, http2=True) for _ in range(2)]
+    async with h2_server(script, context=context) as server:
+        upstream = server.upstream(contexts[0])
+        async with proxying(upstream) as proxy, connected(proxy) as held:
+            await held.send(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+            await until(lambda: len(server.asked) == 1)
+            upstream.use_tls(contexts[1])
+            async with connected(proxy) as client:
+                assert (await client.ask(b"/new"))[1] == b"/new"
+            go.set()
+            assert (await held.response())[1] == b"/held"
+            await until(lambda: upstream.open == 1)
+            async with connected(proxy) as client:
+                assert (await client.ask(b"/newer"))[1] == b"/newer"
+    assert len(server.talks) == 2
+
+
 # === WebSockets (RFC 8441) ===
 
 HANDSHAKE = (
