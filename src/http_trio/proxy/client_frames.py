@@ -1,4 +1,4 @@
-"""What a client's frames must be in a WebSocket, before its server sees them. Pure.
+"""What a client's frames must be in a WebSocket over HTTP/2, before its server sees them.
 
 RFC 6455 sections 5.1, 5.2, 5.5 and 8.1: masked, of a known kind, control frames short and
 whole, fragments in order, text in UTF-8. A server that trusts its proxy may not look, so

@@ -23,6 +23,7 @@ from http_trio.errors import BadRequest
 from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead
 from http_trio.net.stream import ByteStream
+from http_trio.proxy.client_frames import ClientFrames
 from http_trio.proxy.download import Download
 from http_trio.proxy.errors import (
     FAULTS,
@@ -34,7 +35,8 @@ from http_trio.proxy.errors import (
 from http_trio.proxy.tunnel import Tunnel
 from http_trio.proxy.upload import Upload
 from http_trio.proxy.upstream_request import UpstreamRequest
-from http_trio.server.exchange import ClientConnection
+from http_trio.proxy.websocket_frames import WebSocketFrameTracker
+from http_trio.server.exchange import ClientConnection, Http2Exchange
 from http_trio.upstream.channel import UpstreamChannel
 from http_trio.upstream.failure import Failure, FailureReason
 
@@ -247,7 +249,7 @@ class ForwardTask:
             idle_s=self._request.timeouts.tunnel_idle_s,
             recall_s=self._limits.recall_s,
             ahead=rest,
-            extended=b"\r\nsec-websocket-extensions:" in head.kept.lower(),
+            from_client=self._client_frames(head),
         )
         data = self._request.switch(head) + rest
         try:
@@ -255,6 +257,17 @@ class ForwardTask:
         except (OSError, trio.TooSlowError) as exc:
             raise ClientGone from exc
         await self._tunnel.run()
+
+    def _client_frames(self, head: ResponseHead) -> WebSocketFrameTracker:
+        """Give who looks at what the client sends.
+
+        A tunnel over HTTP/1.1 is a connection, whose bytes are its ends' (RFC 9110
+        section 7.8). Over HTTP/2 it is a message, on a connection that others share.
+        """
+        if not isinstance(self._exchange, Http2Exchange):
+            return WebSocketFrameTracker()
+        extended = b"\r\nsec-websocket-extensions:" in head.kept.lower()
+        return ClientFrames(extended=extended)
 
     # === the end ===
 

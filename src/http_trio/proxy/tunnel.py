@@ -4,7 +4,8 @@ RFC 9110 section 7.8; the protocol is WebSocket (RFC 6455), which is the only on
 is let through. A side that ends is half-closed on the other, and the tunnel lives on
 for what still comes that way.
 
-What breaks the rules in a client's frames ends it too, with the code that says so.
+Where a client's frames are looked at (`client_frames.py`), the one that breaks a rule ends
+it too, with the code that says so.
 
 A tunnel that is recalled ends as an endpoint would end it: between two frames each side
 gets a close frame, and a moment to answer it; what else comes then is dropped.
@@ -18,7 +19,6 @@ import os
 import trio
 
 from http_trio.net.stream import ByteStream, copy_buffer
-from http_trio.proxy.client_frames import ClientFrames
 from http_trio.proxy.websocket_frames import (
     GOING_AWAY,
     SERVICE_RESTART,
@@ -38,7 +38,7 @@ class Tunnel:
         idle_s: float,
         recall_s: float,
         ahead: bytes,
-        extended: bool = False,
+        from_client: WebSocketFrameTracker | None = None,
     ) -> None:
         """Begin.
 
@@ -48,7 +48,8 @@ class Tunnel:
             idle_s: how long it may be silent.
             recall_s: from a recall to the cut.
             ahead: what went to the client before.
-            extended: whether an extension was agreed on.
+            from_client: who looks at what the client sends; by default, for where
+                frames begin only.
         """
         self._idle_s = idle_s
         self._recall_s = recall_s
@@ -56,7 +57,7 @@ class Tunnel:
         self._recalled = False
         self._ways = (
             _Way(self, up, down, WebSocketFrameTracker()),
-            _Way(self, down, up, ClientFrames(extended=extended)),
+            _Way(self, down, up, from_client or WebSocketFrameTracker()),
         )
         self._ways[0].frames.pass_over(ahead)
 
