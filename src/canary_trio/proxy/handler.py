@@ -89,7 +89,7 @@ class ProxyHandler:
         request = kind(
             context, plan, decision, exchange, fields, names, request_id=request_id
         )
-        if head.framing > 0 and not head.expects_continue:
+        if head.framing > 0 and exchange.has_short_body:
             request.start_when_ready()
         else:
             request.start()

@@ -24,7 +24,7 @@ from http_trio.http1.request_facts import RequestFacts
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead
-from http_trio.limits import Limits
+from http_trio.limits import BUFFER, Limits
 from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.event_loop import EventLoop, Timer
 from http_trio.server.client_connection import Attached, ConnectionOf
@@ -95,6 +95,11 @@ class Exchange(RequestFacts):
     def client_certificate(self) -> Certificate | None:
         """The client's certificate: verified, and only where it was asked for one."""
         return None if self.connection is None else self.connection.client_certificate
+
+    @property
+    def has_short_body(self) -> bool:
+        """Whether its body is passed on when all of it is here, and not as it comes."""
+        return 0 < self.head.framing <= BUFFER and not self.head.expects_continue
 
     @property
     def gone(self) -> bool:
