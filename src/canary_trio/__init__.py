@@ -19,7 +19,8 @@ from canary_trio.errors import (
     Problem,
     WrittenMeanwhile,
 )
-from canary_trio.serve import Proxy, ProxyOptions, serve
+from canary_trio.serve.options import ProxyOptions
+from canary_trio.serve.proxy import Proxy, serve
 from canary_trio.telemetry.access_log import AccessLog, BadLog
 from canary_trio.telemetry.access_log_format import LineForm
 

@@ -16,8 +16,13 @@ from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe
 from canary_trio.config.model import Balance
 from canary_trio.proxy.live import LiveConfig
+from canary_trio.routing.edge.explain_route import explain_route
 from canary_trio.routing.explain import Explanation, explain
-from canary_trio.routing.request_spec import BadRequestSpec, read_description
+from canary_trio.routing.request_spec import (
+    BadRequestSpec,
+    RequestSpec,
+    read_description,
+)
 from http_trio import Exchange, Response
 
 EXPLAIN_BYTES = 64 * 1024
@@ -58,25 +63,33 @@ class AdminHandler:
                 exchange.respond(Response(404, _PAGES))
 
     def _readiness(self) -> Response:
-        if self._view.runtime.live is None:
+        view = self._view
+        gateway_waits = view.gateway is not None and not view.control.ready.is_set()
+        if gateway_waits or (view.gateway is None and view.runtime.live is None):
             return Response(503, b"no configuration yet\n")
         return Response(200, b"ready\n")
 
     def _explain(self, exchange: Exchange, body: bytes) -> None:
-        runtime = self._view.runtime
-        live = runtime.live
-        if live is None:
-            exchange.respond(self._readiness())
-            return
         try:
-            found, key = explain(
-                read_description(body), live.router, live.revision, runtime.chance
-            )
+            exchange.respond(self._explanation(read_description(body)))
         except BadRequestSpec as exc:
             problems = [attrs.asdict(problem) for problem in exc.problems]
             exchange.respond(_json(400, {"problems": problems}))
-        else:
-            exchange.respond(_json(200, attrs.asdict(_served(found, key, live))))
+
+    def _explanation(self, spec: RequestSpec) -> Response:
+        view = self._view
+        routed: dict[str, object] = {}
+        if view.gateway is not None:
+            service, spec, routed = explain_route(spec, view.gateway.routes)
+            part = view.gateway.parts.get(service or "")
+            if part is None:
+                return _json(200, routed)
+            view = part
+        live = view.runtime.live
+        if live is None:
+            return Response(503, f"{view.service} has no configuration yet\n".encode())
+        found, key = explain(spec, live.router, live.revision, view.runtime.chance)
+        return _json(200, {**routed, **attrs.asdict(_served(found, key, live))})
 
 
 def _served(found: Explanation, key: bytes | None, live: LiveConfig) -> Explanation:

@@ -21,7 +21,8 @@ CATALOG = (
         "canary_requests_total",
         "Requests that are over, by the arm that served, the arm that was chosen at"
         " first, why it was served so (rule, sticky, ratio, hash, fallback, retry, or"
-        " none before the first document), the rule that chose, and the class of the"
+        " route where a gateway answers itself, or none where no document or no route leads"
+        " on), the rule that chose, and the class of the"
         " status (none: the client left first).",
         ("arm", "chosen", "reason", "rule", "code"),
         readings.requests,
@@ -362,7 +363,7 @@ CATALOG = (
         MergeRule.HIGHEST,
         "canary_proxy_info",
         "Always 1; what this proxy is.",
-        ("service", "id", "version"),
+        ("id", "version"),
         readings.info,
     ),
 )

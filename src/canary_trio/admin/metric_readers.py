@@ -245,7 +245,7 @@ def of_log(read: Callable[[AccessLog], float]) -> Read:
     """Give a reader of one number of the access log."""
 
     def rows(view: ProxyView, _: float) -> Rows:
-        log = view.runtime.observer.log
+        log = None if view.is_part else view.runtime.observer.log
         if log is not None:
             yield (), read(log)
 
@@ -262,8 +262,9 @@ def revisions(view: ProxyView, _: float) -> Rows:
 
 def task_failures(view: ProxyView, _: float) -> Rows:
     """Give how often tasks beside the requests have failed, by name."""
-    for name, count in view.runtime.observer.tasks.failures.items():
-        yield (name,), count
+    if not view.is_part:  # they have the same keeper
+        for name, count in view.runtime.observer.tasks.failures.items():
+            yield (name,), count
 
 
 def contact_age(view: ProxyView, now: float) -> Rows:
@@ -273,5 +274,5 @@ def contact_age(view: ProxyView, now: float) -> Rows:
 
 
 def info(view: ProxyView, _: float) -> Rows:
-    """Give the name of the service, of the proxy and its version."""
-    yield (view.service, view.proxy_id, version("canary-trio")), 1
+    """Give the name of the proxy and its version."""
+    yield (view.proxy_id, version("canary-trio")), 1

@@ -26,6 +26,9 @@ from canary_trio.admin.metric_family import Family, Kind
 from canary_trio.admin.metric_readers import Buckets, Row
 from canary_trio.admin.proxy_view import ProxyView
 
+SERVICE = "service"
+"""The label that every metric has: the service, or the gateway where it is of the process."""
+
 SLICE = 100
 """Numbers that are rendered in one step: about a millisecond."""
 
@@ -47,7 +50,7 @@ def rendered(
 ) -> Iterator[bytes]:
     """Give the text in slices."""
     for family in families:
-        rows = family.read(view, now)
+        rows = _rows(family, view, now)
         first = True
         while chunk := list(islice(rows, SLICE)):
             yield exposition(_metric(family, chunk), headed=first)
@@ -55,11 +58,19 @@ def rendered(
     yield from (exposition(metric) for metric in _PROCESS.collect())
 
 
+def _rows(family: Family, view: ProxyView, now: float) -> Iterator[Row]:
+    """Give the rows of a family, each with whose it is before its labels."""
+    for one in view.all:
+        for labels, value in family.read(one, now):
+            yield (one.service, *labels), value
+
+
 _PROCESS = ProcessCollector(registry=None)
 
 
 def _metric(family: Family, rows: Iterable[Row]) -> Metric:
-    name, text, labels = family.name, family.text, family.labels
+    name, text = family.name, family.text
+    labels = (SERVICE, *family.labels)
     if family.kind is Kind.HISTOGRAM:
         metric = HistogramMetricFamily(name, text, labels=labels)
         for values, buckets in rows:

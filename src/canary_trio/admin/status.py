@@ -16,10 +16,10 @@ import trio
 
 from canary_trio.admin import certificates
 from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape
-from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.admin.proxy_view import Control, ProxyView
 from canary_trio.config.condition_codec import write_key
 from canary_trio.config.model import WHOLE, Config
-from canary_trio.control.supervisor import STALE_S, Supervisor
+from canary_trio.control.supervisor import STALE_S
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.arm_references import references_to
@@ -94,7 +94,7 @@ _CLIENTS: Mapping[str, Shape] = {
     "in_progress": MergeRule.ADDED,
 }
 
-RULES: Mapping[str, Shape] = {
+_SERVICE: Mapping[str, Shape] = {
     "service": MergeRule.SLOWEST,
     "id": MergeRule.SLOWEST,
     "instance": MergeRule.SLOWEST,
@@ -108,14 +108,36 @@ RULES: Mapping[str, Shape] = {
     "mirror": ByName(_MIRROR),
     "arms": ByName(_ARM),
     "removed_arms": ByName(_REMOVED),
-    "certificates": Rows("file", certificates.RULES),
+}
+
+RULES: Mapping[str, Shape] = {
+    **_SERVICE,
     "clients": ByName(_CLIENTS),
+    "certificates": Rows("file", certificates.RULES),
+    "routes": MergeRule.SLOWEST,
+    "services": ByName(_SERVICE),
 }
 """What several workers say of all that `describe` gives."""
 
 
 def describe(view: ProxyView) -> Table:
     """Give the state of a proxy."""
+    gateway = view.gateway
+    return {
+        **describe_service(view),
+        "clients": {} if view.server is None else _clients(view.server),
+        "certificates": certificates.describe_certificates(view),
+        "routes": [route.shown for route in gateway.routes] if gateway else [],
+        "services": {
+            name: describe_service(part) for name, part in gateway.parts.items()
+        }
+        if gateway
+        else {},
+    }
+
+
+def describe_service(view: ProxyView) -> Table:
+    """Give the state of one service, or of what a gateway itself is."""
     runtime, control = view.runtime, view.control
     live = runtime.live
     status = control.status
@@ -127,14 +149,12 @@ def describe(view: ProxyView) -> Table:
         "attempted": status.attempted,
         "failed": None if status.failed is None else attrs.asdict(status.failed),
         "remembered": status.remembered,
-        "store": _contact(control, live.config if live else None),
+        "store": _contact(control, _rate(view)),
         "config": None if live is None else _config(live.config),
         "split": None if live is None else _split(live),
         "mirror": _mirror(runtime),
         "arms": {} if live is None else _arms(live, runtime),
         "removed_arms": {} if live is None else _removed(live, runtime),
-        "certificates": certificates.describe_certificates(view),
-        "clients": {} if view.server is None else _clients(view.server),
     }
 
 
@@ -152,11 +172,18 @@ def _clients(server: HttpServer) -> Table:
     }
 
 
-def _contact(control: Supervisor, config: Config | None) -> Table:
+def _rate(view: ProxyView) -> float:
+    """Give the longest time for which a quiet store says nothing."""
+    if view.gateway is not None:
+        return view.gateway.update_rate
+    return view.runtime.live.config.update_rate if view.runtime.live else 0.0
+
+
+def _contact(control: Control, update_rate: float) -> Table:
     contact = control.status.contact
     now = trio.current_time()
     age_s = None if contact.last_s is None else round(now - contact.last_s, 3)
-    patience_s = STALE_S + (config.update_rate * 17 / 16 if config else 0)
+    patience_s = STALE_S + update_rate * 17 / 16
     return {
         "url": control.status.config_server,
         "last_contact_age_s": age_s,

@@ -29,7 +29,8 @@ from canary_trio.cli.demo_display import (
     show,
     summarize,
 )
-from canary_trio.serve import ProxyOptions, serve
+from canary_trio.serve.options import ProxyOptions
+from canary_trio.serve.proxy import serve
 from http_trio import Exchange, Response
 
 _REQUESTS_PER_S = 100

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from canary_trio.config.model import STABLE, WHOLE
 from canary_trio.control.store_keys import config_key
-from canary_trio.serve import Proxy
+from canary_trio.serve.proxy import Proxy
 
 SERVICE = "demo"
 FRAME_S = 0.25

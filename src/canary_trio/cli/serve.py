@@ -19,7 +19,7 @@ from canary_trio.cli.serve_options import (
 
 if TYPE_CHECKING:
     from canary_trio.process.process_log import LogOptions
-    from canary_trio.serve import ProxyOptions
+    from canary_trio.serve.options import ProxyOptions
 
 SPARE_FILES = 1024
 """Descriptors of a proxy beside clients' connections, each with one to a server."""
@@ -83,7 +83,7 @@ def serve(
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     from canary_trio.errors import NameTaken  # noqa: PLC0415
     from canary_trio.process.process_log import LogForm, LogOptions  # noqa: PLC0415  # keeps --help quick, as below
-    from canary_trio.serve import ProxyOptions  # noqa: PLC0415
+    from canary_trio.serve.options import ProxyOptions  # noqa: PLC0415
     from canary_trio.telemetry.access_log_format import LineForm  # noqa: PLC0415
 
     document = None if bootstrap is None else read_valid(bootstrap, service)

@@ -73,7 +73,8 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
                 for problem in report.failed.problems:
                     click.echo(f"    refused {report.failed.revision}: {problem}")
             if arms:
-                for line in status_lines(statuses[report.id], report.admin):
+                said = of_service(statuses[report.id], service)
+                for line in status_lines(said, report.admin):
                     click.echo(line)
     if len(fleet.live) < len(fleet.reports):
         sys.exit(1)
@@ -110,6 +111,16 @@ async def _ask_all(fleet: Fleet) -> Statuses:
         for report in fleet.reports:
             nursery.start_soon(ask, report.id, report.admin)
     return statuses
+
+
+def of_service(status: dict[str, Any] | str, service: str) -> dict[str, Any] | str:
+    """Give what a gateway says of one of its services; of a proxy of one, all of it."""
+    if isinstance(status, str) or status.get("service") == service:
+        return status
+    try:
+        return {**status["services"][service], "certificates": status["certificates"]}
+    except _ODD:
+        return status
 
 
 def status_lines(status: dict[str, Any] | str, admin: str) -> list[str]:

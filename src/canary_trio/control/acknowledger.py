@@ -63,6 +63,7 @@ class Acknowledger:
         name: NameFile | None = None,
         is_alive: IsAlive = nobody_is,
         on_taken: Callable[[NameTaken], None] | None = None,
+        on_told: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin without a session, and with nothing written.
 
@@ -73,6 +74,7 @@ class Acknowledger:
             name: the file that shows which session was ours before.
             is_alive: asks whether another proxy of this name is alive.
             on_taken: called if one is, while this one is new.
+            on_told: called when a report was written.
         """
         self._service = service
         self._id = proxy_id
@@ -81,6 +83,7 @@ class Acknowledger:
         self._name = name
         self._is_alive = is_alive
         self._on_taken = on_taken
+        self._on_told = on_told
         self._own = {name.session} - {""} if name is not None else set()
         self._refusal, self._refused_at = "", -math.inf
         self._other = ""  # the session of another proxy that has our key
@@ -91,6 +94,11 @@ class Acknowledger:
 
     def __repr__(self) -> str:
         return f"<Acknowledger {self._service} {self._id} session={self._session!r}>"
+
+    @property
+    def session(self) -> str:
+        """That holds what is reported; empty if there is none."""
+        return self._session
 
     def tell(self) -> None:
         """Write the report to the store soon, if it has changed."""
@@ -120,6 +128,7 @@ class Acknowledger:
                         continue
                     self._new_until = -math.inf
                     acknowledged = report
+                    self._on_told()
                 backoff.reset()
                 await self._wait_for_news(renew_at - trio.current_time())
             except KvError as exc:

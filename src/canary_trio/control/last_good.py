@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -27,11 +28,11 @@ FILE_LIMIT = 2 * 1024 * 1024
 
 @attrs.frozen
 class LastGood:
-    """A document that ran, with the secret of its fleet."""
+    """A document that ran, with the secret of its fleet; a gateway has none."""
 
     revision: int
     document: bytes = attrs.field(repr=False)
-    secret: FleetSecret = attrs.field(repr=False)
+    secret: FleetSecret | None = attrs.field(repr=False)
 
 
 def default_directory() -> Path:
@@ -68,10 +69,11 @@ def read_last_good(text: bytes) -> LastGood:
         revision = shown["revision"]
         if type(revision) is not int or not 0 <= revision < 2**63:
             raise ValueError("its revision is none")
+        secret = shown["secret"]
         return LastGood(
             revision,
             base64.b64decode(shown["document"], validate=True),
-            FleetSecret.load(shown["secret"].encode()),
+            None if secret is None else FleetSecret.load(secret.encode()),
         )
     except (LookupError, AttributeError, TypeError, ValueError, RecursionError) as exc:
         raise ValueError(f"{type(exc).__name__}: {exc}") from exc
@@ -86,7 +88,7 @@ def save_last_good(path: Path, what: LastGood) -> None:
     shown = {
         "revision": what.revision,
         "document": base64.b64encode(what.document).decode(),
-        "secret": what.secret.dump().decode(),
+        "secret": None if what.secret is None else what.secret.dump().decode(),
     }
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -102,38 +104,62 @@ def save_last_good(path: Path, what: LastGood) -> None:
             beside.unlink()
 
 
-class LastGoodFile:
-    """The file of one proxy, which is read and written in threads."""
+class LastGoodFiles:
+    """The files of one proxy, one for each name, read and written in threads."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._latest: LastGood | None = None
+    def __init__(self, paths: Callable[[str], Path]) -> None:
+        self._paths = paths
+        self._latest: dict[str, LastGood | None] = {}
         self._news = trio.Event()
 
     def __repr__(self) -> str:
-        return f"<LastGoodFile {self._path}>"
+        return f"<{type(self).__name__} {len(self._latest)} to be written>"
 
-    async def load(self) -> LastGood | None:
+    async def load_named(self, name: str) -> LastGood | None:
         """Read what was remembered; None if there is nothing that can be read."""
         try:
-            return await trio.to_thread.run_sync(load_last_good, self._path)
+            return await trio.to_thread.run_sync(load_last_good, self._paths(name))
         except (OSError, ValueError) as exc:
             _log.warning("what was remembered cannot be read: %s", exc)
             return None
 
-    def save(self, good: LastGood) -> None:
-        """Write this document soon; a later one may take its place before."""
-        self._latest = good
+    def save_named(self, name: str, good: LastGood | None) -> None:
+        """Write this document soon, or forget it; a later one may take its place before."""
+        self._latest[name] = good
         self._news.set()
 
     async def run(self) -> None:
-        """Write the latest, time and again, until cancelled."""
+        """Write what is latest, time and again, until cancelled."""
         while True:
             await self._news.wait()
             self._news = trio.Event()
-            latest = self._latest
-            assert latest is not None, "the news is that there is one"
-            try:
-                await trio.to_thread.run_sync(save_last_good, self._path, latest)
-            except OSError as exc:
-                _log.warning("cannot remember revision %d: %s", latest.revision, exc)
+            while self._latest:
+                name = next(iter(self._latest))
+                latest = self._latest.pop(name)
+                path = self._paths(name)
+                try:
+                    await trio.to_thread.run_sync(_replace, path, latest)
+                except OSError as exc:
+                    _log.warning("cannot keep %s: %s", path, exc)
+
+
+class LastGoodFile(LastGoodFiles):
+    """The file of a proxy with one service."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(lambda _: path)
+
+    async def load(self) -> LastGood | None:
+        """Read what was remembered; None if there is nothing that can be read."""
+        return await self.load_named("")
+
+    def save(self, good: LastGood) -> None:
+        """Write this document soon; a later one may take its place before."""
+        self.save_named("", good)
+
+
+def _replace(path: Path, latest: LastGood | None) -> None:
+    if latest is None:
+        path.unlink(missing_ok=True)
+    else:
+        save_last_good(path, latest)

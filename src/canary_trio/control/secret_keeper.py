@@ -93,11 +93,21 @@ class SecretKeeper:
         """Follow the store's secret, until cancelled; give it back if it is lost."""
         async with client.watch(self._key) as states:
             while True:
-                entry = (await anext(states)).entry
-                if _is_lost(entry):
-                    await self._give_back(client, entry)
-                elif entry is not None:
-                    self._take(entry)
+                await self.take(client, (await anext(states)).entry)
+
+    async def take(self, client: Client, entry: Entry | None) -> None:
+        """Take the store's secret; give it back if it is lost."""
+        if _is_lost(entry):
+            await self._give_back(client, entry)
+        elif entry is not None:
+            self._take(entry)
+
+    @property
+    def changes(self) -> bool:
+        """Whether time alone will change what signs or verifies."""
+        return (
+            self.secret is not None and self.secret.next_change(self._now()) is not None
+        )
 
     async def keep_time(self) -> None:
         """Tell when the time has come for another secret, until cancelled."""

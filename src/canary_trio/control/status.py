@@ -7,10 +7,11 @@ not again at each try: `/status` says what holds now.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
+from canary_trio.control.last_good import LastGood
 from canary_trio.control.report import Refusal
 from kv_trio import Contact
 
@@ -47,6 +48,23 @@ class StoreContact(Contact):
 
     error: str = attrs.field(default="", on_setattr=_tell_contact)
     told: set[str] = attrs.field(factory=set, init=False, repr=False)
+
+
+class Whole(Protocol):
+    """Who follows the store for many services."""
+
+    @property
+    def contact(self) -> Contact:
+        """With the store."""
+
+    def tell(self, service: str) -> None:
+        """Write the report of a service to the store soon."""
+
+    def save(self, service: str, good: LastGood) -> None:
+        """Remember the last good document of a service."""
+
+    def look_after(self, service: str) -> None:
+        """Start what a service needs beside its requests."""
 
 
 @attrs.define(eq=False)

@@ -29,13 +29,13 @@ from canary_trio.control.last_good import LastGood, LastGoodFile
 from canary_trio.control.own_name import NameFile
 from canary_trio.control.report import Refusal, Report
 from canary_trio.control.secret_keeper import SecretKeeper
-from canary_trio.control.status import Status
+from canary_trio.control.status import Status, Whole
 from canary_trio.control.store_keys import config_key
 from canary_trio.control.store_tokens import StoreTokens
 from canary_trio.errors import CanaryError, InvalidConfig, NameTaken, Problem
 from canary_trio.proxy.runtime import Runtime
 from http_trio import HttpError
-from kv_trio import Backoff, Client, KvError, Snapshot, StoreRefused
+from kv_trio import Backoff, Client, Entry, KvError, Snapshot, StoreRefused
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ _LONG = 16 * 1024  # bytes of a document that is not read at one go
 
 
 class Supervisor:
-    """The supervisor of one proxy."""
+    """The supervisor of one service."""
 
     def __init__(
         self,
@@ -67,7 +67,13 @@ class Supervisor:
         on_live: Callable[[int], None] | None = None,
         name: NameFile | None = None,
         is_alive: Callable[..., Awaitable[bool]] = nobody_is,
+        part_of: Whole | None = None,
     ) -> None:
+        """Begin with nothing that runs.
+
+        `part_of` is who follows the store for this service and many others; it calls
+        `apply`, and nobody calls `run`.
+        """
         self.instance = secrets.token_hex(8)
         """Tells this life of the proxy from any other."""
         self._name_taken: NameTaken | None = None
@@ -85,18 +91,22 @@ class Supervisor:
         self._address, self._admin = address, admin
         self._on_live = on_live
         self._unverified: list[str] = []
-        self._keeper = SecretKeeper(service, self._use_secrets)
+        self._part_of = part_of
+        self.keeper = SecretKeeper(service, self._use_secrets)
         self._good: LastGood | None = None  # what is remembered, or about to be
-        self._acknowledger = Acknowledger(
-            service,
-            proxy_id,
-            self.report,
-            name=name,
-            is_alive=partial(
-                is_alive, service=service, proxy_id=proxy_id, instance=self.instance
-            ),
-            on_taken=self._refuse_name,
-        )
+        if part_of is not None:
+            self.status.contact = part_of.contact
+        else:
+            self._acknowledger = Acknowledger(
+                service,
+                proxy_id,
+                self.report,
+                name=name,
+                is_alive=partial(
+                    is_alive, service=service, proxy_id=proxy_id, instance=self.instance
+                ),
+                on_taken=self._refuse_name,
+            )
         self._memory = None if memory is None else LastGoodFile(memory)
 
     def __repr__(self) -> str:
@@ -123,13 +133,13 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             if self._memory is not None:
                 remembered = await self._memory.load()
-                if remembered is not None:
-                    self._keeper.recall(remembered.secret)
+                if remembered is not None and remembered.secret is not None:
+                    self.keeper.recall(remembered.secret)
                     recall = partial(self._fall_back, remembered)
                     nursery.start_soon(self._keep, "recall", recall)
                 nursery.start_soon(self._keep, "remember", self._memory.run)
             nursery.start_soon(self._runtime.run)
-            nursery.start_soon(self._keep, "secret_time", self._keeper.keep_time)
+            nursery.start_soon(self._keep, "secret_time", self.keeper.keep_time)
             await self._keep("follow", self._follow_all)
 
     # === one store ===
@@ -151,7 +161,7 @@ class Supervisor:
                     await self._prepare(client)
                     tell = partial(self._acknowledger.run, client)
                     nursery.start_soon(self._keep, "acknowledge", tell)
-                    secret = partial(self._keeper.follow, client)
+                    secret = partial(self.keeper.follow, client)
                     nursery.start_soon(self._keep, "secret", secret)
                     moved_to = await self._watch(client)
                     nursery.cancel_scope.cancel()
@@ -171,7 +181,7 @@ class Supervisor:
                     self._bootstrap = None
                     if written.done:
                         _log.info("wrote the first document of %s", self._service)
-                await self._keeper.agree(client)
+                await self.keeper.agree(client)
                 await self._acknowledger.check_name(client)
                 if self.refused.is_set():
                     await trio.sleep_forever()  # who serves by us ends us
@@ -198,7 +208,7 @@ class Supervisor:
             states.wait_s = live.config.update_rate if live else states.wait_s
             snapshot = await anext(states)
             while True:
-                await self._apply(snapshot)
+                await self.apply(snapshot.entry)
                 live = self._runtime.live
                 target = live.config.config_server if live else None
                 if live:
@@ -265,8 +275,8 @@ class Supervisor:
 
     # === one document ===
 
-    async def _apply(self, snapshot: Snapshot) -> None:
-        entry = snapshot.entry
+    async def apply(self, entry: Entry | None) -> None:
+        """Take a document as the store has it: run it, or refuse it, and say so."""
         if entry is None:
             _log.warning("%s has no document in the store", self._service)
             return
@@ -284,15 +294,18 @@ class Supervisor:
             self.status.failed = None
             self.status.remembered = False
             self._remember(revision, entry.value)
-            _log.info("revision %d is live", revision)
-        self._acknowledger.tell()
+            _log.info("revision %d of %s is live", revision, self._service)
+        if self._part_of is not None:
+            self._part_of.tell(self._service)
+        else:
+            self._acknowledger.tell()
 
     async def _install(self, document: bytes, revision: int) -> None:
         table = parse(document)
         if len(document) > _LONG:
             await trio.lowlevel.checkpoint()  # each half takes some milliseconds
         config = build(table, service=self._service)
-        secrets = self._keeper.current
+        secrets = self.keeper.current
         self._runtime.install(await self._runtime.build(config, revision, *secrets))
         self._use_secrets()  # they may be others meanwhile
         self.ready.set()
@@ -314,20 +327,25 @@ class Supervisor:
     def _refuse(self, revision: int, problems: tuple[Problem, ...]) -> None:
         self.status.failed = Refusal(revision, problems)
         for problem in problems:
-            _log.error("revision %d is refused: %s", revision, problem)
+            _log.error(
+                "revision %d of %s is refused: %s", revision, self._service, problem
+            )
 
     # === remembering ===
 
     def _remember(self, revision: int, document: bytes) -> None:
-        if self._memory is not None and self._keeper.secret is not None:
-            self._good = LastGood(revision, document, self._keeper.secret)
-            self._memory.save(self._good)
+        save = self._memory.save if self._memory is not None else None
+        if self._part_of is not None:
+            save = partial(self._part_of.save, self._service)
+        if save is not None and self.keeper.secret is not None:
+            self._good = LastGood(revision, document, self.keeper.secret)
+            save(self._good)
 
     def _use_secrets(self) -> None:
         """Sign and verify with the secrets that do now, and remember them."""
         if self._runtime.live is not None:
-            self._runtime.live.router.use_secrets(self._keeper.current)
-        if self._good is not None and self._good.secret != self._keeper.secret:
+            self._runtime.live.router.use_secrets(self.keeper.current)
+        if self._good is not None and self._good.secret != self.keeper.secret:
             self._remember(self._good.revision, self._good.document)
 
     async def _fall_back(self, remembered: LastGood) -> None:
@@ -335,13 +353,17 @@ class Supervisor:
         with trio.move_on_after(RECALL_AFTER_S):
             await self.ready.wait()
             return
+        await self.fall_back(remembered)
+
+    async def fall_back(self, remembered: LastGood) -> None:
+        """Run what was remembered, if nothing runs."""
         try:
             config = load(remembered.document)
         except InvalidConfig as exc:
             _log.warning("what was remembered is not valid any more: %s", exc)
             return
         try:
-            secrets = self._keeper.current
+            secrets = self.keeper.current
             live = await self._runtime.build(config, remembered.revision, *secrets)
         except (HttpError, CanaryError) as exc:  # such as a file of certificates
             _log.warning("what was remembered cannot run: %s", exc)

@@ -172,7 +172,8 @@ def with_rules(page: str) -> str:
     Raises:
         ValueError: it has no place for them.
     """
-    return with_reference(page, status.RULES, families.RULES)
+    shown = {name: rule for name, rule in status.RULES.items() if name != "services"}
+    return with_reference(page, shown, families.RULES)
 
 
 def _write(path: str) -> None:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import attrs
 
 from canary_trio.process.process_log import LogOptions
-from canary_trio.serve import ProxyOptions
+from canary_trio.serve.options import ProxyOptions
 
 NAME_TAKEN = 2
 """The exit status of a worker whose name another proxy has."""

@@ -71,12 +71,16 @@ def merge_status(tables: Sequence[Table], rules: Mapping[str, Shape]) -> Table:
     """
     slowest_first = sorted(tables, key=lambda table: table.get("running") or 0)
     merged = _merge_tables(rules, slowest_first)
-    arms = merged.get("arms") or {}
+    for part in (merged, *(merged.get("services") or {}).values()):
+        _observe_arms(part.get("arms") or {})
+    return merged
+
+
+def _observe_arms(arms: Table) -> None:
     total = sum(arm.get("decisions", 0) for arm in arms.values())
     for arm in arms.values():
         if "observed_share" in arm:
             arm["observed_share"] = arm["decisions"] / total if total else None
-    return merged
 
 
 def reference(status: Shape, metrics: Mapping[str, MergeRule]) -> str:
@@ -124,11 +128,15 @@ def _observe(metrics: Mapping[str, Metric]) -> None:
     """Work the observed share out anew, of the decisions of all."""
     if _OBSERVED not in metrics or _DECISIONS not in metrics:
         return
-    counts = {s.labels["arm"]: s.value for s in metrics[_DECISIONS].samples}
-    total = sum(counts.values())
+    samples = metrics[_DECISIONS].samples
+    totals: dict[str | None, float] = {}
+    for sample in samples:
+        service = sample.labels.get("service")
+        totals[service] = totals.get(service, 0.0) + sample.value
     metrics[_OBSERVED].samples = [
-        Sample(_OBSERVED, {"arm": arm}, count / total if total else math.nan)
-        for arm, count in counts.items()
+        Sample(_OBSERVED, dict(s.labels), s.value / total if total else math.nan)
+        for s in samples
+        for total in [totals[s.labels.get("service")]]
     ]
 
 

@@ -17,7 +17,8 @@ import trio
 import http_trio
 from canary_trio.errors import CanaryError, NameTaken
 from canary_trio.process.progress import Teller
-from canary_trio.serve import Proxy, ProxyOptions, serve
+from canary_trio.serve.options import ProxyOptions
+from canary_trio.serve.proxy import Proxy, serve
 from canary_trio.telemetry.access_log import AccessLog
 
 DRAIN_S = 30.0

@@ -25,20 +25,15 @@ import trio
 
 import http_trio
 from canary_trio.admin.guard import AdminGuard
-from canary_trio.control.store_keys import check_name
+from canary_trio.control.store_keys import check_name, check_service
 from canary_trio.errors import CanaryError, NameTaken
 from canary_trio.process.admin import SupervisorAdmin
 from canary_trio.process.ipc import WorkerOptions
 from canary_trio.process.process_log import LogOptions
 from canary_trio.process.progress import Console, Teller
 from canary_trio.process.worker_process import WorkerProcess
-from canary_trio.serve import (
-    ADMIN_LIMITS,
-    Bind,
-    ProxyOptions,
-    admin_names,
-    default_id,
-)
+from canary_trio.serve.listeners import ADMIN_LIMITS, admin_names
+from canary_trio.serve.options import Bind, ProxyOptions, default_id
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +62,7 @@ async def supervise(
         NameTaken: another proxy of a worker's name is alive.
     """
     try:
-        check_name(service)
+        check_service(service)
         if options.tls is not None:
             options.tls.check()  # refused here, once, and not by each worker
         with contextlib.ExitStack() as owned:

@@ -28,7 +28,7 @@ from canary_trio.process.ipc import (
     write_news,
 )
 from canary_trio.process.serve_process import serve_process
-from canary_trio.serve import Bind
+from canary_trio.serve.options import Bind
 from canary_trio.telemetry.access_log import AccessLog, BadLog
 
 

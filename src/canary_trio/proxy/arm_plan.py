@@ -191,9 +191,14 @@ class Context:
     __slots__ = ("arm_plans", "draw", "labels", "observer")
 
     def __init__(
-        self, arm_plans: ArmPlans, observer: Observer, draw: Callable[[], float]
+        self,
+        arm_plans: ArmPlans,
+        observer: Observer,
+        draw: Callable[[], float],
+        route: str = "",
     ) -> None:
         self.arm_plans = arm_plans
-        self.labels: LabelCache = arm_plans.live.labels
+        labels = arm_plans.live.labels
+        self.labels: LabelCache = labels.of_route(route) if route else labels
         self.observer = observer
         self.draw = draw

@@ -17,6 +17,7 @@ from canary_trio.proxy.proxied_request import InspectedRequest, ProxiedRequest
 from canary_trio.proxy.request_ids import RandomHex
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.sticky_cookie import without_cookie
+from canary_trio.telemetry.decision_labels import Whose, unrouted
 from http_trio import Exchange, Response, error_response
 
 _COOKIE = re.compile(rb"\r\n[cC][oO][oO][kK][iI][eE]:[ \t]*([^\r\n]*)")
@@ -29,14 +30,21 @@ _MAY_CLAIM = re.compile(rb"\r\n[cCxX][lL\-_]")  # 0.3 us of a browser's fields
 
 
 class ProxyHandler:
-    """The handler of the proxy's listeners."""
+    """The handler of the proxy's listeners, or of one route of a gateway."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, route: str = "") -> None:
         self._runtime = runtime
+        self._route = route
+        self._unrouted = runtime.observer.unrouted
+        whose = "this proxy"
+        if route:
+            whose = f"service {runtime.service}"
+            whose_ = Whose(runtime.service, route)
+            self._unrouted = unrouted(runtime.observer.counters, whose_)
         self._random = RandomHex(os.urandom)
         self._context: Context | None = None
         self._not_ready: Response = error_response(
-            503, "this proxy has no configuration yet", retry_after_s=1
+            503, f"{whose} has no configuration yet", retry_after_s=1
         )
 
     def __repr__(self) -> str:
@@ -47,7 +55,7 @@ class ProxyHandler:
         runtime = self._runtime
         live = runtime.live
         if live is None:
-            runtime.observer.ended(exchange, runtime.observer.unrouted, 503, 0.0)
+            runtime.observer.ended(exchange, self._unrouted, 503, 0.0)
             exchange.respond(self._not_ready)
             return
         context = self._context
@@ -100,15 +108,16 @@ class ProxyHandler:
         """Give the fields that go on; None if the request does not, and is responded to."""
         head = exchange.head
         if arm_plans.has_prefixes and leaves_root(head.target):
-            self._refuse_path(exchange)
+            self.refuse_path(exchange)
             return None
         if head.method in max_forwards.METHODS:
             return self._count_hop(exchange, fields)
         return fields
 
-    def _refuse_path(self, exchange: Exchange) -> None:
+    def refuse_path(self, exchange: Exchange) -> None:
+        """Refuse a request whose path climbs out of what it may reach."""
         observer = self._runtime.observer
-        observer.ended(exchange, observer.unrouted, 400, 0.0)
+        observer.ended(exchange, self._unrouted, 400, 0.0)
         exchange.respond(error_response(400, "the path leaves its root by .."))
 
     def _count_hop(self, exchange: Exchange, fields: bytes) -> bytes | None:
@@ -117,7 +126,7 @@ class ProxyHandler:
         if left == 0:
             response = max_forwards.respond_here(exchange.head.method)
             observer = self._runtime.observer
-            observer.ended(exchange, observer.unrouted, response.status, 0.0)
+            observer.ended(exchange, self._unrouted, response.status, 0.0)
             exchange.respond(response)
             return None
         return fields if left is None else max_forwards.one_less(fields)
@@ -125,7 +134,9 @@ class ProxyHandler:
     def _make_ready(self, live: LiveConfig) -> Context:
         runtime = self._runtime
         arm_plans = ArmPlans(live, runtime, self._random)
-        self._context = Context(arm_plans, runtime.observer, runtime.chance.uniform)
+        self._context = Context(
+            arm_plans, runtime.observer, runtime.chance.uniform, self._route
+        )
         return self._context
 
 

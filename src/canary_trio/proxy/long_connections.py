@@ -109,6 +109,13 @@ class LongConnections:
             self._end_later(exchange, live)
 
     def _is_misplaced(self, exchange: Exchange, live: LiveConfig) -> bool:
+        request = upstream_request_of(exchange)
+        hooks = None if request is None else request.hooks
+        if not isinstance(hooks, ProxiedRequest):
+            return False
+        plan = hooks.plan
+        if self._runtime.arms.get(plan.name) is not plan.state:
+            return False  # it is of another service
         return is_misplaced(exchange, live, self._runtime.chance)
 
 

@@ -18,7 +18,7 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from types import MappingProxyType
 
@@ -47,6 +47,9 @@ from canary_trio.upstream.server import ServerState
 from canary_trio.upstream.server_set import ServerSet
 from http_trio import Upstream
 
+Task = Callable[[], Awaitable[None]]
+"""Something that goes on until cancelled."""
+
 _SLICE = 50  # servers that are made ready before requests have their turn: half a ms
 
 
@@ -59,6 +62,7 @@ class Runtime:
         observer: what is told of each request.
         arms: by name.
         now: the clock, the same as the event loop's.
+        service: its name.
     """
 
     def __init__(
@@ -69,14 +73,16 @@ class Runtime:
         *,
         now: Callable[[], float] = time.monotonic,
         resolve: Resolve = resolve_by_system,
+        on_due: Callable[[], None] = lambda: None,
     ) -> None:
         self.live: LiveConfig | None = None
-        self.observer = observer or Observer()
+        self.observer = observer or Observer(service=service)
         self.sequence = WeightedSequence()
         self.chance = chance or Chance(random.random, secrets.token_bytes)
         self.arms: dict[str, ArmState] = {}
         self.now = now
-        self._service = service
+        self.service = service
+        self._on_due = on_due
         self._upstreams: dict[Target, Upstream] = {}
         self._contexts = TlsContexts()
         self._servers: dict[tuple[str, str], ServerState] = {}
@@ -87,7 +93,7 @@ class Runtime:
 
     def __repr__(self) -> str:
         revision = self.live.revision if self.live else None
-        return f"<Runtime {self._service} revision={revision}>"
+        return f"<Runtime {self.service} revision={revision}>"
 
     async def build(self, config: Config, revision: int, *secrets: bytes) -> LiveConfig:
         """Make a configuration ready; names that do not resolve now are tried later.
@@ -100,7 +106,7 @@ class Runtime:
         Raises:
             http_trio.BadCertificate: of an arm's `tls`.
         """
-        router = Router(config, service=self._service, secrets=secrets)
+        router = Router(config, service=self.service, secrets=secrets)
         config = router.config
         seats: dict[str, tuple[Seat, ...]] = {}
         layouts: dict[str, Layout] = {}
@@ -126,6 +132,7 @@ class Runtime:
             revision,
             self.observer.counters,
             before=self.live.labels if self.live else None,
+            service=self.service,
             mirror=None
             if mirror is None
             else Mirror(
@@ -182,12 +189,40 @@ class Runtime:
     async def run(self) -> None:
         """Do what goes on beside the requests, until cancelled."""
         async with trio.open_nursery() as nursery:
-            keep = self.observer.tasks.run
-            nursery.start_soon(keep, "dns", self._resolver.keep)
-            nursery.start_soon(keep, "health_checks", self._checks.run)
-            nursery.start_soon(keep, "time", self._keep_time)
-            watch = partial(self._contexts.watch, self._upstreams)
-            nursery.start_soon(keep, "certificates", watch)
+            for name, task in self._tasks.items():
+                nursery.start_soon(self.observer.tasks.run, name, task)
+
+    def needed_tasks(self) -> dict[str, Task]:
+        """Give those of `run` that have something to do, for who has many runtimes.
+
+        It changes with what is installed, and when `on_due` is called.
+        """
+        needed = {
+            "dns": bool(self._resolver),
+            "health_checks": bool(self._checks),
+            "time": any(a.server_set.next_due < math.inf for a in self.arms.values()),
+            "certificates": bool(self._contexts),
+        }
+        return {name: task for name, task in self._tasks.items() if needed[name]}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is in progress at a server."""
+        return any(state.in_flight for state in self._servers.values())
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses: it serves no more."""
+        for upstream in self._upstreams.values():
+            upstream.close_idle()
+
+    @property
+    def _tasks(self) -> dict[str, Task]:
+        return {
+            "dns": self._resolver.keep,
+            "health_checks": self._checks.run,
+            "time": self._keep_time,
+            "certificates": partial(self._contexts.watch, self._upstreams),
+        }
 
     # === private ===
 
@@ -276,6 +311,7 @@ class Runtime:
 
     def _wake(self) -> None:
         self._sooner.set()
+        self._on_due()
 
     async def _keep_time(self) -> None:
         """Call each arm's `tick` when something of it is due."""

@@ -7,11 +7,11 @@ value is harmless, so one search for what is not is nearly all that safety costs
     {"time":"2026-11-24T21:38:23.125Z","client":"192.0.2.7","method":"GET",
      "target":"/a?b=c","protocol":"HTTP/1.1","status":200,"bytes":512,"seconds":0.001532,
      "server":"http://10.0.0.9:8000","request_id":"...","retries":0,
-     "revision":57,"arm":"canary","reason":"rule","rule":"beta"}
+     "service":"web","revision":57,"arm":"canary","reason":"rule","rule":"beta"}
 
     192.0.2.7 - - [24/Nov/2026:21:38:23 +0000] "GET /a?b=c HTTP/1.1" 200 512
-    seconds=0.001532 server=http://10.0.0.9:8000 id=... retries=0 arm=canary
-    reason=rule rule=beta revision=57
+    seconds=0.001532 server=http://10.0.0.9:8000 id=... retries=0 service=web
+    arm=canary reason=rule rule=beta revision=57
 
 (each on one line). The text begins as the Common Log Format does, so that the tools for
 it can read it. One file, since both forms are one list of fields.
@@ -54,8 +54,8 @@ class RequestFields(Protocol):
         """The method of the request."""
 
     @property
-    def target(self) -> bytes:
-        """The path and the query of the request."""
+    def asked(self) -> bytes:
+        """The path and the query, as the client sent them."""
 
 
 class ExchangeFields(Protocol):
@@ -141,7 +141,7 @@ def _json_formatter() -> Format:
             shown = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
             second, prefix = whole, b'{"time":"%b' % shown.encode()
         request = exchange.head
-        method, target = request.method, request.target
+        method, target = request.method, request.asked
         if not method.isalpha():
             method = escape_json(method)
         if _UNSAFE_IN_JSON(target):
@@ -195,7 +195,7 @@ def _text_formatter() -> Format:
             shown = f"{time.gmtime(whole).tm_mday:02d}/{_month_and_time(whole)}"
             second, prefix = whole, b" - - [%b +0000]" % shown.encode()
         request = exchange.head
-        method, target = request.method, request.target
+        method, target = request.method, request.asked
         if not method.isalpha():
             method = escape_text(method)
         if _UNSAFE_IN_TEXT(target):

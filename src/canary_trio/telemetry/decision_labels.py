@@ -3,7 +3,7 @@
 Few decisions differ in what is said of them: an arm, a reason, a rule. So a
 `DecisionLabels` holds the bytes and the counters of one such route, and a request only
 looks it up. The rule that it obeys: nothing here depends on a single request, but for
-the protocol, which is one of three.
+the protocol, which is one of three. One file, since all of it is one rendering.
 
 The response field is a Dictionary of RFC 9651 (Structured Field Values for HTTP):
 
@@ -21,9 +21,12 @@ The response field is a Dictionary of RFC 9651 (Structured Field Values for HTTP
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any, Protocol
 from urllib.parse import quote
+
+import attrs
 
 from canary_trio.config.model import Config
 from canary_trio.routing.decision import Decision, Reason
@@ -44,6 +47,19 @@ class MirrorLabels(Protocol):
         self, exchange: Any, status: int, fields: bytes, *, answered: bool
     ) -> None:
         """Take a request whose response has been sent."""
+
+
+@attrs.frozen
+class Whose:
+    """Whose requests they are.
+
+    Attributes:
+        service: its name; a gateway's where no service is asked.
+        route: of the gateway's table; empty where there is none.
+    """
+
+    service: str
+    route: str = ""
 
 
 class DecisionLabels:
@@ -73,7 +89,12 @@ class DecisionLabels:
     )
 
     def __init__(
-        self, route: RouteLabels, revision: int, name: str | None, counters: Counters
+        self,
+        route: RouteLabels,
+        revision: int,
+        name: str | None,
+        counters: Counters,
+        whose: Whose,
     ) -> None:
         self.route = route
         self.mirror: MirrorLabels | None = None
@@ -82,8 +103,8 @@ class DecisionLabels:
             value = _dictionary(route, revision, protocol)
             self.fields[protocol] = (str(name).encode(), value)
         self.lines = {one: b"\r\n%b: %b" % said for one, said in self.fields.items()}
-        self.json = _members(route, revision)
-        self.text = _words(route, revision)
+        self.json = _members(route, revision, whose)
+        self.text = _words(route, revision, whose)
         self.counts = counters.of_route(route)
         self.served: ArmCounters = counters.of_arm(route.arm)
         self.chosen: ArmCounters = counters.of_arm(route.chosen)
@@ -106,6 +127,7 @@ class LabelCache:
         counters: where requests are counted, which outlives it.
         before: of the revision before, whose split goes on if the ratio is the same.
         mirror: who copies requests; those of its own arm are not copied.
+        service: whose they are.
     """
 
     def __init__(
@@ -115,7 +137,9 @@ class LabelCache:
         counters: Counters,
         before: LabelCache | None = None,
         mirror: MirrorLabels | None = None,
+        service: str = "",
     ) -> None:
+        self._begin(Whose(service))
         self.split: SplitCheck = SplitCheck.of(
             config, None if before is None else before.split
         )
@@ -123,11 +147,15 @@ class LabelCache:
         self._name = config.decision_header
         self._counters = counters
         self._mirror = mirror
-        self._labels: dict[tuple[str, Reason, str | None], DecisionLabels] = {}
-        self._moved: dict[tuple[str, str | None, str, Reason], DecisionLabels] = {}
 
     def __repr__(self) -> str:
         return f"<LabelCache revision={self._revision} known={len(self._labels)}>"
+
+    def of_route(self, route: str) -> LabelCache:
+        """Give the same for the requests of one route of a gateway."""
+        same = copy.copy(self)
+        same._begin(Whose(self._whose.service, route))  # noqa: SLF001  # its own
+        return same
 
     def note(self, decision: Decision) -> DecisionLabels:
         """Note that a decision was made; give what is said of it."""
@@ -151,16 +179,32 @@ class LabelCache:
             labels = self._moved[key] = self._make(route)
         return labels
 
+    def _begin(self, whose: Whose) -> None:
+        self._whose = whose
+        self._labels: dict[tuple[str, Reason, str | None], DecisionLabels] = {}
+        self._moved: dict[tuple[str, str | None, str, Reason], DecisionLabels] = {}
+
     def _make(self, route: RouteLabels) -> DecisionLabels:
-        labels = DecisionLabels(route, self._revision, self._name, self._counters)
+        labels = DecisionLabels(
+            route, self._revision, self._name, self._counters, self._whose
+        )
         if self._mirror is not None and self._mirror.arm != route.arm:
             labels.mirror = self._mirror
         return labels
 
 
-def unrouted(counters: Counters) -> DecisionLabels:
-    """Give the labels of requests that no revision has routed."""
-    return DecisionLabels(RouteLabels("", "", "none"), 0, None, counters)
+NOWHERE = Whose("")
+"""Nobody."""
+
+
+def unrouted(
+    counters: Counters,
+    whose: Whose = NOWHERE,
+    reason: str = "none",
+    revision: int = 0,
+) -> DecisionLabels:
+    """Give the labels of requests that no revision of a service has routed."""
+    return DecisionLabels(RouteLabels("", "", reason), revision, None, counters, whose)
 
 
 def _dictionary(route: RouteLabels, revision: int, protocol: str) -> bytes:
@@ -190,8 +234,11 @@ def _string(text: str) -> str:
     return f'%"{escaped}"'
 
 
-def _members(route: RouteLabels, revision: int) -> bytes:
-    shown: dict[str, object] = {"revision": revision, "arm": route.arm}
+def _members(route: RouteLabels, revision: int, whose: Whose) -> bytes:
+    shown: dict[str, object] = {"service": whose.service}
+    if whose.route:
+        shown["route"] = whose.route
+    shown |= {"revision": revision, "arm": route.arm}
     shown["reason"] = route.reason
     if route.rule:
         shown["rule"] = route.rule
@@ -200,8 +247,11 @@ def _members(route: RouteLabels, revision: int) -> bytes:
     return json.dumps(shown, separators=(",", ":")).encode()[1:-1]
 
 
-def _words(route: RouteLabels, revision: int) -> bytes:
-    words = [f"arm={quote(route.arm)}", f"reason={route.reason}"]
+def _words(route: RouteLabels, revision: int, whose: Whose) -> bytes:
+    words = [f"service={quote(whose.service)}"]
+    if whose.route:
+        words.append(f"route={quote(whose.route)}")
+    words += [f"arm={quote(route.arm)}", f"reason={route.reason}"]
     if route.rule:
         words.append(f"rule={quote(route.rule)}")
     if route.chosen != route.arm:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canary_trio.telemetry.counters import Counters
-from canary_trio.telemetry.decision_labels import DecisionLabels, unrouted
+from canary_trio.telemetry.decision_labels import DecisionLabels, Whose, unrouted
 from canary_trio.telemetry.mirror_counters import MirrorCounters
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from http_trio.http1.grpc import http_status_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """What watches the traffic of one proxy; it outlives configurations.
+    """What watches the traffic of one service; it outlives configurations.
 
     Attributes:
         counters: of requests.
@@ -37,12 +37,17 @@ class Observer:
 
     __slots__ = ("counters", "log", "mirror_counters", "tasks", "unrouted")
 
-    def __init__(self, log: AccessLog | None = None) -> None:
+    def __init__(
+        self,
+        log: AccessLog | None = None,
+        service: str = "",
+        tasks: TaskKeeper | None = None,
+    ) -> None:
         self.counters = Counters()
         self.mirror_counters = MirrorCounters()
-        self.tasks = TaskKeeper()
+        self.tasks = tasks or TaskKeeper()
         self.log = log
-        self.unrouted: DecisionLabels = unrouted(self.counters)
+        self.unrouted: DecisionLabels = unrouted(self.counters, Whose(service))
 
     def __repr__(self) -> str:
         return f"<Observer {self.counters!r} log={self.log!r}>"

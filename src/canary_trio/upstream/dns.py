@@ -79,6 +79,9 @@ class Resolver:
         failing = sum(name.failures > 0 for name in self._names.values())
         return f"<Resolver names={len(self._names)} failing={failing}>"
 
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
     def add(self, server: Server, upstream: Upstream) -> None:
         """Keep the addresses of a server whose host is a name up to date."""
         if upstream not in self._names:

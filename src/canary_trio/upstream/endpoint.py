@@ -100,6 +100,9 @@ class TlsContexts:
     def __repr__(self) -> str:
         return f"<TlsContexts {len(self._made)}>"
 
+    def __bool__(self) -> bool:
+        return bool(self._made)
+
     async def prepare(self, arms: Iterable[Arm]) -> None:
         """Make what these arms need.
 

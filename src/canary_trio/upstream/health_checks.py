@@ -8,6 +8,7 @@ By `health.grpc` a server is asked in the way of gRPC (`grpc.health.v1`), over H
 
 The checks are ordinary tasks on connections of their own, so the event loop never
 waits for one; at most `CHECKS_AT_ONCE` go on at a time, and those that are due wait.
+One file, since what is learnt, when it is asked and how are one loop.
 """
 
 from __future__ import annotations
@@ -160,6 +161,9 @@ class HealthChecker:
     def __repr__(self) -> str:
         down = sum(not watch.verdict.up for watch in self._watches.values())
         return f"<Checks servers={len(self._watches)} down={down}>"
+
+    def __bool__(self) -> bool:
+        return bool(self._watches)
 
     def follow(self, servers: Iterable[tuple[ServerState, Health | None]]) -> None:
         """Take over which servers are checked, and how; the others are up."""

@@ -130,6 +130,11 @@ class RequestHead(_RequestFields):
         raise attrs.exceptions.FrozenInstanceError
 
     @property
+    def asked(self) -> bytes:
+        """The target as the client sent it, whatever it goes on with."""
+        return self.target
+
+    @property
     def start(self) -> bytes:
         """What goes to most upstreams, up to our own fields; rendered once."""
         if not self._start:

@@ -80,6 +80,7 @@ def _samples(text: bytes) -> Samples:
 
 
 def _get(samples: Samples, name: str, **labels: str) -> float:
+    labels = {"service": "web", **labels}
     return samples[name, frozenset(labels.items())]
 
 

@@ -156,7 +156,8 @@ async def test_all_that_is_shown_has_a_rule() -> None:
 async def test_a_rule_that_is_taken_away_is_missed() -> None:
     status = await shown()
 
-    for path, _ in paths(RULES):
+    of_service = {n: r for n, r in RULES.items() if n not in ("routes", "services")}
+    for path, _ in paths(of_service):
         name = path.rpartition(".")[2]
         missed = lost(status, without(RULES, path))
         assert missed, path

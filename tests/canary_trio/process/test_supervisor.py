@@ -24,7 +24,7 @@ from canary_trio.process.supervisor import (
     supervise,
 )
 from canary_trio.process.worker_process import WorkerProcess
-from canary_trio.serve import ProxyOptions
+from canary_trio.serve.options import ProxyOptions
 
 OPTIONS = WorkerOptions("web", ProxyOptions(binds=["127.0.0.1:80"]), LogOptions())
 

@@ -25,7 +25,7 @@ _MARK = unrouted(Counters())
 @attrs.define
 class _Head:
     method: bytes = b"GET"
-    target: bytes = b"/"
+    asked: bytes = b"/"
 
 
 @attrs.define
@@ -37,7 +37,7 @@ class Exchange:
 
     @property
     def head(self) -> _Head:
-        return _Head(target=self.target)
+        return _Head(asked=self.target)
 
 
 def _record(log: AccessLog, target: bytes = b"/") -> None:

@@ -25,7 +25,7 @@ _AT = 1795556303.125  # 2026-11-24T21:38:23.125Z
 @attrs.define
 class _Asked:
     method: bytes = b"GET"
-    target: bytes = b"/a?b=c"
+    asked: bytes = b"/a?b=c"
 
 
 @attrs.define
@@ -93,7 +93,7 @@ def test_a_line_of_text_begins_as_the_common_log_format() -> None:
 
 @pytest.mark.parametrize("protocol", ["HTTP/1.0", "HTTP/1.1", "HTTP/2"])
 def test_a_line_names_the_protocol(protocol: str) -> None:
-    over = _Over(_Asked(target=b"/"), protocol)
+    over = _Over(_Asked(asked=b"/"), protocol)
     rest: Any = {"server": "", "request_id": b"", "retries": 0}
     said = [formatter(form)(_AT, over, _Said(), 200, 0, **rest) for form in LineForm]
 

@@ -27,7 +27,7 @@ def _config(ratio: float = 0.5, **changes: Any) -> Any:
 
 
 def _label_cache(**changes: Any) -> LabelCache:
-    return LabelCache(_config(**changes), 57, Counters())
+    return LabelCache(_config(**changes), 57, Counters(), service="web")
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,7 @@ def test_the_response_field_says_who_served_in_whose_place() -> None:
         b'revision=57, protocol=HTTP/2, arm="stable", reason=fallback, rule="beta", chosen="canary"'
     )
     assert json.loads(b"{%b}" % labels.json) == {
+        "service": "web",
         "revision": 57,
         "arm": "stable",
         "reason": "fallback",
@@ -77,7 +78,7 @@ def test_the_response_field_says_who_served_in_whose_place() -> None:
         "chosen": "canary",
     }
     assert labels.text == (
-        b"arm=stable reason=fallback rule=beta chosen=canary revision=57"
+        b"service=web arm=stable reason=fallback rule=beta chosen=canary revision=57"
     )
 
 
@@ -154,3 +155,15 @@ def test_what_met_no_configuration_is_counted_too() -> None:
     unrouted(counters).count(503, 0.0)
 
     assert counters.routes[RouteLabels("", "", "none")] == [0, 0, 0, 0, 0, 1]
+
+
+def test_a_route_is_said_and_what_is_counted_is_shared() -> None:
+    cache = _label_cache()
+    of_route = cache.of_route("shop.org/api")
+    cache.note(_RATIO)
+    labels = of_route.note(_RATIO)
+
+    assert json.loads(b"{%b}" % labels.json)["route"] == "shop.org/api"
+    assert b"service=web route=shop.org/api arm=" in labels.text
+    assert cache.split.total == 2
+    assert labels.counts is cache.note(_RATIO).counts

@@ -112,7 +112,7 @@ async def test_each_task_of_a_proxy_outlives_what_nobody_foresaw(
         return run
 
     if task == "admin":
-        from canary_trio.serve import SideListener  # noqa: PLC0415
+        from canary_trio.serve.listeners import SideListener  # noqa: PLC0415
 
         kind, name = SideListener, "run"
     monkeypatch.setattr(kind, name, fail_once(getattr(kind, name)))

@@ -1,0 +1,53 @@
+"""Which route of a gateway a described request would take, and what comes of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from canary_trio.routing.edge.model import Route
+from canary_trio.routing.edge.rewriting import location_of, rewritten_target
+from canary_trio.routing.edge.route_index import RouteIndex
+from canary_trio.routing.request_spec import RequestSpec
+
+
+def explain_route(
+    spec: RequestSpec, routes: Sequence[Route]
+) -> tuple[str | None, RequestSpec, dict[str, object]]:
+    """Find the route of a request.
+
+    Gives the service that it is for, None if it is answered by the gateway; the request
+    as the service is asked; and what is shown of the route.
+
+    Raises:
+        BadRequestSpec: it could not be sent so.
+    """
+    head = spec.head()
+    index = RouteIndex((route, None) for route in routes)
+    entry = index.find(head, spec.client)
+    if entry is None:
+        unknown = not index.knows_host(head)
+        why = "no route is for this host" if unknown else "no route is for this path"
+        shown: dict[str, object] = {
+            "route": None,
+            "service": None,
+            "status": 404,
+            "why": why,
+        }
+        return None, spec, shown
+    route, prefix = entry.route, entry.route.prefix.encode()
+    shown = {"route": route.name, "service": route.service}
+    if route.redirect is not None:
+        location = location_of(route.redirect, prefix, head.target)
+        shown |= {"status": route.redirect.status, "location": location.decode()}
+    elif route.response is not None:
+        shown["status"] = route.response.status
+    elif route.rewrite is not None:
+        target = rewritten_target(head.target, prefix, route.rewrite.encode())
+        asked = shown["target"] = target.decode("ascii", "backslashreplace")
+        host = (head.host or b"localhost").decode("ascii", "backslashreplace")
+        others = [pair for pair in spec.headers if pair[0].lower() != "host"]
+        headers = (("Host", host), *others)
+        spec = attrs.evolve(spec, target=asked, headers=headers)
+    return route.service, spec, shown

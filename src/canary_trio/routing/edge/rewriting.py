@@ -1,0 +1,41 @@
+"""What a route makes of a target: another one for its service, or where it redirects. Pure."""
+
+from __future__ import annotations
+
+from canary_trio.routing.edge.model import Redirect
+
+
+def rewritten_target(target: bytes, prefix: bytes, rewrite: bytes) -> bytes:
+    """Give a target with another prefix.
+
+    >>> rewritten_target(b"/api/x?y", b"/api", b""), rewritten_target(b"/api", b"/api", b"")
+    (b'/x?y', b'/')
+    >>> rewritten_target(b"/api?y", b"/api", b"/v2"), rewritten_target(b"/x", b"", b"/v2")
+    (b'/v2?y', b'/v2/x')
+    """
+    if target == b"*":
+        return target
+    found = rewrite + target[len(prefix) :]
+    return found if found[:1] == b"/" else b"/" + found
+
+
+def location_of(to: Redirect, prefix: bytes, target: bytes) -> bytes:
+    r"""Give where a request is redirected.
+
+    A path that leads to this host leads to it whatever a client asks for: browsers take
+    two slashes at its beginning, forward or back, for another host.
+
+    >>> location_of(Redirect("https://b.org/new/"), b"/old", b"/old/x?y")
+    b'https://b.org/new/x?y'
+    >>> location_of(Redirect("/"), b"/old", b"/old//evil.org"), location_of(
+    ...     Redirect("/", keep_path=False), b"", b"/x?y")
+    (b'/evil.org', b'/')
+    """
+    where = to.to.encode()
+    if not to.keep_path:
+        return where
+    stem = where.rstrip(b"/")
+    rest = b"" if target == b"*" else target[len(prefix) :]
+    if not stem:
+        return b"/" + rest.lstrip(b"/\\")
+    return stem + rest if rest[:1] == b"/" else where + rest

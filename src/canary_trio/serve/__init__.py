@@ -1,0 +1,1 @@
+"""The proxy as a service: one service, or many behind a gateway."""

@@ -1,0 +1,396 @@
+"""A gateway: one table of routes, and the services that it names, by one watch.
+
+    store --one watch of all keys--> table --> index of routes
+                                 \\-> each service's document and secret --> what it runs
+
+The rule that it obeys: a change of one service touches no other. Each takes what the store
+says of it in a task that lasts as long as that; a document that is refused leaves what ran
+before, and routes to a service without any answer 503. What all share is the store's
+client, the watch, the session and the writer of what is remembered.
+
+Services that a new table names begin to be followed; one that it names no more is reported
+no more, and dropped when its last request has ended. One file, since which table runs,
+which services there are and which keys are watched hang on each other.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from canary_trio.admin.client import is_other_proxy
+from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.control.acknowledger import Acknowledger
+from canary_trio.control.last_good import LastGood, LastGoodFiles
+from canary_trio.control.report import Refusal, Report
+from canary_trio.control.status import Status
+from canary_trio.control.store_keys import config_key, secret_key
+from canary_trio.control.supervisor import RECALL_AFTER_S
+from canary_trio.errors import InvalidConfig, NameTaken
+from canary_trio.proxy.handler import ProxyHandler
+from canary_trio.proxy.runtime import Runtime, Task
+from canary_trio.routing.edge.model import GatewayConfig, Route
+from canary_trio.routing.edge.route_index import RouteIndex
+from canary_trio.routing.edge.table_codec import load_table
+from canary_trio.serve.gateway_handler import GatewayHandler, of_service
+from canary_trio.serve.hosted_service import HostedService, ServiceNews
+from canary_trio.serve.service_reports import ServiceReports
+from canary_trio.serve.single_service import Site
+from canary_trio.telemetry.observer import Observer
+from http_trio import Handler, HttpServer
+from kv_trio import Backoff, Client, Entry, KeySetWatch, KvError
+
+_log = logging.getLogger(__name__)
+
+AT_ONCE = 32
+"""Services that take what is new at a time: one that waits for names holds up no other."""
+
+DRAINED_S = 0.5
+"""Between two looks whether a service that is served no more has requests in progress."""
+
+
+class Gateway:
+    """The services of one table; it is the control of its own proxy.
+
+    Attributes:
+        handler: of its listeners.
+        view: how it is shown.
+        services: that the table names.
+        config: the table; None before the first.
+        running: its revision; 0 before the first.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.instance = secrets.token_hex(8)
+        self.status = Status(site.store)
+        self.contact = self.status.contact
+        self.ready = trio.Event()
+        self.refused = trio.Event()
+        self.config: GatewayConfig | None = None
+        self.running = 0
+        self.services: dict[str, HostedService] = {}
+        self._leaving: dict[str, HostedService] = {}
+        self._site = site
+        self._name = site.name
+        self._name_taken: NameTaken | None = None
+        self._bootstrap = site.options.bootstrap
+        runtime = Runtime(site.name, observer=Observer(site.access_log, site.name))
+        self._tasks = runtime.observer.tasks
+        self.handler = GatewayHandler(runtime.observer)
+        self.view = ProxyView(site.name, site.proxy_id, runtime, self, gateway=self)
+        own = site.file_of(".json")
+        self._memory = None if own is None else LastGoodFiles(partial(self._path, own))
+        self._reports = ServiceReports(
+            site.proxy_id, lambda: self._acknowledger.session, self._report_of
+        )
+        self._acknowledger = Acknowledger(
+            site.name,
+            site.proxy_id,
+            self.report,
+            name=site.name_file,
+            is_alive=partial(
+                is_other_proxy,
+                service=site.name,
+                proxy_id=site.proxy_id,
+                instance=self.instance,
+            ),
+            on_taken=self._refuse_name,
+            on_told=self._reports.tell,
+        )
+        self._places = trio.CapacityLimiter(AT_ONCE)
+        self._nursery: trio.Nursery | None = None
+        self._server: HttpServer | None = None
+
+    def __repr__(self) -> str:
+        return f"<Gateway {self._name} running={self.running} {len(self.services)} services>"
+
+    @property
+    def control(self) -> Gateway:
+        """Give itself: it is what controls its proxy."""
+        return self
+
+    @property
+    def update_rate(self) -> float:
+        """Seconds after which the store is asked again at the latest."""
+        return self.config.update_rate if self.config else 30.0
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes of the table."""
+        return self.config.routes if self.config else ()
+
+    @property
+    def parts(self) -> dict[str, ProxyView]:
+        """Its services, as they are shown, those that drain included."""
+        return {
+            name: service.view
+            for name, service in {**self._leaving, **self.services}.items()
+        }
+
+    def report(self) -> Report:
+        """Give what the gateway's fleet is told."""
+        return Report(
+            id=self._site.proxy_id,
+            running=self.running,
+            attempted=self.status.attempted,
+            failed=self.status.failed,
+            address=self._site.address,
+            admin=self._site.admin,
+        )
+
+    def check_refused(self) -> None:
+        """Raise NameTaken if this proxy ends since another one has its name."""
+        if self._name_taken is not None:
+            raise self._name_taken
+
+    async def run(self) -> None:
+        """Follow the store until cancelled; then say goodbye to it, within a second."""
+        async with trio.open_nursery() as self._nursery:
+            if self._memory is not None:
+                self._start("remember", self._memory.run)
+                self._start("recall", partial(self._recall, self._memory))
+            await self._tasks.run("follow", self._follow)
+
+    async def follow_connections(self, server: HttpServer) -> None:
+        """Do to long connections what changes say; services begin to as they need it."""
+        self._server = server
+        for name in self.services:
+            self.look_after(name)
+        await trio.lowlevel.checkpoint()
+
+    # === what the services tell (`Whole`) ===
+
+    def tell(self, service: str) -> None:
+        """Write the report of a service to the store soon."""
+        self._reports.tell([service])
+
+    def save(self, service: str, good: LastGood) -> None:
+        """Remember the last good document of a service."""
+        if self._memory is not None:
+            self._memory.save_named(service, good)
+
+    def look_after(self, service: str) -> None:
+        """Start what a service needs beside its requests."""
+        hosted = self.services.get(service) or self._leaving.get(service)
+        if hosted is not None:
+            for name, task in hosted.needed_tasks(self._server).items():
+                scope = hosted.running[name] = trio.CancelScope()
+                self._start(name, task, scope)
+
+    # === the store ===
+
+    async def _follow(self) -> None:
+        options, url = self._site.options, self._site.store
+        token = self._site.tokens.get(url)
+        async with Client(url, token=token, ca_file=options.ca_file) as client:
+            try:
+                async with trio.open_nursery() as nursery:
+                    await self._prepare(client)
+                    tell = partial(self._acknowledger.run, client)
+                    nursery.start_soon(self._tasks.run, "acknowledge", tell)
+                    write = partial(self._reports.run, client)
+                    nursery.start_soon(self._tasks.run, "reports", write)
+                    await self._watch(client, nursery)
+            finally:
+                with trio.move_on_after(1, shield=True):
+                    await self._acknowledger.say_goodbye(client)
+
+    async def _prepare(self, client: Client) -> None:
+        """Write the first table if there is none, and see that the name is ours."""
+        backoff = Backoff()
+        while True:
+            try:
+                if self._bootstrap is not None:
+                    key = config_key(self._name)
+                    written = await client.put(key, self._bootstrap, cas=0)
+                    self._bootstrap = None
+                    if written.done:
+                        _log.info("wrote the first document of %s", self._name)
+                await self._acknowledger.check_name(client)
+                if self.refused.is_set():
+                    await trio.sleep_forever()  # who serves by us ends us
+            except KvError as exc:
+                self.contact.error = str(exc)
+                await backoff.pause()
+            else:
+                return
+
+    async def _watch(self, client: Client, nursery: trio.Nursery) -> None:
+        watch = KeySetWatch(client, contact=self.contact)
+        own = config_key(self._name)
+        while True:
+            watch.wait_s = self.update_rate
+            keys = [(config_key(name), secret_key(name)) for name in self.services]
+            watch.follow([own, *(key for pair in keys for key in pair)])
+            changes = await anext(watch)
+            if own in changes:
+                self._take_table(changes[own])
+            for name, service in self.services.items():
+                document, secret = config_key(name), secret_key(name)
+                if document in changes:
+                    service.news.document = changes[document]
+                    service.news.has_document = True
+                if secret in changes:
+                    service.news.secret = changes[secret]
+                    service.news.has_secret = True
+                if service.news and not service.busy:
+                    service.busy = True
+                    nursery.start_soon(self._take_news, service, client)
+
+    async def _take_news(self, service: HostedService, client: Client) -> None:
+        backoff = Backoff()
+        try:
+            while service.news:
+                async with self._places:
+                    news, service.news = service.news, ServiceNews()
+                    try:
+                        await service.take(news, client)
+                    except KvError as exc:
+                        self.contact.error = str(exc)
+                        service.news = _later(news, service.news)
+                self.look_after(service.name)
+                self._check_ready()
+                if service.news:
+                    await backoff.pause()
+        except Exception as exc:
+            self._tasks.note("service", exc)
+        finally:
+            service.busy = False
+
+    # === the table ===
+
+    def _take_table(self, entry: Entry | None) -> None:
+        if entry is None:
+            _log.warning("%s has no document in the store", self._name)
+            return
+        revision = self.status.attempted = entry.modify_index
+        try:
+            self._install(load_table(entry.value), revision)
+        except InvalidConfig as exc:
+            self.status.failed = Refusal(revision, exc.problems)
+            for problem in exc.problems:
+                _log.error(
+                    "revision %d of %s is refused: %s", revision, self._name, problem
+                )
+        else:
+            self.status.failed = None
+            self.status.remembered = False
+            if self._memory is not None:
+                good = LastGood(revision, entry.value, None)
+                self._memory.save_named(self._name, good)
+            _log.info("revision %d of %s is live", revision, self._name)
+        self._acknowledger.tell()
+
+    def _install(self, config: GatewayConfig, revision: int) -> None:
+        """Route by a table from the next request on."""
+        before, self.services = self.services, {}
+        for name in config.services:
+            service = before.pop(name, None) or self._leaving.pop(name, None)
+            if service is None:
+                service = HostedService(name, self._site, self, self._tasks)
+            self.services[name] = service
+        handlers = [(route, self._handler_of(route)) for route in config.routes]
+        self.handler.index = RouteIndex(handlers)
+        self.config, self.running = config, revision
+        for name, service in before.items():
+            self._leaving[name] = service
+            self._start("drain", partial(self._drop_later, service))
+        self._reports.tell([*before, *self.services])
+        self._check_ready()
+        if self._site.on_live is not None:
+            self._site.on_live(revision)
+
+    def _handler_of(self, route: Route) -> Handler:
+        if route.service is None:
+            return self.handler.local(route, self._name)
+        runtime = self.services[route.service].runtime
+        handler = ProxyHandler(runtime, route.name)
+        return of_service(route, handler, handler.refuse_path)
+
+    async def _drop_later(self, service: HostedService) -> None:
+        """Forget a service that is named no more, when its last request has ended."""
+        while self._leaving.get(service.name) is service:
+            if not service.runtime.is_busy:
+                del self._leaving[service.name]
+                service.close()
+                if self._memory is not None:
+                    self._memory.save_named(service.name, None)
+                _log.info("%s is served no more", service.name)
+                return
+            await trio.sleep(DRAINED_S)
+
+    def _check_ready(self) -> None:
+        if self.config is not None and all(
+            service.settled for service in self.services.values()
+        ):
+            self.ready.set()
+
+    # === what is remembered ===
+
+    async def _recall(self, memory: LastGoodFiles) -> None:
+        """Run what is remembered of whatever the store gives no document for soon."""
+        await trio.sleep(RECALL_AFTER_S)
+        if self.config is None:
+            good = await memory.load_named(self._name)
+            if good is not None and self.config is None:
+                try:
+                    config = load_table(good.document)
+                except InvalidConfig as exc:
+                    _log.warning("what was remembered is not valid any more: %s", exc)
+                    return
+                self._install(config, good.revision)
+                self.status.attempted = good.revision
+                self.status.remembered = True
+                _log.warning(
+                    "no table from %s yet; running revision %d as remembered",
+                    *(self._site.store, good.revision),
+                )
+        for service in list(self.services.values()):
+            if service.runtime.live is None:
+                good = await memory.load_named(service.name)
+                if good is not None and good.secret is not None:
+                    service.control.keeper.recall(good.secret)
+                    await service.control.fall_back(good)
+                    service.settled |= service.runtime.live is not None
+                    self.look_after(service.name)
+        self._check_ready()
+
+    def _path(self, own: Path, name: str) -> Path:
+        if name == self._name:
+            return own
+        return own.with_suffix(".services") / f"{name}.json"
+
+    # === small ===
+
+    def _report_of(self, service: str) -> Report | None:
+        hosted = self.services.get(service)
+        return None if hosted is None else hosted.control.report()
+
+    def _refuse_name(self, reason: NameTaken) -> None:
+        self._name_taken = reason
+        self.refused.set()
+
+    def _start(
+        self, name: str, task: Task, scope: trio.CancelScope | None = None
+    ) -> None:
+        """Keep a task going beside all else, until its scope is cancelled."""
+
+        async def run() -> None:
+            with scope or trio.CancelScope():
+                await self._tasks.run(name, task)
+
+        assert self._nursery is not None, "it runs"
+        self._nursery.start_soon(run)
+
+
+def _later(older: ServiceNews, newer: ServiceNews) -> ServiceNews:
+    """Give what is still to be taken: the newer, where both say something."""
+    if not newer.has_document and older.has_document:
+        newer.document, newer.has_document = older.document, True
+    if not newer.has_secret and older.has_secret:
+        newer.secret, newer.has_secret = older.secret, True
+    return newer

@@ -1,0 +1,130 @@
+"""One service of a gateway: what it runs, and what the store said of it last.
+
+It is what a proxy of one service is made of, without a watch, a session or tasks of its
+own: the gateway has those for all, and starts what a service needs beside its requests
+(`Runtime.needed_tasks`) only where it needs it.
+"""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.config.policies import OnChange
+from canary_trio.control.status import Whole
+from canary_trio.control.supervisor import Supervisor
+from canary_trio.proxy.long_connections import LongConnections
+from canary_trio.proxy.runtime import Runtime, Task
+from canary_trio.serve.single_service import Site
+from canary_trio.telemetry.observer import Observer
+from canary_trio.telemetry.task_keeper import TaskKeeper
+from http_trio import HttpServer
+from kv_trio import Client, Entry
+
+
+@attrs.define
+class ServiceNews:
+    """What the store says of a service: the entries of those keys that have changed."""
+
+    document: Entry | None = None
+    secret: Entry | None = None
+    has_document: bool = False
+    has_secret: bool = False
+
+    def __bool__(self) -> bool:
+        return self.has_document or self.has_secret
+
+
+class HostedService:
+    """One service of a gateway.
+
+    Attributes:
+        name: its name.
+        view: how it is shown.
+        news: what the store said that is not taken yet.
+        busy: whether it is being taken.
+        settled: whether its first document was taken, or refused, or is absent.
+        running: its tasks, each with what ends it.
+    """
+
+    def __init__(self, name: str, site: Site, whole: Whole, tasks: TaskKeeper) -> None:
+        self.name = name
+        self.news = ServiceNews()
+        self.busy = self.settled = False
+        self.running: dict[str, trio.CancelScope] = {}
+        self.runtime = Runtime(
+            name,
+            observer=Observer(site.access_log, name, tasks),
+            on_due=lambda: whole.look_after(name),
+        )
+        self.control = Supervisor(
+            self.runtime,
+            service=name,
+            proxy_id=site.proxy_id,
+            config_server=site.store,
+            tokens=site.tokens,
+            bootstrap=None,
+            memory=None,
+            address=site.address,
+            admin=site.admin,
+            part_of=whole,
+        )
+        self.view = ProxyView(
+            name, site.proxy_id, self.runtime, self.control, is_part=True
+        )
+        self._document: Entry | None = None
+        self._is_held = False
+
+    def __repr__(self) -> str:
+        return f"<HostedService {self.control!r} tasks={list(self.running)}>"
+
+    async def take(self, news: ServiceNews, client: Client) -> None:
+        """Take what the store says; a document waits for the secret.
+
+        Raises:
+            KvError: a secret that is lost can neither be had nor given.
+        """
+        control, keeper = self.control, self.control.keeper
+        if news.has_secret:
+            if keeper.secret is None and news.secret is None:
+                await keeper.agree(client)
+            else:
+                await keeper.take(client, news.secret)
+        if news.has_document:
+            self._document, self._is_held = news.document, True
+        if self._is_held and (keeper.secret is not None or self._document is None):
+            self._is_held = False
+            await control.apply(self._document)
+            self.settled = True
+            self._look_at_move()
+
+    def _look_at_move(self) -> None:
+        live, status = self.runtime.live, self.control.status
+        target = live.config.config_server if live else None
+        status.move_error = ""
+        if target not in (None, status.config_server):
+            status.move_error = (
+                f"{self.name} names {target}; a gateway follows one store for all"
+            )
+
+    def needed_tasks(self, server: HttpServer | None) -> dict[str, Task]:
+        """Give the tasks that are needed and do not run."""
+        needed = self.runtime.needed_tasks()
+        if self.control.keeper.changes:
+            needed["secret_time"] = self.control.keeper.keep_time
+        live, long = self.runtime.live, self.view.long_connections
+        keeps = live is None or live.config.connections.change is OnChange.KEEP
+        if server is not None and not keeps and long is None:
+            draw = self.runtime.chance.uniform
+            long = self.view.long_connections = LongConnections(
+                self.runtime, server, draw
+            )
+            needed["long_connections"] = long.run
+        return {n: task for n, task in needed.items() if n not in self.running}
+
+    def close(self) -> None:
+        """End its tasks and its idle connections."""
+        for scope in self.running.values():
+            scope.cancel()
+        self.runtime.close_idle()

@@ -1,0 +1,125 @@
+"""Where a proxy listens: its sockets, and the listeners beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Sequence
+
+import attrs
+
+import http_trio
+from canary_trio.admin.guard import AdminGuard
+from canary_trio.admin.handler import AdminHandler
+from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.serve.options import Bind, ProxyOptions
+
+_log = logging.getLogger(__name__)
+
+ADMIN_LIMITS = http_trio.Limits(connections=256, spare_files=8)
+"""Of an admin listener: it may take of the descriptors that clients have to leave."""
+
+TOO_MANY = http_trio.error_response(
+    503, "too many clients are connected to this proxy", retry_after_s=1
+)
+"""What a client beyond `Limits.connections` is answered, where none is idle."""
+
+
+@attrs.frozen
+class Sockets:
+    """The sockets that a proxy listens on."""
+
+    plain: Sequence[socket.socket]
+    h2c: Sequence[socket.socket]
+    secure: Sequence[socket.socket]
+    redirecting: Sequence[socket.socket]
+    admin: Sequence[socket.socket]
+
+    @classmethod
+    def open(cls, options: ProxyOptions, owned: contextlib.ExitStack) -> Sockets:
+        """Open all of them; they are closed with the stack."""
+
+        def sockets(binds: Sequence[Bind], **how: bool) -> Sequence[socket.socket]:
+            opened = http_trio.open_listeners(binds, **how)
+            return [owned.enter_context(sock) for sock in opened]
+
+        shared, late = options.reuse_port, options.listen_late
+        return cls(
+            sockets(options.binds, reuse_port=shared, listening=not late),
+            sockets(options.h2c_binds, reuse_port=shared, listening=not late),
+            sockets(options.tls_binds, reuse_port=shared, listening=not late),
+            sockets(options.redirect_binds, reuse_port=shared),
+            sockets([options.admin]),
+        )
+
+    @property
+    def addresses(self) -> list[str]:
+        """All but the admin's, in words."""
+        return [
+            *map(http_trio.address_of, self.plain),
+            *(f"h2c://{http_trio.address_of(sock)}" for sock in self.h2c),
+            *(f"https://{http_trio.address_of(sock)}" for sock in self.secure),
+            *(f"{http_trio.address_of(s)} (to https)" for s in self.redirecting),
+        ]
+
+    @property
+    def tls_port(self) -> int:
+        """The first port that is served with TLS; 443 where there is none."""
+        found = (s.getsockname() for s in self.secure if s.family != socket.AF_UNIX)
+        return next((int(name[1]) for name in found), 443)
+
+
+def side_listeners(
+    view: ProxyView, sockets: Sockets, options: ProxyOptions
+) -> dict[str, SideListener]:
+    """Give the listeners beside the proxy's, by the names of their tasks."""
+    guard = AdminGuard(AdminHandler(view), admin_names(options))
+    found = {"admin": SideListener(guard, sockets.admin, ADMIN_LIMITS)}
+    if sockets.redirecting:
+        redirect = http_trio.HttpsRedirect(sockets.tls_port, options.acme_dir)
+        found["redirect"] = SideListener(
+            redirect,
+            sockets.redirecting,
+            options.limits,
+            reuse_port=options.reuse_port,
+        )
+    return found
+
+
+class SideListener:
+    """A listener beside the proxy's, which opens its addresses anew where it has failed."""
+
+    def __init__(
+        self,
+        handler: http_trio.Handler,
+        sockets: Sequence[socket.socket],
+        limits: http_trio.Limits | None,
+        *,
+        reuse_port: bool = False,
+    ) -> None:
+        self._handler = handler
+        self._first: Sequence[socket.socket] = sockets
+        self._addresses = [http_trio.address_of(sock) for sock in sockets]
+        self._reuse_port = reuse_port
+        self._limits = limits
+
+    async def run(self) -> None:
+        sockets, self._first = self._first, ()
+        if not sockets:
+            sockets = http_trio.open_listeners(
+                self._addresses, reuse_port=self._reuse_port
+            )
+        await http_trio.serve(self._handler, sockets, limits=self._limits)
+
+
+def admin_names(options: ProxyOptions) -> tuple[str, ...]:
+    """Give the names by which the admin listener is known; warn where strangers reach it."""
+    host = options.admin.rpartition(":")[0].strip("[]")
+    if host in ("", "0.0.0.0", "::") and not options.admin.startswith("unix:"):  # noqa: S104
+        _log.warning(
+            "the admin listener %s is open to every network of this machine; it asks for"
+            " no token and says where the servers are",
+            options.admin,
+        )
+    return (host, *options.admin_hosts)

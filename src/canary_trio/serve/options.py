@@ -1,0 +1,105 @@
+"""What can be chosen of a proxy beside its document.
+
+One value, `ProxyOptions`: it is checked where it is made, travels to worker processes as it
+is, and needs no `partial` where a nursery starts `serve`. What belongs to one process only,
+such as a log that is open or a callback, is a parameter.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+import http_trio
+from canary_trio.control.last_good import default_directory
+
+DEFAULT_BIND = "127.0.0.1:8080"
+DEFAULT_ADMIN = "127.0.0.1:8081"
+DEFAULT_CONFIG_SERVER = "http://127.0.0.1:8500"
+
+Bind = str | socket.socket
+"""An address, or a socket that listens on one already."""
+
+
+def _several(binds: Iterable[Bind]) -> tuple[Bind, ...]:
+    if isinstance(binds, str):
+        raise TypeError(f"got one address, {binds!r}, expected a sequence of them")
+    return tuple(binds)
+
+
+@attrs.frozen(kw_only=True)
+class ProxyOptions:
+    """What can be chosen of a proxy beside its document.
+
+    It can be pickled, as long as what it binds are addresses and not sockets.
+
+    Attributes:
+        config_server: the URL of the store, a kv-trio or a Consul.
+        token: the secret of the store's token. It needs to read below
+            `canary/<service>/`, to write below `canary/<service>/proxies/`, and to write
+            `canary/<service>/secret`: the first proxy, and to give it back if it is
+            lost. No other store is shown it.
+        tokens: of the stores that a document may move the fleet to, by their URLs; one
+            that is not among them is shown no token.
+        ca_file: the authorities that an https:// store is verified by, as PEM; by
+            default the system's.
+        binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`, or sockets that
+            listen already. Port 0 is any free one.
+        tls: the certificate of `tls_binds`; its files are read again when they change.
+        tls_binds: where to serve with TLS.
+        h2c_binds: where to serve without it, HTTP/2 by prior knowledge too.
+        redirect_binds: where to answer plain HTTP with the way to `tls_binds`.
+        acme_dir: the directory of the ACME challenges that are served there.
+        reuse_port: whether other processes may serve on the same TCP ports.
+        listen_late: whether to take connections only when the first document is live,
+            because others take them meanwhile.
+        admin: where `/status`, `/metrics`, `/healthz` and `/ready` are.
+        admin_hosts: names beside the machine's by which the admin listener is asked, as
+            browsers and scrapers say them in `Host`.
+        bootstrap: a document to write if the store has none.
+        state: the directory where the last good document is kept; by default
+            `canary-trio` in the user's directory for state.
+        remember: False to keep nothing on disk.
+        proxy_id: its name in the fleet, 1 to 63 characters that a key may have; by
+            default the host's with the port.
+        limits: of the listeners and of the connections to the upstreams, in bytes and
+            seconds; by default the engine's.
+    """
+
+    config_server: str = DEFAULT_CONFIG_SERVER
+    token: str | None = attrs.field(default=None, repr=False)
+    tokens: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    ca_file: str | None = None
+    binds: tuple[Bind, ...] = attrs.field(default=(DEFAULT_BIND,), converter=_several)
+    tls: http_trio.Tls | None = None
+    tls_binds: tuple[Bind, ...] = attrs.field(default=(), converter=_several)
+    h2c_binds: tuple[Bind, ...] = attrs.field(default=(), converter=_several)
+    redirect_binds: tuple[Bind, ...] = attrs.field(default=(), converter=_several)
+    acme_dir: str | os.PathLike[str] | None = None
+    reuse_port: bool = False
+    listen_late: bool = False
+    admin: str = DEFAULT_ADMIN
+    admin_hosts: Sequence[str] = ()
+    bootstrap: bytes | None = attrs.field(default=None, repr=False)
+    state: str | os.PathLike[str] | None = None
+    remember: bool = True
+    proxy_id: str | None = None
+    limits: http_trio.Limits | None = None
+
+
+def state_file(options: ProxyOptions, name: str) -> Path | None:
+    """Give the path of a file that is kept on disk; None if nothing is."""
+    if not options.remember:
+        return None
+    directory = default_directory() if options.state is None else Path(options.state)
+    return directory / name
+
+
+def default_id(address: str) -> str:
+    """Give the name of a proxy that was given none: its host's, with its port."""
+    where = address.rpartition(":")[2].rpartition("/")[2]
+    return f"{socket.gethostname()}-{where}"[:63]

@@ -1,0 +1,99 @@
+"""What a proxy of one service is made of, and where a proxy stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from canary_trio.admin.client import is_other_proxy
+from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.control.own_name import NameFile
+from canary_trio.control.store_tokens import StoreTokens
+from canary_trio.control.supervisor import Supervisor
+from canary_trio.proxy.handler import ProxyHandler
+from canary_trio.proxy.long_connections import LongConnections
+from canary_trio.proxy.runtime import Runtime
+from canary_trio.serve.options import ProxyOptions, state_file
+from canary_trio.telemetry.access_log import AccessLog
+from canary_trio.telemetry.observer import Observer
+from http_trio import HttpServer
+
+
+@attrs.frozen(eq=False)
+class Site:
+    """Where a proxy stands, and what it was started with.
+
+    Attributes:
+        name: of the service or the gateway.
+        proxy_id: the proxy's, in the fleet.
+        options: as chosen.
+        address: where it listens, as it is reported.
+        admin: where its status is.
+        access_log: takes a line for each request.
+        on_live: called with each revision that comes live.
+        name_file: the file of the proxy's name.
+    """
+
+    name: str
+    proxy_id: str
+    options: ProxyOptions
+    address: str
+    admin: str
+    access_log: AccessLog | None = None
+    on_live: Callable[[int], None] | None = None
+    name_file: NameFile | None = None
+
+    @property
+    def store(self) -> str:
+        """The URL of the store."""
+        return self.options.config_server.rstrip("/")
+
+    @property
+    def tokens(self) -> StoreTokens:
+        """What stores are shown."""
+        options = self.options
+        return StoreTokens.of(options.config_server, options.token, options.tokens)
+
+    def file_of(self, suffix: str) -> Path | None:
+        """Give the path of a file of this proxy; None if nothing is kept."""
+        return state_file(self.options, f"{self.name}@{self.proxy_id}{suffix}")
+
+
+class SingleService:
+    """One service, with its own watch of the store."""
+
+    def __init__(self, site: Site) -> None:
+        runtime = Runtime(site.name, observer=Observer(site.access_log, site.name))
+        self.control = Supervisor(
+            runtime,
+            service=site.name,
+            proxy_id=site.proxy_id,
+            config_server=site.store,
+            tokens=site.tokens,
+            ca_file=site.options.ca_file,
+            bootstrap=site.options.bootstrap,
+            memory=site.file_of(".json"),
+            address=site.address,
+            admin=site.admin,
+            on_live=site.on_live,
+            name=site.name_file,
+            is_alive=is_other_proxy,
+        )
+        self.handler = ProxyHandler(runtime)
+        self.view = ProxyView(site.name, site.proxy_id, runtime, self.control)
+
+    def __repr__(self) -> str:
+        return f"<SingleService {self.control!r}>"
+
+    async def run(self) -> None:
+        """Follow the store until cancelled."""
+        await self.control.run()
+
+    async def follow_connections(self, server: HttpServer) -> None:
+        """Do to long connections what changes say, until cancelled."""
+        runtime = self.view.runtime
+        long = LongConnections(runtime, server, runtime.chance.uniform)
+        self.view.long_connections = long
+        await runtime.observer.tasks.run("long_connections", long.run)

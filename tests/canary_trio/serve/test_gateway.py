@@ -1,0 +1,277 @@
+"""A gateway on a real store, with real sockets: its routes, and services that come and go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+from canary_trio import Proxy, ProxyOptions, read_fleet, serve, wait_applied
+from canary_trio.control.documents import change, write_document
+from canary_trio.testing import url_of
+from http_trio.testing.peers import ReceivedRequest, fake_upstream
+from kv_trio import Client
+from kv_trio.testing import in_memory_store
+
+PATIENCE_S = 10.0
+
+
+async def echo(request: ReceivedRequest) -> None:
+    await request.response(request.head.partition(b"\r\n")[0])
+
+
+def table(*routes: dict[str, Any]) -> dict[str, Any]:
+    return {"routes": list(routes)}
+
+
+def document(url: str) -> dict[str, Any]:
+    return {"arms": {"stable": {"servers": [url]}, "canary": {"servers": [url]}}}
+
+
+async def write(client: Client, name: str, given: dict[str, Any]) -> int:
+    entry = (await client.get(f"canary/{name}/config")).entry
+    over = entry.modify_index if entry else 0
+    return await write_document(client, name, given, over=over)
+
+
+@asynccontextmanager
+async def gateway_on(client: Client, **options: object) -> AsyncIterator[Proxy]:
+    async with trio.open_nursery() as nursery:
+        chosen = ProxyOptions(
+            config_server=client.url,
+            binds=["127.0.0.1:0"],
+            admin="127.0.0.1:0",
+            **{"remember": False, "proxy_id": "g", **options},  # type: ignore[arg-type]
+        )
+        with trio.fail_after(PATIENCE_S):
+            proxy: Proxy = await nursery.start(serve, "@edge", chosen)
+        yield proxy
+        nursery.cancel_scope.cancel()
+
+
+async def ask(
+    proxy: Proxy, host: str, target: str = "/", **named: Any
+) -> tuple[int, str, httpx.Headers]:
+    async with httpx.AsyncClient() as http:
+        headers = {"Host": host, **named.pop("headers", {})}
+        url = proxy.url + target
+        reply = await http.request("GET", url, headers=headers, **named)
+    return reply.status_code, reply.text, reply.headers
+
+
+async def eventually(proxy: Proxy, host: str, status: int, target: str = "/") -> str:
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            found, text, _ = await ask(proxy, host, target)
+            if found == status:
+                return text
+            await trio.sleep(0.02)
+
+
+async def test_each_host_gets_its_service_and_paths_are_rewritten() -> None:
+    async with fake_upstream(echo) as up, in_memory_store() as client:
+        for name in ("shop", "api"):
+            await write(client, name, document(url_of(up) + f"/{name}"))
+        routes = table(
+            {"host": "shop.org", "service": "shop"},
+            {
+                "host": "shop.org",
+                "path_prefix": "/api",
+                "service": "api",
+                "strip_prefix": True,
+            },
+            {
+                "host": "shop.org",
+                "path_prefix": "/v1",
+                "service": "api",
+                "rewrite_prefix": "/v2",
+            },
+            {"host": "old.org", "to": "https://shop.org", "status": 301},
+            {"path_prefix": "/robots.txt", "respond": {"body": "hi", "status": 201}},
+        )
+        await write(client, "@edge", routes)
+        async with gateway_on(client) as proxy:
+            assert (await ask(proxy, "SHOP.org.:80", "/x?y"))[
+                1
+            ] == "GET /shop/x?y HTTP/1.1"
+            assert (await ask(proxy, "shop.org", "/api/x"))[1] == "GET /api/x HTTP/1.1"
+            assert (await ask(proxy, "shop.org", "/v1/x"))[
+                1
+            ] == "GET /api/v2/x HTTP/1.1"
+            assert (await ask(proxy, "shop.org", "/api/%2e%2e/x"))[0] == 400
+            status, _, headers = await ask(proxy, "old.org", "/a?b")
+            assert (status, headers["location"]) == (301, "https://shop.org/a?b")
+            assert (await ask(proxy, "any", "/robots.txt"))[:2] == (201, "hi")
+            status, text, _ = await ask(proxy, "any", "/")
+            assert (status, "no route leads" in text) == (404, True)
+
+
+async def test_services_come_and_go_and_a_broken_one_stops_no_other() -> None:
+    async with fake_upstream(echo) as up, in_memory_store() as client:
+        await write(client, "one", document(url_of(up)))
+        await client.put("canary/two/config", b'{"arms": 3}')
+        hosts = [{"host": f"{name}.org", "service": name} for name in ("one", "two")]
+        await write(client, "@edge", table(*hosts))
+        async with gateway_on(client) as proxy:
+            assert (await ask(proxy, "one.org"))[0] == 200
+            status, text, _ = await ask(proxy, "two.org")
+            assert (status, "service two has no configuration" in text) == (503, True)
+            fleet = await read_fleet(client, "two", 1)
+            with trio.fail_after(PATIENCE_S):
+                while not fleet.refusing:
+                    fleet = await read_fleet(client, "two", 1)
+            await write(client, "two", document(url_of(up)))
+            await eventually(proxy, "two.org", 200)
+            await client.put("canary/one/config", b"broken")
+            await write(client, "three", document(url_of(up)))
+            more = {"host": "three.org", "service": "three"}
+            await write(client, "@edge", table(*hosts, more))
+            await eventually(proxy, "three.org", 200)
+            assert (await ask(proxy, "one.org"))[0] == 200, "the last good one goes on"
+            await write(client, "@edge", table(more))
+            await eventually(proxy, "one.org", 404)
+            with trio.fail_after(PATIENCE_S):
+                while await client.keys("canary/one/proxies/"):
+                    await trio.sleep(0.02)
+                while set(proxy.status()["services"]) != {"three"}:  # type: ignore[call-overload]
+                    await trio.sleep(0.02)
+
+
+async def test_a_bad_table_leaves_the_last_good_one() -> None:
+    async with fake_upstream(echo) as up, in_memory_store() as client:
+        await write(client, "one", document(url_of(up)))
+        await write(client, "@edge", table({"service": "one"}))
+        async with gateway_on(client) as proxy:
+            await client.put("canary/@edge/config", b'{"routes": [{"service": 1}]}')
+            with trio.fail_after(PATIENCE_S):
+                while not (
+                    await read_fleet(client, "@edge", proxy.revision + 1)
+                ).refusing:
+                    await trio.sleep(0.02)
+            assert (await ask(proxy, "any"))[0] == 200
+            await change(client, "one", "ratio=0.5")
+
+
+async def test_whoever_waits_for_a_service_waits_for_gateways_too() -> None:
+    async with fake_upstream(echo) as up, in_memory_store() as client:
+        await write(client, "one", document(url_of(up)))
+        await write(client, "two", document(url_of(up)))
+        await write(
+            client, "@edge", table({"service": "one"}, {"host": "b", "service": "two"})
+        )
+        async with (
+            gateway_on(client, proxy_id="g1"),
+            gateway_on(client, proxy_id="g2") as second,
+        ):
+            with trio.fail_after(PATIENCE_S):
+                while len((await read_fleet(client, "one", 1)).reports) < 2:
+                    await trio.sleep(0.02)
+            revision = await change(client, "one", "ratio=1")
+            with trio.fail_after(PATIENCE_S):
+                fleet = await wait_applied(client, "one", revision)
+                edge = await read_fleet(client, "@edge", second.revision)
+            assert [report.id for report in fleet.live] == ["g1", "g2"]
+            assert [report.id for report in edge.live] == ["g1", "g2"]
+            other = await read_fleet(client, "two", 1)
+            assert all(report.running < revision for report in other.reports)
+        with trio.fail_after(PATIENCE_S):
+            while await client.keys("canary/one/proxies/"):
+                await trio.sleep(0.02)
+
+
+def files_in(directory: Path) -> list[Path]:
+    return list(directory.rglob("*.json"))
+
+
+async def test_what_is_remembered_serves_without_a_store(tmp_path: Path) -> None:
+    async with fake_upstream(echo) as up:
+        async with in_memory_store() as client:
+            await write(client, "one", document(url_of(up)))
+            await write(client, "@edge", table({"service": "one"}))
+            kept: dict[str, Any] = {"remember": True, "state": tmp_path}
+            async with gateway_on(client, **kept):
+                with trio.fail_after(PATIENCE_S):
+                    while len(files_in(tmp_path)) < 2:
+                        await trio.sleep(0.02)
+        async with Client("http://127.0.0.1:9") as nowhere:
+            async with gateway_on(nowhere, **kept) as proxy:
+                assert (await ask(proxy, "any"))[0] == 200
+                assert proxy.status()["remembered"] is True
+
+
+async def test_what_is_shown_of_it() -> None:
+    async with fake_upstream(echo) as up, in_memory_store() as client:
+        await write(client, "one", document(url_of(up)))
+        await write(client, "two", document(url_of(up)))
+        routes: list[dict[str, Any]] = [
+            {"host": "a", "service": "one"},
+            {"host": "b", "path_prefix": "/x", "service": "two", "strip_prefix": True},
+            {"host": "c", "to": "/new"},
+        ]
+        await write(client, "@edge", table(*routes))
+        async with gateway_on(client) as proxy, httpx.AsyncClient() as http:
+            await ask(proxy, "a")
+            await ask(proxy, "nobody")
+            metrics = (await http.get(proxy.admin_url + "/metrics")).text
+            status = (await http.get(proxy.admin_url + "/status")).json()
+            asked = {"target": "http://b/x/y"}
+            explain = proxy.admin_url + "/explain"
+            found = (await http.post(explain, json=asked)).json()
+            to = (await http.post(explain, json={"target": "http://c/y"})).json()
+            none = (await http.post(explain, json={"target": "http://z/y"})).json()
+    assert set(status["services"]) == {"one", "two"}
+    assert status["services"]["one"]["arms"]["stable"]["requests"] == 1
+    assert [route["target"] for route in status["routes"]] == [
+        "one",
+        "two",
+        "308 to /new",
+    ]
+    lines = [line for line in metrics.splitlines() if line.startswith("canary_")]
+    assert all('service="' in line for line in lines)
+    assert any(
+        line.startswith("canary_requests_total{") and 'service="one"' in line
+        for line in lines
+    )
+    assert sum(line.startswith("canary_connections{") for line in lines) <= 3
+    assert (found["route"], found["service"], found["target"]) == ("b/x", "two", "/y")
+    assert found["arm"] == "stable"
+    assert (to["status"], to["location"]) == (308, "/new/y")
+    assert (none["route"], none["status"]) == (None, 404)
+
+
+async def test_one_change_is_one_read_however_many_services() -> None:
+    async with fake_upstream(echo) as up, in_memory_store() as client:
+        names = [f"s{number}" for number in range(30)]
+        for name in names:
+            await client.put(
+                f"canary/{name}/config", json.dumps(document(url_of(up))).encode()
+            )
+        hosts = [{"host": f"{name}.org", "service": name} for name in names]
+        await write(client, "@edge", table(*hosts))
+        async with gateway_on(client) as proxy:
+            await trio.sleep(0.2)
+            async with httpx.AsyncClient() as http:
+                before = await _requests(http, client.url)
+                await change(client, "s7", "ratio=1")
+                with trio.fail_after(PATIENCE_S):
+                    while proxy.status()["services"]["s7"]["running"] == 0:  # type: ignore[index]
+                        await trio.sleep(0.02)
+                await trio.sleep(0.2)
+                after = await _requests(http, client.url)
+    assert after["watch"] - before["watch"] <= 2, "the poll that ended, and the next"
+    assert after.get("session", 0) - before.get("session", 0) <= 1
+
+
+async def _requests(http: httpx.AsyncClient, url: str) -> dict[str, float]:
+    text = (await http.get(url + "/metrics")).text
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("kv_trio_requests_total{"):
+            name = line.partition('endpoint="')[2].partition('"')[0]
+            found[name] = float(line.rpartition(" ")[2])
+    return found
