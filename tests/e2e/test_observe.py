@@ -52,11 +52,11 @@ async def test_each_answer_says_by_what_it_was_routed(here: World) -> None:
 
         text = await page(proxy, b"/metrics")
         series = 'canary_requests_total{arm="%s",chosen="%s",code="2xx",reason="ratio"'
-        assert f'{series % ("canary", "canary")},rule=""}} 2.0\n' in text
-        assert 'canary_split_observed_share{arm="canary"} 0.25\n' in text
-        assert "canary_connections 1.0\n" in text
+        assert f'{series % ("canary", "canary")},rule="",service="web"}} 2.0\n' in text
+        assert 'canary_split_observed_share{arm="canary",service="web"} 0.25\n' in text
+        assert 'canary_connections{service="web"} 1.0\n' in text
         assert (
-            f'canary_config_revision{{state="running"}} {revision.split("=")[1]}'
+            f'canary_config_revision{{service="web",state="running"}} {revision.split("=")[1]}'
             in text
         )
 
@@ -150,10 +150,16 @@ async def test_who_served_in_whose_place_is_said_everywhere(
         assert (line["arm"], line["chosen"]) == ("stable", "canary")
         assert (line["server"], line["request_id"]) == (here.versions["v1"], "mine")
     text = await page(proxy, b"/metrics")
-    assert 'canary_failures_total{arm="canary",condition="unreachable"} 2.0' in text
-    assert 'canary_arm_saved_total{arm="canary"} 4.0' in text
-    assert 'canary_retries_total{arm="canary"} 2.0' in text
-    assert f'canary_server_healthy{{arm="canary",server="{url}"}} 0.0' in text
+    assert (
+        'canary_failures_total{arm="canary",condition="unreachable",service="web"} 2.0'
+        in text
+    )
+    assert 'canary_arm_saved_total{arm="canary",service="web"} 4.0' in text
+    assert 'canary_retries_total{arm="canary",service="web"} 2.0' in text
+    assert (
+        f'canary_server_healthy{{arm="canary",server="{url}",service="web"}} 0.0'
+        in text
+    )
 
 
 async def test_a_log_is_rotated_by_a_signal_and_complete_at_the_end(
