@@ -107,6 +107,13 @@ class Limits:
     upstream_idle_s: float = 60.0
     """An idle connection to an upstream; then it is closed."""
 
+    notice_s: float = 1.0
+    """In a drain, how long a client has whose request may be on its way already.
+
+    It counts from its last response, or from its coming. Who was idle for longer is
+    let go at once.
+    """
+
     recall_s: float = 2.0
     """From the close frames of a WebSocket that is recalled to its cut."""
 

@@ -1,9 +1,9 @@
 """Serving: listeners, the event loop and the slow path under one nursery.
 
 Stopping is of two kinds. Cancelling `serve` closes everything at once. Draining
-stops accepting, answers the parked, says `Connection: close` on what is answered
-from then on, and lets `serve` return when the last exchange is over, or cancels
-what is left at its deadline.
+says `Connection: close` on what is answered from then on (GOAWAY over HTTP/2), stops
+accepting at once or after a time as a lame duck, answers the parked, and lets `serve`
+return when the last exchange is over, or cancels what is left at its deadline. One file, since serving and its end are one thing.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from http_trio.net.bind import open_listeners
 from http_trio.net.certificates.pairs import ServedCertificate
 from http_trio.net.certificates.store import CertificateStore
 from http_trio.net.event_loop import EventLoop
+from http_trio.net.process.heartbeat import Heartbeat
+from http_trio.net.process.port_handover import HANDSHAKE_S
 from http_trio.net.tls_context import Tls
 from http_trio.net.traffic_counts import FAULTS, TrafficCounts
 from http_trio.proxy.forward import upstream_request_of
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.h2c_listener import H2cListener
-from http_trio.server.listener import Listener
+from http_trio.server.listener import Listener, ListenerClient
 from http_trio.server.tls_listener import TlsListener
 
 _NOTICE_S = 0.02  # how often a draining server looks whether it is done
@@ -54,7 +56,8 @@ class HttpServer:
         self._listeners = listeners
         self._certificates = certificates
         self._drain = trio.Event()
-        self._deadline_s = math.inf
+        self._again = trio.Event()
+        self._deadline_s = self._lame_until = math.inf
 
     def __repr__(self) -> str:
         return (
@@ -101,8 +104,11 @@ class HttpServer:
     @property
     def exchanges(self) -> list[Exchange]:
         """The exchanges that are in progress."""
-        clients = (one for listener in self._listeners for one in listener.connections)
-        return [exchange for client in clients for exchange in client.exchanges]
+        return [exchange for client in self._clients for exchange in client.exchanges]
+
+    @property
+    def _clients(self) -> list[ListenerClient]:
+        return [one for listener in self._listeners for one in listener.connections]
 
     @property
     def url(self) -> str:
@@ -111,13 +117,35 @@ class HttpServer:
         scheme = "https" if isinstance(first, TlsListener) else "http"
         return f"{scheme}://{first.address}"
 
-    def drain(self, deadline_s: float = 30.0) -> None:
-        """Begin to stop; `serve` returns at the latest in deadline_s seconds.
+    def drain(self, deadline_s: float = 30.0, *, lame_duck_s: float = 0.0) -> None:
+        """Begin to stop; `serve` returns at the latest when both times are over.
 
-        Called again, it can only bring the deadline nearer.
+        Called again, it can only bring the end nearer.
+
+        Args:
+            deadline_s: what is in progress has so long to end.
+            lame_duck_s: for so long before that, connections are still accepted, and
+                what is answered says that the next request is to go elsewhere.
         """
         self._deadline_s = min(self._deadline_s, deadline_s)
+        self._lame_until = min(self._lame_until, trio.current_time() + lame_duck_s)
         self._drain.set()
+        self._again.set()
+
+    def reload(self) -> None:
+        """Look at the files of the certificates at once, not only when it is time."""
+        if self._certificates is not None:
+            self._certificates.reload()
+
+    async def beat(self, call: Callable[[], None], every_s: float) -> None:
+        """Call again and again, from the event loop as it serves; until cancelled."""
+        heartbeat = Heartbeat(self.loop, call)
+        try:
+            while True:
+                heartbeat.ask()
+                await trio.sleep(every_s)
+        finally:
+            heartbeat.abort()
 
     def after_batch(self, call: Callable[[], None]) -> bool:
         """Call once the requests that are ready now have been handled.
@@ -131,11 +159,22 @@ class HttpServer:
 
     async def _wait_drained(self) -> None:
         await self._drain.wait()
-        self.loop.draining = True
+        self.loop.leaving = True
+        for client in self._clients:
+            if isinstance(client, Http2Connection):
+                client.announce()
+        while (left_s := self._lame_until - trio.current_time()) > 0:
+            self._again = trio.Event()
+            with trio.move_on_after(left_s):
+                await self._again.wait()
+        shared = [one for one in self._listeners if one.lead_away()]
+        if shared:
+            await trio.sleep(min(HANDSHAKE_S, self._deadline_s / 2))
         for listener in self._listeners:
-            listener.abort()
-            for connection in list(listener.connections):
-                connection.drain()
+            listener.stop()
+        self.loop.drain()
+        for client in self._clients:
+            client.drain()
         recall_s = min(self.loop.limits.recall_s, self._deadline_s / 2)
         with trio.move_on_after(self._deadline_s) as deadline:
             recall_at = deadline.deadline - recall_s

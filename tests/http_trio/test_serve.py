@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from functools import partial
+from pathlib import Path
 
+import pytest
 import trio
 
-from http_trio import Exchange, Response, serve
-from http_trio.testing.peers import connected, serving
+from http_trio import BadBind, Exchange, Response, open_listeners, serve
+from http_trio.net.process.service_manager import adopt_listener
+from http_trio.testing.peers import RawClient, connected, serving
 
 
 def hello(exchange: Exchange) -> None:
@@ -56,3 +60,71 @@ async def test_cancelling_closes_every_descriptor() -> None:
         for _ in range(10):
             await (await stack.enter_async_context(connected(server))).ask()
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+async def test_a_lame_duck_accepts_and_says_so() -> None:
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, hello, ["127.0.0.1:0"]))
+        async with connected(server) as kept:
+            assert b"Connection: close" not in (await kept.ask(b"/1"))[0]
+            server.drain(5, lame_duck_s=30)
+            await trio.sleep(0.05)
+            async with connected(server) as late:
+                head, body = await late.ask(b"/2")
+                assert (b"Connection: close" in head, body) == (True, b"hello /2")
+                assert await late.to_end() == b""
+            assert b"Connection: close" in (await kept.ask(b"/3"))[0]
+        server.drain(5)  # no duck any more
+        with trio.fail_after(5):
+            while True:
+                try:
+                    async with connected(server):
+                        await trio.sleep(0.01)
+                except OSError:
+                    break
+
+
+async def test_a_drain_takes_who_waits_to_be_accepted_and_who_asks_just_now() -> None:
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, hello, ["127.0.0.1:0"]))
+        async with connected(server) as kept, connected(server) as fresh:
+            await kept.ask(b"/")
+            host, port = server.addresses[0].split(":")
+            queued = socket.create_connection((host, int(port)))  # not accepted yet
+            server.drain(5)
+            await trio.sleep(0.1)
+            queued.setblocking(False)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(queued))
+            async with stream:
+                for client in (kept, fresh, RawClient(stream)):
+                    head, _ = await client.ask(b"/now")
+                    assert b"Connection: close" in head
+
+
+async def test_of_sockets_that_others_hold_too_nobody_is_taken() -> None:
+    (sock,) = open_listeners(["127.0.0.1:0"])
+    ours = adopt_listener(os.dup(sock.fileno()))
+    with sock:
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(partial(serve, hello, [ours]))
+            async with connected(server) as client:
+                assert (await client.ask(b"/"))[1] == b"hello /"
+            server.drain(5)
+        async with await trio.open_tcp_stream(*sock.getsockname()):
+            sock.accept()[0].close()  # it waited for the next process
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+async def test_an_address_that_was_taken_meanwhile_is_said(
+    kind: str, tmp_path: Path
+) -> None:
+    bind = f"unix:{tmp_path}/s" if kind == "unix" else "127.0.0.1:0"
+    (early,) = open_listeners([bind], listening=False)
+    late = early.getsockname() if kind == "tcp" else ()
+    where = f"{late[0]}:{late[1]}" if late else bind
+    with early:
+        (other,) = open_listeners([where])
+        with other:
+            with pytest.raises(BadBind, match=r"in use|taken its place"):
+                await serve(hello, [early])
+            assert kind == "tcp" or (tmp_path / "s").exists()

@@ -101,7 +101,7 @@ class AsgiApp:
         is over, so call this first.
         """
         if self._listener is not None:
-            self._listener.loop.draining = True
+            self._listener.loop.drain()
             self._listener.drain()
 
     async def _live(self, receive: Receive, send: Send) -> None:

@@ -43,7 +43,6 @@ from http_trio.server.exchange import Exchange, Handler
 _log = logging.getLogger(__name__)
 
 _READABLE = READ | 8 | 16  # EPOLLERR, EPOLLHUP
-_NOTICE_S = 1.0  # from the notice of a shutdown to its end, if the ping is not answered
 
 
 class Http2Connection(FrameWriter):
@@ -62,8 +61,6 @@ class Http2Connection(FrameWriter):
         "_handler",
         "_held",
         "_idle_since",
-        "_is_leaving",
-        "_is_over",
         "_listener",
         "_overload",
         "_was_served",
@@ -96,7 +93,6 @@ class Http2Connection(FrameWriter):
         self._listener = listener
         self.said = SaidOfClient(policy, client_address, b"2.0")
         self._overload: Response | None = None
-        self._is_leaving = self._is_over = False
         loop.watch(self.fd, self, READ)
         self.wake()
 
@@ -141,6 +137,8 @@ class Http2Connection(FrameWriter):
         for exchange in begun:  # with what came of their bodies
             if not exchange.gone:
                 self._begin(exchange)
+        if begun and self.loop.leaving:
+            self.announce()
         self._check_overhead()
         if session.has_output:
             self.wake()
@@ -186,13 +184,8 @@ class Http2Connection(FrameWriter):
     # === for the listener ===
 
     def drain(self) -> None:
-        """Take no further streams: ask for none, then say so; answer the parked."""
-        if self._is_closed or self._is_over:
-            return
-        self.session.announce_shutdown()
-        self.session.ping()  # what was sent before the notice came, comes before this
-        self.loop.call_later(_NOTICE_S, self.leave)
-        self.wake()
+        """Take no further streams; answer the parked."""
+        self.announce()
         for exchange in self.exchanges:
             if exchange.is_parked:
                 exchange.due()
@@ -200,14 +193,6 @@ class Http2Connection(FrameWriter):
     def turn_away(self, response: Response) -> None:
         """Answer the first request, whatever is asked, and close."""
         self._overload = response
-
-    def leave(self) -> None:
-        """Take no further streams from now on; close when those that run are over."""
-        if not self._is_closed and not self._is_leaving:
-            self._is_leaving = True
-            self._count_goaway("draining" if self._overload is None else "full", 0)
-            self.session.shut_down()
-            self.wake()
 
     # === for the streams ===
 
@@ -226,7 +211,7 @@ class Http2Connection(FrameWriter):
             return  # it came with what ended it
         if self._overload is not None:
             self._refuse(stream_id, fields, self._overload, ended)
-            self.leave()
+            self.leave("full")
             return
         try:
             raw, key = request_head(fields, ended=ended, draw=os.urandom)
@@ -309,7 +294,7 @@ class Http2Connection(FrameWriter):
 
     def ping_answered(self) -> None:
         """End the notice of a shutdown: what the client had sent has come."""
-        if self.loop.draining:
+        if self._is_told:
             self.leave()
 
     def connection_failed(self, code: int, reason: str) -> None:

@@ -35,6 +35,9 @@ class FrameWriter:
         "_blocked",
         "_ending",
         "_is_closed",
+        "_is_leaving",
+        "_is_over",
+        "_is_told",
         "_is_woken",
         "_lingered",
         "_mask",
@@ -62,6 +65,7 @@ class FrameWriter:
         self._ending: set[Http2Stream] = set()
         self._lingered = -1
         self._is_closed = self._is_woken = False
+        self._is_told = self._is_leaving = self._is_over = False
 
     # === what the reading half does ===
 
@@ -77,6 +81,26 @@ class FrameWriter:
     def _settle(self) -> None:
         """Note that all is sent."""
         raise NotImplementedError  # abstract: `Http2Connection` does it
+
+    # === the last words ===
+
+    def announce(self) -> None:
+        """Ask for no further streams, and say soon which was the last (section 6.8)."""
+        if self._is_closed or self._is_over or self._is_told:
+            return
+        self._is_told = True
+        self.session.announce_shutdown()
+        self.session.ping()  # what was sent before the notice came, comes before this
+        self.loop.call_later(self.loop.limits.notice_s, self.leave)
+        self.wake()
+
+    def leave(self, why: str = "draining") -> None:
+        """Take no further streams from now on; close when those that run are over."""
+        if not self._is_closed and not self._is_leaving:
+            self._is_leaving = True
+            self._count_goaway(why, 0)
+            self.session.shut_down()
+            self.wake()
 
     # === for the event loop, and whoever has something to send ===
 

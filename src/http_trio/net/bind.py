@@ -30,6 +30,21 @@ class UnixListener(socket.socket):
     """A listening Unix socket that takes its path with it when it is closed."""
 
     path: Path | None = None
+    inode = 0
+
+    def listen(self, backlog: int = BACKLOG, /) -> None:
+        """Listen, as `socket.listen`, unless its place was taken meanwhile.
+
+        Raises:
+            BadBind: another process has bound the path since.
+        """
+        if self.path is not None and _inode(self.path) != self.inode:
+            path, self.path = self.path, None  # it is not ours to remove
+            raise BadBind(
+                f"cannot listen on unix:{path}: another process has taken its place;"
+                " stop one of them, or choose another path"
+            )
+        super().listen(backlog)
 
     def close(self) -> None:
         """Close it, as `socket.close`."""
@@ -38,6 +53,10 @@ class UnixListener(socket.socket):
         if path is not None:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+class InheritedListener(socket.socket):
+    """A listening socket that others hold too: what waits in its queue is theirs as well."""
 
 
 def open_listeners(
@@ -49,10 +68,10 @@ def open_listeners(
     """Open all of them, or none: so that a caller can fail before it starts anything.
 
     Args:
-        binds: addresses, or sockets that listen already.
+        binds: addresses, or sockets that are bound already.
         reuse_port: whether other processes of this user may listen on the same TCP
             ports, each getting its part of the connections (SO_REUSEPORT).
-        listening: False to have the TCP ports, but no connections until `serve` has
+        listening: False to have the addresses, but no connections until `serve` has
             them.
 
     Raises:
@@ -61,12 +80,13 @@ def open_listeners(
     with contextlib.ExitStack() as opened:
         sockets = []
         for bind in binds:
-            sock = (
-                open_listener(bind, reuse_port=reuse_port, listening=listening)
-                if isinstance(bind, str)
-                else bind
-            )
-            sockets.append(opened.enter_context(sock))
+            if isinstance(bind, str):
+                sock = open_listener(bind, reuse_port=reuse_port, listening=listening)
+                sockets.append(opened.enter_context(sock))
+                continue
+            sockets.append(opened.enter_context(bind))
+            if listening and not isinstance(bind, InheritedListener):
+                _listen(bind)
         opened.pop_all()
         return sockets
 
@@ -80,13 +100,13 @@ def open_listener(
         bind: the address.
         reuse_port: whether other processes of this user may listen on the same TCP
             port, each getting its part of the connections (SO_REUSEPORT).
-        listening: False to have the TCP port, but no connections until it is served.
+        listening: False to have the address, but no connections until it is served.
 
     Raises:
         BadBind: the address makes no sense, is taken, or is not ours.
     """
     if bind.startswith("unix:"):
-        return _open_unix(bind)
+        return _open_unix(bind, listening=listening)
     match = _BIND.fullmatch(bind)
     if match is None or int(match["port"]) > 65535:
         raise BadBind(
@@ -126,14 +146,31 @@ def address_of(sock: socket.socket) -> str:
     return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
 
-def _open_unix(bind: str) -> socket.socket:
+def _listen(sock: socket.socket) -> None:
+    try:
+        sock.listen(BACKLOG)  # most do already
+    except OSError as exc:
+        raise BadBind(
+            f"cannot listen on {address_of(sock)}: {_what_to_do(exc)}"
+        ) from exc
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
+
+
+def _open_unix(bind: str, *, listening: bool) -> socket.socket:
     path = Path(bind.removeprefix("unix:"))
     sock = UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
         sock.bind(str(path))
-        sock.path = path
-        sock.listen(BACKLOG)
+        sock.path, sock.inode = path, _inode(path)
+        if listening:
+            sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
         raise BadBind(f"cannot listen on {bind}: {_what_to_do(exc)}") from exc

@@ -7,7 +7,8 @@ it yields to trio. A second task keeps the time: it sweeps for slow and idle pee
 and wakes the parked whose wait is over.
 
 The rule that it obeys: an error in one socket's event ends that socket, never the
-loop. Everything that hangs on an event loop is touched from the trio thread only.
+loop. Everything that hangs on an event loop is touched from the trio thread only. One
+file, since tasks and sockets share one clock.
 """
 
 from __future__ import annotations
@@ -100,7 +101,10 @@ class EventLoop:
     def __init__(self, limits: Limits, nursery: trio.Nursery) -> None:
         self.limits = limits
         self.now = time.monotonic()
+        self.leaving = False
+        """Whether clients are told to come back elsewhere (`lame duck`)."""
         self.draining = False
+        """Whether it ends: what waits is responded to, and nothing waits any more."""
         self.in_batch = False
         self.unsent: list[Sender] = []
         self.request_heads = HeadCache[RequestHead]()
@@ -121,6 +125,10 @@ class EventLoop:
 
     def __repr__(self) -> str:
         return f"<EventLoop sockets={len(self.sockets)} draining={self.draining}>"
+
+    def drain(self) -> None:
+        """Note that it ends."""
+        self.leaving = self.draining = True
 
     def watch(self, fd: int, socket: Socket, mask: int) -> None:
         """Serve a socket from now on."""

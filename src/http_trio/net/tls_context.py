@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 
 from http_trio.errors import BadCertificate
-from http_trio.net.process import read_file
+from http_trio.net.process.resources import read_file
 
 _CIPHERS = (
     "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: forward secret, and h2 allows them

@@ -155,9 +155,13 @@ class Connection(RequestBodyReader):
             exchange.client_gone()
 
     def drain(self) -> None:
-        """Take no further request: close if idle, answer if parked."""
+        """Take no further request: close if idle for so long, answer if parked."""
         if self._phase is HEAD and not self.buffer:
-            self.drop()
+            limits, now = self.loop.limits, self.loop.now
+            since = self.deadline - (limits.head_s if self._fresh else limits.idle_s)
+            self.deadline = since + limits.notice_s
+            if self.deadline <= now:
+                self.drop()
         else:
             self.answer_parked()
 

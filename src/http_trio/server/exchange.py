@@ -278,7 +278,7 @@ class Exchange(RequestFacts):
 
     def keeps_connection(self) -> bool:
         """Tell whether the client's connection may live on."""
-        return self.head.keep_alive and not self.loop.draining
+        return self.head.keep_alive and not self.loop.leaving
 
     def connection_value(self, *, keep: bool) -> bytes:
         """Give the value of the response's Connection field; empty for none."""
@@ -365,7 +365,7 @@ class Exchange(RequestFacts):
     @property
     def takes_plain(self) -> bool:
         """Whether it can be answered with the bytes that most are, and nothing else."""
-        return self.head.takes_plain and not self.loop.draining
+        return self.head.takes_plain and not self.loop.leaving
 
     def sent_last(self, data: bytes, count: int) -> None:
         """Note that the end of the response was sent, and how much of it was taken."""

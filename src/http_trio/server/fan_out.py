@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from http_trio.http1.response import Response
-from http_trio.net.process import count_processors
+from http_trio.net.process.resources import count_processors
 from http_trio.net.tls_socket import AnySocket
 from http_trio.server.exchange import Exchange
 

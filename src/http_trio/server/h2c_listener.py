@@ -108,10 +108,12 @@ class FirstBytes:
             self._become(self._listener.begin_http2).take(received)
         elif not PREFACE.startswith(received):
             self._become(self._listener.begin_http1).take(received)
+        if self.loop.draining and self._became is not None:
+            self._became.drain()
 
     def expire(self) -> None:
         """Handle that it took too long: if anything came, the client is told so."""
-        if self._received:
+        if self._received and not self.loop.draining:
             client = self._become(self._listener.begin_http1)
             client.refuse(408, "the first bytes did not come in time")
         else:
@@ -131,8 +133,8 @@ class FirstBytes:
         self._listener.ended(self)
 
     def drain(self) -> None:
-        """Close at once: no request has come yet."""
-        self.abort()
+        """Let it begin soon: a request may be on its way."""
+        self.deadline = min(self.deadline, self.loop.now + self.loop.limits.notice_s)
 
     def turn_away(self, response: Response) -> None:
         """Turn the client away once it is known how."""

@@ -14,6 +14,7 @@ import errno
 import logging
 import math
 import os
+import select
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from typing import Protocol
 from http_trio.hosts.addresses import plain_address
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
-from http_trio.net.bind import BACKLOG, address_of
+from http_trio.net.bind import BACKLOG, InheritedListener, address_of
 from http_trio.net.certificates.held_names import HeldNames
 from http_trio.net.descriptors import (
     OUT_OF_RESOURCES,
@@ -32,6 +33,7 @@ from http_trio.net.descriptors import (
 )
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
+from http_trio.net.process.port_handover import PortHandover
 from http_trio.net.tls_socket import AnySocket
 from http_trio.server.connection import Connection
 from http_trio.server.exchange import Exchange, Handler
@@ -113,7 +115,7 @@ class Listener:
         self._will_retry = False
         self._tell_again_at = 0.0
         self._open = True
-        sock.listen(BACKLOG)  # most do already
+        self._handover = PortHandover(sock)
         loop.watch(sock.fileno(), self, READ)
 
     def __repr__(self) -> str:
@@ -149,6 +151,22 @@ class Listener:
     def idle(self) -> tuple[bool, float] | None:
         """Say that it is never closed to make room."""
         return None
+
+    def lead_away(self) -> bool:
+        """Let new clients go to others that listen on this port; False if nobody does."""
+        return self._open and self._handover.lead_away()
+
+    def stop(self) -> None:
+        """Take who waits in the kernel's queue, then stop listening.
+
+        Who waits at a socket that others hold too is theirs.
+        """
+        if not isinstance(self.sock, InheritedListener):
+            for _ in range(2 * BACKLOG // _ACCEPTS):
+                if not (self._open and self._accepting and _has_waiting(self.sock)):
+                    break
+                self.ready(READ)
+        self.abort()
 
     def abort(self) -> None:
         """Stop listening."""
@@ -251,3 +269,9 @@ class Listener:
         if self._open and not self._accepting:
             self._accepting = True
             self.loop.poller.modify(self.sock.fileno(), READ)
+
+
+def _has_waiting(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))

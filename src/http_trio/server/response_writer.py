@@ -182,11 +182,10 @@ class ResponseWriter:
             self._watch_for(READ)
         self._phase = HEAD
         loop = self.loop
-        if loop.draining and not self.buffer:
-            self.drop()
-            return
         limits = loop.limits
         self.deadline = loop.now + (limits.head_s if self.buffer else limits.idle_s)
+        if loop.draining and not self.buffer:  # it was told that it may ask again
+            self.deadline = loop.now + limits.notice_s
         if self.buffer or self._ended:
             self._process()
 

@@ -139,8 +139,8 @@ class Handshake:
         self._listener.ended(self)
 
     def drain(self) -> None:
-        """Close at once: no request has come yet."""
-        self.abort()
+        """Let it end soon: a request may follow at once."""
+        self.deadline = min(self.deadline, self.loop.now + self.loop.limits.notice_s)
 
     def turn_away(self, response: Response) -> None:
         """Turn the client away once it can be told so."""
@@ -179,6 +179,8 @@ class Handshake:
             client.turn_away(self._overload)
         else:
             client.ready(READ)  # its request may have come with the handshake's end
+        if self.loop.draining:
+            client.drain()
 
 
 def _still_valid(der: bytes) -> Certificate:

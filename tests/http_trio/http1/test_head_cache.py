@@ -123,6 +123,6 @@ async def test_a_known_request_is_told_to_close_when_the_server_drains() -> None
         async with connected(proxy) as client:
             for _ in range(3):
                 assert b"close" not in (await client.ask(b"/x"))[0]
-            proxy.loop.draining = True
+            proxy.loop.drain()
             assert b"\r\nConnection: close" in (await client.ask(b"/x"))[0]
             assert await client.to_end() == b""

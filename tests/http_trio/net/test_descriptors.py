@@ -23,7 +23,7 @@ from http_trio.net.descriptors import (
 )
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
-from http_trio.net.process import raise_file_limit
+from http_trio.net.process.resources import raise_file_limit
 
 
 @contextmanager

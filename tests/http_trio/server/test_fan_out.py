@@ -144,7 +144,7 @@ async def test_a_server_that_drains_says_so(herd: Herd) -> None:
         for client in parked:
             await client.send(GET)
         await herd.gather(40)
-        server.loop.draining = True
+        server.loop.drain()
         herd.response(Response(200, b"now"))
         for client in parked:
             assert b"Connection: close" in (await client.response())[0]

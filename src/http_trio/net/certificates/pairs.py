@@ -18,7 +18,7 @@ import attrs
 from http_trio.errors import BadCertificate
 from http_trio.net.certificates.held_names import HeldNames
 from http_trio.net.certificates.x509 import Certificate, read_pem
-from http_trio.net.process import file_stamp
+from http_trio.net.process.resources import file_stamp
 from http_trio.net.tls_context import Tls
 
 MOST_PAIRS = 10_000

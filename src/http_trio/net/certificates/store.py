@@ -78,6 +78,7 @@ class CertificateStore:
         for fault in filter(None, faults):
             raise BadCertificate(fault)
         self._none = tls.context_of(None)
+        self._sooner = trio.Event()
         self._warned: dict[str, float] = {}
         self._arrange()
         for pair in self._found.listed.values():
@@ -121,10 +122,16 @@ class CertificateStore:
         """Give the context for a certificate; without one no handshake succeeds in it."""
         return self._none if served is None else served.context
 
+    def reload(self) -> None:
+        """Look at all files soon, not only when it is time."""
+        self._sooner.set()
+
     async def watch(self) -> None:
         """Look at all files again and again, and warn of certificates that expire."""
         while True:
-            await trio.sleep(LOOK_S if self.several else _ONE_S)
+            with trio.move_on_after(LOOK_S if self.several else _ONE_S):
+                await self._sooner.wait()
+            self._sooner = trio.Event()
             before = self._found
             try:
                 after = await trio.to_thread.run_sync(
