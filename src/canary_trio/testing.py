@@ -14,7 +14,7 @@ from canary_trio.config.document import load
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.upstream.server import ServerState
-from http_trio import HttpServer
+from http_trio import ForwardedPolicy, HttpServer
 from http_trio.testing.peers import FakeUpstream, ReceivedRequest, serving
 from http_trio.testing.ports import free_port
 
@@ -80,10 +80,12 @@ class Proxied:
 
 
 @asynccontextmanager
-async def proxied(arms: dict[str, Any], **document: Any) -> AsyncIterator[Proxied]:
+async def proxied(
+    arms: dict[str, Any], *, clients: ForwardedPolicy | None = None, **document: Any
+) -> AsyncIterator[Proxied]:
     """Run a proxy; all requests go to the canary unless the document says otherwise."""
     runtime = Runtime("web")
-    async with serving(ProxyHandler(runtime)) as server:
+    async with serving(ProxyHandler(runtime), clients=clients) as server:
         proxy = Proxied(server, runtime)
         await proxy.install({"ratio": 1, "arms": arms, **document})
         with trio.fail_after(PATIENCE_S):  # noqa: ASYNC100  # it bounds the test

@@ -93,9 +93,10 @@ class Limits:
     """Between two bytes of a response; then the response is cut, visibly."""
 
     half_closed_s: float = 30.0
-    """As `stream_idle_s`, for a client that has closed its half of the connection.
+    """Between two bytes of a response to a client that has closed its half; then a cut.
 
-    TCP cannot tell it from a client that is gone.
+    Only where `serve` was told that clients may do so (`half_close`); elsewhere such a
+    client has left. TCP cannot tell the two apart.
     """
 
     tunnel_idle_s: float = 3600.0

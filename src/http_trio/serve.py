@@ -213,7 +213,8 @@ async def serve(
         binds: addresses such as `127.0.0.1:8080`, `[::1]:0` or `unix:PATH`, or sockets
             that `open_listeners` gave.
         limits: every size and wait; `Limits()` by default.
-        forwarding: what forwarded requests say of the client.
+        forwarding: whose word about a client holds, what forwarded requests say of it,
+            and when it has left.
         overload: what clients beyond the limit on connections are answered; without
             it they are not accepted until others leave.
         tls: the certificates of the addresses that are served with TLS; the files are
@@ -238,7 +239,7 @@ async def serve(
     plain, h2c = [list(islice(sockets, len(of))) for of in (binds, h2c_binds)]
     rules = forwarding or ForwardedPolicy()
     async with trio.open_nursery() as nursery:
-        loop = EventLoop(limits or Limits(), nursery)
+        loop = EventLoop(limits or Limits(), nursery, half_close=rules.half_close)
         listeners = [Listener(loop, sock, handler, rules, overload) for sock in plain]
         carry = Http2Connection
         listeners += [

@@ -23,7 +23,7 @@ CATALOG = (
         " first, why it was served so (rule, sticky, ratio, hash, fallback, retry, or"
         " route where a gateway answers itself, or none where no document or no route leads"
         " on), the rule that chose, and the class of the"
-        " status (none: the client left first).",
+        " status (499: the client left first).",
         ("arm", "chosen", "reason", "rule", "code"),
         readings.requests,
     ),

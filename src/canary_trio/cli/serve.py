@@ -11,6 +11,8 @@ import click
 from canary_trio.cli import store_options
 from canary_trio.cli.documents import read_valid
 from canary_trio.cli.serve_options import (
+    client_options,
+    clients_of,
     listen_options,
     log_options,
     settle,
@@ -30,6 +32,7 @@ SPARE_FILES = 1024
 @store_options.config_server
 @token_options
 @listen_options
+@client_options
 @click.option(
     "--admin", default="127.0.0.1:8081", show_default=True, help="Where /status is."
 )
@@ -65,6 +68,7 @@ def serve(
     binds: tuple[str, ...],
     tls_binds: tuple[str, ...],
     h2c_binds: tuple[str, ...],
+    half_close: bool,
     workers: int,
     admin: str,
     admin_hosts: tuple[str, ...],
@@ -91,6 +95,7 @@ def serve(
         config_server=config_server,
         tokens=tokens,
         **settle(binds, tls_binds, h2c_binds).options,
+        clients=clients_of(half_close=half_close),
         admin=admin,
         admin_hosts=admin_hosts,
         bootstrap=document,

@@ -15,7 +15,7 @@ import attrs
 import click
 
 from canary_trio.cli.tls_options import TlsSettings, settle_tls, tls_options
-from http_trio import count_processors, read_file
+from http_trio import ForwardedPolicy, count_processors, read_file
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -126,6 +126,24 @@ token_options = click.option(
     help="The token of another store, which a document may move to (config_server); a"
     " store that is not named is shown none. May be repeated.",
 )
+
+
+_HALF_CLOSE = click.option(
+    "--half-close",
+    is_flag=True,
+    help="Let clients end their half of a connection and still wait for a response; by"
+    " default a client that does so has left.",
+)
+
+
+def client_options(command: F) -> F:
+    """Give a command the options of its clients; `clients_of` says what they mean."""
+    return _HALF_CLOSE(command)
+
+
+def clients_of(*, half_close: bool) -> ForwardedPolicy:
+    """Give what holds of clients."""
+    return ForwardedPolicy(half_close=half_close)
 
 
 def listen_options(command: F) -> F:

@@ -54,6 +54,7 @@ class ProxyOptions:
         h2c_binds: where to serve without it, HTTP/2 by prior knowledge too.
         redirect_binds: where to answer plain HTTP with the way to `tls_binds`.
         acme_dir: the directory of the ACME challenges that are served there.
+        clients: whose word about a client holds, and when it has left.
         reuse_port: whether other processes may serve on the same TCP ports.
         listen_late: whether to take connections only when the first document is live,
             because others take them meanwhile.
@@ -80,6 +81,7 @@ class ProxyOptions:
     h2c_binds: tuple[Bind, ...] = attrs.field(default=(), converter=_several)
     redirect_binds: tuple[Bind, ...] = attrs.field(default=(), converter=_several)
     acme_dir: str | os.PathLike[str] | None = None
+    clients: http_trio.ForwardedPolicy = http_trio.ForwardedPolicy()
     reuse_port: bool = False
     listen_late: bool = False
     admin: str = DEFAULT_ADMIN

@@ -151,6 +151,7 @@ async def serve(
                     tls_binds=sockets.secure,
                     h2c_binds=sockets.h2c,
                     limits=options.limits,
+                    forwarding=options.clients,
                     overload=TOO_MANY,
                 )
                 if options.listen_late:

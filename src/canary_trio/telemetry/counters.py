@@ -20,8 +20,11 @@ BOUNDS_S = (
 # fmt: on
 """Upper ends of the histogram of latency, in seconds; beyond the last is one more."""
 
-CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
-"""Of statuses, by their hundreds; `none` where the client left before any went out."""
+CLASSES = ("499", "1xx", "2xx", "3xx", "4xx", "5xx")
+"""Of statuses, by their hundreds; `499` where the client left before any went out."""
+
+CLIENT_LEFT = 499
+"""What stands in the log for the status then, as in nginx's; nobody was sent it."""
 
 SERIES_LIMIT = 4096
 """Routes that are told apart; from then on a rule's name is `other`."""

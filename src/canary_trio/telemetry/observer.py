@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from canary_trio.telemetry.counters import Counters
+from canary_trio.telemetry.counters import CLIENT_LEFT, Counters
 from canary_trio.telemetry.decision_labels import DecisionLabels, Whose, unrouted
 from canary_trio.telemetry.mirror_counters import MirrorCounters
 from canary_trio.telemetry.task_keeper import TaskKeeper
@@ -87,6 +87,9 @@ class Observer:
         if failure is not None:
             self.counters.failed(labels.route.arm, failure.condition.value)
         if self.log is not None:
+            why = "" if failure is None else failure.condition.value
+            if not status:
+                status, why = CLIENT_LEFT, why or "client left"
             self.log.record(
                 exchange,
                 labels,
@@ -95,6 +98,6 @@ class Observer:
                 server=server,
                 request_id=request_id,
                 retries=retries,
-                failure="" if failure is None else failure.condition.value,
+                failure=why,
                 grpc_status=grpc_status,
             )

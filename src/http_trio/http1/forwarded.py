@@ -37,11 +37,14 @@ class ForwardedPolicy:
         proto: how clients reach us, `b"http"` or `b"https"`.
         trusted: networks whose word about those before them is kept; they may be given
             as text, see `addresses`.
+        half_close: whether a client that ends its half of a connection may still wait
+            for its response, for `Limits.half_closed_s`; else it has left.
     """
 
     via: bytes = b"canary-trio"
     proto: bytes = b"http"
     trusted: tuple[Network, ...] = attrs.field(default=(), converter=_networks)
+    half_close: bool = False
 
     def trusts(self, client_address: str) -> bool:
         """Tell whether the client's own forwarding fields are kept."""

@@ -98,8 +98,12 @@ class Timer:
 class EventLoop:
     """The sockets of one `serve`, and the tasks beside them."""
 
-    def __init__(self, limits: Limits, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, limits: Limits, nursery: trio.Nursery, *, half_close: bool = False
+    ) -> None:
         self.limits = limits
+        self.half_close = half_close
+        """Whether a client that ends its half may still wait for its response."""
         self.now = time.monotonic()
         self.leaving = False
         """Whether clients are told to come back elsewhere (`lame duck`)."""

@@ -33,7 +33,7 @@ from http_trio.proxy.errors import (
     UpstreamFailed,
 )
 from http_trio.proxy.tunnel import Tunnel
-from http_trio.proxy.upload import Upload
+from http_trio.proxy.upload import Upload, may_half_close
 from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.proxy.websocket_frames import WebSocketFrameTracker
 from http_trio.server.exchange import ClientConnection, Http2Exchange
@@ -250,6 +250,7 @@ class ForwardTask:
             recall_s=self._limits.recall_s,
             ahead=rest,
             from_client=self._client_frames(head),
+            half_close=may_half_close(self._exchange),
         )
         data = self._request.switch(head) + rest
         try:

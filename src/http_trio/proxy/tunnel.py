@@ -1,8 +1,8 @@
 """What a connection is after the protocol changed: bytes both ways, until both ended.
 
 RFC 9110 section 7.8; the protocol is WebSocket (RFC 6455), which is the only one that
-is let through. A side that ends is half-closed on the other, and the tunnel lives on
-for what still comes that way.
+is let through. A server that ends is half-closed to the client, and the tunnel lives on
+for what still comes that way. A client that ends has left, unless it may close its half.
 
 Where a client's frames are looked at (`client_frames.py`), the one that breaks a rule ends
 it too, with the code that says so.
@@ -38,6 +38,7 @@ class Tunnel:
         idle_s: float,
         recall_s: float,
         ahead: bytes,
+        half_close: bool,
         from_client: WebSocketFrameTracker | None = None,
     ) -> None:
         """Begin.
@@ -50,14 +51,21 @@ class Tunnel:
             ahead: what went to the client before.
             from_client: who looks at what the client sends; by default, for where
                 frames begin only.
+            half_close: whether the client may end its half and still read.
         """
         self._idle_s = idle_s
         self._recall_s = recall_s
         self._scope = trio.CancelScope()
         self._recalled = False
         self._ways = (
-            _Way(self, up, down, WebSocketFrameTracker()),
-            _Way(self, down, up, from_client or WebSocketFrameTracker()),
+            _Way(self, up, down, WebSocketFrameTracker(), half_close=True),
+            _Way(
+                self,
+                down,
+                up,
+                from_client or WebSocketFrameTracker(),
+                half_close=half_close,
+            ),
         )
         self._ways[0].frames.pass_over(ahead)
 
@@ -115,11 +123,14 @@ class _Way:
         source: ByteStream,
         sink: ByteStream,
         frames: WebSocketFrameTracker,
+        *,
+        half_close: bool,
     ) -> None:
         self.frames = frames
         self._tunnel = tunnel
         self._source, self._sink = source, sink
         self._close = b""
+        self._half_close = half_close
         self._receiving = trio.CancelScope()
         self._is_sending = False
         self._recalled = False
@@ -150,6 +161,8 @@ class _Way:
                     count = await self._source.receive_into(view[:room], math.inf)
                     if not count:
                         self._sink.end_sending()
+                        if not self._half_close:
+                            self._tunnel.cut()
                         return
                     await self._pass_on(view[:count])
                     room = self._sink.room

@@ -50,6 +50,7 @@ class Upload:
         self._down, self._up = down, up
         self._download = download
         self._is_patient = exchange.is_grpc
+        self._may_half_close = may_half_close(exchange)
         self._taken: list[bytes] | None = []
         self._taken_size = 0
 
@@ -107,9 +108,9 @@ class Upload:
         self._down.buffer = body.rest + self._down.buffer
 
     async def _watch_client(self) -> None:
-        """Keep what it sends ahead; when it ends, let the response dawdle less.
+        """Keep what it sends ahead; when it ends, it has left.
 
-        A client that has closed its half may still read, and TCP does not tell it
+        But where it may close its half it may still read, and TCP does not tell it
         from one that is gone until something is sent. So it has a while.
         """
         while len(self._down.buffer) <= BUFFER:
@@ -117,9 +118,9 @@ class Upload:
                 data = await self._down.receive_ahead()
             except OSError as exc:
                 raise ClientGone from exc
-            if not data and self._down.has_hung_up:
-                raise ClientGone
             if not data:
+                if not self._may_half_close or self._down.has_hung_up:
+                    raise ClientGone
                 self._download.client_half_closed()
                 return
             self._down.buffer += data
@@ -185,3 +186,12 @@ class Upload:
             self._download.upstream_reset()
         self._download.request_is_out()
         await trio.sleep_forever()
+
+
+def may_half_close(exchange: Exchange) -> bool:
+    """Tell whether a client may end its half and still read.
+
+    One that shares its connection with others (HTTP/2) says when it leaves.
+    """
+    connection = exchange.connection
+    return exchange.loop.half_close or connection is None or connection.sock is None

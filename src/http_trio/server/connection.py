@@ -335,13 +335,12 @@ class Connection(RequestBodyReader):
             self.drop()
 
     def _client_ended(self) -> None:
-        """The client will send no more; it may still read (RFC 9112 section 9.6)."""
+        """The client will send no more: it left, unless it may still read."""
+        loop = self.loop  # TCP does not tell the two apart (RFC 9112 section 9.6)
         self._ended = True
-        if self._phase is BUSY and self._exchange is not None:
-            if self._exchange.is_parked:
-                self.abort()
-            else:
-                self._watch_for(0)
+        if self._phase is BUSY and self._exchange is not None and loop.half_close:
+            self._watch_for(WRITE if self._outbox else 0)
+            self.deadline = loop.now + loop.limits.half_closed_s
         else:
             self.abort()
 

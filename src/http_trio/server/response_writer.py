@@ -77,6 +77,8 @@ class ResponseWriter:
 
     def send_part(self, data: bytes) -> bytes:
         """Send; give what the client does not take now."""
+        if self._ended:
+            self.deadline = self.loop.now + self.loop.limits.half_closed_s
         try:
             return data[self.sock.send(data) :]
         except BlockingIOError:
@@ -161,6 +163,10 @@ class ResponseWriter:
         self._outbox = memoryview(self._outbox)[count:]
         self.deadline = self.loop.now + self.loop.limits.write_s
         if not self._outbox:
+            if self._ended:
+                self.deadline = self.loop.now + self.loop.limits.half_closed_s
+                self._watch_for(0)
+                return
             self.deadline = math.inf
             self._watch_for(READ if len(self.buffer) <= BUFFER else 0)
 

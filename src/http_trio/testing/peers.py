@@ -14,7 +14,9 @@ import attrs
 import trio
 
 from http_trio import (
+    Exchange,
     Failure,
+    ForwardedPolicy,
     ForwardedRequest,
     ForwardHooks,
     Handler,
@@ -112,11 +114,16 @@ async def fake_upstream(script: Script) -> AsyncIterator[FakeUpstream]:
 
 @asynccontextmanager
 async def serving(
-    handler: Handler, limits: Limits | None = None, bind: str = "127.0.0.1:0"
+    handler: Handler,
+    limits: Limits | None = None,
+    bind: str = "127.0.0.1:0",
+    *,
+    clients: ForwardedPolicy | None = None,
 ) -> AsyncIterator[HttpServer]:
     """Run a server on a free port."""
+    start = partial(serve, handler, [bind], limits=limits, forwarding=clients)
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(serve, handler, [bind], limits=limits))
+        server = await nursery.start(start)
         yield server
         nursery.cancel_scope.cancel()
 
@@ -149,10 +156,15 @@ async def proxying(
     upstream: Upstream,
     hooks: ForwardHooks | None = None,
     limits: Limits | None = None,
+    clients: ForwardedPolicy | None = None,
 ) -> AsyncIterator[HttpServer]:
     """Run a proxy in front of one upstream."""
     hooks = hooks or ForwardHooks()
-    async with serving(lambda ex: forward(ex, upstream, hooks), limits) as server:
+
+    def handler(exchange: Exchange) -> None:
+        forward(exchange, upstream, hooks)
+
+    async with serving(handler, limits, clients=clients) as server:
         yield server
 
 

@@ -104,7 +104,7 @@ async def test_the_figures_are_those_that_were_counted() -> None:
     of_canary = {"arm": "canary", "chosen": "canary", "reason": "ratio", "rule": ""}
     requests = "canary_requests_total"
     assert _get(samples, requests, code="2xx", **of_canary) == 1
-    assert _get(samples, requests, code="none", **of_canary) == 1
+    assert _get(samples, requests, code="499", **of_canary) == 1
     of_moved = {"arm": "stable", "chosen": "canary", "reason": "fallback", "rule": ""}
     assert _get(samples, requests, code="5xx", **of_moved) == 1
     assert _get(samples, "canary_retries_total", arm="canary") == 2

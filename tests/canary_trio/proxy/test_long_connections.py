@@ -213,7 +213,7 @@ async def test_what_has_not_begun_is_let_begin() -> None:
     rule = {"connections": {"change": "recall", "time": 0.01}}
     async with fake_upstream(late) as slow, fake_upstream(says_stable) as good:
         arms = {"stable": arm(good), "canary": arm(slow)}
-        async with proxied(arms, **rule) as proxy, trio.open_nursery() as nursery:
+        async with proxied(arms, **rule) as proxy, trio.open_nursery() as nursery:  # type: ignore[arg-type]
             long = LongConnections(proxy.runtime, proxy.server, lambda: 0.5)
             nursery.start_soon(long.run)
             async with connected(proxy.server) as client:

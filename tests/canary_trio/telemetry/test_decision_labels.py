@@ -110,7 +110,7 @@ def test_a_mark_is_made_once_for_a_way_and_counts_for_all_revisions() -> None:
 
     counts = counters.routes[RouteLabels("canary", "canary", "ratio")]
     assert dict(zip(CLASSES, counts, strict=True)) == {
-        "none": 1,
+        "499": 1,
         "1xx": 0,
         "2xx": 1,
         "3xx": 0,

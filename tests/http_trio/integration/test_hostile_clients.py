@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from http_trio import Exchange, Limits, Response
+from http_trio import Exchange, ForwardedPolicy, Limits, Response
 from http_trio.server.connection import Connection
 from http_trio.testing.peers import (
     RawClient,
@@ -271,14 +271,15 @@ async def _as_asked(asked: ReceivedRequest) -> None:
 
 
 @pytest.mark.parametrize("phase", _PHASES)
-@pytest.mark.parametrize("how", ["reset", "half-close"])
+@pytest.mark.parametrize("how", ["reset", "fin", "half-close"])
 async def test_a_client_may_go_at_any_time(
     phase: str, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     limits = Limits(
         half_closed_s=0.05, stream_idle_s=0.1, linger_s=0.05, response_s=0.1
     )
-    async with watched(_as_asked, caplog, limits) as one:
+    clients = ForwardedPolicy(half_close=how == "half-close")
+    async with watched(_as_asked, caplog, limits, clients=clients) as one:
         async with connected(one.proxy) as client:
             await client.send(_PHASES[phase])
             await wait_all_tasks_blocked(0.005)
@@ -287,6 +288,64 @@ async def test_a_client_may_go_at_any_time(
             else:
                 await client.stream.send_eof()
                 await client.to_end()
+
+
+@pytest.mark.parametrize(
+    "phase", [name for name in _PHASES if name.startswith(("awaiting", "in a", "with"))]
+)
+async def test_a_client_that_ends_has_left(
+    phase: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watched(_as_asked, caplog) as one, connected(one.proxy) as client:
+        await client.send(_PHASES[phase])
+        await wait_all_tasks_blocked(0.005)
+        await client.stream.send_eof()
+        await client.to_end()
+        await one.wait_settled()  # long before any wait of the defaults is over
+
+        assert [failure for _, failure in one.books.ends] == [None] * one.books.begun
+        assert not one.upstream.idle
+
+
+async def test_a_half_closed_client_that_is_silent_is_not_waited_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clients = ForwardedPolicy(half_close=True)
+    limits = Limits(half_closed_s=0.05)
+
+    def parked(exchange: Exchange) -> None:
+        exchange.park(60, lambda ex: ex.respond(Response(200)))
+
+    async with serving(parked, limits, clients=clients) as server:
+        async with connected(server) as client:
+            await client.send(GET + b"\r\n")
+            await client.stream.send_eof()
+
+            assert await client.to_end() == b""
+
+
+async def test_a_half_closed_client_gets_what_streams(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clients = ForwardedPolicy(half_close=True)
+    limits = Limits(half_closed_s=0.5)
+
+    async def slowly(asked: ReceivedRequest) -> None:
+        send = asked.stream.send_all
+        await send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(8):  # longer in all than half_closed_s
+            await trio.sleep(0.1)
+            await send(b"3\r\nabc\r\n")
+        await send(b"0\r\n\r\n")
+
+    async with (
+        watched(slowly, caplog, limits, clients=clients) as one,
+        connected(one.proxy) as client,
+    ):
+        await client.send(GET + b"\r\n")
+        await client.stream.send_eof()
+
+        assert (await client.to_end()).count(b"abc") == 8
 
 
 @pytest.mark.parametrize("size", [100, 900_000], ids=["short", "long"])
@@ -300,7 +359,11 @@ async def test_a_half_closed_client_gets_its_response(
         await wait_all_tasks_blocked(0.002)
         await asked.response(asked.body)
 
-    async with watched(slowly, caplog) as one, connected(one.proxy) as client:
+    clients = ForwardedPolicy(half_close=True)
+    async with (
+        watched(slowly, caplog, clients=clients) as one,
+        connected(one.proxy) as client,
+    ):
         body = b"b" * size
         await client.send(POST + b"Content-Length: %d\r\n\r\n" % size + body)
         await client.stream.send_eof()

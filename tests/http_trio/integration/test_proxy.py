@@ -9,7 +9,7 @@ import socket
 import pytest
 import trio
 
-from http_trio import FailureReason, Limits, Upstream
+from http_trio import FailureReason, ForwardedPolicy, Limits, Upstream
 from http_trio.testing.peers import (
     ReceivedRequest,
     RecordingHooks,
@@ -439,7 +439,11 @@ async def test_a_websocket_is_a_tunnel_with_two_ends() -> None:
 
     record = RecordingHooks()
     said = b"\x82\x8a\0\0\0\0also early"
-    async with fake_upstream(script) as fake, proxying(fake.upstream, record) as proxy:
+    clients = ForwardedPolicy(half_close=True)
+    async with (
+        fake_upstream(script) as fake,
+        proxying(fake.upstream, record, clients=clients) as proxy,
+    ):
         async with connected(proxy) as client:
             await client.send(
                 b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n"

@@ -13,7 +13,7 @@ import socket
 import pytest
 import trio
 
-from http_trio import Exchange, Response
+from http_trio import Exchange, ForwardedPolicy, Response
 from http_trio.testing.peers import (
     RawClient,
     ReceivedRequest,
@@ -71,7 +71,11 @@ async def test_a_client_that_ends_as_its_response_comes_gets_it(order: str) -> N
         waiting.set()
         await trio.sleep_forever()
 
-    async with fake_upstream(wait) as fake, proxying(fake.upstream) as proxy:
+    clients = ForwardedPolicy(half_close=order == "end first")
+    async with (
+        fake_upstream(wait) as fake,
+        proxying(fake.upstream, clients=clients) as proxy,
+    ):
         async with connected(proxy) as client:
             await client.send(request(b"/1"))
             await waiting.wait()

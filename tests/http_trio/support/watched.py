@@ -11,7 +11,15 @@ import attrs
 import pytest
 import trio
 
-from http_trio import Exchange, Failure, HttpServer, Limits, Upstream, forward
+from http_trio import (
+    Exchange,
+    Failure,
+    ForwardedPolicy,
+    HttpServer,
+    Limits,
+    Upstream,
+    forward,
+)
 from http_trio.testing.peers import (
     FakeUpstream,
     RawClient,
@@ -63,7 +71,11 @@ class Watched:
 
 @asynccontextmanager
 async def watched(
-    script: Script, caplog: pytest.LogCaptureFixture, limits: Limits | None = None
+    script: Script,
+    caplog: pytest.LogCaptureFixture,
+    limits: Limits | None = None,
+    *,
+    clients: ForwardedPolicy | None = None,
 ) -> AsyncIterator[Watched]:
     """Run a proxy in front of an upstream; at the end its books are balanced."""
     books = Books()
@@ -74,7 +86,7 @@ async def watched(
             books.begun += 1
             forward(exchange, upstream, books)
 
-        async with serving(handler, limits) as proxy:
+        async with serving(handler, limits, clients=clients) as proxy:
             one = Watched(proxy, fake, upstream, books)
             yield one
             await one.wait_settled()
