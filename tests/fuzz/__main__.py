@@ -26,7 +26,7 @@ _MODULES = [
     "http_trio.http1.request_head",
     "http_trio.http1.response_head",
     "http_trio.http2.connection",
-    "http_trio.http2.messages",
+    "http_trio.http2.messages.heads",
     "http_trio.http2.session",
     "http_trio.http2.stream",
     "http_trio.net.certificates.client_hello",

@@ -21,7 +21,7 @@ from http_trio.errors import BadRequest
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.request_head import parse_request_head
 from http_trio.http2.connection import Http2Connection
-from http_trio.http2.messages import Malformed, request_head, trailer_lines
+from http_trio.http2.messages.heads import Malformed, request_head, trailer_lines
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.tls_socket import AnySocket
 from tests.http_trio.support.http2_peer import PREFACE, frame, get, literal

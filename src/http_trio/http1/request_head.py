@@ -14,7 +14,6 @@ pass over the bytes.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable
 from typing import cast
@@ -23,6 +22,7 @@ import attrs
 import httptools
 
 from http_trio.errors import BadRequest
+from http_trio.hosts.host_field import is_host
 from http_trio.http1.body import is_allowed_in_trailer
 from http_trio.http1.fields import (
     ABSENT,
@@ -31,17 +31,11 @@ from http_trio.http1.fields import (
     list_members,
     without_named,
 )
-from http_trio.http1.framing import (
-    CHUNKED,
-    request_framing,
-)
+from http_trio.http1.framing import CHUNKED, request_framing
 from http_trio.limits import Limits
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 """Methods that may be repeated (RFC 9110 section 9.2.2)."""
-
-HOST_SIZE = 255 + len(":65535")
-"""Bytes of a host name (RFC 1035 section 2.3.4) and its port; beyond them 400."""
 
 # Each alternative starts with a letter of the set before it: on the many fields that
 # are not special, one look at one byte is enough (1.4 against 3.0 us a head).
@@ -51,11 +45,6 @@ _REQUEST_FIELDS = re.compile(
     |keep-alive|proxy-connection|x-forwarded-(?:for|proto|host)|forwarded)
     :[ \t]*([^\r\n]*)""",
     re.IGNORECASE | re.VERBOSE,
-)
-_HOST = re.compile(
-    rb"""(?:\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]/@?\#\s]+\]
-         |[A-Za-z0-9\-._~!$&'()*+,;=%]*)(?::[0-9]{0,5})?\Z""",
-    re.VERBOSE,
 )
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)(/[^#]*|\?[^#]*|)\Z")
 _REQUEST_LINE = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/1\.([01])\r\n")
@@ -199,6 +188,22 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     return cast(RequestHead, head)
 
 
+def bodiless_request_head(
+    raw: bytes, method: bytes, target: bytes, host: bytes, kept: bytes
+) -> RequestHead:
+    """Give the head of a request without a body, of parts that were checked before.
+
+    It is what `parse_request_head` gives for these bytes, where no field is one that
+    concerns the connection, the body, or those before the client.
+    """
+    head = _RequestFields(
+        *(raw, method, target, host, kept, 0, False, True, *_NO_WISHES),
+        *(method in IDEMPOTENT, (), method != b"HEAD"),
+    )
+    object.__setattr__(head, "__class__", RequestHead)
+    return cast(RequestHead, head)
+
+
 def check_unfinished_head(buffer: bytes, limits: Limits, checked: int = 0) -> None:
     """Check what has come of a request's head, whose end has not.
 
@@ -313,14 +318,9 @@ def _read_host(hosts: list[bytes], *, http10: bool) -> bytes | None:
         if http10:
             return None
         raise BadRequest(400, "no Host")
-    if not _is_host(hosts[0]):
+    if not is_host(hosts[0]):
         raise BadRequest(400, f"Host {hosts[0][:60]!r}")
     return hosts[0]
-
-
-@functools.lru_cache(maxsize=256)
-def _is_host(value: bytes) -> bool:
-    return len(value) <= HOST_SIZE and _HOST.match(value) is not None
 
 
 def _read_wishes(
@@ -360,7 +360,7 @@ def _settle_target(
     match = _ABSOLUTE.match(target)
     if match is None:
         raise BadRequest(400, f"target {target[:60]!r}, expected a path")
-    if not match[1] or not _is_host(match[1]):
+    if not match[1] or not is_host(match[1]):
         raise BadRequest(400, f"authority {match[1][:60]!r} in the target")
     rest = match[2]
     return match[1], rest if rest[:1] == b"/" else b"/" + rest

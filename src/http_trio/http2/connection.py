@@ -1,9 +1,8 @@
 """A client's HTTP/2 connection in the event loop: what comes, and its streams.
 
 It gives what is read to the session, and tells each stream what is its; what is sent
-goes out by `frame_writer.py`. A request's head becomes one of HTTP/1.1 (`messages.py`)
-and is parsed as any is; from there on a stream is an exchange as any other. One file,
-since all streams share one socket, one budget and one end.
+goes out by `frame_writer.py`. A request's head becomes one of HTTP/1.1 (`messages/`), and
+its stream an exchange as any other. One file, since all share one socket and one end.
 
 The rule that it obeys: what a client may make us do without asking anything has a
 budget (`Overhead`), beyond which the connection ends with GOAWAY.
@@ -20,7 +19,8 @@ from http_trio.http1.forwarded import ForwardedPolicy, SaidOfClient
 from http_trio.http1.request_head import RequestHead, parse_request_head
 from http_trio.http1.response import Response, error_response
 from http_trio.http2.frame_writer import FrameWriter
-from http_trio.http2.messages import Field, Malformed, request_head, trailer_lines
+from http_trio.http2.messages.heads import Field, Malformed, request_head, trailer_lines
+from http_trio.http2.messages.plain_requests import plain_request
 from http_trio.http2.session import (
     CANCEL,
     ENHANCE_YOUR_CALM,
@@ -149,7 +149,7 @@ class Http2Connection(FrameWriter):
         if self._lingered >= 0:
             self.abort()
             return
-        waits = []
+        waits: list[float] = []
         if self._outbox:
             waits.append(self._stuck_since + limits.write_s)
             if waits[0] <= now:
@@ -214,9 +214,11 @@ class Http2Connection(FrameWriter):
             self.leave("full")
             return
         try:
-            raw, key = request_head(fields, ended=ended, draw=os.urandom)
-            self._overhead.asked(len(raw))
-            head = self.loop.request_heads.get(raw) or self._parse(raw)
+            head, key = plain_request(fields, self.loop.limits) if ended else None, b""
+            if head is None:
+                raw, key = request_head(fields, ended=ended, draw=os.urandom)
+                head = self.loop.request_heads.get(raw) or self._parse(raw)
+            self._overhead.asked(len(head.raw))
             if self._held is not None and not self._held.holds(head.host or b""):
                 raise BadRequest(421, "this connection's certificate has another name")
         except Malformed as exc:

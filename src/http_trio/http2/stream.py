@@ -19,7 +19,7 @@ from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response
 from http_trio.http2.byte_stream import Http2ByteStream
 from http_trio.http2.collected_body import AwaitedBody, CollectedBody
-from http_trio.http2.response_translator import ResponseTranslator
+from http_trio.http2.messages.response_translator import ResponseTranslator
 from http_trio.http2.session import CANCEL, INTERNAL_ERROR, NO_ERROR
 from http_trio.http2.stream_owner import StreamOwner
 from http_trio.limits import BUFFER

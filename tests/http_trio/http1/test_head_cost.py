@@ -9,11 +9,8 @@ from types import FrameType
 import pytest
 
 from http_trio.errors import BadRequest
-from http_trio.http1.request_head import (
-    HOST_SIZE,
-    check_unfinished_head,
-    parse_request_head,
-)
+from http_trio.hosts.host_field import HOST_SIZE
+from http_trio.http1.request_head import check_unfinished_head, parse_request_head
 from http_trio.http1.response_head import parse_response_head
 from http_trio.limits import Limits
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from typing import Protocol
 
-from http_trio.http2.body_translator import BodyTranslator
+from http_trio.http2.messages.body_translator import BodyTranslator
 from http_trio.http2.session import Http2Session
 from http_trio.http2.upstream.translation import request_fields
 from http_trio.upstream.failure import Failure, FailureReason

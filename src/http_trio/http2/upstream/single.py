@@ -10,7 +10,7 @@ import errno
 import math
 
 from http_trio.http2.byte_stream import Http2ByteStream
-from http_trio.http2.messages import Field
+from http_trio.http2.messages.heads import Field
 from http_trio.http2.session import Http2Session, Http2Settings
 from http_trio.http2.upstream.stream import UpstreamStream
 from http_trio.limits import BUFFER, Limits

@@ -18,7 +18,7 @@ import trio
 from http_trio.http1.chunked import LAST_CHUNK, encode_chunk
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
 from http_trio.http2.byte_stream import Http2ByteStream
-from http_trio.http2.messages import Field, Malformed, trailer_lines
+from http_trio.http2.messages.heads import Field, Malformed, trailer_lines
 from http_trio.http2.session import (
     CANCEL,
     NO_ERROR,

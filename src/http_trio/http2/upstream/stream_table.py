@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from http_trio.http2.messages import Field
+from http_trio.http2.messages.heads import Field
 from http_trio.http2.session import (
     NO_ERROR,
     REFUSED_STREAM,

@@ -17,7 +17,7 @@ import http
 import attrs
 
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
-from http_trio.http2.messages import Field, Malformed
+from http_trio.http2.messages.heads import Field, Malformed
 
 _PHRASES = {b"%d" % one.value: one.phrase.encode() for one in http.HTTPStatus}
 _OF_ONE_CONNECTION = frozenset(

@@ -6,7 +6,7 @@ import pytest
 
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
 from http_trio.http1.response_head import parse_response_head
-from http_trio.http2.messages import Field, Malformed
+from http_trio.http2.messages.heads import Field, Malformed
 from http_trio.http2.upstream.translation import (
     interim_head,
     request_fields,

@@ -7,8 +7,8 @@ fields, and behind it the body loses its framing.
 from __future__ import annotations
 
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
-from http_trio.http2.body_translator import BodyTranslator
-from http_trio.http2.messages import accepts_websocket, response_fields
+from http_trio.http2.messages.body_translator import BodyTranslator
+from http_trio.http2.messages.heads import accepts_websocket, response_fields
 from http_trio.http2.session import Http2Session
 
 

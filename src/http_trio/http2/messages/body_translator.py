@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from http_trio.http1.chunked import ChunkedReader
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
-from http_trio.http2.messages import trailer_fields
+from http_trio.http2.messages.heads import trailer_fields
 from http_trio.http2.session import INTERNAL_ERROR, Http2Session
 
 _TRAILERS = 64 * 1024
