@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @store_options.config_server
 @click.option("-X", "--request", "method", default="GET", show_default=True)
 @click.option("-H", "--header", "fields", multiple=True, metavar="'NAME: VALUE'")
+@click.option("--host", help="The host that is asked for, in place of the URL's.")
 @click.option("-b", "--cookie", "cookies", multiple=True, metavar="NAME=VALUE")
 @click.option(
     "--client",
@@ -60,6 +61,7 @@ def explain(
     *,
     method: str,
     fields: tuple[str, ...],
+    host: str | None,
     cookies: tuple[str, ...],
     client: str,
     subject: str | None,
@@ -68,6 +70,8 @@ def explain(
     as_json: bool,
 ) -> None:
     """Tell which arm of SERVICE a request to URL would get, and why, without sending it.
+
+    Of a gateway, such as @edge, it tells first which route the request would take.
 
     It is computed here, from the document in the store and the fleet's secret, by the
     code that routes the traffic:
@@ -83,6 +87,8 @@ def explain(
     )
 
     headers = [_field(field) for field in fields]
+    if host is not None:
+        headers.append(("Host", host))
     if cookies:
         headers.append(("Cookie", "; ".join(cookies)))
     secure = url.startswith("https:")
@@ -96,11 +102,49 @@ def explain(
         spec.head()  # before the store is asked
     except BadRequestSpec as exc:
         store_options.fail(*map(str, exc.problems))
-    text = None if document is None else read_valid(document)
-    found = store_options.ask(
-        config_server, lambda store: _explain(store, service, spec, text)
+    text = None if document is None else read_valid(document, service)
+    routed, found = store_options.ask(
+        config_server, lambda store: _explain_all(store, service, spec, text)
     )
-    click.echo(json.dumps(attrs.asdict(found)) if as_json else _shown(found))
+    if as_json:
+        shown = routed if found is None else {**routed, **attrs.asdict(found)}
+        click.echo(json.dumps(shown))
+        return
+    if routed:
+        click.echo(_shown_route(routed))
+    if found is not None:
+        click.echo(_shown(found))
+
+
+async def _explain_all(
+    store: Client, name: str, spec: RequestSpec, document: bytes | None
+) -> tuple[dict[str, object], Explanation | None]:
+    """Explain a request to a service, or to a gateway: what is said of its route too."""
+    from canary_trio.control.documents import read_document  # noqa: PLC0415
+    from canary_trio.routing.edge.explain_route import explain_route  # noqa: PLC0415
+    from canary_trio.routing.edge.model import is_gateway  # noqa: PLC0415
+    from canary_trio.routing.edge.table_codec import load_table  # noqa: PLC0415
+
+    if not is_gateway(name):
+        return {}, await _explain(store, name, spec, document)
+    text = document or (await read_document(store, name))[0]
+    service, spec, routed = explain_route(spec, load_table(text).routes)
+    if service is None:
+        return routed, None
+    return routed, await _explain(store, service, spec, None)
+
+
+def _shown_route(routed: dict[str, object]) -> str:
+    if routed["route"] is None:
+        return f"status {routed['status']}: {routed['why']}"
+    if "location" in routed:
+        to = f"status {routed['status']} to {routed['location']}"
+    elif routed["service"] is None:
+        to = f"status {routed['status']}"
+    else:
+        to = f"service {routed['service']}"
+        to += f", as {routed['target']}" if "target" in routed else ""
+    return f"route {routed['route']}: {to}"
 
 
 async def _explain(

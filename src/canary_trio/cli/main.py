@@ -17,7 +17,7 @@ from canary_trio.cli.documents import apply, get, schema, set_, validate
 from canary_trio.cli.explain import explain
 from canary_trio.cli.secret import secret
 from canary_trio.cli.serve import serve
-from canary_trio.cli.status import status
+from canary_trio.cli.status import services, status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,7 +26,18 @@ def main() -> None:
     """A canary-release reverse proxy that is reconfigured while it runs."""
 
 
-for _command in (serve, get, set_, apply, validate, schema, explain, status, secret):
+for _command in (
+    serve,
+    get,
+    set_,
+    apply,
+    validate,
+    schema,
+    explain,
+    status,
+    secret,
+    services,
+):
     main.add_command(_command)
 
 

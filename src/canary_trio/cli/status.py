@@ -1,4 +1,7 @@
-"""The command `canary status`: what each live proxy runs, and how its arms are."""
+"""The commands `canary status` and `canary services`: what runs, and what there is.
+
+One file, since both show what the store and the proxies say of services.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +76,8 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
                 for problem in report.failed.problems:
                     click.echo(f"    refused {report.failed.revision}: {problem}")
             if arms:
-                said = of_service(statuses[report.id], service)
-                for line in status_lines(said, report.admin):
+                answer = of_service(statuses[report.id], service)
+                for line in status_lines(answer, report.admin):
                     click.echo(line)
     if len(fleet.live) < len(fleet.reports):
         sys.exit(1)
@@ -170,3 +173,94 @@ def _arm_lines(name: str, arm: dict[str, Any]) -> Iterator[str]:
             f" {server['requests']} requests, {server['failures']} failures,"
             f" ejected {server['ejections']} times"
         )
+
+
+# === all services ===
+
+Found = dict[str, dict[str, Any]]
+"""What is shown of each service and gateway, by its name."""
+
+
+@click.command()
+@store_options.config_server
+@store_options.as_json
+def services(config_server: str, *, as_json: bool) -> None:
+    """List the services and gateways in the store: documents, routes, live proxies."""
+
+    async def read(client: Client) -> Found:
+        from canary_trio.control.store_keys import ROOT  # noqa: PLC0415
+
+        listing = await client.list(ROOT)
+        found: Found = {}
+        for entry in listing.entries:
+            _note(found, entry.key.decode("utf-8", "replace"), entry)
+        return found
+
+    found = store_options.ask(config_server, read)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    if not found:
+        click.echo("no services; write one with: canary apply SERVICE FILE")
+    for name, shown in sorted(found.items()):
+        for line in _service_lines(name, shown):
+            click.echo(line)
+
+
+def _note(found: Found, key: str, entry: Any) -> None:
+    """Note what one key says."""
+    from canary_trio.control.report import Report  # noqa: PLC0415
+    from canary_trio.control.store_keys import BadName, check_service  # noqa: PLC0415
+
+    _, name, *rest = key.split("/")
+    try:
+        check_service(name)
+    except BadName:
+        return
+    shown = found.setdefault(name, {"revision": None, "proxies": []})
+    if rest == ["config"]:
+        shown |= {"revision": entry.modify_index, **_described(name, entry.value)}
+    elif rest[:1] == ["proxies"]:
+        report = Report.load(entry.value)
+        if report is not None:
+            shown["proxies"].append(
+                {
+                    "id": report.id,
+                    "address": report.address,
+                    "running": report.running,
+                    "refused": report.failed.revision if report.failed else None,
+                }
+            )
+
+
+def _described(name: str, text: bytes) -> dict[str, Any]:
+    """Say what a document has: the routes of a gateway, the arms of a service."""
+    from canary_trio.config.document import parse  # noqa: PLC0415
+    from canary_trio.control.documents import check_document  # noqa: PLC0415
+    from canary_trio.errors import InvalidConfig  # noqa: PLC0415
+    from canary_trio.routing.edge.model import GatewayConfig  # noqa: PLC0415
+
+    try:
+        config = check_document(name, parse(text))
+    except InvalidConfig as exc:
+        return {"faults": list(map(str, exc.problems))}
+    if isinstance(config, GatewayConfig):
+        return {"routes": [route.shown for route in config.routes]}
+    shares = {arm: share / 10_000 for arm, share in config.shares.items()}
+    return {"arms": shares}
+
+
+def _service_lines(name: str, shown: dict[str, Any]) -> list[str]:
+    revision, proxies = shown["revision"], shown["proxies"]
+    live = [p for p in proxies if revision is not None and p["running"] >= revision]
+    what = "no document" if revision is None else f"revision {revision}"
+    line = f"{name}: {what}, live on {len(live)}/{len(proxies)} proxies"
+    if "faults" in shown:
+        line += f"; {len(shown['faults'])} faults, the first: {shown['faults'][0]}"
+    elif "arms" in shown:
+        line += ": " + ", ".join(f"{a} {s:g}" for a, s in shown["arms"].items())
+    routes = [
+        f"  {', '.join(route['hosts']) or '*'} {route['path_prefix']} -> {route['target']}"
+        for route in shown.get("routes", ())
+    ]
+    return [line, *routes, *(f"  proxy {p['id']}  {p['address']}" for p in proxies)]

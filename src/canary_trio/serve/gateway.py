@@ -222,22 +222,28 @@ class Gateway:
     async def _watch(self, client: Client, nursery: trio.Nursery) -> None:
         watch = KeySetWatch(client, contact=self.contact)
         own = config_key(self._name)
+        followed: dict[str, HostedService] | None = None
+        documents: dict[str, str] = {}
+        secrets_: dict[str, str] = {}
         while True:
             watch.wait_s = self.update_rate
-            keys = [(config_key(name), secret_key(name)) for name in self.services]
-            watch.follow([own, *(key for pair in keys for key in pair)])
+            if followed is not self.services:
+                followed = self.services
+                documents = {config_key(name): name for name in followed}
+                secrets_ = {secret_key(name): name for name in followed}
+                watch.follow([own, *documents, *secrets_])
             changes = await anext(watch)
             if own in changes:
                 self._take_table(changes[own])
-            for name, service in self.services.items():
-                document, secret = config_key(name), secret_key(name)
-                if document in changes:
-                    service.news.document = changes[document]
-                    service.news.has_document = True
-                if secret in changes:
-                    service.news.secret = changes[secret]
-                    service.news.has_secret = True
-                if service.news and not service.busy:
+            for key, entry in changes.items():
+                service = self.services.get(documents.get(key) or secrets_.get(key, ""))
+                if service is None:
+                    continue
+                if key in documents:
+                    service.news.document, service.news.has_document = entry, True
+                else:
+                    service.news.secret, service.news.has_secret = entry, True
+                if not service.busy:
                     service.busy = True
                     nursery.start_soon(self._take_news, service, client)
 
@@ -251,7 +257,7 @@ class Gateway:
                         await service.take(news, client)
                     except KvError as exc:
                         self.contact.error = str(exc)
-                        service.news = _later(news, service.news)
+                        service.news = service.news.over(news)
                 self.look_after(service.name)
                 self._check_ready()
                 if service.news:
@@ -385,12 +391,3 @@ class Gateway:
 
         assert self._nursery is not None, "it runs"
         self._nursery.start_soon(run)
-
-
-def _later(older: ServiceNews, newer: ServiceNews) -> ServiceNews:
-    """Give what is still to be taken: the newer, where both say something."""
-    if not newer.has_document and older.has_document:
-        newer.document, newer.has_document = older.document, True
-    if not newer.has_secret and older.has_secret:
-        newer.secret, newer.has_secret = older.secret, True
-    return newer

@@ -35,6 +35,14 @@ class ServiceNews:
     def __bool__(self) -> bool:
         return self.has_document or self.has_secret
 
+    def over(self, older: ServiceNews) -> ServiceNews:
+        """Give what is still to be taken: this, and what it does not say of before."""
+        if not self.has_document:
+            self.document, self.has_document = older.document, older.has_document
+        if not self.has_secret:
+            self.secret, self.has_secret = older.secret, older.has_secret
+        return self
+
 
 class HostedService:
     """One service of a gateway.
