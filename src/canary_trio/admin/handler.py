@@ -9,11 +9,12 @@ import json
 from functools import partial
 
 import attrs
+import trio
 
 from canary_trio.admin import metrics
 from canary_trio.admin.exposition import CONTENT_TYPE
 from canary_trio.admin.proxy_view import ProxyView
-from canary_trio.admin.status import describe
+from canary_trio.admin.status import describe, describe_service
 from canary_trio.config.model import Balance
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.routing.edge.explain_route import explain_route
@@ -50,7 +51,7 @@ class AdminHandler:
             return
         match exchange.path:
             case b"/status":
-                exchange.respond(_json(200, describe(self._view)))
+                exchange.spawn(partial(_respond_status, self._view))
             case b"/explain":
                 exchange.collect(EXPLAIN_BYTES, self._explain)
             case b"/metrics":
@@ -110,6 +111,19 @@ def _served(found: Explanation, key: bytes | None, live: LiveConfig) -> Explanat
 
 def _json(status: int, shown: dict[str, object]) -> Response:
     return Response(status, json.dumps(shown, indent=2).encode() + b"\n", _JSON)
+
+
+async def _respond_status(view: ProxyView, exchange: Exchange) -> None:
+    """Respond with the status; between two services others have their turn."""
+    table = describe(view, with_services=False)
+    parts = []
+    for name, part in (view.gateway.parts if view.gateway else {}).items():
+        shown = json.dumps({name: describe_service(part)}, indent=2)
+        parts.append(shown[1:-1])
+        await trio.lowlevel.checkpoint()
+    shown = json.dumps(table, indent=2).removesuffix("\n}")
+    text = f'{shown},\n  "services": {{{",".join(parts)}}}\n}}\n'
+    exchange.respond(Response(200, text.encode(), _JSON))
 
 
 async def _respond_metrics(view: ProxyView, exchange: Exchange) -> None:

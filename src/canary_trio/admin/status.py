@@ -120,20 +120,21 @@ RULES: Mapping[str, Shape] = {
 """What several workers say of all that `describe` gives."""
 
 
-def describe(view: ProxyView) -> Table:
-    """Give the state of a proxy."""
+def describe(view: ProxyView, *, with_services: bool = True) -> Table:
+    """Give the state of a proxy, and of the services of a gateway if that is asked."""
     gateway = view.gateway
-    return {
+    table = {
         **describe_service(view),
         "clients": {} if view.server is None else _clients(view.server),
         "certificates": certificates.describe_certificates(view),
         "routes": [route.shown for route in gateway.routes] if gateway else [],
-        "services": {
-            name: describe_service(part) for name, part in gateway.parts.items()
-        }
-        if gateway
-        else {},
     }
+    if with_services:
+        parts = gateway.parts if gateway else {}
+        table["services"] = {
+            name: describe_service(part) for name, part in parts.items()
+        }
+    return table
 
 
 def describe_service(view: ProxyView) -> Table:

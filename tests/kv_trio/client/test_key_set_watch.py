@@ -13,7 +13,7 @@ from http_trio import Exchange, Response, forward, serve
 from http_trio.proxy.hooks import ForwardHooks
 from http_trio.upstream.pool import Upstream
 from kv_trio import Client, KeySetWatch
-from kv_trio.client.key_set_watch import MOST_KEYS
+from kv_trio.client.key_set_watch import MOST_KEYS, Changes
 from kv_trio.testing import in_memory_store
 
 
@@ -102,3 +102,28 @@ async def test_keys_have_a_bound() -> None:
     async with in_memory_store() as client:
         with pytest.raises(ValueError, match="expected at most"):
             KeySetWatch(client, map(str, range(MOST_KEYS + 1)))
+
+
+async def test_one_change_costs_each_of_many_one_read() -> None:
+    keys = [f"canary/s{n}/{what}" for n in range(500) for what in ("config", "secret")]
+    async with in_memory_store() as client, trio.open_nursery() as nursery:
+        await client.put(keys[0], b"0")
+        watches = [KeySetWatch(client, keys, wait_s=60) for _ in range(20)]
+        for watch in watches:
+            assert len(await anext(watch)) == 1000
+        before = sum(watch.reads for watch in watches)
+        found: list[Changes] = []
+
+        async def wait(watch: KeySetWatch) -> None:
+            found.append(await anext(watch))
+
+        for watch in watches:
+            nursery.start_soon(wait, watch)
+        await trio.sleep(1)
+        assert not found
+        await client.put(keys[7], b"1")
+        with trio.fail_after(10):
+            while len(found) < 20:
+                await trio.sleep(0.01)
+        assert sum(watch.reads for watch in watches) - before == 20
+        assert {tuple(changes) for changes in found} == {(keys[7],)}

@@ -1,0 +1,100 @@
+"""What a gateway answers itself: where no route leads on, and for routes without a service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from canary_trio.routing.edge.route_index import RouteIndex
+from canary_trio.routing.edge.table_codec import build_table
+from canary_trio.serve.gateway_handler import GatewayHandler
+from canary_trio.telemetry.observer import Observer
+from http_trio import Response
+from http_trio.http1.request_head import RequestHead
+from tests.canary_trio.support.routes import request
+
+
+@attrs.define
+class FakeExchange:
+    """What a handler sees of a request, and what it responds."""
+
+    head: RequestHead
+    protocol: str = "HTTP/1.1"
+    client: str = "192.0.2.1"
+    response_bytes: int = 0
+    responses: list[Response] = attrs.field(factory=list)
+
+    def respond(self, response: Response) -> None:
+        self.responses.append(response)
+
+
+def answered(handler: GatewayHandler, *asked: str, protocol: str) -> Response:
+    exchange: Any = FakeExchange(request(*asked), protocol)
+    handler(exchange)
+    (response,) = exchange.responses
+    found: Response = response
+    return found
+
+
+def handler_of(*routes: dict[str, Any]) -> GatewayHandler:
+    handler = GatewayHandler(Observer(service="@edge"))
+    config = build_table({"routes": list(routes)})
+    pairs = [(route, handler.local(route, "@edge")) for route in config.routes]
+    handler.index = RouteIndex(pairs)
+    return handler
+
+
+KNOWN = {"host": "a.org", "path_prefix": "/x", "respond": {"body": "hi"}}
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "protocol", "status"),
+    [
+        ("a.org", "/x", "HTTP/2", 200),
+        ("a.org", "/y", "HTTP/2", 404),
+        ("b.org", "/x", "HTTP/2", 421),
+        ("b.org", "/x", "HTTP/1.1", 404),
+    ],
+)
+def test_an_unknown_host_is_misdirected_over_http2_only(
+    host: str, target: str, protocol: str, status: int
+) -> None:
+    handler = handler_of(KNOWN)
+
+    assert answered(handler, host, target, protocol=protocol).status == status
+
+
+def test_without_a_table_it_says_so() -> None:
+    handler = GatewayHandler(Observer(service="@edge"))
+    response = answered(handler, "a", protocol="HTTP/1.1")
+
+    assert response.status == 503
+    assert b"no table yet" in response.body
+
+
+def test_a_redirect_keeps_the_path_and_leads_to_no_stranger() -> None:
+    handler = handler_of({"path_prefix": "/old", "to": "/"})
+
+    def location(target: str) -> bytes:
+        response = answered(handler, "a", target, protocol="HTTP/1.1")
+        assert response.status == 308
+        return dict(response.headers)[b"Location"]
+
+    assert location("/old/x?y=1") == b"/x?y=1"
+    assert location("/old//evil.org/") == b"/evil.org/"
+    assert location("/old/\\\\evil.org") == b"/evil.org"
+
+
+def test_what_is_answered_here_is_counted_with_its_reason() -> None:
+    observer = Observer(service="@edge")
+    handler = GatewayHandler(observer)
+    config = build_table({"routes": [KNOWN]})
+    pairs = [(route, handler.local(route, "@edge")) for route in config.routes]
+    handler.index = RouteIndex(pairs)
+    answered(handler, "a.org", "/x", protocol="HTTP/1.1")
+    answered(handler, "z", "/x", protocol="HTTP/1.1")
+
+    counted = {route.reason: sum(n) for route, n in observer.counters.routes.items()}
+    assert counted == {"route": 1, "none": 1}
