@@ -74,6 +74,7 @@ class Runtime:
         now: Callable[[], float] = time.monotonic,
         resolve: Resolve = resolve_by_system,
         on_due: Callable[[], None] = lambda: None,
+        check_places: trio.Semaphore | None = None,
     ) -> None:
         self.live: LiveConfig | None = None
         self.observer = observer or Observer(service=service)
@@ -88,7 +89,7 @@ class Runtime:
         self._servers: dict[tuple[str, str], ServerState] = {}
         self._resolver = Resolver(resolve)
         self._changed = trio.Event()
-        self._checks = HealthChecker(self.chance.uniform, now)
+        self._checks = HealthChecker(self.chance.uniform, now, places=check_places)
         self._sooner = trio.Event()
 
     def __repr__(self) -> str:

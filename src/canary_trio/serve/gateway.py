@@ -41,6 +41,7 @@ from canary_trio.serve.hosted_service import HostedService, ServiceNews
 from canary_trio.serve.service_reports import ServiceReports
 from canary_trio.serve.single_service import Site
 from canary_trio.telemetry.observer import Observer
+from canary_trio.upstream.health_checks import CHECKS_AT_ONCE
 from http_trio import Handler, HttpServer
 from kv_trio import Backoff, Client, Entry, KeySetWatch, KvError
 
@@ -101,6 +102,7 @@ class Gateway:
             on_taken=self._refuse_name,
             on_told=self._reports.tell,
         )
+        self._check_places = trio.Semaphore(CHECKS_AT_ONCE)
         self._places = trio.CapacityLimiter(AT_ONCE)
         self._nursery: trio.Nursery | None = None
         self._server: HttpServer | None = None
@@ -258,6 +260,7 @@ class Gateway:
                     except KvError as exc:
                         self.contact.error = str(exc)
                         service.news = service.news.over(news)
+                service.settled = True  # or it would hold up those that are well
                 self.look_after(service.name)
                 self._check_ready()
                 if service.news:
@@ -297,7 +300,9 @@ class Gateway:
         for name in config.services:
             service = before.pop(name, None) or self._leaving.pop(name, None)
             if service is None:
-                service = HostedService(name, self._site, self, self._tasks)
+                service = HostedService(
+                    name, self._site, self, self._tasks, self._check_places
+                )
             self.services[name] = service
         handlers = [(route, self._handler_of(route)) for route in config.routes]
         self.handler.index = RouteIndex(handlers)
@@ -361,8 +366,10 @@ class Gateway:
                 if good is not None and good.secret is not None:
                     service.control.keeper.recall(good.secret)
                     await service.control.fall_back(good)
-                    service.settled |= service.runtime.live is not None
                     self.look_after(service.name)
+            service.settled |= (
+                self.status.remembered or service.runtime.live is not None
+            )
         self._check_ready()
 
     def _path(self, own: Path, name: str) -> Path:

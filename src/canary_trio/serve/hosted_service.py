@@ -52,11 +52,20 @@ class HostedService:
         view: how it is shown.
         news: what the store said that is not taken yet.
         busy: whether it is being taken.
-        settled: whether its first document was taken, or refused, or is absent.
+        settled: whether what the store said first was taken, or could not be; nobody
+            waits for it any more.
         running: its tasks, each with what ends it.
     """
 
-    def __init__(self, name: str, site: Site, whole: Whole, tasks: TaskKeeper) -> None:
+    def __init__(
+        self,
+        name: str,
+        site: Site,
+        whole: Whole,
+        tasks: TaskKeeper,
+        places: trio.Semaphore,
+    ) -> None:
+        """Begin with nothing that runs; `places` are those of all health checks."""
         self.name = name
         self.news = ServiceNews()
         self.busy = self.settled = False
@@ -65,6 +74,7 @@ class HostedService:
             name,
             observer=Observer(site.access_log, name, tasks),
             on_due=lambda: whole.look_after(name),
+            check_places=places,
         )
         self.control = Supervisor(
             self.runtime,
@@ -104,7 +114,6 @@ class HostedService:
         if self._is_held and (keeper.secret is not None or self._document is None):
             self._is_held = False
             await control.apply(self._document)
-            self.settled = True
             self._look_at_move()
 
     def _look_at_move(self) -> None:

@@ -140,7 +140,12 @@ class HealthChecker:
     """The active checks of one proxy."""
 
     def __init__(
-        self, draw: Draw, now: Callable[[], float], ask: Ask = ask_by_fetch
+        self,
+        draw: Draw,
+        now: Callable[[], float],
+        ask: Ask = ask_by_fetch,
+        *,
+        places: trio.Semaphore | None = None,
     ) -> None:
         """Begin with none.
 
@@ -148,6 +153,7 @@ class HealthChecker:
             draw: chance, for the jitter.
             now: the clock of the rosters.
             ask: how a server is asked.
+            places: of checks at a time, shared with others; its own by default.
         """
         self._draw = draw
         self._now = now
@@ -156,7 +162,7 @@ class HealthChecker:
         self._due: list[tuple[float, int, _Watch]] = []
         self._numbers = itertools.count()
         self._news = trio.Event()
-        self._places = trio.Semaphore(CHECKS_AT_ONCE)
+        self._places = places or trio.Semaphore(CHECKS_AT_ONCE)
 
     def __repr__(self) -> str:
         down = sum(not watch.verdict.up for watch in self._watches.values())

@@ -13,6 +13,7 @@ import trio
 
 from canary_trio import Proxy, ProxyOptions, read_fleet, serve, wait_applied
 from canary_trio.control.documents import change, write_document
+from canary_trio.serve.gateway import Gateway
 from canary_trio.testing import url_of
 from http_trio.testing.peers import ReceivedRequest, fake_upstream
 from kv_trio import Client
@@ -139,6 +140,45 @@ async def test_services_come_and_go_and_a_broken_one_stops_no_other() -> None:
                 while await client.keys("canary/one/proxies/"):
                     await trio.sleep(0.02)
                 while set(proxy.status()["services"]) != {"three"}:  # type: ignore[call-overload]
+                    await trio.sleep(0.02)
+
+
+async def test_a_secret_that_cannot_be_used_holds_up_no_other() -> None:
+    async with fake_upstream(echo) as up, in_memory_store() as client:
+        for name in ("one", "two"):
+            await write(client, name, document(url_of(up)))
+        await client.put("canary/two/secret", b"no secret")
+        hosts = [{"host": f"{name}.org", "service": name} for name in ("one", "two")]
+        await write(client, "@edge", table(*hosts))
+        async with gateway_on(client) as proxy:
+            assert (await ask(proxy, "one.org"))[0] == 200
+            assert (await ask(proxy, "two.org"))[0] == 503
+            entry = (await client.get("canary/one/secret")).entry
+            assert entry is not None
+            await client.put("canary/two/secret", entry.value)
+            await eventually(proxy, "two.org", 200)
+
+
+async def test_health_is_checked_of_those_that_ask_for_it() -> None:
+    async with fake_upstream(echo) as up, in_memory_store() as client:
+        checked = document(url_of(up))
+        bad = {"servers": ["http://127.0.0.1:9"], "health": {"interval": 0.1}}
+        checked["arms"]["canary"] = bad
+        await write(client, "one", checked)
+        await write(client, "two", document(url_of(up)))
+        await write(
+            client, "@edge", table({"service": "one"}, {"host": "b", "service": "two"})
+        )
+        async with gateway_on(client) as proxy:
+            gateway = proxy._view.gateway
+            assert isinstance(gateway, Gateway)
+            assert set(gateway.services["one"].running) == {"health_checks"}
+            assert not gateway.services["two"].running
+            with trio.fail_after(PATIENCE_S):
+                while True:
+                    arms: Any = proxy.status()["services"]["one"]["arms"]  # type: ignore[index]
+                    if not arms["canary"]["servers"][0]["up"]:
+                        break
                     await trio.sleep(0.02)
 
 
