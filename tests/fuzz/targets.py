@@ -26,7 +26,7 @@ from canary_trio.routing.weighted_sequence import WeightedSequence
 from http_trio.errors import BadRequest, BadResponse, ProtocolError
 from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.chunked import BadChunk, ChunkedReader
-from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields
+from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields, identify
 from http_trio.http1.framing import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -56,6 +56,7 @@ Target = Callable[[bytes], None]
 
 _LIMITS = Limits()
 _RULES = ForwardedPolicy()
+_TRUSTING = ForwardedPolicy(trusted=("127.0.0.0/8", "::1", "unix"))
 _FRAMING = frozenset(b"content-length transfer-encoding connection upgrade".split())
 
 
@@ -209,7 +210,9 @@ def forwarding(data: bytes) -> None:
         return
     for trusted in (False, True):
         for peer in ("127.0.0.1", "::1", "unix"):
-            added = forwarded_fields(_RULES, peer, head, trusted=trusted)
+            rules = _TRUSTING if trusted else _RULES
+            identity = identify(rules, peer, head)
+            added = forwarded_fields(rules, peer, head, identity=identity)
             _check_lines(added)
             sent = render_request(head, b"fallback", added, None)
             again = parse_request_head(sent, _LIMITS)

@@ -136,14 +136,49 @@ _HALF_CLOSE = click.option(
 )
 
 
+def _networks(
+    _: click.Context, __: click.Parameter, given: Sequence[str]
+) -> tuple[str, ...]:
+    for text in given:
+        try:
+            ForwardedPolicy(trusted=(text,))
+        except ValueError as exc:
+            raise click.BadParameter(
+                f"found {text!r}, expected a network such as 10.0.0.0/8, or unix: {exc}"
+            ) from exc
+    return tuple(given)
+
+
+_TRUST = click.option(
+    "--trust",
+    "trusted",
+    multiple=True,
+    callback=_networks,
+    metavar="NETWORK",
+    help="A network of balancers, such as 10.0.0.0/8, or unix: what these say of their"
+    " clients (X-Forwarded-For, Forwarded) holds. May be repeated.  [default: none]",
+)
+_FORWARDED = click.option(
+    "--forwarded",
+    type=click.Choice(["append", "replace"]),
+    default="append",
+    show_default=True,
+    help="Whether servers are told of the client with the balancers behind it, or alone.",
+)
+
+
 def client_options(command: F) -> F:
     """Give a command the options of its clients; `clients_of` says what they mean."""
-    return _HALF_CLOSE(command)
+    return _TRUST(_FORWARDED(_HALF_CLOSE(command)))
 
 
-def clients_of(*, half_close: bool) -> ForwardedPolicy:
+def clients_of(
+    trusted: Sequence[str], forwarded: str, *, half_close: bool
+) -> ForwardedPolicy:
     """Give what holds of clients."""
-    return ForwardedPolicy(half_close=half_close)
+    return ForwardedPolicy(
+        trusted=trusted, replaces=forwarded == "replace", half_close=half_close
+    )
 
 
 def listen_options(command: F) -> F:

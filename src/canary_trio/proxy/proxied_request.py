@@ -132,7 +132,7 @@ class ProxiedRequest(ForwardHooks):
         self._server = server
         now = self._started = exchange.loop.now
         if server.in_flight >= server.crowded_at:
-            self._share = server.take_share(client_of(exchange.origin))
+            self._share = server.take_share(client_of(exchange.client))
         server.began(now)
         forward(exchange, server.upstream, self)
 
@@ -238,7 +238,7 @@ class ProxiedRequest(ForwardHooks):
             self._repeats += 1
         self._server, self._started = following, now + pause
         if following.in_flight >= following.crowded_at:
-            self._share = following.take_share(client_of(self._exchange.origin))
+            self._share = following.take_share(client_of(self._exchange.client))
         following.began(now)
         return Retry(following.upstream, pause) if pause else following.upstream
 
@@ -317,7 +317,7 @@ class ProxiedRequest(ForwardHooks):
         if server.removed or not server.healthy:
             self.start()
             return
-        client = client_of(exchange.origin)
+        client = client_of(exchange.client)
         if server.has_room_for(client):
             self.send_to(server)
             return

@@ -3,12 +3,15 @@
 `X-Forwarded-For`, `-Proto`, `-Host` (de facto) and `Forwarded` (RFC 7239) name the
 client, and `Via` (RFC 9110 section 7.6.3) names us. What a client says of those
 before it is dropped, since anybody can write it, unless its address is in a network
-that the operator trusts; then ours is appended to it.
+that the operator trusts; then ours is appended to it, or replaces it. The rule that it
+obeys: who the client is, is decided in `identify` and nowhere else. One file, since what is
+read of those before us is what is said behind us.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 import attrs
 
@@ -18,14 +21,27 @@ from http_trio.hosts.addresses import (
     parse_network,
     plain_network,
 )
+from http_trio.hosts.host_field import is_host
+from http_trio.hosts.nodes import elements_from_right, members_from_right, parse_node
 from http_trio.http1.request_head import RequestHead
 
+HOPS = 32
+"""Proxies before us that are looked at; the client is the last of them at most."""
 
-def _networks(given: Iterable[Network | str]) -> tuple[Network, ...]:
-    return tuple(
-        parse_network(one) if isinstance(one, str) else plain_network(one)
-        for one in given
-    )
+UNIX = "unix"
+"""Stands among networks for those who connect to a Unix socket."""
+
+_SCHEMES = {"http": b"http", "ws": b"http", "https": b"https", "wss": b"https"}
+
+
+def _network(given: Network | str) -> Network | str:
+    if given == UNIX:
+        return UNIX
+    return parse_network(given) if isinstance(given, str) else plain_network(given)
+
+
+def _networks(given: Iterable[Network | str]) -> tuple[Network | str, ...]:
+    return tuple(_network(one) for one in given)
 
 
 @attrs.frozen
@@ -36,52 +52,118 @@ class ForwardedPolicy:
         via: our name in `Via`, a token.
         proto: how clients reach us, `b"http"` or `b"https"`.
         trusted: networks whose word about those before them is kept; they may be given
-            as text, see `addresses`.
+            as text, see `addresses`. `unix` is for those who come by a Unix socket.
+        replaces: whether servers are told of the client only, and not of those between.
         half_close: whether a client that ends its half of a connection may still wait
             for its response, for `Limits.half_closed_s`; else it has left.
     """
 
     via: bytes = b"canary-trio"
     proto: bytes = b"http"
-    trusted: tuple[Network, ...] = attrs.field(default=(), converter=_networks)
+    trusted: tuple[Network | str, ...] = attrs.field(default=(), converter=_networks)
+    replaces: bool = False
     half_close: bool = False
 
     def trusts(self, client_address: str) -> bool:
         """Tell whether the client's own forwarding fields are kept."""
         if not self.trusted:
             return False
+        if client_address == UNIX:
+            return UNIX in self.trusted
         address = parse_address(client_address)
-        return address is not None and any(address in one for one in self.trusted)
+        return address is not None and any(
+            address in one for one in self.trusted if not isinstance(one, str)
+        )
 
 
-def origin_of(rules: ForwardedPolicy, client_address: str, head: RequestHead) -> str:
-    """Give the address of the client as those before us name it, whom we trust.
+@attrs.frozen
+class ClientIdentity:
+    """Who a client is, as those before us say, whom we trust.
 
-    The nearest in `X-Forwarded-For` that is not one of them; what stands before it,
-    anybody can write. Whoever connected, if it is not trusted or says nothing of use.
+    Attributes:
+        address: its address; `unknown`, or a name that begins with `_`, where they hide it.
+        proto: how it reached them, `b"http"` or `b"https"`.
+        host: what it asked them for; None if they do not say.
+        hops: it and those after it, up to ours, by address.
     """
-    origin = client_address
+
+    address: str
+    proto: bytes
+    host: bytes | None
+    hops: tuple[str, ...]
+
+
+def identify(
+    rules: ForwardedPolicy, client_address: str, head: RequestHead
+) -> ClientIdentity | None:
+    """Give the client as those before us name it, whom we trust; None if nobody does.
+
+    It is the nearest that is not one of them: what stands further left, anybody can
+    write. What is malformed ends the walk. `Forwarded` is read only where there is no
+    `X-Forwarded-For`: a proxy that writes one of them may well pass the other on.
+    """
     if not head.forwarded or not rules.trusts(client_address):
-        return origin
-    said = [value for name, value in head.forwarded if name == b"x-forwarded-for"]
-    for node in reversed(b",".join(said).split(b",")):
-        address = _address(node.strip(b" \t").decode("latin-1"))
-        if address is None:
-            break
-        origin = address
-        if not rules.trusts(address):
-            break
-    return origin
+        return None
+    said = _said(head)
+    if b"x-forwarded-for" in said or b"forwarded" not in said:
+        return _by_x_forwarded(rules, client_address, said)
+    return _by_forwarded(rules, client_address, said[b"forwarded"])
 
 
-def _address(node: str) -> str | None:
-    """Give an address in one spelling, without its port; None if it is none."""
-    if node.startswith("["):
-        node = node[1:].partition("]")[0]
-    elif node.count(":") == 1:
-        node = node.partition(":")[0]
-    address = parse_address(node)
-    return None if address is None else str(address)
+def _by_x_forwarded(
+    rules: ForwardedPolicy, client_address: str, said: dict[bytes, bytes]
+) -> ClientIdentity:
+    hops: list[str] = []
+    for member in islice(members_from_right(said.get(b"x-forwarded-for", b"")), HOPS):
+        node = parse_node(member)
+        if node is None:
+            break
+        hops.append(node)
+        if not rules.trusts(node):
+            break
+    place = max(len(hops) - 1, 0)
+    protos = _some_from_right(said.get(b"x-forwarded-proto", b""), place)
+    hosts = _some_from_right(said.get(b"x-forwarded-host", b""), place)
+    return _identity(rules, client_address, hops, protos, hosts)
+
+
+def _by_forwarded(
+    rules: ForwardedPolicy, client_address: str, said: bytes
+) -> ClientIdentity:
+    hops: list[str] = []
+    proto = host = ""
+    for element in islice(elements_from_right(said), HOPS):
+        node = parse_node(element.get("for", ""))
+        if node is None:
+            break
+        hops.append(node)
+        proto, host = element.get("proto", proto), element.get("host", host)
+        if not rules.trusts(node):
+            break
+    return _identity(rules, client_address, hops, proto, host)
+
+
+def _identity(
+    rules: ForwardedPolicy, client_address: str, hops: list[str], proto: str, host: str
+) -> ClientIdentity:
+    address = hops[-1] if hops else client_address
+    scheme = _SCHEMES.get(proto.lower(), rules.proto)
+    name = host.encode("latin-1")
+    known = name if name and is_host(name) else None
+    return ClientIdentity(address, scheme, known, tuple(reversed(hops)))
+
+
+def _some_from_right(value: bytes, place: int) -> str:
+    """Give the member at a place from the right, or the last there is before it."""
+    members = list(islice(members_from_right(value), place + 1))
+    return members[-1] if members else ""
+
+
+def _said(head: RequestHead) -> dict[bytes, bytes]:
+    said: dict[bytes, bytes] = {}
+    for name, value in head.forwarded:
+        said[name] = b", ".join((said[name], value)) if name in said else value
+    return said
 
 
 def forwarded_fields(
@@ -89,49 +171,76 @@ def forwarded_fields(
     client_address: str,
     head: RequestHead,
     *,
-    trusted: bool,
+    identity: ClientIdentity | None = None,
     version: bytes = b"1.1",
 ) -> bytes:
     """Give the lines to add to a request, each led by CRLF.
 
     Args:
         rules: of the listener.
-        client_address: the client's address as text, or "unix".
+        client_address: the address of whoever connected as text, or "unix".
         head: the request.
-        trusted: what `rules.trusts(client_address)` gave.
+        identity: what `identify` gave.
         version: of HTTP by which it came; 1.0 if the head says so.
     """
-    said = dict[bytes, list[bytes]]()
-    if trusted:
-        for name, value in head.forwarded:
-            said.setdefault(name, []).append(value)
-    client = b"unknown" if client_address == "unix" else client_address.encode()
-    chain = b", ".join([*said.get(b"x-forwarded-for", ()), client])
-    proto = said.get(b"x-forwarded-proto", [rules.proto])[0]
+    peer = b"unknown" if client_address == "unix" else client_address.encode()
+    own = _element(peer, head.host, rules.proto)
+    if identity is None:
+        chain, elements, host, proto = peer, own, head.host, rules.proto
+    else:
+        host, proto = identity.host or head.host, identity.proto
+        said = _said(head)
+        hops = [hop.encode() for hop in identity.hops] or [peer]
+        client = _element(hops[0], host, proto)
+        if rules.replaces:
+            chain, elements = hops[0], client
+        else:
+            after = [b"for=" + _node(hop) for hop in hops[1:]]
+            ours = [own] if identity.hops else []
+            before = said.get(b"x-forwarded-for") or b", ".join(hops)
+            chain = b", ".join([before, peer]) if identity.hops else peer
+            if b"x-forwarded-for" not in said and b"forwarded" in said:
+                elements = b", ".join([said[b"forwarded"], own])
+            else:
+                elements = b", ".join([client, *after, *ours])
     lines = [b"", b"X-Forwarded-For: " + chain, b"X-Forwarded-Proto: " + proto]
-    host = said.get(b"x-forwarded-host", [head.host or b""])[0]
     if host:
         lines.append(b"X-Forwarded-Host: " + host)
-    element = _element(client, head.host, rules.proto)
-    elements = b", ".join([*said.get(b"forwarded", ()), element])
     via = b"Via: %b %b" % (b"1.0" if head.http10 else version, rules.via)
     lines += [b"Forwarded: " + elements, via]
     return b"\r\n".join(lines)
 
 
 def _element(client: bytes, host: bytes | None, proto: bytes) -> bytes:
-    node = b'"[%b]"' % client if b":" in client else client
     named = b'host="%b";' % host if host else b""
-    return b"for=%b;%bproto=%b" % (node, named, proto)
+    return b"for=%b;%bproto=%b" % (_node(client), named, proto)
+
+
+def _node(client: bytes) -> bytes:
+    return b'"[%b]"' % client if b":" in client else client
 
 
 class SaidOfClient:
     """What is said of one client, over a protocol whose requests share much.
 
     The fields are kept, since a client rarely asks for another host.
+
+    Attributes:
+        secure: whether the client came over TLS.
+        trusted: whether its word about those before it is kept.
+        host: which it asked for last, where nobody before it is named.
+        lines: what was said then.
     """
 
-    __slots__ = ("_address", "_fields", "_host", "_rules", "_trusted", "_version")
+    __slots__ = (
+        "_address",
+        "_rules",
+        "_version",
+        "host",
+        "lines",
+        "secure",
+        "trusted",
+    )
 
     def __init__(
         self, rules: ForwardedPolicy, client_address: str, version: bytes
@@ -140,30 +249,25 @@ class SaidOfClient:
         self._rules = rules
         self._address = client_address
         self._version = version
-        self._trusted = rules.trusts(client_address)
-        self._host: bytes | None = b"\0"  # no host yet
-        self._fields = b""
+        self.secure = rules.proto == b"https"
+        self.trusted = rules.trusts(client_address)
+        self.host: bytes | None = b"\0"  # no host yet
+        self.lines = b""
 
     def __repr__(self) -> str:
         return f"<SaidOfClient {self._address}>"
 
-    @property
-    def secure(self) -> bool:
-        """Whether the client came over TLS."""
-        return self._rules.proto == b"https"
-
-    def fields(self, head: RequestHead) -> bytes:
+    def fields(self, head: RequestHead, identity: ClientIdentity | None) -> bytes:
         """Give the lines to add to a request, each led by CRLF."""
-        trusted = self._trusted and bool(head.forwarded)
-        if not trusted and head.host == self._host:
-            return self._fields
         fields = forwarded_fields(
-            self._rules, self._address, head, trusted=trusted, version=self._version
+            self._rules, self._address, head, identity=identity, version=self._version
         )
-        if not trusted:
-            self._host, self._fields = head.host, fields
+        if identity is None and not head.http10:
+            self.host, self.lines = head.host, fields
         return fields
 
-    def origin(self, head: RequestHead) -> str:
-        """Give the client's address as those before us name it, whom we trust."""
-        return origin_of(self._rules, self._address, head)
+    def identify(self, head: RequestHead) -> ClientIdentity | None:
+        """Give the client of a request that says who it is, as `identify`."""
+        if not self.trusted:
+            return None
+        return identify(self._rules, self._address, head)

@@ -7,8 +7,9 @@ handlers ask for little.
 from __future__ import annotations
 
 from http_trio.http1.fields import find_value, find_values
-from http_trio.http1.grpc import is_grpc
+from http_trio.http1.grpc import grpc_error, is_grpc
 from http_trio.http1.request_head import RequestHead
+from http_trio.http1.response import Response
 
 
 class RequestFacts:
@@ -58,3 +59,13 @@ class RequestFacts:
     def headers(self, name: bytes) -> list[bytes]:
         """Give all values of a field, in order."""
         return find_values(self.head.raw, name)
+
+    def suited(self, response: Response) -> Response:
+        """Give an error as whoever asked can read it."""
+        return grpc_error(response) if self.is_grpc else response
+
+    def connection_value(self, *, keep: bool) -> bytes:
+        """Give the value of the response's Connection field; empty for none."""
+        if not keep:
+            return b"close"
+        return b"keep-alive" if self.head.http10 else b""

@@ -72,6 +72,7 @@ class Http2Stream(ResponseTranslator):
         "has_stalled",
         "is_head",
         "loop",
+        "said",
         "sock",
     )
 
@@ -94,6 +95,7 @@ class Http2Stream(ResponseTranslator):
         super().__init__(owner.session, stream_id, key=key)
         self.loop = owner.loop
         self.client_address = owner.client_address
+        self.said = owner.said
         self.exchange: Exchange | None = None
         self.deadline = math.inf
         self.ended = ended
@@ -197,22 +199,9 @@ class Http2Stream(ResponseTranslator):
     # === for the exchange: what came ===
 
     @property
-    def secure(self) -> bool:
-        """Whether the client came over TLS."""
-        return self._owner.said.secure
-
-    @property
     def client_certificate(self) -> Certificate | None:
         """The certificate that the client has shown and that was verified."""
         return self._owner.client_certificate
-
-    def forwarded_fields(self, head: RequestHead) -> bytes:
-        """Give what is said of this client to an upstream."""
-        return self._owner.said.fields(head)
-
-    def origin(self, head: RequestHead) -> str:
-        """Give the client's address as those before us name it, whom we trust."""
-        return self._owner.said.origin(head)
 
     def holds_body(self, head: RequestHead) -> bool:
         """Tell whether the body is here up to its end, without trailers that go on."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from http_trio.http1.forwarded import SaidOfClient
 from http_trio.http1.request_head import RequestHead
 from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.event_loop import EventLoop
@@ -33,20 +34,18 @@ class ConnectionOf(Protocol[ExchangeT]):
     Attributes:
         loop: that serves it.
         client_address: the client's address as text, or "unix".
+        said: what is said of the client, by it and to upstreams.
         buffer: what was read of it and not used yet.
     """
 
     loop: EventLoop
     client_address: str
+    said: SaidOfClient
     buffer: bytes
 
     @property
     def sock(self) -> AnySocket | None:
         """Its socket; None where several share one."""
-
-    @property
-    def secure(self) -> bool:
-        """Whether the client came over TLS."""
 
     @property
     def client_certificate(self) -> Certificate | None:
@@ -55,12 +54,6 @@ class ConnectionOf(Protocol[ExchangeT]):
     @property
     def behind(self) -> int:
         """Bytes that wait for the client to take them."""
-
-    def forwarded_fields(self, head: RequestHead) -> bytes:
-        """Give what is said of this client to an upstream."""
-
-    def origin(self, head: RequestHead) -> str:
-        """Give the client's address as those before us name it, whom we trust."""
 
     def holds_body(self, head: RequestHead) -> bool:
         """Tell whether a body is in the buffer up to its end, and is all there is.

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from http_trio.errors import BadRequest
 from http_trio.http1.body_pace import TOO_SLOW
-from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields, origin_of
+from http_trio.http1.forwarded import ForwardedPolicy, SaidOfClient
 from http_trio.http1.request_head import (
     RequestHead,
     check_unfinished_head,
@@ -52,21 +52,19 @@ class Connection(RequestBodyReader):
     Attributes:
         protocol: what it speaks: this or HTTP/1.0.
         client_address: the client's address as text, or "unix".
+        said: what is said of it to upstreams.
     """
 
     __slots__ = (
-        "_forwarded",
-        "_forwarded_host",
         "_fresh",
         "_handler",
         "_known",
         "_lingered",
         "_listener",
         "_processing",
-        "_rules",
         "_scanned",
-        "_trusted",
         "client_address",
+        "said",
     )
 
     protocol = "HTTP/1.1"
@@ -91,10 +89,7 @@ class Connection(RequestBodyReader):
         self._processing = False
         self._scanned = 0
         self._lingered = 0
-        self._rules = rules
-        self._trusted = rules.trusts(client_address)
-        self._forwarded_host: bytes | None = b"\0"  # no host yet
-        self._forwarded = b""
+        self.said = SaidOfClient(rules, client_address, self._version)
         loop.watch(self.fd, self, READ)
 
     def __repr__(self) -> str:
@@ -186,39 +181,9 @@ class Connection(RequestBodyReader):
     # === for the exchange ===
 
     @property
-    def secure(self) -> bool:
-        """Whether the client came over TLS."""
-        return self._rules.proto == b"https"
-
-    @property
     def client_certificate(self) -> Certificate | None:
         """The certificate that the client has shown and that was verified."""
         return certificate_of_client(self.sock)
-
-    def forwarded_fields(self, head: RequestHead) -> bytes:
-        """Give what is said of this client to an upstream."""
-        if head.forwarded and self._trusted:
-            return forwarded_fields(
-                self._rules,
-                self.client_address,
-                head,
-                trusted=True,
-                version=self._version,
-            )
-        if head.host != self._forwarded_host or head.http10:  # they rarely change
-            self._forwarded_host = None if head.http10 else head.host
-            self._forwarded = forwarded_fields(
-                self._rules,
-                self.client_address,
-                head,
-                trusted=False,
-                version=self._version,
-            )
-        return self._forwarded
-
-    def origin(self, head: RequestHead) -> str:
-        """Give the client's address as those before us name it, whom we trust."""
-        return origin_of(self._rules, self.client_address, head)
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer with an error and close: where this request ends is not known."""

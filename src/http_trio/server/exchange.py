@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import ParamSpec
 
-from http_trio.http1.grpc import grpc_error
+from http_trio.http1.forwarded import ClientIdentity
 from http_trio.http1.request_facts import RequestFacts
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response
@@ -41,7 +41,7 @@ class Exchange(RequestFacts):
 
     Attributes:
         head: the head of the request.
-        client: the address of the client, or "unix".
+        client: the address of the client, as trusted proxies name it; or "unix".
         began: the event loop's clock, in seconds, when the head was complete.
         response_bytes: the content that went to the client, in bytes; of a forwarded
             request, and valid when its hooks are told of the end.
@@ -52,6 +52,7 @@ class Exchange(RequestFacts):
     __slots__ = (
         "_keep",
         "_on_gone",
+        "_said",
         "_tick",
         "attached",
         "began",
@@ -68,6 +69,9 @@ class Exchange(RequestFacts):
         self.loop: EventLoop = connection.loop
         self.connection: ClientConnection | None = connection
         self.client = connection.client_address
+        self._said: ClientIdentity | None = None
+        if head.forwarded and (said := connection.said.identify(head)) is not None:
+            self._said, self.client = said, said.address
         self.began = connection.loop.now
         self.response_bytes = 0
         self.attached: Attached | None = None
@@ -84,12 +88,14 @@ class Exchange(RequestFacts):
     @property
     def secure(self) -> bool:
         """Whether the client came over TLS; False when the exchange is over."""
-        return self.connection is not None and self.connection.secure
+        if self._said is not None:
+            return self._said.proto == b"https"
+        return self.connection is not None and self.connection.said.secure
 
     @property
-    def origin(self) -> str:
-        """The client's address as trusted proxies name it; empty when it is over."""
-        return "" if self.connection is None else self.connection.origin(self.head)
+    def trusted(self) -> bool:
+        """Whether what it says of those before it is kept."""
+        return self.connection is not None and self.connection.said.trusted
 
     @property
     def client_certificate(self) -> Certificate | None:
@@ -267,10 +273,6 @@ class Exchange(RequestFacts):
 
     # === what the engine asks and tells ===
 
-    def suited(self, response: Response) -> Response:
-        """Give an error as whoever asked can read it."""
-        return grpc_error(response) if self.is_grpc else response
-
     @property
     def is_parked(self) -> bool:
         """Whether it waits in `park`."""
@@ -280,16 +282,13 @@ class Exchange(RequestFacts):
         """Tell whether the client's connection may live on."""
         return self.head.keep_alive and not self.loop.leaving
 
-    def connection_value(self, *, keep: bool) -> bytes:
-        """Give the value of the response's Connection field; empty for none."""
-        if not keep:
-            return b"close"
-        return b"keep-alive" if self.head.http10 else b""
-
     def forwarded_fields(self) -> bytes:
         """Give what is said of the client to the upstream."""
-        assert self.connection is not None, "asked only while it is not over"
-        return self.connection.forwarded_fields(self.head)
+        assert self.connection is not None, "asked while it is not over"
+        said, head = self.connection.said, self.head
+        if self._said is None and head.host == said.host and not head.http10:
+            return said.lines  # they rarely change
+        return said.fields(head, self._said)
 
     def due(self) -> None:
         """Call what was parked: its time has come."""

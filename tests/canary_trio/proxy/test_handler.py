@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_trio.proxy.handler import without_claims
+from canary_trio.proxy.handler import without_claims, without_forgeries
 
 VALUES = st.text("abc: ,;", max_size=5).map(str.strip)
 CLAIMS = st.sampled_from(
@@ -32,3 +33,46 @@ def test_no_client_tells_of_a_certificate(fields: list[tuple[str, str]]) -> None
     harmless = ["cookie", "x-client-cert", "client-certs", "client", "a"]
     kept = [line.decode().split(": ", 1) for line in left.split(b"\r\n")[1:]]
     assert [tuple(f) for f in kept] == [f for f in fields if f[0].lower() in harmless]
+
+
+KIN = [
+    "X-Real-IP",
+    "true-client-ip",
+    "CF-Connecting-IP",
+    "Client-IP",
+    "Front-End-Https",
+]
+KIN += ["X-Client-IP", "X-Cluster-Client-IP", "X-Forwarded-Port", "X-Forwarded-Server"]
+KIN += [
+    "X-Forwarded-Scheme",
+    "X-Forwarded-Ssl",
+    "Fastly-Client-IP",
+    "WL-Proxy-Client-IP",
+]
+KIN += [
+    "X-Forwarded",
+    "Forwarded-For",
+    "Proxy-Client-IP",
+    "Fly-Client-IP",
+    "Cdn-Src-Ip",
+]
+KIN += ["Ali-CDN-Real-IP", "X-Original-Forwarded-For", "CloudFront-Viewer-Address"]
+
+
+@pytest.mark.parametrize("name", KIN)
+def test_no_client_says_who_it_is_and_a_balancer_does(name: str) -> None:
+    line, folded = (
+        f"\r\n{name}: 1".encode(),
+        f"\r\n{name.replace('-', '_')}: 1".encode(),
+    )
+    other = b"\r\nX-Real-IP-2: 1\r\nX-A: X-Real-IP: 1"
+    assert without_claims(other + line + folded) == other
+    assert without_forgeries(other + line) == other + line
+    if folded != line:
+        assert without_forgeries(other + folded) == other
+
+
+@pytest.mark.parametrize("name", ["X_Forwarded_For", "X-Forwarded_Proto"])
+def test_nobody_writes_what_the_engine_says_with_underscores(name: str) -> None:
+    assert without_claims(f"\r\n{name}: 1".encode()) == b""
+    assert without_forgeries(f"\r\n{name}: 1".encode()) == b""
