@@ -10,7 +10,6 @@ import contextlib
 import json
 import math
 import signal
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from canary_trio.cli.demo_display import (
     show,
     summarize,
 )
+from canary_trio.process.own_directory import own_directory
 from canary_trio.serve.options import ProxyOptions
 from canary_trio.serve.proxy import serve
 from http_trio import Exchange, Response
@@ -153,8 +153,8 @@ def _directory(data: Path | None) -> Iterator[Path]:
     if data is not None:
         yield data
     else:
-        with tempfile.TemporaryDirectory(prefix="canary-demo-") as made:
-            yield Path(made)
+        with own_directory("canary-demo-") as made:
+            yield made
 
 
 def _leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:

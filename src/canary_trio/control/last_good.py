@@ -49,7 +49,7 @@ def load_last_good(path: Path) -> LastGood | None:
         ValueError: it is damaged.
     """
     try:
-        text = read_file(path, FILE_LIMIT)
+        text = read_file(path, FILE_LIMIT, own=True)
     except FileNotFoundError:
         return None
     try:
@@ -91,9 +91,10 @@ def save_last_good(path: Path, what: LastGood) -> None:
         "secret": None if what.secret is None else what.secret.dump().decode(),
     }
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.unfinished")
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        beside.unlink(missing_ok=True)  # of a proxy that was killed
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123  # opened with its mode
             file.write(json.dumps(shown).encode())
             file.flush()

@@ -1,15 +1,17 @@
 """How a proxy stands with its configuration, and with the store that has it.
 
-What goes wrong with the store is told in the log once, at the moment when it begins, and
-not again at each try: `/status` says what holds now.
+What goes wrong with the store is told in the log when it begins, and then now and again
+while it lasts, not at each try: `/status` says what holds now.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any, Protocol
 
 import attrs
+import trio
 
 from canary_trio.control.last_good import LastGood
 from canary_trio.control.report import Refusal
@@ -17,17 +19,19 @@ from kv_trio import Contact
 
 _log = logging.getLogger(__name__)
 
-_TOLD_AT_MOST = 5  # different errors of one outage
+TELL_S = 30.0
+"""While an outage of the store lasts, seconds from one line about it to the next."""
 
 
 def _tell_contact(contact: StoreContact, _: attrs.Attribute[Any], error: str) -> str:
-    told = contact.told
     if not error:
-        if told:
+        if contact.error:
             _log.info("the store is heard again")
-        told.clear()
-    elif error not in told and len(told) < _TOLD_AT_MOST:
-        told.add(error)
+            contact.told_at = -math.inf
+        return error
+    now = trio.current_time()
+    if now - contact.told_at >= TELL_S:
+        contact.told_at = now
         _log.warning("nothing from the store: %s", error)
     return error
 
@@ -43,11 +47,11 @@ class StoreContact(Contact):
     """How a watch stands with its store, told in the log where that changes.
 
     Attributes:
-        told: what was told of this outage.
+        told_at: when this outage was told last.
     """
 
     error: str = attrs.field(default="", on_setattr=_tell_contact)
-    told: set[str] = attrs.field(factory=set, init=False, repr=False)
+    told_at: float = attrs.field(default=-math.inf, init=False, repr=False)
 
 
 class Whole(Protocol):

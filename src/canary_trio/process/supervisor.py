@@ -15,10 +15,8 @@ import contextlib
 import logging
 import signal
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from pathlib import Path
 
 import attrs
 import trio
@@ -29,6 +27,7 @@ from canary_trio.control.store_keys import check_name, check_service
 from canary_trio.errors import CanaryError, NameTaken
 from canary_trio.process.admin import SupervisorAdmin
 from canary_trio.process.ipc import WorkerOptions
+from canary_trio.process.own_directory import own_directory
 from canary_trio.process.process_log import LogOptions
 from canary_trio.process.progress import Console, Teller
 from canary_trio.process.worker_process import WorkerProcess
@@ -79,11 +78,9 @@ async def supervise(
             )
             name = options.proxy_id or default_id(addresses.names[0])
             check_name(f"{name}.{count}")
-            directory = owned.enter_context(
-                tempfile.TemporaryDirectory(prefix="canary-")
-            )
+            directory = owned.enter_context(own_directory("canary-workers-"))
             workers = [
-                WorkerProcess(number, str(Path(directory) / f"{number}.sock"))
+                WorkerProcess(number, str(directory / f"{number}.sock"))
                 for number in range(1, count + 1)
             ]
             shared = _Shared(

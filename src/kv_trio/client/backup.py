@@ -31,8 +31,9 @@ async def write_backup(
     size = 0
     start = b""
     try:
-        await unfinished.touch(mode=0o600)  # a copy has all secrets of a store
-        await unfinished.chmod(0o600)
+        await unfinished.unlink(missing_ok=True)  # of one that was killed
+        # A copy has all secrets of a store; and no link leads it elsewhere.
+        await unfinished.touch(mode=0o600, exist_ok=False)
         async with await unfinished.open("wb") as file, stream as chunks:
             async for chunk in chunks:
                 start = start if len(start) >= len(_SQLITE) else start + chunk

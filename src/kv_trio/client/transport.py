@@ -205,6 +205,7 @@ class Transport:
     async def _send(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
         with self._own_errors():
             response = await self._http.handle_async_request(request)
+        response.request = request
         try:
             yield response
         finally:
@@ -230,7 +231,15 @@ class Transport:
         text = body.decode("utf-8", "replace")
         if location := _field(response, b"location"):
             text += f" (moved to {location})"
-        return StoreRefused(response.status_code, _one_line(text)[:_REASON])
+        reason = _one_line(text)[:_REASON]
+        if response.status_code == 403:
+            asked = response.request
+            reason += (
+                f" ({asked.method} {asked.url.raw_path.decode().partition('?')[0]}"
+            )
+            right = "read" if asked.method == "GET" else "write"
+            reason += f", of which the token must have the right to {right})"
+        return StoreRefused(response.status_code, reason)
 
     @contextmanager
     def _own_errors(self) -> Iterator[None]:

@@ -34,6 +34,7 @@ ACKNOWLEDGED = "acknowledged"
 """The name of the file with the newest index that was acknowledged."""
 
 _FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock", ACKNOWLEDGED)
+_OPEN_OWN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _OTHERS = 0o077  # what the group and everybody else may do
 
 
@@ -48,7 +49,7 @@ def take_directory(directory: Path) -> int:
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(directory / "lock", _OPEN_OWN, 0o600)
     except OSError as exc:
         raise StorageError(f"cannot use {directory} for data: {exc.strerror}") from exc
     try:
@@ -85,7 +86,7 @@ class AcknowledgedIndex:
         if directory is not None:
             path = directory / ACKNOWLEDGED
             try:
-                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                self._file = os.open(path, _OPEN_OWN, 0o600)
             except OSError as exc:
                 raise StorageError(f"cannot write {path}: {exc.strerror}") from exc
 

@@ -30,3 +30,17 @@ def test_a_damaged_memory_is_said(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match=r"remembered|Expecting|invalid|indices"):
         load_last_good(path)
+
+
+def test_a_link_is_neither_read_nor_written_through(tmp_path: Path) -> None:
+    other, path = tmp_path / "other", tmp_path / "web@one.json"
+    save_last_good(other, LastGood(1, b"{}", SECRET))
+    before = other.read_bytes()
+    path.symlink_to(other)
+    path.with_name(f".{path.name}.unfinished").symlink_to(other)
+    with pytest.raises(OSError, match="symbolic links"):
+        load_last_good(path)
+    save_last_good(path, LastGood(2, b"{}", SECRET))
+
+    assert other.read_bytes() == before
+    assert load_last_good(path) == LastGood(2, b"{}", SECRET)

@@ -137,6 +137,14 @@ async def test_without_a_token_there_is_nothing_to_see(guarded: Guarded) -> None
             await client.get("a/b")
 
 
+async def test_a_refusal_names_the_key_and_the_right(guarded: Guarded) -> None:
+    async with guarded.client(guarded.some) as client:
+        with pytest.raises(StoreRefused, match=r"/v1/kv/other.* right to read"):
+            await client.get("other")
+        with pytest.raises(StoreRefused, match=r"/v1/kv/a/b.* right to write"):
+            await client.put("a/b", b"y")
+
+
 async def test_a_token_can_be_shown_in_three_ways(guarded: Guarded) -> None:
     url = guarded.url + "/v1/kv/a/b"
     async with httpx.AsyncClient() as http:

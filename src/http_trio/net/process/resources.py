@@ -57,20 +57,25 @@ def tune_gc() -> None:
     gc.set_threshold(_GC_THRESHOLD)
 
 
-def read_file(path: str | os.PathLike[str], limit: int) -> bytes:
+def read_file(path: str | os.PathLike[str], limit: int, *, own: bool = False) -> bytes:
     """Read a regular file, without ever waiting for what is none, such as a pipe.
 
     Args:
         path: of the file.
         limit: bytes that it may have.
+        own: whether to refuse a link, and what neither this user nor root has made.
 
     Raises:
         OSError: it cannot be read, is no regular file, or is larger; says so.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags | (os.O_NOFOLLOW if own else 0))
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+        if own and found.st_uid not in (0, os.geteuid()):
+            raise OSError(errno.EPERM, "it belongs to another user", os.fspath(path))
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(limit + 1)
     finally:
