@@ -261,6 +261,7 @@ class Gateway:
                         self.contact.error = str(exc)
                         service.news = service.news.over(news)
                 service.settled = True  # or it would hold up those that are well
+                self.tell(service.name)
                 self.look_after(service.name)
                 self._check_ready()
                 if service.news:
@@ -367,9 +368,8 @@ class Gateway:
                     service.control.keeper.recall(good.secret)
                     await service.control.fall_back(good)
                     self.look_after(service.name)
-            service.settled |= (
-                self.status.remembered or service.runtime.live is not None
-            )
+            service.settled |= bool(service.runtime.live or self.status.remembered)
+            self.tell(service.name)
         self._check_ready()
 
     def _path(self, own: Path, name: str) -> Path:
@@ -380,8 +380,8 @@ class Gateway:
     # === small ===
 
     def _report_of(self, service: str) -> Report | None:
-        hosted = self.services.get(service)
-        return None if hosted is None else hosted.control.report()
+        hosted = self.services.get(service)  # who begins looks for others' reports
+        return hosted.control.report() if hosted and hosted.settled else None
 
     def _refuse_name(self, reason: NameTaken) -> None:
         self._name_taken = reason

@@ -13,7 +13,8 @@ import trio
 
 from canary_trio import Proxy, ProxyOptions, read_fleet, serve, wait_applied
 from canary_trio.control.documents import change, write_document
-from canary_trio.serve.gateway import Gateway
+from canary_trio.control.secret_keeper import GIVEN_BACK_S
+from canary_trio.serve.gateway import AT_ONCE, Gateway
 from canary_trio.testing import url_of
 from http_trio.testing.peers import ReceivedRequest, fake_upstream
 from kv_trio import Client
@@ -157,6 +158,22 @@ async def test_a_secret_that_cannot_be_used_holds_up_no_other() -> None:
             assert entry is not None
             await client.put("canary/two/secret", entry.value)
             await eventually(proxy, "two.org", 200)
+
+
+async def test_services_without_a_secret_wait_for_nobody() -> None:
+    """A report of its own would tell a gateway that others have the secret."""
+    count = AT_ONCE * 3
+    async with in_memory_store() as client:
+        text = json.dumps(document("http://127.0.0.1:9")).encode()
+        for number in range(count):
+            await client.put(f"canary/s{number}/config", text)
+        hosts = [{"host": f"s{n}.org", "service": f"s{n}"} for n in range(count)]
+        await write(client, "@edge", table(*hosts))
+        began = trio.current_time()
+        async with gateway_on(client):
+            assert trio.current_time() - began < GIVEN_BACK_S
+            secrets = [key for key in await client.keys("canary/") if "secret" in key]
+            assert len(secrets) == count
 
 
 async def test_health_is_checked_of_those_that_ask_for_it() -> None:
