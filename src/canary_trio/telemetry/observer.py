@@ -17,7 +17,7 @@ from canary_trio.telemetry.counters import CLIENT_LEFT, Counters
 from canary_trio.telemetry.decision_labels import DecisionLabels, Whose, unrouted
 from canary_trio.telemetry.mirror_counters import MirrorCounters
 from canary_trio.telemetry.task_keeper import TaskKeeper
-from http_trio.http1.grpc import http_status_of
+from http_trio.http1.grpc import grpc_status_of, http_status_of
 
 if TYPE_CHECKING:
     from canary_trio.telemetry.access_log import AccessLog
@@ -90,6 +90,9 @@ class Observer:
             why = "" if failure is None else failure.condition.value
             if not status:
                 status, why = CLIENT_LEFT, why or "client left"
+            is_ours = failure is not None or not server
+            if is_ours and grpc_status is None and status >= 400 and exchange.is_grpc:
+                grpc_status = grpc_status_of(status)  # as it was said
             self.log.record(
                 exchange,
                 labels,

@@ -132,6 +132,7 @@ class Http2Connection(FrameWriter):
             return
         overhead, session = self._overhead, self.session
         overhead.received(len(data), self.loop.now)
+        self._half_sent.received(data, self.loop.now)
         session.receive(data)
         begun, self._begun = self._begun, []
         for exchange in begun:  # with what came of their bodies
@@ -140,6 +141,8 @@ class Http2Connection(FrameWriter):
         if begun and self.loop.leaving:
             self.announce()
         self._check_overhead()
+        if not self.streams:
+            self._settle()
         if session.has_output:
             self.wake()
 
@@ -311,9 +314,11 @@ class Http2Connection(FrameWriter):
     def _settle(self) -> None:
         """Note that nothing is in progress: from here on it may be idle for so long."""
         if not self.streams and not self._is_over and not self._outbox:
-            limits = self.loop.limits
+            limits, since = self.loop.limits, self._half_sent.since
             wait_s = limits.idle_s if self._was_served else limits.head_s
             self.deadline = self._idle_since + wait_s
+            if since is not None:  # a head, maybe
+                self.deadline = min(self.deadline, since + limits.head_s)
 
     @property
     def _is_done(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import socket
 
-from http_trio.http2.overhead import Overhead
+from http_trio.http2.overhead import HalfSent, Overhead
 from http_trio.http2.session import NO_ERROR, Http2Session, code_name
 from http_trio.http2.stream import Http2Stream
 from http_trio.limits import BUFFER
@@ -34,6 +34,7 @@ class FrameWriter:
     __slots__ = (
         "_blocked",
         "_ending",
+        "_half_sent",
         "_is_closed",
         "_is_leaving",
         "_is_over",
@@ -58,6 +59,7 @@ class FrameWriter:
         self.session = session
         self.deadline = math.inf
         self._overhead = Overhead(loop.now)
+        self._half_sent = HalfSent(loop.now)
         self._mask = READ
         self._outbox = b""
         self._stuck_since = loop.now

@@ -1,4 +1,4 @@
-"""What a client may send that asks for nothing: a budget, pure.
+"""What a client may send that asks for nothing: a budget, and what is half-sent, pure.
 
 Pings, settings, priorities, empty frames, windows and streams that are given up cost
 their sender almost nothing, and each of them is work here (CVE-2019-9512, 9515, 9518,
@@ -23,6 +23,8 @@ WASTED = 1024
 
 _CARRIED = 16 * 1024  # paid before, and still to be given back: of a head in pieces
 _FRAME = 9
+_PREFACE = 24
+_HEADERS, _CONTINUATION, _END_HEADERS = 1, 9, 4
 _SENT = 16  # a window is opened by some 26 bytes for at least a kilobyte
 
 
@@ -74,3 +76,51 @@ class Overhead:
     def sent(self, size: int) -> None:
         """Take that so much was sent."""
         self.left += size / _SENT
+
+
+class HalfSent:
+    """Since when a client owes the rest of a frame, or of a head in several.
+
+    The library says what is whole, and nothing of the rest. So the frames' own lengths
+    are followed, and nothing else of them.
+
+    Attributes:
+        since: when it began; None while all is whole.
+
+    >>> half = HalfSent(now=0.0)
+    >>> half.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now=1.0)
+    >>> half.received(b"\0\0\x08\x06\0\0\0\0\0half", now=2.0)
+    >>> half.since
+    2.0
+    """
+
+    __slots__ = ("_at", "_head", "_in_block", "since")
+
+    def __init__(self, now: float) -> None:
+        self._at = _PREFACE  # where the next frame begins, in what is to come
+        self._head = b""
+        self._in_block = False
+        self.since: float | None = now
+
+    def __repr__(self) -> str:
+        return f"<HalfSent since={self.since}>"
+
+    def received(self, data: bytes, now: float) -> None:
+        """Follow what came."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        at, size, in_block = self._at, len(data), self._in_block
+        begins = self.since is None or (0 < at <= size and not in_block)
+        while at + _FRAME <= size:
+            kind = data[at + 3]
+            if kind in (_HEADERS, _CONTINUATION):
+                in_block = not data[at + 4] & _END_HEADERS
+            at += _FRAME + int.from_bytes(data[at : at + 3], "big")
+            begins = begins or (at <= size and not in_block)
+        if at < size:
+            self._head, at = data[at:], size
+        self._at, self._in_block = at - size, in_block
+        if not (self._head or self._at or in_block):
+            self.since = None
+        elif begins:
+            self.since = now

@@ -118,6 +118,18 @@ async def test_a_status_of_grpc_is_one_of_the_server(tmp_path: Path, code: int) 
     assert f'"grpc_status":{code}' in line
 
 
+async def test_an_error_of_ours_is_logged_as_it_was_said(tmp_path: Path) -> None:
+    log = AccessLog(tmp_path / "log")
+    arms = {"stable": arm(closed_url()), "canary": arm(closed_url(), fallback=None)}
+    async with calling(arms, log) as called:
+        assert (await called.ask("unary", b"ab"))[0] == 14
+        with trio.move_on_after(0.1):
+            await log.run()
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    said = json.loads(line)
+    assert (said["status"] // 100, said["grpc_status"]) == (5, 14)
+
+
 def counts_of(called: Called) -> dict[int, int]:
     """Give how many ended, by the hundreds of their statuses."""
     found: dict[int, int] = {}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_trio.http2.overhead import BURST, RATE, WASTED, Overhead
+from http_trio.http2.overhead import BURST, RATE, WASTED, HalfSent, Overhead
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+FRAMES = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 40)), max_size=12)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("received"), st.integers(1, 65_536)),
@@ -56,3 +58,42 @@ def test_nobody_gets_back_more_than_was_paid(steps: list[tuple[str, int]]) -> No
         else:
             getattr(budget, what)(size)
         assert budget.left <= BURST
+
+
+# === what is half-sent ===
+
+
+@given(FRAMES, st.lists(st.integers(0, 500), max_size=12))
+def test_what_is_half_sent_is_told_wherever_it_is_cut(
+    frames: list[tuple[int, int]], cuts: list[int]
+) -> None:
+    """Each piece comes a second later; a head may be in several frames."""
+    wire, whole_at, begins = bytearray(PREFACE), [0, len(PREFACE)], True
+    for drawn, length in frames:
+        kind = drawn if begins else 9
+        flags = 0 if kind in {1, 9} and length % 2 else 4
+        begins = kind not in {1, 9} or flags == 4
+        wire += bytes([0, 0, length, kind, flags, 0, 0, 0, 1]) + bytes(length)
+        if begins:
+            whole_at.append(len(wire))
+    half, at = HalfSent(now=0.0), 0
+    came = [0]  # when each piece ended
+    edges = sorted({min(cut, len(wire)) for cut in cuts} | {len(wire)})
+    for now, edge in enumerate(edges, 1):
+        half.received(bytes(wire[at:edge]), float(now))
+        came.append(edge)
+        at = edge
+        begun = max(one for one in whole_at if one <= edge)
+        if begun == edge and edge:
+            assert half.since is None
+        else:  # since the piece that brought its first byte, or the connection's start
+            first = next(n for n, end in enumerate(came) if end > begun) if edge else 0
+            assert half.since == (first if begun else 0)
+
+
+def test_a_frame_takes_its_time_from_its_first_byte() -> None:
+    half = HalfSent(now=0.0)
+    half.received(PREFACE, 1.0)
+    for now in (2.0, 3.0, 4.0):
+        half.received(b"\0", now)
+        assert half.since == 2.0

@@ -538,6 +538,48 @@ async def test_a_first_request_has_a_time(authority: Authority, piece: bytes) ->
             assert await client.wait_closed(within_s=5) == 0
 
 
+HALVES: dict[str, Callable[[Http2Client], bytes]] = {
+    "head": lambda client: client.head(get())[:12],
+    "length": lambda client: client.head(get())[:2],
+    "continuation": lambda client: frame(
+        HEADERS, END_STREAM, client.last + 2, literal(get())
+    ),
+    "behind a ping": lambda client: (
+        frame(PING, 0, 0, bytes(8)) + client.head(get())[:12]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HALVES)
+@pytest.mark.parametrize("with_request", [False, True])
+async def test_a_further_request_has_a_time_too(
+    authority: Authority, kind: str, *, with_request: bool
+) -> None:
+    """What is half-sent on a used connection, behind a request or later, is no idleness."""
+    limits = Limits(head_s=0.5, idle_s=60)
+    async with serving_http2(Victim().handle, authority, limits=limits) as server:
+        async with http2_client(server, authority) as client:
+            assert (await client.fetch()).status == 200
+            client.reads = False  # a window that it opens would go on with the frame
+            begin = client.head(get()) if with_request else b""
+            await client.send(begin + HALVES[kind](client))
+            assert await client.wait_closed(within_s=5) == 0
+
+
+async def test_what_is_whole_again_may_be_idle(authority: Authority) -> None:
+    limits = Limits(head_s=0.3, idle_s=60)
+    async with serving_http2(Victim().handle, authority, limits=limits) as server:
+        async with http2_client(server, authority) as client:
+            assert (await client.fetch()).status == 200
+            room = frame(WINDOW, 0, 0, struct.pack("!I", 100))
+            await client.send(room[:5])
+            await client.idle(0.1)
+            await client.send(room[5:])
+            await client.idle(1.0)
+            assert not client.closed
+            assert (await client.fetch()).status == 200
+
+
 async def test_a_client_that_takes_nothing_of_the_connection_is_closed(
     authority: Authority,
 ) -> None:

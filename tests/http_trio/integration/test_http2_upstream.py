@@ -24,6 +24,7 @@ from http_trio import (
     fetch,
 )
 from http_trio.http2.upstream import connection as multiplexed
+from http_trio.http2.upstream import stream_table
 from http_trio.testing.peers import (
     RecordingHooks,
     connected,
@@ -133,7 +134,7 @@ async def test_a_server_that_allows_none_is_full() -> None:
                 )
                 assert b" 503 " in await client.head()
     assert [one.condition for one in hooks.failures] == [FailureReason.FULL]
-    assert len(server.talks) == 2
+    assert len(server.talks) == 1
 
 
 # === what is not looked at goes out again ===
@@ -258,6 +259,36 @@ async def test_a_server_that_refuses_everything_is_given_up() -> None:
     assert b" 502 " in head
     assert [one.sent for one in hooks.failures] == [False]
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("says", ["by its settings", "by refusing"])
+async def test_a_server_that_takes_none_costs_few_connections(
+    monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    """Whatever is asked meanwhile, also at once; a moment later it is tried again."""
+    monkeypatch.setattr(stream_table, "REFUSED_S", 0.5)
+    takes: list[bool] = []
+
+    async def script(request: H2Request) -> None:
+        if says == "by refusing" and not takes:
+            await request.cancel(int(h2.errors.ErrorCodes.REFUSED_STREAM))
+        else:
+            await says_its_path(request)
+
+    settings = {STREAMS: 0} if says == "by its settings" else {}
+    async with h2_server(script, settings=settings) as server:
+        async with proxying(server.upstream()) as proxy:
+            lines = []
+            for _ in range(10):
+                lines += await ask_at_once(proxy, 10)
+            assert all(b" 503 " in line or b" 502 " in line for line in lines)
+            assert (
+                len(server.talks) <= (1 if settings else 2) * 2
+            )  # half a second later
+            takes.append(True)
+            server.settings.clear()
+            await trio.sleep(0.6)
+            assert await ask_at_once(proxy, 10) == [b"HTTP/1.1 200 OK"] * 10
 
 
 # === one stream's trouble is one stream's trouble ===

@@ -24,6 +24,7 @@ from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
 
 _MOVES = 1
+_NO_STREAM = "it lets no stream begin"
 
 
 class Http2Upstream(Upstream):
@@ -36,9 +37,11 @@ class Http2Upstream(Upstream):
         connections: those that may have room, oldest first.
         presumed_streams: how many streams the server is thought to allow on one that has
             not said so yet.
+        unused: how many connections in a row let no stream begin.
+        shut_until: until when no connection is made; the loop's clock, in seconds.
     """
 
-    __slots__ = ("connections", "presumed_streams")
+    __slots__ = ("connections", "presumed_streams", "shut_until", "unused")
 
     def __init__(
         self,
@@ -55,6 +58,8 @@ class Http2Upstream(Upstream):
         )
         self.connections: dict[MultiplexedConnection, None] = {}
         self.presumed_streams = STREAMS
+        self.unused = 0
+        self.shut_until = 0.0
 
     def take_idle(self, *, peek: bool) -> UpstreamChannel | None:
         """Take a stream of a connection that is there, or is being made."""
@@ -80,7 +85,7 @@ class Http2Upstream(Upstream):
     def find_place(self, stream: UpstreamStream, loop: EventLoop) -> None:
         """Give a stream, of which nothing was sent, to another connection."""
         if stream.moves >= _MOVES:
-            stream.failed(FailureReason.FULL, "it lets no stream begin")
+            stream.failed(FailureReason.FULL, _NO_STREAM)
             return
         for connection in self.connections:
             stream.move_to(connection)
@@ -123,6 +128,8 @@ class Http2Upstream(Upstream):
                 connection.leave()
 
     def _open_connection(self, loop: EventLoop) -> MultiplexedConnection | Failure:
+        if loop.now < self.shut_until:
+            return self._failure(FailureReason.FULL, _NO_STREAM)
         transport = self._begin_connection(loop)
         if isinstance(transport, Failure):
             return transport

@@ -1,7 +1,7 @@
 """The streams of a connection to a server: which there are, and whether more may be.
 
-It is told what the session reads, and gives each stream what is its. The rules that it
-obeys: no more streams are begun than the server allows. Until it has said how many, that
+It is told what the session reads, and gives each stream what is its. One file, since
+what the server says of its streams is all about one table. The rules that it obeys: no more streams are begun than the server allows. Until it has said how many, that
 is one; the others wait. What the server has not looked at may go elsewhere.
 """
 
@@ -30,7 +30,14 @@ STREAMS = 100
 """Streams of one connection at most, whatever its server allows."""
 
 REFUSED_S = 1.0
-"""How long a connection begins no stream after its server refused one."""
+"""How long a connection begins no stream after its server refused one.
+
+And how long no connection is made to a server whose newest ones let no stream begin.
+"""
+
+_UNUSED = (
+    2  # connections in a row whose streams were all refused: so are the next ones'
+)
 
 _FIELDS = 1_024  # of a response's head; beyond it the connection fails
 _HEADS = 4  # times the limit of a head, likewise: within it only the stream fails
@@ -42,10 +49,14 @@ class StreamPool(Protocol):
     Attributes:
         name: of the server.
         presumed_streams: how many streams the server is thought to allow.
+        unused: how many connections in a row let no stream begin.
+        shut_until: until when no connection is made; the loop's clock, in seconds.
     """
 
     name: str
     presumed_streams: int
+    unused: int
+    shut_until: float
 
     def refusal(self, sock: AnySocket) -> str:
         """Say why the protocol cannot be spoken over a connection; "" if it can."""
@@ -72,6 +83,7 @@ class StreamTable:
         "_end",
         "_full_until",
         "_has_settings",
+        "_is_judged",
         "_is_leaving",
         "_pings",
         "_pool",
@@ -91,7 +103,7 @@ class StreamTable:
         self._by_id: dict[int, UpstreamStream] = {}
         self._touched: dict[UpstreamStream, None] = {}
         self._blocked: set[UpstreamStream] = set()
-        self._has_settings = self._is_leaving = False
+        self._has_settings = self._is_leaving = self._is_judged = False
         self._full_until = 0.0
         self._pings = 0
         self._end: tuple[FailureReason, str] | None = None
@@ -138,6 +150,7 @@ class StreamTable:
     ) -> None:
         """Give a response's head to its stream."""
         self._pings = 0
+        self._is_judged, self._pool.unused = True, 0  # it lets streams begin
         stream = self._by_id.get(stream_id)
         if stream is not None:
             stream.head_received(fields, ended=ended)
@@ -175,6 +188,7 @@ class StreamTable:
         self._blocked.discard(stream)
         if code == REFUSED_STREAM and not self._is_leaving:
             self._full_until = self.loop.now + REFUSED_S
+            self._note_unused(_UNUSED)
         stream.closed(code)
 
     def settings_received(self) -> None:
@@ -189,6 +203,7 @@ class StreamTable:
         for stream in waiting[:free]:
             self._place(stream)
         if not self._limit:
+            self._note_unused(1)
             self.leave()
         for stream in waiting[free:]:
             self._pool.find_place(stream, self.loop)
@@ -219,6 +234,14 @@ class StreamTable:
     def _limit(self) -> int:
         """Streams that may be under way at once."""
         return min(STREAMS, self.session.peer_streams)
+
+    def _note_unused(self, most: int) -> None:
+        """Note that no stream may begin; make no connections, after so many of them."""
+        if not self._is_judged:
+            self._is_judged = True  # it is counted once
+            self._pool.unused += 1
+            if self._pool.unused >= most:
+                self._pool.shut_until = self.loop.now + REFUSED_S
 
     def _place(self, stream: UpstreamStream) -> None:
         self._carries()
