@@ -70,6 +70,7 @@ def serve(
     h2c_binds: tuple[str, ...],
     trusted: tuple[str, ...],
     forwarded: str,
+    proxy_protocol: bool,
     half_close: bool,
     workers: int,
     admin: str,
@@ -97,7 +98,9 @@ def serve(
         config_server=config_server,
         tokens=tokens,
         **settle(binds, tls_binds, h2c_binds).options,
-        clients=clients_of(trusted, forwarded, half_close=half_close),
+        clients=clients_of(
+            trusted, forwarded, proxy_protocol=proxy_protocol, half_close=half_close
+        ),
         admin=admin,
         admin_hosts=admin_hosts,
         bootstrap=document,

@@ -167,17 +167,34 @@ _FORWARDED = click.option(
 )
 
 
+_PROXY_PROTOCOL = click.option(
+    "--proxy-protocol",
+    is_flag=True,
+    help="Have each connection begin with a header of the PROXY protocol, version 1 or 2,"
+    " from an address of --trust; others are closed.",
+)
+
+
 def client_options(command: F) -> F:
     """Give a command the options of its clients; `clients_of` says what they mean."""
-    return _TRUST(_FORWARDED(_HALF_CLOSE(command)))
+    return _TRUST(_FORWARDED(_PROXY_PROTOCOL(_HALF_CLOSE(command))))
 
 
 def clients_of(
-    trusted: Sequence[str], forwarded: str, *, half_close: bool
+    trusted: Sequence[str], forwarded: str, *, proxy_protocol: bool, half_close: bool
 ) -> ForwardedPolicy:
-    """Give what holds of clients."""
+    """Give what holds of clients.
+
+    Raises:
+        click.UsageError: an option stands without the one that it needs.
+    """
+    if proxy_protocol and not trusted:
+        raise click.UsageError("--proxy-protocol needs a --trust NETWORK")
     return ForwardedPolicy(
-        trusted=trusted, replaces=forwarded == "replace", half_close=half_close
+        trusted=trusted,
+        replaces=forwarded == "replace",
+        proxy_protocol=proxy_protocol,
+        half_close=half_close,
     )
 
 

@@ -54,6 +54,8 @@ class ForwardedPolicy:
         trusted: networks whose word about those before them is kept; they may be given
             as text, see `addresses`. `unix` is for those who come by a Unix socket.
         replaces: whether servers are told of the client only, and not of those between.
+        proxy_protocol: whether each connection begins with a header of the PROXY
+            protocol, and those that are not trusted are closed.
         half_close: whether a client that ends its half of a connection may still wait
             for its response, for `Limits.half_closed_s`; else it has left.
     """
@@ -62,6 +64,7 @@ class ForwardedPolicy:
     proto: bytes = b"http"
     trusted: tuple[Network | str, ...] = attrs.field(default=(), converter=_networks)
     replaces: bool = False
+    proxy_protocol: bool = False
     half_close: bool = False
 
     def trusts(self, client_address: str) -> bool:

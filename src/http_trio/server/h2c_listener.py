@@ -52,17 +52,19 @@ class H2cListener(Listener):
 
     def connect(self, sock: socket.socket, client_address: str) -> ListenerClient:
         """Wait for what the client speaks."""
-        return FirstBytes(self, sock, client_address)
+        return FirstBytes(self, sock, client_address, self._rules)
 
-    def begin_http1(self, sock: socket.socket, client_address: str) -> Connection:
+    def begin_http1(
+        self, sock: socket.socket, client_address: str, rules: ForwardedPolicy
+    ) -> Connection:
         """Go on with a client that speaks HTTP/1.1."""
-        return Connection(self, sock, client_address, self._handler, self._rules)
+        return Connection(self, sock, client_address, self._handler, rules)
 
-    def begin_http2(self, sock: socket.socket, client_address: str) -> SpeakingClient:
+    def begin_http2(
+        self, sock: socket.socket, client_address: str, rules: ForwardedPolicy
+    ) -> SpeakingClient:
         """Go on with a client that speaks HTTP/2."""
-        return self._carry_http2(
-            self, sock, client_address, self._handler, self._rules, None
-        )
+        return self._carry_http2(self, sock, client_address, self._handler, rules, None)
 
 
 class FirstBytes:
@@ -71,13 +73,18 @@ class FirstBytes:
     protocol = ""
 
     def __init__(
-        self, listener: H2cListener, sock: socket.socket, client_address: str
+        self,
+        listener: H2cListener,
+        sock: socket.socket,
+        client_address: str,
+        rules: ForwardedPolicy,
     ) -> None:
         self.loop = listener.loop
         self.deadline = self.loop.now + self.loop.limits.head_s
         self._listener = listener
         self._sock = sock
         self._client_address = client_address
+        self._rules = rules
         self._received = b""
         self._overload: Response | None = None
         self._became: ListenerClient | None = None
@@ -140,9 +147,11 @@ class FirstBytes:
         """Turn the client away once it is known how."""
         self._overload = response
 
-    def _become(self, begin: Callable[[socket.socket, str], Spoken]) -> Spoken:
+    def _become(
+        self, begin: Callable[[socket.socket, str, ForwardedPolicy], Spoken]
+    ) -> Spoken:
         self.loop.unwatch(self._sock.fileno())
-        client = begin(self._sock, self._client_address)
+        client = begin(self._sock, self._client_address, self._rules)
         client.deadline = self.deadline
         self._became = client
         self._listener.replace(self, client)

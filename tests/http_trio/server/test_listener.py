@@ -10,8 +10,9 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
-from http_trio import Exchange, Limits, Response, serve
+from http_trio import Exchange, ForwardedPolicy, Limits, Response, serve
 from http_trio.testing.peers import RawClient, connected, serving
 
 
@@ -127,3 +128,55 @@ async def test_an_ipv4_client_of_a_socket_for_both_families_has_its_own_address(
             async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
                 assert (await RawClient(stream).ask())[1] == b"127.0.0.1"
             nursery.cancel_scope.cancel()
+
+
+HELLO = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+NAMED = b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 443\r\n"
+BY_TLS = (
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x14\xc0\0\x02\x07\x0a\0\0\x01\0\0\0\0"
+    b"\x20\0\x05\x01\0\0\0\0"
+)
+
+
+def names(exchange: Exchange) -> None:
+    exchange.respond(Response(200, f"{exchange.client} {exchange.secure}".encode()))
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+@pytest.mark.parametrize("kind", ["binds", "h2c_binds"])
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (NAMED, b"192.0.2.7 False"),
+        (BY_TLS, b"192.0.2.7 True"),
+        (b"PROXY UNKNOWN\r\n", b"127.0.0.1 False"),
+    ],
+    ids=["v1", "v2", "unknown"],
+)
+async def test_a_balancer_names_the_client(
+    header: bytes, said: bytes, kind: str, in_pieces: bool
+) -> None:
+    clients = ForwardedPolicy(trusted=("127.0.0.0/8",), proxy_protocol=True)
+    binds: dict[str, list[str]] = {"binds": [], kind: ["127.0.0.1:0"]}
+    async with trio.open_nursery() as nursery:
+        start = partial(serve, names, forwarding=clients, **binds)  # type: ignore[arg-type]
+        server = await nursery.start(start)
+        async with connected(server) as client:
+            data = header + HELLO
+            size = 7 if in_pieces else len(data)
+            for at in range(0, len(data), size):
+                await client.send(data[at : at + size])
+                await trio.testing.wait_all_tasks_blocked(0.002)
+            assert (await client.to_end()).partition(b"\r\n\r\n")[2] == said
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "data"), [("10.0.0.0/8", NAMED + HELLO), ("127.0.0.0/8", HELLO)]
+)
+async def test_nobody_else_names_a_client(trusted: str, data: bytes) -> None:
+    clients = ForwardedPolicy(trusted=(trusted,), proxy_protocol=True)
+    async with serving(names, clients=clients) as server:
+        async with connected(server) as client:
+            await client.send(data)
+            assert await client.to_end() == b""
