@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
 import pytest
+import trio
 
 from canary_trio.control.fleet_secret import FleetSecret, Secret
-from canary_trio.control.last_good import LastGood, load_last_good, save_last_good
+from canary_trio.control.last_good import (
+    LastGood,
+    LastGoodFile,
+    load_last_good,
+    save_last_good,
+)
 
 SECRET = FleetSecret((Secret(b"s" * 32),))
 
@@ -43,4 +51,34 @@ def test_a_link_is_neither_read_nor_written_through(tmp_path: Path) -> None:
     save_last_good(path, LastGood(2, b"{}", SECRET))
 
     assert other.read_bytes() == before
+    assert load_last_good(path) == LastGood(2, b"{}", SECRET)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
+async def test_without_descriptors_it_is_told_and_the_next_is_written(
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    path = tmp_path / "web@one.json"
+    file = LastGoodFile(path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(file.run)
+        with monkeypatch.context() as patched, trio.fail_after(10):
+            patched.setattr(os, "open", refuse)
+            file.save(LastGood(1, b"{}", SECRET))
+            while "cannot keep" not in caplog.text:
+                await trio.sleep(0.01)
+        assert not path.exists()
+        assert len(caplog.records) == 1
+        file.save(LastGood(2, b"{}", SECRET))
+        with trio.fail_after(10):
+            while not path.exists():
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+
     assert load_last_good(path) == LastGood(2, b"{}", SECRET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import AsyncIterator
@@ -221,3 +222,24 @@ def test_a_pipe_without_a_reader_is_an_error_and_no_wait(tmp_path: Path) -> None
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(BadLog, match="cannot open"):
         AccessLog(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
+async def test_without_descriptors_the_old_file_goes_on(
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(path: Path) -> int:
+        raise OSError(code, os.strerror(code), str(path))
+
+    async with _writing(tmp_path / "log") as log:
+        monkeypatch.setattr(access_log, "_open", refuse)
+        log.reopen()
+        for number in range(3):
+            _record(log)
+            await _until_handled(log, number + 1)
+
+    assert caplog.text.count("goes on in the old file") == 1
+    assert _targets(tmp_path / "log") == ["/"] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,7 @@ from canary_trio.telemetry.task_keeper import TaskKeeper
 from canary_trio.upstream.dns import Resolver
 from canary_trio.upstream.health_checks import HealthChecker
 from kv_trio.testing import in_memory_store
-from tests.canary_trio.support.stored_proxy import proxy_on
+from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on
 
 
 async def test_a_task_that_fails_is_begun_again_and_told_once(
@@ -148,3 +149,33 @@ async def _wait(condition: Callable[[], bool]) -> None:
     with trio.fail_after(10):
         while not condition():
             await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize("task", ["recall", "move"])
+async def test_a_task_that_has_an_end_outlives_it_too(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = {"recall": "_fall_back", "move": "_wait_valid_at"}[task]
+    original, left = getattr(Supervisor, name), 1
+
+    async def fail_once(*args: Any) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            raise LookupError("nobody foresaw this")
+        await original(*args)
+
+    options = {"remember": True, "state": tmp_path, "proxy_id": "p"}
+    async with in_memory_store() as one, in_memory_store() as two:
+        async with proxy_on(one, **options) as proxy:
+            await _wait((tmp_path / "web@p.json").exists)
+        monkeypatch.setattr(Supervisor, name, fail_once)
+        async with proxy_on(one, **options) as proxy:
+            tasks = proxy._view.runtime.observer.tasks
+            if task == "move":
+                await two.put("canary/web/config", json.dumps(DOCUMENT).encode())
+                here = DOCUMENT | {"config_server": two.url}
+                await one.put("canary/web/config", json.dumps(here).encode())
+                await _wait(lambda: proxy.status()["store"]["url"] == two.url)  # type: ignore[index]
+            await _wait(lambda: tasks.failures.get(task) == 1)
+            assert proxy.revision > 0

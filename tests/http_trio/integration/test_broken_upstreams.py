@@ -372,6 +372,23 @@ async def test_a_flood_of_interim_responses_ends(
         assert (await until_final(client)).startswith(b"HTTP/1.1 502 ")
 
 
+async def test_interim_responses_that_drip_keep_no_request_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def drip(asked: ReceivedRequest) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):
+            while True:
+                await asked.stream.send_all(b"HTTP/1.1 102 Processing\r\n\r\n")
+                await trio.sleep(0.01)
+
+    async with watched(drip, caplog, PATIENT) as one, connected(one.proxy) as client:
+        await ask(client, FAST)
+        with trio.fail_after(20):
+            assert (await until_final(client)).startswith(
+                (b"HTTP/1.1 502 ", b"HTTP/1.1 504 ")
+            )
+
+
 async def test_an_upstream_that_never_reads_is_given_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
