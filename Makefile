@@ -16,7 +16,7 @@ FLOOR_KV     := 92
 FLOOR_CANARY := 93.5
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check format bench docs crash fuzz soak wheel clean
+.PHONY: help install demo test coverage check format bench docs crash fuzz handover soak wheel clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,9 @@ docs: install  ## Write the tables of docs/ that are made from the code anew
 
 crash: install  ## Kill the store 100 times while it is written to; nothing may be lost
 	$(BIN)/python -m tests.e2e.crash --rounds 100
+
+handover: install  ## Let 50 proxies follow each other on one port, under load; nothing may be lost
+	@$(BIN)/python -m tests.e2e.handover --rounds 50
 
 wheel: install  ## Build the distribution into dist/
 	$(BIN)/python -m build

@@ -25,6 +25,11 @@ from http_trio.net.process.resources import (
     read_file,
     tune_gc,
 )
+from http_trio.net.process.service_manager import (
+    ServiceManager,
+    adopt_listener,
+    inherited_listeners,
+)
 from http_trio.net.tls_context import Tls, client_context
 from http_trio.net.traffic_counts import TrafficCounts
 from http_trio.proxy.forward import forward, upstream_request_of
@@ -64,12 +69,14 @@ __all__ = [
     "ProtocolError",
     "Response",
     "Retry",
+    "ServiceManager",
     "Timeouts",
     "Tls",
     "TrafficCounts",
     "Upstream",
     "UpstreamRequest",
     "address_of",
+    "adopt_listener",
     "as_asgi",
     "client_context",
     "count_processors",
@@ -77,6 +84,7 @@ __all__ = [
     "fetch",
     "file_stamp",
     "forward",
+    "inherited_listeners",
     "is_foreign_page",
     "open_listeners",
     "parse_address",

@@ -132,6 +132,16 @@ class HttpServer:
         self._drain.set()
         self._again.set()
 
+    @property
+    def leaving(self) -> bool:
+        """Whether it has begun to stop."""
+        return self._drain.is_set()
+
+    @property
+    def has_successor(self) -> bool:
+        """Whether others listen on all of its TCP ports too."""
+        return all(listener.has_others for listener in self._listeners)
+
     def reload(self) -> None:
         """Look at the files of the certificates at once, not only when it is time."""
         if self._certificates is not None:

@@ -19,9 +19,9 @@ PUBLIC: dict[str, str] = {
         Address AsgiApp BadBind BadCertificate BadRequest BadResponse Certificate Exchange
         Failure FailureReason FetchResult ForwardHooks ForwardedPolicy
         ForwardedRequest Handler Http2Upstream HttpError HttpServer HttpsRedirect KnownHosts Limits
-        NoResponse ProtocolError Response Retry Timeouts Tls TrafficCounts Upstream UpstreamRequest
-        address_of as_asgi client_context count_processors error_response fetch
-        file_stamp forward is_foreign_page open_listeners parse_address raise_file_limit read_file
+        NoResponse ProtocolError Response Retry ServiceManager Timeouts Tls TrafficCounts Upstream UpstreamRequest
+        address_of adopt_listener as_asgi client_context count_processors error_response fetch
+        file_stamp forward inherited_listeners is_foreign_page open_listeners parse_address raise_file_limit read_file
         respond_all serve tune_gc
         upstream_request_of
     """,

@@ -65,6 +65,8 @@ class AdminHandler:
 
     def _readiness(self) -> Response:
         view = self._view
+        if view.server is not None and view.server.leaving:
+            return Response(503, b"draining\n")
         gateway_waits = view.gateway is not None and not view.control.ready.is_set()
         if gateway_waits or (view.gateway is None and view.runtime.live is None):
             return Response(503, b"no configuration yet\n")

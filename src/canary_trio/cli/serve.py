@@ -57,7 +57,7 @@ SPARE_FILES = 1024
 @click.option(
     "--id",
     "proxy_id",
-    help="The proxy's name, which no other live one has.  [default: HOST-PORT]",
+    help="The proxy's name, which no other live one has.  [default: HOST-PORT and a part that is drawn]",
 )
 @log_options
 def serve(
@@ -73,6 +73,10 @@ def serve(
     proxy_protocol: bool,
     half_close: bool,
     workers: int,
+    listen_early: bool,
+    reuse_port: bool,
+    lame_duck_s: float,
+    drain_s: float,
     admin: str,
     admin_hosts: tuple[str, ...],
     bootstrap: Path | None,
@@ -84,7 +88,9 @@ def serve(
 ) -> None:
     """Serve SERVICE by its document in the store, until SIGTERM or Ctrl-C.
 
-    SIGUSR1 and SIGHUP open the access log anew, after it was rotated.
+    It listens once there is a document to route by. SIGTERM and Ctrl-C end it as --lame-duck
+    and --drain say, a second one at once. SIGUSR1 and SIGHUP open the access log anew, after
+    it was rotated; SIGHUP also looks at the files of certificates.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has a meaning
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -94,14 +100,19 @@ def serve(
     from canary_trio.telemetry.access_log_format import LineForm  # noqa: PLC0415
 
     document = None if bootstrap is None else read_valid(bootstrap, service)
+    addresses = settle(binds, tls_binds, h2c_binds)
     options = ProxyOptions(
         config_server=config_server,
         tokens=tokens,
-        **settle(binds, tls_binds, h2c_binds).options,
         clients=clients_of(
             trusted, forwarded, proxy_protocol=proxy_protocol, half_close=half_close
         ),
-        admin=admin,
+        **addresses.options,
+        reuse_port=reuse_port,
+        listen_late=not listen_early,
+        lame_duck_s=lame_duck_s,
+        drain_s=drain_s,
+        admin=admin if addresses.admin is None else addresses.admin,
         admin_hosts=admin_hosts,
         bootstrap=document,
         state=state,

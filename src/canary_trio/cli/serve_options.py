@@ -2,11 +2,12 @@
 
 Without a certificate it serves HTTP. With one it serves HTTPS, and HTTP only where
 `--bind` or `--h2c-bind` asks for it: who gives a certificate does not expect an open door
-beside it.
+beside it. One file, since each option bears on the others.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,14 @@ import attrs
 import click
 
 from canary_trio.cli.tls_options import TlsSettings, settle_tls, tls_options
-from http_trio import ForwardedPolicy, count_processors, read_file
+from http_trio import (
+    BadBind,
+    ForwardedPolicy,
+    address_of,
+    count_processors,
+    inherited_listeners,
+    read_file,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -198,8 +206,74 @@ def clients_of(
     )
 
 
+_LISTEN_EARLY = click.option(
+    "--listen-early",
+    is_flag=True,
+    help="Take connections before there is a document, and respond 503 until then.",
+)
+_REUSE_PORT = click.option(
+    "--reuse-port",
+    is_flag=True,
+    help="Let other processes serve on the same ports, such as this one's successor.",
+)
+_LAME_DUCK = click.option(
+    "--lame-duck",
+    "lame_duck_s",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="SECONDS",
+    help="At SIGTERM, so long still accept connections and send clients elsewhere.",
+)
+_DRAIN = click.option(
+    "--drain",
+    "drain_s",
+    type=click.FloatRange(min=0),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="At SIGTERM, after --lame-duck, so long let end what is in progress.",
+)
+
+KINDS = {
+    "http": "binds",
+    "plain": "binds",
+    "https": "tls_binds",
+    "tls": "tls_binds",
+    "h2c": "h2c_binds",
+    "admin": "admin",
+}
+"""What the name of a socket that is handed down (LISTEN_FDNAMES) makes of it."""
+
+
+def take_inherited(*, with_tls: bool) -> dict[str, list[socket.socket]]:
+    """Take the sockets that a service manager handed down, by what they are for.
+
+    One without such a name serves, and a second one is the admin listener.
+
+    Raises:
+        click.UsageError: it cannot be told what one is for.
+    """
+    found: dict[str, list[socket.socket]] = {}
+    unnamed = ["tls_binds" if with_tls else "binds", "admin"]
+    try:
+        inherited = inherited_listeners()
+    except BadBind as exc:
+        raise click.UsageError(str(exc)) from exc
+    for name, sock in inherited:
+        kind = KINDS.get(name) or (unnamed.pop(0) if unnamed else "")
+        if not kind or (kind == "admin" and kind in found):
+            raise click.UsageError(
+                f"found the socket {address_of(sock)} of the name {name!r}, expected one"
+                f" of {', '.join(KINDS)} (FileDescriptorName=), and one admin at most"
+            )
+        found.setdefault(kind, []).append(sock)
+    return found
+
+
 def listen_options(command: F) -> F:
     """Give a command the options of its addresses; `settle` says what they mean."""
+    command = _LISTEN_EARLY(_REUSE_PORT(_LAME_DUCK(_DRAIN(command))))
     return _BIND(_TLS_BIND(_H2C_BIND(tls_options(_WORKERS(command)))))
 
 
@@ -212,10 +286,11 @@ def log_options(command: F) -> F:
 class Addresses:
     """Where a proxy serves: plain, with a certificate, and plain with HTTP/2."""
 
-    binds: tuple[str, ...]
-    tls_binds: tuple[str, ...]
-    h2c_binds: tuple[str, ...]
+    binds: tuple[str | socket.socket, ...]
+    tls_binds: tuple[str | socket.socket, ...]
+    h2c_binds: tuple[str | socket.socket, ...]
     tls: TlsSettings
+    admin: socket.socket | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -237,11 +312,18 @@ def settle(
         click.UsageError: an option stands without the one that it needs.
     """
     settings = settle_tls()
-    plain, secure, h2c = tuple(binds), tuple(tls_binds), tuple(h2c_binds)
+    inherited = take_inherited(with_tls=settings.tls is not None)
+    plain, secure, h2c = (
+        (*given, *inherited.get(kind, ()))
+        for given, kind in (
+            *((binds, "binds"), (tls_binds, "tls_binds"), (h2c_binds, "h2c_binds")),
+        )
+    )
+    admin = inherited.get("admin", [None])[0]
     if settings.tls is not None:
-        return Addresses(plain, secure or (DEFAULT_TLS_BIND,), h2c, settings)
+        return Addresses(plain, secure or (DEFAULT_TLS_BIND,), h2c, settings, admin)
     if secure:
         raise click.UsageError("--tls-bind needs a --tls-cert FILE or --tls-dir DIR")
     if not plain and not h2c:
         plain = (DEFAULT_BIND,)
-    return Addresses(plain, (), h2c, settings)
+    return Addresses(plain, (), h2c, settings, admin)

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import logging
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from canary_trio.errors import NameTaken
 
 _log = logging.getLogger(__name__)
 
+_DRAWN = 3  # bytes that are drawn for a name
 _SIZE = 4096  # bytes of the file that are read
 
 
@@ -75,6 +78,38 @@ class NameFile:
     def close(self) -> None:
         """Give the name up."""
         os.close(self._descriptor)
+
+
+def take_default_name(
+    path: Path | None, base: str, owned: contextlib.ExitStack
+) -> tuple[str, NameFile | None]:
+    """Take a name that begins so, and that no proxy which lives has on this machine.
+
+    What ends it is drawn once and kept, so that a proxy which is started again has the
+    name it had; one beside it, such as its successor, has another.
+
+    Args:
+        path: of its files, but for what is drawn; None if nothing is kept.
+        base: of the name.
+        owned: gives it up at its end.
+    """
+    if path is None:
+        return f"{base}-{secrets.token_hex(_DRAWN)}", None
+    pattern = glob.escape(path.name) + "-" + "[0-9a-f]" * 2 * _DRAWN + ".lock"
+    for found in sorted(path.parent.glob(pattern)):
+        with contextlib.suppress(OSError):
+            try:
+                file = owned.enter_context(contextlib.closing(NameFile(found)))
+            except NameTaken:
+                _log.info(
+                    "another proxy lives with this state directory, as %s; each of them"
+                    " keeps files of its own there",
+                    found.stem.rpartition("@")[2],
+                )
+            else:
+                return f"{base}{found.stem[len(path.name) :]}", file
+    drawn = f"-{secrets.token_hex(_DRAWN)}"
+    return base + drawn, take_name(path.with_name(path.name + drawn + ".lock"), owned)
 
 
 def take_name(path: Path | None, owned: contextlib.ExitStack) -> NameFile | None:

@@ -46,11 +46,13 @@ class News:
     """A message of a worker; what it does not mention is None.
 
     Attributes:
+        waiting: whether its addresses are had, and a document is waited for.
         listening: the addresses that it listens on.
         live: the revision of its first document.
         failed: why it cannot serve.
     """
 
+    waiting: bool | None = None
     listening: str | None = None
     live: int | None = None
     failed: str | None = None
@@ -89,7 +91,7 @@ def read_news(line: bytes) -> News:
     """Read a line of `write_news`, without its end.
 
     >>> read_news(b'{"live": 7}')
-    News(listening=None, live=7, failed=None)
+    News(waiting=None, listening=None, live=7, failed=None)
     """
     return News(**json.loads(line))
 

@@ -11,8 +11,11 @@ import click
 class Teller(Protocol):
     """What a proxy calls while it starts."""
 
+    def waiting(self, admin: str) -> None:
+        """The proxy has its addresses, and listens there once there is a document."""
+
     def listening(self, addresses: str, admin: str) -> None:
-        """The proxy listens; until its first document is live it responds 503."""
+        """The proxy listens."""
 
     def live(self, revision: int) -> None:
         """Its first document is live."""
@@ -32,6 +35,10 @@ class Console:
         self._service = service
         self._beside = beside
         self._with = f", {workers} workers" if workers > 1 else ""
+
+    def waiting(self, admin: str) -> None:
+        """Print that a document is waited for."""
+        self._print(f"canary {self._service} waits for a document, admin on {admin}")
 
     def listening(self, addresses: str, admin: str) -> None:
         """Print where the proxy listens."""

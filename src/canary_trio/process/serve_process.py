@@ -1,8 +1,12 @@
 """One proxy as a process: it serves until a signal says that it shall not.
 
-SIGTERM or Ctrl-C drains it, a second one ends it at once; SIGUSR1 opens the access log
-anew, and so does SIGHUP. It ends nothing: there is nothing else to be read again, and a
-proxy whose terminal is gone serves on.
+SIGTERM or Ctrl-C drains it, after a time as a lame duck; a second one ends it at once,
+whatever the first has come to. SIGUSR1 opens the access log anew, and so does SIGHUP, which
+also looks at the files of the certificates. It ends nothing: a proxy whose terminal is gone
+serves on.
+
+A service manager (systemd) is told all of that, and hears signs of life from the event loop
+that serves.
 """
 
 from __future__ import annotations
@@ -20,9 +24,6 @@ from canary_trio.process.progress import Teller
 from canary_trio.serve.options import ProxyOptions
 from canary_trio.serve.proxy import Proxy, serve
 from canary_trio.telemetry.access_log import AccessLog
-
-DRAIN_S = 30.0
-"""How long requests in progress have when the process is asked to end."""
 
 
 async def serve_process(
@@ -44,29 +45,34 @@ async def serve_process(
     Raises:
         NameTaken: another proxy of this name is alive.
     """
-    ends = _Ends()
+    manager = http_trio.ServiceManager.take()
+    ends = _Ends(manager, options)
     with (
         trio.open_signal_receiver(*stopping) as signals,
         trio.open_signal_receiver(signal.SIGUSR1, signal.SIGHUP) as rotations,
     ):
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_stop_on, signals, nursery, ends.proxies)
-                nursery.start_soon(_reopen_on, rotations, access_log)
+                nursery.start_soon(_stop_on, signals, nursery, ends)
+                nursery.start_soon(_reload_on, rotations, access_log, ends)
+                nursery.start_soon(ends.keep_alive)
+                manager.status(f"{service} waits for a document")
                 async with trio.open_nursery() as serving:
                     start = partial(
                         serve,
                         service,
                         options,
                         access_log=access_log,
+                        on_waiting=teller.waiting,
                         on_listening=teller.listening,
+                        on_live=ends.tell_live,
                     )
                     try:
                         proxy: Proxy = await serving.start(partial(ends.watch, start))
                     except (http_trio.HttpError, CanaryError) as exc:
                         ends.failure = str(exc)
                     else:
-                        ends.proxies.append(proxy)
+                        ends.serves(proxy)
                         teller.live(proxy.revision)
                         http_trio.tune_gc()
                 nursery.cancel_scope.cancel()
@@ -81,9 +87,45 @@ async def serve_process(
 class _Ends:
     """How a process's proxy ends, and which one it is."""
 
+    manager: http_trio.ServiceManager
+    options: ProxyOptions
     proxies: list[Proxy] = attrs.field(factory=list)
     failure: str = ""
     taken: NameTaken | None = None
+
+    def serves(self, proxy: Proxy) -> None:
+        """Note that a proxy serves."""
+        self.proxies.append(proxy)
+        self.manager.ready(f"revision {proxy.revision} is live")
+
+    def tell_live(self, revision: int) -> None:
+        """Tell the service manager what runs."""
+        if self.proxies:
+            self.manager.status(f"revision {revision} is live")
+
+    def drain(self) -> None:
+        """Let the proxy end."""
+        options = self.options
+        self.manager.stopping("draining")
+        for proxy in self.proxies:
+            proxy.drain(options.drain_s, lame_duck_s=options.lame_duck_s)
+
+    def reload(self) -> None:
+        """Look at files that may have changed."""
+        self.manager.reloading()
+        for proxy in self.proxies:
+            proxy.reload()
+        if self.proxies:
+            self.manager.ready(f"revision {self.proxies[0].revision} is live")
+
+    async def keep_alive(self) -> None:
+        """Give signs of life, from the event loop that serves once there is one."""
+        every_s = self.manager.watchdog_s / 3
+        while every_s > 0:
+            for proxy in self.proxies:
+                await proxy.beat(self.manager.alive, every_s)
+            self.manager.alive()
+            await trio.sleep(every_s)
 
     async def watch(
         self,
@@ -98,22 +140,25 @@ class _Ends:
             raise
 
 
-async def _reopen_on(signals: AsyncIterator[int], log: AccessLog | None) -> None:
-    """Reopen the access log when it was rotated."""
-    async for _ in signals:
+async def _reload_on(
+    signals: AsyncIterator[int], log: AccessLog | None, ends: _Ends
+) -> None:
+    """Reopen the access log, which was rotated; at SIGHUP, look at other files too."""
+    async for number in signals:
         if log is not None:
             log.reopen()
+        if number == signal.SIGHUP:
+            ends.reload()
 
 
 async def _stop_on(
-    signals: AsyncIterator[int], nursery: trio.Nursery, proxies: list[Proxy]
+    signals: AsyncIterator[int], nursery: trio.Nursery, ends: _Ends
 ) -> None:
     """Drain at the first signal; stop at once at the second, or if there is nothing yet."""
     async for _ in signals:
-        if not proxies:
+        if not ends.proxies:
             nursery.cancel_scope.cancel()
-        for proxy in proxies:
-            proxy.drain(DRAIN_S)
+        ends.drain()
         break
     async for _ in signals:
         nursery.cancel_scope.cancel()

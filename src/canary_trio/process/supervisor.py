@@ -6,7 +6,8 @@ of the fleet, NAME.1 and so on. A worker that ends is started again, later each 
 does not last; those that run take its connections meanwhile.
 
 The supervisor holds the port, the admin listener and the signals, and serves nothing:
-SIGTERM or Ctrl-C drains all, a second one ends them at once.
+SIGTERM or Ctrl-C drains all, a second one ends them at once. One file, since what workers
+share and how they end are decided together.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from canary_trio.process.process_log import LogOptions
 from canary_trio.process.progress import Console, Teller
 from canary_trio.process.worker_process import WorkerProcess
 from canary_trio.serve.listeners import ADMIN_LIMITS, admin_names
-from canary_trio.serve.options import Bind, ProxyOptions, default_id
+from canary_trio.serve.options import Bind, ProxyOptions, take_own_name
 
 _log = logging.getLogger(__name__)
 
@@ -65,9 +66,11 @@ async def supervise(
         if options.tls is not None:
             options.tls.check()  # refused here, once, and not by each worker
         with contextlib.ExitStack() as owned:
-            admin = http_trio.open_listeners([options.admin])
+            admin = http_trio.open_listeners(
+                [options.admin], reuse_port=options.reuse_port
+            )
             owned.enter_context(admin[0])
-            addresses = _Addresses(owned)
+            addresses = _Addresses(owned, reuse_port=options.reuse_port)
             held = attrs.evolve(
                 options,
                 binds=[addresses.hold(bind) for bind in options.binds],
@@ -76,7 +79,7 @@ async def supervise(
                 redirect_binds=[addresses.hold(b) for b in options.redirect_binds],
                 reuse_port=True,
             )
-            name = options.proxy_id or default_id(addresses.names[0])
+            name, _ = take_own_name(service, options, addresses.names[0], owned)
             check_name(f"{name}.{count}")
             directory = owned.enter_context(own_directory("canary-workers-"))
             workers = [
@@ -101,7 +104,8 @@ class _Addresses:
         inherited: the descriptors of those that workers inherit, by name.
     """
 
-    def __init__(self, owned: contextlib.ExitStack) -> None:
+    def __init__(self, owned: contextlib.ExitStack, *, reuse_port: bool) -> None:
+        self._reuse_port = reuse_port
         self.names: list[str] = []
         self.inherited: dict[str, int] = {}
         self._owned = owned
@@ -111,11 +115,17 @@ class _Addresses:
 
         A TCP port is only bound here, which keeps it ours while no worker listens and
         settles port 0. It is first opened alone, since with SO_REUSEPORT another
-        command on the same port would not be noticed.
+        command on the same port would not be noticed, unless that is asked for.
         """
-        sock = self._owned.enter_context(http_trio.open_listeners([bind])[0])
+        sock = self._owned.enter_context(
+            http_trio.open_listeners(
+                [bind], reuse_port=self._reuse_port, listening=False
+            )[0]
+        )
+        if not self._reuse_port and isinstance(bind, str):
+            http_trio.open_listeners([sock])
         self.names.append(http_trio.address_of(sock))
-        if sock.family == socket.AF_UNIX:
+        if sock.family == socket.AF_UNIX or not isinstance(bind, str):
             self.inherited[self.names[-1]] = sock.fileno()
             return self.names[-1]
         family, address = sock.family, sock.getsockname()
@@ -145,7 +155,8 @@ class _Shared:
             self.options.options,
             proxy_id=f"{self.name}.{worker.number}",
             admin=f"unix:{worker.admin}",
-            listen_late=worker.restarts > 0,  # the others answer meanwhile
+            listen_late=self.options.options.listen_late
+            or worker.restarts > 0,  # the others answer meanwhile
         )
         return attrs.evolve(self.options, options=own)
 
@@ -157,6 +168,8 @@ class _Supervisor:
         self._news = trio.Event()
         self._stop = trio.Event()
         self._failure = ""
+        self._manager = http_trio.ServiceManager.take()
+        self._admin: http_trio.HttpServer | None = None
 
     async def run(self, admin: Sequence[socket.socket]) -> str:
         options = self._shared.options
@@ -175,6 +188,8 @@ class _Supervisor:
                 server = await nursery.start(
                     partial(http_trio.serve, checked, admin, limits=ADMIN_LIMITS)
                 )
+                self._admin = server
+                nursery.start_soon(self._keep_alive)
                 nursery.start_soon(self._announce, teller, server.addresses[0])
                 async with trio.open_nursery() as working:
                     for worker in self._workers:
@@ -192,7 +207,7 @@ class _Supervisor:
             how = await worker.run(self._shared.of(worker), self._tell)
             if self._stop.is_set():
                 return
-            if worker.name_taken or not worker.addresses:  # nor would another try
+            if worker.name_taken or not worker.is_up:  # nor would another try
                 self._failure = worker.failure or f"worker {worker.number} {how}"
                 self._end_all()
                 return
@@ -213,7 +228,9 @@ class _Supervisor:
         teller.listening(self._workers[0].addresses, admin)
         while any(worker.revision < 0 for worker in self._workers):
             await self._wait_news()
-        teller.live(min(worker.revision for worker in self._workers))
+        revision = min(worker.revision for worker in self._workers)
+        teller.live(revision)
+        self._manager.ready(f"revision {revision} is live on all workers")
 
     def _tell(self) -> None:
         self._news.set()
@@ -234,9 +251,19 @@ class _Supervisor:
     async def _pass_on(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
             for worker in self._workers:
-                worker.send_signal(number)
+                if worker.is_up:  # before, the signal would end it
+                    worker.send_signal(number)
+
+    async def _keep_alive(self) -> None:
+        """Give signs of life; those of workers are told by what they respond."""
+        while (every_s := self._manager.watchdog_s / 3) > 0:
+            self._manager.alive()
+            await trio.sleep(every_s)
 
     def _end_all(self) -> None:
         self._stop.set()
+        self._manager.stopping("draining")
+        if self._admin is not None and self._admin.has_successor:
+            self._admin.drain(0)
         for worker in self._workers:
             worker.send_signal(signal.SIGTERM)

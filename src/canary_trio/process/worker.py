@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 import attrs
 import trio
 
+import http_trio
 from canary_trio.errors import NameTaken
 from canary_trio.process import process_log
 from canary_trio.process.ipc import (
@@ -44,6 +45,11 @@ class Channel:
             self.sock.sendall(write_news(news))
         except OSError:
             return
+
+    def waiting(self, admin: str) -> None:
+        """Tell that it has its addresses."""
+        del admin
+        self.tell(News(waiting=True))
 
     def listening(self, addresses: str, admin: str) -> None:
         """Tell that it listens; where the admin is, the supervisor has said itself."""
@@ -118,9 +124,7 @@ def _adopted(binds: Iterable[Bind], sockets: Mapping[str, int]) -> tuple[Bind, .
     adopted: list[Bind] = []
     for bind in binds:
         if isinstance(bind, str) and bind in sockets:
-            sock = socket.socket(fileno=sockets[bind])
-            sock.setblocking(False)
-            adopted.append(sock)
+            adopted.append(http_trio.adopt_listener(sockets[bind]))
         else:
             adopted.append(bind)
     return tuple(adopted)

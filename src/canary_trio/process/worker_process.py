@@ -33,6 +33,7 @@ class WorkerProcess:
         number: 1, 2 and so on.
         admin: the path of its admin listener.
         restarts: times that it was started again.
+        is_up: whether it had its addresses, once.
         addresses: where it listens; empty before it did for the first time.
         revision: of its first document; -1 before.
         failure: why it could not serve, in its own words; empty if it said nothing.
@@ -42,6 +43,7 @@ class WorkerProcess:
     number: int
     admin: str
     restarts: int = 0
+    is_up: bool = False
     addresses: str = ""
     revision: int = -1
     failure: str = ""
@@ -105,7 +107,10 @@ class WorkerProcess:
             on_news()
 
     def _hear(self, news: News) -> None:
+        if news.waiting:
+            self.is_up = True
         if news.listening is not None:
+            self.is_up = True
             self.addresses = news.listening
         if news.live is not None:
             self.revision = news.live

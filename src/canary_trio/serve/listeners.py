@@ -6,8 +6,10 @@ import contextlib
 import logging
 import socket
 from collections.abc import Sequence
+from functools import partial
 
 import attrs
+import trio
 
 import http_trio
 from canary_trio.admin.guard import AdminGuard
@@ -50,7 +52,7 @@ class Sockets:
             sockets(options.h2c_binds, reuse_port=shared, listening=not late),
             sockets(options.tls_binds, reuse_port=shared, listening=not late),
             sockets(options.redirect_binds, reuse_port=shared),
-            sockets([options.admin]),
+            sockets([options.admin], reuse_port=shared),
         )
 
     @property
@@ -75,14 +77,16 @@ def side_listeners(
 ) -> dict[str, SideListener]:
     """Give the listeners beside the proxy's, by the names of their tasks."""
     guard = AdminGuard(AdminHandler(view), admin_names(options))
-    found = {"admin": SideListener(guard, sockets.admin, ADMIN_LIMITS)}
+    shared = options.reuse_port
+    admin = SideListener(guard, sockets.admin, ADMIN_LIMITS, reuse_port=shared)
+    found = {"admin": admin}
     if sockets.redirecting:
         redirect = http_trio.HttpsRedirect(sockets.tls_port, options.acme_dir)
         found["redirect"] = SideListener(
             redirect,
             sockets.redirecting,
             options.limits,
-            reuse_port=options.reuse_port,
+            reuse_port=shared,
         )
     return found
 
@@ -103,6 +107,7 @@ class SideListener:
         self._addresses = [http_trio.address_of(sock) for sock in sockets]
         self._reuse_port = reuse_port
         self._limits = limits
+        self._server: http_trio.HttpServer | None = None
 
     async def run(self) -> None:
         sockets, self._first = self._first, ()
@@ -110,16 +115,31 @@ class SideListener:
             sockets = http_trio.open_listeners(
                 self._addresses, reuse_port=self._reuse_port
             )
-        await http_trio.serve(self._handler, sockets, limits=self._limits)
+        start = partial(http_trio.serve, self._handler, sockets, limits=self._limits)
+        async with trio.open_nursery() as nursery:
+            self._server = await nursery.start(start)
+
+    @property
+    def has_successor(self) -> bool:
+        """Whether another process listens there, too."""
+        return self._server is not None and self._server.has_successor
+
+    def drain(self, deadline_s: float, lame_duck_s: float) -> None:
+        """Begin to stop, as `http_trio.HttpServer.drain`."""
+        if self._server is not None:
+            self._server.drain(deadline_s, lame_duck_s=lame_duck_s)
 
 
 def admin_names(options: ProxyOptions) -> tuple[str, ...]:
     """Give the names by which the admin listener is known; warn where strangers reach it."""
-    host = options.admin.rpartition(":")[0].strip("[]")
-    if host in ("", "0.0.0.0", "::") and not options.admin.startswith("unix:"):  # noqa: S104
+    admin = options.admin
+    if not isinstance(admin, str):
+        admin = http_trio.address_of(admin)
+    host = admin.rpartition(":")[0].strip("[]")
+    if host in ("", "0.0.0.0", "::") and not admin.startswith("unix:"):  # noqa: S104
         _log.warning(
             "the admin listener %s is open to every network of this machine; it asks for"
             " no token and says where the servers are",
-            options.admin,
+            admin,
         )
     return (host, *options.admin_hosts)

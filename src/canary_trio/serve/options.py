@@ -7,7 +7,9 @@ such as a log that is open or a callback, is a parameter.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ import attrs
 
 import http_trio
 from canary_trio.control.last_good import default_directory
+from canary_trio.control.own_name import NameFile, take_default_name, take_name
+from canary_trio.control.store_keys import check_name
 
 DEFAULT_BIND = "127.0.0.1:8080"
 DEFAULT_ADMIN = "127.0.0.1:8081"
@@ -56,8 +60,11 @@ class ProxyOptions:
         acme_dir: the directory of the ACME challenges that are served there.
         clients: whose word about a client holds, and when it has left.
         reuse_port: whether other processes may serve on the same TCP ports.
-        listen_late: whether to take connections only when the first document is live,
-            because others take them meanwhile.
+        listen_late: whether to take connections only when there is a document to route
+            by; False to respond 503 until then.
+        lame_duck_s: once it is asked to end, how long connections are still accepted,
+            while clients are told to come back elsewhere.
+        drain_s: how long what is in progress has to end after that.
         admin: where `/status`, `/metrics`, `/healthz` and `/ready` are.
         admin_hosts: names beside the machine's by which the admin listener is asked, as
             browsers and scrapers say them in `Host`.
@@ -83,8 +90,10 @@ class ProxyOptions:
     acme_dir: str | os.PathLike[str] | None = None
     clients: http_trio.ForwardedPolicy = http_trio.ForwardedPolicy()
     reuse_port: bool = False
-    listen_late: bool = False
-    admin: str = DEFAULT_ADMIN
+    listen_late: bool = True
+    lame_duck_s: float = 0.0
+    drain_s: float = 30.0
+    admin: Bind = DEFAULT_ADMIN
     admin_hosts: Sequence[str] = ()
     bootstrap: bytes | None = attrs.field(default=None, repr=False)
     state: str | os.PathLike[str] | None = None
@@ -102,6 +111,24 @@ def state_file(options: ProxyOptions, name: str) -> Path | None:
 
 
 def default_id(address: str) -> str:
-    """Give the name of a proxy that was given none: its host's, with its port."""
-    where = address.rpartition(":")[2].rpartition("/")[2]
-    return f"{socket.gethostname()}-{where}"[:63]
+    """Give the name of a proxy that was given none, but for a part that is drawn."""
+    where = address.rpartition("@")[2].rpartition("/")[2].strip("[]")
+    where = re.sub(r"[^A-Za-z0-9_.-]+", "-", where)
+    return f"{socket.gethostname()}-{where}"[:50].strip("-.")
+
+
+def take_own_name(
+    service: str, options: ProxyOptions, address: str, owned: contextlib.ExitStack
+) -> tuple[str, NameFile | None]:
+    """Take the name that was given, or one that no other proxy of this machine has.
+
+    Raises:
+        BadName: it cannot be part of a key.
+        NameTaken: a proxy that lives has it.
+    """
+    given = options.proxy_id
+    if given is None:
+        base = default_id(address)
+        return take_default_name(state_file(options, f"{service}@{base}"), base, owned)
+    check_name(given)
+    return given, take_name(state_file(options, f"{service}@{given}.lock"), owned)

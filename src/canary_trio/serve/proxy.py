@@ -13,12 +13,16 @@ import http_trio
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import Table, describe
 from canary_trio.config.model import Config
-from canary_trio.control.own_name import take_name
-from canary_trio.control.store_keys import check_name, check_service
+from canary_trio.control.store_keys import check_service
 from canary_trio.routing.edge.model import is_gateway
 from canary_trio.serve.gateway import Gateway
-from canary_trio.serve.listeners import TOO_MANY, Sockets, side_listeners
-from canary_trio.serve.options import ProxyOptions, default_id, state_file
+from canary_trio.serve.listeners import (
+    TOO_MANY,
+    SideListener,
+    Sockets,
+    side_listeners,
+)
+from canary_trio.serve.options import ProxyOptions, take_own_name
 from canary_trio.serve.single_service import SingleService, Site
 from canary_trio.telemetry.access_log import AccessLog
 
@@ -38,6 +42,7 @@ class Proxy:
     _view: ProxyView
     _server: http_trio.HttpServer
     _admin: str
+    _sides: dict[str, SideListener]
 
     def __repr__(self) -> str:
         return (
@@ -75,16 +80,34 @@ class Proxy:
         """Give its state, as `/status` does."""
         return describe(self._view)
 
-    def drain(self, deadline_s: float = 30.0) -> None:
-        """Begin to stop: finish what is in progress, then let `serve` return."""
-        self._server.drain(deadline_s)
+    def drain(self, deadline_s: float = 30.0, *, lame_duck_s: float = 0.0) -> None:
+        """Begin to stop: finish what is in progress, then let `serve` return.
+
+        As `http_trio.HttpServer.drain`. `/ready` is 503 from now on; where another process
+        listens on the admin listener's port too, it is left to that one.
+        """
+        self._server.drain(deadline_s, lame_duck_s=lame_duck_s)
+        for name, side in self._sides.items():
+            if name != "admin":
+                side.drain(deadline_s, lame_duck_s)
+            elif side.has_successor:
+                side.drain(deadline_s, 0.0)
+
+    def reload(self) -> None:
+        """Look at the files of certificates at once."""
+        self._server.reload()
+
+    async def beat(self, call: Callable[[], None], every_s: float) -> None:
+        """Call again and again, from the event loop as it serves; until cancelled."""
+        await self._server.beat(call, every_s)
 
 
-async def serve(
+async def serve(  # noqa: PLR0915  # all that ends with one nursery
     service: str,
     options: ProxyOptions | None = None,
     *,
     access_log: AccessLog | None = None,
+    on_waiting: Callable[[str], None] | None = None,
     on_listening: Callable[[str, str], None] | None = None,
     on_live: Callable[[int], None] | None = None,
     task_status: trio.TaskStatus[Proxy] = trio.TASK_STATUS_IGNORED,
@@ -96,8 +119,9 @@ async def serve(
             `@` before it is a gateway's, which serves the services of its routes.
         options: where it serves, who has its document, and the like.
         access_log: takes a line for each request; it is closed at the end.
-        on_listening: called with the addresses and the admin's once all listen;
-            until the first document the proxy answers 503.
+        on_waiting: called with the admin's address when all addresses are had, and a
+            document is waited for to listen there.
+        on_listening: called with the addresses and the admin's once all listen.
         on_live: called with each revision in the step that makes it live.
         task_status: `started` gets the `Proxy` when the first document is live.
 
@@ -120,8 +144,7 @@ async def serve(
         sockets = Sockets.open(options, owned)
         addresses = sockets.addresses
         admin_address = http_trio.address_of(sockets.admin[0])
-        id_ = check_name(options.proxy_id or default_id(addresses[0]))
-        lock = state_file(options, f"{service}@{id_}.lock")
+        id_, name_file = take_own_name(service, options, addresses[0], owned)
         site = Site(
             service,
             id_,
@@ -130,10 +153,11 @@ async def serve(
             admin_address,
             access_log,
             on_live,
-            take_name(lock, owned),
+            name_file,
         )
         core = Gateway(site) if is_gateway(service) else SingleService(site)
         view, control = core.view, core.control
+        failed: http_trio.BadBind | None = None
         keeper = view.runtime.observer.tasks
         async with trio.open_nursery() as nursery:
             nursery.start_soon(core.run)
@@ -141,7 +165,8 @@ async def serve(
                 nursery.start_soon(access_log.run, keeper)
             async with trio.open_nursery() as serving:
                 nursery.start_soon(_end_if_refused, view, nursery.cancel_scope)
-                for name, side in side_listeners(view, sockets, options).items():
+                sides = side_listeners(view, sockets, options)
+                for name, side in sides.items():
                     nursery.start_soon(keeper.run, name, side.run)
                 start = partial(
                     http_trio.serve,
@@ -155,15 +180,24 @@ async def serve(
                     overload=TOO_MANY,
                 )
                 if options.listen_late:
+                    if on_waiting is not None:
+                        on_waiting(admin_address)
                     await control.ready.wait()
-                server = await serving.start(start)
+                try:
+                    server = await serving.start(start)
+                except http_trio.BadBind as exc:  # such as: another one was quicker
+                    failed = exc
+                    nursery.cancel_scope.cancel()
+                    await trio.sleep_forever()
                 view.server = server
                 nursery.start_soon(core.follow_connections, server)
                 if on_listening is not None:
                     on_listening(", ".join(addresses), admin_address)
                 await control.ready.wait()
-                task_status.started(Proxy(id_, view, server, admin_address))
+                task_status.started(Proxy(id_, view, server, admin_address, sides))
             nursery.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
         control.check_refused()
 
 

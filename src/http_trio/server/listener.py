@@ -40,7 +40,7 @@ from http_trio.net.descriptors import (
 )
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
-from http_trio.net.process.port_handover import PortHandover
+from http_trio.net.process.port_handover import PortHandover, others_on_port
 from http_trio.net.tls_socket import AnySocket
 from http_trio.server.connection import Connection
 from http_trio.server.exchange import Exchange, Handler
@@ -158,6 +158,11 @@ class Listener:
     def idle(self) -> tuple[bool, float] | None:
         """Say that it is never closed to make room."""
         return None
+
+    @property
+    def has_others(self) -> bool:
+        """Whether other sockets listen on this port."""
+        return self._open and bool(others_on_port(self.sock))
 
     def lead_away(self) -> bool:
         """Let new clients go to others that listen on this port; False if nobody does."""
