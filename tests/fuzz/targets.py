@@ -24,6 +24,12 @@ from canary_trio.routing.decision import Chance
 from canary_trio.routing.router import Router
 from canary_trio.routing.weighted_sequence import WeightedSequence
 from http_trio.errors import BadRequest, BadResponse, ProtocolError
+from http_trio.hosts.proxy_protocol import (
+    HEADER_BYTES,
+    SIGNATURE,
+    BadProxyHeader,
+    parse_proxy_header,
+)
 from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.chunked import BadChunk, ChunkedReader
 from http_trio.http1.forwarded import ForwardedPolicy, forwarded_fields, identify
@@ -224,6 +230,19 @@ def forwarding(data: bytes) -> None:
                 assert len(again.forwarded) == len(fields)
 
 
+def proxy_protocol(data: bytes) -> None:
+    """A header is whole, still coming or none, and the same whatever follows it."""
+    try:
+        header = parse_proxy_header(data)
+    except BadProxyHeader:
+        return
+    if header is not None:
+        assert 0 < header.size <= min(len(data), HEADER_BYTES)
+        whole = data[: header.size]
+        assert parse_proxy_header(whole) == parse_proxy_header(whole + b"x") == header
+        assert parse_proxy_header(whole[:-1]) is None
+
+
 def config(data: bytes) -> None:
     """A document is built or refused with its faults, and never anything else."""
     try:
@@ -317,7 +336,7 @@ TARGETS: dict[str, Target] = {
         *(session_body, transaction_body, store_response, store_bytes),
         *(client_hello, certificate, authority),
         *(http2_bytes, http2_frames, http2_messages),
-        *(remembered_file, fleet_secret, proxy_report, proxy_status),
+        *(proxy_protocol, remembered_file, fleet_secret, proxy_report, proxy_status),
     )
 }
 
@@ -374,6 +393,14 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     ),
 }
 SEEDS |= STORE_SEEDS | CLIENT_SEEDS | PROXY_SEEDS | TLS_SEEDS | HTTP2_SEEDS
+SEEDS["proxy_protocol"] = (
+    b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 443\r\n",
+    b"PROXY UNKNOWN\r\n",
+    SIGNATURE
+    + b"\x21\x11\0\x14\xc0\0\x02\x07\x0a\0\0\x01"
+    + bytes(4)
+    + b"\x20\0\x05\x01\0\0\0\0",
+)
 SEEDS["forwarding"] = SEEDS["request_head"]
 SEEDS["decision"] = (
     b"GET /b/?p=1&p=%31&=&p HTTP/1.1\r\nHost: a.test:80\r\nCookie: beta=1; canary-web=x",
