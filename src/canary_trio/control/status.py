@@ -1,6 +1,6 @@
 """How a proxy stands with its configuration, and with the store that has it.
 
-What goes wrong with the store is told in the log when it begins, and then now and again
+What goes wrong with the store is told in the log at the second try, and then now and again
 while it lasts, not at each try: `/status` says what holds now.
 """
 
@@ -25,10 +25,12 @@ TELL_S = 30.0
 
 def _tell_contact(contact: StoreContact, _: attrs.Attribute[Any], error: str) -> str:
     if not error:
-        if contact.error:
+        if contact.told_at > -math.inf:
             _log.info("the store is heard again")
             contact.told_at = -math.inf
         return error
+    if not contact.error:
+        return error  # a wait that broke is no outage: the next try says what it is
     now = trio.current_time()
     if now - contact.told_at >= TELL_S:
         contact.told_at = now
