@@ -1,8 +1,9 @@
 """The streams of a connection to a server: which there are, and whether more may be.
 
 It is told what the session reads, and gives each stream what is its. One file, since
-what the server says of its streams is all about one table. The rules that it obeys: no more streams are begun than the server allows. Until it has said how many, that
-is one; the others wait. What the server has not looked at may go elsewhere.
+what the server says of its streams is all about one table. The rules that it obeys: no
+more streams are begun than the server allows. Until it has said how many, that is one;
+the others wait. What the server has not looked at may go elsewhere.
 """
 
 from __future__ import annotations
