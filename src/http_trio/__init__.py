@@ -11,6 +11,7 @@ from http_trio.errors import (
 )
 from http_trio.hosts.addresses import parse_address
 from http_trio.hosts.site_check import KnownHosts, is_foreign_page
+from http_trio.http1.body_pace import BodyLimit
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response, error_response
 from http_trio.http2.upstream.pool import Http2Upstream
@@ -50,6 +51,7 @@ __all__ = [
     "BadCertificate",
     "BadRequest",
     "BadResponse",
+    "BodyLimit",
     "Certificate",
     "Exchange",
     "Failure",

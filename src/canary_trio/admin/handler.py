@@ -17,6 +17,7 @@ from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe, describe_service
 from canary_trio.config.model import Balance
 from canary_trio.proxy.live import LiveConfig
+from canary_trio.routing.access.explain import with_refusal
 from canary_trio.routing.edge.explain_route import explain_route
 from canary_trio.routing.explain import Explanation, explain
 from canary_trio.routing.request_spec import (
@@ -92,6 +93,7 @@ class AdminHandler:
         if live is None:
             return Response(503, f"{view.service} has no configuration yet\n".encode())
         found, key = explain(spec, live.router, live.revision, view.runtime.chance)
+        found = with_refusal(found, spec, live.config)
         return _json(200, {**routed, **attrs.asdict(_served(found, key, live))})
 
 

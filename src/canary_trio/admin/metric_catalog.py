@@ -46,6 +46,12 @@ CATALOG = (
         ("arm", "condition"),
         readings.failures,
     ),
+    _counter(
+        "canary_refusals_total",
+        "Requests that might not pass, by why: denied (403), too_large (413).",
+        ("kind",),
+        readings.refusals,
+    ),
     _gauge(
         MergeRule.HIGHEST,
         "canary_split_asked_share",

@@ -64,6 +64,12 @@ def failures(view: ProxyView, _: float) -> Rows:
     yield from view.runtime.observer.counters.failures.items()
 
 
+def refusals(view: ProxyView, _: float) -> Rows:
+    """Give the requests that might not pass, by why."""
+    for kind, count in view.runtime.observer.counters.refusals.items():
+        yield (kind,), count
+
+
 def retries(view: ProxyView, _: float) -> Rows:
     """Give the further tries, by arm."""
     for name, arm in view.runtime.observer.counters.arms.items():

@@ -152,6 +152,7 @@ async def _explain(
 ) -> Explanation:
     from canary_trio.config.document import load  # noqa: PLC0415
     from canary_trio.control.documents import read_document  # noqa: PLC0415
+    from canary_trio.routing.access.explain import with_refusal  # noqa: PLC0415
     from canary_trio.routing.decision import Chance  # noqa: PLC0415
     from canary_trio.routing.explain import explain  # noqa: PLC0415
     from canary_trio.routing.router import Router  # noqa: PLC0415
@@ -164,7 +165,8 @@ async def _explain(
     fleet_secrets = await _secrets(store, service, config)
     router = Router(config, service=service, secrets=fleet_secrets)
     chance = Chance(random.random, secrets.token_bytes)
-    return explain(spec, router, revision, chance)[0]
+    found, _ = explain(spec, router, revision, chance)
+    return with_refusal(found, spec, config)
 
 
 async def _secrets(store: Client, service: str, config: Config) -> tuple[bytes, ...]:
@@ -196,6 +198,8 @@ def _shown(found: Explanation) -> str:
     from canary_trio.routing.arm_references import called  # noqa: PLC0415
 
     of = f"revision {found.revision}" if found.revision else "this document"
+    if found.refused is not None:
+        return f"{of}: refused, {found.refused}: it would reach no arm"
     if not found.certain:
         shares = found.shares or {}
         split = ", ".join(f"{arm} {share:.4g}" for arm, share in shares.items())

@@ -41,6 +41,7 @@ from canary_trio.config.condition_codec import (
 )
 from canary_trio.config.model import Config, SameSite, Sticky, Style
 from canary_trio.config.policies import (
+    Access,
     CertificateHeader,
     Connections,
     MirrorRule,
@@ -56,6 +57,7 @@ from canary_trio.config.scalars import (
     DOMAIN,
     HEADER_NAME,
     METHOD,
+    NETWORK,
     RATIO,
     SHARE,
     STRICT_TRANSPORT,
@@ -195,6 +197,11 @@ _CONNECTIONS_TABLE = table(
     Connections, change=enumeration(OnChange), time=seconds(0, DAY_S)
 )
 
+_NETWORKS = list_of(NETWORK, most=10_000, of="networks")
+_ACCESS = table(
+    Access, allow=_NETWORKS, deny=_NETWORKS, body=optional(integer(0, 2**40))
+)
+
 DOCUMENT = table(
     Config,
     style=enumeration(Style),
@@ -227,6 +234,7 @@ DOCUMENT = table(
     decision_header=optional(CHANGED_NAME),
     client_cert_header=optional(enumeration(CertificateHeader)),
     strict_transport_security=optional(STRICT_TRANSPORT),
+    access=_ACCESS,
     config_server=CONFIG_SERVER,
     update_rate=seconds(0.1, 600),
     arms=ARMS,

@@ -17,6 +17,7 @@ from types import MappingProxyType
 import attrs
 
 from canary_trio.config.policies import (
+    Access,
     ArmTimeouts,
     CertificateHeader,
     Connections,
@@ -269,6 +270,9 @@ class Config:
         " table. An arm's own is left out, unless the arm's response_headers set one."
         " null to leave servers theirs.",
         default=None,
+    )
+    access: Access = described(
+        "Who may pass, and who is refused before a request is routed.", factory=Access
     )
     config_server: str | None = described(
         "Where the next document is read; by default where this one was.", default=None

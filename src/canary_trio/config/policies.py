@@ -1,7 +1,8 @@
 """How an arm's servers are watched, limited and repeated: frozen values, seconds. Pure.
 
 The defaults are those that users of proxies expect, and each is a field of the
-document. What is a value here is valid: only `document` makes them from outside.
+document. What is a value here is valid: only `document` makes them from outside. One file,
+since a reader of the document looks for one of these tables by its name.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 import attrs
+
+from canary_trio.config.rules import Network
 
 
 def described(text: str, *, called: str | None = None, **more: Any) -> Any:
@@ -234,3 +237,22 @@ class StrictTransport:
         if self.preload:
             parts.append("preload")
         return "; ".join(parts)
+
+
+@attrs.frozen
+class Access:
+    """Who may pass to a service, and with how much."""
+
+    allow: tuple[Network, ...] = described(
+        "Networks of clients that may pass, and nobody else; without any, all may.",
+        default=(),
+    )
+    deny: tuple[Network, ...] = described(
+        "Networks of clients that are refused with 403, whatever `allow` says.",
+        default=(),
+    )
+    body: int | None = described(
+        "Bytes of a request's body at most; a larger one is refused with 413. null for no"
+        " limit.",
+        default=None,
+    )

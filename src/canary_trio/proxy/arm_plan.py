@@ -25,6 +25,7 @@ from canary_trio.proxy.header_changes import (
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.request_ids import RandomHex, RequestIds, Traces
 from canary_trio.proxy.runtime import Runtime
+from canary_trio.routing.access.gate import gate_of
 from canary_trio.telemetry.decision_labels import DecisionLabels, LabelCache
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.arm import ArmState, LiveArm, Pick, PickOther
@@ -83,7 +84,9 @@ class ArmPlans:
         traces: starts traces; None where it wants none.
         hidden_cookie: the name of our cookie where servers are not to see it.
         asks_certificate: whether a client's certificate matters to rules or servers.
+        gate: who may pass; None where all may.
         has_prefixes: whether a server has a path before that of each request.
+        looks_closer: whether any of the last two is so.
     """
 
     def __init__(self, live: LiveConfig, runtime: Runtime, random: RandomHex) -> None:
@@ -101,6 +104,8 @@ class ArmPlans:
             if config.start_traces is None
             else Traces(config.start_traces, random, runtime.chance.uniform)
         )
+        self.gate = gate_of(config.access)
+        self.looks_closer = self.has_prefixes or self.gate is not None
         self.by_arm: dict[str, ArmPlan] = {}
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 
 from canary_trio.proxy import max_forwards
 from canary_trio.proxy.arm_plan import ArmPlans, Context
@@ -16,9 +17,10 @@ from canary_trio.proxy.path_prefix import leaves_root
 from canary_trio.proxy.proxied_request import InspectedRequest, ProxiedRequest
 from canary_trio.proxy.request_ids import RandomHex
 from canary_trio.proxy.runtime import Runtime
+from canary_trio.routing.access.gate import RefusalKind
 from canary_trio.routing.sticky_cookie import without_cookie
 from canary_trio.telemetry.decision_labels import Whose, unrouted
-from http_trio import Exchange, Response, error_response
+from http_trio import BodyLimit, Exchange, Response, error_response
 
 _COOKIE = re.compile(rb"\r\n[cC][oO][oO][kK][iI][eE]:[ \t]*([^\r\n]*)")
 _CLAIMS = re.compile(
@@ -85,8 +87,8 @@ class ProxyHandler:
         fields = head.passed
         if fields is not head.kept:
             fields = _without_claims_of(exchange)
-        if arm_plans.has_prefixes or head.method in max_forwards.METHODS:
-            passed = self._look_closer(exchange, fields, arm_plans)
+        if arm_plans.looks_closer or head.method in max_forwards.METHODS:
+            passed = self._look_closer(exchange, fields, context)
             if passed is None:
                 return
             fields = passed
@@ -121,11 +123,32 @@ class ProxyHandler:
         else:
             request.start()
 
+    def _admit(self, exchange: Exchange, context: Context) -> bool:
+        """Tell whether a request may pass; one that may not is responded to."""
+        gate, observer = context.arm_plans.gate, self._runtime.observer
+        assert gate is not None, "asked only where there is one"
+        found = gate.turn_down(exchange.client, exchange.head.framing)
+        if found is None:
+            if gate.body is not None and exchange.head.framing:
+                note = partial(observer.counters.refused, RefusalKind.TOO_LARGE.value)
+                exchange.body_limit = BodyLimit(gate.body, note)
+            return True
+        response = found.response()
+        if exchange.head.method != b"HEAD":
+            exchange.response_bytes = len(response.body)
+        observer.counters.refused(found.kind.value)
+        labels = context.labels.refused(found.kind.value)
+        observer.ended(exchange, labels, response.status, 0.0)
+        exchange.respond(response)
+        return False
+
     def _look_closer(
-        self, exchange: Exchange, fields: bytes, arm_plans: ArmPlans
+        self, exchange: Exchange, fields: bytes, context: Context
     ) -> bytes | None:
         """Give the fields that go on; None if the request does not, and is responded to."""
-        head = exchange.head
+        head, arm_plans = exchange.head, context.arm_plans
+        if arm_plans.gate is not None and not self._admit(exchange, context):
+            return None
         if arm_plans.has_prefixes and leaves_root(head.target):
             self.refuse_path(exchange)
             return None

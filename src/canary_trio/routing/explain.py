@@ -36,6 +36,8 @@ class Explanation:
         servers: of the arm that may serve it.
         server: the one of them that its key leads to, if it has one.
         fallback: the arm that serves if none of them can.
+        refused: why it would not pass and reach no arm, such as `denied`; None if it
+            would. What only shows as a body comes is not known.
     """
 
     revision: int
@@ -49,6 +51,7 @@ class Explanation:
     servers: tuple[str, ...] = ()
     server: str | None = None
     fallback: str | None = None
+    refused: str | None = None
 
 
 def explain(

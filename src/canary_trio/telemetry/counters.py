@@ -79,6 +79,7 @@ class Counters:
         self._routes: dict[RouteLabels, list[int]] = {}
         self._arms: dict[str, ArmCounters] = {}
         self._failures: dict[tuple[str, str], int] = {}
+        self._refusals: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"<Counters routes={len(self._routes)} arms={list(self._arms)}>"
@@ -98,6 +99,11 @@ class Counters:
         """Tries that gave no response, by arm and by condition."""
         return self._failures
 
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """Requests that might not pass, by why."""
+        return self._refusals
+
     def of_route(self, route: RouteLabels) -> list[int]:
         """Give the counts of a route, by `CLASSES`, to be added to."""
         if (
@@ -116,3 +122,7 @@ class Counters:
         """Count a try at an arm that gave no response."""
         key = (arm, condition)
         self._failures[key] = self._failures.get(key, 0) + 1
+
+    def refused(self, kind: str) -> None:
+        """Count a request that might not pass."""
+        self._refusals[kind] = self._refusals.get(kind, 0) + 1

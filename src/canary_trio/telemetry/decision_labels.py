@@ -179,10 +179,19 @@ class LabelCache:
             labels = self._moved[key] = self._make(route)
         return labels
 
+    def refused(self, kind: str) -> DecisionLabels:
+        """Give what is said of a request that might not pass, by why."""
+        labels = self._refused.get(kind)
+        if labels is None:
+            labels = self._refused[kind] = self._make(RouteLabels("", "", kind))
+            labels.mirror = None
+        return labels
+
     def _begin(self, whose: Whose) -> None:
         self._whose = whose
         self._labels: dict[tuple[str, Reason, str | None], DecisionLabels] = {}
         self._moved: dict[tuple[str, str | None, str, Reason], DecisionLabels] = {}
+        self._refused: dict[str, DecisionLabels] = {}
 
     def _make(self, route: RouteLabels) -> DecisionLabels:
         labels = DecisionLabels(

@@ -1,4 +1,4 @@
-"""How long the sender of a body is waited for: it earns time by what it sends. Pure.
+"""What the sender of a body may take: time, which it earns, and room. Pure.
 
 A wait between two bytes alone lets one byte in half a minute hold whatever hangs on a
 request, for days. So each byte earns its share of a second (`Limits.body_rate`), waiting
@@ -7,13 +7,21 @@ long, and who is slower than the rate is told so after little more than that. It
 token bucket, as in Apache's `mod_reqtimeout` (`MinRate`) and Kestrel's
 `MinRequestBodyDataRate`.
 
+Room is for whoever passes the body on to bound. What is declared to be too large is
+refused before anything is passed on; `BodyLimit` is for what only shows on its way, chunks
+and streams of HTTP/2.
+
 The rule that it obeys: only content counts, since framing may be made of anything.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import attrs
+
+from http_trio.errors import BadRequest
 from http_trio.limits import Limits
 
 TOO_SLOW = "the body did not come in time"
@@ -47,3 +55,26 @@ class BodyPace:
         if count:
             left_s += count * self._byte_s
         self.left_s = min(self._most_s, left_s)
+
+
+@attrs.frozen
+class BodyLimit:
+    """A bound on a body that is passed on.
+
+    Attributes:
+        size: bytes of content at most.
+        on_exceeded: called when there are more; the request is refused then.
+    """
+
+    size: int
+    on_exceeded: Callable[[], None]
+
+    def check(self, size: int) -> None:
+        """Look at how much has come.
+
+        Raises:
+            BadRequest: 413, it is too much.
+        """
+        if size > self.size:
+            self.on_exceeded()
+            raise BadRequest(413, f"the body is larger than {self.size} bytes")

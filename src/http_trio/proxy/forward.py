@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import logging
 
-from http_trio.errors import BadResponse, ProtocolError
+from http_trio.errors import BadRequest, BadResponse, ProtocolError
 from http_trio.http1.body import BodyTranscoder, Truncated
-from http_trio.http1.response import http_date
+from http_trio.http1.response import error_response, http_date
 from http_trio.http1.response_head import (
     ResponseHead,
     check_unfinished_response,
@@ -96,8 +96,15 @@ class _FastPath(UpstreamRequest):
 
     def send_collected(self, exchange: Exchange, body: bytes) -> None:
         """Send the request, whose body has been collected."""
-        if exchange.attached is self:
-            self.send(body)
+        if exchange.attached is not self:
+            return
+        if exchange.body_limit is not None:
+            try:
+                exchange.body_limit.check(len(body))
+            except BadRequest as exc:
+                self.refuse(error_response(exc.status, str(exc)))
+                return
+        self.send(body)
 
     # === what the upstream's connection tells ===
 

@@ -51,6 +51,7 @@ class Upload:
         self._download = download
         self._is_patient = exchange.is_grpc
         self._may_half_close = may_half_close(exchange)
+        self._limit = exchange.body_limit
         self._taken: list[bytes] | None = []
         self._taken_size = 0
 
@@ -103,6 +104,8 @@ class Upload:
             except ProtocolError as exc:
                 raise BadRequest(400, str(exc)) from exc
             self._pace.took(body.passed - passed, waited_s)
+            if self._limit is not None:
+                self._limit.check(body.passed)
             if out:
                 await self._send(out)
         self._down.buffer = body.rest + self._down.buffer

@@ -295,6 +295,12 @@ class UpstreamRequest:
             self.end(failure)
             exchange.respond(response)
 
+    def refuse(self, response: Response) -> None:
+        """End it with an error of its client, before anything was sent on."""
+        self.note_error_response(response)
+        self.end(None)
+        self.exchange.respond(response)
+
     def error_response(self, failure: Failure) -> Response:
         """Give the response for a failure that is final."""
         try:

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import ParamSpec
 
+from http_trio.http1.body_pace import BodyLimit
 from http_trio.http1.forwarded import ClientIdentity
 from http_trio.http1.request_facts import RequestFacts
 from http_trio.http1.request_head import RequestHead
@@ -43,6 +44,7 @@ class Exchange(RequestFacts):
         head: the head of the request.
         client: the address of the client, as trusted proxies name it; or "unix".
         began: the event loop's clock, in seconds, when the head was complete.
+        body_limit: what bounds its body while it is passed on; None for nothing.
         response_bytes: the content that went to the client, in bytes; of a forwarded
             request, and valid when its hooks are told of the end.
         attached: the one who is told when the client goes away.
@@ -56,6 +58,7 @@ class Exchange(RequestFacts):
         "_tick",
         "attached",
         "began",
+        "body_limit",
         "client",
         "connection",
         "head",
@@ -73,6 +76,7 @@ class Exchange(RequestFacts):
         if head.forwarded and (said := connection.said.identify(head)) is not None:
             self._said, self.client = said, said.address
         self.began = connection.loop.now
+        self.body_limit: BodyLimit | None = None
         self.response_bytes = 0
         self.attached: Attached | None = None
         self.on_due: Callable[[Exchange], None] | None = None

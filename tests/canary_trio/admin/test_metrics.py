@@ -40,6 +40,7 @@ ELSEWHERE = (
     *("canary_streams_total", "canary_stream_resets_total", "canary_goaways_total"),
     "canary_recall",
     "canary_refused_",
+    "canary_refusals_total",
     "canary_tls_",
 )
 """What only a log or a listener shows."""

@@ -206,6 +206,10 @@ STICKY = st.booleans() | st.one_of(
     table({"address": ADDRESS}, epoch=st.integers(0, 9), server=st.booleans()),
 )
 
+NETWORKS = st.lists(
+    st.sampled_from(["10.0.0.0/8", "10.1.2.3/32", "2001:db8::/32"]), max_size=3
+)
+
 DOCUMENTS = table(
     {"arms": st.fixed_dictionaries({name: arm(name) for name in ARMS})},
     style=st.sampled_from(["round_robin", "random", "hash"]),
@@ -240,6 +244,7 @@ DOCUMENTS = table(
         },
         preload=st.booleans(),
     ),
+    access=table(allow=NETWORKS, deny=NETWORKS, body=st.none() | st.integers(0, 2**40)),
     config_server=st.none() | st.just("http://127.0.0.1:8500"),
     update_rate=seconds(0.1, 600),
 )
