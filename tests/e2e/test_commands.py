@@ -139,7 +139,7 @@ async def test_until_there_is_a_document_the_proxy_answers_503(tmp_path: Path) -
     async with world(tmp_path) as here:
         proxy = await here.start(
             *("canary", "serve", "web", "--config-server", here.store_url),
-            *("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+            *("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--listen-early"),
         )
         address = (await proxy.says(r"listens on (\S+),"))[1]
         stream = await trio.open_tcp_stream(
