@@ -77,6 +77,7 @@ format: install  ## Bring the code into the house's layout
 bench: install  ## Measure: the proxy and the store beside others, a change's way
 	$(BIN)/python -m benchmarks.proxy --quick
 	$(BIN)/python -m benchmarks.http2 --quick
+	$(BIN)/python -m benchmarks.grpc --quick
 	$(BIN)/python -m benchmarks.propagation --changes 200
 	$(BIN)/python -m benchmarks.store --quick
 	$(BIN)/python -m benchmarks.routing
