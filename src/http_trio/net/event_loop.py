@@ -191,11 +191,15 @@ class EventLoop:
             with trio.move_on_after(max(0.0, self._sleeps_until - time.monotonic())):
                 await self._sooner.wait()
             self.now = time.monotonic()
-            for waiter in self._parked.due(self.now):
-                self._guarded(waiter.due)
+            self._wake_due()
             if self.now >= next_sweep:
                 next_sweep = self.now + _SWEEP_S
                 self._sweep()
+
+    def _wake_due(self) -> None:
+        """Wake whose time has come. A local of `keep_time` would hold the last of them."""
+        for waiter in self._parked.due(self.now):
+            self._guarded(waiter.due)
 
     def close(self) -> None:
         """Close every socket and the selector."""
