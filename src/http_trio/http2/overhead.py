@@ -88,8 +88,8 @@ class HalfSent:
         since: when it began; None while all is whole.
 
     >>> half = HalfSent(now=0.0)
-    >>> half.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now=1.0)
-    >>> half.received(b"\0\0\x08\x06\0\0\0\0\0half", now=2.0)
+    >>> half.received(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n", now=1.0)
+    >>> half.received(b"\\0\\0\\x08\\x06\\0\\0\\0\\0\\0half", now=2.0)
     >>> half.since
     2.0
     """
