@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import signal
 import sqlite3
@@ -155,7 +156,10 @@ async def test_a_check_tells_what_is_wrong(tmp_path: Path) -> None:
         assert made.store is not None
         await made.store.ends()
     await run("kv-trio", "check", tmp_path / "kv")
-    with sqlite3.connect(tmp_path / "kv" / "kv.sqlite") as other:
+    with (
+        contextlib.closing(sqlite3.connect(tmp_path / "kv" / "kv.sqlite")) as other,
+        other,
+    ):
         other.execute("UPDATE journal SET value = 'other'")
     other.close()
 

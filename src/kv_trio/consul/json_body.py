@@ -29,6 +29,8 @@ def parse_json(body: bytes) -> Any:
         document = json.loads(
             text, parse_float=_finite, parse_int=_integer, parse_constant=_no_constant
         )
+        if _HALF.search(text):
+            _check_texts(document)
     except json.JSONDecodeError as exc:
         is_cut = exc.pos >= len(exc.doc.rstrip())
         raise ValueError("unexpected EOF" if is_cut else exc.msg) from exc
@@ -36,8 +38,6 @@ def parse_json(body: bytes) -> Any:
         raise ValueError(f"byte {exc.start} is no UTF-8") from exc
     except RecursionError as exc:
         raise ValueError("it is nested too deep") from exc
-    if _HALF.search(text):
-        _check_texts(document)
     return document
 
 

@@ -188,6 +188,10 @@ def bare_certificate(authority: Authority, name: str) -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(  # without it Python 3.13 looks no further
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()),  # type: ignore[arg-type]
+            critical=False,
+        )
         .sign(signer, hashes.SHA256())  # type: ignore[arg-type]
     )
     cert_file = authority.directory / "bare.pem"

@@ -38,7 +38,7 @@ LIMIT = 1000
         (b'[{"KV":{"Index":true}}]', 400, "a uint64"),
         (b'[{"KV":[]}]', 400, "cannot unmarshal list"),
         (b'[{"KV":{"Value":"!!!"}}]', 400, "illegal base64 data at input byte 0"),
-        (b"[" * 2000, 400, "Failed to parse body: it is nested too deep"),
+        (b"[" * 2000, 400, "Failed to parse body: "),
         (b"[" * 100_000, 413, "Transaction contains too many operations"),
         (b"[" + b"1," * 250_000 + b"1]", 413, "contains too many operations"),
         (b"[" + b'"",' * 5000 + b'""]', 413, "contains too many operations"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -155,7 +156,12 @@ async def test_a_disk_that_got_slow_is_waited_for_in_a_thread(
 async def test_a_disk_that_refuses_is_a_500_and_nothing_changes(tmp_path: Path) -> None:
     async with serving(tmp_path) as (server, client):
         await client.put("k", b"old")
-        with sqlite3.connect(tmp_path / DATABASE, isolation_level=None) as other:
+        with (
+            contextlib.closing(
+                sqlite3.connect(tmp_path / DATABASE, isolation_level=None)
+            ) as other,
+            other,
+        ):
             other.execute("BEGIN IMMEDIATE")  # the server cannot write meanwhile
             with pytest.raises(StoreRefused, match="cannot write to") as caught:
                 await client.put("k", b"new")
@@ -350,7 +356,7 @@ def test_a_page_that_is_lost_is_reported_whichever_it_is(directory: Path) -> Non
 def test_a_row_that_is_not_as_it_was_written_is_reported(
     directory: Path, statement: str
 ) -> None:
-    with sqlite3.connect(directory / DATABASE) as other:
+    with contextlib.closing(sqlite3.connect(directory / DATABASE)) as other, other:
         other.execute(statement)
     other.close()
 

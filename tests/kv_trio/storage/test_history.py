@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -157,7 +158,12 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path, table: str) -> None:
     if table == "entries":
         engine.checkpoint()
     engine.close()
-    with sqlite3.connect(tmp_path / DATABASE, isolation_level=None) as other:
+    with (
+        contextlib.closing(
+            sqlite3.connect(tmp_path / DATABASE, isolation_level=None)
+        ) as other,
+        other,
+    ):
         other.execute(f"UPDATE {table} SET value = ?", (b"One value",))
     other.close()
 

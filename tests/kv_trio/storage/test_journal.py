@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -200,6 +201,6 @@ def test_another_process_cannot_write_beside_the_server(tmp_path: Path) -> None:
         other = subprocess.run(words, capture_output=True, text=True, check=False)
         assert other.returncode == 1
         assert "database is locked" in other.stderr
-    with sqlite3.connect(tmp_path / DATABASE) as after:
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE)) as after, after:
         assert after.execute("SELECT count(*) FROM journal").fetchone() == (1,)
     after.close()
