@@ -112,11 +112,11 @@ def test_what_was_acknowledged_is_there_after_a_kill(
     engine = StorageEngine(data)
     assert engine.load().index == 41
     engine.close()
-    assert StorageEngine(data).load().index == 41
+    engine = StorageEngine(data)
+    assert engine.load().index == 41
+    engine.close()
 
 
-# On Python 3.13 connections of tests before it are told of here, where memory is collected.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True), zeros=st.booleans())
 def test_wherever_its_log_is_cut_a_loss_is_noticed(
