@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import socket
+from abc import ABC, abstractmethod
 
 from http_trio.http2.overhead import HalfSent, Overhead
 from http_trio.http2.session import NO_ERROR, Http2Session, code_name
@@ -23,7 +24,7 @@ _TURN = 16  # pieces of one flush; then others have their turn
 _LINGER_BYTES = 4 * 1024 * 1024  # read and dropped at most, behind our last word
 
 
-class FrameWriter:
+class FrameWriter(ABC):
     """The writing half of a connection. What reads is a subclass.
 
     Attributes:
@@ -71,18 +72,18 @@ class FrameWriter:
 
     # === what the reading half does ===
 
+    @abstractmethod
     def abort(self) -> None:
         """Close at once; the exchanges in progress end."""
-        raise NotImplementedError  # abstract: `Http2Connection` does it
 
     @property
+    @abstractmethod
     def _is_done(self) -> bool:
         """Whether it is to be closed when all is sent."""
-        raise NotImplementedError  # abstract: `Http2Connection` knows
 
+    @abstractmethod
     def _settle(self) -> None:
         """Note that all is sent."""
-        raise NotImplementedError  # abstract: `Http2Connection` does it
 
     # === the last words ===
 

@@ -52,9 +52,10 @@ class Http2Stream(ResponseTranslator):
         ended: whether the request is complete.
         ended_by_upstream: whether it is reset since an upstream failed.
         buffer: nothing: what came of the body is kept as it is, without framing.
-        sock: none: the connection's is shared.
+        own_socket: none: the connection's is shared.
     """
 
+    own_socket = None
     __slots__ = (
         "_body",
         "_carried",
@@ -73,7 +74,6 @@ class Http2Stream(ResponseTranslator):
         "is_head",
         "loop",
         "said",
-        "sock",
     )
 
     def __init__(
@@ -102,7 +102,6 @@ class Http2Stream(ResponseTranslator):
         self.has_stalled = False
         self.ended_by_upstream = False
         self.buffer = b""
-        self.sock = None
         self._owner = owner
         self.is_head = False
         self._is_websocket = bool(key)
@@ -274,10 +273,6 @@ class Http2Stream(ResponseTranslator):
         self._translate(data, last=True, for_head=self.is_head)
         self._watch_progress()
         self._finish()
-
-    def sent_last(self, data: bytes, count: int) -> None:
-        """Raise: nobody else sends what goes out here."""
-        raise NotImplementedError("only a socket of its own is sent to directly")
 
     def stalled(self) -> None:
         """Note that the client has taken nothing for too long; the stream ends for it."""

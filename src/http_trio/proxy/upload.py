@@ -197,4 +197,6 @@ def may_half_close(exchange: Exchange) -> bool:
     One that shares its connection with others (HTTP/2) says when it leaves.
     """
     connection = exchange.connection
-    return exchange.loop.half_close or connection is None or connection.sock is None
+    return (
+        exchange.loop.half_close or connection is None or connection.own_socket is None
+    )

@@ -28,6 +28,19 @@ class Attached(Protocol):
         """Take that code raised which decides on the exchange; answer it, or cut it."""
 
 
+class OwnSocket(Protocol):
+    """A connection whose socket is its alone, so that others may send over it.
+
+    Attributes:
+        sock: the socket.
+    """
+
+    sock: AnySocket
+
+    def sent_last(self, data: bytes, count: int) -> None:
+        """Note that the last of a response was sent, and how much of it was taken."""
+
+
 class ConnectionOf(Protocol[ExchangeT]):
     """The client's connection, as far as an exchange needs it.
 
@@ -44,8 +57,8 @@ class ConnectionOf(Protocol[ExchangeT]):
     buffer: bytes
 
     @property
-    def sock(self) -> AnySocket | None:
-        """Its socket; None where several share one."""
+    def own_socket(self) -> OwnSocket | None:
+        """What is sent to beside the event loop; None where several share a socket."""
 
     @property
     def client_certificate(self) -> Certificate | None:
@@ -86,9 +99,6 @@ class ConnectionOf(Protocol[ExchangeT]):
 
     def send_last(self, data: bytes, *, keep: bool) -> None:
         """Send the last of a response, then go on with the next request, or close."""
-
-    def sent_last(self, data: bytes, count: int) -> None:
-        """Note that the last of a response was sent, and how much of it was taken."""
 
     def leave_loop(self) -> ByteStream:
         """Be served by a task from now on; give what it reads from and writes to."""

@@ -372,10 +372,10 @@ class Exchange(RequestFacts):
 
     def sent_last(self, data: bytes, count: int) -> None:
         """Note that the end of the response was sent, and how much of it was taken."""
-        connection = self.connection
+        own = None if self.connection is None else self.connection.own_socket
         self._leave()
-        if connection is not None:
-            connection.sent_last(data, count)
+        if own is not None:
+            own.sent_last(data, count)
 
     def _leave(self) -> None:
         self.connection = None

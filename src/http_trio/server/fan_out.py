@@ -34,10 +34,10 @@ def respond_all(exchanges: Iterable[Exchange], response: Response) -> None:
     sockets: list[AnySocket] = []
     for exchange in exchanges:
         connection = exchange.connection
-        sock = None if connection is None else connection.sock
-        if sock is not None and exchange.takes_plain:
+        own = None if connection is None else connection.own_socket
+        if own is not None and exchange.takes_plain:
             plain.append(exchange)
-            sockets.append(sock)
+            sockets.append(own.sock)
         else:
             exchange.respond(response)
     for exchange, count in zip(plain, _send_all(sockets, data), strict=True):

@@ -9,6 +9,7 @@ ever held. One file, since what is taken and what is only awaited come the same 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 
 from http_trio.errors import ProtocolError
@@ -37,9 +38,9 @@ class RequestBodyReader(ResponseWriter):
         self._collecting: _BodyCollector | None = None
         self._body_taken = False
 
+    @abstractmethod
     def refuse(self, status: int, reason: str) -> None:
         """Answer with an error and close: where this request ends is not known."""
-        raise NotImplementedError  # abstract: `Connection` does it
 
     def holds_body(self, head: RequestHead) -> bool:
         """Tell whether a body is in the buffer up to its end, and is all there is.

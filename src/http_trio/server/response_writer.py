@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import socket
+from abc import ABC, abstractmethod
 
 from http_trio.limits import BUFFER
 from http_trio.net.event_loop import EventLoop
@@ -19,7 +20,7 @@ from http_trio.server.exchange import Exchange
 from http_trio.server.phases import CLOSED, FLUSHING, HEAD, LINGERING, ClientPhase
 
 
-class ResponseWriter:
+class ResponseWriter(ABC):
     """The writing half of a client's connection. What reads is a subclass.
 
     Attributes:
@@ -56,19 +57,24 @@ class ResponseWriter:
 
     # === what the reading half does ===
 
+    @abstractmethod
     def abort(self) -> None:
         """Close at once; an exchange in progress ends."""
-        raise NotImplementedError  # abstract: `Connection` does it
 
+    @abstractmethod
     def drop(self, *, by_upstream: bool = False) -> None:
         """Close at once; nobody is told."""
-        raise NotImplementedError  # abstract: `Connection` does it
 
+    @abstractmethod
     def _process(self) -> None:
         """Take the requests that are in the buffer, until one must wait."""
-        raise NotImplementedError  # abstract: `Connection` does it
 
     # === for the exchange ===
+
+    @property
+    def own_socket(self) -> ResponseWriter:
+        """Itself: what is sent to beside the event loop."""
+        return self
 
     @property
     def behind(self) -> int:

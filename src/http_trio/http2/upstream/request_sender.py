@@ -10,6 +10,7 @@ one piece, and a request that cannot begin has not been sent.
 from __future__ import annotations
 
 import enum
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from http_trio.http2.messages.body_translator import BodyTranslator
@@ -60,7 +61,7 @@ class SenderOwner(Protocol):
         """Send soon what the session has to send."""
 
 
-class RequestSender(BodyTranslator):
+class RequestSender(BodyTranslator, ABC):
     """What one stream sends.
 
     Attributes:
@@ -82,17 +83,17 @@ class RequestSender(BodyTranslator):
 
     # === what the subclass does ===
 
+    @abstractmethod
     def _opened(self) -> None:
         """Take that it has its number."""
-        raise NotImplementedError  # abstract: `UpstreamStream` does it
 
+    @abstractmethod
     def _never_begins(self) -> None:
         """Take that it will never begin."""
-        raise NotImplementedError  # abstract, likewise
 
+    @abstractmethod
     def _await_room(self) -> None:
         """Ask to be told when some of what is queued is out."""
-        raise NotImplementedError  # abstract, likewise
 
     # === as the end of a byte stream ===
 

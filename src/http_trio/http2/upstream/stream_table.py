@@ -9,6 +9,7 @@ the others wait. What the server has not looked at may go elsewhere.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from http_trio.http2.messages.heads import Field
@@ -69,7 +70,7 @@ class StreamPool(Protocol):
         """Take that a connection begins no more streams."""
 
 
-class StreamTable:
+class StreamTable(ABC):
     """The `Http2Events` of one session. Who moves its bytes is a subclass.
 
     Attributes:
@@ -111,21 +112,21 @@ class StreamTable:
 
     # === what the subclass does ===
 
+    @abstractmethod
     def leave(self) -> None:
         """Begin no more streams; end when those that run are over."""
-        raise NotImplementedError  # abstract: `MultiplexedConnection` does it
 
+    @abstractmethod
     def ping_answered(self) -> None:
         """Note the sign of life."""
-        raise NotImplementedError  # abstract, likewise
 
+    @abstractmethod
     def _began(self) -> None:
         """Take that the server's settings have come."""
-        raise NotImplementedError  # abstract, likewise
 
+    @abstractmethod
     def _carries(self) -> None:
         """Take that it is not idle."""
-        raise NotImplementedError  # abstract, likewise
 
     # === for the pool ===
 
@@ -177,7 +178,7 @@ class StreamTable:
         if stream is not None:
             stream.data_received(b"", ended=True, trailers=fields)
 
-    def stream_reset(self, stream_id: int) -> None:
+    def stream_reset(self, stream_id: int) -> None:  # noqa: B027  # nothing is to be done
         """Do nothing: its end follows."""
 
     def stream_closed(self, stream_id: int, code: int) -> None:
@@ -218,7 +219,7 @@ class StreamTable:
         for stream in waiting:
             self._pool.find_place(stream, self.loop)
 
-    def room_changed(self, stream_id: int) -> None:
+    def room_changed(self, stream_id: int) -> None:  # noqa: B027  # nothing is to be done
         """Do nothing: what is read is followed by a flush."""
 
     def connection_failed(self, code: int, reason: str) -> None:
