@@ -31,9 +31,10 @@ from http_trio.net.tls_context import Tls
 from http_trio.net.traffic_counts import FAULTS, TrafficCounts
 from http_trio.proxy.forward import upstream_request_of
 from http_trio.server.exchange import Exchange, Handler
-from http_trio.server.h2c_listener import H2cListener
-from http_trio.server.listener import Listener, ListenerClient
-from http_trio.server.tls_listener import TlsListener
+from http_trio.server.listening.h2c_listener import H2cListener
+from http_trio.server.listening.listener import Listener
+from http_trio.server.listening.prologue import ListenerClient
+from http_trio.server.listening.tls_listener import TlsListener
 
 _NOTICE_S = 0.02  # how often a draining server looks whether it is done
 

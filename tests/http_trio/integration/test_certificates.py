@@ -19,7 +19,7 @@ import pytest
 import trio
 
 from http_trio import Exchange, HttpServer, Limits, Response, Tls, serve
-from http_trio.server import tls_listener
+from http_trio.server.listening import tls_listener
 from tests.http_trio.support.certificates import Authority
 
 needs_openssl = pytest.mark.skipif(

@@ -23,7 +23,7 @@ from http_trio import (
     error_response,
     serve,
 )
-from http_trio.server.h2c_listener import PREFACE
+from http_trio.server.listening.h2c_listener import PREFACE
 from http_trio.testing.peers import RawClient, connected, serving
 from tests.http_trio.support.certificates import Authority, tls_client
 

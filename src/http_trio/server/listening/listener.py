@@ -4,8 +4,7 @@ Where descriptors run short, or the limit on connections is reached, those that 
 waited longest for a request are closed. Where none waits, a listener stops accepting until
 one is free; the clients wait in the kernel's queue. With a response for an overload, those
 beyond the limit get that instead, and are closed: of a crowd the first make way for the next,
-so that nobody waits behind them to hear it.
-One file, since what clients may be stands beside who takes them.
+so that nobody waits behind them to hear it. One file, since it is one queue.
 """
 
 from __future__ import annotations
@@ -23,11 +22,6 @@ from typing import Protocol
 import attrs
 
 from http_trio.hosts.addresses import plain_address
-from http_trio.hosts.proxy_protocol import (
-    HEADER_BYTES,
-    BadProxyHeader,
-    parse_proxy_header,
-)
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
 from http_trio.net.bind import BACKLOG, InheritedListener, address_of
@@ -43,7 +37,9 @@ from http_trio.net.poller import READ
 from http_trio.net.process.port_handover import PortHandover, others_on_port
 from http_trio.net.tls_socket import AnySocket
 from http_trio.server.connection import Connection
-from http_trio.server.exchange import Exchange, Handler
+from http_trio.server.exchange import Handler
+from http_trio.server.listening.prologue import ListenerClient
+from http_trio.server.listening.proxy_preface import ProxyPreface
 
 _log = logging.getLogger(__name__)
 
@@ -52,30 +48,6 @@ _OVERLOADED = 256  # connections beyond the limit that are being turned away at 
 _READ_S = 0.1  # what each of them has at least to read why, where others wait
 _RETRY_S = 0.1  # after none was accepted
 _SETTLED_S = 0.5  # a client's time for its first request, before it counts as idle
-
-
-class ListenerClient(Protocol):
-    """One client of a listener, whatever it speaks."""
-
-    @property
-    def protocol(self) -> str:
-        """What it speaks: `"HTTP/1.1"` or `"HTTP/2"`; empty if it is not known yet."""
-
-    @property
-    def exchanges(self) -> list[Exchange]:
-        """The exchanges that are in progress."""
-
-    def ready(self, mask: int) -> None:
-        """Handle readiness."""
-
-    def drain(self) -> None:
-        """Take no further request."""
-
-    def abort(self) -> None:
-        """Close at once."""
-
-    def turn_away(self, response: Response) -> None:
-        """Answer, whatever is asked, and close."""
 
 
 class SpeakingClient(ListenerClient, Protocol):
@@ -200,9 +172,11 @@ class Listener:
         self.ended(client)
         self._entered(by)
 
-    def connect(self, sock: socket.socket, client_address: str) -> ListenerClient:
+    def connect(
+        self, sock: socket.socket, client_address: str, rules: ForwardedPolicy
+    ) -> ListenerClient:
         """Serve a socket that was accepted."""
-        return Connection(self, sock, client_address, self._handler, self._rules)
+        return Connection(self, sock, client_address, self._handler, rules)
 
     def _accepted(self, sock: socket.socket, address: object) -> ListenerClient:
         sock.setblocking(False)
@@ -215,7 +189,7 @@ class Listener:
         if self._rules.proxy_protocol:
             client = ProxyPreface(self, sock, client_address, self._rules)
         else:
-            client = self.connect(sock, client_address)
+            client = self.connect(sock, client_address, self._rules)
         self._entered(client)
         return client
 
@@ -225,11 +199,8 @@ class Listener:
         """Serve a socket whose client a balancer has named."""
         rules = self._rules
         if secure:
-            self._rules = attrs.evolve(rules, proto=b"https")
-        try:
-            return self.connect(sock, client_address)
-        finally:
-            self._rules = rules
+            rules = attrs.evolve(rules, proto=b"https")
+        return self.connect(sock, client_address, rules)
 
     def _entered(self, client: ListenerClient) -> None:
         self.connections.add(client)
@@ -303,95 +274,3 @@ def _has_waiting(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))
-
-
-class ProxyPreface:
-    """A connection whose balancer has not named its client yet, and what became of it.
-
-    Only what belongs to the header is taken from the kernel: what follows is read by the
-    one whose protocol it is, TLS or another.
-    """
-
-    protocol = ""
-
-    def __init__(
-        self,
-        listener: Listener,
-        sock: socket.socket,
-        peer: str,
-        rules: ForwardedPolicy,
-    ) -> None:
-        self.loop = listener.loop
-        self.deadline = self.loop.now + self.loop.limits.head_s
-        self._listener = listener
-        self._sock = sock
-        self._peer = peer
-        self._is_trusted = rules.trusts(peer)
-        self._received = b""
-        self._overload: Response | None = None
-        self._became: ListenerClient | None = None
-        self.loop.watch(sock.fileno(), self, READ)
-
-    def __repr__(self) -> str:
-        return f"<ProxyPreface from {self._peer} {self._received!r}>"
-
-    @property
-    def exchanges(self) -> list[Exchange]:
-        """Those of what it became."""
-        return [] if self._became is None else self._became.exchanges
-
-    def ready(self, mask: int) -> None:
-        """Read the header, or a part of it."""
-        del mask
-        try:
-            if not self._is_trusted:
-                raise BadProxyHeader("its address is not trusted")
-            self._read()
-        except BlockingIOError:
-            return
-        except (OSError, BadProxyHeader) as exc:
-            _log.debug("%r is closed: %s", self, exc)
-            self.abort()
-
-    def expire(self) -> None:
-        """Handle that it took too long."""
-        self.abort()
-
-    def idle(self) -> tuple[bool, float] | None:
-        """Say that no request came, and since when it is waited for."""
-        return False, self.deadline - self.loop.limits.head_s
-
-    def abort(self) -> None:
-        """Close at once."""
-        if self._became is not None:
-            self._became.abort()
-            return
-        self.loop.unwatch(self._sock.fileno())
-        self._sock.close()
-        self._listener.ended(self)
-
-    def drain(self) -> None:
-        """Close at once: no request has come yet."""
-        self.abort()
-
-    def turn_away(self, response: Response) -> None:
-        """Turn the client away once it can be told so."""
-        self._overload = response
-
-    def _read(self) -> None:
-        ahead = self._sock.recv(HEADER_BYTES, socket.MSG_PEEK)
-        if not ahead:
-            raise ConnectionResetError("gone before its first byte")
-        before = len(self._received)
-        header = parse_proxy_header(self._received + ahead)
-        end = len(ahead) if header is None else header.size - before
-        self._received += self._sock.recv(end)
-        if header is None:
-            return
-        self.loop.unwatch(self._sock.fileno())
-        listener, address = self._listener, header.address or self._peer
-        client = listener.introduced(self._sock, address, secure=header.secure)
-        self._became = client
-        listener.replace(self, client)
-        if self._overload is not None:
-            client.turn_away(self._overload)

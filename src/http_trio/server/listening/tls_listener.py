@@ -28,8 +28,9 @@ from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
 from http_trio.net.tls_socket import TlsSocket
 from http_trio.server.connection import Connection
-from http_trio.server.exchange import Exchange, Handler
-from http_trio.server.listener import CarryHttp2, Listener, ListenerClient
+from http_trio.server.exchange import Handler
+from http_trio.server.listening.listener import CarryHttp2, Listener
+from http_trio.server.listening.prologue import ListenerClient, Prologue
 
 _log = logging.getLogger(__name__)
 
@@ -52,18 +53,22 @@ class TlsListener(Listener):
         self.certificates = certificates
         self._carry_http2 = carry_http2
 
-    def connect(self, sock: socket.socket, client_address: str) -> ListenerClient:
+    def connect(
+        self, sock: socket.socket, client_address: str, rules: ForwardedPolicy
+    ) -> ListenerClient:
         """Begin the handshake."""
-        return Handshake(self, sock, client_address)
+        return Handshake(self, sock, client_address, rules)
 
-    def secured(self, sock: TlsSocket, client_address: str) -> ListenerClient:
+    def secured(
+        self, sock: TlsSocket, client_address: str, rules: ForwardedPolicy
+    ) -> ListenerClient:
         """Go on after the handshake."""
         if sock.alpn == "h2":
             held = self._names_of(sock)
             return self._carry_http2(
-                self, sock, client_address, self._handler, self._rules, held
+                self, sock, client_address, self._handler, rules, held
             )
-        return Connection(self, sock, client_address, self._handler, self._rules)
+        return Connection(self, sock, client_address, self._handler, rules)
 
     def _names_of(self, sock: TlsSocket) -> HeldNames | None:
         """Give the names that a connection is for; None where it is for any.
@@ -76,39 +81,27 @@ class TlsListener(Listener):
         return None if served is None or not self.certificates.several else served.held
 
 
-class Handshake:
+class Handshake(Prologue):
     """A client in its handshake, and what became of it."""
 
-    protocol = ""
-
     def __init__(
-        self, listener: TlsListener, sock: socket.socket, client_address: str
+        self,
+        listener: TlsListener,
+        sock: socket.socket,
+        client_address: str,
+        rules: ForwardedPolicy,
     ) -> None:
-        self.loop = listener.loop
-        self.deadline = self.loop.now + self.loop.limits.handshake_s
+        within_s = listener.loop.limits.handshake_s
+        super().__init__(listener, sock, client_address, rules, within_s=within_s)
         self._listener = listener
-        self._plain = sock
-        self._received = b""
-        self._sock: TlsSocket | None = None
-        self._client_address = client_address
+        self._secured: TlsSocket | None = None
         self._mask = READ
-        self._overload: Response | None = None
-        self._became: ListenerClient | None = None
-        self.loop.watch(sock.fileno(), self, READ)
-
-    def __repr__(self) -> str:
-        return f"<Handshake with {self._client_address}>"
-
-    @property
-    def exchanges(self) -> list[Exchange]:
-        """None: a request comes after the handshake."""
-        return [] if self._became is None else self._became.exchanges
 
     def ready(self, mask: int) -> None:
         """Go on with the handshake."""
         del mask
         try:
-            sock = self._sock or self._begin()
+            sock = self._secured or self._begin()
             wanted = READ if sock is None else sock.handshake()
             if not wanted and sock is not None:
                 self._done(sock)
@@ -119,39 +112,14 @@ class Handshake:
             return
         if wanted != self._mask:
             self._mask = wanted
-            self.loop.poller.modify(self._plain.fileno(), wanted)
-
-    def expire(self) -> None:
-        """Handle that it took too long."""
-        self.abort()
-
-    def idle(self) -> tuple[bool, float] | None:
-        """Say that no request came, and since when it is waited for."""
-        return False, self.deadline - self.loop.limits.handshake_s
-
-    def abort(self) -> None:
-        """Close at once."""
-        if self._became is not None:
-            self._became.abort()
-            return
-        self.loop.unwatch(self._plain.fileno())
-        self._plain.close()
-        self._listener.ended(self)
-
-    def drain(self) -> None:
-        """Let it end soon: a request may follow at once."""
-        self.deadline = min(self.deadline, self.loop.now + self.loop.limits.notice_s)
-
-    def turn_away(self, response: Response) -> None:
-        """Turn the client away once it can be told so."""
-        self._overload = response
+            self.loop.poller.modify(self._sock.fileno(), wanted)
 
     def _begin(self) -> TlsSocket | None:
         """Choose the certificate, and put TLS on the socket; None if it is too early."""
         store, name = self._listener.certificates, ""
         if store.several:
             try:
-                data = self._plain.recv(HELLO_BYTES)
+                data = self._sock.recv(HELLO_BYTES)
             except BlockingIOError:
                 return None
             if not data:
@@ -162,25 +130,20 @@ class Handshake:
             except Unfinished:
                 return None
         served = store.choose(name)
-        sock = TlsSocket(
-            self._plain, store.context_for(served), received=self._received
-        )
+        sock = TlsSocket(self._sock, store.context_for(served), received=self._received)
         sock.certificate = served
-        self._sock, self._received = sock, b""
+        self._secured, self._received = sock, b""
         return sock
 
     def _done(self, sock: TlsSocket) -> None:
         der = sock.verified
         sock.client_certificate = None if der is None else _still_valid(der)
-        self.loop.unwatch(sock.fileno())
-        client = self._became = self._listener.secured(sock, self._client_address)
-        self._listener.replace(self, client)
-        if self._overload is not None:
-            client.turn_away(self._overload)
-        else:
-            client.ready(READ)  # its request may have come with the handshake's end
-        if self.loop.draining:
-            client.drain()
+        self._leave_loop()
+        self._go_on(
+            self._become(
+                self._listener.secured(sock, self._client_address, self._rules)
+            )
+        )
 
 
 def _still_valid(der: bytes) -> Certificate:

@@ -18,15 +18,10 @@ from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
 from http_trio.limits import BUFFER
 from http_trio.net.event_loop import EventLoop
-from http_trio.net.poller import READ
 from http_trio.server.connection import Connection
-from http_trio.server.exchange import Exchange, Handler
-from http_trio.server.listener import (
-    CarryHttp2,
-    Listener,
-    ListenerClient,
-    SpeakingClient,
-)
+from http_trio.server.exchange import Handler
+from http_trio.server.listening.listener import CarryHttp2, Listener, SpeakingClient
+from http_trio.server.listening.prologue import ListenerClient, Prologue
 
 Spoken = TypeVar("Spoken", bound=SpeakingClient)
 
@@ -50,9 +45,11 @@ class H2cListener(Listener):
         super().__init__(loop, sock, handler, rules, overload)
         self._carry_http2 = carry_http2
 
-    def connect(self, sock: socket.socket, client_address: str) -> ListenerClient:
+    def connect(
+        self, sock: socket.socket, client_address: str, rules: ForwardedPolicy
+    ) -> ListenerClient:
         """Wait for what the client speaks."""
-        return FirstBytes(self, sock, client_address, self._rules)
+        return FirstBytes(self, sock, client_address, rules)
 
     def begin_http1(
         self, sock: socket.socket, client_address: str, rules: ForwardedPolicy
@@ -67,10 +64,8 @@ class H2cListener(Listener):
         return self._carry_http2(self, sock, client_address, self._handler, rules, None)
 
 
-class FirstBytes:
+class FirstBytes(Prologue):
     """A client that has not said yet what it speaks, and what became of it."""
-
-    protocol = ""
 
     def __init__(
         self,
@@ -79,24 +74,9 @@ class FirstBytes:
         client_address: str,
         rules: ForwardedPolicy,
     ) -> None:
-        self.loop = listener.loop
-        self.deadline = self.loop.now + self.loop.limits.head_s
+        within_s = listener.loop.limits.head_s
+        super().__init__(listener, sock, client_address, rules, within_s=within_s)
         self._listener = listener
-        self._sock = sock
-        self._client_address = client_address
-        self._rules = rules
-        self._received = b""
-        self._overload: Response | None = None
-        self._became: ListenerClient | None = None
-        self.loop.watch(sock.fileno(), self, READ)
-
-    def __repr__(self) -> str:
-        return f"<FirstBytes from {self._client_address} {self._received!r}>"
-
-    @property
-    def exchanges(self) -> list[Exchange]:
-        """Those of what it became."""
-        return [] if self._became is None else self._became.exchanges
 
     def ready(self, mask: int) -> None:
         """Read what tells."""
@@ -112,49 +92,25 @@ class FirstBytes:
             return
         received = self._received = self._received + data
         if received.startswith(PREFACE):
-            self._become(self._listener.begin_http2).take(received)
+            self._speak(self._listener.begin_http2).take(received)
         elif not PREFACE.startswith(received):
-            self._become(self._listener.begin_http1).take(received)
+            self._speak(self._listener.begin_http1).take(received)
         if self.loop.draining and self._became is not None:
             self._became.drain()
 
     def expire(self) -> None:
         """Handle that it took too long: if anything came, the client is told so."""
         if self._received and not self.loop.draining:
-            client = self._become(self._listener.begin_http1)
+            client = self._speak(self._listener.begin_http1)
             client.refuse(408, "the first bytes did not come in time")
         else:
             self.abort()
 
-    def idle(self) -> tuple[bool, float] | None:
-        """Say that no request came, and since when it is waited for."""
-        return False, self.deadline - self.loop.limits.head_s
-
-    def abort(self) -> None:
-        """Close at once."""
-        if self._became is not None:
-            self._became.abort()
-            return
-        self.loop.unwatch(self._sock.fileno())
-        self._sock.close()
-        self._listener.ended(self)
-
-    def drain(self) -> None:
-        """Let it begin soon: a request may be on its way."""
-        self.deadline = min(self.deadline, self.loop.now + self.loop.limits.notice_s)
-
-    def turn_away(self, response: Response) -> None:
-        """Turn the client away once it is known how."""
-        self._overload = response
-
-    def _become(
+    def _speak(
         self, begin: Callable[[socket.socket, str, ForwardedPolicy], Spoken]
     ) -> Spoken:
-        self.loop.unwatch(self._sock.fileno())
+        """Become a client of that protocol; what is left of the wait is its."""
+        self._leave_loop()
         client = begin(self._sock, self._client_address, self._rules)
         client.deadline = self.deadline
-        self._became = client
-        self._listener.replace(self, client)
-        if self._overload is not None:
-            client.turn_away(self._overload)
-        return client
+        return self._become(client)

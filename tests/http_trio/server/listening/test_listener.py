@@ -180,3 +180,25 @@ async def test_nobody_else_names_a_client(trusted: str, data: bytes) -> None:
         async with connected(server) as client:
             await client.send(data)
             assert await client.to_end() == b""
+
+
+@pytest.mark.parametrize("sent", [0, 7, len(NAMED) - 1])
+@pytest.mark.parametrize("kind", ["binds", "h2c_binds"])
+async def test_who_is_being_introduced_in_a_drain_is_served(
+    sent: int, kind: str
+) -> None:
+    clients = ForwardedPolicy(trusted=("127.0.0.0/8",), proxy_protocol=True)
+    binds: dict[str, list[str]] = {"binds": [], kind: ["127.0.0.1:0"]}
+    async with trio.open_nursery() as nursery:
+        start = partial(serve, names, forwarding=clients, **binds)  # type: ignore[arg-type]
+        server = await nursery.start(start)
+        async with connected(server) as client:
+            data = NAMED + HELLO
+            await client.send(data[:sent])
+            while not server.connections:
+                await trio.sleep(0.01)
+            server.drain(10)
+            await trio.testing.wait_all_tasks_blocked(0.002)
+            await client.send(data[sent:])
+            said = (await client.to_end()).partition(b"\r\n\r\n")[2]
+            assert said == b"192.0.2.7 False"

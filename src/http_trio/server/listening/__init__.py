@@ -1,0 +1,1 @@
+"""Accepting: the sockets that listen, and what clients are before they speak HTTP."""
