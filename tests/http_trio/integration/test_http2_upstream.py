@@ -337,6 +337,27 @@ async def test_too_large_a_head_fails_its_stream_only() -> None:
     assert len(server.talks) == 1
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["fast", "task"])
+async def test_a_body_behind_a_refused_head_is_no_response(streamed: bool) -> None:
+    """Both come in one read: the content is not to be taken for the head."""
+
+    async def script(request: H2Request) -> None:
+        h2, stream_id = request.talk.h2, request.stream_id
+        fields = [(b"x-%d" % at, b"y" * 4000) for at in range(10)]
+        h2.send_headers(stream_id, [(b":status", b"200"), *fields])
+        body = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+        h2.send_data(stream_id, body, end_stream=True)
+        await request.talk.flush()
+
+    chunks = [b"Transfer-Encoding: chunked"] if streamed else []
+    async with h2_server(script) as server, proxying(server.upstream()) as proxy:
+        async with connected(proxy) as client:
+            lines = [b"GET / HTTP/1.1", b"Host: a", *chunks, b"", b""]
+            await client.send(b"\r\n".join(lines))
+            head = await client.head()
+    assert b" 502 " in head
+
+
 async def test_a_client_that_leaves_resets_its_stream() -> None:
     async def script(request: H2Request) -> None:
         await request.head()

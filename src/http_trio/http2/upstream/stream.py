@@ -1,11 +1,12 @@
 """One stream of a connection to a server: a request on its way, and its response.
 
-It is a `UpstreamChannel` to whoever forwards, who writes and reads HTTP/1.1 and does not know the
-difference (`translation.py`); what a task reads of it is framed as the response's head
+It is an `UpstreamChannel` to whoever forwards, who writes and reads HTTP/1.1 and does not
+know the difference (`translation.py`); what a task reads of it is framed as the head
 says (`byte_stream.py`). One file, since the two ways of a stream end together.
 
 The rules that it obeys: its end is its own, and never that of the connection. What it
-holds of a response is at most its window. A request that its server has not looked at, and says so, counts as not sent.
+holds of a response is at most its window. A request that its server has not looked at,
+and says so, counts as not sent.
 """
 
 from __future__ import annotations
@@ -45,10 +46,6 @@ _WAITING, _PLACED, _OPEN, _OVER = StreamPhase
 
 class UpstreamStreamOwner(SenderOwner, Protocol):
     """The connection of a stream, as far as the stream needs it."""
-
-    @property
-    def now(self) -> float:
-        """The clock of deadlines, in seconds."""
 
     def begins(self, stream: UpstreamStream) -> None:
         """Take that a stream which waits has a request, and how long it may wait."""
@@ -145,6 +142,8 @@ class UpstreamStream(RequestSender):
 
     def head_received(self, fields: tuple[Field, ...], *, ended: bool) -> None:
         """Take the final response's head."""
+        if self._failure is not None:
+            return  # it came with what was refused
         try:
             head, framing = response_head(
                 fields, is_head=self._is_head, websocket_key=self._key
@@ -167,6 +166,8 @@ class UpstreamStream(RequestSender):
 
     def interim_received(self, fields: tuple[Field, ...]) -> None:
         """Take the head of a 1xx response."""
+        if self._failure is not None:
+            return  # as above
         try:
             head = interim_head(fields)
         except Malformed as exc:
@@ -181,6 +182,9 @@ class UpstreamStream(RequestSender):
         self, data: bytes, *, ended: bool, trailers: tuple[Field, ...] = ()
     ) -> None:
         """Take a piece of the response's body, or its trailers."""
+        if self._failure is not None:  # else it would be read as the head
+            self._session.consumed(self.id, len(data))
+            return
         self._response_ended = ended
         try:
             last = trailer_lines(trailers)
