@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import math
+from contextlib import suppress
 
 from http_trio.http2.byte_stream import Http2ByteStream
 from http_trio.http2.messages.heads import Field
@@ -54,8 +55,9 @@ class SingleStream:
         if self.buffer:
             data, self.buffer = self.buffer, b""
             return data
-        await self._flush(idle_s)
         while not self._carried.has_news:
+            with suppress(OSError):  # it may have answered before it closed
+                await self._flush(idle_s)
             await self._read(idle_s)
         return await self._carried.receive(idle_s)
 
@@ -91,6 +93,7 @@ class SingleStream:
         await self._flush(idle_s)
         while not (room := self._stream.room):
             await self._read(idle_s)
+            await self._flush(idle_s)
         return room
 
     def end_sending(self) -> None:
@@ -185,11 +188,9 @@ class SingleStream:
 
     async def _read(self, idle_s: float) -> None:
         data = await self._transport.receive(idle_s)
-        if data:
-            self.session.receive(data)
-        elif not self._carried.has_news:
+        if not data:
             raise ConnectionResetError(errno.ECONNRESET, "closed without a response")
-        await self._flush(idle_s)
+        self.session.receive(data)
 
 
 def _settings(limits: Limits) -> Http2Settings:
