@@ -7,6 +7,7 @@ wins and the other is told. A document is validated here, before it is written.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,8 @@ from canary_trio.errors import NoDocument, WrittenMeanwhile
 from canary_trio.routing.edge.model import GatewayConfig, is_gateway
 from canary_trio.routing.edge.table_codec import build_table
 from kv_trio import Client, Listing
+
+_log = logging.getLogger(__name__)
 
 
 async def read_document(client: Client, service: str) -> tuple[bytes, int]:
@@ -67,6 +70,16 @@ async def write_document(
     if not written.done:
         raise WrittenMeanwhile(service, written.index)
     return written.index
+
+
+async def write_first(client: Client, service: str, document: bytes) -> None:
+    """Write a document that was checked, if the store has none of the service.
+
+    Raises:
+        KvError: the store cannot be written.
+    """
+    if (await client.put(config_key(service), document, cas=0)).done:
+        _log.info("wrote the first document of %s", service)
 
 
 async def change(client: Client, service: str, *assignments: str) -> int:

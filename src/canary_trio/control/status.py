@@ -92,3 +92,15 @@ class Status:
     contact: Contact = attrs.field(factory=StoreContact)
     move_error: str = attrs.field(default="", on_setattr=_tell_move)
     remembered: bool = False
+
+    def tell_remembered(self, name: str, revision: int) -> None:
+        """Note that a revision runs which came from disk, and tell it in the log.
+
+        What the store said meanwhile is still the newest that was seen.
+        """
+        self.attempted = self.attempted or revision
+        self.remembered = True
+        _log.warning(
+            "nothing of %s from %s yet that can run; running revision %d as remembered",
+            *(name, self.config_server, revision),
+        )

@@ -25,6 +25,7 @@ import trio
 from canary_trio.config.document import build, load, parse
 from canary_trio.config.model import Config
 from canary_trio.control.acknowledger import Acknowledger, nobody_is
+from canary_trio.control.documents import write_first
 from canary_trio.control.last_good import LastGood, LastGoodFile
 from canary_trio.control.own_name import NameFile
 from canary_trio.control.report import Refusal, Report
@@ -176,11 +177,8 @@ class Supervisor:
         while True:
             try:
                 if self._bootstrap is not None:
-                    key = config_key(self._service)
-                    written = await client.put(key, self._bootstrap, cas=0)
+                    await write_first(client, self._service, self._bootstrap)
                     self._bootstrap = None
-                    if written.done:
-                        _log.info("wrote the first document of %s", self._service)
                 await self.keeper.agree(client)
                 await self._acknowledger.check_name(client)
                 if self.refused.is_set():
@@ -295,6 +293,10 @@ class Supervisor:
             self.status.remembered = False
             self._remember(revision, entry.value)
             _log.info("revision %d of %s is live", revision, self._service)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell the fleet soon what runs now."""
         if self._part_of is not None:
             self._part_of.tell(self._service)
         else:
@@ -372,11 +374,6 @@ class Supervisor:
             self._runtime.install(live)
             self._tell_unverified(config)
             self._use_secrets()
-            self.status.attempted = live.revision
-            self.status.remembered = True
+            self.status.tell_remembered(self._service, live.revision)
             self.ready.set()
-            _log.warning(
-                "no document from %s yet; running revision %d as remembered",
-                self.status.config_server,
-                live.revision,
-            )
+            self._tell()

@@ -25,6 +25,7 @@ import trio
 from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.control.acknowledger import Acknowledger
+from canary_trio.control.documents import write_first
 from canary_trio.control.last_good import LastGood, LastGoodFiles
 from canary_trio.control.report import Refusal, Report
 from canary_trio.control.status import Status
@@ -105,6 +106,9 @@ class Gateway:
         self._check_places = trio.Semaphore(CHECKS_AT_ONCE)
         self._places = trio.CapacityLimiter(AT_ONCE)
         self._nursery: trio.Nursery | None = None
+        self._watching: KeySetWatch | None = None
+        self._documents: dict[str, str] = {}  # services by the keys of what they need
+        self._secrets: dict[str, str] = {}
         self._server: HttpServer | None = None
 
     def __repr__(self) -> str:
@@ -207,11 +211,8 @@ class Gateway:
         while True:
             try:
                 if self._bootstrap is not None:
-                    key = config_key(self._name)
-                    written = await client.put(key, self._bootstrap, cas=0)
+                    await write_first(client, self._name, self._bootstrap)
                     self._bootstrap = None
-                    if written.done:
-                        _log.info("wrote the first document of %s", self._name)
                 await self._acknowledger.check_name(client)
                 if self.refused.is_set():
                     await trio.sleep_forever()  # who serves by us ends us
@@ -222,32 +223,34 @@ class Gateway:
                 return
 
     async def _watch(self, client: Client, nursery: trio.Nursery) -> None:
-        watch = KeySetWatch(client, contact=self.contact)
+        self._watching = watch = KeySetWatch(client, contact=self.contact)
         own = config_key(self._name)
-        followed: dict[str, HostedService] | None = None
-        documents: dict[str, str] = {}
-        secrets_: dict[str, str] = {}
+        self._follow_services()
         while True:
             watch.wait_s = self.update_rate
-            if followed is not self.services:
-                followed = self.services
-                documents = {config_key(name): name for name in followed}
-                secrets_ = {secret_key(name): name for name in followed}
-                watch.follow([own, *documents, *secrets_])
             changes = await anext(watch)
             if own in changes:
                 self._take_table(changes[own])
             for key, entry in changes.items():
-                service = self.services.get(documents.get(key) or secrets_.get(key, ""))
+                name = self._documents.get(key) or self._secrets.get(key, "")
+                service = self.services.get(name)
                 if service is None:
                     continue
-                if key in documents:
+                if key in self._documents:
                     service.news.document, service.news.has_document = entry, True
                 else:
                     service.news.secret, service.news.has_secret = entry, True
                 if not service.busy:
                     service.busy = True
                     nursery.start_soon(self._take_news, service, client)
+
+    def _follow_services(self) -> None:
+        """Follow the services of the table, wherever it came from, from now on."""
+        self._documents = {config_key(name): name for name in self.services}
+        self._secrets = {secret_key(name): name for name in self.services}
+        if self._watching is not None:
+            own = config_key(self._name)
+            self._watching.follow([own, *self._documents, *self._secrets])
 
     async def _take_news(self, service: HostedService, client: Client) -> None:
         backoff = Backoff()
@@ -311,6 +314,7 @@ class Gateway:
         for name, service in before.items():
             self._leaving[name] = service
             self._start("drain", partial(self._drop_later, service))
+        self._follow_services()
         self._reports.tell([*before, *self.services])
         self._check_ready()
         if self._site.on_live is not None:
@@ -355,12 +359,8 @@ class Gateway:
                     _log.warning("what was remembered is not valid any more: %s", exc)
                     return
                 self._install(config, good.revision)
-                self.status.attempted = good.revision
-                self.status.remembered = True
-                _log.warning(
-                    "no table from %s yet; running revision %d as remembered",
-                    *(self._site.store, good.revision),
-                )
+                self.status.tell_remembered(self._name, good.revision)
+                self._acknowledger.tell()
         for service in list(self.services.values()):
             if service.runtime.live is None:
                 good = await memory.load_named(service.name)

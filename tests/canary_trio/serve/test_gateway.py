@@ -261,6 +261,36 @@ async def test_what_is_remembered_serves_without_a_store(tmp_path: Path) -> None
                 assert proxy.status()["remembered"] is True
 
 
+async def test_services_of_a_remembered_table_are_followed(tmp_path: Path) -> None:
+    """Whether the store has another one that is refused, or none at all."""
+    kept: dict[str, Any] = {"remember": True, "state": tmp_path}
+    async with fake_upstream(echo) as up, in_memory_store() as client:
+        await write(client, "one", document(url_of(up)))
+        good = await write(client, "@edge", table({"service": "one"}))
+        async with gateway_on(client, **kept):
+            with trio.fail_after(PATIENCE_S):
+                while len(files_in(tmp_path)) < 2:
+                    await trio.sleep(0.02)
+        await client.put("canary/@edge/config", b'{"routes": [{"service": 1}]}')
+        refused = (await client.get("canary/@edge/config")).entry
+        assert refused is not None
+        async with gateway_on(client, **kept) as proxy:
+            assert proxy.status()["remembered"] is True
+            with trio.fail_after(PATIENCE_S):
+                revision = await change(client, "one", "ratio=1")
+                await wait_applied(client, "one", revision)
+            shown = proxy.status()
+            assert (shown["running"], shown["attempted"]) == (
+                good,
+                refused.modify_index,
+            )
+        await client.delete("canary/@edge/config")
+        async with gateway_on(client, **kept):
+            with trio.fail_after(PATIENCE_S):
+                revision = await change(client, "one", "ratio=0")
+                await wait_applied(client, "one", revision)
+
+
 async def test_what_is_shown_of_it() -> None:
     async with fake_upstream(echo) as up, in_memory_store() as client:
         await write(client, "one", document(url_of(up)))
