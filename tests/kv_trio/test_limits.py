@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
 import trio
 
 from http_trio.testing.peers import connected
-from kv_trio import StoreLimits, serve
+from kv_trio import KvServer, StoreLimits, serve
 from kv_trio.limits import parse_limits
 
 
@@ -58,4 +60,28 @@ async def test_sessions_beyond_their_limit_are_refused_until_one_ends() -> None:
                 assert b" 200 " in head
             await client.ask(b"/v1/session/destroy/" + ids[0], method=b"PUT")
             assert b" 200 " in (await create())[0]
+        nursery.cancel_scope.cancel()
+
+
+async def test_sessions_that_begin_at_once_have_the_same_limit() -> None:
+    """They are one batch, none of which is in the store when they are asked for."""
+    limits = StoreLimits(sessions=2)
+    async with trio.open_nursery() as nursery:
+        server: KvServer = await nursery.start(
+            partial(serve, ["127.0.0.1:0"], store_limits=limits)
+        )
+        host, _, port = server.addresses[0].rpartition(":")
+        with ExitStack() as opened:
+            clients = [
+                opened.enter_context(socket.create_connection((host, int(port))))
+                for _ in range(10)
+            ]
+            for client in clients:  # the server's loop does not run meanwhile
+                client.sendall(b"PUT /v1/session/create HTTP/1.0\r\n\r\n")
+            statuses = [
+                (await trio.to_thread.run_sync(client.recv, 12))[9:12]
+                for client in clients
+            ]
+        assert sorted(statuses) == [b"200"] * 2 + [b"429"] * 8
+        assert len(server.store.sessions) == 2
         nursery.cancel_scope.cancel()

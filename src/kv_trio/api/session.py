@@ -28,7 +28,7 @@ from kv_trio.consul.session import describe_session, parse_session
 from kv_trio.errors import BadQuery
 from kv_trio.limits import StoreLimits
 from kv_trio.state.acl import EVERYTHING, Acl
-from kv_trio.state.entry import Session
+from kv_trio.state.entry import Outcome, Session
 from kv_trio.state.operations import CreateSession, DestroySession
 from kv_trio.state.store import Store
 from kv_trio.storage.group_commit import Writer
@@ -106,7 +106,8 @@ class SessionEndpoint:
 
     def _change(self, exchange: Exchange, verb: str, argument: str, acl: Acl) -> None:
         if verb == "create":
-            self._check_room()  # before its body is waited for
+            if self._store.session_count >= self._limits.sessions:
+                raise self._no_room()  # before its body is waited for
             create = partial(self._create, acl)
             self._bodies.collect(exchange, _BODY_LIMIT, create, _too_large)
             return
@@ -130,27 +131,25 @@ class SessionEndpoint:
         owner = "" if acl is EVERYTHING else acl.name
         id_ = str(uuid.uuid4())
         try:
-            self._check_room()
             session = parse_session(body, id_, node=self._node, owner=owner)
         except BadQuery as exc:
             exchange.respond(bad_query(exc))
-        else:
-            created = json_response({"ID": session.id})
-            submit(self._writer, exchange, CreateSession(session), lambda _: created)
+            return
+        create = CreateSession(session, self._limits.sessions)
+        created = json_response({"ID": session.id})
 
-    def _check_room(self) -> None:
-        """Check that one more session may begin.
+        def render(outcome: Outcome) -> Response:
+            return created if outcome.done else bad_query(self._no_room())
 
-        Raises:
-            BadQuery: there are as many as there may be.
-        """
-        count, limit = len(self._store.sessions), self._limits.sessions
-        if count >= limit:
-            raise BadQuery(
-                429,
-                f"there are {count} sessions, and {limit} at most; end some, give them a"
-                " TTL, or raise the store's limit: --limit sessions=NUMBER",
-            )
+        submit(self._writer, exchange, create, render)
+
+    def _no_room(self) -> BadQuery:
+        return BadQuery(
+            429,
+            f"there are {self._store.session_count} sessions, and"
+            f" {self._limits.sessions} at most; end some, give them a TTL, or raise the"
+            " store's limit: --limit sessions=NUMBER",
+        )
 
     def _show(
         self,

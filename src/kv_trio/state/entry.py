@@ -104,6 +104,10 @@ class View(Protocol):
     def index(self) -> int:
         """The number of the last change."""
 
+    @property
+    def session_count(self) -> int:
+        """How many sessions there are."""
+
     def get(self, key: bytes) -> Entry | None:
         """Give a key's entry."""
 

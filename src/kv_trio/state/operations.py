@@ -122,17 +122,23 @@ class Delete:
 
 @attrs.frozen
 class CreateSession:
-    """Begin a session."""
+    """Begin a session, if there is room for it.
+
+    Attributes:
+        limit: sessions at a time; where there are as many, it does not begin.
+    """
 
     session: Session
+    limit: int | None = None
 
     def apply_to(self, write_batch: WriteBatch, now: float) -> Outcome:
-        """Begin the session."""
+        """Begin the session, or tell that there are too many."""
         del now
+        if self.limit is not None and write_batch.session_count >= self.limit:
+            return Outcome(done=False)
         index = write_batch.next_index()
-        write_batch.sessions[self.session.id] = attrs.evolve(
-            self.session, create_index=index
-        )
+        session = attrs.evolve(self.session, create_index=index)
+        write_batch.set_session(session.id, session)
         return Outcome(done=True, index=index)
 
 
@@ -150,7 +156,7 @@ class DestroySession:
             return Outcome(done=True)
         held = write_batch.held_by(self.id)
         index = write_batch.next_index()
-        write_batch.sessions[self.id] = None
+        write_batch.set_session(self.id, None)
         for key in sorted(held):
             entry = write_batch.get(key)
             assert entry is not None, "a lock's key exists"

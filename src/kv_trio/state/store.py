@@ -112,6 +112,11 @@ class Store:
         start, stop = range_under(self._entries, prefix)
         return stop - start
 
+    @property
+    def session_count(self) -> int:
+        """How many sessions there are."""
+        return len(self.sessions)
+
     def session(self, id_: str) -> Session | None:
         """Give a session that has not ended."""
         return self.sessions.get(id_)

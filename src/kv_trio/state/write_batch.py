@@ -44,6 +44,7 @@ class WriteBatch:
 
     Attributes:
         index: the number of the last change in it.
+        session_count: how many sessions there are after it.
         entries: what is new of each changed key; None for a deleted one.
         deleted_at: the numbers of the deletes.
         sessions: what is new of each session; None for an ended one.
@@ -55,6 +56,7 @@ class WriteBatch:
     def __init__(self, base: View, *, one_index: bool = False) -> None:
         """Begin without changes; with `one_index`, all of them share a number."""
         self.index = base.index
+        self.session_count = base.session_count
         self.floor = 0
         self.entries: dict[bytes, Entry | None] = {}
         self.deleted_at: dict[bytes, int] = {}
@@ -125,6 +127,7 @@ class WriteBatch:
             self.deleted_at.pop(key, None)
         self.deleted_at |= write_batch.deleted_at
         self.sessions |= write_batch.sessions
+        self.session_count = write_batch.session_count
         self.lock_delays |= write_batch.lock_delays
         self._revisions |= write_batch._revisions
         for id_, keys in write_batch._locked.items():
@@ -184,6 +187,12 @@ class WriteBatch:
             self._locked.setdefault(entry.session, set()).add(key)
         self._revisions[key, index] = Revision(key, index, entry)
         return Outcome(done=True, index=index)
+
+    def set_session(self, id_: str, session: Session | None) -> None:
+        """Begin a session, or end it with None."""
+        was = self.session(id_) is not None
+        self.session_count += (session is not None) - was
+        self.sessions[id_] = session
 
     def bury(self, key: bytes, index: int) -> None:
         """Remove a key, and remember that it was."""

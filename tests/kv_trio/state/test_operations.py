@@ -64,6 +64,22 @@ def test_a_session_holds_a_lock_until_it_ends() -> None:
     assert do(store, Put(b"l", b"y", acquire="2"), now=25.1)[0].done
 
 
+def test_no_more_sessions_begin_than_there_may_be_not_in_one_batch_either() -> None:
+    store = Store()
+    do(store, CreateSession(Session("1"), limit=3))
+    outcomes = do(
+        store,
+        CreateSession(Session("2"), limit=3),
+        CreateSession(Session("3"), limit=3),
+        CreateSession(Session("4"), limit=3),
+        DestroySession("1"),
+        CreateSession(Session("5"), limit=3),
+        CreateSession(Session("6"), limit=3),
+    )
+    assert [one.done for one in outcomes] == [True, True, False, True, True, False]
+    assert list(store.sessions) == ["2", "3", "5"]
+
+
 def test_a_released_lock_keeps_its_key() -> None:
     store = Store()
     do(store, CreateSession(Session("1", lock_delay_s=0)), Put(b"l", b"x", acquire="1"))

@@ -31,6 +31,7 @@ def seen(view: View) -> dict[str, object]:
         "index": view.index,
         "entries": [view.get(key) for key in keys],
         "keys": [list(view.keys_under(key)) for key in (b"", b"a", b"a/", b"none")],
+        "session count": view.session_count,
         "sessions": [view.session(id_) for id_ in "st"],
         "held": [view.held_by(id_) for id_ in "st"],
         "delayed": [view.is_delayed(key, NOW) for key in keys],
