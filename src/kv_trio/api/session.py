@@ -185,7 +185,11 @@ class SessionEndpoint:
             self._shown.clear()
         response = self._shown.get((verb, argument, acl))
         if response is None:
-            listing = self._list(verb, argument, acl)
+            try:
+                listing = self._list(verb, argument, acl)
+            except BadQuery as exc:
+                exchange.respond(bad_query(exc))
+                return
             if not listing.is_small:
                 gather = partial(self._list, verb, argument, acl)
                 self._blocking_queries.large.send(exchange, gather)

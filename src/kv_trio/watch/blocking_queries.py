@@ -152,7 +152,8 @@ class BlockingQueries:
         waiting, self._for_sessions = self._for_sessions, {}
         self.counts.discard([exchange.client for exchange in waiting])
         for exchange, (respond, _) in waiting.items():
-            respond(exchange)
+            exchange.unpark()
+            exchange.decide(respond, exchange)
 
     def revoke(self, holds: Callable[[Acl], bool]) -> None:
         """Refuse the requests whose rights do not hold any more."""

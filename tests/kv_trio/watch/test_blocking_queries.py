@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,13 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
 
 from http_trio import Exchange, Response
 from http_trio.testing.peers import connected
-from kv_trio import Client, KvServer, serve
+from kv_trio import Client, KvServer, StoreLimits, serve
 from kv_trio.consul.encode import index_of, render_read
+from kv_trio.consul.listing import SMALL_ITEMS
 from kv_trio.consul.parameters import Read
 from kv_trio.state.acl import EVERYTHING
 from kv_trio.state.entry import Entry, Session
@@ -138,6 +142,68 @@ async def test_what_changed_while_the_store_was_down_is_sent_at_once(
                 await client.put("k", b"%d" % (number + 1))
                 await client.put("other", b"%d" % number)
             nursery.cancel_scope.cancel()
+
+
+def begin_sessions(server: KvServer, count: int) -> None:
+    """Begin sessions at once, without a request for each."""
+    write_batch = WriteBatch(server.store)
+    for n in range(count):
+        write_batch.apply(CreateSession(Session(f"{n:05}")), 0.0)
+    server.store.publish(write_batch, 0.0)
+
+
+async def test_all_who_wait_for_sessions_are_told_that_they_are_too_many() -> None:
+    limits = StoreLimits(listing_entries=1)
+    async with trio.open_nursery() as nursery, AsyncExitStack() as opened:
+        start = partial(serve, ["127.0.0.1:0"], store_limits=limits)
+        server = await nursery.start(start)
+        begin_sessions(server, 1)
+        waiting = [
+            await opened.enter_async_context(connected(server._server))
+            for _ in range(3)
+        ]
+        query = b"?wait=600s&index=%d" % server.store.session_index
+        for client in waiting:
+            await client.send(b"GET /v1/session/list%b HTTP/1.0\r\n\r\n" % query)
+        await become(server.blocking_queries, 3)
+        async with connected(server._server) as writer:
+            await writer.ask(b"/v1/session/create", method=b"PUT")
+        with trio.fail_after(5):
+            for client in waiting:
+                assert b" 413 " in await client.to_end()
+        nursery.cancel_scope.cancel()
+
+
+async def take_place(server: KvServer, given_back: trio.Event) -> None:
+    async with server.blocking_queries.large.places.take("127.0.0.1"):
+        await given_back.wait()
+
+
+async def test_sessions_that_wait_for_a_place_are_sent_once() -> None:
+    """In a drain, too, which ends the waits of those who wait for a change."""
+    limits = StoreLimits(listings=4)  # of which a client may have two
+    async with trio.open_nursery() as nursery, AsyncExitStack() as opened:
+        start = partial(serve, ["127.0.0.1:0"], store_limits=limits)
+        server = await nursery.start(start)
+        begin_sessions(server, SMALL_ITEMS + 1)
+        client = await opened.enter_async_context(connected(server._server))
+        query = b"?wait=600s&index=%d" % server.store.session_index
+        await client.send(b"GET /v1/session/list%b HTTP/1.0\r\n\r\n" % query)
+        await become(server.blocking_queries, 1)
+        given_back = trio.Event()
+        for _ in range(2):
+            nursery.start_soon(take_place, server, given_back)
+        await wait_all_tasks_blocked()
+        async with connected(server._server) as writer:
+            await writer.ask(b"/v1/session/create", method=b"PUT")
+        server.drain()
+        await wait_all_tasks_blocked()
+        given_back.set()
+        with trio.fail_after(5):
+            received = await client.to_end()
+        assert received.count(b"HTTP/1.1 ") == 1
+        _, _, body = received.partition(b"\r\n\r\n")
+        assert len(json.loads(body)) == SMALL_ITEMS + 2
 
 
 @pytest.mark.parametrize(("draw", "wait_s"), [(0.0, 16.0), (0.5, 16.5), (1.0, 17.0)])
