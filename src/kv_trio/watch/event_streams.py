@@ -185,6 +185,9 @@ class EventStreams:
             self._send(stream, b"event: reset\ndata: %b\n\n" % notice)
             await self._catch_up(stream, exchange, lambda: self._present(stream))
             return
+        except Exception:
+            self._forget(stream)
+            raise  # which cuts it
         visible = [change for change in past if stream.may_show(change)]
         await self._catch_up(stream, exchange, lambda: visible)
 

@@ -13,7 +13,8 @@ import attrs
 import pytest
 import trio
 
-from kv_trio import Client, KvServer, TxnOperation, serve
+from kv_trio import Client, KvServer, StoreDamaged, TxnOperation, serve
+from kv_trio.storage.history import History
 from kv_trio.watch import event_streams as events
 
 
@@ -195,6 +196,21 @@ async def test_a_client_that_reads_nothing_is_cut_off(
             while line := await stream.lines.next():
                 received += len(line)
     assert received < 40 * 500_000
+
+
+async def test_a_stream_whose_past_cannot_be_read_is_cut_and_forgotten(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreDamaged("the history cannot be read")
+
+    first = (await store.client.put("k", b"1")).index
+    monkeypatch.setattr(History, "since", fail)
+    async with store.events(f"k?index={first}") as events:
+        assert await events.lines.next() is None
+    metrics = await store.client._transport.request("GET", "/metrics", {}, limit=10**6)
+    assert b"kv_trio_streams 0.0\n" in metrics.body
+    assert not store.server.blocking_queries.counts._counts
 
 
 async def test_a_drain_ends_a_stream(store: Store) -> None:
