@@ -122,7 +122,7 @@ class StorageEngine:
         """
         db = self._connection.db
         try:
-            take_up_copy(db)
+            take_up_copy(db, self._acknowledged.read())
             store = read_store(db)
         except sqlite3.OperationalError as exc:
             raise self._connection.refused(exc) from exc

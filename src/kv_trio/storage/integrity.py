@@ -124,12 +124,17 @@ def back_up_to(db: sqlite3.Connection, path: str | os.PathLike[str]) -> None:
         raise StorageError(f"cannot back up to {path}: {exc}") from exc
 
 
-def take_up_copy(db: sqlite3.Connection) -> None:
+def take_up_copy(db: sqlite3.Connection, acknowledged: int) -> None:
     """Let a store begin with a copy: above its original, all keys changed just now.
 
     By the time since the copy was made, too, so that of two stores that begin with the
     same copy the later one is above the other. On a database that is no copy it does
     nothing.
+
+    Args:
+        db: the database.
+        acknowledged: the newest index of the store in whose place it was put, which may
+            itself have begun with a later copy; 0 if it is not known.
 
     Raises:
         ValueError: a row is not as it was written.
@@ -145,7 +150,7 @@ def take_up_copy(db: sqlite3.Connection) -> None:
         file_journal(db)
         select = "SELECT * FROM meta WHERE name = 'index'"
         _, highest = unseal(db.execute(select).fetchone())
-        base = highest + COPY_STRIDE + since_us
+        base = max(highest, acknowledged) + COPY_STRIDE + since_us
         _change_all(db, base)
         set_meta(db, "index", base)
         set_meta(db, "floor", base)

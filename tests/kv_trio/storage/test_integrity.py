@@ -13,7 +13,7 @@ from kv_trio.state.entry import Session
 from kv_trio.state.operations import CreateSession, Delete, Put
 from kv_trio.state.store import Store
 from kv_trio.state.write_batch import Operation, WriteBatch
-from kv_trio.storage.directory import DATABASE
+from kv_trio.storage.directory import DATABASE, AcknowledgedIndex
 from kv_trio.storage.engine import StorageEngine
 from kv_trio.watch.blocking_queries import must_wait
 
@@ -141,3 +141,24 @@ def test_an_empty_copy_is_above_too(tmp_path: Path) -> None:
         write(engine, store, Put(b"k", b""))
     with opened(tmp_path / "copy") as (_, restored):
         assert restored.index_of(b"k") > store.index
+
+
+def test_an_older_copy_is_above_the_store_that_it_replaces(
+    original: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which began with a copy itself; a kill before its index is noted does no harm."""
+    data = tmp_path / "copy"
+    with opened(data) as (engine, second):
+        engine.back_up(tmp_path / "later")
+    (tmp_path / "later").replace(data / DATABASE)
+    with opened(data) as (engine, third):
+        write(engine, third, Put(b"k", b"third"))
+    assert third.index > second.index > original.index
+    (tmp_path / "again" / DATABASE).replace(data / DATABASE)
+    with monkeypatch.context() as killed:
+        killed.setattr(AcknowledgedIndex, "note", lambda *_: None)
+        with opened(data) as (_, fourth):
+            assert fourth.index > third.index
+            assert fourth.index_of(b"k") > third.index
+    with opened(data) as (_, fifth):
+        assert fifth.index == fourth.index
