@@ -115,6 +115,24 @@ async def end_at_once(process: Process, address: str, admin: str) -> None:
     assert not any(map(is_running, pids))
 
 
+async def test_a_worker_that_is_killed_while_all_drain_is_told(tmp_path: Path) -> None:
+    async with world(tmp_path) as made:
+        process, address, admin = await start(made)
+        pids = [row["pid"] for row in (await status(admin))["workers"]]
+        host, port = address.split(":")
+        async with await trio.open_tcp_stream(host, int(port)) as held:
+            await held.send_all(
+                b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
+            )
+            process.process.send_signal(signal.SIGTERM)
+            with trio.fail_after(10):
+                while sum(map(is_running, pids)) != 1:
+                    await trio.sleep(0.02)
+            os.kill(next(filter(is_running, pids)), signal.SIGKILL)
+            await process.says(r"was ended by SIGKILL while it drained")
+            assert await process.process.wait() == 0
+
+
 async def test_workers_live_as_long_as_their_supervisor(tmp_path: Path) -> None:
     async with world(tmp_path) as made:
         process, address, admin = await start(made)

@@ -206,6 +206,11 @@ class _Supervisor:
             began = trio.current_time()
             how = await worker.run(self._shared.of(worker), self._tell)
             if self._stop.is_set():
+                if worker.broke_off:
+                    _log.error(
+                        "worker %d %s while it drained; what it had in progress is lost",
+                        *(worker.number, how),
+                    )
                 return
             if worker.name_taken or not worker.is_up:  # nor would another try
                 self._failure = worker.failure or f"worker {worker.number} {how}"

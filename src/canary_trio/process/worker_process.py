@@ -38,6 +38,8 @@ class WorkerProcess:
         revision: of its first document; -1 before.
         failure: why it could not serve, in its own words; empty if it said nothing.
         name_taken: whether that is that another proxy has its name.
+        broke_off: whether its process ended neither well nor by SIGTERM, as one does that
+            has not come to drain yet.
     """
 
     number: int
@@ -48,6 +50,7 @@ class WorkerProcess:
     revision: int = -1
     failure: str = ""
     name_taken: bool = False
+    broke_off: bool = False
     _process: trio.Process | None = attrs.field(default=None, init=False)
 
     @property
@@ -87,6 +90,7 @@ class WorkerProcess:
                     with trio.move_on_after(KILL_S, shield=True):
                         await process.wait()
                 self._process = None
+        self.broke_off = process.returncode not in (0, -signal.SIGTERM)
         self.name_taken = process.returncode == NAME_TAKEN and bool(self.failure)
         return self._how(process)
 
