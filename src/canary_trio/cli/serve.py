@@ -52,6 +52,7 @@ SPARE_FILES = 1024
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="CANARY_STATE",
+    show_envvar=True,
     help="Where the last good document is kept.  [default: ~/.local/state/canary-trio]",
 )
 @click.option(
