@@ -373,6 +373,36 @@ async def test_a_client_that_leaves_resets_its_stream() -> None:
     assert not server.faults
 
 
+async def test_clients_that_leave_take_no_window_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was not read of their responses is given back to those that go on."""
+    monkeypatch.setattr(
+        stream_table, "STREAMS", 2
+    )  # the connection's window, in theirs
+
+    async def script(request: H2Request) -> None:
+        if request.get(b":path") == b"/large":
+            await request.head()
+            await request.data(b"x" * 10_000_000)
+        else:
+            await says_its_path(request)
+
+    async with h2_server(script) as server, proxying(server.upstream()) as proxy:
+        for _ in range(4):
+            async with connected(proxy) as client:
+                await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+                before = -1
+                while server.sent != before:  # until it stands still: nobody reads
+                    before = server.sent
+                    await trio.sleep(0.1)
+            await until(lambda: all(one.reset is not None for one in server.asked))
+        async with connected(proxy) as client:
+            with trio.fail_after(5):
+                assert (await client.ask(b"/after"))[1] == b"/after"
+    assert len(server.talks) == 1
+
+
 async def test_what_a_cut_response_lacks_is_seen() -> None:
     async def script(request: H2Request) -> None:
         await request.head()

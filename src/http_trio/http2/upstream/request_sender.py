@@ -53,10 +53,6 @@ class SenderOwner(Protocol):
     def scheme(self) -> bytes:
         """What a request's :scheme says."""
 
-    @property
-    def now(self) -> float:
-        """The clock of deadlines, in seconds."""
-
     def wake(self) -> None:
         """Send soon what the session has to send."""
 

@@ -12,7 +12,6 @@ and says so, counts as not sent.
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import trio
 
@@ -27,11 +26,8 @@ from http_trio.http2.session import (
     REFUSED_STREAM,
     code_name,
 )
-from http_trio.http2.upstream.request_sender import (
-    RequestSender,
-    SenderOwner,
-    StreamPhase,
-)
+from http_trio.http2.upstream.request_sender import RequestSender, StreamPhase
+from http_trio.http2.upstream.stream_owner import UpstreamStreamOwner
 from http_trio.http2.upstream.translation import interim_head, response_head
 from http_trio.limits import Limits
 from http_trio.net.stream import ByteStream
@@ -42,31 +38,6 @@ END_S = 2.0
 """From the last byte of a response to the stream's end; then it is reset."""
 
 _WAITING, _PLACED, _OPEN, _OVER = StreamPhase
-
-
-class UpstreamStreamOwner(SenderOwner, Protocol):
-    """The connection of a stream, as far as the stream needs it."""
-
-    def begins(self, stream: UpstreamStream) -> None:
-        """Take that a stream which waits has a request, and how long it may wait."""
-
-    def opened(self, stream: UpstreamStream) -> None:
-        """Take that a stream has its number."""
-
-    def forget(self, stream: UpstreamStream) -> None:
-        """Take that a stream will never begin."""
-
-    def await_room(self, stream: UpstreamStream) -> None:
-        """Tell the stream when some of what is queued is out."""
-
-    def deliver_soon(self, stream: UpstreamStream) -> None:
-        """Let the stream tell its receiver, when all that came is looked at."""
-
-    def look_at(self, deadline: float) -> None:
-        """Look for streams that are late at that time."""
-
-    def blame_address(self) -> None:
-        """Note that the address is at fault."""
 
 
 class UpstreamStream(RequestSender):
@@ -94,7 +65,9 @@ class UpstreamStream(RequestSender):
         "owner",
     )
 
-    def __init__(self, owner: UpstreamStreamOwner, limits: Limits) -> None:
+    def __init__(
+        self, owner: UpstreamStreamOwner[UpstreamStream], limits: Limits
+    ) -> None:
         super().__init__(owner)
         self.owner = owner
         self.deadline = math.inf
@@ -125,7 +98,7 @@ class UpstreamStream(RequestSender):
         """Whether it waits with a whole request."""
         return self._phase is _WAITING and bool(self._request)
 
-    def move_to(self, owner: UpstreamStreamOwner) -> None:
+    def move_to(self, owner: UpstreamStreamOwner[UpstreamStream]) -> None:
         """Wait at another connection."""
         self.owner = self._sink = owner
         self._session = owner.session
@@ -288,7 +261,7 @@ class UpstreamStream(RequestSender):
 
     def release(self) -> None:
         """Let go of it: the response is complete."""
-        self._receiver = self._carried = None
+        self._leave()
         if self._closed is not None:
             return
         if not self._sent_all or self._session.queued(self.id):
@@ -298,7 +271,7 @@ class UpstreamStream(RequestSender):
 
     def close(self) -> None:
         """End it at once; nobody is told."""
-        self._receiver = self._carried = None
+        self._leave()
         self.deadline = math.inf
         if self._phase <= _PLACED:
             self._phase = _OVER
@@ -356,6 +329,12 @@ class UpstreamStream(RequestSender):
             receiver.failed(self._failure.condition, self._failure.detail)
         else:
             self.owner.wake()
+
+    def _leave(self) -> None:
+        """Have nobody who wants the response, from now on."""
+        carried, self._carried, self._receiver = self._carried, None, None
+        if carried is not None:
+            self.consumed(carried.drop_unread())
 
     def _fail_by(self, code: int) -> Failure:
         """Give what a stream's end means, and note whether the request was sent."""
