@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from canary_trio.control.report import Fleet
     from kv_trio import Client
 
+LAST_LOOK_S = 1.0
+"""After a wait that was too short, the store has so long to say how things stand."""
+
 _wait = click.option(
     "--wait",
     "wait_s",
@@ -140,7 +143,7 @@ def _write(
     import trio  # noqa: PLC0415
 
     from canary_trio.control.documents import read_fleet, wait_applied, write_document  # noqa: PLC0415
-    from kv_trio import KvError  # noqa: PLC0415
+    from kv_trio import KvError, StoreUnreachable  # noqa: PLC0415
 
     had_proxies = False
     unconfirmed = ""
@@ -153,7 +156,12 @@ def _write(
     async def wait(client: Client, revision: int, for_s: float) -> Fleet:
         with trio.move_on_after(for_s):
             return await wait_applied(client, service, revision, until=is_applied)
-        return await read_fleet(client, service, revision)
+        try:
+            with trio.fail_after(LAST_LOOK_S):
+                return await read_fleet(client, service, revision)
+        except trio.TooSlowError:
+            late = f"{client.url}: no response in {LAST_LOOK_S:g} s"
+            raise StoreUnreachable(late) from None
 
     async def write(client: Client) -> tuple[Written, Fleet | None]:
         nonlocal unconfirmed
