@@ -210,7 +210,7 @@ class _Service:
             "Operations that the disk refused.",
             lambda: self._writer.refused,
         )
-        bodies = RequestBodies(limits.bodies_bytes)
+        bodies = RequestBodies(limits.bodies_bytes, tokens.holds)
         self._metrics.follow(
             "kv_trio_bodies_bytes",
             "Bytes that request bodies on their way may come to.",

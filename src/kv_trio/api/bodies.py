@@ -4,6 +4,8 @@ A body that is here with its head takes no room. Any other takes what it may bec
 before its first byte is waited for until its last is here; so those that were let in are
 never refused later, and half-sent bodies by the thousand hold no more than the room. A
 client, which is an address, has a share of it.
+
+A body may take its time, in which its sender's rights may end; then it is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable
 import attrs
 
 from http_trio import Exchange, Response
+from kv_trio.state.acl import Acl
 
 _SHARE = 4  # of the room, a quarter is one client's at most
 _RETRY = ((b"Retry-After", b"1"),)
@@ -29,9 +32,15 @@ class RequestBodies:
         taken: bytes of it that are taken.
     """
 
-    def __init__(self, room: int) -> None:
-        """Give so many bytes of room."""
+    def __init__(self, room: int, holds: Callable[[Acl], bool]) -> None:
+        """Give room.
+
+        Args:
+            room: bytes of it.
+            holds: tells whether rights are granted still.
+        """
         self._room = room
+        self._holds = holds
         self._share = max(1, room // _SHARE)
         self._taken: Counter[str] = Counter()
         self.taken = 0
@@ -40,9 +49,22 @@ class RequestBodies:
         return f"<RequestBodies taken={self.taken}>"
 
     def collect(
-        self, exchange: Exchange, limit: int, then: Then, on_too_large: OnTooLarge
+        self,
+        exchange: Exchange,
+        acl: Acl,
+        limit: int,
+        then: Then,
+        on_too_large: OnTooLarge,
     ) -> None:
-        """Gather a body as `Exchange.collect` does, if there is room for it."""
+        """Gather a body as `Exchange.collect` does, if there is room for it.
+
+        Args:
+            exchange: whose body it is.
+            acl: the rights by which it is taken.
+            limit: bytes of it at most.
+            then: called with the body, if the rights hold still.
+            on_too_large: called with the size of a body beyond the limit.
+        """
         connection, framing = exchange.connection, exchange.head.framing
         is_here = connection is None or 0 <= framing <= len(connection.buffer)
         if is_here or framing > limit:
@@ -61,7 +83,10 @@ class RequestBodies:
         def collected(exchange: Exchange, body: bytes) -> None:
             exchange.attached = None
             place.leave()
-            then(exchange, body)
+            if self._holds(acl):
+                then(exchange, body)
+            else:
+                exchange.respond(Response(403, b"Permission denied"))
 
         def too_large(exchange: Exchange, size: int) -> None:
             exchange.attached = None

@@ -205,7 +205,7 @@ class KvEndpoint:
             put = Put(key, value, condition.flags, condition.cas, acquire, release)
             submit(self._writer, exchange, put, _render_outcome)
 
-        self._bodies.collect(exchange, VALUE_LIMIT, write, _too_large)
+        self._bodies.collect(exchange, acl, VALUE_LIMIT, write, _too_large)
 
     def _check_rights(self, id_: str, acl: Acl) -> None:
         session = self._store.session(id_)

@@ -109,7 +109,7 @@ class SessionEndpoint:
             if self._store.session_count >= self._limits.sessions:
                 raise self._no_room()  # before its body is waited for
             create = partial(self._create, acl)
-            self._bodies.collect(exchange, _BODY_LIMIT, create, _too_large)
+            self._bodies.collect(exchange, acl, _BODY_LIMIT, create, _too_large)
             return
         if not argument:
             raise BadQuery(400, "Missing session")

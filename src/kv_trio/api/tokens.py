@@ -160,6 +160,10 @@ class Tokens:
             raise BadQuery(403, "ACL not found")
         return acl
 
+    def holds(self, acl: Acl) -> bool:
+        """Tell whether these rights, which a request had, are granted still."""
+        return self.grants is None or self.grants.holds(acl)
+
     def reload(self) -> None:
         """Let `follow` read the file at once, whether it has changed or not."""
         self._stamp = None

@@ -78,7 +78,7 @@ class TxnEndpoint:
             respond = partial(self._respond_large, writes=transaction.writes)
             submit(self._writer, exchange, transaction, render, respond)
 
-        self._bodies.collect(exchange, BODY_LIMIT, run, _too_large)
+        self._bodies.collect(exchange, acl, BODY_LIMIT, run, _too_large)
 
     def _respond_large(
         self, exchange: Exchange, outcome: Outcome, *, writes: bool

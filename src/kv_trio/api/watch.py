@@ -70,7 +70,7 @@ class WatchEndpoint:
             except BadQuery as exc:
                 exchange.respond(bad_query(exc))
 
-        self._bodies.collect(exchange, BODY_LIMIT, read, _too_large)
+        self._bodies.collect(exchange, acl, BODY_LIMIT, read, _too_large)
 
     def _parse_anew(self, body: bytes) -> KeySet:
         too_many = BadQuery(

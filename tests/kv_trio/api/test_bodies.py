@@ -13,6 +13,7 @@ from http_trio import Response
 from http_trio.testing.peers import RawClient, connected
 from kv_trio import KvServer, StoreLimits, serve
 from kv_trio.api import bodies
+from kv_trio.state.acl import EVERYTHING
 
 HALF = b"PUT %b HTTP/1.1\r\nHost: h\r\n%b\r\n\r\nhalf"
 LENGTH = b"Content-Length: 1000"
@@ -115,10 +116,10 @@ class Exchange:
 
 
 def test_all_clients_together_have_the_room_and_each_a_quarter() -> None:
-    room = bodies.RequestBodies(8000)
+    room = bodies.RequestBodies(8000, lambda _: True)
     asked = [Exchange(f"client {n % 6}") for n in range(18)]
     for exchange in asked:
-        room.collect(exchange, 2000, lambda *_: None, lambda *_: None)  # type: ignore[arg-type]
+        room.collect(exchange, EVERYTHING, 2000, lambda *_: None, lambda *_: None)  # type: ignore[arg-type]
     assert room.taken == 8000
     statuses = [exchange.status for exchange in asked]
     assert statuses[:6] == [100] * 6

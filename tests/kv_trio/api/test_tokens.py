@@ -199,23 +199,61 @@ async def test_a_new_secret_ends_what_waits_by_the_old_one(
     monkeypatch.setattr(tokens, "CHECK_S", 0.02)
     statuses: list[int] = []
 
-    async def wait(path: str) -> None:
+    async def wait(method: str, path: str) -> None:
         async with httpx.AsyncClient(timeout=20) as http:
             url = f"{guarded.url}{path}?index={index}&wait=60s"
-            response = await http.get(url, headers={"X-Consul-Token": guarded.some})
+            shown = {"X-Consul-Token": guarded.some}
+            body = '["a/b"]' if method == "POST" else None
+            response = await http.request(method, url, headers=shown, content=body)
             statuses.append(response.status_code)
 
     async with guarded.client(guarded.all) as client:
         await client.create_session("s", 10, deletes=False)
         index = (await client.put("a/b", b"z")).index
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait, "/v1/kv/a/b")
-            nursery.start_soon(wait, "/v1/session/list")
+            nursery.start_soon(wait, "GET", "/v1/kv/a/b")
+            nursery.start_soon(wait, "GET", "/v1/session/list")
+            nursery.start_soon(wait, "POST", "/v1/watch")
             await trio.sleep(0.2)
             assert not statuses
             _, again = make_token("some", ["a/"], [])
             guarded.write(guarded.all_lines, again)
-    assert statuses == [403, 403]
+    assert statuses == [403, 403, 403]
+
+
+@pytest.mark.parametrize(
+    ("ask", "body"),
+    [
+        ("PUT /v1/kv/a/b", "new"),
+        ("PUT /v1/session/create", "{}"),
+        ("PUT /v1/txn", '[{"KV": {"Verb": "set", "Key": "a/b", "Value": ""}}]'),
+        ("POST /v1/watch", '["a/b"]'),
+    ],
+)
+async def test_a_secret_that_ends_while_a_body_comes_does_nothing_more(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch, ask: str, body: str
+) -> None:
+    monkeypatch.setattr(tokens, "CHECK_S", 0.02)
+    port = int(guarded.url.rpartition(":")[2])
+    head = f"{ask} HTTP/1.1\r\nHost: kv\r\nX-Consul-Token: {guarded.all}\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    server = guarded.server
+    assert server is not None
+    before, index = server._tokens.grants, server.store.index
+    _, again = make_token("all", [], [""])
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all((head + body[:1]).encode())
+        with trio.fail_after(5):
+            while not server._server.exchanges:
+                await trio.sleep(0.01)
+            guarded.write(again)
+            while server._tokens.grants is before:
+                await trio.sleep(0.01)
+            await stream.send_all(body[1:].encode())
+            response = await stream.receive_some(4096)
+    assert response.startswith(b"HTTP/1.1 403 ")
+    assert response.endswith(b"Permission denied")
+    assert server.store.index == index
 
 
 def test_a_file_that_is_absent_is_reported(tmp_path: Path) -> None:
