@@ -294,9 +294,6 @@ class Http2Connection(FrameWriter):
     def goaway_received(self, last_stream_id: int, code: int) -> None:
         """Do nothing: a client that says so closes when it has read its responses."""
 
-    def room_changed(self, stream_id: int) -> None:
-        """Do nothing: what is read is followed by a flush."""
-
     def ping_answered(self) -> None:
         """End the notice of a shutdown: what the client had sent has come."""
         if self._is_told:

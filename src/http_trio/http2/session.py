@@ -82,9 +82,6 @@ class Http2Events(Protocol):
     def goaway_received(self, last_stream_id: int, code: int) -> None:
         """Take that the peer begins no more, and serves none beyond that stream."""
 
-    def room_changed(self, stream_id: int) -> None:
-        """Take that the peer lets more be sent; of all streams if it is 0."""
-
     def ping_answered(self) -> None:
         """Take that the peer answered a ping."""
 
@@ -300,11 +297,6 @@ class Http2Session:
             return  # as above
 
     @property
-    def begins_streams(self) -> bool:
-        """Whether a client may begin another stream, as far as the peer has said."""
-        return not self._failed and self._connection.can_send_request
-
-    @property
     def peer_streams(self) -> int:
         """How many streams the peer lets us have open at once."""
         settings = self._connection.remote_settings
@@ -378,6 +370,5 @@ _TELL: dict[type, Callable[[Http2Events, Any], None]] = {
     ngh2.GoAwayReceived: lambda events, event: events.goaway_received(
         event.last_stream_id, event.error_code
     ),
-    ngh2.WindowUpdated: lambda events, event: events.room_changed(event.stream_id),
     ngh2.PingAcknowledged: lambda events, _: events.ping_answered(),
 }

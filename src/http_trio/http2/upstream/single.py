@@ -169,9 +169,6 @@ class SingleStream:
     def goaway_received(self, last_stream_id: int, code: int) -> None:
         """Do nothing: there is no second request."""
 
-    def room_changed(self, stream_id: int) -> None:
-        """Do nothing: its user looks again."""
-
     def ping_answered(self) -> None:
         """Do nothing: none is sent."""
 

@@ -219,9 +219,6 @@ class StreamTable(ABC):
         for stream in waiting:
             self._pool.find_place(stream, self.loop)
 
-    def room_changed(self, stream_id: int) -> None:  # noqa: B027  # nothing is to be done
-        """Do nothing: what is read is followed by a flush."""
-
     def connection_failed(self, code: int, reason: str) -> None:
         """Take that the session is over; what came before is told first."""
         if code == NO_ERROR:
