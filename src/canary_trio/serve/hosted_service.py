@@ -119,11 +119,9 @@ class HostedService:
     def _look_at_move(self) -> None:
         live, status = self.runtime.live, self.control.status
         target = live.config.config_server if live else None
-        status.move_error = ""
-        if target not in (None, status.config_server):
-            status.move_error = (
-                f"{self.name} names {target}; a gateway follows one store for all"
-            )
+        stays = target in (None, status.config_server)
+        error = f"{self.name} names {target}; a gateway follows one store for all"
+        status.move_error = "" if stays else error
 
     def needed_tasks(self, server: HttpServer | None) -> dict[str, Task]:
         """Give the tasks that are needed and do not run."""

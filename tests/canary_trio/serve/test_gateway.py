@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import trio
 
 from canary_trio import Proxy, ProxyOptions, read_fleet, serve, wait_applied
@@ -289,6 +290,28 @@ async def test_services_of_a_remembered_table_are_followed(tmp_path: Path) -> No
             with trio.fail_after(PATIENCE_S):
                 revision = await change(client, "one", "ratio=0")
                 await wait_applied(client, "one", revision)
+
+
+async def test_a_store_that_is_not_followed_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with fake_upstream(echo) as up, in_memory_store() as client:
+        elsewhere = {"config_server": "http://127.0.0.1:9"}
+        await write(client, "one", document(url_of(up)) | elsewhere)
+        await write(client, "@edge", table({"service": "one"}))
+        async with gateway_on(client) as proxy:
+            with trio.fail_after(PATIENCE_S):
+                revision = await change(client, "one", "ratio=1")
+                await wait_applied(client, "one", revision)
+            told = [r.message for r in caplog.records if "is not followed" in r.message]
+            assert len(told) == 1
+            shown: Any = proxy.status()["services"]["one"]["store"]  # type: ignore[index]
+            assert "one names http://127.0.0.1:9" in shown["move_error"]
+            with trio.fail_after(PATIENCE_S):
+                revision = await change(client, "one", f"config_server={client.url}")
+                await wait_applied(client, "one", revision)
+            shown = proxy.status()["services"]["one"]["store"]  # type: ignore[index]
+            assert not shown["move_error"]
 
 
 async def test_what_is_shown_of_it() -> None:
