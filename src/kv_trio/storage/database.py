@@ -155,12 +155,14 @@ def _prepare(db: sqlite3.Connection, directory: Path | None) -> None:
     if version == 0:
         # A store in memory cannot go on where the last one was, so it begins at the
         # present microsecond: higher than whatever was given before, since no store
-        # takes a million writes in a second.
+        # takes a million writes in a second. And all that is absent counts as deleted
+        # then: whoever knows it from the last one waits in vain otherwise.
         first = FIRST_INDEX if directory else time.time_ns() // 1000
+        floor = 0 if directory else first
         db.execute("BEGIN IMMEDIATE")
         for statement in SCHEMA:
             db.execute(statement)
-        numbers = {"index": first, "floor": 0, "compacted": first}
+        numbers = {"index": first, "floor": floor, "compacted": first}
         for name, value in numbers.items():
             set_meta(db, name, value)
         db.execute(f"PRAGMA user_version = {FORMAT}")

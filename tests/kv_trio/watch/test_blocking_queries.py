@@ -206,6 +206,28 @@ async def test_sessions_that_wait_for_a_place_are_sent_once() -> None:
         assert len(json.loads(body)) == SMALL_ITEMS + 2
 
 
+async def test_what_a_store_in_memory_lost_by_a_restart_is_missed_at_once() -> None:
+    index = 0
+    for is_new in (False, True):
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(partial(serve, ["127.0.0.1:0"]))
+            async with Client(server.url) as client, connected(server._server) as raw:
+                if not is_new:
+                    index = (await client.put("k", b"1")).index
+                else:
+                    path = b"/v1/watch?wait=60s&index=%d" % index
+                    with trio.fail_after(5):
+                        one = await client.get("k", index=index, wait_s=60)
+                        all_ = await client.list("", index=index, wait_s=60)
+                        _, set_ = await raw.ask(path, method=b"POST", body=b'["k"]')
+                    assert one.entry is None
+                    assert not all_.entries
+                    assert json.loads(set_)[0]["Deleted"]
+                    for read in (one, all_):  # and the next one waits
+                        assert must_wait(server.store, read.index, server.store.index)
+            nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(("draw", "wait_s"), [(0.0, 16.0), (0.5, 16.5), (1.0, 17.0)])
 async def test_a_wait_has_consuls_jitter(
     monkeypatch: pytest.MonkeyPatch, draw: float, wait_s: float
