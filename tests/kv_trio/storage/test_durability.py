@@ -28,12 +28,12 @@ from kv_trio import (
     serve,
 )
 from kv_trio.state.operations import Delete, Put
-from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Operation, WriteBatch
+from kv_trio.state.write_batch import WriteBatch
 from kv_trio.storage.database import lengthen_log
 from kv_trio.storage.directory import DATABASE
 from kv_trio.storage.engine import StorageEngine
 from kv_trio.storage.write_connection import WriteConnection
+from tests.kv_trio.support.on_disk import opened, write
 
 
 @asynccontextmanager
@@ -45,24 +45,6 @@ async def serving(data: Path) -> AsyncIterator[tuple[KvServer, Client]]:
         async with Client(server.url) as client:
             yield server, client
         nursery.cancel_scope.cancel()
-
-
-def write(engine: StorageEngine, store: Store, *operations: Operation) -> None:
-    write_batch = WriteBatch(store)
-    for operation in operations:
-        assert write_batch.apply(operation, 0.0).done
-    write_batch.fold_tombstones(store)
-    engine.commit(write_batch)
-    store.publish(write_batch, 0.0)
-
-
-@contextmanager
-def opened(directory: Path) -> Iterator[tuple[StorageEngine, Store]]:
-    engine = StorageEngine(directory)
-    try:
-        yield engine, engine.load()
-    finally:
-        engine.close()
 
 
 # === acknowledged, and seen, only when it is on disk ===

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,30 +10,13 @@ import pytest
 from kv_trio.state.entry import Session
 from kv_trio.state.operations import CreateSession, Delete, Put
 from kv_trio.state.store import Store
-from kv_trio.state.write_batch import Operation, WriteBatch
+from kv_trio.state.write_batch import WriteBatch
 from kv_trio.storage.directory import DATABASE, AcknowledgedIndex
 from kv_trio.storage.engine import StorageEngine
 from kv_trio.watch.blocking_queries import must_wait
+from tests.kv_trio.support.on_disk import opened, write
 
 DAY_NS = 86_400 * 10**9
-
-
-def write(engine: StorageEngine, store: Store, *operations: Operation) -> None:
-    write_batch = WriteBatch(store)
-    for operation in operations:
-        assert write_batch.apply(operation, 0.0).done
-    write_batch.fold_tombstones(store)
-    engine.commit(write_batch)
-    store.publish(write_batch, 0.0)
-
-
-@contextmanager
-def opened(directory: Path) -> Iterator[tuple[StorageEngine, Store]]:
-    engine = StorageEngine(directory)
-    try:
-        yield engine, engine.load()
-    finally:
-        engine.close()
 
 
 @pytest.fixture
