@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
@@ -37,6 +40,17 @@ def test_a_limit_that_makes_no_sense_is_refused(given: str, words: str) -> None:
 def test_limits_that_are_not_given_have_their_defaults() -> None:
     assert parse_limits([]) == StoreLimits()
     assert parse_limits(["sessions=7"]) == StoreLimits(sessions=7)
+
+
+def test_all_limits_and_their_defaults_stand_in_the_documents() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "store.md").read_text()
+    given = re.findall(
+        r"`(?:--limit )?([a-z_]+)=(\d+)`", text.partition("## Limits")[2]
+    )
+    documented = [f"{name}={number}" for name, number in given]
+    assert len(documented) == len(attrs.fields(StoreLimits))
+    assert parse_limits(documented) == StoreLimits()
+    assert {name for name, _ in given} == attrs.asdict(StoreLimits()).keys()
 
 
 async def test_sessions_beyond_their_limit_are_refused_until_one_ends() -> None:
