@@ -152,10 +152,10 @@ class Http2Connection(FrameWriter):
         if self._lingered >= 0:
             self.abort()
             return
-        waits: list[float] = []
+        self.deadline = math.inf  # what follows may end streams, and set a nearer one
         if self._outbox:
-            waits.append(self._stuck_since + limits.write_s)
-            if waits[0] <= now:
+            self._wait_until(self._stuck_since + limits.write_s)
+            if self.deadline <= now:
                 self.abort()
                 return
         elif not self.streams:
@@ -164,8 +164,7 @@ class Http2Connection(FrameWriter):
         for stream in list(self.streams.values()):
             if stream.deadline <= now:
                 stream.expire()
-            waits.append(stream.deadline)
-        self.deadline = min(waits, default=math.inf)
+            self._wait_until(stream.deadline)
 
     def idle(self) -> tuple[bool, float] | None:
         """Say whether one was of use, and since when the next one is waited for."""

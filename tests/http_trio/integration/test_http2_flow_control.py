@@ -181,6 +181,23 @@ async def test_who_opens_no_window_is_cut_as_who_reads_nothing(
     assert {end[0] for end in one.books.ends} == {200}
 
 
+@pytest.mark.parametrize("served", [True, False])
+async def test_who_takes_nothing_is_not_held_for_ever(
+    authority: Authority, caplog: pytest.LogCaptureFixture, served: bool
+) -> None:
+    """It neither says anything nor closes, once its last stream was ended for it."""
+    limits = Limits(write_s=0.3, idle_s=0.3, linger_s=0.3)
+    async with watched_http2(answer_sized, authority, caplog, limits) as one:
+        async with http2_client(one.proxy, authority, window=0) as client:
+            if served:
+                await client.fetch("/0")
+            stream = await client.ask("/1")
+            await client.wait_over(stream)
+            with trio.fail_after(5):
+                while one.proxy.connections:
+                    await trio.sleep(0.01)
+
+
 async def test_of_a_stream_that_is_not_read_the_others_know_nothing(
     authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
