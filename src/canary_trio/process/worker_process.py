@@ -126,5 +126,13 @@ class WorkerProcess:
         if self.failure:
             return f"(pid {process.pid}) failed: {self.failure}"
         if code is not None and code < 0:
-            return f"(pid {process.pid}) was ended by {signal.Signals(-code).name}"
+            return f"(pid {process.pid}) was ended by {_signal_name(-code)}"
         return f"(pid {process.pid}) ended with status {code}"
+
+
+def _signal_name(number: int) -> str:
+    """Give a signal's name; those for real time have none but the first and the last."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
