@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import pytest
@@ -17,7 +18,7 @@ from canary_trio.process.worker_process import WorkerProcess
 async def test_any_signal_has_words(number: int, said: str) -> None:
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(
-            lambda **more: trio.run_process(["sleep", "60"], check=False, **more)
+            functools.partial(trio.run_process, ["sleep", "60"], check=False)
         )
         process.send_signal(number)
     how = WorkerProcess(1, "")._how(process)
