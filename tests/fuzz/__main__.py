@@ -42,7 +42,7 @@ _MODULES = [
     "canary_trio.config.document",
     "canary_trio.config.scalars",
     "canary_trio.config.codec",
-    "canary_trio.config.rule_codec",
+    "canary_trio.config.parts.rule_codec",
     "canary_trio.routing.rules.rule_matcher",
     "canary_trio.routing.router",
     "kv_trio.client.transport",

@@ -17,8 +17,8 @@ import trio
 from canary_trio.admin import certificates
 from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape
 from canary_trio.admin.proxy_view import Control, ProxyView
-from canary_trio.config.condition_codec import write_key
 from canary_trio.config.model import WHOLE, Config
+from canary_trio.config.parts.condition_codec import write_key
 from canary_trio.control.supervisor import STALE_S
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.runtime import Runtime

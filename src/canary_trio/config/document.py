@@ -14,7 +14,6 @@ from typing import Any
 
 import attrs
 
-from canary_trio.config.arm_codec import ARMS, DAY_S
 from canary_trio.config.checks import disagreements, oddities
 from canary_trio.config.codec import (
     Codec,
@@ -32,23 +31,24 @@ from canary_trio.config.codec import (
     table,
     word_or,
 )
-from canary_trio.config.condition_codec import (
+from canary_trio.config.model import Config, SameSite, Sticky, Style
+from canary_trio.config.parts.access_codec import ACCESS
+from canary_trio.config.parts.arm_codec import ARMS, DAY_S
+from canary_trio.config.parts.condition_codec import (
     ADDRESS_BITS,
     KEY,
     AddressBits,
     key_of,
     write_key,
 )
-from canary_trio.config.model import Config, SameSite, Sticky, Style
+from canary_trio.config.parts.rule_codec import RULE_LIST
 from canary_trio.config.policies import (
-    Access,
     CertificateHeader,
     Connections,
     MirrorRule,
     OnChange,
     may_lack,
 )
-from canary_trio.config.rule_codec import RULE_LIST
 from canary_trio.config.rules import Source
 from canary_trio.config.scalars import (
     ARM_NAME,
@@ -57,7 +57,6 @@ from canary_trio.config.scalars import (
     DOMAIN,
     HEADER_NAME,
     METHOD,
-    NETWORK,
     RATIO,
     SHARE,
     STRICT_TRANSPORT,
@@ -197,11 +196,6 @@ _CONNECTIONS_TABLE = table(
     Connections, change=enumeration(OnChange), time=seconds(0, DAY_S)
 )
 
-_NETWORKS = list_of(NETWORK, most=10_000, of="networks")
-_ACCESS = table(
-    Access, allow=_NETWORKS, deny=_NETWORKS, body=optional(integer(0, 2**40))
-)
-
 DOCUMENT = table(
     Config,
     style=enumeration(Style),
@@ -234,7 +228,7 @@ DOCUMENT = table(
     decision_header=optional(CHANGED_NAME),
     client_cert_header=optional(enumeration(CertificateHeader)),
     strict_transport_security=optional(STRICT_TRANSPORT),
-    access=_ACCESS,
+    access=ACCESS,
     config_server=CONFIG_SERVER,
     update_rate=seconds(0.1, 600),
     arms=ARMS,

@@ -16,8 +16,8 @@ from types import MappingProxyType
 
 import attrs
 
+from canary_trio.config.access import Access
 from canary_trio.config.policies import (
-    Access,
     ArmTimeouts,
     CertificateHeader,
     Connections,

@@ -14,8 +14,6 @@ from typing import Any
 
 import attrs
 
-from canary_trio.config.rules import Network
-
 
 def described(text: str, *, called: str | None = None, **more: Any) -> Any:
     """Give an attrs field with the words that the schema and the docs show.
@@ -237,22 +235,3 @@ class StrictTransport:
         if self.preload:
             parts.append("preload")
         return "; ".join(parts)
-
-
-@attrs.frozen
-class Access:
-    """Who may pass to a service, and with how much."""
-
-    allow: tuple[Network, ...] = described(
-        "Networks of clients that may pass, and nobody else; without any, all may.",
-        default=(),
-    )
-    deny: tuple[Network, ...] = described(
-        "Networks of clients that are refused with 403, whatever `allow` says.",
-        default=(),
-    )
-    body: int | None = described(
-        "Bytes of a request's body at most; a larger one is refused with 413. null for no"
-        " limit.",
-        default=None,
-    )

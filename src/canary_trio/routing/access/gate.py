@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from canary_trio.config.policies import Access
+from canary_trio.config.access import Access
 from canary_trio.config.rules import Network
 from canary_trio.routing.request_view import address_of
 from http_trio.http1.response import Response, error_response

@@ -22,7 +22,7 @@ from canary_trio.config.codec import (
     table,
     text,
 )
-from canary_trio.config.condition_codec import (
+from canary_trio.config.parts.condition_codec import (
     CONDITIONS,
     ConditionTable,
     conditions_of,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from canary_trio.config.access import Access
 from canary_trio.config.document import dump, load
-from canary_trio.config.policies import Access
 from canary_trio.routing.access.explain import with_refusal
 from canary_trio.routing.access.gate import Gate, NetworkSet, RefusalKind, gate_of
 from canary_trio.routing.explain import Explanation

@@ -25,7 +25,6 @@ from canary_trio.config.codec import (
     table,
     word_or,
 )
-from canary_trio.config.condition_codec import KEY
 from canary_trio.config.model import (
     STABLE,
     Arm,
@@ -34,6 +33,7 @@ from canary_trio.config.model import (
     Server,
     ServerMode,
 )
+from canary_trio.config.parts.condition_codec import KEY
 from canary_trio.config.policies import (
     ArmTimeouts,
     Ejection,

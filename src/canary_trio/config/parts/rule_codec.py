@@ -14,7 +14,8 @@ from typing import Any
 import attrs
 
 from canary_trio.config.codec import Codec, Fault, each, list_of, note_step, show, table
-from canary_trio.config.condition_codec import (
+from canary_trio.config.model import CANARY, STABLE
+from canary_trio.config.parts.condition_codec import (
     CONDITION_TABLE,
     CONDITIONS,
     ConditionTable,
@@ -22,7 +23,6 @@ from canary_trio.config.condition_codec import (
     in_order,
     write_condition,
 )
-from canary_trio.config.model import CANARY, STABLE
 from canary_trio.config.policies import described, may_lack
 from canary_trio.config.rules import Condition, Key, Operator, Rule, Source, ValueIs
 from canary_trio.config.scalars import (
