@@ -18,7 +18,7 @@ from http_trio import ForwardedPolicy, HttpServer
 from http_trio.testing.peers import FakeUpstream, ReceivedRequest, serving
 from http_trio.testing.ports import free_port
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 async def says_stable(request: ReceivedRequest) -> None:

@@ -21,7 +21,7 @@ from http_trio.testing.peers import RawClient
 from http_trio.testing.ports import free_port
 
 BIN = Path(sys.executable).parent
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 
 
 @attrs.define(eq=False)

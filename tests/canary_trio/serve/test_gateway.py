@@ -21,7 +21,7 @@ from http_trio.testing.peers import ReceivedRequest, fake_upstream
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 async def echo(request: ReceivedRequest) -> None:
