@@ -41,7 +41,7 @@ from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.fan_out import respond_all
 from http_trio.server.https_redirect import HttpsRedirect
 from http_trio.upstream.failure import Failure, FailureReason
-from http_trio.upstream.fetch import FetchResult, NoResponse, fetch
+from http_trio.upstream.fetch import FetchResult, NoResponse, fetch, fetch_pooled
 from http_trio.upstream.pool import Upstream
 
 __all__ = [
@@ -84,6 +84,7 @@ __all__ = [
     "count_processors",
     "error_response",
     "fetch",
+    "fetch_pooled",
     "file_stamp",
     "forward",
     "inherited_listeners",

@@ -1,10 +1,12 @@
-"""One request to one server, over a connection of its own, as ordinary trio code.
+"""One request to one server, and its whole response, as ordinary trio code.
 
 For what goes on beside the traffic: health checks, copies of requests, questions of our
-own. It never touches an event loop or a pool. The response's body is read as HTTP/1.1
+own. `fetch` has a connection of its own, and touches no event loop and no pool; `fetch_pooled`
+takes one of the server's pool, and gives it back. The response's body is read as HTTP/1.1
 frames it and counted. It is kept only for a caller that asks for it, since checks and
 copies want to know its size alone; a body beyond the limit is never kept. Every wait and
 every size has a limit of its own; the whole is the caller's to limit, with a cancel scope.
+One file, since both ways are one conversation.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
 from http_trio.net.connect import NotSecured, connect, connect_tls
 from http_trio.net.descriptors import OUT_OF_RESOURCES
+from http_trio.net.event_loop import EventLoop
 from http_trio.net.stream import ByteStream, SocketStream
 from http_trio.net.tls_socket import AnySocket
+from http_trio.upstream.channel import UpstreamChannel
 from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
 from http_trio.upstream.response_reader import read_head
@@ -112,13 +116,97 @@ async def fetch(
         sock.close()
 
 
+async def fetch_pooled(
+    upstream: Upstream,
+    loop: EventLoop,
+    request: bytes,
+    *,
+    method: bytes,
+    limits: Limits = _DEFAULT,
+    body_limit: int = BODY,
+    keep_body: bool = False,
+) -> FetchResult:
+    """Send a request over a connection of the pool, and give what came back.
+
+    For questions that are asked often. What a kept connection's end left without a response
+    is asked once more, over another one: so only for methods that may be repeated. The
+    connection goes back to the pool if the response was read to its end; else, and when it
+    is cancelled, it is closed.
+
+    Args:
+        upstream: where to.
+        loop: the event loop whose connections they are, such as `exchange.loop`.
+        request: the whole request, as bytes; it should not say `Connection: close`.
+        method: as of `fetch`.
+        limits: as of `fetch`.
+        body_limit: as of `fetch`.
+        keep_body: as of `fetch`.
+
+    Raises:
+        NoResponse: there was none, or none that makes sense, or not in time.
+    """
+    kept = upstream.take_idle(peek=True)
+    while True:
+        channel = kept or upstream.connect(loop)
+        if isinstance(channel, Failure):
+            raise NoResponse(channel)
+        try:
+            return await _ask_over(
+                channel, upstream.name, limits, (request, method, body_limit), keep_body
+            )
+        except NoResponse as exc:
+            may_be_stale = exc.failure.condition is FailureReason.CLOSED
+            if kept is None or channel.fresh or not may_be_stale:
+                raise
+            kept = None
+
+
+async def _ask_over(
+    channel: UpstreamChannel,
+    name: str,
+    limits: Limits,
+    asked: tuple[bytes, bytes, int],
+    keep_body: bool,  # noqa: FBT001  # as of `fetch_pooled`
+) -> FetchResult:
+    """Ask over a channel, which is given back or closed."""
+    connecting, reusable = channel.connecting, False
+    channel.leave_loop()
+    try:
+        if connecting and (failure := await _finish(channel, name, limits)) is not None:
+            raise NoResponse(failure)
+        channel.sent = True
+        talk = _Talk(name, channel.stream, limits)
+        found = await talk.ask(*asked, keep_body=keep_body)
+        reusable = talk.reusable
+        return found
+    finally:
+        if reusable:
+            channel.rejoin()
+        else:
+            channel.close()
+
+
+async def _finish(
+    channel: UpstreamChannel, name: str, limits: Limits
+) -> Failure | None:
+    with trio.move_on_after(limits.connect_s):
+        return await channel.finish_connecting()
+    channel.blame_address()
+    return Failure(FailureReason.CONNECT_TIMEOUT, name, sent=False)
+
+
 class _Talk:
-    """One request and its response, on a connection that is made."""
+    """One request and its response, on a connection that is made.
+
+    Attributes:
+        reusable: whether another request may follow on the connection.
+    """
 
     def __init__(self, name: str, stream: ByteStream, limits: Limits) -> None:
         self._name = name
         self._stream = stream
         self._limits = limits
+        self.reusable = False
 
     async def ask(
         self, request: bytes, method: bytes, body_limit: int, *, keep_body: bool
@@ -182,6 +270,13 @@ class _Talk:
             raise self._none(FailureReason.CLOSED, str(exc)) from exc
         except ProtocolError as exc:
             raise self._none(FailureReason.BAD_RESPONSE, str(exc)) from exc
+        self.reusable = (
+            head.keep_alive
+            and head.framing != UNTIL_CLOSE
+            and transcoder.done
+            and not transcoder.rest
+            and not self._stream.buffer
+        )
         size = transcoder.passed
         whole = size <= limit
         return FetchResult(

@@ -1,10 +1,12 @@
-"""One request over a connection of its own: every way that it can end."""
+"""One request over a connection of its own, or of the pool: every way that it can end."""
 
 from __future__ import annotations
 
 import errno
 import gzip
 import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from http_trio import (
     Exchange,
     FailureReason,
     FetchResult,
+    Http2Upstream,
     Limits,
     NoResponse,
     Response,
@@ -22,11 +25,13 @@ from http_trio import (
     Upstream,
     client_context,
     fetch,
+    fetch_pooled,
     serve,
 )
 from http_trio.testing.peers import (
     FakeUpstream,
     ReceivedRequest,
+    connected,
     fake_upstream,
     serving,
 )
@@ -302,3 +307,159 @@ async def test_without_descriptors_it_is_not_the_servers_fault(
     with pytest.raises(NoResponse) as caught:
         await ask(nobody())
     assert caught.value.failure.condition is FailureReason.FULL
+
+
+# === over a connection of the pool ===
+
+
+@asynccontextmanager
+async def asking_by_pool(
+    upstream: Upstream, limits: Limits | None = None, *, body_limit: int = BODY
+) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+    """Give what asks the upstream from within a server, and gives the words of it."""
+
+    async def answer(exchange: Exchange) -> None:
+        try:
+            found = await fetch_pooled(
+                upstream,
+                exchange.loop,
+                b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n",
+                method=b"GET",
+                limits=limits or Limits(),
+                body_limit=body_limit,
+                keep_body=True,
+            )
+        except NoResponse as exc:
+            exchange.respond(Response(502, exc.failure.condition.value.encode()))
+        else:
+            exchange.respond(Response(found.status, found.body))
+
+    async with serving(lambda exchange: exchange.spawn(answer)) as server:
+
+        async def ask_once() -> bytes:
+            async with connected(server) as client:
+                return (await client.ask())[1]
+
+        yield ask_once
+
+
+async def test_a_pooled_connection_is_used_again() -> None:
+    async with fake_upstream(saying(HELLO, close=False).script) as fake:
+        upstream = fake.upstream
+        async with asking_by_pool(upstream) as ask_once:
+            assert [await ask_once() for _ in range(3)] == [b"hello"] * 3
+            assert (fake.connections, len(upstream.idle), upstream.open) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "body_limit"),
+    [
+        (
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
+            100,
+        ),
+        (HELLO + b"more than was asked", 100),
+        (HELLO, 4),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", 100),
+    ],
+    ids=["close", "more", "beyond the limit", "cut"],
+)
+async def test_what_cannot_be_used_again_is_closed(
+    data: bytes, body_limit: int
+) -> None:
+    async with fake_upstream(saying(data).script) as fake:
+        upstream = fake.upstream
+        async with asking_by_pool(upstream, body_limit=body_limit) as ask_once:
+            await ask_once()
+            await ask_once()
+
+            assert (fake.connections, len(upstream.idle), upstream.open) == (2, 0, 0)
+
+
+async def test_a_kept_connection_that_ends_is_not_the_servers_failure() -> None:
+    async def script(asked: ReceivedRequest) -> None:
+        if asked.connection == 1 and len(fake.asked) > 1:
+            await asked.stream.aclose()  # it had waited long enough
+        else:
+            await asked.response(b"hello")
+
+    async with fake_upstream(script) as fake:
+        async with asking_by_pool(fake.upstream) as ask_once:
+            assert [await ask_once() for _ in range(2)] == [b"hello"] * 2
+            assert (len(fake.asked), fake.connections) == (3, 2)
+
+
+async def test_a_new_connection_that_ends_is() -> None:
+    async with fake_upstream(saying(b"").script) as fake:
+        async with asking_by_pool(fake.upstream) as ask_once:
+            assert await ask_once() == b"closed"
+            assert len(fake.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "condition"),
+    [
+        (Limits(response_s=0.05), b"response timeout"),
+        (Limits(response_s=5, stream_idle_s=0.05), b"stalled"),
+    ],
+    ids=["head", "body"],
+)
+async def test_a_slow_server_of_the_pool_is_not_waited_for(
+    limits: Limits, condition: bytes
+) -> None:
+    async def script(asked: ReceivedRequest) -> None:
+        if condition == b"stalled":
+            await asked.stream.send_all(HELLO[:-1])
+        await silent(asked)
+
+    async with fake_upstream(script) as fake:
+        upstream = fake.upstream
+        async with asking_by_pool(upstream, limits) as ask_once:
+            assert await ask_once() == condition
+            assert upstream.open == 0
+
+
+async def test_the_pool_says_who_does_not_listen() -> None:
+    for upstream in (nobody(), Upstream("nowhere", [], b"nowhere")):
+        async with asking_by_pool(upstream) as ask_once:
+            assert await ask_once() == b"unreachable"
+            assert upstream.open == 0
+
+
+async def test_http2_of_the_pool_shares_one_connection() -> None:
+    def handle(exchange: Exchange) -> None:
+        exchange.respond(Response(200, exchange.protocol.encode()))
+
+    async with trio.open_nursery() as nursery:
+        start = partial(serve, handler=handle, binds=(), h2c_binds=["127.0.0.1:0"])
+        server = await nursery.start(start)
+        port = int(server.addresses[0].rpartition(":")[2])
+        address = (socket.AF_INET, ("127.0.0.1", port))
+        upstream = Http2Upstream("h2", [address], b"h2")
+        async with asking_by_pool(upstream) as ask_once:
+            assert [await ask_once() for _ in range(3)] == [b"HTTP/2"] * 3
+            assert server.counts.connections["HTTP/2"] == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_question_closes_its_connection() -> None:
+    upstream: Upstream
+    closed, asked_by = trio.Event(), trio.CancelScope()
+
+    async def answer(exchange: Exchange) -> None:
+        with asked_by:
+            await fetch_pooled(upstream, exchange.loop, REQUEST, method=b"GET")
+        exchange.respond(Response(200, b"cancelled"))
+
+    async def script(asked: ReceivedRequest) -> None:
+        asked_by.cancel()
+        assert await asked.stream.receive_some() == b""
+        closed.set()
+
+    async with fake_upstream(script) as fake:
+        upstream = fake.upstream
+        async with serving(lambda exchange: exchange.spawn(answer)) as server:
+            async with connected(server) as client:
+                assert (await client.ask())[1] == b"cancelled"
+                await closed.wait()
+                assert upstream.open == 0
