@@ -19,7 +19,7 @@ from canary_trio.cli.written import Written, say_written
 
 if TYPE_CHECKING:
     from canary_trio.control.report import Fleet
-    from kv_trio import Client
+    from canary_trio.control.sources.source import KeyStore
 
 LAST_LOOK_S = 1.0
 """After a wait that was too short, the store has so long to say how things stand."""
@@ -66,7 +66,7 @@ def set_(
     from canary_trio.control.assignments import apply_assignments  # noqa: PLC0415
     from canary_trio.control.documents import read_document  # noqa: PLC0415
 
-    async def changed(client: Client) -> tuple[dict[str, Any], int]:
+    async def changed(client: KeyStore) -> tuple[dict[str, Any], int]:
         text, revision = await read_document(client, service)
         return apply_assignments(parse(text), assignments), revision
 
@@ -91,7 +91,7 @@ def apply(
 
     text = read_valid(file, service)
 
-    async def replacing(client: Client) -> tuple[dict[str, Any], int]:
+    async def replacing(client: KeyStore) -> tuple[dict[str, Any], int]:
         try:
             revision = (await read_document(client, service))[1]
         except NoDocument:
@@ -134,7 +134,7 @@ def schema(*, markdown: bool, gateway: bool) -> None:
 def _write(
     service: str,
     config_server: str,
-    prepare: Callable[[Client], Awaitable[tuple[dict[str, Any], int]]],
+    prepare: Callable[[KeyStore], Awaitable[tuple[dict[str, Any], int]]],
     wait_s: float | None,
     *,
     as_json: bool,
@@ -153,7 +153,7 @@ def _write(
         had_proxies = had_proxies or bool(fleet.reports)
         return fleet.is_applied
 
-    async def wait(client: Client, revision: int, for_s: float) -> Fleet:
+    async def wait(client: KeyStore, revision: int, for_s: float) -> Fleet:
         with trio.move_on_after(for_s):
             return await wait_applied(client, service, revision, until=is_applied)
         try:
@@ -163,7 +163,7 @@ def _write(
             late = f"{client.url}: no response in {LAST_LOOK_S:g} s"
             raise StoreUnreachable(late) from None
 
-    async def write(client: Client) -> tuple[Written, Fleet | None]:
+    async def write(client: KeyStore) -> tuple[Written, Fleet | None]:
         nonlocal unconfirmed
         document, over = await prepare(client)
         begun = trio.current_time()

@@ -15,9 +15,9 @@ from canary_trio.cli.documents import read_valid
 
 if TYPE_CHECKING:
     from canary_trio.config.model import Config
+    from canary_trio.control.sources.source import KeyStore
     from canary_trio.routing.explain import Explanation
     from canary_trio.routing.request_spec import RequestSpec
-    from kv_trio import Client
 
 
 @click.command()
@@ -117,7 +117,7 @@ def explain(
 
 
 async def _explain_all(
-    store: Client, name: str, spec: RequestSpec, document: bytes | None
+    store: KeyStore, name: str, spec: RequestSpec, document: bytes | None
 ) -> tuple[dict[str, object], Explanation | None]:
     """Explain a request to a service, or to a gateway: what is said of its route too."""
     from canary_trio.control.documents import read_document  # noqa: PLC0415
@@ -148,7 +148,7 @@ def _shown_route(routed: dict[str, object]) -> str:
 
 
 async def _explain(
-    store: Client, service: str, spec: RequestSpec, document: bytes | None
+    store: KeyStore, service: str, spec: RequestSpec, document: bytes | None
 ) -> Explanation:
     from canary_trio.config.document import load  # noqa: PLC0415
     from canary_trio.control.documents import read_document  # noqa: PLC0415
@@ -169,7 +169,7 @@ async def _explain(
     return with_refusal(found, spec, config)
 
 
-async def _secrets(store: Client, service: str, config: Config) -> tuple[bytes, ...]:
+async def _secrets(store: KeyStore, service: str, config: Config) -> tuple[bytes, ...]:
     """Give what the fleet signs and verifies cookies with, where a cookie decides."""
     from canary_trio.config.rules import Source  # noqa: PLC0415
     from canary_trio.control.fleet_secret import BadSecret, FleetSecret  # noqa: PLC0415

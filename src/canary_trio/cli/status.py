@@ -16,7 +16,7 @@ from canary_trio.cli import store_options
 
 if TYPE_CHECKING:
     from canary_trio.control.report import Fleet
-    from kv_trio import Client
+    from canary_trio.control.sources.source import KeyStore
 
 ADMIN_S = 2.0
 """How long a proxy has to say how its arms are."""
@@ -50,7 +50,7 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
 
     unverified: list[str] = []
 
-    async def read(client: Client) -> tuple[int, Fleet, Statuses]:
+    async def read(client: KeyStore) -> tuple[int, Fleet, Statuses]:
         text, revision = await read_document(client, service)
         unverified[:] = _unverified_arms(text)
         fleet = await read_fleet(client, service, revision)
@@ -187,7 +187,7 @@ Found = dict[str, dict[str, Any]]
 def services(config_server: str, *, as_json: bool) -> None:
     """List the services and gateways in the store: documents, routes, live proxies."""
 
-    async def read(client: Client) -> Found:
+    async def read(client: KeyStore) -> Found:
         from canary_trio.control.store_keys import ROOT  # noqa: PLC0415
 
         listing = await client.list(ROOT)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from kv_trio import Client
+    from canary_trio.control.sources.source import DocumentSource
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,18 +57,19 @@ def config_server(command: F) -> F:
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def ask(url: str, question: Callable[[Client], Awaitable[T]]) -> T:
+def ask(url: str, question: Callable[[DocumentSource], Awaitable[T]]) -> T:
     """Ask the store; turn what goes wrong into one line and an exit status."""
     import trio  # noqa: PLC0415
 
+    from canary_trio.control.sources.opening import open_source  # noqa: PLC0415
     from canary_trio.errors import CanaryError, InvalidConfig  # noqa: PLC0415
     from http_trio import HttpError  # noqa: PLC0415
-    from kv_trio import Client, KvError, StoreUnreachable  # noqa: PLC0415
+    from kv_trio import KvError, StoreUnreachable  # noqa: PLC0415
 
     options = click.get_current_context().meta[CLIENT_OPTIONS]
 
     async def connected() -> T:
-        async with Client(url, **options) as client:
+        async with open_source(url, **options) as client:
             return await question(client)
 
     try:

@@ -18,9 +18,10 @@ import trio
 
 from canary_trio.control.own_name import NameFile
 from canary_trio.control.report import Report
+from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import proxies_prefix
 from canary_trio.errors import NameTaken
-from kv_trio import Backoff, Client, Entry, KvError, StoreRefused, TxnOperation
+from kv_trio import Backoff, Entry, KvError, StoreRefused, TxnOperation
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ class Acknowledger:
         """Write the report to the store soon, if it has changed."""
         self._news.set()
 
-    async def run(self, client: Client) -> None:
+    async def run(self, client: KeyStore) -> None:
         """Tell a store what runs, at once; keep the session; begin anew if it ends."""
         acknowledged: Report | None = None
         renew_at = 0.0
@@ -144,7 +145,7 @@ class Acknowledger:
             self._refusal, self._refused_at = reason, now
             _log.warning("not acknowledged: %s", reason)
 
-    async def check_name(self, client: Client) -> None:
+    async def check_name(self, client: KeyStore) -> None:
         """Look whether another proxy that lives has our name, before anything is served.
 
         Raises:
@@ -154,7 +155,7 @@ class Acknowledger:
         if entry is not None and entry.session and entry.session not in self._own:
             await self._meet(entry)
 
-    async def say_goodbye(self, client: Client) -> None:
+    async def say_goodbye(self, client: KeyStore) -> None:
         """End the session, which takes the key along; a store that is gone does so."""
         session, self._session = self._session, ""
         if not session:
@@ -166,14 +167,14 @@ class Acknowledger:
 
     # === private ===
 
-    async def _begin_session(self, client: Client) -> None:
+    async def _begin_session(self, client: KeyStore) -> None:
         name = f"canary {self._service} {self._id}"
         self._session = await client.create_session(name, SESSION_TTL_S, deletes=True)
         self._own.add(self._session)
         if self._name is not None:
             await trio.to_thread.run_sync(self._name.remember, self._session)
 
-    async def _acknowledge(self, client: Client, report: Report) -> bool:
+    async def _acknowledge(self, client: KeyStore, report: Report) -> bool:
         """Write a report; False if it is to be tried again.
 
         If a session of ours holds our key, such as one of a former life, the key changes

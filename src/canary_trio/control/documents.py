@@ -15,16 +15,17 @@ from canary_trio.config.document import build, parse
 from canary_trio.config.model import Config
 from canary_trio.control.assignments import apply_assignments
 from canary_trio.control.report import Fleet, Report
+from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import check_service, config_key, proxies_prefix
 from canary_trio.errors import NoDocument, WrittenMeanwhile
 from canary_trio.routing.edge.model import GatewayConfig, is_gateway
 from canary_trio.routing.edge.table_codec import build_table
-from kv_trio import Client, Listing
+from kv_trio import Listing
 
 _log = logging.getLogger(__name__)
 
 
-async def read_document(client: Client, service: str) -> tuple[bytes, int]:
+async def read_document(client: KeyStore, service: str) -> tuple[bytes, int]:
     """Give a service's document, as it is written, and its revision.
 
     Raises:
@@ -49,7 +50,7 @@ def check_document(service: str, document: dict[str, Any]) -> Config | GatewayCo
 
 
 async def write_document(
-    client: Client, service: str, document: dict[str, Any], *, over: int
+    client: KeyStore, service: str, document: dict[str, Any], *, over: int
 ) -> int:
     """Validate and write a document; give its revision.
 
@@ -72,7 +73,7 @@ async def write_document(
     return written.index
 
 
-async def write_first(client: Client, service: str, document: bytes) -> None:
+async def write_first(client: KeyStore, service: str, document: bytes) -> None:
     """Write a document that was checked, if the store has none of the service.
 
     Raises:
@@ -82,7 +83,7 @@ async def write_first(client: Client, service: str, document: bytes) -> None:
         _log.info("wrote the first document of %s", service)
 
 
-async def change(client: Client, service: str, *assignments: str) -> int:
+async def change(client: KeyStore, service: str, *assignments: str) -> int:
     """Read, change, validate and write a document; give its new revision.
 
     Args:
@@ -99,13 +100,13 @@ async def change(client: Client, service: str, *assignments: str) -> int:
     return await write_document(client, service, document, over=revision)
 
 
-async def read_fleet(client: Client, service: str, revision: int) -> Fleet:
+async def read_fleet(client: KeyStore, service: str, revision: int) -> Fleet:
     """Give the live proxies of a service."""
     return _fleet_of(await client.list(proxies_prefix(service)), revision)
 
 
 async def wait_applied(
-    client: Client,
+    client: KeyStore,
     service: str,
     revision: int,
     *,

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 import trio
 
 from canary_trio.control.fleet_secret import BadSecret, FleetSecret
+from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import proxies_prefix, secret_key
 from canary_trio.errors import CanaryError, WrittenMeanwhile
-from kv_trio import Backoff, Client, Entry, KvError, StoreRefused
+from kv_trio import Backoff, Entry, KvError, Snapshot, StoreRefused
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class SecretKeeper:
         assert self.secret is not None, "agreed on, or remembered"
         return self.secret.at(self._now())
 
-    async def agree(self, client: Client) -> None:
+    async def agree(self, client: KeyStore) -> None:
         """Take the fleet's secret, or give it ours, or make one if there is none.
 
         Raises:
@@ -72,12 +73,8 @@ class SecretKeeper:
         snapshot = await client.get(self._key)
         if _is_lost(snapshot.entry) and self.secret is None:
             fleet = await client.list(proxies_prefix(self._service))
-            with trio.move_on_after(GIVEN_BACK_S if fleet.entries else 0):
-                while _is_lost(snapshot.entry):
-                    index = max(1, snapshot.index)
-                    snapshot = await client.get(
-                        self._key, index=index, wait_s=GIVEN_BACK_S
-                    )
+            if fleet.entries:
+                snapshot = await self._wait_given_back(client, snapshot)
         if _is_lost(snapshot.entry):
             if self.secret is None:
                 self.secret = FleetSecret.draw()
@@ -89,13 +86,22 @@ class SecretKeeper:
         if self.secret is None:
             raise StoreRefused(200, self._told)
 
-    async def follow(self, client: Client) -> None:
+    async def _wait_given_back(self, client: KeyStore, lost: Snapshot) -> Snapshot:
+        with trio.move_on_after(GIVEN_BACK_S):
+            async with client.watch(self._key) as states:
+                async for snapshot in states:
+                    if not _is_lost(snapshot.entry):
+                        return snapshot
+                    lost = snapshot
+        return lost
+
+    async def follow(self, client: KeyStore) -> None:
         """Follow the store's secret, until cancelled; give it back if it is lost."""
         async with client.watch(self._key) as states:
             while True:
                 await self.take(client, (await anext(states)).entry)
 
-    async def take(self, client: Client, entry: Entry | None) -> None:
+    async def take(self, client: KeyStore, entry: Entry | None) -> None:
         """Take the store's secret; give it back if it is lost."""
         if _is_lost(entry):
             await self._give_back(client, entry)
@@ -152,7 +158,7 @@ class SecretKeeper:
             self._changed.set()
             self.on_change()
 
-    async def _give_back(self, client: Client, entry: Entry | None) -> None:
+    async def _give_back(self, client: KeyStore, entry: Entry | None) -> None:
         if self.secret is None:
             return
         _log.warning("%s was lost; the fleet's secret is written back", self._key)
@@ -167,14 +173,14 @@ class SecretKeeper:
                 continue
             return  # if another proxy was first, its write is the next state
 
-    async def _write(self, client: Client, over: Entry | None) -> None:
+    async def _write(self, client: KeyStore, over: Entry | None) -> None:
         assert self.secret is not None, "there is one to write"
         cas = 0 if over is None else over.modify_index
         await client.put(self._key, self.secret.dump(), cas=cas)
 
 
 async def rotate_secret(
-    client: Client, service: str, rotate: Callable[[FleetSecret], FleetSecret]
+    client: KeyStore, service: str, rotate: Callable[[FleetSecret], FleetSecret]
 ) -> FleetSecret:
     """Write what becomes of a service's secret, over the one that it was made of.
 

@@ -30,13 +30,15 @@ from canary_trio.control.last_good import LastGood, LastGoodFile
 from canary_trio.control.own_name import NameFile
 from canary_trio.control.report import Refusal, Report
 from canary_trio.control.secret_keeper import SecretKeeper
+from canary_trio.control.sources.opening import open_source
+from canary_trio.control.sources.source import DocumentSource, KeyStore
+from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.status import Status, Whole
 from canary_trio.control.store_keys import config_key
-from canary_trio.control.store_tokens import StoreTokens
 from canary_trio.errors import CanaryError, InvalidConfig, NameTaken, Problem
 from canary_trio.proxy.runtime import Runtime
 from http_trio import HttpError
-from kv_trio import Backoff, Client, Entry, KvError, Snapshot, StoreRefused
+from kv_trio import Backoff, Entry, KvError, Snapshot, StoreRefused
 
 _log = logging.getLogger(__name__)
 
@@ -145,9 +147,9 @@ class Supervisor:
 
     # === one store ===
 
-    def _client(self, url: str) -> Client:
-        """Make a client; a store that the operator did not name is shown no token."""
-        return Client(url, token=self._tokens.get(url), ca_file=self._ca_file)
+    def _open(self, url: str) -> DocumentSource:
+        """Make a source; one that the operator did not name is shown no token."""
+        return open_source(url, token=self._tokens.get(url), ca_file=self._ca_file)
 
     async def _follow_all(self) -> None:
         while True:
@@ -156,7 +158,7 @@ class Supervisor:
     async def _follow(self, url: str) -> str:
         """Follow one store; give the URL of the next one."""
         moved_to = url
-        async with self._client(url) as client:
+        async with self._open(url) as client:
             try:
                 async with trio.open_nursery() as nursery:
                     await self._prepare(client)
@@ -171,7 +173,7 @@ class Supervisor:
                     await self._acknowledger.say_goodbye(client)
         return moved_to
 
-    async def _prepare(self, client: Client) -> None:
+    async def _prepare(self, client: KeyStore) -> None:
         """Write what must be in the store before a document is read; try until it is."""
         backoff = Backoff()
         while True:
@@ -198,7 +200,7 @@ class Supervisor:
         self._name_taken = reason
         self.refused.set()
 
-    async def _watch(self, client: Client) -> str:
+    async def _watch(self, client: KeyStore) -> str:
         """Apply each document as it comes, until one moves us to another store."""
         key = config_key(self._service)
         async with client.watch(key, contact=self.status.contact) as states:
@@ -243,7 +245,7 @@ class Supervisor:
         backoff = Backoff()
         while True:
             try:
-                async with self._client(url) as client:
+                async with self._open(url) as client:
                     entry = (await client.get(config_key(self._service))).entry
                 error = f"{url}: no document there"
                 if entry is not None:

@@ -28,6 +28,7 @@ from canary_trio.control.acknowledger import Acknowledger
 from canary_trio.control.documents import write_first
 from canary_trio.control.last_good import LastGood, LastGoodFiles
 from canary_trio.control.report import Refusal, Report
+from canary_trio.control.sources.source import DocumentSource, WatchedKeys
 from canary_trio.control.status import Status
 from canary_trio.control.store_keys import config_key, secret_key
 from canary_trio.control.supervisor import RECALL_AFTER_S
@@ -44,7 +45,7 @@ from canary_trio.serve.single_service import Site
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.health_checks import CHECKS_AT_ONCE
 from http_trio import Handler, HttpServer
-from kv_trio import Backoff, Client, Entry, KeySetWatch, KvError
+from kv_trio import Backoff, Entry, KvError
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class Gateway:
         self._check_places = trio.Semaphore(CHECKS_AT_ONCE)
         self._places = trio.CapacityLimiter(AT_ONCE)
         self._nursery: trio.Nursery | None = None
-        self._watching: KeySetWatch | None = None
+        self._watching: WatchedKeys | None = None
         self._documents: dict[str, str] = {}  # services by the keys of what they need
         self._secrets: dict[str, str] = {}
         self._server: HttpServer | None = None
@@ -190,9 +191,7 @@ class Gateway:
     # === the store ===
 
     async def _follow(self) -> None:
-        options, url = self._site.options, self._site.store
-        token = self._site.tokens.get(url)
-        async with Client(url, token=token, ca_file=options.ca_file) as client:
+        async with self._site.open_source() as client:
             try:
                 async with trio.open_nursery() as nursery:
                     await self._prepare(client)
@@ -205,7 +204,7 @@ class Gateway:
                 with trio.move_on_after(1, shield=True):
                     await self._acknowledger.say_goodbye(client)
 
-    async def _prepare(self, client: Client) -> None:
+    async def _prepare(self, client: DocumentSource) -> None:
         """Write the first table if there is none, and see that the name is ours."""
         backoff = Backoff()
         while True:
@@ -222,8 +221,8 @@ class Gateway:
             else:
                 return
 
-    async def _watch(self, client: Client, nursery: trio.Nursery) -> None:
-        self._watching = watch = KeySetWatch(client, contact=self.contact)
+    async def _watch(self, client: DocumentSource, nursery: trio.Nursery) -> None:
+        self._watching = watch = client.watch_keys((), contact=self.contact)
         own = config_key(self._name)
         self._follow_services()
         while True:
@@ -252,7 +251,7 @@ class Gateway:
             own = config_key(self._name)
             self._watching.follow([own, *self._documents, *self._secrets])
 
-    async def _take_news(self, service: HostedService, client: Client) -> None:
+    async def _take_news(self, service: HostedService, client: DocumentSource) -> None:
         backoff = Backoff()
         try:
             while service.news:

@@ -12,6 +12,7 @@ import trio
 
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.config.policies import OnChange
+from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.status import Whole
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.long_connections import LongConnections
@@ -20,7 +21,7 @@ from canary_trio.serve.single_service import Site
 from canary_trio.telemetry.observer import Observer
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from http_trio import HttpServer
-from kv_trio import Client, Entry
+from kv_trio import Entry
 
 
 @attrs.define
@@ -97,7 +98,7 @@ class HostedService:
     def __repr__(self) -> str:
         return f"<HostedService {self.control!r} tasks={list(self.running)}>"
 
-    async def take(self, news: ServiceNews, client: Client) -> None:
+    async def take(self, news: ServiceNews, client: KeyStore) -> None:
         """Take what the store says; a document waits for the secret.
 
         Raises:

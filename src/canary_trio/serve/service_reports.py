@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 import trio
 
 from canary_trio.control.report import Report
+from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import proxies_prefix
-from kv_trio import Backoff, Client, KvError, StoreRefused, TxnOperation
+from kv_trio import Backoff, KvError, StoreRefused, TxnOperation
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class ServiceReports:
         self._due.update(services)
         self._news.set()
 
-    async def run(self, client: Client) -> None:
+    async def run(self, client: KeyStore) -> None:
         """Write until cancelled; what cannot be written is tried again."""
         backoff = Backoff()
         while True:
@@ -81,7 +82,7 @@ class ServiceReports:
                 self._news.set()
                 await backoff.pause()
 
-    async def _write_all(self, client: Client, session: str) -> None:
+    async def _write_all(self, client: KeyStore, session: str) -> None:
         left: set[str] = set()
         while self._due:
             batch = self._take_batch()
@@ -107,7 +108,7 @@ class ServiceReports:
         return batch
 
     async def _write(
-        self, client: Client, session: str, batch: Sequence[tuple[str, Report | None]]
+        self, client: KeyStore, session: str, batch: Sequence[tuple[str, Report | None]]
     ) -> set[str]:
         """Write reports together, or else one by one; give which are written."""
         operations = [

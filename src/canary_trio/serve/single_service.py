@@ -10,7 +10,9 @@ import attrs
 from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.control.own_name import NameFile
-from canary_trio.control.store_tokens import StoreTokens
+from canary_trio.control.sources.opening import open_source
+from canary_trio.control.sources.source import DocumentSource
+from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.long_connections import LongConnections
@@ -55,6 +57,14 @@ class Site:
         """What stores are shown."""
         options = self.options
         return StoreTokens.of(options.config_server, options.token, options.tokens)
+
+    def open_source(self) -> DocumentSource:
+        """Make the source that the proxy was started with."""
+        return open_source(
+            self.store,
+            token=self.tokens.get(self.store),
+            ca_file=self.options.ca_file,
+        )
 
     def file_of(self, suffix: str) -> Path | None:
         """Give the path of a file of this proxy; None if nothing is kept."""

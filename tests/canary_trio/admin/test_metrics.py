@@ -18,7 +18,7 @@ from canary_trio.admin.metric_family import Family, Kind
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe
 from canary_trio.config.document import build
-from canary_trio.control.store_tokens import StoreTokens
+from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.process.merge import merge_metrics
 from canary_trio.proxy.handler import ProxyHandler

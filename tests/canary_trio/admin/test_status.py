@@ -18,7 +18,7 @@ from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape, paths
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import RULES, describe
 from canary_trio.control.report import Refusal
-from canary_trio.control.store_tokens import StoreTokens
+from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.errors import Problem
 from canary_trio.process.admin import with_rules

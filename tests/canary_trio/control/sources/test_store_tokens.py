@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import trio
 
-from canary_trio.control.store_tokens import StoreTokens
+from canary_trio.control.sources.store_tokens import StoreTokens
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on
 

@@ -1,0 +1,28 @@
+"""From a URL to a source, by its scheme."""
+
+from __future__ import annotations
+
+import os
+
+from canary_trio.control.sources.kv import KvSource
+from canary_trio.control.sources.source import DocumentSource
+
+
+def open_source(
+    url: str,
+    *,
+    token: str | None = None,
+    ca_file: str | os.PathLike[str] | None = None,
+) -> DocumentSource:
+    """Make the source that a URL names; nothing is sent before it is entered.
+
+    Args:
+        url: of the source.
+        token: the secret that its server is shown.
+        ca_file: the authorities that a server with TLS is verified by, as PEM; by
+            default the system's.
+
+    Raises:
+        http_trio.BadCertificate: the authorities cannot be read.
+    """
+    return KvSource(url, token=token, ca_file=ca_file)
