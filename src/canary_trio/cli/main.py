@@ -59,7 +59,7 @@ for _command in (
 )
 def demo(**options: Any) -> None:
     """Run two example versions, a store and a proxy in one process, and watch."""
-    from canary_trio.cli.demo import run  # noqa: PLC0415
+    from canary_trio.cli.demo.run import run  # noqa: PLC0415
 
     failure = run(**options)
     if failure:

@@ -17,13 +17,13 @@ from canary_trio.config.policies import (
     Retries,
     ServerLimits,
 )
-from canary_trio.proxy.header_changes import (
+from canary_trio.proxy.fields.header_changes import (
     HeaderChanges,
     certificate_line,
     compile_changes,
 )
+from canary_trio.proxy.fields.request_ids import RandomHex, RequestIds, Traces
 from canary_trio.proxy.live import LiveConfig
-from canary_trio.proxy.request_ids import RandomHex, RequestIds, Traces
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.access.gate import gate_of
 from canary_trio.telemetry.decision_labels import DecisionLabels, LabelCache

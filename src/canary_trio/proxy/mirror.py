@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from canary_trio.config.policies import MirrorRule
-from canary_trio.proxy.header_changes import compile_changes
+from canary_trio.proxy.fields.header_changes import compile_changes
 from canary_trio.telemetry.mirror_counters import MirrorCounters, MirrorOutcome, Skip
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from canary_trio.upstream.arm import LiveArm

@@ -6,8 +6,8 @@ looked at once, so a request is routed by one revision.
 
 from __future__ import annotations
 
+from canary_trio.proxy.fields.path_prefix import leaves_root
 from canary_trio.proxy.handler import ProxyHandler
-from canary_trio.proxy.path_prefix import leaves_root
 from canary_trio.routing.edge.model import FixedResponse, Redirect, Route
 from canary_trio.routing.edge.rewriting import location_of, rewritten_target
 from canary_trio.routing.edge.route_index import RouteIndex

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_trio.config.policies import CertificateHeader, HeaderRules
-from canary_trio.proxy.header_changes import (
+from canary_trio.proxy.fields.header_changes import (
     certificate_line,
     compile_changes,
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_trio.proxy.path_prefix import leaves_root
+from canary_trio.proxy.fields.path_prefix import leaves_root
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_trio.proxy.request_ids import RandomHex, RequestIds, Traces, is_traceparent
+from canary_trio.proxy.fields.request_ids import (
+    RandomHex,
+    RequestIds,
+    Traces,
+    is_traceparent,
+)
 
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

@@ -1,7 +1,7 @@
 """The demonstration: the main job in one process, with traffic of its own.
 
 Two example versions, a store, a proxy and a trickle of requests run in one nursery; what
-they do is counted by what is shown (`demo_display`).
+they do is counted by what is shown (`display`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.console import Console
 
 import http_trio
 import kv_trio
-from canary_trio.cli.demo_display import (
+from canary_trio.cli.demo.display import (
     FRAME_S,
     SERVICE,
     DemoRecord,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from canary_trio.proxy.header_changes import lines_of
+from canary_trio.proxy.fields.header_changes import lines_of
 
 _HARMLESS = re.compile(rb"[A-Za-z0-9_.:/+=@~-]{1,128}\Z")
 _TRACEPARENT = re.compile(
