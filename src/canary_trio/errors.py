@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
@@ -73,6 +74,18 @@ class WrittenMeanwhile(CanaryError):
 
 class NameTaken(CanaryError):
     """A proxy of this name is alive. The operator's fault: give each its own name."""
+
+
+class BadPasswords(CanaryError):
+    """A file of users cannot be used. The operator's fault; what was read before stays.
+
+    Attributes:
+        path: of the file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], why: str) -> None:
+        super().__init__(f"{printable(os.fspath(path))}: {why}")
+        self.path = os.fspath(path)
 
 
 class NoDocument(CanaryError):

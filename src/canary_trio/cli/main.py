@@ -15,6 +15,7 @@ import click
 from canary_trio.cli import store_options
 from canary_trio.cli.documents import apply, get, schema, set_, validate
 from canary_trio.cli.explain import explain
+from canary_trio.cli.passwd import passwd
 from canary_trio.cli.secret import secret
 from canary_trio.cli.serve import serve
 from canary_trio.cli.status import services, status
@@ -36,6 +37,7 @@ for _command in (
     explain,
     status,
     secret,
+    passwd,
     services,
 ):
     main.add_command(_command)

@@ -1,0 +1,1 @@
+"""Who a client is: passwords, and questions to a server that knows."""
