@@ -42,6 +42,7 @@ fuzz: install  ## Fuzz the pure modules for a minute (FUZZ="--seconds 600")
 soak: install  ## A minute with faults, one among hostile clients, a million requests
 	@$(BIN)/python -m tests.http_trio.integration.chaos $(SOAK)
 	@$(BIN)/python -m tests.http_trio.integration.http2_chaos $(SOAK)
+	@$(BIN)/python -m tests.e2e.soak $(SOAK)
 	@$(BIN)/python -m benchmarks.hostile
 	@$(BIN)/python -m benchmarks.leaks
 

@@ -73,7 +73,8 @@ _BROKEN = {
 }
 
 
-async def _moody(stream: trio.SocketStream) -> None:
+async def serve_moody(stream: trio.SocketStream) -> None:
+    """Respond well, or badly in one of many ways, as the path says."""
     client = RawClient(stream)
     with contextlib.suppress(*_CUT):
         while True:
@@ -185,7 +186,8 @@ _MOODS: tuple[Callable[[RawClient, random.Random, Tally], Awaitable[bool]], ...]
 )
 
 
-async def _live(port: int, seed: int, tally: Tally, over: trio.Event) -> None:
+async def live(port: int, seed: int, tally: Tally, over: trio.Event) -> None:
+    """Ask, well or badly, until it is over."""
     chance = random.Random(seed)
     while not over.is_set():
         stream = await trio.open_tcp_stream("127.0.0.1", port)
@@ -247,7 +249,7 @@ async def run(connections: int, seconds: float, seed: int, wait_s: float) -> Tal
     )
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=1024)
-        nursery.start_soon(trio.serve_listeners, _moody, listeners)
+        nursery.start_soon(trio.serve_listeners, serve_moody, listeners)
         address = listeners[0].socket.getsockname()
         upstream = Upstream("moody", [(trio.socket.AF_INET, address)], b"moody")
 
@@ -262,7 +264,7 @@ async def run(connections: int, seconds: float, seed: int, wait_s: float) -> Tal
                 port = int(proxy.addresses[0].rpartition(":")[2])
                 for number in range(connections):
                     one = seed * connections + number
-                    clients.start_soon(_live, port, one, tally, over)
+                    clients.start_soon(live, port, one, tally, over)
                 await trio.sleep(seconds)
                 over.set()
                 clients.cancel_scope.deadline = trio.current_time() + 1
