@@ -39,7 +39,7 @@ fuzz: install  ## Fuzz the pure modules for a minute (FUZZ="--seconds 600")
 	  -c constraints.txt atheris || echo "no atheris here; mutations without its guidance"
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
-soak: install  ## A minute with faults, one among hostile clients, a million requests
+soak: install  ## Minutes with faults, one among hostile clients, a million requests
 	@$(BIN)/python -m tests.http_trio.integration.chaos $(SOAK)
 	@$(BIN)/python -m tests.http_trio.integration.http2_chaos $(SOAK)
 	@$(BIN)/python -m tests.e2e.soak $(SOAK)
