@@ -9,7 +9,7 @@ from canary_trio.control.documents import (
     wait_applied,
     write_document,
 )
-from canary_trio.control.report import Fleet, Refusal, Report
+from canary_trio.control.fleet.report import Fleet, Refusal, Report
 from canary_trio.control.store_keys import BadName
 from canary_trio.errors import (
     BadAssignment,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from canary_trio.control.report import Report
+from canary_trio.control.fleet.report import Report
 from http_trio.testing.ports import free_port
 from tests.e2e.processes import ask, run, running, world
 
@@ -78,6 +78,7 @@ async def test_without_a_store_or_a_document_the_line_says_what_to_do(
 async def test_wrong_usage_is_2(tmp_path: Path) -> None:
     await run("canary", "set", "web", status=2)
     await run("canary", "set", "web", "ratio=1", "--wait", "soon", status=2)
+    await run("canary", "set", "web", "ratio=1", "--expect", "2", status=2)
     await run("canary", "nonsense", status=2)
     file = tmp_path / "bad.json"
     file.write_text('{"arms": {"stable": {}}, "ratio": 7}')
@@ -108,6 +109,8 @@ async def test_a_change_that_no_proxy_runs_is_written_and_says_so(
         ran = await here.canary("set", "ratio=0.5", "--wait", "0.5", status=3)
         assert re.fullmatch(r"revision \d+ written; no proxy is live\n", ran.out)
         assert ran.err == "canary: not live anywhere after 0.5 s: no proxy appeared\n"
+        ran = await here.canary("set", "ratio=0.4", "--wait", "60", status=3)
+        assert "after 2 s: no proxy appeared (with --expect N " in ran.err
         assert json.loads((await here.canary("get")).out)["ratio"] == 0.5
         shown = await here.canary(
             "set", "ratio=0.6", "--wait", "0.1", "--json", status=3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ import pytest
 import trio
 
 from http_trio.testing.ports import free_port
+from kv_trio import Client
 from tests.e2e.processes import Ran, World, run, running, world
 
 ROUTES = [
@@ -76,7 +78,8 @@ async def the_story(here: World, store: str) -> None:
         assert await status_of(first, "shop.org") == 200
         assert await status_of(second, "blog.org", "/b/x") == 200
         assert await status_of(first, "nobody.org") == 404
-        ran = await change("set", "shop", "ratio=0.2", "--wait", "5")
+        wait = ("--wait", "5", "--expect", "4")
+        ran = await change("set", "shop", "ratio=0.2", *wait)
         assert "live on 4/4 proxies" in ran.out, "two gateways, one of two workers"
         ran = await change("set", "@edge", "update_rate=20", "--wait", "5")
         assert "live on 3/3 proxies" in ran.out
@@ -104,6 +107,20 @@ async def the_story(here: World, store: str) -> None:
         await write(here, store, "@edge", {"routes": added[::2]})
         for address in (first, second):
             await becomes(404, address, "blog.org", "/b")
+        proxy.process.kill()
+        await end_session(store, "canary/shop/proxies/one")
+        ran = await change("status", "shop")
+        assert "live on 3/3 proxies" in ran.out
+        assert re.search(r"^  one  \S+  last seen a moment ago$", ran.out, re.MULTILINE)
+
+
+async def end_session(store: str, key: str) -> None:
+    """End the session that holds a key, as time would in the end."""
+    async with Client(store) as client:
+        entry = (await client.get(key)).entry
+        assert entry is not None
+        assert entry.session is not None
+        await client.destroy_session(entry.session)
 
 
 CONSUL = os.environ.get("CONSUL") or shutil.which("consul")

@@ -257,7 +257,12 @@ async def test_a_proxy_moves_to_the_config_server_that_its_document_names(
     _, address = await here.start_proxy()
     async with world(tmp_path_factory.mktemp("other"), versions=False) as other:
         other.versions = here.versions
-        await here.canary("set", f"config_server={other.store_url}", "--wait", "5")
+        move = f"config_server={other.store_url}"
+        ran = await here.canary("set", move, "--wait", "1", status=3)
+        assert "live on 0/1 proxies" in ran.out
+        assert "has not moved to the store of the document: " in ran.err
+        assert "no document there" in ran.err
+        assert "no document there" in (await here.canary("status", status=1)).out
         assert set(await ask(address, 20)) == {"v1"}, "there is no document there yet"
 
         await other.canary("apply", other.write(ratio=1))
@@ -266,5 +271,7 @@ async def test_a_proxy_moves_to_the_config_server_that_its_document_names(
                 pass
 
         assert set(await ask(address, 20)) == {"v2"}
-        await other.canary("set", "ratio=0", "--wait", "5")
-        assert set(await ask(address, 20)) == {"v1"}
+        move = f"config_server={here.store_url}"
+        await here.canary("set", "config_server=null")
+        ran = await other.canary("set", move, "--wait", "5")
+        assert f"1 proxies left for {here.store_url} in " in ran.out

@@ -36,7 +36,7 @@ _MODULES = [
     "canary_trio.control.assignments",
     "canary_trio.control.fleet_secret",
     "canary_trio.control.last_good",
-    "canary_trio.control.report",
+    "canary_trio.control.fleet.report",
     "canary_trio.admin.client",
     "canary_trio.cli.status",
     "canary_trio.config.document",

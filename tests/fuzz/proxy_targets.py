@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from canary_trio.admin.client import AdminUnreachable, parse_status
 from canary_trio.cli.status import status_lines
 from canary_trio.config import document
+from canary_trio.control.fleet.report import Fleet, Report
 from canary_trio.control.fleet_secret import BadSecret, FleetSecret
 from canary_trio.control.last_good import read_last_good
-from canary_trio.control.report import Fleet, Report
 from canary_trio.errors import InvalidConfig
 
 _SECRET = base64.b64encode(b"s" * 32)

@@ -15,23 +15,31 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from canary_trio.cli import store_options
-from canary_trio.cli.written import Written, say_written
+from canary_trio.cli.written import FIRST_S, Wait, Written, say_written
 
 if TYPE_CHECKING:
-    from canary_trio.control.report import Fleet
+    from canary_trio.control.fleet.report import Fleet
     from canary_trio.control.sources.source import KeyStore
 
-LAST_LOOK_S = 1.0
-"""After a wait that was too short, the store has so long to say how things stand."""
-
-_wait = click.option(
+_wait_option = click.option(
     "--wait",
     "wait_s",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
     help="Return when every live proxy routes by the new revision; status 3 if that is not"
-    " so in time, or no proxy is live.",
+    f" so in time, or no proxy is live (the first is awaited for {FIRST_S:g} s).",
 )
+_expect_option = click.option(
+    "--expect",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --wait: go on until at least N proxies are live; status 3 if they are not"
+    " in time.",
+)
+
+
+def _wait(command: store_options.F) -> store_options.F:
+    return _wait_option(_expect_option(command))
 
 
 @click.command()
@@ -58,6 +66,7 @@ def set_(
     assignments: tuple[str, ...],
     config_server: str,
     wait_s: float | None,
+    expect: int | None,
     *,
     as_json: bool,
 ) -> None:
@@ -70,7 +79,7 @@ def set_(
         text, revision = await read_document(client, service)
         return apply_assignments(parse(text), assignments), revision
 
-    _write(service, config_server, changed, wait_s, as_json=as_json)
+    _write(service, config_server, changed, _waiting(wait_s, expect), as_json=as_json)
 
 
 @click.command()
@@ -82,7 +91,13 @@ def set_(
 @_wait
 @store_options.as_json
 def apply(
-    service: str, file: Path, config_server: str, wait_s: float | None, *, as_json: bool
+    service: str,
+    file: Path,
+    config_server: str,
+    wait_s: float | None,
+    expect: int | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Make FILE (- for standard input) the document of SERVICE."""
     from canary_trio.config.document import parse  # noqa: PLC0415
@@ -98,7 +113,7 @@ def apply(
             revision = 0
         return parse(text), revision
 
-    _write(service, config_server, replacing, wait_s, as_json=as_json)
+    _write(service, config_server, replacing, _waiting(wait_s, expect), as_json=as_json)
 
 
 @click.command()
@@ -131,61 +146,55 @@ def schema(*, markdown: bool, gateway: bool) -> None:
     click.echo(reference(of) if markdown else json.dumps(json_schema(of), indent=2))
 
 
+def _waiting(wait_s: float | None, expect: int | None) -> Wait | None:
+    if wait_s is not None:
+        return Wait(wait_s, expect)
+    if expect is not None:
+        raise click.UsageError("--expect N says what --wait SECONDS is to wait for")
+    return None
+
+
 def _write(
     service: str,
     config_server: str,
     prepare: Callable[[KeyStore], Awaitable[tuple[dict[str, Any], int]]],
-    wait_s: float | None,
+    wait: Wait | None,
     *,
     as_json: bool,
 ) -> None:
     """Write what `prepare` gives over the revision that it gives; wait, and say so."""
     import trio  # noqa: PLC0415
 
-    from canary_trio.control.documents import read_fleet, wait_applied, write_document  # noqa: PLC0415
-    from kv_trio import KvError, StoreUnreachable  # noqa: PLC0415
+    from canary_trio.control.documents import read_fleet, write_document  # noqa: PLC0415
+    from kv_trio import KvError  # noqa: PLC0415
 
-    had_proxies = False
     unconfirmed = ""
-
-    def is_applied(fleet: Fleet) -> bool:
-        nonlocal had_proxies
-        had_proxies = had_proxies or bool(fleet.reports)
-        return fleet.is_applied
-
-    async def wait(client: KeyStore, revision: int, for_s: float) -> Fleet:
-        with trio.move_on_after(for_s):
-            return await wait_applied(client, service, revision, until=is_applied)
-        try:
-            with trio.fail_after(LAST_LOOK_S):
-                return await read_fleet(client, service, revision)
-        except trio.TooSlowError:
-            late = f"{client.url}: no response in {LAST_LOOK_S:g} s"
-            raise StoreUnreachable(late) from None
 
     async def write(client: KeyStore) -> tuple[Written, Fleet | None]:
         nonlocal unconfirmed
         document, over = await prepare(client)
+        moves_to = str(document.get("config_server") or "").rstrip("/")
+        if wait is not None and moves_to not in ("", client.url):
+            wait.moves_to = moves_to
+            fleet = await read_fleet(client, service, 0)
+            wait.before = frozenset(report.id for report in fleet.reports)
         begun = trio.current_time()
         revision = await write_document(client, service, document, over=over)
-        fleet = None
-        if wait_s is not None:
+        found = None
+        if wait is not None:
             try:
-                fleet = await wait(client, revision, wait_s)
+                found = await wait.run(client, service, revision)
             except KvError as exc:  # of the wait: what is written, is written
                 unconfirmed = str(exc)
         took_s = trio.current_time() - begun
-        return Written(revision, changed=revision != over, took_s=took_s), fleet
+        return Written(revision, changed=revision != over, took_s=took_s), found
 
     written, fleet = store_options.ask(config_server, write)
-    say_written(written, fleet, as_json=as_json)
     if unconfirmed:
+        say_written(written, None, None, as_json=as_json)
         click.echo(f"canary: where it is live is not known: {unconfirmed}", err=True)
         sys.exit(3)
-    if fleet is not None and not fleet.reports:
-        reason = "all proxies ended meanwhile" if had_proxies else "no proxy appeared"
-        click.echo(f"canary: not live anywhere after {wait_s:g} s: {reason}", err=True)
-        sys.exit(3)
+    say_written(written, fleet, wait, as_json=as_json)
 
 
 def read_valid(file: Path, service: str | None = None) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import click
 from canary_trio.cli import store_options
 
 if TYPE_CHECKING:
-    from canary_trio.control.report import Fleet
+    from canary_trio.control.fleet.report import Fleet, Report, Sighting
     from canary_trio.control.sources.source import KeyStore
 
 ADMIN_S = 2.0
@@ -42,18 +43,24 @@ Statuses = dict[str, dict[str, Any] | str]
 def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> None:
     """Show what each live proxy of SERVICE runs, and what it refused.
 
-    Exit status 1 if any of them does not route by the newest revision.
+    One that vanished within the last hour is shown as last seen, to some minutes. Exit
+    status 1 if any that lives does not route by the newest revision.
     """
     import attrs  # noqa: PLC0415
 
     from canary_trio.control.documents import read_document, read_fleet  # noqa: PLC0415
+    from canary_trio.control.fleet.last_seen import read_missing  # noqa: PLC0415
 
     unverified: list[str] = []
+    missing: list[dict[str, Any]] = []
 
     async def read(client: KeyStore) -> tuple[int, Fleet, Statuses]:
         text, revision = await read_document(client, service)
         unverified[:] = _unverified_arms(text)
         fleet = await read_fleet(client, service, revision)
+        now = time.time()
+        found = await read_missing(client, service, now)
+        missing[:] = [_missing(sighting, now) for sighting in found]
         return revision, fleet, await _ask_all(fleet) if arms else {}
 
     revision, fleet, statuses = store_options.ask(config_server, read)
@@ -63,7 +70,7 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
             for report in fleet.reports
         ]
         said = {"revision": revision, "unverified": unverified, "proxies": shown}
-        click.echo(json.dumps(said, indent=2))
+        click.echo(json.dumps(said | {"missing": missing}, indent=2))
     else:
         live, known = len(fleet.live), len(fleet.reports)
         click.echo(f"{service}: revision {revision}, live on {live}/{known} proxies")
@@ -71,16 +78,36 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
             told = "certificates of servers are not verified (tls.verify is false)"
             click.echo(f"  {name}: {told}")
         for report in fleet.reports:
-            click.echo(f"  {report.id}  {report.address}  runs {report.running}")
-            if report.failed is not None:
-                for problem in report.failed.problems:
-                    click.echo(f"    refused {report.failed.revision}: {problem}")
+            for line in _report_lines(report):
+                click.echo(line)
             if arms:
                 answer = of_service(statuses[report.id], service)
                 for line in status_lines(answer, report.admin):
                     click.echo(line)
+        for one in missing:
+            click.echo(_missing_line(one))
     if len(fleet.live) < len(fleet.reports):
         sys.exit(1)
+
+
+def _report_lines(report: Report) -> Iterator[str]:
+    yield f"  {report.id}  {report.address}  runs {report.running}"
+    if report.move:
+        yield f"    has not moved to the document's store: {report.move}"
+    if report.failed is not None:
+        for problem in report.failed.problems:
+            yield f"    refused {report.failed.revision}: {problem}"
+
+
+def _missing(sighting: Sighting, now: float) -> dict[str, Any]:
+    ago_s = max(0.0, now - sighting.at)  # its clock may be ahead
+    return {"id": sighting.id, "address": sighting.address, "last_seen_s": round(ago_s)}
+
+
+def _missing_line(shown: dict[str, Any]) -> str:
+    minutes = shown["last_seen_s"] // 60
+    seen = f"last seen {minutes} min ago" if minutes else "last seen a moment ago"
+    return f"  {shown['id']}  {shown['address']}  {seen}"
 
 
 def _unverified_arms(document: bytes) -> list[str]:
@@ -188,12 +215,18 @@ def services(config_server: str, *, as_json: bool) -> None:
     """List the services and gateways in the store: documents, routes, live proxies."""
 
     async def read(client: KeyStore) -> Found:
+        from canary_trio.control.fleet.last_seen import missing_in  # noqa: PLC0415
         from canary_trio.control.store_keys import ROOT  # noqa: PLC0415
 
         listing = await client.list(ROOT)
+        values = {entry.key: entry.value for entry in listing.entries}
         found: Found = {}
         for entry in listing.entries:
             _note(found, entry.key.decode("utf-8", "replace"), entry)
+        now = time.time()
+        for name, shown in found.items():
+            missing = missing_in(values, [name], now)
+            shown["missing"] = [_missing(sighting, now) for sighting in missing]
         return found
 
     found = store_options.ask(config_server, read)
@@ -209,7 +242,7 @@ def services(config_server: str, *, as_json: bool) -> None:
 
 def _note(found: Found, key: str, entry: Any) -> None:
     """Note what one key says."""
-    from canary_trio.control.report import Report  # noqa: PLC0415
+    from canary_trio.control.fleet.report import Report  # noqa: PLC0415
     from canary_trio.control.store_keys import BadName, check_service  # noqa: PLC0415
 
     _, name, *rest = key.split("/")
@@ -229,6 +262,7 @@ def _note(found: Found, key: str, entry: Any) -> None:
                     "address": report.address,
                     "running": report.running,
                     "refused": report.failed.revision if report.failed else None,
+                    "move": report.move,
                 }
             )
 
@@ -252,7 +286,11 @@ def _described(name: str, text: bytes) -> dict[str, Any]:
 
 def _service_lines(name: str, shown: dict[str, Any]) -> list[str]:
     revision, proxies = shown["revision"], shown["proxies"]
-    live = [p for p in proxies if revision is not None and p["running"] >= revision]
+    live = [
+        p
+        for p in proxies
+        if revision is not None and p["running"] >= revision and not p["move"]
+    ]
     what = "no document" if revision is None else f"revision {revision}"
     line = f"{name}: {what}, live on {len(live)}/{len(proxies)} proxies"
     if "faults" in shown:
@@ -263,4 +301,5 @@ def _service_lines(name: str, shown: dict[str, Any]) -> list[str]:
         f"  {', '.join(route['hosts']) or '*'} {route['path_prefix']} -> {route['target']}"
         for route in shown.get("routes", ())
     ]
-    return [line, *routes, *(f"  proxy {p['id']}  {p['address']}" for p in proxies)]
+    seen = [f"  proxy {p['id']}  {p['address']}" for p in proxies]
+    return [line, *routes, *seen, *map(_missing_line, shown["missing"])]

@@ -16,8 +16,9 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from canary_trio.control.fleet.last_seen import OwnNote
+from canary_trio.control.fleet.report import Report
 from canary_trio.control.own_name import NameFile
-from canary_trio.control.report import Report
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import proxies_prefix
 from canary_trio.errors import NameTaken
@@ -81,6 +82,7 @@ class Acknowledger:
         self._id = proxy_id
         self._key = proxies_prefix(service) + proxy_id
         self._report = report
+        self._note = OwnNote(service, proxy_id)
         self._name = name
         self._is_alive = is_alive
         self._on_taken = on_taken
@@ -117,6 +119,7 @@ class Acknowledger:
                 if not self._session:
                     await self._begin_session(client)
                     acknowledged, renew_at = None, now + SESSION_TTL_S / 3
+                    self._note.begin()
                 elif now >= renew_at:  # however often there is news
                     if not await client.renew_session(self._session):
                         self._session = ""
@@ -131,6 +134,7 @@ class Acknowledger:
                     acknowledged = report
                     self._on_told()
                 backoff.reset()
+                await self._note.keep(client, report)
                 await self._wait_for_news(renew_at - trio.current_time())
             except KvError as exc:
                 if isinstance(exc, StoreRefused):  # such as: the session has ended
@@ -162,6 +166,7 @@ class Acknowledger:
             return
         try:
             await client.destroy_session(session)
+            await self._note.take_back(client)
         except KvError as exc:
             _log.info("could not say goodbye; the session ends by itself: %s", exc)
 

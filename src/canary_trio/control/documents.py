@@ -14,7 +14,7 @@ from typing import Any
 from canary_trio.config.document import build, parse
 from canary_trio.config.model import Config
 from canary_trio.control.assignments import apply_assignments
-from canary_trio.control.report import Fleet, Report
+from canary_trio.control.fleet.report import Fleet, Report
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import check_service, config_key, proxies_prefix
 from canary_trio.errors import NoDocument, WrittenMeanwhile
@@ -101,7 +101,7 @@ async def change(client: KeyStore, service: str, *assignments: str) -> int:
 
 
 async def read_fleet(client: KeyStore, service: str, revision: int) -> Fleet:
-    """Give the live proxies of a service."""
+    """Give the live proxies of a service; who is missing, `read_missing` tells."""
     return _fleet_of(await client.list(proxies_prefix(service)), revision)
 
 
@@ -110,11 +110,12 @@ async def wait_applied(
     service: str,
     revision: int,
     *,
+    expect: int = 1,
     until: Callable[[Fleet], bool] | None = None,
 ) -> Fleet:
     """Wait until there are proxies and none lags behind a revision; give the fleet then.
 
-    Nobody routes by a revision where no proxy runs, so the first one is waited for: after
+    One that routes by it, but has not come to the store that it names, lags too. Nobody routes by a revision where no proxy runs, so the first one is waited for: after
     a restart of the store it may not have reported yet. Put it under `trio.fail_after`:
     there may never be a proxy, one that was killed counts as live until its session
     ends, and one that hangs counts for ever. A store that is away is waited for, too.
@@ -123,10 +124,11 @@ async def wait_applied(
         client: of the store.
         service: whose fleet.
         revision: of its document.
+        expect: so many proxies at least.
         until: tells of each state of the fleet whether it is what is waited for; by
-            default `is_applied` of the fleet.
+            default `is_applied` of a fleet of that many.
     """
-    done = until or (lambda fleet: fleet.is_applied)
+    done = until or (lambda fleet: fleet.is_applied and len(fleet.reports) >= expect)
     async with client.watch_prefix(proxies_prefix(service)) as listings:
         while True:
             fleet = _fleet_of(await anext(listings), revision)

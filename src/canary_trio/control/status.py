@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import attrs
 import trio
 
+from canary_trio.control.fleet.report import Refusal
 from canary_trio.control.last_good import LastGood
-from canary_trio.control.report import Refusal
 from kv_trio import Contact
 
 _log = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 canary/<service>/config           the document
 canary/<service>/secret           what the fleet signs cookies with
 canary/<service>/proxies/<id>     what each live proxy runs, bound to its session
+canary/<service>/proxies/<id>/seen    when it was alive, which outlives it
 
 The document of a gateway, and what its proxies run of it, are at the same places below
 its name, which begins with `@`. It has no secret: each of its services has its own.
@@ -72,3 +73,8 @@ def secret_key(service: str) -> str:
 def proxies_prefix(service: str) -> str:
     """Where a service's proxies report."""
     return f"{ROOT}{check_service(service)}/proxies/"
+
+
+def seen_key(service: str, proxy_id: str) -> str:
+    """Where it is noted when a proxy of a service was alive."""
+    return f"{proxies_prefix(service)}{proxy_id}/seen"

@@ -26,9 +26,9 @@ from canary_trio.config.document import build, load, parse
 from canary_trio.config.model import Config
 from canary_trio.control.acknowledger import Acknowledger, nobody_is
 from canary_trio.control.documents import write_first
+from canary_trio.control.fleet.report import Refusal, Report
 from canary_trio.control.last_good import LastGood, LastGoodFile
 from canary_trio.control.own_name import NameFile
-from canary_trio.control.report import Refusal, Report
 from canary_trio.control.secret_keeper import SecretKeeper
 from canary_trio.control.sources.opening import open_source
 from canary_trio.control.sources.source import DocumentSource, KeyStore
@@ -129,7 +129,15 @@ class Supervisor:
             failed=self.status.failed,
             address=self._address,
             admin=self._admin,
+            move=self._why_not_moved(),
         )
+
+    def _why_not_moved(self) -> str:
+        live = self._runtime.live
+        target = live.config.config_server if live else None
+        if target in (None, self.status.config_server):
+            return ""
+        return self.status.move_error or f"on the way to {target}"
 
     async def run(self) -> None:
         """Follow the store until cancelled; then say goodbye to it, within a second."""
@@ -260,7 +268,9 @@ class Supervisor:
                 error = str(exc)
             except InvalidConfig as exc:
                 error = f"{url}: {exc}"
-            self.status.move_error = error
+            if error != self.status.move_error:
+                self.status.move_error = error
+                self._tell()
             await backoff.pause()
 
     def _find_circle(self, url: str, leads_to: str | None) -> str:

@@ -26,8 +26,8 @@ from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.control.acknowledger import Acknowledger
 from canary_trio.control.documents import write_first
+from canary_trio.control.fleet.report import Refusal, Report
 from canary_trio.control.last_good import LastGood, LastGoodFiles
-from canary_trio.control.report import Refusal, Report
 from canary_trio.control.sources.source import DocumentSource, WatchedKeys
 from canary_trio.control.status import Status
 from canary_trio.control.store_keys import config_key, secret_key

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
-from canary_trio.control.report import Report
+from canary_trio.control.fleet.report import Report
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import proxies_prefix
 from kv_trio import Backoff, KvError, StoreRefused, TxnOperation

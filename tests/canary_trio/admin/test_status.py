@@ -17,7 +17,7 @@ from canary_trio.admin.certificates import expiries
 from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape, paths
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import RULES, describe
-from canary_trio.control.report import Refusal
+from canary_trio.control.fleet.report import Refusal
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.errors import Problem

@@ -9,7 +9,7 @@ import trio
 
 from canary_trio import change, read_fleet, wait_applied
 from canary_trio.control import acknowledger
-from canary_trio.control.report import Report
+from canary_trio.control.fleet.report import Report
 from canary_trio.errors import NameTaken
 from http_trio.testing.ports import free_port
 from kv_trio import Client

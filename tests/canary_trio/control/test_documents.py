@@ -9,7 +9,7 @@ import trio
 
 from canary_trio import change, read_document, wait_applied
 from canary_trio.control.documents import write_document
-from canary_trio.control.report import Fleet, Report
+from canary_trio.control.fleet.report import Fleet, Report
 from canary_trio.errors import InvalidConfig, NoDocument, WrittenMeanwhile
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.stored_proxy import DOCUMENT

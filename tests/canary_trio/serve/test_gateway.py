@@ -302,7 +302,11 @@ async def test_a_store_that_is_not_followed_is_told_once(
         async with gateway_on(client) as proxy:
             with trio.fail_after(PATIENCE_S):
                 revision = await change(client, "one", "ratio=1")
-                await wait_applied(client, "one", revision)
+                fleet = await wait_applied(
+                    client, "one", revision, until=lambda fleet: bool(fleet.staying)
+                )
+            assert "a gateway follows one store" in fleet.staying[0].move
+            assert not fleet.live
             told = [r.message for r in caplog.records if "is not followed" in r.message]
             assert len(told) == 1
             shown: Any = proxy.status()["services"]["one"]["store"]  # type: ignore[index]

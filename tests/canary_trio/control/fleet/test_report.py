@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from canary_trio.control.report import Fleet, Refusal, Report
+from canary_trio.control.fleet.report import Fleet, Refusal, Report
 from canary_trio.errors import Problem
 
 
@@ -29,6 +29,18 @@ def test_a_proxy_is_live_or_refusing_or_lagging() -> None:
     assert fleet.live == (live, later, recovered)
     assert fleet.refusing == (refusing,)
     assert fleet.lagging == (behind,)
+
+
+def test_one_that_has_not_moved_to_the_documents_store_is_not_live() -> None:
+    moved, staying = Report("moved", 5, 5), Report("staying", 5, 5, move="refused")
+    late = Report("late", 4, 4, move="refused")
+    fleet = Fleet(5, (moved, staying, late))
+
+    assert fleet.live == (moved,)
+    assert fleet.staying == (staying,)
+    assert fleet.lagging == (late,)
+    assert not Fleet(5, (moved, staying)).is_applied
+    assert Report.load(staying.dump()) == staying
 
 
 def test_a_revision_is_applied_where_there_are_proxies_and_none_lags() -> None:
@@ -63,6 +75,7 @@ GOOD: dict[str, Any] = {
         {"id": None},
         {"address": ["a"]},
         {"admin": {}},
+        {"move": 3},
         {"failed": 3},
         {"failed": {"revision": "x", "problems": []}},
         {"failed": {"revision": 1, "problems": [{"path": 1}]}},

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
+from canary_trio.control.store_keys import proxies_prefix
 from canary_trio.errors import Problem, printable
 
 
@@ -29,6 +31,8 @@ class Report:
         failed: the last one that it refused, if it runs none that is newer.
         address: where it listens.
         admin: where its status is.
+        move: why it is not yet at the store that its document names (`config_server`);
+            empty where it is, or where none is named.
     """
 
     id: str = attrs.field(converter=printable)
@@ -37,6 +41,7 @@ class Report:
     failed: Refusal | None = None
     address: str = attrs.field(default="", converter=printable)
     admin: str = attrs.field(default="", converter=printable)
+    move: str = attrs.field(default="", converter=printable)
 
     def dump(self) -> bytes:
         """Give the report as JSON."""
@@ -56,6 +61,53 @@ class Report:
             return cls(failed=failed, **shown)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+
+
+@attrs.frozen
+class Sighting:
+    """When a proxy was alive, as it noted itself.
+
+    Attributes:
+        id: its name.
+        address: where it listened.
+        at: seconds since 1970, by its clock.
+    """
+
+    id: str = attrs.field(converter=printable)
+    address: str = attrs.field(converter=printable)
+    at: float
+
+    def dump(self) -> bytes:
+        """Give it as JSON."""
+        return json.dumps(attrs.asdict(self)).encode()
+
+    @classmethod
+    def load(cls, data: bytes) -> Sighting | None:
+        """Read it from JSON; None if it is none."""
+        try:
+            shown = cls(**json.loads(data))
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return None
+        is_time = type(shown.at) in (int, float) and 0 <= shown.at < 2**53
+        return shown if is_time else None
+
+
+def sightings_in(values: Mapping[bytes, bytes], service: str) -> list[Sighting]:
+    """Give the notes of proxies that do not report, the newest first.
+
+    Args:
+        values: of the store, by their keys; those of the service's proxies among them.
+        service: or gateway, whose proxies they are.
+    """
+    prefix = proxies_prefix(service).encode()
+    found = []
+    for key, value in values.items():
+        report_key, _, last = key.rpartition(b"/")
+        if last == b"seen" and key.startswith(prefix) and report_key not in values:
+            sighting = Sighting.load(value)
+            if sighting is not None and prefix + sighting.id.encode() == report_key:
+                found.append(sighting)
+    return sorted(found, key=lambda sighting: -sighting.at)
 
 
 def _revision(value: object) -> int:
@@ -78,10 +130,13 @@ class Fleet:
 
     @property
     def live(self) -> tuple[Report, ...]:
-        """Those that route by the revision, or a later one."""
-        return tuple(
-            report for report in self.reports if report.running >= self.revision
-        )
+        """Those that route by the revision, or a later one, where it sends them."""
+        return tuple(report for report in self._routing if not report.move)
+
+    @property
+    def staying(self) -> tuple[Report, ...]:
+        """Those that route by it, but are not yet at the store that it names."""
+        return tuple(report for report in self._routing if report.move)
 
     @property
     def refusing(self) -> tuple[Report, ...]:
@@ -96,10 +151,21 @@ class Fleet:
     @property
     def lagging(self) -> tuple[Report, ...]:
         """Those that neither route by it yet, nor have refused it."""
-        done = {report.id for report in (*self.live, *self.refusing)}
+        done = {report.id for report in (*self._routing, *self.refusing)}
         return tuple(report for report in self.reports if report.id not in done)
 
     @property
+    def is_settled(self) -> bool:
+        """Whether each proxy routes by it where it is to be, or has refused it."""
+        return not self.lagging and not self.staying
+
+    @property
     def is_applied(self) -> bool:
-        """Whether there are proxies, and each routes by it or has refused it."""
-        return bool(self.reports) and not self.lagging
+        """Whether there are proxies, and all are settled."""
+        return bool(self.reports) and self.is_settled
+
+    @property
+    def _routing(self) -> tuple[Report, ...]:
+        return tuple(
+            report for report in self.reports if report.running >= self.revision
+        )
