@@ -10,6 +10,7 @@ from http_trio.errors import (
     ProtocolError,
 )
 from http_trio.hosts.addresses import parse_address
+from http_trio.hosts.introduction import ProxyVersion
 from http_trio.hosts.site_check import KnownHosts, is_foreign_page
 from http_trio.http1.body_pace import BodyLimit
 from http_trio.http1.forwarded import ForwardedPolicy
@@ -40,8 +41,10 @@ from http_trio.serve import HttpServer, serve
 from http_trio.server.exchange import Exchange, Handler
 from http_trio.server.fan_out import respond_all
 from http_trio.server.https_redirect import HttpsRedirect
+from http_trio.server.introduction import introduce
 from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.fetch import FetchResult, NoResponse, fetch, fetch_pooled
+from http_trio.upstream.introducing import IntroducingUpstream
 from http_trio.upstream.pool import Upstream
 
 __all__ = [
@@ -65,10 +68,12 @@ __all__ = [
     "HttpError",
     "HttpServer",
     "HttpsRedirect",
+    "IntroducingUpstream",
     "KnownHosts",
     "Limits",
     "NoResponse",
     "ProtocolError",
+    "ProxyVersion",
     "Response",
     "Retry",
     "ServiceManager",
@@ -88,6 +93,7 @@ __all__ = [
     "file_stamp",
     "forward",
     "inherited_listeners",
+    "introduce",
     "is_foreign_page",
     "open_listeners",
     "parse_address",

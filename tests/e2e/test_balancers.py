@@ -96,3 +96,99 @@ async def test_haproxy_names_the_client(
             while not log.exists() or not log.read_text():
                 await trio.sleep(0.05)
         assert json.loads(log.read_text().splitlines()[0])["client"] == CLIENT
+
+
+HAPROXY_BEHIND = """
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 20s
+    timeout server 20s
+frontend backend
+    bind 127.0.0.1:{port} accept-proxy {more}
+    http-request return status 200 content-type text/plain lf-string \
+"%[src] %[src_port] %[fc_pp_authority]"
+"""
+NGINX_BEHIND = """
+daemon off;
+error_log stderr;
+pid {path}/nginx.pid;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {path}/body;
+    proxy_temp_path {path}/proxy;
+    fastcgi_temp_path {path}/fastcgi;
+    uwsgi_temp_path {path}/uwsgi;
+    scgi_temp_path {path}/scgi;
+    server {{
+        listen 127.0.0.1:{port} proxy_protocol;
+        return 200 "$proxy_protocol_addr $proxy_protocol_port ";
+    }}
+}}
+"""
+
+
+async def listens(port: int) -> None:
+    """Wait until somebody does."""
+    with trio.fail_after(10):
+        while True:
+            try:
+                stream = await trio.open_tcp_stream("127.0.0.1", port)
+            except OSError:
+                await trio.sleep(0.05)
+            else:
+                await stream.aclose()
+                return
+
+
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [("haproxy", "v1"), ("haproxy by tls", "v2"), ("nginx", "v2")],
+)
+async def test_servers_behind_are_told_of_the_client(
+    tmp_path: Path, version: str, kind: str
+) -> None:
+    program = kind.partition(" ")[0]
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    authority = Authority(tmp_path)
+    cert, key = authority.issue(stem="both")
+    pem = tmp_path / "both.pem"
+    pem.write_text(cert.read_text() + key.read_text())
+    by_tls = kind.endswith("tls")
+    more = f"ssl crt {pem}" if by_tls else ""
+    port, config = free_port(), tmp_path / "conf"
+    made_of = NGINX_BEHIND if program == "nginx" else HAPROXY_BEHIND
+    config.write_text(made_of.format(port=port, more=more, path=tmp_path))
+    command = [program, *(("-c",) if program == "nginx" else ("-db", "-f")), config]
+    scheme = "https" if by_tls else "http"
+    server = {"url": f"{scheme}://localhost:{port}", "proxy_protocol": version}
+    arm = {"servers": [server], "tls": {"ca": str(authority.ca_file)}, "health": True}
+    async with world(tmp_path, versions=False) as made, trio.open_nursery() as nursery:
+        nursery.start_soon(trio.run_process, list(map(str, command)))
+        await listens(port)
+        document = tmp_path / "web.json"
+        document.write_text(json.dumps({"arms": {"stable": arm}}))
+        process = await made.start(
+            *("canary", "serve", "web", "--config-server", made.store_url),
+            *("--tls-bind", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key),
+            *("--admin", "127.0.0.1:0", "--bootstrap", document),
+        )
+        match = await process.says(r"listens on https://([\d.]+):(\d+), admin")
+        await process.says("runs revision")
+        url = f"https://localhost:{match[2]}/"
+        ran = await trio.run_process(
+            [
+                *("curl", "-sf", "--cacert", str(authority.ca_file), "--interface"),
+                *(CLIENT, "--connect-to", f"localhost::{match[1]}:", "--retry", "20"),
+                *("--retry-delay", "1", "--max-time", "20", "-w", "=%{local_port}\\n"),
+                *(url, url),
+            ],
+            capture_stdout=True,
+        )
+        nursery.cancel_scope.cancel()
+    name = "localhost" if (program, version) == ("haproxy", "v2") else ""
+    lines = ran.stdout.decode().splitlines()
+    ports = {line.rpartition("=")[2] for line in lines}
+    assert lines == [f"{CLIENT} {port} {name}={port}" for port in ports] * 2

@@ -18,10 +18,10 @@ PUBLIC: dict[str, str] = {
     "http_trio": """
         Address AsgiApp BadBind BadCertificate BadRequest BadResponse BodyLimit Certificate Exchange
         Failure FailureReason FetchResult ForwardHooks ForwardedPolicy
-        ForwardedRequest Handler Http2Upstream HttpError HttpServer HttpsRedirect KnownHosts Limits
-        NoResponse ProtocolError Response Retry ServiceManager Timeouts Tls TrafficCounts Upstream UpstreamRequest
+        ForwardedRequest Handler Http2Upstream HttpError HttpServer HttpsRedirect IntroducingUpstream KnownHosts Limits
+        NoResponse ProtocolError ProxyVersion Response Retry ServiceManager Timeouts Tls TrafficCounts Upstream UpstreamRequest
         address_of adopt_listener as_asgi client_context count_processors error_response fetch
-        fetch_pooled file_stamp forward inherited_listeners is_foreign_page open_listeners parse_address raise_file_limit read_file
+        fetch_pooled file_stamp forward inherited_listeners introduce is_foreign_page open_listeners parse_address raise_file_limit read_file
         respond_all serve tune_gc
         upstream_request_of
     """,

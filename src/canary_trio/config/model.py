@@ -33,6 +33,7 @@ from canary_trio.config.policies import (
 )
 from canary_trio.config.rules import Key, Rule, Source
 from canary_trio.config.url import UrlParts, split_url
+from http_trio.hosts.introduction import ProxyVersion
 
 WHOLE = 10_000
 """All traffic, in the steps of a share."""
@@ -93,6 +94,11 @@ class Server:
     protocol: Protocol = described(
         "What it speaks: http/1.1, or h2 (HTTP/2, as gRPC needs it); of h2c:// that is h2.",
         default=Protocol.HTTP1,
+    )
+    proxy_protocol: ProxyVersion | None = described(
+        "v1 or v2: each connection begins with a header of the PROXY protocol that names"
+        " the client, whose alone it is; null for none. Not for h2.",
+        default=None,
     )
 
     @property

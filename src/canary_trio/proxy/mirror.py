@@ -24,7 +24,14 @@ from canary_trio.proxy.fields.header_changes import compile_changes
 from canary_trio.telemetry.mirror_counters import MirrorCounters, MirrorOutcome, Skip
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from canary_trio.upstream.arm import LiveArm
-from http_trio import FetchResult, ForwardedRequest, NoResponse, Upstream, fetch
+from http_trio import (
+    FetchResult,
+    ForwardedRequest,
+    NoResponse,
+    Upstream,
+    fetch,
+    introduce,
+)
 from http_trio.http1.grpc import http_status_of, is_grpc, parse_grpc_status
 from http_trio.http1.request_head import render_request
 
@@ -122,6 +129,7 @@ class Mirror:
                     copy.request,
                     method=copy.method,
                     body_limit=copy.size + _SPARE,
+                    lead=copy.lead,
                 )
                 seconds = trio.current_time() - begun
                 found = _stands_for(response), response.size
@@ -148,7 +156,7 @@ def _stands_for(response: FetchResult) -> int:
 class _Copy:
     """One request to be sent again, and what its original was answered."""
 
-    __slots__ = ("method", "request", "size", "status", "upstream")
+    __slots__ = ("lead", "method", "request", "size", "status", "upstream")
 
     def __init__(
         self,
@@ -168,5 +176,7 @@ class _Copy:
         self.method = head.method
         self.request = rendered + body
         self.upstream = upstream
+        version = upstream.proxy_protocol
+        self.lead = b"" if version is None else introduce(exchange, version)
         self.status = status
         self.size = exchange.response_bytes

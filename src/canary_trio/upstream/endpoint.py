@@ -24,10 +24,12 @@ from http_trio import (
     Address,
     BadCertificate,
     Http2Upstream,
+    IntroducingUpstream,
     Upstream,
     client_context,
     file_stamp,
 )
+from http_trio.hosts.introduction import ProxyVersion
 
 LOOK_S = 2.0
 """Between two looks at the files of authorities and certificates."""
@@ -36,9 +38,9 @@ _log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Target = tuple[str, UpstreamTls | None, bool]
-"""Whom to connect to: a URL, how its certificate is verified, where it has one, and
-whether HTTP/2 is spoken."""
+Target = tuple[str, UpstreamTls | None, bool, ProxyVersion | None]
+"""Whom to connect to: a URL, how its certificate is verified, where it has one, whether
+HTTP/2 is spoken, and by what it is told of clients."""
 
 _Way = tuple[UpstreamTls, bool]
 """What of a target makes a context of its own."""
@@ -46,7 +48,8 @@ _Way = tuple[UpstreamTls, bool]
 
 def target_of(server: Server, tls: UpstreamTls) -> Target:
     """Give the target of a server in an arm with these settings."""
-    return server.url, tls if server.is_tls else None, server.speaks_http2
+    secure = tls if server.is_tls else None
+    return server.url, secure, server.speaks_http2, server.proxy_protocol
 
 
 def make_upstream(server: Server, target: Target, contexts: TlsContexts) -> Upstream:
@@ -58,9 +61,11 @@ def make_upstream(server: Server, target: Target, contexts: TlsContexts) -> Upst
         contexts: that are ready for its way of speaking TLS.
     """
     parts = server.parts
-    _, tls, http2 = target
+    _, tls, http2, version = target
     name = None if tls is None else tls.server_name
-    kind = Http2Upstream if http2 else Upstream
+    kind: Callable[..., Upstream] = Http2Upstream if http2 else Upstream
+    if version is not None:
+        kind = partial(IntroducingUpstream, version=version)
     return kind(
         server.url,
         known_addresses(parts) or (),
@@ -124,7 +129,7 @@ class TlsContexts:
 
     def keep_only(self, targets: Iterable[Target]) -> None:
         """Forget those that no target needs."""
-        used = {_way(tls, http2=h2) for _, tls, h2 in targets if tls is not None}
+        used = {_way(tls, http2=h2) for _, tls, h2, _ in targets if tls is not None}
         for way in self._made.keys() - used:
             del self._made[way]
 
@@ -143,7 +148,7 @@ class TlsContexts:
                     _log.error("%s; what was read before stays in use", found.fault)
                     continue
                 _log.info("took up changed files: %s", _files(way))
-                for (_, tls, http2), upstream in upstreams.items():
+                for (_, tls, http2, _), upstream in upstreams.items():
                     if tls is not None and _way(tls, http2=http2) == way:
                         upstream.use_tls(found.context)
 

@@ -1,7 +1,8 @@
 """The PROXY protocol: what a balancer says of a connection before its first byte. Pure.
 
-Versions 1 (a line) and 2 (binary), as HAProxy's proxy-protocol.txt has them. The rule that
-it obeys: a header is whole, still coming or malformed, and never half believed.
+Versions 1 (a line) and 2 (binary), as HAProxy's proxy-protocol.txt has them, read here;
+`introduction` writes them. The rule that it obeys: a header is whole, still coming or
+malformed, and never half believed.
 """
 
 from __future__ import annotations
@@ -27,8 +28,14 @@ _LINE = re.compile(
 )
 _UNKNOWN = re.compile(rb"PROXY UNKNOWN(?: [^\r\n]*)?\r\n")
 _SIZES = {0: 0, 1: 12, 2: 36, 3: 216}  # of the addresses, by family
-_ALPN, _CRC32C, _SSL = 0x01, 0x03, 0x20
-_CLIENT_SSL = 0x01
+ALPN, AUTHORITY, CRC32C, SSL = 0x01, 0x02, 0x03, 0x20
+"""What a TLV may be: the protocol agreed on, the name asked for, a checksum, TLS."""
+
+BY_TLS = 0x01
+"""Of a TLV of TLS: the client came by it."""
+
+Endpoint = tuple[str, int]
+"""An address and a port."""
 
 
 class BadProxyHeader(ValueError):
@@ -45,19 +52,26 @@ class ProxyHeader:
             balancer speaks for itself, or does not know.
         secure: whether the client came to the balancer by TLS.
         alpn: the protocol that they agreed on; empty for none.
+        authority: the name that the client asked for; empty for none.
+        port: of the client; 0 where there is none.
+        destination: where the client connected to; None where that is not said.
     """
 
     size: int
     address: str | None
     secure: bool = False
     alpn: bytes = b""
+    authority: bytes = b""
+    port: int = 0
+    destination: Endpoint | None = None
 
 
 def parse_proxy_header(data: bytes) -> ProxyHeader | None:
     r"""Read the header that a connection begins with; None while it is still coming.
 
-    >>> parse_proxy_header(b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 443\r\nGET /")
-    ProxyHeader(size=40, address='192.0.2.7', secure=False, alpn=b'')
+    >>> header = parse_proxy_header(b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 443\r\nGET /")
+    >>> header.address, header.port, header.destination, header.size
+    ('192.0.2.7', 4711, ('10.0.0.1', 443), 40)
 
     Raises:
         BadProxyHeader: it is none.
@@ -88,9 +102,11 @@ def _parse_line(data: bytes) -> ProxyHeader | None:
         address = parse_address(text)
         if address is None or (b":" in text.encode()) != (version == b"6"):
             raise BadProxyHeader(f"the address {text!r}")
-    if max(int(match[4]), int(match[5])) > 65535:
+    port, to_port = int(match[4]), int(match[5])
+    if max(port, to_port) > 65535:
         raise BadProxyHeader("a port beyond 65535")
-    return ProxyHeader(end, str(parse_address(addresses[0])))
+    source, destination = (str(parse_address(text)) for text in addresses)
+    return ProxyHeader(end, source, port=port, destination=(destination, to_port))
 
 
 def _parse_binary(data: bytes) -> ProxyHeader | None:
@@ -115,20 +131,26 @@ def _parse_binary(data: bytes) -> ProxyHeader | None:
         raise BadProxyHeader(f"{length} bytes for addresses of family {known}")
     if known == 0:
         return ProxyHeader(size, None)
-    secure, alpn = _read_extras(header, taken)
-    return ProxyHeader(size, _address(header, known), secure, alpn)
+    found = _read_extras(header, taken)
+    if known == 3:
+        return ProxyHeader(size, "unix", *found)
+    source, destination = _endpoints(header, known)
+    return ProxyHeader(size, source[0], *found, source[1], destination)
 
 
-def _address(header: bytes, family: int) -> str:
-    if family == 3:
-        return "unix"
-    raw = header[16 : 16 + (4 if family == 1 else 16)]
-    return str(parse_address(str(ipaddress.ip_address(raw))))
+def _endpoints(header: bytes, family: int) -> tuple[Endpoint, Endpoint]:
+    wide = 4 if family == 1 else 16
+    raw = header[16 : 16 + wide], header[16 + wide : 16 + 2 * wide]
+    source, destination = (
+        str(parse_address(str(ipaddress.ip_address(one)))) for one in raw
+    )
+    port, to_port = struct.unpack_from("!HH", header, 16 + 2 * wide)
+    return (source, port), (destination, to_port)
 
 
-def _read_extras(header: bytes, at: int) -> tuple[bool, bytes]:
-    """Give whether the client came by TLS, and the protocol that was agreed on."""
-    secure, alpn = False, b""
+def _read_extras(header: bytes, at: int) -> tuple[bool, bytes, bytes]:
+    """Give whether the client came by TLS, the protocol agreed on, the name asked for."""
+    secure, alpn, authority = False, b"", b""
     while at < len(header):
         if at + 3 > len(header):
             raise BadProxyHeader("the last TLV is cut")
@@ -136,22 +158,33 @@ def _read_extras(header: bytes, at: int) -> tuple[bool, bytes]:
         value = header[at + 3 : at + 3 + length]
         if len(value) < length:
             raise BadProxyHeader("a TLV is longer than what is left")
-        if kind == _CRC32C:
+        if kind == CRC32C:
             _check(header, at + 3, value)
-        elif kind == _ALPN:
+        elif kind == ALPN:
             alpn = value
-        elif kind == _SSL:
+        elif kind == AUTHORITY:
+            authority = value
+        elif kind == SSL:
             if length < 5:
                 raise BadProxyHeader("a TLV of TLS that is too short")
-            secure = bool(value[0] & _CLIENT_SSL)
+            secure = bool(value[0] & BY_TLS)
         at += 3 + length
-    return secure, alpn
+    return secure, alpn, authority
 
 
 def _check(header: bytes, at: int, said: bytes) -> None:
     bare = header[:at] + b"\0\0\0\0" + header[at + 4 :]
     if len(said) != 4 or crc32c(bare) != int.from_bytes(said, "big"):
         raise BadProxyHeader("the checksum is wrong")
+
+
+def _step(value: int) -> int:
+    for _ in range(8):
+        value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value
+
+
+_STEPS = tuple(_step(byte) for byte in range(256))
 
 
 def crc32c(data: bytes) -> int:
@@ -162,7 +195,5 @@ def crc32c(data: bytes) -> int:
     """
     value = 0xFFFFFFFF
     for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        value = value >> 8 ^ _STEPS[(value ^ byte) & 0xFF]
     return value ^ 0xFFFFFFFF

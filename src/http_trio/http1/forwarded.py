@@ -10,8 +10,9 @@ read of those before us is what is said behind us.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import Protocol
 
 import attrs
 
@@ -23,6 +24,7 @@ from http_trio.hosts.addresses import (
 )
 from http_trio.hosts.host_field import is_host
 from http_trio.hosts.nodes import elements_from_right, members_from_right, parse_node
+from http_trio.hosts.proxy_protocol import ProxyHeader
 from http_trio.http1.request_head import RequestHead
 
 HOPS = 32
@@ -58,6 +60,7 @@ class ForwardedPolicy:
             protocol, and those that are not trusted are closed.
         half_close: whether a client that ends its half of a connection may still wait
             for its response, for `Limits.half_closed_s`; else it has left.
+        introduced: of one connection: what its balancer said of it by the PROXY protocol.
     """
 
     via: bytes = b"canary-trio"
@@ -66,6 +69,7 @@ class ForwardedPolicy:
     replaces: bool = False
     proxy_protocol: bool = False
     half_close: bool = False
+    introduced: ProxyHeader | None = attrs.field(default=None, repr=False)
 
     def trusts(self, client_address: str) -> bool:
         """Tell whether the client's own forwarding fields are kept."""
@@ -223,6 +227,16 @@ def _node(client: bytes) -> bytes:
     return b'"[%b]"' % client if b":" in client else client
 
 
+class Wire(Protocol):
+    """What a client is connected by: its socket."""
+
+    def getpeername(self) -> object:
+        """Give the client's address and port."""
+
+    def getsockname(self) -> object:
+        """Give the address and port that it connected to."""
+
+
 class SaidOfClient:
     """What is said of one client, over a protocol whose requests share much.
 
@@ -233,6 +247,9 @@ class SaidOfClient:
         trusted: whether its word about those before it is kept.
         host: which it asked for last, where nobody before it is named.
         lines: what was said then.
+        wire: what it is connected by.
+        introduced: what its balancer said of the connection by the PROXY protocol.
+        on_gone: by whom is told once it is gone, what they are told; None for nobody.
     """
 
     __slots__ = (
@@ -240,15 +257,25 @@ class SaidOfClient:
         "_rules",
         "_version",
         "host",
+        "introduced",
         "lines",
+        "on_gone",
         "secure",
         "trusted",
+        "wire",
     )
 
     def __init__(
-        self, rules: ForwardedPolicy, client_address: str, version: bytes
+        self,
+        rules: ForwardedPolicy,
+        client_address: str,
+        version: bytes,
+        wire: Wire | None = None,
     ) -> None:
         """Begin; the arguments are as of `forwarded_fields`."""
+        self.wire = wire
+        self.introduced = rules.introduced
+        self.on_gone: dict[Callable[[bytes], None], bytes] | None = None
         self._rules = rules
         self._address = client_address
         self._version = version
@@ -268,6 +295,12 @@ class SaidOfClient:
         if identity is None and not head.http10:
             self.host, self.lines = head.host, fields
         return fields
+
+    def gone(self) -> None:
+        """Tell those who wait for that: the client is gone."""
+        told, self.on_gone = self.on_gone or {}, None
+        for tell, what in told.items():
+            tell(what)
 
     def identify(self, head: RequestHead) -> ClientIdentity | None:
         """Give the client of a request that says who it is, as `identify`."""

@@ -91,7 +91,7 @@ class Http2Connection(FrameWriter):
         self._held = held
         self._client_reset = 0  # the last stream that the client ended itself
         self._listener = listener
-        self.said = SaidOfClient(policy, client_address, b"2.0")
+        self.said = SaidOfClient(policy, client_address, b"2.0", sock)
         self._overload: Response | None = None
         loop.watch(self.fd, self, READ)
         self.wake()
@@ -181,6 +181,7 @@ class Http2Connection(FrameWriter):
         self.sock.close()
         self._end_streams(CANCEL)
         self.session.forget()  # a cycle: its memory would wait for the collector
+        self.said.gone()
         self._listener.ended(self)
 
     # === for the listener ===

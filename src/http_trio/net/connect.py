@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from http_trio.net.stream import finish_handshake
-from http_trio.net.tls_socket import TlsSocket, what_failed
+from http_trio.net.tls_socket import AnySocket, TlsSocket, what_failed
 
 Address = tuple[socket.AddressFamily, Any]
 """A resolved address: its family, and what `socket.connect` takes."""
@@ -28,8 +28,12 @@ class NotSecured(OSError):
     """TLS with a server failed, or it cannot be believed; `strerror` says why."""
 
 
-async def connect(address: Address) -> socket.socket:
+async def connect(address: Address, *, lead: bytes = b"") -> socket.socket:
     """Give a connection that is made. Cancelled, it leaves none behind.
+
+    Args:
+        address: where to.
+        lead: what comes first.
 
     Raises:
         OSError: there is no connection.
@@ -38,6 +42,8 @@ async def connect(address: Address) -> socket.socket:
     try:
         await trio.lowlevel.wait_writable(sock)
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if lead and not code:
+            code = send_first(sock, lead)
         if code:
             raise OSError(code, os.strerror(code))
     except BaseException:
@@ -47,7 +53,7 @@ async def connect(address: Address) -> socket.socket:
 
 
 async def connect_tls(
-    address: Address, context: ssl.SSLContext, *, server_name: str
+    address: Address, context: ssl.SSLContext, *, server_name: str, lead: bytes = b""
 ) -> TlsSocket:
     """Give a connection that is made and secured. Cancelled, it leaves none behind.
 
@@ -55,12 +61,13 @@ async def connect_tls(
         address: where to.
         context: of a client.
         server_name: whom the certificate must name.
+        lead: what comes first, before the handshake.
 
     Raises:
         NotSecured: there is a server, but no TLS with it.
         OSError: there is no connection.
     """
-    sock = await connect(address)
+    sock = await connect(address, lead=lead)
     try:
         secured = begin_tls(sock, context, server_name=server_name)
         await _finish(secured)
@@ -104,6 +111,18 @@ def begin_tls(
         return TlsSocket(sock, context, server_name=server_name, session=session)
     except ValueError as exc:
         raise NotSecured(errno.EINVAL, str(exc)) from exc
+
+
+def send_first(sock: AnySocket, data: bytes) -> int:
+    """Send what comes before all else, TLS too; give the error, 0 for none.
+
+    A connection that is new takes some kilobytes at once.
+    """
+    try:
+        send = sock.send_plain if isinstance(sock, TlsSocket) else sock.send
+        return 0 if send(data) == len(data) else errno.ENOBUFS
+    except OSError as exc:
+        return exc.errno or errno.EIO
 
 
 def open_socket(family: socket.AddressFamily) -> socket.socket:

@@ -131,6 +131,16 @@ class TlsSocket:
         return self._tls.selected_alpn_protocol()
 
     @property
+    def version(self) -> str:
+        """The version of TLS that is spoken, such as "TLSv1.3"; empty before that."""
+        return self._tls.version() or ""
+
+    @property
+    def asked_name(self) -> str:
+        """Of a server: the name that the client asked for (SNI); empty for none."""
+        return str(getattr(self._tls, "asked_name", ""))  # see `tls_context`
+
+    @property
     def context(self) -> ssl.SSLContext:
         """The context that it was made with; a session is of use in that one only."""
         return self._tls.context
@@ -219,6 +229,14 @@ class TlsSocket:
         if data and not sent:
             raise BlockingIOError
         return sent
+
+    def send_plain(self, data: bytes) -> int:
+        """Send before the handshake, as it is, as `socket.send`."""
+        return self._sock.send(data)
+
+    def getsockname(self) -> object:
+        """Give our end's address, as `socket.getsockname`."""
+        return self._sock.getsockname()
 
     def shutdown(self, how: int) -> None:
         """Say that no more will be sent, as `socket.shutdown`, and so in TLS first."""

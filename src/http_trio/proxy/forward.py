@@ -91,7 +91,8 @@ class _FastPath(UpstreamRequest):
         self._retried = False
         head = self.exchange.head
         self._send_to(
-            self.upstream.take_idle(peek=not head.repeatable) or self._connect()
+            self.upstream.take_idle(peek=not head.repeatable, lead=self.lead)
+            or self._connect()
         )
 
     def send_collected(self, exchange: Exchange, body: bytes) -> None:
@@ -173,7 +174,7 @@ class _FastPath(UpstreamRequest):
     # === sending ===
 
     def _connect(self) -> UpstreamChannel | Failure:
-        return self.upstream.connect(self.exchange.loop)
+        return self.upstream.connect(self.exchange.loop, self.lead)
 
     def _send_to(self, connection: UpstreamChannel | Failure) -> None:
         if isinstance(connection, Failure):
@@ -197,7 +198,9 @@ class _FastPath(UpstreamRequest):
         if after_s > 0:
             self.call_later(after_s, self._resend)
         else:
-            self._send_to(self.upstream.take_idle(peek=True) or self._connect())
+            self._send_to(
+                self.upstream.take_idle(peek=True, lead=self.lead) or self._connect()
+            )
 
     def _resend(self) -> None:
         try:

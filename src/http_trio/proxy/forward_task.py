@@ -154,8 +154,9 @@ class ForwardTask:
         """Get a connection, elsewhere if need be: nothing of the request is out."""
         request, loop = self._request, self._exchange.loop
         while True:
-            got = request.upstream.take_idle(peek=True) or request.upstream.connect(
-                loop
+            lead, upstream = request.lead, request.upstream
+            got = upstream.take_idle(peek=True, lead=lead) or upstream.connect(
+                loop, lead
             )
             if isinstance(got, Failure):
                 failure: Failure | None = got

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from http_trio.errors import ProtocolError
+from http_trio.hosts.introduction import ProxyVersion
 from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.fields import find_value
 from http_trio.http1.framing import UNTIL_CLOSE
@@ -26,6 +27,7 @@ from http_trio.limits import Limits, Timeouts
 from http_trio.net.event_loop import Timer
 from http_trio.proxy.hooks import ForwardHooks, Retry
 from http_trio.server.exchange import Exchange
+from http_trio.server.introduction import introduce, is_named_by_balancer
 from http_trio.upstream.channel import UpstreamChannel
 from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
@@ -140,6 +142,12 @@ class UpstreamRequest:
         if not is_grpc(find_value(head.kept, b"content-type")):
             return None
         return parse_grpc_status(find_value(head.kept, b"grpc-status"))
+
+    @property
+    def lead(self) -> bytes:
+        """What a connection to the present upstream must have begun with."""
+        version = self.upstream.proxy_protocol
+        return b"" if version is None else self._introduce(version)
 
     # === heads, and the beginning of a response ===
 
@@ -344,6 +352,16 @@ class UpstreamRequest:
             self.hooks.on_end(self, self.status, failure)
         except Exception:  # the response is not at fault: it goes out as it is
             _log.exception("the hooks failed at the end of an exchange")
+
+    def _introduce(self, version: ProxyVersion) -> bytes:
+        """Give the header that names the client; what began so ends with it."""
+        exchange, upstream = self.exchange, self.upstream
+        lead = introduce(exchange, version)
+        connection = exchange.connection
+        if connection is not None and not is_named_by_balancer(exchange):
+            said = connection.said
+            said.on_gone = {**(said.on_gone or {}), upstream.leave: lead}
+        return lead
 
     def _overdue(self) -> None:
         failure = self.failure(FailureReason.REQUEST_TIMEOUT, "")

@@ -89,7 +89,7 @@ class Connection(RequestBodyReader):
         self._processing = False
         self._scanned = 0
         self._lingered = 0
-        self.said = SaidOfClient(rules, client_address, self._version)
+        self.said = SaidOfClient(rules, client_address, self._version, sock)
         loop.watch(self.fd, self, READ)
 
     def __repr__(self) -> str:
@@ -176,6 +176,8 @@ class Connection(RequestBodyReader):
         self.loop.unwatch(self.fd)
         self.loop.away.discard(self)
         self.sock.close()
+        if self.said.on_gone is not None:
+            self.said.gone()
         self._listener.ended(self)
 
     # === for the exchange ===

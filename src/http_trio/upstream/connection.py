@@ -21,7 +21,7 @@ from typing import Protocol
 import trio
 
 from http_trio.limits import BUFFER
-from http_trio.net.connect import Address
+from http_trio.net.connect import Address, send_first
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ, WRITE
 from http_trio.net.stream import ByteStream, SocketStream, finish_handshake
@@ -58,16 +58,22 @@ class Pool(Protocol):
     """Where a connection belongs.
 
     Attributes:
-        name: of the server.
-        tls: whether, and how, TLS is spoken with it.
         idle: the connections that wait for a request, oldest first.
         open: how many there are.
+        lead: what each begins with, before TLS too; mostly nothing.
     """
 
-    name: str
-    tls: ssl.SSLContext | None
+    lead: bytes
     idle: dict[UpstreamConnection, None]
     open: int
+
+    @property
+    def name(self) -> str:
+        """The name of the server."""
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """Whether, and how, TLS is spoken with it."""
 
     def open_socket(
         self, now: float, tried: Collection[Address]
@@ -164,7 +170,7 @@ class UpstreamConnection:
         """
         name = self.upstream.name
         await trio.lowlevel.wait_writable(self.sock)
-        while code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        while code := self._find_error():
             if not self.reconnect():
                 why = os.strerror(code)
                 return Failure(FailureReason.UNREACHABLE, name, sent=False, detail=why)
@@ -324,11 +330,17 @@ class UpstreamConnection:
         if receiver is not None:
             receiver.failed(FailureReason.CLOSED, "we are closing")
 
+    def _find_error(self) -> int:
+        """Give why it is not made, 0 if it is; what comes first is sent then."""
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not code and self._phase is _CONNECTING and self.upstream.lead:
+            return send_first(self.sock, self.upstream.lead)
+        return code
+
     def _connected(self) -> None:
         receiver = self._receiver
         assert receiver is not None, "a connection is begun for somebody"
-        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
+        if code := self._find_error():
             if not self.reconnect():
                 receiver.failed(FailureReason.UNREACHABLE, os.strerror(code))
             return

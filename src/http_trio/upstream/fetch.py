@@ -86,6 +86,7 @@ async def fetch(
     limits: Limits = _DEFAULT,
     body_limit: int = BODY,
     keep_body: bool = False,
+    lead: bytes | None = None,
 ) -> FetchResult:
     """Send a request and give what came back.
 
@@ -100,11 +101,13 @@ async def fetch(
             `stream_idle_s`.
         body_limit: bytes of the body to read at most; then no more is waited for.
         keep_body: whether to give the body too, if it is within the limit.
+        lead: what the connection begins with, where the upstream has a `proxy_protocol`;
+            by default that it is ours.
 
     Raises:
         NoResponse: there was none, or none that makes sense, or not in time.
     """
-    sock = await _connect(upstream, limits)
+    sock = await _connect(upstream, limits, upstream.own_lead if lead is None else lead)
     try:
         if refusal := upstream.refusal(sock):
             reason = FailureReason.UNTRUSTED
@@ -145,9 +148,9 @@ async def fetch_pooled(
     Raises:
         NoResponse: there was none, or none that makes sense, or not in time.
     """
-    kept = upstream.take_idle(peek=True)
+    kept = upstream.take_idle(peek=True, lead=upstream.own_lead)
     while True:
-        channel = kept or upstream.connect(loop)
+        channel = kept or upstream.connect(loop, upstream.own_lead)
         if isinstance(channel, Failure):
             raise NoResponse(channel)
         try:
@@ -302,7 +305,7 @@ def _in_words(exc: OSError) -> str:
     return exc.strerror or str(exc)
 
 
-async def _connect(upstream: Upstream, limits: Limits) -> AnySocket:
+async def _connect(upstream: Upstream, limits: Limits, lead: bytes) -> AnySocket:
     failure = Failure(
         FailureReason.UNREACHABLE,
         upstream.name,
@@ -313,9 +316,11 @@ async def _connect(upstream: Upstream, limits: Limits) -> AnySocket:
         try:
             with trio.fail_after(limits.connect_s):
                 if upstream.tls is None:
-                    return await connect(address)
+                    return await connect(address, lead=lead)
                 return await connect_tls(
-                    address, upstream.tls, server_name=upstream.server_name
+                    *(address, upstream.tls),
+                    server_name=upstream.server_name,
+                    lead=lead,
                 )
         except NotSecured as exc:
             found = FailureReason.UNTRUSTED, exc.strerror or ""

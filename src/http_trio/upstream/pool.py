@@ -2,7 +2,8 @@
 
 Idle connections stay in the event loop's selector, so one that the server closes is
 seen, and dropped, at once. The newest idle connection is used first, so that the rest
-can age out. An address that did not accept is the last one to be tried, for a while.
+can age out. An address that did not accept is the last one to be tried, for a while. One
+file, since an address, its connections and their limits are one choice.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import socket
 import ssl
 from collections.abc import Collection, Container, Sequence
 
+from http_trio.hosts.introduction import ProxyVersion
 from http_trio.limits import Limits
 from http_trio.net.connect import Address, begin_connect, begin_tls
 from http_trio.net.descriptors import (
@@ -25,7 +27,7 @@ from http_trio.net.event_loop import EventLoop
 from http_trio.net.stream import ByteStream
 from http_trio.net.tls_socket import AnySocket, TlsSocket
 from http_trio.upstream.channel import UpstreamChannel
-from http_trio.upstream.connection import UpstreamConnection
+from http_trio.upstream.connection import Pool, UpstreamConnection
 from http_trio.upstream.failure import Failure, FailureReason
 
 SHUN_S = 10.0
@@ -47,8 +49,13 @@ class Upstream:
         server_name: whom the certificate must name; by default the host.
         idle: the connections that wait for a request, oldest first.
         open: how many connections there are, idle ones included.
+        lead: what each begins with: nothing, see `IntroducingUpstream`.
+        own_lead: what one begins with that is for no client, such as a check.
+        proxy_protocol: the PROXY protocol by which it is told of clients; None for none.
     """
 
+    lead = own_lead = b""
+    proxy_protocol: ProxyVersion | None = None
     __slots__ = (
         "_at",
         "_shunned",
@@ -88,23 +95,29 @@ class Upstream:
     def __repr__(self) -> str:
         return f"<Upstream {self.name} open={self.open} idle={len(self.idle)}>"
 
-    def take_idle(self, *, peek: bool) -> UpstreamChannel | None:
+    def take_idle(self, *, peek: bool, lead: bytes = b"") -> UpstreamChannel | None:
         """Take the newest idle connection.
 
         Args:
             peek: look first whether the server has closed it a moment ago. One
                 system call; for a request that could not be repeated.
+            lead: what it must have begun with, where there is a `proxy_protocol`.
         """
-        while self.idle:
-            connection, _ = self.idle.popitem()
-            if not peek or connection.alive():
-                return connection
-            connection.close()
-        return None
+        del lead
+        return take_newest(self.idle, peek=peek)
 
-    def connect(self, loop: EventLoop) -> UpstreamChannel | Failure:
-        """Begin a new connection; whoever begins on it is told when it is made."""
+    def connect(self, loop: EventLoop, lead: bytes = b"") -> UpstreamChannel | Failure:
+        """Begin a new connection; whoever begins on it is told when it is made.
+
+        Args:
+            loop: that serves it.
+            lead: what it begins with, where there is a `proxy_protocol`.
+        """
+        del lead
         return self._begin_connection(loop)
+
+    def leave(self, lead: bytes) -> None:
+        """Close the idle connections that began so: their client is gone."""
 
     def refusal(self, sock: AnySocket) -> str:
         """Say why the protocol cannot be spoken over a connection; "" if it can."""
@@ -116,7 +129,9 @@ class Upstream:
         del limits
         return stream
 
-    def _begin_connection(self, loop: EventLoop) -> UpstreamConnection | Failure:
+    def _begin_connection(
+        self, loop: EventLoop, pool: Pool | None = None
+    ) -> UpstreamConnection | Failure:
         if self.open >= loop.limits.upstream_connections:
             return self._failure(
                 FailureReason.FULL, f"{self.open} connections are open"
@@ -130,7 +145,7 @@ class Upstream:
             condition = FailureReason.FULL if starved else FailureReason.UNREACHABLE
             return self._failure(condition, exc.strerror or str(exc))
         self._at += 1
-        return UpstreamConnection(self, loop, sock, address)
+        return UpstreamConnection(pool or self, loop, sock, address)
 
     def open_socket(
         self, now: float, tried: Collection[Address]
@@ -218,6 +233,18 @@ class Upstream:
 
     def _failure(self, condition: FailureReason, detail: str) -> Failure:
         return Failure(condition, self.name, sent=False, detail=detail)
+
+
+def take_newest(
+    idle: dict[UpstreamConnection, None], *, peek: bool
+) -> UpstreamConnection | None:
+    """Take the newest of these that is usable, as `Upstream.take_idle`."""
+    while idle:
+        connection, _ = idle.popitem()
+        if not peek or connection.alive():
+            return connection
+        connection.close()
+    return None
 
 
 def _without_port(host: bytes) -> str:

@@ -64,6 +64,9 @@ SERVERS = st.lists(
         {"url": URLS},
         weight=st.integers(1, 1000),
         mode=st.sampled_from(["ready", "drain", "maintenance"]),
+        proxy_protocol=st.sampled_from(["v1", "v2", None]),
+    ).filter(
+        lambda one: not (one.get("proxy_protocol") and one["url"].startswith("h2c:"))
     ),
     min_size=1,
     max_size=3,

@@ -55,6 +55,7 @@ from canary_trio.config.scalars import (
     status_codes,
 )
 from canary_trio.config.url import SERVER_URL
+from http_trio.hosts.introduction import ProxyVersion
 
 DAY_S = 86400.0
 """The longest of most times."""
@@ -125,6 +126,7 @@ _SERVER_TABLE = table(
     weight=integer(1, 1000),
     mode=enumeration(ServerMode),
     protocol=enumeration(Protocol),
+    proxy_protocol=optional(enumeration(ProxyVersion)),
 )
 _PRIOR_KNOWLEDGE = "h2c:"
 
@@ -140,6 +142,12 @@ def _decode_server(value: Any) -> Server:
 
 def _settled(server: Server, given: str | None) -> Server:
     """Let the URL and the protocol, if one is given, say the same."""
+    named = server.proxy_protocol
+    if named is not None and (
+        server.speaks_http2 or server.url.startswith(_PRIOR_KNOWLEDGE)
+    ):
+        expected = "null: over h2 many clients share a connection, which names one"
+        raise note_step(Fault(show(named.value), expected), ".proxy_protocol")
     if server.url.startswith(_PRIOR_KNOWLEDGE):
         if given not in (None, Protocol.HTTP2.value):
             expected = "h2, which h2c:// means; or an http:// URL"

@@ -61,8 +61,9 @@ class Http2Upstream(Upstream):
         self.unused = 0
         self.shut_until = 0.0
 
-    def take_idle(self, *, peek: bool) -> UpstreamChannel | None:
+    def take_idle(self, *, peek: bool, lead: bytes = b"") -> UpstreamChannel | None:
         """Take a stream of a connection that is there, or is being made."""
+        del lead  # many clients share a connection, so none is named
         del peek  # its end is told, and what was not looked at goes out again
         for connection in self.connections:
             stream = UpstreamStream(connection, connection.loop.limits)
@@ -70,8 +71,9 @@ class Http2Upstream(Upstream):
                 return stream
         return None
 
-    def connect(self, loop: EventLoop) -> UpstreamChannel | Failure:
+    def connect(self, loop: EventLoop, lead: bytes = b"") -> UpstreamChannel | Failure:
         """Begin a new connection, if none has room; whoever begins on it is told."""
+        del lead
         taken = self.take_idle(peek=False)
         if taken is not None:
             return taken

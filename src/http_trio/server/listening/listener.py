@@ -22,6 +22,7 @@ from typing import Protocol
 import attrs
 
 from http_trio.hosts.addresses import plain_address
+from http_trio.hosts.proxy_protocol import ProxyHeader
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
 from http_trio.net.bind import BACKLOG, InheritedListener, address_of
@@ -194,12 +195,11 @@ class Listener:
         return client
 
     def introduced(
-        self, sock: socket.socket, client_address: str, *, secure: bool
+        self, sock: socket.socket, client_address: str, header: ProxyHeader
     ) -> ListenerClient:
         """Serve a socket whose client a balancer has named."""
-        rules = self._rules
-        if secure:
-            rules = attrs.evolve(rules, proto=b"https")
+        proto = b"https" if header.secure else self._rules.proto
+        rules = attrs.evolve(self._rules, proto=proto, introduced=header)
         return self.connect(sock, client_address, rules)
 
     def _entered(self, client: ListenerClient) -> None:

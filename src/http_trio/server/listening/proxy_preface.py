@@ -14,6 +14,7 @@ from typing import Protocol
 from http_trio.hosts.proxy_protocol import (
     HEADER_BYTES,
     BadProxyHeader,
+    ProxyHeader,
     parse_proxy_header,
 )
 from http_trio.http1.forwarded import ForwardedPolicy
@@ -26,7 +27,7 @@ class Introduces(PrologueOwner, Protocol):
     """A listener whose clients are introduced."""
 
     def introduced(
-        self, sock: socket.socket, client_address: str, *, secure: bool
+        self, sock: socket.socket, client_address: str, header: ProxyHeader
     ) -> ListenerClient:
         """Serve a socket whose client a balancer has named."""
 
@@ -72,5 +73,5 @@ class ProxyPreface(Prologue):
             return
         self._leave_loop()
         address = header.address or self._client_address
-        client = self._listener.introduced(self._sock, address, secure=header.secure)
+        client = self._listener.introduced(self._sock, address, header)
         self._go_on(self._become(client))

@@ -84,6 +84,8 @@ def test_stable_falls_back_only_where_it_is_told() -> None:
         ({"url": "https://b", "protocol": "h2"}, True),
         ({"url": "unix:/run/b", "protocol": "h2"}, True),
         ({"url": "https://b", "protocol": "http/1.1"}, False),
+        ({"url": "unix:/run/b", "proxy_protocol": "v1"}, False),
+        ({"url": "https://b", "proxy_protocol": "v2"}, False),
     ],
     ids=str,
 )
@@ -104,6 +106,14 @@ def test_a_server_says_what_it_speaks(server: object, speaks_http2: bool) -> Non
         ({"url": "https://b", "protocol": "h3"}, ".protocol", "h2"),
         ({"url": "https://b", "protocol": 2}, ".protocol", "h2"),
         ({"url": "h2c://b?c"}, ".url", "h2c://"),
+        ({"url": "h2c://b", "proxy_protocol": "v2"}, ".proxy_protocol", "null"),
+        (
+            {"url": "https://b", "protocol": "h2", "proxy_protocol": "v1"},
+            ".proxy_protocol",
+            "null",
+        ),
+        ({"url": "http://b", "proxy_protocol": "v3"}, ".proxy_protocol", "v2"),
+        ({"url": "http://b", "proxy_protocol": True}, ".proxy_protocol", "v1"),
         ("h2://b", "", "h2c://"),
     ],
     ids=str,
