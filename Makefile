@@ -91,8 +91,9 @@ docs: install  ## Write the tables of docs/ that are made from the code anew
 crash: install  ## Kill the store 100 times while it is written to; nothing may be lost
 	$(BIN)/python -m tests.e2e.crash --rounds 100
 
-handover: install  ## Let 50 proxies follow each other on one port, under load; nothing may be lost
+handover: install  ## Let proxies, and stores, follow each other on one port, under load; nothing may be lost
 	@$(BIN)/python -m tests.e2e.handover --rounds 50
+	@$(BIN)/python -m tests.e2e.store_handover --rounds 20
 
 wheel: install  ## Build the distribution into dist/
 	$(BIN)/python -m build

@@ -20,6 +20,7 @@ from http_trio.limits import Limits, Timeouts
 from http_trio.net.bind import address_of, open_listeners
 from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.connect import Address
+from http_trio.net.process.process_life import ProcessLife
 from http_trio.net.process.resources import (
     count_processors,
     file_stamp,
@@ -72,6 +73,7 @@ __all__ = [
     "KnownHosts",
     "Limits",
     "NoResponse",
+    "ProcessLife",
     "ProtocolError",
     "ProxyVersion",
     "Response",

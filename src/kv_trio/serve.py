@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import attrs
@@ -33,6 +34,7 @@ from kv_trio.limits import StoreLimits
 from kv_trio.state.store import Store
 from kv_trio.storage.engine import StorageEngine
 from kv_trio.storage.group_commit import CommittedBatch, Writer
+from kv_trio.storage.handover import SUCCESSOR_S, leave, open_engine
 from kv_trio.storage.history import Bounds, History
 from kv_trio.watch.blocking_queries import BlockingQueries
 from kv_trio.watch.event_streams import EventStreams
@@ -55,6 +57,10 @@ LIMITS = Limits(
 
 STORE_LIMITS = StoreLimits()
 """What one request may make a store do, by default."""
+
+DRAIN_S = 5.0
+"""How long what is in progress has to end, by default: meanwhile no other server can
+have the directory, and who comes waits for both."""
 
 COMPACT_EVERY_S = 3600.0
 """Seconds between two times when what is beyond the bounds of history is forgotten."""
@@ -82,7 +88,13 @@ class KvServer:
     blocking_queries: BlockingQueries
     key_sets: KeySets
     _server: http_trio.HttpServer
-    _tokens: Tokens
+    _service: _Service
+
+    @property
+    def state(self) -> str:
+        """How it stands, in a few words."""
+        waiting = len(self.blocking_queries)
+        return f"serves at index {self.store.index}, to {waiting} blocking queries"
 
     @property
     def url(self) -> str:
@@ -95,17 +107,29 @@ class KvServer:
         return self._server.addresses
 
     def reload(self) -> None:
-        """Read the token file again at once, also where it looks unchanged."""
-        self._tokens.reload()
+        """Read tokens and certificates again at once, also where they look unchanged."""
+        self._service.tokens.reload()
+        self._server.reload()
 
-    def drain(self, deadline_s: float = 5.0) -> None:
-        """Begin to stop: answer the watchers, then let `serve` return."""
-        self._server.drain(deadline_s)
+    def drain(self, deadline_s: float = DRAIN_S, *, lame_duck_s: float = 0.0) -> None:
+        """Begin to stop: respond to those who wait, then let `serve` return.
+
+        As `http_trio.HttpServer.drain`. Where another server waits for the directory, on
+        the same ports, it listens before this one ceases to.
+        """
+        self._service.drain(self._server, deadline_s, lame_duck_s)
+
+    async def beat(self, call: Callable[[], None], every_s: float) -> None:
+        """Call again and again, from the event loop as it serves; until cancelled."""
+        await self._server.beat(call, every_s)
 
 
 async def serve(  # noqa: ASYNC128  # _serve calls it
-    binds: Sequence[str] = (DEFAULT_BIND,),
+    binds: Sequence[str | socket.socket] = (DEFAULT_BIND,),
     *,
+    reuse_port: bool = False,
+    wait_s: float = 0.0,
+    on_waiting: Callable[[], None] = lambda: None,
     data: str | os.PathLike[str] | None = None,
     bounds: Bounds | None = None,
     tokens: str | os.PathLike[str] | None = None,
@@ -119,7 +143,11 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
     """Serve a store until cancelled or drained.
 
     Args:
-        binds: addresses such as `127.0.0.1:8500`, `[::1]:0` or `unix:PATH`.
+        binds: addresses such as `127.0.0.1:8500`, `[::1]:0` or `unix:PATH`, or sockets
+            that listen there. It listens once its data is loaded.
+        reuse_port: whether other processes may serve on the same TCP ports.
+        wait_s: how long it waits for a server that has the directory; 0 to fail at once.
+        on_waiting: called once if it does.
         data: the directory of its database, made if absent; None for a store that
             lives in memory only. Its indexes begin at the present microsecond, so they
             do not restart low either.
@@ -146,19 +174,35 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         tls.check()  # while it is a plain error, not one in a group
     valid_tokens = await trio.to_thread.run_sync(Tokens, tokens)
     with contextlib.ExitStack() as owned:
-        sockets = http_trio.open_listeners(binds)
+        sockets = http_trio.open_listeners(
+            binds, reuse_port=reuse_port, listening=False
+        )
         for sock in sockets:
             owned.enter_context(sock)
-        engine = await trio.to_thread.run_sync(StorageEngine, data, bounds)
+        engine = await open_engine(
+            None if data is None else Path(data),
+            bounds,
+            wait_s,
+            on_waiting=on_waiting,
+            on_leaving=lambda: _listen(sockets),
+        )
         owned.callback(engine.close)
         store = await trio.to_thread.run_sync(engine.load)
         names = [socket.gethostname(), *hosts]
-        names += [bind for bind in binds if not bind.startswith("unix:")]
+        given = [
+            one if isinstance(one, str) else http_trio.address_of(one) for one in binds
+        ]
+        names += [bind for bind in given if not bind.startswith("unix:")]
         check = HostCheck(filter(None, names))
         service = _Service(
             store, engine, valid_tokens, check, observe, sockets, limits=store_limits
         )
         await service.run(sockets, limits, tls, task_status)
+
+
+def _listen(sockets: Sequence[socket.socket]) -> None:
+    """Let clients wait there, though nobody takes them yet."""
+    http_trio.open_listeners(sockets)
 
 
 class _Service:
@@ -178,7 +222,8 @@ class _Service:
         self._store = store
         self._engine = engine
         engine.history.limits = limits
-        self._tokens = tokens
+        self.tokens = tokens
+        self._leaving = trio.Event()
         self._observe = observe
         self._blocking_queries = BlockingQueries(store, limits)
         self._key_sets = KeySets(
@@ -244,6 +289,7 @@ class _Service:
             metrics=self._metrics,
             hosts=hosts,
             compact=self._compact,
+            is_leaving=self._leaving.is_set,
             node=node,
             address=http_trio.address_of(sockets[0]),
         )
@@ -259,7 +305,7 @@ class _Service:
             nursery.start_soon(self._writer.run)
             nursery.start_soon(self._writer.expire_sessions)
             nursery.start_soon(self._writer.run_checkpoints)
-            nursery.start_soon(self._tokens.follow, self._granted)
+            nursery.start_soon(self.tokens.follow, self._granted)
             nursery.start_soon(self._compact_old)
             async with trio.open_nursery() as serving:
                 run = partial(
@@ -278,10 +324,21 @@ class _Service:
                         self._blocking_queries,
                         self._key_sets,
                         server,
-                        self._tokens,
+                        self,
                     )
                 )
             nursery.cancel_scope.cancel()
+
+    def drain(
+        self, server: http_trio.HttpServer, deadline_s: float, lame_duck_s: float
+    ) -> None:
+        """Let a server end; who waits for the directory has a moment to listen."""
+        self._leaving.set()
+        if self._engine.blocks:
+            server.drain(deadline_s, lame_duck_s=lame_duck_s + SUCCESSOR_S)
+            server.loop.spawn(leave, self._engine, server, deadline_s, lame_duck_s)
+        else:
+            server.drain(deadline_s, lame_duck_s=lame_duck_s)
 
     def _committed(self, batch: CommittedBatch) -> None:
         woken = self._blocking_queries.wake(batch.keys)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
+import pytest
 import trio
 
 from http_trio.testing.ports import free_port
 from tests.e2e.handover import hand_over
-from tests.e2e.processes import BIN, ask, world
+from tests.e2e.manager import service_manager, until_the_end
+from tests.e2e.processes import ask, world
 
 
 async def test_proxies_in_turn_lose_no_request(tmp_path: Path) -> None:
@@ -61,55 +60,37 @@ async def test_a_lame_duck_says_so_and_serves(tmp_path: Path) -> None:
         await process.ends(signal.SIGTERM)  # a second one ends it at once
 
 
-async def test_a_service_manager_hands_down_sockets_and_is_told(tmp_path: Path) -> None:
-    notify = tmp_path / "notify"
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_service_manager_hands_down_sockets_and_is_told(
+    tmp_path: Path, workers: int
+) -> None:
+    """Its sockets outlive the service, whether one process serves or several."""
     async with world(tmp_path) as made:
         with (
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard,
+            service_manager(tmp_path) as manager,
             socket.create_server(("127.0.0.1", 0)) as served,
             socket.create_server(("127.0.0.1", 0)) as admin,
         ):
-            heard.bind(str(notify))
-            heard.settimeout(20)
-            code = (
-                "import os, sys; a, b = map(int, sys.argv[1:3]);"
-                "a, b = os.dup2(a, 50), os.dup2(b, 51); os.dup2(a, 3); os.dup2(b, 4);"
-                "os.environ['LISTEN_PID'] = str(os.getpid());"
-                "os.execv(sys.argv[3], sys.argv[3:])"
+            words = ("canary", "serve", "web", "--config-server", made.store_url)
+            process = manager.start(
+                *(*words, "--bootstrap", made.write(), "--workers", workers),
+                sockets={"http": served, "admin": admin},
             )
-            numbers = (served.fileno(), admin.fileno())
-            process = subprocess.Popen(  # noqa: ASYNC220
-                [
-                    *(sys.executable, "-c", code, *map(str, numbers)),
-                    *(str(BIN / "canary"), "serve", "web"),
-                    *("--config-server", made.store_url),
-                    *("--bootstrap", str(made.write())),
-                ],
-                pass_fds=numbers,
-                env={
-                    **os.environ,
-                    "CANARY_STATE": str(tmp_path / "state"),
-                    "NOTIFY_SOCKET": str(notify),
-                    "WATCHDOG_USEC": "600000",
-                    "LISTEN_FDS": "2",
-                    "LISTEN_FDNAMES": "http:admin",
-                },
-            )
-            try:
-                told = [b""]
-                while not told[-1].startswith(b"READY=1"):
-                    told.append(heard.recv(4096))
-                assert b"is live" in told[-1]
-                host, port = served.getsockname()
-                assert await ask(f"{host}:{port}", 1) == ["v1"]
-                beats = [heard.recv(4096) for _ in range(3)]
-                assert b"WATCHDOG=1" in beats
+            with until_the_end(process):
+                assert b"is live" in manager.hears(b"READY=1")
+                address, asked = (
+                    "{}:{}".format(*sock.getsockname()) for sock in (served, admin)
+                )
+                for _ in range(10):
+                    assert await ask(address, 1) == ["v1"]
+                async with httpx.AsyncClient(trust_env=False) as client:
+                    table = (await client.get(f"http://{asked}/status")).json()
+                assert len(table.get("workers", [{}])) == workers
+                assert table["arms"]["stable"]["requests"] == 10
+                for _ in range(3):
+                    manager.hears(b"WATCHDOG=1")
                 process.send_signal(signal.SIGTERM)
-                while not told[-1].startswith(b"STOPPING=1"):
-                    told.append(heard.recv(4096))
+                manager.hears(b"STOPPING=1")
                 assert process.wait(20) == 0
-                with socket.create_connection((host, port)):
+                with socket.create_connection(served.getsockname()):
                     served.accept()[0].close()  # the next one will have it
-            finally:
-                process.kill()
-                process.wait()

@@ -155,6 +155,25 @@ async def test_workers_live_as_long_as_their_supervisor(tmp_path: Path) -> None:
                 await trio.sleep(0.02)
 
 
+async def test_a_worker_that_hangs_is_replaced_and_told_of(tmp_path: Path) -> None:
+    async with world(tmp_path) as made:
+        process, address, admin = await start(made, "--worker-timeout", 3)
+        first, second = (row["pid"] for row in (await status(admin))["workers"])
+        os.kill(first, signal.SIGSTOP)
+        await process.says(rf"worker 1 \(pid {first}\) gives no sign of life for 3 s")
+        await process.says(r"worker 1 \(pid \d+\) was ended by SIGKILL")
+        with trio.fail_after(20):
+            while (await get(admin, "/ready")).status_code != 200:
+                await trio.sleep(0.05)
+        for _ in range(20):  # each a connection of its own, to either worker
+            assert await ask(address, 1) == ["v1"]
+        rows = (await status(admin))["workers"]
+        assert [(row["hangs"], row["restarts"]) for row in rows] == [(1, 1), (0, 0)]
+        assert rows[1]["pid"] == second
+        metrics = (await get(admin, "/metrics")).text
+        assert number(metrics, "canary_worker_hangs_total") == 1
+
+
 async def test_a_port_that_is_taken_is_refused_once(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -19,7 +19,7 @@ PUBLIC: dict[str, str] = {
         Address AsgiApp BadBind BadCertificate BadRequest BadResponse BodyLimit Certificate Exchange
         Failure FailureReason FetchResult ForwardHooks ForwardedPolicy
         ForwardedRequest Handler Http2Upstream HttpError HttpServer HttpsRedirect IntroducingUpstream KnownHosts Limits
-        NoResponse ProtocolError ProxyVersion Response Retry ServiceManager Timeouts Tls TrafficCounts Upstream UpstreamRequest
+        NoResponse ProcessLife ProtocolError ProxyVersion Response Retry ServiceManager Timeouts Tls TrafficCounts Upstream UpstreamRequest
         address_of adopt_listener as_asgi client_context count_processors error_response fetch
         fetch_pooled file_stamp forward inherited_listeners introduce is_foreign_page open_listeners parse_address raise_file_limit read_file
         respond_all serve tune_gc
@@ -55,7 +55,11 @@ PUBLIC: dict[str, str] = {
 }
 """By module, the names that a user may import from it."""
 
-TYPE_ALIASES = {"Address", "Handler"}  # what they are stands where they are used
+TYPE_ALIASES = {
+    "Address",
+    "Handler",
+    "STOPPING",
+}  # what they are stands where they are used
 
 
 @pytest.mark.parametrize("module", PUBLIC)

@@ -74,6 +74,7 @@ def serve(
     proxy_protocol: bool,
     half_close: bool,
     workers: int,
+    hung_s: float,
     listen_early: bool,
     reuse_port: bool,
     lame_duck_s: float,
@@ -126,14 +127,16 @@ def serve(
         access_log_form=LineForm(access_log_format),
     )
     try:
-        failure = _run(service, options, logs, workers)
+        failure = _run(service, options, logs, workers, hung_s)
     except NameTaken as exc:
         raise click.UsageError(str(exc)) from exc
     if failure:
         store_options.fail(failure)
 
 
-def _run(service: str, options: ProxyOptions, logs: LogOptions, workers: int) -> str:
+def _run(
+    service: str, options: ProxyOptions, logs: LogOptions, workers: int, hung_s: float
+) -> str:
     """Serve until SIGTERM or Ctrl-C; give why it could not, empty if it could."""
     import trio  # noqa: PLC0415
 
@@ -148,7 +151,7 @@ def _run(service: str, options: ProxyOptions, logs: LogOptions, workers: int) ->
     connections = Limits().connections  # each with one to a server
     raise_file_limit(2 * connections + SPARE_FILES)  # of each worker, too
     if workers > 1:
-        return trio.run(supervise, service, workers, options, logs)
+        return trio.run(supervise, service, workers, options, logs, hung_s)
     try:
         access_log = logs.open_access_log()
     except BadLog as exc:

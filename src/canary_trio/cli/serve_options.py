@@ -75,6 +75,17 @@ _WORKERS = click.option(
     help="Processes that share the addresses; auto is one for each core.",
 )
 
+_WORKER_TIMEOUT = click.option(
+    "--worker-timeout",
+    "hung_s",
+    type=click.FloatRange(min=0),
+    default=10,
+    show_default=True,
+    metavar="SECONDS",
+    help="A worker that gives no sign of life for so long is killed and replaced; 0 for"
+    " never.",
+)
+
 _ACCESS_LOG = click.option(
     "--access-log",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
@@ -274,7 +285,7 @@ def take_inherited(*, with_tls: bool) -> dict[str, list[socket.socket]]:
 def listen_options(command: F) -> F:
     """Give a command the options of its addresses; `settle` says what they mean."""
     command = _LISTEN_EARLY(_REUSE_PORT(_LAME_DUCK(_DRAIN(command))))
-    return _BIND(_TLS_BIND(_H2C_BIND(tls_options(_WORKERS(command)))))
+    return _BIND(_TLS_BIND(_H2C_BIND(tls_options(_WORKERS(_WORKER_TIMEOUT(command))))))
 
 
 def log_options(command: F) -> F:

@@ -45,6 +45,7 @@ class Asked(Protocol):
 
     number: int
     restarts: int
+    hangs: int
     admin: str
 
     @property
@@ -90,6 +91,7 @@ class SupervisorAdmin:
                 "worker": worker.number,
                 "pid": worker.pid,
                 "restarts": worker.restarts,
+                "hangs": worker.hangs,
                 "status": None if response is None else json.loads(response.body),
             }
             for worker, response in zip(self._workers, responses, strict=True)
@@ -124,8 +126,14 @@ class SupervisorAdmin:
             "Times that a worker was started again after it had ended.",
             labels=["worker"],
         )
+        hangs = CounterMetricFamily(
+            "canary_worker_hangs",
+            "Times that a worker gave no sign of life for too long, and was killed.",
+            labels=["worker"],
+        )
         for worker in self._workers:
             restarts.add_metric([str(worker.number)], worker.restarts)
+            hangs.add_metric([str(worker.number)], worker.hangs)
         workers = GaugeMetricFamily(
             "canary_workers",
             "Workers, as asked for and as they answer.",
@@ -133,7 +141,7 @@ class SupervisorAdmin:
         )
         workers.add_metric(["asked"], len(self._workers))
         workers.add_metric(["answering"], answering)
-        return [restarts, workers]
+        return [restarts, hangs, workers]
 
     async def _ask(self, path: bytes) -> list[FetchResult | None]:
         """Ask all workers at once; None for one that does not answer."""

@@ -1,8 +1,8 @@
 """What a supervisor and a worker speak, over the socket that is the worker's input.
 
 The supervisor speaks first and once: how long the options are, then the options. The
-worker then tells how far it is, one line of JSON for each step. Nothing else is said;
-the socket's end says that the other one is gone.
+worker then tells how far it is, one line of JSON for each step, and that it lives. Nothing
+else is said; the socket's end says that the other one is gone.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ class WorkerOptions:
         options: of its proxy.
         logs: what it logs.
         sockets: the descriptors that it inherits, by the address that each listens on.
+        sign_s: seconds between two signs of life; 0 for none.
     """
 
     service: str
     options: ProxyOptions
     logs: LogOptions
     sockets: Mapping[str, int] = attrs.field(factory=dict)
+    sign_s: float = 0.0
 
 
 @attrs.frozen
@@ -50,12 +52,14 @@ class News:
         listening: the addresses that it listens on.
         live: the revision of its first document.
         failed: why it cannot serve.
+        alive: True, as a sign of life.
     """
 
     waiting: bool | None = None
     listening: str | None = None
     live: int | None = None
     failed: str | None = None
+    alive: bool | None = None
 
 
 def write_options(options: WorkerOptions) -> bytes:
@@ -91,7 +95,7 @@ def read_news(line: bytes) -> News:
     """Read a line of `write_news`, without its end.
 
     >>> read_news(b'{"live": 7}')
-    News(waiting=None, listening=None, live=7, failed=None)
+    News(waiting=None, listening=None, live=7, failed=None, alive=None)
     """
     return News(**json.loads(line))
 

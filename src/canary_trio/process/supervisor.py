@@ -28,6 +28,7 @@ from canary_trio.control.store_keys import check_name, check_service
 from canary_trio.errors import CanaryError, NameTaken
 from canary_trio.process.admin import SupervisorAdmin
 from canary_trio.process.ipc import WorkerOptions
+from canary_trio.process.life_signs import HUNG_S, LATE_S, SIGNS, LifeSigns
 from canary_trio.process.own_directory import own_directory
 from canary_trio.process.process_log import LogOptions
 from canary_trio.process.progress import Console, Teller
@@ -48,7 +49,11 @@ STEADY_S = 30.0
 
 
 async def supervise(
-    service: str, count: int, options: ProxyOptions, logs: LogOptions
+    service: str,
+    count: int,
+    options: ProxyOptions,
+    logs: LogOptions,
+    hung_s: float = HUNG_S,
 ) -> str:
     """Run workers until SIGTERM or Ctrl-C; give why it could not, empty if it could.
 
@@ -57,6 +62,8 @@ async def supervise(
         count: how many workers.
         options: of all; each gets its own name and admin listener.
         logs: what each logs.
+        hung_s: a worker that gives no sign of life for so long is killed and started
+            again; 0 for never.
 
     Raises:
         NameTaken: another proxy of a worker's name is alive.
@@ -83,11 +90,14 @@ async def supervise(
             check_name(f"{name}.{count}")
             directory = owned.enter_context(own_directory("canary-workers-"))
             workers = [
-                WorkerProcess(number, str(directory / f"{number}.sock"))
+                WorkerProcess(
+                    number, str(directory / f"{number}.sock"), signs=LifeSigns(hung_s)
+                )
                 for number in range(1, count + 1)
             ]
             shared = _Shared(
-                name, WorkerOptions(service, held, logs, addresses.inherited)
+                name,
+                WorkerOptions(service, held, logs, addresses.inherited, hung_s / SIGNS),
             )
             return await _Supervisor(shared, workers).run(admin)
     except NameTaken:
@@ -190,6 +200,7 @@ class _Supervisor:
                 )
                 self._admin = server
                 nursery.start_soon(self._keep_alive)
+                nursery.start_soon(self._watch)
                 nursery.start_soon(self._announce, teller, server.addresses[0])
                 async with trio.open_nursery() as working:
                     for worker in self._workers:
@@ -260,10 +271,31 @@ class _Supervisor:
                     worker.send_signal(number)
 
     async def _keep_alive(self) -> None:
-        """Give signs of life; those of workers are told by what they respond."""
+        """Give signs of life, as long as workers live and none of them is silent."""
         while (every_s := self._manager.watchdog_s / 3) > 0:
-            self._manager.alive()
+            now = trio.current_time()
+            silent = any(worker.signs.is_overdue(now) for worker in self._workers)
+            if not silent and any(worker.pid for worker in self._workers):
+                self._manager.alive()
             await trio.sleep(every_s)
+
+    async def _watch(self) -> None:
+        """Kill workers that hang; `_keep` starts others in their places."""
+        every_s = self._shared.options.sign_s
+        while every_s > 0:
+            before = trio.current_time()
+            await trio.sleep(every_s)
+            now = trio.current_time()
+            late_s = now - before - every_s
+            for worker in self._workers:
+                if late_s > LATE_S:
+                    worker.signs.pardon(late_s)
+                pid = worker.pid
+                if worker.kill_if_hung(now):
+                    _log.error(
+                        "worker %d (pid %s) gives no sign of life for %g s; it is killed",
+                        *(worker.number, pid, worker.signs.hung_s),
+                    )
 
     def _end_all(self) -> None:
         self._stop.set()

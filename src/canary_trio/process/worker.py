@@ -10,6 +10,7 @@ what it means. SIGTERM drains this one worker, and the supervisor starts another
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import sys
@@ -59,6 +60,13 @@ class Channel:
     def live(self, revision: int) -> None:
         """Tell that its first document is live."""
         self.tell(News(live=revision))
+
+    def alive(self) -> None:
+        """Give a sign of life; a supervisor that stands still is not waited for."""
+        room = select.poll()
+        room.register(self.sock, select.POLLOUT)
+        if room.poll(0):
+            self.tell(News(alive=True))
 
     async def wait_end(self) -> None:
         """Wait until the supervisor is gone."""
@@ -110,6 +118,7 @@ async def _run(
                 channel,
                 access_log,
                 stopping=(signal.SIGTERM,),
+                sign=(channel.alive, worker_options.sign_s),
             )
         except NameTaken as exc:
             taken = exc

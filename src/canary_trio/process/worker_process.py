@@ -20,6 +20,7 @@ from canary_trio.process.ipc import (
     read_news,
     write_options,
 )
+from canary_trio.process.life_signs import LifeSigns
 
 KILL_S = 5.0
 """How long a worker has to be gone when it is killed."""
@@ -40,6 +41,8 @@ class WorkerProcess:
         name_taken: whether that is that another proxy has its name.
         broke_off: whether its process ended neither well nor by SIGTERM, as one does that
             has not come to drain yet.
+        signs: when it was heard last.
+        hangs: times that it was silent for too long, and was killed.
     """
 
     number: int
@@ -51,6 +54,9 @@ class WorkerProcess:
     failure: str = ""
     name_taken: bool = False
     broke_off: bool = False
+    signs: LifeSigns = attrs.field(factory=LifeSigns)
+    hangs: int = 0
+    _killed: bool = attrs.field(default=False, init=False)
     _process: trio.Process | None = attrs.field(default=None, init=False)
 
     @property
@@ -62,6 +68,15 @@ class WorkerProcess:
         """Send a signal, if there is a process."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
+
+    def kill_if_hung(self, now: float) -> bool:
+        """Kill it if it is silent for too long; tell whether that was done now."""
+        if self._killed or not self.signs.is_overdue(now):
+            return False
+        self._killed = True
+        self.hangs += 1
+        self.send_signal(signal.SIGKILL)
+        return True
 
     async def run(self, options: WorkerOptions, on_news: Callable[[], None]) -> str:
         """Run the process to its end; say how it ended.
@@ -80,6 +95,8 @@ class WorkerProcess:
                     stdin=theirs.fileno(),
                     pass_fds=tuple(options.sockets.values()),
                 )
+            self._killed = False
+            self.signs.begin(trio.current_time())
             try:
                 with contextlib.suppress(trio.BrokenResourceError):
                     await self._talk(trio.SocketStream(ours), options, on_news)
@@ -90,6 +107,7 @@ class WorkerProcess:
                     with trio.move_on_after(KILL_S, shield=True):
                         await process.wait()
                 self._process = None
+                self.signs.end()
         self.broke_off = process.returncode not in (0, -signal.SIGTERM)
         self.name_taken = process.returncode == NAME_TAKEN and bool(self.failure)
         return self._how(process)
@@ -105,6 +123,7 @@ class WorkerProcess:
         await stream.send_all(write_options(options))
         buffer = b""
         while more := await stream.receive_some():
+            self.signs.heard(trio.current_time())
             *lines, buffer = (buffer + more).split(b"\n")
             for line in lines:
                 self._hear(read_news(line))

@@ -76,6 +76,11 @@ class Proxy:
         assert live is not None, "a service's proxy is handed out when it is live"
         return live.config
 
+    @property
+    def state(self) -> str:
+        """How it stands, in a few words."""
+        return f"revision {self.revision} is live"
+
     def status(self) -> Table:
         """Give its state, as `/status` does."""
         return describe(self._view)

@@ -30,6 +30,7 @@ from kv_trio.errors import BadQuery, Moved, StorageError
 from kv_trio.state.acl import Acl
 
 _SESSION = b"/v1/session/"
+_FOR_ALL = frozenset({b"/", b"/live", b"/ready", b"/v1/status/leader"})  # no token
 
 _NO_SNAPSHOT = (
     "a kv-trio has no snapshots of a Consul: `kv-trio backup FILE` copies it, and"
@@ -52,6 +53,7 @@ class ApiRouter:
         metrics: Metrics,
         hosts: HostCheck,
         compact: Callable[[int | None], Awaitable[int]],
+        is_leaving: Callable[[], bool],
         node: str,
         address: str,
     ) -> None:
@@ -64,6 +66,7 @@ class ApiRouter:
         self._metrics = metrics
         self._hosts = hosts
         self._compact = compact
+        self._is_leaving = is_leaving
         self._node = node
         self._address = address
 
@@ -87,7 +90,7 @@ class ApiRouter:
             self._metrics.requests["kv"] += 1
             self._kv.handle(exchange, target, acl)
             return
-        if path in (b"/v1/status/leader", b"/"):
+        if path in _FOR_ALL:
             self._respond_without_token(exchange, path)
             return
         acl = self._tokens.acl_of(exchange, parameters)
@@ -107,12 +110,18 @@ class ApiRouter:
 
     def _respond_without_token(self, exchange: Exchange, path: bytes) -> None:
         """Respond to a request that needs no token."""
-        if path == b"/":
-            exchange.respond(Response(200, b"kv-trio\n"))
-        else:
-            exchange.respond(
-                render_cluster(path, node=self._node, address=self._address)
-            )
+        match path:
+            case b"/":
+                response = Response(200, b"kv-trio\n")
+            case b"/live":
+                response = Response(200, b"live\n")
+            case b"/ready" if self._is_leaving():
+                response = Response(503, b"draining\n")
+            case b"/ready":  # it listens only when its data is loaded
+                response = Response(200, b"ready\n")
+            case _:
+                response = render_cluster(path, node=self._node, address=self._address)
+        exchange.respond(response)
 
     def _respond_other(
         self,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import click
 
 from kv_trio.cli.bulk_commands import backup, compact, export, import_
+from kv_trio.cli.directory_commands import check, token
 from kv_trio.cli.key_commands import delete, get, history, list_, put, watch
-from kv_trio.cli.serve import check, serve, token
+from kv_trio.cli.serve import serve
 
 _SERVER_COMMANDS = (serve, check, token)
 _KEY_COMMANDS = (get, put, delete, list_, watch, history)

@@ -1,26 +1,32 @@
-"""The commands of whoever operates a store: `serve`, `check` and `token`.
+"""`kv-trio serve`: options become values, and one process serves by them.
 
-What takes long to import is imported inside the commands, so that `--help` is quick.
+One file, since each option bears on the others. What takes long to import is imported inside the commands, so that `--help` is quick.
 """
 
 from __future__ import annotations
 
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kv_trio.cli.connect import as_json
-from kv_trio.cli.output import fail, show_json
+from kv_trio.cli.output import fail
 
 if TYPE_CHECKING:
+    from http_trio import ProcessLife
     from kv_trio.serve import KvServer
-    from kv_trio.storage.history import Bounds
 
-_DRAIN_S = 5.0
+DEFAULT_BIND = "127.0.0.1:8500"
+
+WAIT_S = 60.0
+"""How long a server that may have a predecessor waits for it, by default."""
+
+_Addresses = tuple[str | socket.socket, ...]
 _SPARE_FILES = 256  # descriptors that are not connections
 _DAY_S = 86400.0
 
@@ -30,9 +36,8 @@ _DAY_S = 86400.0
     "--bind",
     "binds",
     multiple=True,
-    default=["127.0.0.1:8500"],
-    show_default=True,
-    help="HOST:PORT or unix:PATH; may be repeated.",
+    help="HOST:PORT or unix:PATH; may be repeated."
+    "  [default: 127.0.0.1:8500, or what a service manager hands down]",
 )
 @click.option(
     "--data",
@@ -81,6 +86,37 @@ _DAY_S = 86400.0
     help="What a request or client may make it do: see Limits in docs/store.md.",
 )
 @click.option(
+    "--reuse-port",
+    is_flag=True,
+    help="Let other processes serve on the same ports, such as this one's successor.",
+)
+@click.option(
+    "--wait-data",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="So long wait for a server that has the directory.  [default: 60 with"
+    " --reuse-port or a socket that is handed down, otherwise 0]",
+)
+@click.option(
+    "--lame-duck",
+    "lame_duck_s",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="SECONDS",
+    help="At SIGTERM, so long still accept connections and send clients elsewhere.",
+)
+@click.option(
+    "--drain",
+    "drain_s",
+    type=click.FloatRange(min=0),
+    default=5,
+    show_default=True,
+    metavar="SECONDS",
+    help="At SIGTERM, after --lame-duck, so long let end what is in progress.",
+)
+@click.option(
     "--tls-cert",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -101,6 +137,10 @@ def serve(
     connections: int,
     *,
     hosts: tuple[str, ...],
+    reuse_port: bool,
+    wait_s: float | None,
+    lame_duck_s: float,
+    drain_s: float,
     given_limits: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -108,134 +148,108 @@ def serve(
 ) -> None:
     """Serve a store until SIGTERM or Ctrl-C.
 
-    SIGHUP reads the token file again at once. A changed certificate needs no signal.
+    It listens once its data is loaded. SIGTERM and Ctrl-C end it as --lame-duck and --drain
+    say, a second one at once. SIGHUP reads the token file and the certificate again; when
+    these change that needs no signal.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has a meaning
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     import attrs  # noqa: PLC0415
-    import trio  # noqa: PLC0415
 
-    from http_trio import Tls, raise_file_limit  # noqa: PLC0415
+    from http_trio import ProcessLife, ServiceManager, Tls, raise_file_limit  # noqa: PLC0415
     from kv_trio.limits import parse_limits  # noqa: PLC0415
     from kv_trio.serve import LIMITS  # noqa: PLC0415
     from kv_trio.storage.history import Bounds  # noqa: PLC0415
 
-    open_to_others = [bind for bind in binds if not _is_local(bind)]
-    if open_to_others and token_file is None and not insecure:
+    inherited = _take_inherited()
+    addresses: _Addresses = (*binds, *inherited) or (DEFAULT_BIND,)
+    if token_file is None and not insecure:
+        _check_local(addresses)
+    raise_file_limit(connections + _SPARE_FILES)
+    if tls_key is not None and tls_cert is None:
+        raise click.UsageError("--tls-key needs a --tls-cert FILE")
+    if wait_s is None:
+        wait_s = WAIT_S if reuse_port or inherited else 0.0
+    settings: dict[str, Any] = {
+        "data": data,
+        "bounds": Bounds(history_count, history_days * _DAY_S),
+        "tokens": token_file,
+        "limits": attrs.evolve(LIMITS, connections=connections),
+        "tls": None if tls_cert is None else Tls(tls_cert, tls_key),
+        "hosts": hosts,
+        "reuse_port": reuse_port,
+        "wait_s": wait_s,
+    }
+    try:
+        settings["store_limits"] = parse_limits(given_limits)
+    except ValueError as exc:
+        raise click.UsageError(f"--limit {exc}") from exc
+    where = "in memory" if data is None else f"in {data}"
+    life: ProcessLife[KvServer] = ProcessLife(
+        ServiceManager.take(), lame_duck_s, drain_s, partial(_tell_serving, where)
+    )
+    _run(life, addresses, where, settings)
+
+
+def _run(
+    life: ProcessLife[KvServer],
+    addresses: _Addresses,
+    where: str,
+    settings: dict[str, Any],
+) -> None:
+    """Serve until a signal ends it; a failure is one line and exit status 1."""
+    import trio  # noqa: PLC0415
+
+    from http_trio import HttpError  # noqa: PLC0415
+    from kv_trio.errors import KvError  # noqa: PLC0415
+    from kv_trio.serve import serve as serve_store  # noqa: PLC0415
+
+    def on_waiting() -> None:
+        told = f"waits for the data {where}, which another server has"
+        life.tell(told)
+        _print(told)
+
+    start: Callable[..., Awaitable[None]] = partial(
+        serve_store, addresses, on_waiting=on_waiting, **settings
+    )
+    try:
+        trio.run(life.run, start, f"loads data {where}")
+    except (HttpError, KvError) as exc:
+        fail(str(exc))
+
+
+def _tell_serving(where: str, server: KvServer) -> None:
+    told = f"data {where}, index {server.store.index}"
+    _print(f"listens on {', '.join(server.addresses)}, {told}")
+
+
+def _print(line: str) -> None:
+    click.echo(f"kv-trio {line}")
+    sys.stdout.flush()
+
+
+def _take_inherited() -> list[socket.socket]:
+    """Take the sockets that a service manager handed down; all of them serve."""
+    from http_trio import BadBind, inherited_listeners  # noqa: PLC0415
+
+    try:
+        return [sock for _, sock in inherited_listeners()]
+    except BadBind as exc:
+        raise click.UsageError(str(exc)) from exc
+
+
+def _check_local(addresses: _Addresses) -> None:
+    """Refuse to serve other machines where everybody may do everything."""
+    from http_trio import address_of  # noqa: PLC0415
+
+    names = [one if isinstance(one, str) else address_of(one) for one in addresses]
+    open_to_others = [name for name in names if not _is_local(name)]
+    if open_to_others:
         fail(
             f"{open_to_others[0]} can be reached from other machines, and whoever reaches"
             " it can change everything; give a --token-file, bind to 127.0.0.1, or say"
             " --insecure"
         )
-    raise_file_limit(connections + _SPARE_FILES)
-    bounds = Bounds(history_count, history_days * _DAY_S)
-    limits = attrs.evolve(LIMITS, connections=connections)
-    if tls_key is not None and tls_cert is None:
-        raise click.UsageError("--tls-key needs a --tls-cert FILE")
-    tls = None if tls_cert is None else Tls(tls_cert, tls_key)
-    settings: dict[str, Any] = {"tokens": token_file, "limits": limits, "tls": tls}
-    try:
-        settings |= {"store_limits": parse_limits(given_limits), "hosts": hosts}
-    except ValueError as exc:
-        raise click.UsageError(f"--limit {exc}") from exc
-    trio.run(_serve, binds, data, bounds, settings)
-
-
-@click.command()
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-@as_json
-def check(directory: Path, *, as_json: bool) -> None:
-    """Read a data DIRECTORY whole, and tell what is wrong with it.
-
-    Its server must not run.
-    """
-    from kv_trio.errors import KvError  # noqa: PLC0415
-    from kv_trio.storage.directory import DATABASE  # noqa: PLC0415
-    from kv_trio.storage.engine import StorageEngine  # noqa: PLC0415
-
-    if not (directory / DATABASE).exists():
-        fail(f"there is no {DATABASE} in {directory}")
-    try:
-        engine = StorageEngine(directory)
-        try:
-            faults, counts = engine.check(), engine.counts()
-        finally:
-            engine.close()
-    except KvError as exc:
-        fail(str(exc))
-    if as_json:
-        show_json({"whole": not faults, "faults": faults, "rows": counts})
-    for fault in [] if as_json else faults:
-        click.echo(f"kv-trio: {fault}", err=True)
-    if faults:
-        fail(f"{len(faults)} faults in {directory}; restore it from a backup")
-    if not as_json:
-        shown = ", ".join(f"{count} {table}" for table, count in counts.items())
-        click.echo(f"{directory} is whole: {shown}")
-
-
-@click.command()
-@click.argument("name")
-@click.option("--read", multiple=True, metavar="PREFIX", help="May read below it.")
-@click.option("--write", multiple=True, metavar="PREFIX", help="May also write.")
-def token(name: str, read: tuple[str, ...], write: tuple[str, ...]) -> None:
-    """Make a token: its secret on stderr, its lines for the token file on stdout.
-
-    For example: kv-trio token web --read canary/web/ >> tokens.toml
-    """
-    from kv_trio.api.tokens import make_token  # noqa: PLC0415
-
-    if not read and not write:
-        raise click.UsageError("a token needs a --read or a --write PREFIX, or both")
-    secret, lines = make_token(name, list(read), list(write))
-    click.echo(f"secret, shown only now: {secret}", err=True)
-    click.echo("\n" + lines, nl=False)
-
-
-async def _serve(
-    binds: tuple[str, ...],
-    data: Path | None,
-    bounds: Bounds,
-    settings: dict[str, Any],
-) -> None:
-    from functools import partial  # noqa: PLC0415
-
-    import trio  # noqa: PLC0415
-
-    from http_trio import HttpError, tune_gc  # noqa: PLC0415
-    from kv_trio.errors import KvError  # noqa: PLC0415
-    from kv_trio.serve import serve as serve_store  # noqa: PLC0415
-
-    failure = ""
-    with (
-        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as stops,
-        trio.open_signal_receiver(signal.SIGHUP) as reloads,
-    ):
-        async with trio.open_nursery() as nursery:
-            try:
-                server: KvServer = await nursery.start(
-                    partial(serve_store, binds, data=data, bounds=bounds, **settings)
-                )
-            except (HttpError, KvError) as exc:
-                failure = str(exc)
-            else:
-                where = "in memory" if data is None else f"in {data}"
-                told = f"data {where}, index {server.store.index}"
-                click.echo(f"kv-trio listens on {', '.join(server.addresses)}, {told}")
-                sys.stdout.flush()
-                tune_gc()
-                async with trio.open_nursery() as beside:
-                    beside.start_soon(_reload_on, reloads, server)
-                    async for _ in stops:
-                        server.drain(_DRAIN_S)
-                        break
-                    beside.cancel_scope.cancel()
-    if failure:
-        fail(failure)
-
-
-async def _reload_on(signals: AsyncIterator[int], server: KvServer) -> None:
-    async for _ in signals:
-        server.reload()
 
 
 def _is_local(bind: str) -> bool:

@@ -33,8 +33,14 @@ UNFINISHED = "backup-unfinished-"
 ACKNOWLEDGED = "acknowledged"
 """The name of the file with the newest index that was acknowledged."""
 
-_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock", ACKNOWLEDGED)
-_OPEN_OWN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+LOCK = "lock"
+"""The name of the file that the server of a directory has locked."""
+
+NEXT = "next"
+"""The name of the file that the one which waits for the directory has locked."""
+
+_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK, NEXT, ACKNOWLEDGED)
+OPEN_OWN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _OTHERS = 0o077  # what the group and everybody else may do
 
 
@@ -49,7 +55,7 @@ def take_directory(directory: Path) -> int:
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(directory / "lock", _OPEN_OWN, 0o600)
+        lock = os.open(directory / LOCK, OPEN_OWN, 0o600)
     except OSError as exc:
         raise StorageError(f"cannot use {directory} for data: {exc.strerror}") from exc
     try:
@@ -59,6 +65,8 @@ def take_directory(directory: Path) -> int:
         raise StoreLocked(
             f"another server has {directory} open; stop it, or choose another directory"
         ) from exc
+    with contextlib.suppress(OSError):  # what the one before us said there
+        os.ftruncate(lock, 0)
     _tighten(directory)
     _sweep(directory)
     return lock
@@ -86,7 +94,7 @@ class AcknowledgedIndex:
         if directory is not None:
             path = directory / ACKNOWLEDGED
             try:
-                self._file = os.open(path, _OPEN_OWN, 0o600)
+                self._file = os.open(path, OPEN_OWN, 0o600)
             except OSError as exc:
                 raise StorageError(f"cannot write {path}: {exc.strerror}") from exc
 

@@ -102,6 +102,11 @@ class StorageEngine:
         return f"<StorageEngine {name_of(self.directory)}>"
 
     @property
+    def lock(self) -> int:
+        """The descriptor of the directory's lock; -1 in memory."""
+        return self._lock
+
+    @property
     def blocks(self) -> bool:
         """Whether its methods wait for a disk, and so are to be called in a thread."""
         return self.directory is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import trio.testing
 import http_trio
 from canary_trio.process import supervisor
 from canary_trio.process.ipc import News, WorkerOptions
+from canary_trio.process.life_signs import LifeSigns
 from canary_trio.process.process_log import LogOptions
 from canary_trio.process.supervisor import (
     FIRST_PAUSE_S,
@@ -38,6 +40,10 @@ class FakeWorker(WorkerProcess):
     began: list[float] = attrs.field(factory=list)
     told: list[WorkerOptions] = attrs.field(factory=list)
     signals: list[int] = attrs.field(factory=list)
+
+    @property
+    def pid(self) -> int | None:
+        return 1
 
     async def run(self, options: WorkerOptions, on_news: Callable[[], None]) -> str:
         self.began.append(trio.current_time())
@@ -135,6 +141,62 @@ async def test_an_end_is_not_put_off_by_a_pause(
         one._end_all()
         asked = trio.current_time()
     assert trio.current_time() == asked
+
+
+async def watched(
+    worker: FakeWorker,
+    for_s: float,
+    monkeypatch: pytest.MonkeyPatch,
+    sign_s: float = 1.0,
+) -> list[float]:
+    """Watch a worker for a while; give when the service manager heard of life."""
+    shared = supervisor._Shared("edge", attrs.evolve(OPTIONS, sign_s=sign_s))
+    one = supervisor._Supervisor(shared, [worker])
+    heard: list[float] = []
+    one._manager = http_trio.ServiceManager("/nowhere", 3.0)
+    monkeypatch.setattr(
+        http_trio.ServiceManager, "alive", lambda _: heard.append(trio.current_time())
+    )
+    with trio.move_on_after(for_s):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one._watch)
+            nursery.start_soon(one._keep_alive)
+    return heard
+
+
+async def test_a_worker_that_is_silent_is_killed_once_and_told_of(
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = FakeWorker(1, "/run/1.sock", signs=LifeSigns(4.0))
+    began = trio.current_time()
+    worker.signs.heard(began)
+    heard = await watched(worker, 20.0, monkeypatch)
+
+    assert worker.signals == [signal.SIGKILL]
+    assert worker.hangs == 1
+    assert caplog.text.count("gives no sign of life for 4 s; it is killed") == 1
+    assert heard
+    assert max(heard) <= began + 4.0, "what cannot be killed is told of by silence"
+
+
+async def test_nobody_is_killed_for_what_the_supervisor_missed(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = FakeWorker(1, "/run/1.sock", signs=LifeSigns(4.0))
+
+    async def stand_still() -> None:
+        await trio.sleep(2.5)
+        autojump_clock.jump(100.0)  # as if all stood still
+        await trio.sleep(1.5)
+        worker.signs.heard(trio.current_time())
+
+    worker.signs.heard(trio.current_time())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stand_still)
+        await watched(worker, 104.5, monkeypatch)
+    assert worker.signals == []
 
 
 async def test_each_worker_has_its_own_name_and_admin(

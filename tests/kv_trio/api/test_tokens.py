@@ -239,7 +239,7 @@ async def test_a_secret_that_ends_while_a_body_comes_does_nothing_more(
     head += f"Content-Length: {len(body)}\r\n\r\n"
     server = guarded.server
     assert server is not None
-    before, index = server._tokens.grants, server.store.index
+    before, index = server._service.tokens.grants, server.store.index
     _, again = make_token("all", [], [""])
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all((head + body[:1]).encode())
@@ -247,7 +247,7 @@ async def test_a_secret_that_ends_while_a_body_comes_does_nothing_more(
             while not server._server.exchanges:
                 await trio.sleep(0.01)
             guarded.write(again)
-            while server._tokens.grants is before:
+            while server._service.tokens.grants is before:
                 await trio.sleep(0.01)
             await stream.send_all(body[1:].encode())
             response = await stream.receive_some(4096)
