@@ -21,13 +21,15 @@ class Control(Protocol):
     Attributes:
         instance: tells this life of the proxy from any other.
         ready: whether there is a first document.
-        refused: whether it ends, since another proxy has its name.
     """
 
     instance: str
     status: Status
     ready: trio.Event
-    refused: trio.Event
+
+    @property
+    def refused(self) -> trio.Event:
+        """Set where it ends, since another proxy has its name."""
 
     @property
     def running(self) -> int:

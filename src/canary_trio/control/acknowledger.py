@@ -22,7 +22,7 @@ from canary_trio.control.own_name import NameFile
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import proxies_prefix
 from canary_trio.errors import NameTaken
-from kv_trio import Backoff, Entry, KvError, StoreRefused, TxnOperation
+from kv_trio import Backoff, Contact, Entry, KvError, StoreRefused, TxnOperation
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,6 @@ class Acknowledger:
         *,
         name: NameFile | None = None,
         is_alive: IsAlive = nobody_is,
-        on_taken: Callable[[NameTaken], None] | None = None,
         on_told: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin without a session, and with nothing written.
@@ -75,9 +74,10 @@ class Acknowledger:
             report: gives what is told.
             name: the file that shows which session was ours before.
             is_alive: asks whether another proxy of this name is alive.
-            on_taken: called if one is, while this one is new.
             on_told: called when a report was written.
         """
+        self.refused = trio.Event()
+        """Set where another proxy has our name, while this one is new: it is to end."""
         self._service = service
         self._id = proxy_id
         self._key = proxies_prefix(service) + proxy_id
@@ -85,7 +85,7 @@ class Acknowledger:
         self._note = OwnNote(service, proxy_id)
         self._name = name
         self._is_alive = is_alive
-        self._on_taken = on_taken
+        self._name_taken: NameTaken | None = None
         self._on_told = on_told
         self._own = {name.session} - {""} if name is not None else set()
         self._refusal, self._refused_at = "", -math.inf
@@ -148,6 +148,41 @@ class Acknowledger:
         if reason != self._refusal or now - self._refused_at >= TELL_S:
             self._refusal, self._refused_at = reason, now
             _log.warning("not acknowledged: %s", reason)
+
+    async def prepare(
+        self,
+        client: KeyStore,
+        contact: Contact,
+        *steps: Callable[[KeyStore], Awaitable[None]],
+    ) -> None:
+        """Do what comes before a document is read, and see that the name is ours.
+
+        It is tried until it is done, or for ever where the name is another one's: who
+        serves ends us then.
+
+        Args:
+            client: of the store.
+            contact: with it; told what goes wrong.
+            steps: what is written or read first.
+        """
+        backoff = Backoff()
+        while True:
+            try:
+                for step in steps:
+                    await step(client)
+                await self.check_name(client)
+                if self.refused.is_set():
+                    await trio.sleep_forever()
+            except KvError as exc:
+                contact.error = str(exc)
+                await backoff.pause()
+            else:
+                return
+
+    def check_refused(self) -> None:
+        """Raise NameTaken if this proxy ends since another one has its name."""
+        if self._name_taken is not None:
+            raise self._name_taken
 
     async def check_name(self, client: KeyStore) -> None:
         """Look whether another proxy that lives has our name, before anything is served.
@@ -232,8 +267,9 @@ class Acknowledger:
             f"a proxy of the name {self._id} serves {self._service} already (its admin"
             f" listener is {admin or 'unknown'}); give each proxy an --id NAME of its own"
         )
-        if now < self._new_until and self._on_taken is not None:
-            self._on_taken(reason)
+        if now < self._new_until:
+            self._name_taken = reason
+            self.refused.set()
         elif now - self._told_at >= TELL_S:
             self._told_at = now
             _log.error("this proxy is not reported to the fleet: %s", reason)

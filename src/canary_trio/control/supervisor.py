@@ -35,7 +35,7 @@ from canary_trio.control.sources.source import DocumentSource, KeyStore
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.status import Status, Whole
 from canary_trio.control.store_keys import config_key
-from canary_trio.errors import CanaryError, InvalidConfig, NameTaken, Problem
+from canary_trio.errors import CanaryError, InvalidConfig, Problem
 from canary_trio.proxy.runtime import Runtime
 from http_trio import HttpError
 from kv_trio import Backoff, Entry, KvError, Snapshot, StoreRefused
@@ -79,8 +79,6 @@ class Supervisor:
         """
         self.instance = secrets.token_hex(8)
         """Tells this life of the proxy from any other."""
-        self._name_taken: NameTaken | None = None
-        self.refused = trio.Event()
         self.status = Status(config_server)
         self.ready = trio.Event()
         self._runtime = runtime
@@ -108,12 +106,20 @@ class Supervisor:
                 is_alive=partial(
                     is_alive, service=service, proxy_id=proxy_id, instance=self.instance
                 ),
-                on_taken=self._refuse_name,
             )
         self._memory = None if memory is None else LastGoodFile(memory)
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._service} {self._id} running={self.running}>"
+
+    @property
+    def refused(self) -> trio.Event:
+        """Set where another proxy has our name."""
+        return self._acknowledger.refused
+
+    def check_refused(self) -> None:
+        """Raise NameTaken if this proxy ends since another one has its name."""
+        self._acknowledger.check_refused()
 
     @property
     def running(self) -> int:
@@ -169,7 +175,9 @@ class Supervisor:
         async with self._open(url) as client:
             try:
                 async with trio.open_nursery() as nursery:
-                    await self._prepare(client)
+                    first = (self._write_first, self.keeper.agree)
+                    contact = self.status.contact
+                    await self._acknowledger.prepare(client, contact, *first)
                     tell = partial(self._acknowledger.run, client)
                     nursery.start_soon(self._keep, "acknowledge", tell)
                     secret = partial(self.keeper.follow, client)
@@ -181,32 +189,10 @@ class Supervisor:
                     await self._acknowledger.say_goodbye(client)
         return moved_to
 
-    async def _prepare(self, client: KeyStore) -> None:
-        """Write what must be in the store before a document is read; try until it is."""
-        backoff = Backoff()
-        while True:
-            try:
-                if self._bootstrap is not None:
-                    await write_first(client, self._service, self._bootstrap)
-                    self._bootstrap = None
-                await self.keeper.agree(client)
-                await self._acknowledger.check_name(client)
-                if self.refused.is_set():
-                    await trio.sleep_forever()  # who serves by us ends us
-            except KvError as exc:
-                self.status.contact.error = str(exc)
-                await backoff.pause()
-            else:
-                return
-
-    def check_refused(self) -> None:
-        """Raise NameTaken if this proxy ends since another one has its name."""
-        if self._name_taken is not None:
-            raise self._name_taken
-
-    def _refuse_name(self, reason: NameTaken) -> None:
-        self._name_taken = reason
-        self.refused.set()
+    async def _write_first(self, client: KeyStore) -> None:
+        if self._bootstrap is not None:
+            await write_first(client, self._service, self._bootstrap)
+            self._bootstrap = None
 
     async def _watch(self, client: KeyStore) -> str:
         """Apply each document as it comes, until one moves us to another store."""

@@ -53,6 +53,7 @@ class LongConnections:
         self._server = server
         self._draw = draw
         self._leaving: set[Exchange] = set()
+        self._is_left = False
         self.recalled = 0
 
     def __repr__(self) -> str:
@@ -72,6 +73,17 @@ class LongConnections:
             live = await self._runtime.wait_other(live)
             if live.config.connections.change is not OnChange.KEEP:
                 await self._review(live)
+
+    async def leave(self) -> None:
+        """End all of them by the rule of what runs: their service is served no more."""
+        self._is_left = True
+        live = self._runtime.live
+        if live is not None and live.config.connections.change is not OnChange.KEEP:
+            await self._review(live)
+
+    def stay(self) -> None:
+        """Let those that have not ended yet be where they are: it is served again."""
+        self._is_left = False
 
     async def _review(self, live: LiveConfig) -> None:
         for number, exchange in enumerate(self._server.exchanges):
@@ -116,7 +128,7 @@ class LongConnections:
         plan = hooks.plan
         if self._runtime.arms.get(plan.name) is not plan.state:
             return False  # it is of another service
-        return is_misplaced(exchange, live, self._runtime.chance)
+        return self._is_left or is_misplaced(exchange, live, self._runtime.chance)
 
 
 def is_misplaced(exchange: Exchange, live: LiveConfig, chance: Chance) -> bool:

@@ -28,11 +28,11 @@ from canary_trio.control.acknowledger import Acknowledger
 from canary_trio.control.documents import write_first
 from canary_trio.control.fleet.report import Refusal, Report
 from canary_trio.control.last_good import LastGood, LastGoodFiles
-from canary_trio.control.sources.source import DocumentSource, WatchedKeys
+from canary_trio.control.sources.source import DocumentSource, KeyStore, WatchedKeys
 from canary_trio.control.status import Status
 from canary_trio.control.store_keys import config_key, secret_key
 from canary_trio.control.supervisor import RECALL_AFTER_S
-from canary_trio.errors import InvalidConfig, NameTaken
+from canary_trio.errors import InvalidConfig
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Runtime, Task
 from canary_trio.routing.edge.model import GatewayConfig, Route
@@ -72,14 +72,12 @@ class Gateway:
         self.status = Status(site.store)
         self.contact = self.status.contact
         self.ready = trio.Event()
-        self.refused = trio.Event()
         self.config: GatewayConfig | None = None
         self.running = 0
         self.services: dict[str, HostedService] = {}
         self._leaving: dict[str, HostedService] = {}
         self._site = site
         self._name = site.name
-        self._name_taken: NameTaken | None = None
         self._bootstrap = site.options.bootstrap
         runtime = Runtime(site.name, observer=Observer(site.access_log, site.name))
         self._tasks = runtime.observer.tasks
@@ -101,7 +99,6 @@ class Gateway:
                 proxy_id=site.proxy_id,
                 instance=self.instance,
             ),
-            on_taken=self._refuse_name,
             on_told=self._reports.tell,
         )
         self._check_places = trio.Semaphore(CHECKS_AT_ONCE)
@@ -119,6 +116,11 @@ class Gateway:
     def control(self) -> Gateway:
         """Give itself: it is what controls its proxy."""
         return self
+
+    @property
+    def refused(self) -> trio.Event:
+        """Set where another proxy has our name."""
+        return self._acknowledger.refused
 
     @property
     def update_rate(self) -> float:
@@ -151,8 +153,7 @@ class Gateway:
 
     def check_refused(self) -> None:
         """Raise NameTaken if this proxy ends since another one has its name."""
-        if self._name_taken is not None:
-            raise self._name_taken
+        self._acknowledger.check_refused()
 
     async def run(self) -> None:
         """Follow the store until cancelled; then say goodbye to it, within a second."""
@@ -194,7 +195,8 @@ class Gateway:
         async with self._site.open_source() as client:
             try:
                 async with trio.open_nursery() as nursery:
-                    await self._prepare(client)
+                    first = self._write_first
+                    await self._acknowledger.prepare(client, self.contact, first)
                     tell = partial(self._acknowledger.run, client)
                     nursery.start_soon(self._tasks.run, "acknowledge", tell)
                     write = partial(self._reports.run, client)
@@ -204,22 +206,10 @@ class Gateway:
                 with trio.move_on_after(1, shield=True):
                     await self._acknowledger.say_goodbye(client)
 
-    async def _prepare(self, client: DocumentSource) -> None:
-        """Write the first table if there is none, and see that the name is ours."""
-        backoff = Backoff()
-        while True:
-            try:
-                if self._bootstrap is not None:
-                    await write_first(client, self._name, self._bootstrap)
-                    self._bootstrap = None
-                await self._acknowledger.check_name(client)
-                if self.refused.is_set():
-                    await trio.sleep_forever()  # who serves by us ends us
-            except KvError as exc:
-                self.contact.error = str(exc)
-                await backoff.pause()
-            else:
-                return
+    async def _write_first(self, client: KeyStore) -> None:
+        if self._bootstrap is not None:
+            await write_first(client, self._name, self._bootstrap)
+            self._bootstrap = None
 
     async def _watch(self, client: DocumentSource, nursery: trio.Nursery) -> None:
         self._watching = watch = client.watch_keys((), contact=self.contact)
@@ -252,26 +242,26 @@ class Gateway:
             self._watching.follow([own, *self._documents, *self._secrets])
 
     async def _take_news(self, service: HostedService, client: DocumentSource) -> None:
-        backoff = Backoff()
-        try:
-            while service.news:
-                async with self._places:
-                    news, service.news = service.news, ServiceNews()
-                    try:
-                        await service.take(news, client)
-                    except KvError as exc:
-                        self.contact.error = str(exc)
-                        service.news = service.news.over(news)
-                service.settled = True  # or it would hold up those that are well
-                self.tell(service.name)
-                self.look_after(service.name)
-                self._check_ready()
-                if service.news:
-                    await backoff.pause()
-        except Exception as exc:
-            self._tasks.note("service", exc)
-        finally:
-            service.busy = False
+        """Take what is new of a service, until nothing is; what fails is tried again."""
+        backoff, told = Backoff(), ""
+        while service.news and not service.closed:
+            async with self._places:
+                news, service.news = service.news, ServiceNews()
+                try:
+                    await service.take(news, client)
+                    self.look_after(service.name)
+                except KvError as exc:
+                    self.contact.error = str(exc)
+                    service.news = service.news.over(news)
+                except Exception as exc:
+                    told = self._tasks.note("service", exc, told)
+                    service.news = service.news.over(news)
+            service.settled = True  # or it would hold up those that are well
+            self.tell(service.name)
+            self._check_ready()
+            if service.news:
+                await backoff.pause()
+        service.busy = False
 
     # === the table ===
 
@@ -302,7 +292,9 @@ class Gateway:
         before, self.services = self.services, {}
         for name in config.services:
             service = before.pop(name, None) or self._leaving.pop(name, None)
-            if service is None:
+            if service is not None:
+                service.stay()
+            else:
                 service = HostedService(
                     name, self._site, self, self._tasks, self._check_places
                 )
@@ -328,6 +320,7 @@ class Gateway:
 
     async def _drop_later(self, service: HostedService) -> None:
         """Forget a service that is named no more, when its last request has ended."""
+        await service.leave()
         while self._leaving.get(service.name) is service:
             if not service.runtime.is_busy:
                 del self._leaving[service.name]
@@ -381,10 +374,6 @@ class Gateway:
     def _report_of(self, service: str) -> Report | None:
         hosted = self.services.get(service)  # who begins looks for others' reports
         return hosted.control.report() if hosted and hosted.settled else None
-
-    def _refuse_name(self, reason: NameTaken) -> None:
-        self._name_taken = reason
-        self.refused.set()
 
     def _start(
         self, name: str, task: Task, scope: trio.CancelScope | None = None

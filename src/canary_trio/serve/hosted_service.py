@@ -12,6 +12,7 @@ import trio
 
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.config.policies import OnChange
+from canary_trio.control.last_good import LastGood
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.status import Whole
 from canary_trio.control.supervisor import Supervisor
@@ -21,7 +22,7 @@ from canary_trio.serve.single_service import Site
 from canary_trio.telemetry.observer import Observer
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from http_trio import HttpServer
-from kv_trio import Entry
+from kv_trio import Contact, Entry
 
 
 @attrs.define
@@ -55,6 +56,7 @@ class HostedService:
         busy: whether it is being taken.
         settled: whether what the store said first was taken, or could not be; nobody
             waits for it any more.
+        closed: whether it is served no more; what it still does tells nobody.
         running: its tasks, each with what ends it.
     """
 
@@ -69,12 +71,13 @@ class HostedService:
         """Begin with nothing that runs; `places` are those of all health checks."""
         self.name = name
         self.news = ServiceNews()
-        self.busy = self.settled = False
+        self.busy = self.settled = self.closed = False
+        self._whole = whole
         self.running: dict[str, trio.CancelScope] = {}
         self.runtime = Runtime(
             name,
             observer=Observer(site.access_log, name, tasks),
-            on_due=lambda: whole.look_after(name),
+            on_due=lambda: self.look_after(name),
             check_places=places,
         )
         self.control = Supervisor(
@@ -87,7 +90,7 @@ class HostedService:
             memory=None,
             address=site.address,
             admin=site.admin,
-            part_of=whole,
+            part_of=self,
         )
         self.view = ProxyView(
             name, site.proxy_id, self.runtime, self.control, is_part=True
@@ -139,8 +142,43 @@ class HostedService:
             needed["long_connections"] = long.run
         return {n: task for n, task in needed.items() if n not in self.running}
 
+    # === what its supervisor tells (`Whole`), until it is closed ===
+
+    @property
+    def contact(self) -> Contact:
+        """With the store."""
+        return self._whole.contact
+
+    def tell(self, service: str) -> None:
+        """Write its report to the store soon."""
+        if not self.closed:
+            self._whole.tell(service)
+
+    def save(self, service: str, good: LastGood) -> None:
+        """Remember its last good document."""
+        if not self.closed:
+            self._whole.save(service, good)
+
+    def look_after(self, service: str) -> None:
+        """Start what it needs beside its requests."""
+        if not self.closed:
+            self._whole.look_after(service)
+
+    # === leaving ===
+
+    async def leave(self) -> None:
+        """End its long connections as its last document says: no route leads to it."""
+        if self.view.long_connections is not None:
+            await self.view.long_connections.leave()
+
+    def stay(self) -> None:
+        """Let those that are not ended yet be: a route leads to it again."""
+        if self.view.long_connections is not None:
+            self.view.long_connections.stay()
+
     def close(self) -> None:
         """End its tasks and its idle connections."""
+        self.closed = True
         for scope in self.running.values():
             scope.cancel()
         self.runtime.close_idle()
