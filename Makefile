@@ -51,7 +51,7 @@ demo: install  ## Run the main job: two versions, a store and a proxy, live
 
 # Two at a time: more would only make the tests that start processes wait for each other.
 test: install  ## Pass the tests (TESTS="tests/kv_trio -k watch" for some of them)
-	@$(RUN) -m pytest -q -n 2 --dist loadfile $(TESTS)
+	@$(RUN) -m pytest -q -n 2 --dist loadfile --durations=15 --durations-min=3 $(TESTS)
 
 # Floors in percent of lines and branches, a point below what was measured. A process
 # that a test kills with SIGKILL tells nothing of what it ran.
