@@ -9,7 +9,7 @@ from canary_trio.control.documents import (
     wait_applied,
     write_document,
 )
-from canary_trio.control.fleet.report import Fleet, Refusal, Report
+from canary_trio.control.fleet.report import CertificateNotice, Fleet, Refusal, Report
 from canary_trio.control.store_keys import BadName
 from canary_trio.errors import (
     BadAssignment,
@@ -32,6 +32,7 @@ __all__ = [
     "BadName",
     "Balance",
     "CanaryError",
+    "CertificateNotice",
     "Config",
     "Fleet",
     "InvalidConfig",

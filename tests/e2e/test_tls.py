@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import shutil
@@ -89,12 +90,13 @@ async def test_each_name_has_its_certificate(
     directory = tmp_path / "live"
     directory.mkdir()
 
-    def put(name: str) -> None:
-        cert, key = authority.issue(name, stem=name)
+    def put(name: str, **more: object) -> None:
+        cert, key = authority.issue(name, stem=name, **more)
         key.rename(directory / f"{name}.key")
         cert.rename(directory / f"{name}.crt")
 
     put("c.example")
+    put("soon.example", not_after=dt.datetime.now(dt.UTC) + dt.timedelta(days=9))
     cert, key = authority.issue("b.example", stem="b")
     async with world(tmp_path) as made:
         more = ("--tls-cert", cert, "--tls-key", key, "--tls-dir", directory)
@@ -112,6 +114,15 @@ async def test_each_name_has_its_certificate(
         assert re.search(
             r"c\.example\.crt \(c\.example\) expires in \d+\.\d days", said
         )
+        told = f"certificate {directory}/soon.example.crt (soon.example) expires in"
+        with trio.fail_after(20):  # what is reported is looked at every few seconds
+            while told not in (plain := (await run(*asked)).out):
+                await trio.sleep(0.1)
+        assert "c.example.crt" not in plain, "it has long enough"
+        shown = json.loads((await run(*asked, "--json")).out)
+        (row,) = shown["proxies"][0]["certificates"]
+        assert row["names"] == ["soon.example"]
+        assert 8 < row["days_left"] <= 9
 
 
 async def test_pairs_that_do_not_match_up_are_refused() -> None:

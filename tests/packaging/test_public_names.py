@@ -33,9 +33,9 @@ PUBLIC: dict[str, str] = {
         UnexpectedResponse Watch WriteResult live serve
     """,
     "canary_trio": """
-        AccessLog Arm BadAssignment BadLog BadName Balance CanaryError Config
-        Fleet InvalidConfig LineForm NoDocument Problem Proxy ProxyOptions
-        Refusal Report Server Sticky Style WrittenMeanwhile change dump load
+        AccessLog Arm BadAssignment BadLog BadName Balance CanaryError
+        CertificateNotice Config Fleet InvalidConfig LineForm NoDocument Problem
+        Proxy ProxyOptions Refusal Report Server Sticky Style WrittenMeanwhile change dump load
         read_document read_fleet serve wait_applied write_document
     """,
     "http_trio.testing.peers": """

@@ -1,4 +1,4 @@
-"""How long a proxy's certificates last: for its status, and for its metrics.
+"""How long a proxy's certificates last: for its status, its metrics, and its fleet.
 
 A certificate is not read for that: what is known of it was noted when it was taken up.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from canary_trio.admin.merge_rules import MergeRule, Shape
 from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.control.fleet.report import MOST_NOTICES, NOTICE_S, CertificateNotice
 
 RULES: Mapping[str, Shape] = {
     "file": MergeRule.SLOWEST,
@@ -23,6 +24,7 @@ RULES: Mapping[str, Shape] = {
 """What several workers say of a certificate."""
 
 _DAY_S = 86400.0
+_NAMES = 5  # of one certificate that the fleet is told
 
 
 def describe_certificates(view: ProxyView) -> list[dict[str, object]]:
@@ -50,6 +52,28 @@ def expiries(view: ProxyView, _: float) -> Iterator[tuple[Sequence[str], float]]
             left.setdefault(name, served.x509.not_after - now)
     for name, seconds in left.items():
         yield (name,), seconds
+
+
+def notices(view: ProxyView) -> tuple[CertificateNotice, ...]:
+    """Give what the fleet is told: certificates that expire soon, or are not valid.
+
+    They do not change while the certificates do not, but for one more now and then.
+    """
+    now = time.time()
+    served = () if view.server is None else view.server.certificates
+    due = [
+        one for one in served if one.x509.not_after - now < NOTICE_S or one.problem(now)
+    ]
+    return tuple(
+        CertificateNotice(
+            file=one.file,
+            names=one.held.names[:_NAMES],
+            not_before=int(one.x509.not_before),
+            not_after=int(one.x509.not_after),
+            has_hosts=bool(one.x509.dns or one.x509.addresses),
+        )
+        for one in sorted(due, key=lambda one: one.x509.not_after)[:MOST_NOTICES]
+    )
 
 
 def _date(seconds: float) -> str:

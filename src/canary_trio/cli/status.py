@@ -37,17 +37,16 @@ Statuses = dict[str, dict[str, Any] | str]
 @click.option(
     "--arms",
     is_flag=True,
-    help="Ask each proxy's admin listener for its arms and certificates too.",
+    help="Ask each proxy's admin listener for its arms and all certificates too.",
 )
 @store_options.as_json
 def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> None:
     """Show what each live proxy of SERVICE runs, and what it refused.
 
-    One that vanished within the last hour is shown as last seen, to some minutes. Exit
-    status 1 if any that lives does not route by the newest revision.
+    One that vanished within the last hour is shown as last seen, to some minutes. Of
+    their certificates those are shown that expire within 30 days, or that clients
+    refuse. Exit status 1 if any that lives does not route by the newest revision.
     """
-    import attrs  # noqa: PLC0415
-
     from canary_trio.control.documents import read_document, read_fleet  # noqa: PLC0415
     from canary_trio.control.fleet.last_seen import read_missing  # noqa: PLC0415
 
@@ -64,9 +63,10 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
         return revision, fleet, await _ask_all(fleet) if arms else {}
 
     revision, fleet, statuses = store_options.ask(config_server, read)
+    now = time.time()
     if as_json:
         shown = [
-            attrs.asdict(report) | ({"status": statuses[report.id]} if arms else {})
+            report.shown(now) | ({"status": statuses[report.id]} if arms else {})
             for report in fleet.reports
         ]
         said = {"revision": revision, "unverified": unverified, "proxies": shown}
@@ -78,25 +78,31 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
             told = "certificates of servers are not verified (tls.verify is false)"
             click.echo(f"  {name}: {told}")
         for report in fleet.reports:
-            for line in _report_lines(report):
+            answer = of_service(statuses[report.id], service) if arms else None
+            for line in report_lines(report, now, answer):
                 click.echo(line)
-            if arms:
-                answer = of_service(statuses[report.id], service)
-                for line in status_lines(answer, report.admin):
-                    click.echo(line)
         for one in missing:
             click.echo(_missing_line(one))
     if len(fleet.live) < len(fleet.reports):
         sys.exit(1)
 
 
-def _report_lines(report: Report) -> Iterator[str]:
+def report_lines(
+    report: Report, now: float, answer: dict[str, Any] | str | None
+) -> Iterator[str]:
+    """Give what a proxy reports as lines, and what it says of itself if it was asked."""
     yield f"  {report.id}  {report.address}  runs {report.running}"
     if report.move:
         yield f"    has not moved to the document's store: {report.move}"
     if report.failed is not None:
         for problem in report.failed.problems:
             yield f"    refused {report.failed.revision}: {problem}"
+    if not isinstance(answer, dict):  # else it tells of all its certificates
+        for notice in report.certificates:
+            names = f" ({', '.join(notice.names)})" if notice.names else ""
+            yield f"    certificate {notice.file}{names} {notice.said(now)}"
+    if answer is not None:
+        yield from status_lines(answer, report.admin)
 
 
 def _missing(sighting: Sighting, now: float) -> dict[str, Any]:

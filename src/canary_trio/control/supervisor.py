@@ -26,7 +26,7 @@ from canary_trio.config.document import build, load, parse
 from canary_trio.config.model import Config
 from canary_trio.control.acknowledger import Acknowledger, nobody_is
 from canary_trio.control.documents import write_first
-from canary_trio.control.fleet.report import Refusal, Report
+from canary_trio.control.fleet.report import CertificateNotice, Refusal, Report
 from canary_trio.control.last_good import LastGood, LastGoodFile
 from canary_trio.control.own_name import NameFile
 from canary_trio.control.secret_keeper import SecretKeeper
@@ -71,9 +71,11 @@ class Supervisor:
         name: NameFile | None = None,
         is_alive: Callable[..., Awaitable[bool]] = nobody_is,
         part_of: Whole | None = None,
+        certificates: Callable[[], tuple[CertificateNotice, ...]] = tuple,
     ) -> None:
         """Begin with nothing that runs.
 
+        `certificates` gives those of the listener that the fleet is told of.
         `part_of` is who follows the store for this service and many others; it calls
         `apply`, and nobody calls `run`.
         """
@@ -91,6 +93,7 @@ class Supervisor:
         self._bootstrap = bootstrap
         self._address, self._admin = address, admin
         self._on_live = on_live
+        self._certificates = certificates
         self._unverified: list[str] = []
         self._part_of = part_of
         self.keeper = SecretKeeper(service, self._use_secrets)
@@ -136,6 +139,7 @@ class Supervisor:
             address=self._address,
             admin=self._admin,
             move=self._why_not_moved(),
+            certificates=self._certificates(),
         )
 
     def _why_not_moved(self) -> str:

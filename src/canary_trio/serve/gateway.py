@@ -22,6 +22,7 @@ from pathlib import Path
 
 import trio
 
+from canary_trio.admin.certificates import notices
 from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.control.acknowledger import Acknowledger
@@ -142,14 +143,7 @@ class Gateway:
 
     def report(self) -> Report:
         """Give what the gateway's fleet is told."""
-        return Report(
-            id=self._site.proxy_id,
-            running=self.running,
-            attempted=self.status.attempted,
-            failed=self.status.failed,
-            address=self._site.address,
-            admin=self._site.admin,
-        )
+        return self._site.report(self.running, self.status, notices(self.view))
 
     def check_refused(self) -> None:
         """Raise NameTaken if this proxy ends since another one has its name."""

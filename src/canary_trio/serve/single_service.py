@@ -7,12 +7,15 @@ from pathlib import Path
 
 import attrs
 
+from canary_trio.admin.certificates import notices
 from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.control.fleet.report import CertificateNotice, Report
 from canary_trio.control.own_name import NameFile
 from canary_trio.control.sources.opening import open_source
 from canary_trio.control.sources.source import DocumentSource
 from canary_trio.control.sources.store_tokens import StoreTokens
+from canary_trio.control.status import Status
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.long_connections import LongConnections
@@ -66,6 +69,20 @@ class Site:
             ca_file=self.options.ca_file,
         )
 
+    def report(
+        self, running: int, status: Status, certificates: tuple[CertificateNotice, ...]
+    ) -> Report:
+        """Give what the fleet is told of the proxy here."""
+        return Report(
+            id=self.proxy_id,
+            running=running,
+            attempted=status.attempted,
+            failed=status.failed,
+            address=self.address,
+            admin=self.admin,
+            certificates=certificates,
+        )
+
     def file_of(self, suffix: str) -> Path | None:
         """Give the path of a file of this proxy; None if nothing is kept."""
         return state_file(self.options, f"{self.name}@{self.proxy_id}{suffix}")
@@ -90,6 +107,7 @@ class SingleService:
             on_live=site.on_live,
             name=site.name_file,
             is_alive=is_other_proxy,
+            certificates=lambda: notices(self.view),
         )
         self.handler = ProxyHandler(runtime)
         self.view = ProxyView(site.name, site.proxy_id, runtime, self.control)

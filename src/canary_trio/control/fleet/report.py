@@ -11,6 +11,61 @@ import attrs
 from canary_trio.control.store_keys import proxies_prefix
 from canary_trio.errors import Problem, printable
 
+NOTICE_S = 30 * 86400.0
+"""How long before a certificate expires the fleet is told of it."""
+
+MOST_NOTICES = 10
+"""Certificates that one proxy tells of at most: those that end first."""
+
+_DAY_S = 86400.0
+_LATEST = 2**40  # of what RFC 5280 has, the year 9999, is below
+
+
+@attrs.frozen
+class CertificateNotice:
+    """A certificate of a proxy that somebody should see to.
+
+    Attributes:
+        file: that it was read from.
+        names: the first ones that it is for.
+        not_before: when it becomes valid, in whole seconds since 1970.
+        not_after: when it expires.
+        has_hosts: whether a host is among its alternative names.
+    """
+
+    file: str = attrs.field(converter=printable)
+    names: tuple[str, ...]
+    not_before: int
+    not_after: int
+    has_hosts: bool = True
+
+    @classmethod
+    def load(cls, shown: dict[str, Any]) -> CertificateNotice:
+        """Read one; raises ValueError, TypeError or KeyError for what is none."""
+        names = tuple(map(printable, shown.pop("names")))
+        for name in ("not_before", "not_after"):
+            if type(shown[name]) is not int or abs(shown[name]) > _LATEST:
+                raise ValueError("no time")
+        if type(shown["has_hosts"]) is not bool:
+            raise ValueError("neither true nor false")
+        return cls(names=names, **shown)
+
+    def days_left(self, now: float) -> float:
+        """Give the days until it expires; below 0 once it has."""
+        return round((self.not_after - now) / _DAY_S, 2)
+
+    def said(self, now: float) -> str:
+        """Say what is to be seen to."""
+        left = self.days_left(now)
+        if left < 0:
+            return f"expired {-left:.1f} days ago"
+        if self.not_before > now:
+            days = (self.not_before - now) / _DAY_S
+            return f"is not valid for another {days:.1f} days"
+        if not self.has_hosts:
+            return "has no host among its alternative names, so clients refuse it"
+        return f"expires in {left:.1f} days"
+
 
 @attrs.frozen
 class Refusal:
@@ -33,6 +88,7 @@ class Report:
         admin: where its status is.
         move: why it is not yet at the store that its document names (`config_server`);
             empty where it is, or where none is named.
+        certificates: that expire soon, or are not valid; no others.
     """
 
     id: str = attrs.field(converter=printable)
@@ -42,6 +98,14 @@ class Report:
     address: str = attrs.field(default="", converter=printable)
     admin: str = attrs.field(default="", converter=printable)
     move: str = attrs.field(default="", converter=printable)
+    certificates: tuple[CertificateNotice, ...] = ()
+
+    def shown(self, now: float) -> dict[str, Any]:
+        """Give the report as a value of JSON, with what its certificates have left."""
+        shown = attrs.asdict(self)
+        for notice, row in zip(self.certificates, shown["certificates"], strict=True):
+            row |= {"days_left": notice.days_left(now), "said": notice.said(now)}
+        return shown
 
     def dump(self) -> bytes:
         """Give the report as JSON."""
@@ -58,7 +122,8 @@ class Report:
                 failed = Refusal(_revision(failed["revision"]), problems)
             for name in ("running", "attempted"):
                 shown[name] = _revision(shown[name])
-            return cls(failed=failed, **shown)
+            notices = map(CertificateNotice.load, shown.pop("certificates", ()))
+            return cls(failed=failed, certificates=tuple(notices), **shown)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 

@@ -53,11 +53,16 @@ class ServedCertificate:
         return self.held.names or (self.file,)
 
     def problem(self, now: float) -> str:
-        """Say why no client will believe it at a time; empty if nothing is known."""
+        """Say why no client will believe it at a time; empty if nothing is known.
+
+        Of a common name alone no client of today takes a host (RFC 9525 section 2).
+        """
         if now > self.x509.not_after:
             return f"expired {_ago(now - self.x509.not_after)} ago"
         if now < self.x509.not_before:
             return f"is not valid for another {_ago(self.x509.not_before - now)}"
+        if not self.x509.dns + self.x509.addresses:
+            return "has no host among its alternative names, so clients refuse it"
         return ""
 
 

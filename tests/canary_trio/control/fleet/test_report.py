@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
-from canary_trio.control.fleet.report import Fleet, Refusal, Report
+from canary_trio.control.fleet.report import CertificateNotice, Fleet, Refusal, Report
 from canary_trio.errors import Problem
 
 
 def test_a_report_survives_the_store() -> None:
     report = Report("p", 3, 4, Refusal(4, (Problem("$.x", "a", "b"),)), "a:1", "a:2")
 
+    assert Report.load(report.dump()) == report
+    notice = CertificateNotice("/a.pem", ("a.example",), 5, 10**9, has_hosts=False)
+    report = Report("p", 3, 4, certificates=(notice, notice))
     assert Report.load(report.dump()) == report
     for data in (b"", b"[]", b"{}", b'{"failed": 1, "id": "x"}'):
         assert Report.load(data) is None
@@ -60,6 +63,13 @@ GOOD: dict[str, Any] = {
     "address": "127.0.0.1:80",
     "admin": "127.0.0.1:81",
 }
+NOTICE: dict[str, Any] = {
+    "file": "/a.pem",
+    "names": ["a.example"],
+    "not_before": 0,
+    "not_after": 86400,
+    "has_hosts": True,
+}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +97,18 @@ GOOD: dict[str, Any] = {
         },
         {"failed": {"revision": 1, "problems": 5}},
         {"more": 1},
+        {"certificates": 5},
+        {"certificates": None},
+        {"certificates": [5]},
+        {"certificates": [{}]},
+        {"certificates": [NOTICE | {"names": 5}]},
+        {"certificates": [NOTICE | {"names": [5]}]},
+        {"certificates": [NOTICE | {"file": None}]},
+        {"certificates": [NOTICE | {"not_after": 1e999}]},
+        {"certificates": [NOTICE | {"not_before": "x"}]},
+        {"certificates": [NOTICE | {"not_after": 10**400}]},
+        {"certificates": [NOTICE | {"has_hosts": "no"}]},
+        {"certificates": [NOTICE | {"more": 1}]},
     ],
     ids=str,
 )
@@ -100,7 +122,38 @@ def test_what_is_no_report_is_none(data: bytes) -> None:
 
 
 def test_a_report_steers_no_terminal() -> None:
-    report = Report.load(json.dumps({**GOOD, "id": "a\x1b[2J\n\ud800"}).encode())
+    odd, shown = "a\x1b[2J\n\ud800", r"a\x1b[2J\n\ud800"
+    notice = {**NOTICE, "file": odd, "names": [odd]}
+    text = json.dumps({**GOOD, "id": odd, "certificates": [notice]})
+    report = Report.load(text.encode())
 
     assert report is not None
-    assert report.id == r"a\x1b[2J\n\ud800"
+    assert report.id == shown
+    assert (report.certificates[0].file, report.certificates[0].names) == (
+        shown,
+        (shown,),
+    )
+
+
+DAY = 86400
+
+
+@pytest.mark.parametrize(
+    ("now", "hosts", "left", "said"),
+    [
+        (10 * DAY, True, 20, "expires in 20.0 days"),
+        (29.9 * DAY, True, 0.1, "expires in 0.1 days"),
+        (33 * DAY, True, -3, "expired 3.0 days ago"),
+        (3 * DAY, True, 27, "is not valid for another 2.0 days"),
+        (10 * DAY, False, 20, "has no host among its alternative names, so clients"),
+        (33 * DAY, False, -3, "expired 3.0 days ago"),
+    ],
+)
+def test_what_is_said_of_a_certificate_is_of_now(
+    now: float, hosts: bool, left: float, said: str
+) -> None:
+    notice = CertificateNotice("/a.pem", ("a",), 5 * DAY, 30 * DAY, hosts)
+    (row,) = Report("p", 1, 1, certificates=(notice,)).shown(now)["certificates"]
+
+    assert notice.said(now).startswith(said)
+    assert (row["days_left"], row["said"]) == (left, notice.said(now))
