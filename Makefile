@@ -93,6 +93,7 @@ crash: install  ## Kill the store 100 times while it is written to; nothing may 
 
 handover: install  ## Let proxies, and stores, follow each other on one port, under load; nothing may be lost
 	@$(BIN)/python -m tests.e2e.handover --rounds 50
+	@$(BIN)/python -m tests.e2e.handover --rounds 5 --id edge
 	@$(BIN)/python -m tests.e2e.store_handover --rounds 20
 
 wheel: install  ## Build the distribution into dist/

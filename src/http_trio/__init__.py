@@ -20,6 +20,7 @@ from http_trio.limits import Limits, Timeouts
 from http_trio.net.bind import address_of, open_listeners
 from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.connect import Address
+from http_trio.net.process.port_handover import others_on_port
 from http_trio.net.process.process_life import ProcessLife
 from http_trio.net.process.resources import (
     count_processors,
@@ -98,6 +99,7 @@ __all__ = [
     "introduce",
     "is_foreign_page",
     "open_listeners",
+    "others_on_port",
     "parse_address",
     "raise_file_limit",
     "read_file",

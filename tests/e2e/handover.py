@@ -114,29 +114,37 @@ class Load:
             self._note(kind, response.status_code, response.text)
 
 
-async def start_proxy(made: World, port: int, h2_port: int, admin: int) -> Process:
+async def start_proxy(
+    made: World, port: int, h2_port: int, admin: int, name: str = ""
+) -> Process:
     """Start one more proxy on the ports; give it when it serves."""
     process = await made.start(
         *("canary", "serve", "web", "--config-server", made.store_url),
         *("--bind", f"127.0.0.1:{port}", "--h2c-bind", f"127.0.0.1:{h2_port}"),
         *("--admin", f"127.0.0.1:{admin}", "--reuse-port"),
         *("--lame-duck", LAME_DUCK_S, "--drain", 10),
+        *(("--id", name) if name else ()),
     )
     await process.says("runs revision")
     return process
 
 
-async def hand_over(path: Path, rounds: int) -> tuple[Counter[str], list[str]]:
-    """Let proxies follow each other; give what was done, and what went wrong."""
+async def hand_over(
+    path: Path, rounds: int, name: str = ""
+) -> tuple[Counter[str], list[str]]:
+    """Let proxies follow each other, under one name if it is given.
+
+    Give what was done, and what went wrong.
+    """
     async with world(path) as made:
         await made.canary("apply", made.write())
         ports = free_port(), free_port(), free_port()
-        serving = await start_proxy(made, *ports)
+        serving = await start_proxy(made, *ports, name)
         load = Load(*ports[:2])
         async with trio.open_nursery() as nursery:
             await nursery.start(load.run)
             for _ in range(rounds):
-                following = await start_proxy(made, *ports)
+                following = await start_proxy(made, *ports, name)
                 serving.process.send_signal(signal.SIGTERM)
                 with trio.fail_after(20):
                     status = await serving.process.wait()
@@ -144,17 +152,21 @@ async def hand_over(path: Path, rounds: int) -> tuple[Counter[str], list[str]]:
                     load.faults.append(f"it ended with {status}: {serving.output}")
                 serving = following
             load.stop()
+        said = await made.canary("set", "ratio=0", "--wait", 20)
+        if "live on 1/1 proxies" not in said.out:
+            load.faults.append(f"the fleet is not one proxy: {said}")
     return load.done, load.faults
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=50)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--id", default="", help="of all of them")
+    given = parser.parse_args()
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     with tempfile.TemporaryDirectory() as directory:
-        done, faults = trio.run(hand_over, Path(directory), rounds)
-    print(json.dumps({"rounds": rounds, "requests": done, "faults": len(faults)}))
+        done, faults = trio.run(hand_over, Path(directory), given.rounds, given.id)
+    print(json.dumps({"rounds": given.rounds, "requests": done, "faults": len(faults)}))
     for fault in faults[:20]:
         print(fault)
     return 1 if faults else 0

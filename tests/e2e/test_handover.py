@@ -17,7 +17,7 @@ from tests.e2e.processes import ask, world
 
 
 async def test_proxies_in_turn_lose_no_request(tmp_path: Path) -> None:
-    done, faults = await hand_over(tmp_path, 3)
+    done, faults = await hand_over(tmp_path, 3, "edge")  # which has one name
     assert not faults, faults[:5]
     assert set(done) == {"kept", "new", "http2", "upload"}
 

@@ -40,6 +40,8 @@ async def test_the_name_of_a_live_proxy_is_refused(
         first, address = await made.start_proxy(*name)
         told = await refused(made, *name)
         assert "runs on this machine" in told.output
+        told = await refused(made, *name, "--reuse-port")
+        assert "runs on this machine" in told.output, "it serves on another port"
         elsewhere = tmp_path / "another machine's"
         told = await refused(made, *name, "--state", elsewhere)
         assert "serves web already" in told.output

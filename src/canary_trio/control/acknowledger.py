@@ -113,6 +113,7 @@ class Acknowledger:
         renew_at = 0.0
         backoff = Backoff()
         self._session = ""
+        await self._wait_for_name()
         while True:
             try:
                 now = trio.current_time()
@@ -123,6 +124,7 @@ class Acknowledger:
                 elif now >= renew_at:  # however often there is news
                     if not await client.renew_session(self._session):
                         self._session = ""
+                        await self._check_given_up()
                         continue
                     renew_at = now + SESSION_TTL_S / 3
                 report = self._report()
@@ -190,6 +192,8 @@ class Acknowledger:
         Raises:
             KvError: the store cannot be read.
         """
+        if self._name is not None and not self._name.is_ours:
+            return  # it is known who has it
         entry = (await client.get(self._key)).entry
         if entry is not None and entry.session and entry.session not in self._own:
             await self._meet(entry)
@@ -197,8 +201,8 @@ class Acknowledger:
     async def say_goodbye(self, client: KeyStore) -> None:
         """End the session, which takes the key along; a store that is gone does so."""
         session, self._session = self._session, ""
-        if not session:
-            return
+        if not session or (self._name is not None and self._name.has_successor()):
+            return  # who takes our key over, and then ends our session
         try:
             await client.destroy_session(session)
             await self._note.take_back(client)
@@ -206,6 +210,22 @@ class Acknowledger:
             _log.info("could not say goodbye; the session ends by itself: %s", exc)
 
     # === private ===
+
+    async def _wait_for_name(self) -> None:
+        """Wait until the name is ours; a proxy that does not get it ends."""
+        name = self._name
+        if name is None or name.is_ours or name.is_given_up:
+            return
+        if not await name.wait():
+            self._name_taken = name.taken()
+            self.refused.set()
+            await trio.sleep_forever()
+        self._own.add(name.session)
+
+    async def _check_given_up(self) -> None:
+        """Report nothing any more, if a successor has ended our session."""
+        if self._name is not None and self._name.is_given_up:
+            await trio.sleep_forever()
 
     async def _begin_session(self, client: KeyStore) -> None:
         name = f"canary {self._service} {self._id}"
@@ -241,6 +261,7 @@ class Acknowledger:
 
     async def _meet(self, entry: Entry) -> None:
         """Find out about another proxy that has our key; it is not taken from it."""
+        await self._check_given_up()
         now = trio.current_time()
         if entry.session != self._other:
             self._other, self._other_since = entry.session or "", now

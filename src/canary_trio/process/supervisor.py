@@ -24,6 +24,7 @@ import trio
 
 import http_trio
 from canary_trio.admin.guard import AdminGuard
+from canary_trio.control.own_name import NameFile
 from canary_trio.control.store_keys import check_name, check_service
 from canary_trio.errors import CanaryError, NameTaken
 from canary_trio.process.admin import SupervisorAdmin
@@ -86,7 +87,7 @@ async def supervise(
                 redirect_binds=[addresses.hold(b) for b in options.redirect_binds],
                 reuse_port=True,
             )
-            name, _ = take_own_name(service, options, addresses.names[0], owned)
+            name, file = take_own_name(service, options, addresses.sockets, owned)
             check_name(f"{name}.{count}")
             directory = owned.enter_context(own_directory("canary-workers-"))
             workers = [
@@ -99,7 +100,7 @@ async def supervise(
                 name,
                 WorkerOptions(service, held, logs, addresses.inherited, hung_s / SIGNS),
             )
-            return await _Supervisor(shared, workers).run(admin)
+            return await _Supervisor(shared, workers, file).run(admin)
     except NameTaken:
         raise
     except (http_trio.HttpError, CanaryError) as exc:
@@ -111,12 +112,14 @@ class _Addresses:
 
     Attributes:
         names: of the addresses, in order.
+        sockets: that hold them.
         inherited: the descriptors of those that workers inherit, by name.
     """
 
     def __init__(self, owned: contextlib.ExitStack, *, reuse_port: bool) -> None:
         self._reuse_port = reuse_port
         self.names: list[str] = []
+        self.sockets: list[socket.socket] = []
         self.inherited: dict[str, int] = {}
         self._owned = owned
 
@@ -132,11 +135,13 @@ class _Addresses:
                 [bind], reuse_port=self._reuse_port, listening=False
             )[0]
         )
-        if not self._reuse_port and isinstance(bind, str):
+        is_inherited = sock.family == socket.AF_UNIX or not isinstance(bind, str)
+        if is_inherited or not self._reuse_port:
             http_trio.open_listeners([sock])
         self.names.append(http_trio.address_of(sock))
-        if sock.family == socket.AF_UNIX or not isinstance(bind, str):
+        if is_inherited:
             self.inherited[self.names[-1]] = sock.fileno()
+            self.sockets.append(sock)
             return self.names[-1]
         family, address = sock.family, sock.getsockname()
         sock.close()
@@ -144,6 +149,7 @@ class _Addresses:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         held.bind(address)
+        self.sockets.append(held)
         return self.names[-1]
 
 
@@ -172,7 +178,13 @@ class _Shared:
 
 
 class _Supervisor:
-    def __init__(self, shared: _Shared, workers: Sequence[WorkerProcess]) -> None:
+    def __init__(
+        self,
+        shared: _Shared,
+        workers: Sequence[WorkerProcess],
+        name: NameFile | None = None,
+    ) -> None:
+        self._name = name
         self._shared = shared
         self._workers = workers
         self._news = trio.Event()
@@ -201,6 +213,8 @@ class _Supervisor:
                 self._admin = server
                 nursery.start_soon(self._keep_alive)
                 nursery.start_soon(self._watch)
+                if self._name is not None:
+                    nursery.start_soon(self._name.wait)  # as its workers do for theirs
                 nursery.start_soon(self._announce, teller, server.addresses[0])
                 async with trio.open_nursery() as working:
                     for worker in self._workers:
@@ -299,6 +313,8 @@ class _Supervisor:
 
     def _end_all(self) -> None:
         self._stop.set()
+        if self._name is not None:
+            self._name.give_up()
         self._manager.stopping("draining")
         if self._admin is not None and self._admin.has_successor:
             self._admin.drain(0)

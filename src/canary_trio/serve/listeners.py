@@ -66,6 +66,11 @@ class Sockets:
         ]
 
     @property
+    def serving(self) -> Sequence[socket.socket]:
+        """All but the admin's."""
+        return [*self.plain, *self.h2c, *self.secure, *self.redirecting]
+
+    @property
     def tls_port(self) -> int:
         """The first port that is served with TLS; 443 where there is none."""
         found = (s.getsockname() for s in self.secure if s.family != socket.AF_UNIX)

@@ -118,9 +118,21 @@ def default_id(address: str) -> str:
 
 
 def take_own_name(
-    service: str, options: ProxyOptions, address: str, owned: contextlib.ExitStack
+    service: str,
+    options: ProxyOptions,
+    sockets: Sequence[socket.socket],
+    owned: contextlib.ExitStack,
 ) -> tuple[str, NameFile | None]:
     """Take the name that was given, or one that no other proxy of this machine has.
+
+    One that was given is waited for, where others serve on the same ports: it may be that
+    of a proxy that this one follows.
+
+    Args:
+        service: whose proxies share the names.
+        options: of the proxy.
+        sockets: that it serves on.
+        owned: gives the name up at its end.
 
     Raises:
         BadName: it cannot be part of a key.
@@ -128,7 +140,9 @@ def take_own_name(
     """
     given = options.proxy_id
     if given is None:
-        base = default_id(address)
+        base = default_id(http_trio.address_of(sockets[0]))
         return take_default_name(state_file(options, f"{service}@{base}"), base, owned)
     check_name(given)
-    return given, take_name(state_file(options, f"{service}@{given}.lock"), owned)
+    path = state_file(options, f"{service}@{given}.lock")
+    follows = options.reuse_port and any(map(http_trio.others_on_port, sockets))
+    return given, take_name(path, owned, waits=follows)

@@ -13,6 +13,7 @@ import http_trio
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import Table, describe
 from canary_trio.config.model import Config
+from canary_trio.control.own_name import NameFile
 from canary_trio.control.store_keys import check_service
 from canary_trio.routing.edge.model import is_gateway
 from canary_trio.serve.gateway import Gateway
@@ -43,6 +44,7 @@ class Proxy:
     _server: http_trio.HttpServer
     _admin: str
     _sides: dict[str, SideListener]
+    _name: NameFile | None
 
     def __repr__(self) -> str:
         return (
@@ -89,8 +91,11 @@ class Proxy:
         """Begin to stop: finish what is in progress, then let `serve` return.
 
         As `http_trio.HttpServer.drain`. `/ready` is 503 from now on; where another process
-        listens on the admin listener's port too, it is left to that one.
+        listens on the admin listener's port too, it is left to that one. So is the name in
+        the fleet to one that waits for it.
         """
+        if self._name is not None:
+            self._name.give_up()
         self._server.drain(deadline_s, lame_duck_s=lame_duck_s)
         for name, side in self._sides.items():
             if name != "admin":
@@ -149,7 +154,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         sockets = Sockets.open(options, owned)
         addresses = sockets.addresses
         admin_address = http_trio.address_of(sockets.admin[0])
-        id_, name_file = take_own_name(service, options, addresses[0], owned)
+        id_, name_file = take_own_name(service, options, sockets.serving, owned)
         site = Site(
             service,
             id_,
@@ -199,7 +204,9 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
                 if on_listening is not None:
                     on_listening(", ".join(addresses), admin_address)
                 await control.ready.wait()
-                task_status.started(Proxy(id_, view, server, admin_address, sides))
+                task_status.started(
+                    Proxy(id_, view, server, admin_address, sides, name_file)
+                )
             nursery.cancel_scope.cancel()
         if failed is not None:
             raise failed

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from canary_trio import change, read_fleet, wait_applied
-from canary_trio.control import acknowledger
+from canary_trio.control import acknowledger, own_name
 from canary_trio.control.fleet.report import Report
 from canary_trio.errors import NameTaken
 from http_trio.testing.ports import free_port
@@ -152,3 +152,63 @@ async def test_a_proxy_says_goodbye() -> None:
                     client, "web", proxy.revision, until=lambda f: bool(f.live)
                 )
         assert (await read_fleet(client, "web", 1)).reports == ()
+
+
+async def test_a_name_changes_hands_as_its_proxy_begins_to_leave(
+    tmp_path: Path,
+) -> None:
+    """On one port the new one serves at once, and is reported as the old one drains."""
+    port = free_port()
+    options = {
+        "binds": [f"127.0.0.1:{port}"],
+        "reuse_port": True,
+        "state": tmp_path,
+        "remember": True,
+        "proxy_id": "p",
+    }
+    key = "canary/web/proxies/p"
+    async with in_memory_store() as client, proxy_on(client, **options) as old:
+        with trio.fail_after(10):
+            await wait_applied(
+                client, "web", old.revision, until=lambda f: bool(f.live)
+            )
+            first = (await client.get(key)).entry
+            assert first is not None
+            async with proxy_on(client, **options) as new:
+                old.drain(60.0, lame_duck_s=60.0)
+                entry = first
+                while entry.session == first.session:
+                    found = await client.get(key, index=entry.modify_index)
+                    assert found.entry is not None, "the fleet missed it"
+                    entry = found.entry
+                report = Report.load(entry.value)
+                assert report is not None
+                assert report.admin in new.admin_url
+                while first.session in {one.id for one in await client.sessions()}:
+                    await trio.sleep(0.01)
+                revision = await change(client, "web", "ratio=0.5")
+                await wait_applied(
+                    client, "web", revision, until=lambda f: bool(f.live)
+                )
+
+
+async def test_a_name_that_stays_taken_ends_who_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_name, "WAIT_S", 0.3)
+    port = free_port()
+    options = {
+        "binds": [f"127.0.0.1:{port}"],
+        "reuse_port": True,
+        "state": tmp_path,
+        "remember": True,
+        "proxy_id": "p",
+    }
+    async with in_memory_store() as client, proxy_on(client, **options) as first:
+        with trio.fail_after(10):
+            with pytest.raises(ExceptionGroup) as caught:
+                async with proxy_on(client, **options):
+                    await trio.sleep_forever()
+            assert caught.group_contains(NameTaken, match="runs on this machine")
+            fleet = await read_fleet(client, "web", 1)
+        assert [one.admin in first.admin_url for one in fleet.live] == [True]

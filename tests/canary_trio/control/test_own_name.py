@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
-from canary_trio.control.own_name import NameFile, take_name
+from canary_trio.control.own_name import WAIT_S, NameFile, take_name
 from canary_trio.errors import NameTaken
 
 
@@ -32,6 +34,41 @@ def test_the_session_of_the_life_before_is_known(tmp_path: Path) -> None:
         later = NameFile(path)
         assert later.session == session
         later.close()
+
+
+async def test_a_name_that_is_given_up_is_had_by_who_waits(tmp_path: Path) -> None:
+    path = tmp_path / "web@p.lock"
+    one, other = NameFile(path), NameFile(path, waits=True)
+    one.remember("first")
+    assert (one.is_ours, other.is_ours) == (True, False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other.wait)
+        assert not one.has_successor()
+        one.give_up()
+    assert other.is_ours
+    assert other.session == "first"
+    assert one.has_successor()
+    other.remember("second")
+    one.remember("late")
+    other.close()
+    later = NameFile(path)
+    assert later.session == "second", "who gave it up writes nothing more"
+    later.close()
+    one.close()
+
+
+async def test_a_name_that_is_not_given_up_is_waited_for_in_bounds(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    one = NameFile(tmp_path / "web@p.lock")
+    other = NameFile(tmp_path / "web@p.lock", waits=True)
+    began = trio.current_time()
+    assert not await other.wait()
+    assert WAIT_S <= trio.current_time() - began < WAIT_S + 1
+    other.give_up()
+    assert not other.has_successor(), "it was never ours to give"
+    one.close()
+    other.close()
 
 
 def _link(path: Path) -> None:

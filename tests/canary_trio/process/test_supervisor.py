@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -226,6 +227,25 @@ def test_a_tcp_port_is_bound_and_a_unix_socket_inherited(tmp_path: Path) -> None
             assert http_trio.address_of(shared) == tcp
             with pytest.raises(http_trio.BadBind):
                 addresses.hold(tcp)  # another command's workers listen there
+
+
+@pytest.mark.parametrize("reuse_port", [False, True])
+def test_workers_can_adopt_what_they_inherit(
+    tmp_path: Path, *, reuse_port: bool
+) -> None:
+    """A socket that is handed down listens, whichever way it came to us."""
+    with (
+        contextlib.ExitStack() as owned,
+        http_trio.open_listeners(["127.0.0.1:0"])[0] as sock,
+    ):
+        given = http_trio.adopt_listener(os.dup(sock.fileno()))
+        addresses = supervisor._Addresses(owned, reuse_port=reuse_port)
+        for bind in (f"unix:{tmp_path}/s", given):
+            addresses.hold(bind)
+        for name, number in addresses.inherited.items():
+            with http_trio.adopt_listener(os.dup(number)) as adopted:
+                assert http_trio.address_of(adopted) == name
+        assert len(addresses.inherited) == 2
 
 
 async def test_what_no_worker_could_do_is_refused_before_any_is_started() -> None:

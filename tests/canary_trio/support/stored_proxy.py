@@ -24,10 +24,9 @@ async def proxy_on(client: Client, **options: object) -> AsyncIterator[Proxy]:
     async with trio.open_nursery() as nursery:
         chosen = ProxyOptions(
             config_server=client.url,
-            binds=["127.0.0.1:0"],
             admin="127.0.0.1:0",
             bootstrap=json.dumps(DOCUMENT).encode(),
-            **{"remember": False, **options},  # type: ignore[arg-type]
+            **{"binds": ["127.0.0.1:0"], "remember": False, **options},  # type: ignore[arg-type]
         )
         with trio.fail_after(10):
             proxy: Proxy = await nursery.start(serve, "web", chosen)
