@@ -96,3 +96,7 @@ class NoDocument(CanaryError):
             f"no document for service {service!r}; write one with: canary apply"
             f" {service} FILE"
         )
+
+
+class BadToken(CanaryError):
+    """A file that is to hold the token of a store holds none. The operator's fault."""

@@ -65,7 +65,7 @@ def serve(
     service: str,
     *,
     config_server: str,
-    tokens: dict[str, str],
+    token_files: dict[str, str],
     binds: tuple[str, ...],
     tls_binds: tuple[str, ...],
     h2c_binds: tuple[str, ...],
@@ -105,7 +105,7 @@ def serve(
     addresses = settle(binds, tls_binds, h2c_binds)
     options = ProxyOptions(
         config_server=config_server,
-        tokens=tokens,
+        token_files=token_files,
         clients=clients_of(
             trusted, forwarded, proxy_protocol=proxy_protocol, half_close=half_close
         ),

@@ -22,7 +22,6 @@ from http_trio import (
     address_of,
     count_processors,
     inherited_listeners,
-    read_file,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -114,36 +113,26 @@ _LOG_FORMAT = click.option(
 )
 
 
-TOKEN_BYTES = 4096
-"""Of a file that holds a token at most."""
-
-
-def _read_tokens(
+def _token_files(
     _: click.Context, __: click.Parameter, given: Sequence[str]
 ) -> dict[str, str]:
-    tokens = {}
+    files = {}
     for text in given:
         url, mark, path = text.rpartition("=")
         if not mark or "://" not in url:
             raise click.BadParameter(f"found {text!r}, expected URL=FILE")
-        try:
-            token = read_file(path, TOKEN_BYTES).decode("ascii").strip()
-        except (OSError, ValueError) as exc:
-            raise click.BadParameter(f"cannot read {path}: {exc}") from exc
-        if not token.isprintable() or not token:
-            raise click.BadParameter(f"{path} holds no token")
-        tokens[url] = token
-    return tokens
+        files[url] = path
+    return files
 
 
 token_options = click.option(
     "--token-for",
-    "tokens",
+    "token_files",
     multiple=True,
-    callback=_read_tokens,
+    callback=_token_files,
     metavar="URL=FILE",
     help="The token of another store, which a document may move to (config_server); a"
-    " store that is not named is shown none. May be repeated.",
+    " store that is not named is shown none. May be repeated. Read again at SIGHUP.",
 )
 
 

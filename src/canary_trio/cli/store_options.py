@@ -41,6 +41,16 @@ def config_server(command: F) -> F:
         callback=_keep,
         help="The secret of the store's token; better in the environment.",
     )
+    token_file = click.option(
+        "--token-file",
+        envvar="CANARY_TOKEN_FILE",
+        show_envvar=True,
+        expose_value=False,
+        callback=_keep,
+        metavar="FILE",
+        help="The file that holds that secret, in place of --token; `serve` reads it again at"
+        " SIGHUP.",
+    )
     ca_file = click.option(
         "--ca-file",
         envvar=["KV_TRIO_CA_FILE", "CONSUL_CACERT"],
@@ -51,7 +61,7 @@ def config_server(command: F) -> F:
         help="The authorities that an https:// store is verified by, as PEM."
         "  [default: the system's]",
     )
-    return url(token(ca_file(command)))
+    return url(token(token_file(ca_file(command))))
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -62,13 +72,17 @@ def ask(url: str, question: Callable[[DocumentSource], Awaitable[T]]) -> T:
     import trio  # noqa: PLC0415
 
     from canary_trio.control.sources.opening import open_source  # noqa: PLC0415
+    from canary_trio.control.sources.store_tokens import read_token  # noqa: PLC0415
     from canary_trio.errors import CanaryError, InvalidConfig  # noqa: PLC0415
     from http_trio import HttpError  # noqa: PLC0415
     from kv_trio import KvError, StoreUnreachable  # noqa: PLC0415
 
-    options = click.get_current_context().meta[CLIENT_OPTIONS]
+    options = dict(click.get_current_context().meta[CLIENT_OPTIONS])
+    token_file = options.pop("token_file")
 
     async def connected() -> T:
+        if token_file is not None:
+            options["token"] = read_token(token_file)
         async with open_source(url, **options) as client:
             return await question(client)
 

@@ -167,7 +167,8 @@ class Supervisor:
 
     def _open(self, url: str) -> DocumentSource:
         """Make a source; one that the operator did not name is shown no token."""
-        return open_source(url, token=self._tokens.get(url), ca_file=self._ca_file)
+        token = partial(self._tokens.get, url)
+        return open_source(url, token=token, ca_file=self._ca_file)
 
     async def _follow_all(self) -> None:
         while True:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import partial
 
 import http_trio
-from canary_trio.errors import CanaryError, NameTaken
+from canary_trio.errors import BadToken, CanaryError, NameTaken
 from canary_trio.process.progress import Teller
-from canary_trio.serve.options import ProxyOptions
+from canary_trio.serve.options import ProxyOptions, read_tokens
 from canary_trio.serve.proxy import Proxy, serve
 from canary_trio.telemetry.access_log import AccessLog
 
@@ -55,6 +55,11 @@ async def serve_process(
         sign=sign,
         stopping=stopping,
     )
+    try:
+        tokens = read_tokens(options)
+    except BadToken as exc:
+        return str(exc)
+    life.reload = tokens.reload
     if access_log is not None:
         life.reopen = access_log.reopen
     start = partial(
@@ -62,6 +67,7 @@ async def serve_process(
         service,
         options,
         access_log=access_log,
+        tokens=tokens,
         on_waiting=teller.waiting,
         on_listening=teller.listening,
         on_live=on_live,

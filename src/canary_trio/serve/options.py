@@ -19,6 +19,7 @@ import attrs
 import http_trio
 from canary_trio.control.last_good import default_directory
 from canary_trio.control.own_name import NameFile, take_default_name, take_name
+from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.store_keys import check_name
 
 DEFAULT_BIND = "127.0.0.1:8080"
@@ -49,6 +50,9 @@ class ProxyOptions:
             lost. No other store is shown it.
         tokens: of the stores that a document may move the fleet to, by their URLs; one
             that is not among them is shown no token.
+        token_file: the file that holds the store's token, in place of `token`.
+        token_files: the files that hold those of other stores, by their URLs. Files are
+            read again at `Proxy.reload`.
         ca_file: the authorities that an https:// store is verified by, as PEM; by
             default the system's.
         binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`, or sockets that
@@ -81,6 +85,8 @@ class ProxyOptions:
     config_server: str = DEFAULT_CONFIG_SERVER
     token: str | None = attrs.field(default=None, repr=False)
     tokens: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    token_file: str | os.PathLike[str] | None = None
+    token_files: Mapping[str, str | os.PathLike[str]] = attrs.field(factory=dict)
     ca_file: str | None = None
     binds: tuple[Bind, ...] = attrs.field(default=(DEFAULT_BIND,), converter=_several)
     tls: http_trio.Tls | None = None
@@ -100,6 +106,18 @@ class ProxyOptions:
     remember: bool = True
     proxy_id: str | None = None
     limits: http_trio.Limits | None = None
+
+
+def read_tokens(options: ProxyOptions) -> StoreTokens:
+    """Give what stores are shown.
+
+    Raises:
+        BadToken: one of the files holds none.
+    """
+    files = dict(options.token_files)
+    if options.token_file is not None:
+        files[options.config_server] = options.token_file
+    return StoreTokens.of(options.config_server, options.token, options.tokens, files)
 
 
 def state_file(options: ProxyOptions, name: str) -> Path | None:

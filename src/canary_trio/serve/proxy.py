@@ -14,6 +14,7 @@ from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import Table, describe
 from canary_trio.config.model import Config
 from canary_trio.control.own_name import NameFile
+from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.store_keys import check_service
 from canary_trio.routing.edge.model import is_gateway
 from canary_trio.serve.gateway import Gateway
@@ -23,7 +24,7 @@ from canary_trio.serve.listeners import (
     Sockets,
     side_listeners,
 )
-from canary_trio.serve.options import ProxyOptions, take_own_name
+from canary_trio.serve.options import ProxyOptions, read_tokens, take_own_name
 from canary_trio.serve.single_service import SingleService, Site
 from canary_trio.telemetry.access_log import AccessLog
 
@@ -45,6 +46,7 @@ class Proxy:
     _admin: str
     _sides: dict[str, SideListener]
     _name: NameFile | None
+    _tokens: StoreTokens
 
     def __repr__(self) -> str:
         return (
@@ -104,7 +106,8 @@ class Proxy:
                 side.drain(deadline_s, 0.0)
 
     def reload(self) -> None:
-        """Look at the files of certificates at once."""
+        """Read the files of tokens again, and look at those of certificates at once."""
+        self._tokens.reload()
         self._server.reload()
 
     async def beat(self, call: Callable[[], None], every_s: float) -> None:
@@ -117,6 +120,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
     options: ProxyOptions | None = None,
     *,
     access_log: AccessLog | None = None,
+    tokens: StoreTokens | None = None,
     on_waiting: Callable[[str], None] | None = None,
     on_listening: Callable[[str, str], None] | None = None,
     on_live: Callable[[int], None] | None = None,
@@ -129,6 +133,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
             `@` before it is a gateway's, which serves the services of its routes.
         options: where it serves, who has its document, and the like.
         access_log: takes a line for each request; it is closed at the end.
+        tokens: what stores are shown; by default what the options say.
         on_waiting: called with the admin's address when all addresses are had, and a
             document is waited for to listen there.
         on_listening: called with the addresses and the admin's once all listen.
@@ -138,6 +143,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
     Raises:
         http_trio.BadBind: an address cannot be had.
         http_trio.BadCertificate: a certificate cannot be used.
+        BadToken: a file holds no token.
         BadName: the service or the proxy has a name that cannot be part of a key.
         NameTaken: another proxy of this name is alive.
 
@@ -150,6 +156,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         options.tls.check()  # while it is a plain error, not one in a group
     if options.ca_file is not None:
         http_trio.client_context(ca=options.ca_file)
+    tokens = tokens or read_tokens(options)
     with contextlib.ExitStack() as owned:
         sockets = Sockets.open(options, owned)
         addresses = sockets.addresses
@@ -164,6 +171,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
             access_log,
             on_live,
             name_file,
+            tokens,
         )
         core = Gateway(site) if is_gateway(service) else SingleService(site)
         view, control = core.view, core.control
@@ -205,7 +213,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
                     on_listening(", ".join(addresses), admin_address)
                 await control.ready.wait()
                 task_status.started(
-                    Proxy(id_, view, server, admin_address, sides, name_file)
+                    Proxy(id_, view, server, admin_address, sides, name_file, tokens)
                 )
             nursery.cancel_scope.cancel()
         if failed is not None:

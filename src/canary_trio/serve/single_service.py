@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -39,6 +40,7 @@ class Site:
         access_log: takes a line for each request.
         on_live: called with each revision that comes live.
         name_file: the file of the proxy's name.
+        tokens: what stores are shown.
     """
 
     name: str
@@ -49,23 +51,18 @@ class Site:
     access_log: AccessLog | None = None
     on_live: Callable[[int], None] | None = None
     name_file: NameFile | None = None
+    tokens: StoreTokens = attrs.field(factory=StoreTokens)
 
     @property
     def store(self) -> str:
         """The URL of the store."""
         return self.options.config_server.rstrip("/")
 
-    @property
-    def tokens(self) -> StoreTokens:
-        """What stores are shown."""
-        options = self.options
-        return StoreTokens.of(options.config_server, options.token, options.tokens)
-
     def open_source(self) -> DocumentSource:
         """Make the source that the proxy was started with."""
         return open_source(
             self.store,
-            token=self.tokens.get(self.store),
+            token=partial(self.tokens.get, self.store),
             ca_file=self.options.ca_file,
         )
 

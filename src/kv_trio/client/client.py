@@ -25,7 +25,7 @@ from kv_trio.client.limits import ResponseLimits
 from kv_trio.client.lock import hold_lock
 from kv_trio.client.paths import key_path, session_path
 from kv_trio.client.results import Listing, Snapshot, WriteResult
-from kv_trio.client.transport import Reply, Transport
+from kv_trio.client.transport import Reply, Token, Transport
 from kv_trio.client.watch import Contact, Watch
 from kv_trio.consul.decode import (
     read_done,
@@ -67,14 +67,14 @@ class Client:
         self,
         url: str = DEFAULT_URL,
         *,
-        token: str | None = None,
+        token: Token = None,
         ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
         """Make a client; nothing is sent yet.
 
         Args:
             url: of the server.
-            token: the secret that the server is shown.
+            token: the secret that the server is shown, or what gives it for each request.
             ca_file: the authorities that an https:// server is verified by, as PEM;
                 by default the system's.
 

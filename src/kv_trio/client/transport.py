@@ -15,7 +15,7 @@ import base64
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from socket import SHUT_RDWR
@@ -32,6 +32,9 @@ from kv_trio.errors import KvError, StoreRefused, StoreUnreachable, UnexpectedRe
 
 TIMEOUT_S = 10.0
 """Seconds for every request that does not wait for a change."""
+
+Token = str | Callable[[], str | None] | None
+"""A secret, or what gives the one that is valid now."""
 
 REFUSAL_BYTES = 64 * 1024
 """Bytes of a refusal's reason that are read; what comes after them is not."""
@@ -71,7 +74,7 @@ class Transport:
     def __init__(
         self,
         url: str,
-        token: str | None,
+        token: Token,
         ca_file: str | os.PathLike[str] | None,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -79,7 +82,7 @@ class Transport:
 
         Args:
             url: of the server.
-            token: the secret that it is shown.
+            token: the secret that it is shown, or what gives it for each request.
             ca_file: the authorities that an https:// server is verified by.
             http: what sends requests, instead of connections.
 
@@ -186,12 +189,12 @@ class Transport:
     ) -> httpx.Request:
         query = encode_query(parameters)
         headers = dict(_HEADERS)
-        if self._token:
-            if not (self._token.isascii() and self._token.isprintable()):
+        if token := self._token() if callable(self._token) else self._token:
+            if not (token.isascii() and token.isprintable()):
                 raise StoreUnreachable(
                     "the token has characters that no header can have"
                 )
-            headers["X-Consul-Token"] = self._token
+            headers["X-Consul-Token"] = token
         if "?" in self.url or "#" in self.url:
             raise StoreUnreachable(f"{self._shown!r} is not the URL of a server")
         with self._own_errors():

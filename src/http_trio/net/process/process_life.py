@@ -52,7 +52,7 @@ class ProcessLife(Generic[S]):
         drain_s: how long what is in progress has to end after that.
         on_serving: called once it serves, with what it serves.
         reopen: opens logs anew, at SIGUSR1 and at SIGHUP.
-        reload: looks again at files that are read before anything is served, at SIGHUP.
+        reload: looks again at files, at SIGHUP, as long as nothing is served.
         sign: another one who hears signs of life: a call, and seconds between two.
         stopping: the signals that end it.
         served: what it serves; None before it does.
@@ -128,10 +128,10 @@ class ProcessLife(Generic[S]):
             self.reopen()
             if number != signal.SIGHUP:
                 continue
-            if self.served is not None:
+            if self.served is None:
+                self.reload()
+            else:
                 self.manager.reloading()
-            self.reload()
-            if self.served is not None:
                 self.served.reload()
                 self.manager.ready(self.served.state)
 
