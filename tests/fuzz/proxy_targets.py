@@ -121,6 +121,7 @@ _STATUS = {
     "split": {"mismatch": True, "p_value": 1e-9},
     "arms": {"stable": _ARM},
     "removed_arms": {"old\ud800": {"in_flight": 1}},
+    "rate_limits": {"a\x1b[2J": {"passed": 1, "refused": 2, "dry_run": 3}},
 }
 
 SEEDS: dict[str, tuple[bytes, ...]] = {

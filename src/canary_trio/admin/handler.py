@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from time import monotonic_ns
 
 import attrs
 import trio
@@ -93,7 +94,12 @@ class AdminHandler:
         if live is None:
             return Response(503, f"{view.service} has no configuration yet\n".encode())
         found, key = explain(spec, live.router, live.revision, view.runtime.chance)
-        found = with_refusal(found, spec, live.config)
+        limiter = view.runtime.limiter_of(live.config.access.rate_limits)
+        if limiter is not None:
+            told = limiter.standings(spec.head(), spec.client, monotonic_ns())
+            found = with_refusal(found, spec, live.config, told)
+        else:
+            found = with_refusal(found, spec, live.config)
         return _json(200, {**routed, **attrs.asdict(_served(found, key, live))})
 
 

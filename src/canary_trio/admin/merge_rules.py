@@ -29,6 +29,17 @@ class MergeRule(enum.Enum):
     SLOWEST = "as the worker says that runs the oldest revision"
 
 
+PROCESS_RULES = {
+    "process_cpu_seconds": MergeRule.ADDED,
+    "process_max_fds": MergeRule.HIGHEST,
+    "process_open_fds": MergeRule.ADDED,
+    "process_resident_memory_bytes": MergeRule.ADDED,
+    "process_start_time_seconds": MergeRule.LOWEST,
+    "process_virtual_memory_bytes": MergeRule.ADDED,
+}
+"""What several workers say of the metrics that prometheus_client has of a process."""
+
+
 @attrs.frozen
 class ByName:
     """A table whose names are those of arms or the like: one shape for all of them."""

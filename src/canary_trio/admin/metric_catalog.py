@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from canary_trio.admin import metric_readers as readings
 from canary_trio.admin.certificates import expiries
-from canary_trio.admin.merge_rules import MergeRule
+from canary_trio.admin.merge_rules import PROCESS_RULES, MergeRule
 from canary_trio.admin.metric_family import counter as _counter
 from canary_trio.admin.metric_family import gauge as _gauge
 from canary_trio.admin.metric_family import histogram as _histogram
@@ -21,9 +21,9 @@ CATALOG = (
         "canary_requests_total",
         "Requests that are over, by the arm that served, the arm that was chosen at"
         " first, why it was served so (rule, sticky, ratio, hash, fallback, retry, or"
-        " route where a gateway answers itself, or none where no document or no route leads"
-        " on), the rule that chose, and the class of the"
-        " status (499: the client left first).",
+        " route where a gateway answers itself, none where no document or no route leads"
+        " on, or why it might not pass), the rule that chose or the limit that refused, and"
+        " the class of the status (499: the client left first).",
         ("arm", "chosen", "reason", "rule", "code"),
         readings.requests,
     ),
@@ -48,9 +48,24 @@ CATALOG = (
     ),
     _counter(
         "canary_refusals_total",
-        "Requests that might not pass, by why: denied (403), too_large (413).",
+        "Requests that might not pass, by why: denied (403), too_large (413),"
+        " rate_limited (429).",
         ("kind",),
         readings.refusals,
+    ),
+    _counter(
+        "canary_rate_limit_requests_total",
+        "Requests that were counted against a limit, by the limit and by whether they"
+        " passed it, were refused, or would have been but for dry_run.",
+        ("limit", "outcome"),
+        readings.limited,
+    ),
+    _counter(
+        "canary_rate_limit_forgotten_total",
+        "Clients that were forgotten too early, since there were more than"
+        " --rate-limit-clients.",
+        (),
+        readings.forgotten,
     ),
     _gauge(
         MergeRule.HIGHEST,
@@ -374,16 +389,6 @@ CATALOG = (
     ),
 )
 """All metrics, in the order in which they are shown."""
-
-PROCESS_RULES = {
-    "process_cpu_seconds": MergeRule.ADDED,
-    "process_max_fds": MergeRule.HIGHEST,
-    "process_open_fds": MergeRule.ADDED,
-    "process_resident_memory_bytes": MergeRule.ADDED,
-    "process_start_time_seconds": MergeRule.LOWEST,
-    "process_virtual_memory_bytes": MergeRule.ADDED,
-}
-"""What several workers say of the metrics that prometheus_client has of a process."""
 
 RULES = {
     **{family.name.removesuffix("_total"): family.rule for family in CATALOG},

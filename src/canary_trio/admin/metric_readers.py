@@ -70,6 +70,20 @@ def refusals(view: ProxyView, _: float) -> Rows:
         yield (kind,), count
 
 
+def limited(view: ProxyView, _: float) -> Rows:
+    """Give the requests that came to limits of the rate, by limit and outcome."""
+    for name, counts in view.runtime.observer.counters.limits.items():
+        yield (name, "passed"), counts.passed
+        yield (name, "refused"), counts.refused
+        yield (name, "dry_run"), counts.dry_run
+
+
+def forgotten(view: ProxyView, _: float) -> Rows:
+    """Give the clients that such limits have forgotten, in this process."""
+    if not view.is_part and view.runtime.cells is not None:  # parts have the same
+        yield (), view.runtime.cells.forgotten
+
+
 def retries(view: ProxyView, _: float) -> Rows:
     """Give the further tries, by arm."""
     for name, arm in view.runtime.observer.counters.arms.items():

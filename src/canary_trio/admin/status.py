@@ -84,6 +84,12 @@ _ARM: Mapping[str, Shape] = {
     "servers": Rows("url", _SERVER),
 }
 
+_RATE_LIMIT: Mapping[str, Shape] = {
+    "passed": MergeRule.ADDED,
+    "refused": MergeRule.ADDED,
+    "dry_run": MergeRule.ADDED,
+}
+
 _REMOVED: Mapping[str, Shape] = {
     "in_flight": MergeRule.ADDED,
 }
@@ -108,6 +114,7 @@ _SERVICE: Mapping[str, Shape] = {
     "mirror": ByName(_MIRROR),
     "arms": ByName(_ARM),
     "removed_arms": ByName(_REMOVED),
+    "rate_limits": ByName(_RATE_LIMIT),
 }
 
 RULES: Mapping[str, Shape] = {
@@ -156,6 +163,10 @@ def describe_service(view: ProxyView) -> Table:
         "mirror": _mirror(runtime),
         "arms": {} if live is None else _arms(live, runtime),
         "removed_arms": {} if live is None else _removed(live, runtime),
+        "rate_limits": {
+            name: attrs.asdict(counts)
+            for name, counts in runtime.observer.counters.limits.items()
+        },
     }
 
 

@@ -206,14 +206,23 @@ def _shown(found: Explanation) -> str:
         lines = [f"{of}: by the ratio: {split}"]
         if found.new_user:
             lines.append("  it would be given a cookie, and stay with its arm")
-        return "\n".join(lines)
+        return "\n".join([*lines, *_limit_lines(found)])
     why = called(found.rule) if found.rule is not None else found.reason
     lines = [f"{of}: arm {found.arm}, by {why}"]
     if found.bucket is not None:
         lines.append(f"  bucket {found.bucket} of 10,000")
     if found.new_user:
         lines.append("  it would be given a cookie")
+    lines += _limit_lines(found)
     lines += [f"  server {url}" for url in found.servers]
     if not found.servers:
         lines.append(f"  no server is ready; fallback: {found.fallback or 'none'}")
     return "\n".join(lines)
+
+
+def _limit_lines(found: Explanation) -> list[str]:
+    return [
+        f"  counts against {one['limit']}: {one['rule']}, by {one['by']}"
+        + (", dry run" if one["dry_run"] else "")
+        for one in found.rate_limits
+    ]

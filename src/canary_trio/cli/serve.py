@@ -18,6 +18,7 @@ from canary_trio.cli.serve_options import (
     settle,
     token_options,
 )
+from canary_trio.routing.access.cells import CELLS, MOST_CLIENTS
 
 if TYPE_CHECKING:
     from canary_trio.process.process_log import LogOptions
@@ -60,6 +61,14 @@ SPARE_FILES = 1024
     "proxy_id",
     help="The proxy's name, which no other live one has.  [default: HOST-PORT and a part that is drawn]",
 )
+@click.option(
+    "--rate-limit-clients",
+    type=click.IntRange(1, MOST_CLIENTS),
+    default=CELLS,
+    show_default=True,
+    metavar="N",
+    help="Clients that limits of the rate of requests tell apart; 16 bytes each.",
+)
 @log_options
 def serve(
     service: str,
@@ -84,6 +93,7 @@ def serve(
     bootstrap: Path | None,
     state: Path | None,
     proxy_id: str | None,
+    rate_limit_clients: int,
     access_log: Path | None,
     access_log_format: str,
     log_format: str,
@@ -119,6 +129,7 @@ def serve(
         bootstrap=document,
         state=state,
         proxy_id=proxy_id,
+        rate_limit_clients=rate_limit_clients,
         **click.get_current_context().meta[store_options.CLIENT_OPTIONS],
     )
     logs = LogOptions(

@@ -179,6 +179,12 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
         yield from _arm_lines(name, arm)
     for name, arm in status["removed_arms"].items():
         yield f"    {name}: removed, {arm['in_flight']} requests in progress"
+    for name, limit in status["rate_limits"].items():
+        dry = f", {limit['dry_run']} would be (dry run)" if limit["dry_run"] else ""
+        yield (
+            f"    limit {name}: {limit['passed']} requests passed,"
+            f" {limit['refused']} were refused{dry}"
+        )
     for certificate in status["certificates"]:
         names = ", ".join(certificate["names"])
         days, problem = certificate["days_left"], certificate["problem"]

@@ -34,6 +34,7 @@ class WorkerOptions:
         logs: what it logs.
         sockets: the descriptors that it inherits, by the address that each listens on.
         sign_s: seconds between two signs of life; 0 for none.
+        cells: the descriptor of the memory by which all count requests together.
     """
 
     service: str
@@ -41,6 +42,13 @@ class WorkerOptions:
     logs: LogOptions
     sockets: Mapping[str, int] = attrs.field(factory=dict)
     sign_s: float = 0.0
+    cells: int | None = None
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All that it inherits."""
+        cells = () if self.cells is None else (self.cells,)
+        return (*self.sockets.values(), *cells)
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ from functools import partial
 import http_trio
 from canary_trio.errors import BadToken, CanaryError, NameTaken
 from canary_trio.process.progress import Teller
+from canary_trio.routing.access.cells import Cells
 from canary_trio.serve.options import ProxyOptions, read_tokens
 from canary_trio.serve.proxy import Proxy, serve
 from canary_trio.telemetry.access_log import AccessLog
@@ -22,8 +23,10 @@ async def serve_process(
     options: ProxyOptions,
     teller: Teller,
     access_log: AccessLog | None,
+    *,
     stopping: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT),
     sign: tuple[Callable[[], None], float] | None = None,
+    cells: Cells | None = None,
 ) -> str:
     """Serve until one of the signals; give why it could not, empty if it could.
 
@@ -35,6 +38,7 @@ async def serve_process(
         stopping: the signals that end it.
         sign: who hears signs of life beside the service manager: a call, and seconds
             between two.
+        cells: where it counts with other processes; None if it is alone.
 
     Raises:
         NameTaken: another proxy of this name is alive.
@@ -68,6 +72,7 @@ async def serve_process(
         options,
         access_log=access_log,
         tokens=tokens,
+        cells=cells,
         on_waiting=teller.waiting,
         on_listening=teller.listening,
         on_live=on_live,

@@ -36,6 +36,7 @@ from canary_trio.process.progress import Console, Teller
 from canary_trio.process.worker_process import WorkerProcess
 from canary_trio.serve.listeners import ADMIN_LIMITS, admin_names
 from canary_trio.serve.options import Bind, ProxyOptions, take_own_name
+from canary_trio.serve.shared_cells import shared_memory
 
 _log = logging.getLogger(__name__)
 
@@ -96,9 +97,12 @@ async def supervise(
                 )
                 for number in range(1, count + 1)
             ]
+            cells = owned.enter_context(shared_memory(options.rate_limit_clients))
             shared = _Shared(
                 name,
-                WorkerOptions(service, held, logs, addresses.inherited, hung_s / SIGNS),
+                WorkerOptions(
+                    service, held, logs, addresses.inherited, hung_s / SIGNS, cells
+                ),
             )
             return await _Supervisor(shared, workers, file).run(admin)
     except NameTaken:

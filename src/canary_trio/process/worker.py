@@ -31,6 +31,7 @@ from canary_trio.process.ipc import (
 )
 from canary_trio.process.serve_process import serve_process
 from canary_trio.serve.options import Bind
+from canary_trio.serve.shared_cells import inherited_cells
 from canary_trio.telemetry.access_log import AccessLog, BadLog
 
 
@@ -119,6 +120,9 @@ async def _run(
                 access_log,
                 stopping=(signal.SIGTERM,),
                 sign=(channel.alive, worker_options.sign_s),
+                cells=None
+                if worker_options.cells is None
+                else inherited_cells(worker_options.cells),
             )
         except NameTaken as exc:
             taken = exc

@@ -93,7 +93,7 @@ class WorkerProcess:
                 self._process = process = await trio.lowlevel.open_process(
                     [sys.executable, "-m", "canary_trio.process.worker"],
                     stdin=theirs.fileno(),
-                    pass_fds=tuple(options.sockets.values()),
+                    pass_fds=options.descriptors,
                 )
             self._killed = False
             self.signs.begin(trio.current_time())

@@ -85,8 +85,9 @@ class ArmPlans:
         hidden_cookie: the name of our cookie where servers are not to see it.
         asks_certificate: whether a client's certificate matters to rules or servers.
         gate: who may pass; None where all may.
+        limiter: how many requests may pass; None for any number.
         has_prefixes: whether a server has a path before that of each request.
-        looks_closer: whether any of the last two is so.
+        looks_closer: whether any of the last three is so.
     """
 
     def __init__(self, live: LiveConfig, runtime: Runtime, random: RandomHex) -> None:
@@ -105,7 +106,10 @@ class ArmPlans:
             else Traces(config.start_traces, random, runtime.chance.uniform)
         )
         self.gate = gate_of(config.access)
-        self.looks_closer = self.has_prefixes or self.gate is not None
+        self.limiter = runtime.limiter_of(config.access.rate_limits)
+        self.looks_closer = (
+            self.has_prefixes or self.gate is not None or self.limiter is not None
+        )
         self.by_arm: dict[str, ArmPlan] = {}
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from functools import partial
+from time import monotonic_ns
 
 from canary_trio.proxy.arm_plan import ArmPlans, Context
 from canary_trio.proxy.fields import max_forwards
@@ -125,29 +126,44 @@ class ProxyHandler:
 
     def _admit(self, exchange: Exchange, context: Context) -> bool:
         """Tell whether a request may pass; one that may not is responded to."""
-        gate, observer = context.arm_plans.gate, self._runtime.observer
-        assert gate is not None, "asked only where there is one"
-        found = gate.turn_down(exchange.client, exchange.head.framing)
-        if found is None:
+        gate, limiter = context.arm_plans.gate, context.arm_plans.limiter
+        if gate is not None:
+            found = gate.turn_down(exchange.client, exchange.head.framing)
+            if found is not None:
+                self._turn_down(exchange, context, found.kind, found.response())
+                return False
             if gate.body is not None and exchange.head.framing:
-                note = partial(observer.counters.refused, RefusalKind.TOO_LARGE.value)
+                counters = self._runtime.observer.counters
+                note = partial(counters.refused, RefusalKind.TOO_LARGE.value)
                 exchange.body_limit = BodyLimit(gate.body, note)
-            return True
-        response = found.response()
-        if exchange.head.method != b"HEAD":
-            exchange.response_bytes = len(response.body)
-        observer.counters.refused(found.kind.value)
-        labels = context.labels.refused(found.kind.value)
-        observer.ended(exchange, labels, response.status, 0.0)
-        exchange.respond(response)
-        return False
+        if limiter is not None:
+            excess = limiter.check(exchange.head, exchange.client, monotonic_ns())
+            if excess is not None:
+                kind, response = RefusalKind.RATE_LIMITED, excess.response()
+                self._turn_down(exchange, context, kind, response, excess.limit)
+                return False
+        return True
+
+    def _turn_down(
+        self,
+        exchange: Exchange,
+        context: Context,
+        kind: RefusalKind,
+        response: Response,
+        rule: str = "",
+    ) -> None:
+        """Respond to a request that may not pass, and note why."""
+        observer = self._runtime.observer
+        observer.counters.refused(kind.value)
+        labels = context.labels.refused(kind.value, rule)
+        observer.respond(exchange, labels, response)
 
     def _look_closer(
         self, exchange: Exchange, fields: bytes, context: Context
     ) -> bytes | None:
         """Give the fields that go on; None if the request does not, and is responded to."""
         head, arm_plans = exchange.head, context.arm_plans
-        if arm_plans.gate is not None and not self._admit(exchange, context):
+        if not self._admit(exchange, context):
             return None
         if arm_plans.has_prefixes and leaves_root(head.target):
             self.refuse_path(exchange)

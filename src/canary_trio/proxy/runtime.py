@@ -18,15 +18,18 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from types import MappingProxyType
 
 import trio
 
+from canary_trio.config.access import RateLimit
 from canary_trio.config.model import Arm, Config, Server, ServerMode
 from canary_trio.proxy.live import LiveConfig, Seat
 from canary_trio.proxy.mirror import Mirror
+from canary_trio.routing.access.cells import SECRET, Cells
+from canary_trio.routing.access.rate_limiter import RateLimiter
 from canary_trio.routing.decision import Chance
 from canary_trio.routing.router import Router
 from canary_trio.routing.weighted_sequence import WeightedSequence
@@ -63,6 +66,7 @@ class Runtime:
         arms: by name.
         now: the clock, the same as the event loop's.
         service: its name.
+        cells: where it is kept what clients have left; None while nobody asks.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Runtime:
         resolve: Resolve = resolve_by_system,
         on_due: Callable[[], None] = lambda: None,
         check_places: trio.Semaphore | None = None,
+        cells: Cells | None = None,
     ) -> None:
         self.live: LiveConfig | None = None
         self.observer = observer or Observer(service=service)
@@ -83,6 +88,7 @@ class Runtime:
         self.arms: dict[str, ArmState] = {}
         self.now = now
         self.service = service
+        self.cells = cells
         self._on_due = on_due
         self._upstreams: dict[Target, Upstream] = {}
         self._contexts = TlsContexts()
@@ -95,6 +101,15 @@ class Runtime:
     def __repr__(self) -> str:
         revision = self.live.revision if self.live else None
         return f"<Runtime {self.service} revision={revision}>"
+
+    def limiter_of(self, limits: Sequence[RateLimit]) -> RateLimiter | None:
+        """Make limits of this service ready, which count where they did; None for none."""
+        if not limits:
+            return None
+        if self.cells is None:
+            self.cells = Cells.private(self.chance.bytes(SECRET))
+        of_limit = self.observer.counters.of_limit
+        return RateLimiter(self.service, limits, self.cells, of_limit)
 
     async def build(self, config: Config, revision: int, *secrets: bytes) -> LiveConfig:
         """Make a configuration ready; names that do not resolve now are tried later.

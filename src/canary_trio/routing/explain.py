@@ -38,6 +38,8 @@ class Explanation:
         fallback: the arm that serves if none of them can.
         refused: why it would not pass and reach no arm, such as `denied`; None if it
             would. What only shows as a body comes is not known.
+        rate_limits: the limits that it would count against, each with whose requests are
+            counted with it; from a proxy that runs also how many are left.
     """
 
     revision: int
@@ -52,6 +54,7 @@ class Explanation:
     server: str | None = None
     fallback: str | None = None
     refused: str | None = None
+    rate_limits: tuple[Mapping[str, object], ...] = ()
 
 
 def explain(

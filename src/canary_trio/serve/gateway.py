@@ -35,7 +35,7 @@ from canary_trio.control.store_keys import config_key, secret_key
 from canary_trio.control.supervisor import RECALL_AFTER_S
 from canary_trio.errors import InvalidConfig
 from canary_trio.proxy.handler import ProxyHandler
-from canary_trio.proxy.runtime import Runtime, Task
+from canary_trio.proxy.runtime import Task
 from canary_trio.routing.edge.model import GatewayConfig, Route
 from canary_trio.routing.edge.route_index import RouteIndex
 from canary_trio.routing.edge.table_codec import load_table
@@ -43,7 +43,6 @@ from canary_trio.serve.gateway_handler import GatewayHandler, of_service
 from canary_trio.serve.hosted_service import HostedService, ServiceNews
 from canary_trio.serve.service_reports import ServiceReports
 from canary_trio.serve.single_service import Site
-from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.health_checks import CHECKS_AT_ONCE
 from http_trio import Handler, HttpServer
 from kv_trio import Backoff, Entry, KvError
@@ -80,7 +79,7 @@ class Gateway:
         self._site = site
         self._name = site.name
         self._bootstrap = site.options.bootstrap
-        runtime = Runtime(site.name, observer=Observer(site.access_log, site.name))
+        runtime = site.new_runtime()
         self._tasks = runtime.observer.tasks
         self.handler = GatewayHandler(runtime.observer)
         self.view = ProxyView(site.name, site.proxy_id, runtime, self, gateway=self)

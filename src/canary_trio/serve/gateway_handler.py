@@ -84,10 +84,7 @@ class _LocalAnswer:
         self._labels = labels
 
     def respond(self, exchange: Exchange, response: Response) -> None:
-        if exchange.head.method != b"HEAD":
-            exchange.response_bytes = len(response.body)
-        self._observer.ended(exchange, self._labels, response.status, 0.0)
-        exchange.respond(response)
+        self._observer.respond(exchange, self._labels, response)
 
 
 class _Fixed:

@@ -79,6 +79,7 @@ class HostedService:
             observer=Observer(site.access_log, name, tasks),
             on_due=lambda: self.look_after(name),
             check_places=places,
+            cells=site.cells,
         )
         self.control = Supervisor(
             self.runtime,

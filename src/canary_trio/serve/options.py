@@ -21,6 +21,7 @@ from canary_trio.control.last_good import default_directory
 from canary_trio.control.own_name import NameFile, take_default_name, take_name
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.store_keys import check_name
+from canary_trio.routing.access.cells import CELLS
 
 DEFAULT_BIND = "127.0.0.1:8080"
 DEFAULT_ADMIN = "127.0.0.1:8081"
@@ -78,6 +79,8 @@ class ProxyOptions:
         remember: False to keep nothing on disk.
         proxy_id: its name in the fleet, 1 to 63 characters that a key may have; by
             default the host's with the port.
+        rate_limit_clients: clients that limits of the rate of requests tell apart, of all
+            limits and workers together; 16 bytes each. Beyond them some are forgotten.
         limits: of the listeners and of the connections to the upstreams, in bytes and
             seconds; by default the engine's.
     """
@@ -105,6 +108,7 @@ class ProxyOptions:
     state: str | os.PathLike[str] | None = None
     remember: bool = True
     proxy_id: str | None = None
+    rate_limit_clients: int = CELLS
     limits: http_trio.Limits | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +17,7 @@ from canary_trio.config.model import Config
 from canary_trio.control.own_name import NameFile
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.store_keys import check_service
+from canary_trio.routing.access.cells import SECRET, Cells
 from canary_trio.routing.edge.model import is_gateway
 from canary_trio.serve.gateway import Gateway
 from canary_trio.serve.listeners import (
@@ -121,6 +123,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
     *,
     access_log: AccessLog | None = None,
     tokens: StoreTokens | None = None,
+    cells: Cells | None = None,
     on_waiting: Callable[[str], None] | None = None,
     on_listening: Callable[[str, str], None] | None = None,
     on_live: Callable[[int], None] | None = None,
@@ -134,6 +137,8 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         options: where it serves, who has its document, and the like.
         access_log: takes a line for each request; it is closed at the end.
         tokens: what stores are shown; by default what the options say.
+        cells: where limits of the rate of requests count with other processes; None to
+            count alone.
         on_waiting: called with the admin's address when all addresses are had, and a
             document is waited for to listen there.
         on_listening: called with the addresses and the admin's once all listen.
@@ -172,6 +177,8 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
             on_live,
             name_file,
             tokens,
+            cells
+            or Cells.private(secrets.token_bytes(SECRET), options.rate_limit_clients),
         )
         core = Gateway(site) if is_gateway(service) else SingleService(site)
         view, control = core.view, core.control

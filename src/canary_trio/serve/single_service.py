@@ -21,6 +21,7 @@ from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
+from canary_trio.routing.access.cells import Cells
 from canary_trio.serve.options import ProxyOptions, state_file
 from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.observer import Observer
@@ -41,6 +42,7 @@ class Site:
         on_live: called with each revision that comes live.
         name_file: the file of the proxy's name.
         tokens: what stores are shown.
+        cells: where it is kept what each client may still ask for; None to begin anew.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Site:
     on_live: Callable[[int], None] | None = None
     name_file: NameFile | None = None
     tokens: StoreTokens = attrs.field(factory=StoreTokens)
+    cells: Cells | None = None
 
     @property
     def store(self) -> str:
@@ -80,6 +83,11 @@ class Site:
             certificates=certificates,
         )
 
+    def new_runtime(self) -> Runtime:
+        """Make what outlives the configurations of this service or gateway."""
+        observer = Observer(self.access_log, self.name)
+        return Runtime(self.name, observer=observer, cells=self.cells)
+
     def file_of(self, suffix: str) -> Path | None:
         """Give the path of a file of this proxy; None if nothing is kept."""
         return state_file(self.options, f"{self.name}@{self.proxy_id}{suffix}")
@@ -89,7 +97,7 @@ class SingleService:
     """One service, with its own watch of the store."""
 
     def __init__(self, site: Site) -> None:
-        runtime = Runtime(site.name, observer=Observer(site.access_log, site.name))
+        runtime = site.new_runtime()
         self.control = Supervisor(
             runtime,
             service=site.name,

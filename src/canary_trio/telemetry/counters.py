@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 import attrs
 
+from canary_trio.routing.access.rate_limit import LimitCounts
+
 # fmt: off
 BOUNDS_S = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
@@ -80,6 +82,7 @@ class Counters:
         self._arms: dict[str, ArmCounters] = {}
         self._failures: dict[tuple[str, str], int] = {}
         self._refusals: dict[str, int] = {}
+        self._limits: dict[str, LimitCounts] = {}
 
     def __repr__(self) -> str:
         return f"<Counters routes={len(self._routes)} arms={list(self._arms)}>"
@@ -103,6 +106,15 @@ class Counters:
     def refusals(self) -> Mapping[str, int]:
         """Requests that might not pass, by why."""
         return self._refusals
+
+    @property
+    def limits(self) -> Mapping[str, LimitCounts]:
+        """What each limit of the rate of requests has done, by name."""
+        return self._limits
+
+    def of_limit(self, name: str) -> LimitCounts:
+        """Give the counts of a limit, to be added to."""
+        return self._limits.setdefault(name, LimitCounts())
 
     def of_route(self, route: RouteLabels) -> list[int]:
         """Give the counts of a route, by `CLASSES`, to be added to."""

@@ -179,11 +179,12 @@ class LabelCache:
             labels = self._moved[key] = self._make(route)
         return labels
 
-    def refused(self, kind: str) -> DecisionLabels:
-        """Give what is said of a request that might not pass, by why."""
-        labels = self._refused.get(kind)
+    def refused(self, kind: str, rule: str = "") -> DecisionLabels:
+        """Give what is said of a request that might not pass, by why, and by which limit."""
+        labels = self._refused.get((kind, rule))
         if labels is None:
-            labels = self._refused[kind] = self._make(RouteLabels("", "", kind))
+            route = RouteLabels("", "", kind, rule)
+            labels = self._refused[kind, rule] = self._make(route)
             labels.mirror = None
         return labels
 
@@ -191,7 +192,7 @@ class LabelCache:
         self._whose = whose
         self._labels: dict[tuple[str, Reason, str | None], DecisionLabels] = {}
         self._moved: dict[tuple[str, str | None, str, Reason], DecisionLabels] = {}
-        self._refused: dict[str, DecisionLabels] = {}
+        self._refused: dict[tuple[str, str], DecisionLabels] = {}
 
     def _make(self, route: RouteLabels) -> DecisionLabels:
         labels = DecisionLabels(

@@ -21,7 +21,7 @@ from http_trio.http1.grpc import grpc_status_of, http_status_of
 
 if TYPE_CHECKING:
     from canary_trio.telemetry.access_log import AccessLog
-    from http_trio import Exchange, Failure
+    from http_trio import Exchange, Failure, Response
 
 
 class Observer:
@@ -51,6 +51,18 @@ class Observer:
 
     def __repr__(self) -> str:
         return f"<Observer {self.counters!r} log={self.log!r}>"
+
+    def respond(
+        self, exchange: Exchange, labels: DecisionLabels, response: Response
+    ) -> None:
+        """Respond to a request that no server is asked for, and note that it is over."""
+        if exchange.head.method != b"HEAD":
+            exchange.response_bytes = len(response.body)
+        code = response.grpc_status
+        if code is not None and not exchange.is_grpc:
+            code = None
+        self.ended(exchange, labels, response.status, 0.0, grpc_status=code)
+        exchange.respond(response)
 
     def ended(
         self,

@@ -12,7 +12,7 @@ import re
 
 from http_trio.http1.response import Response
 
-OK, UNKNOWN, UNIMPLEMENTED, UNAVAILABLE = 0, 2, 12, 14
+OK, UNKNOWN, RESOURCE_EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE = 0, 2, 8, 12, 14
 
 _CONTENT_TYPE = re.compile(rb"application/grpc(?:[+;\s]|\Z)", re.IGNORECASE)
 _STATUS = re.compile(rb"[0-9]{1,9}\Z")
@@ -118,7 +118,10 @@ def grpc_error(response: Response) -> Response:
     """
     words = response.body.strip()[:1024]
     message = _UNPRINTABLE.sub(lambda found: b"%%%02X" % found[0][0], words)
-    said = (b"grpc-status", b"%d" % grpc_status_of(response.status))
+    code = response.grpc_status
+    if code is None:
+        code = grpc_status_of(response.status)
+    said = (b"grpc-status", b"%d" % code)
     kept = [one for one in response.headers if one[0].lower() not in _HEADERS_OF_BODY]
     return Response(
         200,

@@ -30,6 +30,7 @@ class Response:
         content_type: None for no such field.
         headers: further fields, as (name, value) pairs. Content-Length, Date,
             Connection and Transfer-Encoding are the engine's.
+        grpc_status: what a call of gRPC is told; None for what the status stands for.
 
     >>> Response(404, b"no such key").head.splitlines()[0]
     b'HTTP/1.1 404 Not Found'
@@ -39,6 +40,7 @@ class Response:
     body: bytes = b""
     content_type: bytes | None = b"text/plain; charset=utf-8"
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    grpc_status: int | None = None
     _until: float = attrs.field(default=0.0, init=False, repr=False)
     _head: bytes = attrs.field(default=b"", init=False, repr=False)
     _whole: bytes = attrs.field(default=b"", init=False, repr=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic_ns
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from canary_trio.admin.handler import EXPLAIN_BYTES, AdminHandler
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.config.document import build
 from canary_trio.proxy.runtime import Runtime
+from canary_trio.routing.request_spec import RequestSpec
 from http_trio.testing.peers import RawClient, connected, serving
 from tests.canary_trio.admin.test_status import control_of
 
@@ -137,6 +139,37 @@ async def test_explain_names_the_server_that_a_key_leads_to(*, sticky: bool) -> 
             server = runtime.arms[found["arm"]].server_set.pick(b"user %d" % n)
             assert server is not None
             assert found["server"] == server.name
+
+
+async def test_explain_says_how_a_client_stands_with_limits() -> None:
+    limits = [
+        {"name": "each", "requests": 2, "per": 3600, "by": {"header": "X-Key"}},
+        {"name": "all", "requests": 9, "by": "service", "dry_run": True},
+    ]
+    async with admin(access={"rate_limits": limits}) as (client, runtime):
+        assert runtime.live is not None
+        limiter = runtime.limiter_of(runtime.live.config.access.rate_limits)
+        assert limiter is not None
+        spec = RequestSpec("GET", "/", (("X-Key", "a"),), "127.0.0.1")
+        found = []
+        for _ in range(3):
+            said = await explained(client, headers={"X-Key": "a"})
+            found.append((said["refused"], said["rate_limits"][0]["left"]))
+            limiter.check(spec.head(), spec.client, monotonic_ns())
+        other = await explained(client)
+        status = (await client.ask(b"/status"))[1]
+
+    assert found == [(None, 2), (None, 1), ("rate_limited", 0)]
+    assert other["refused"] is None
+    assert [one["by"] for one in other["rate_limits"]] == [
+        "address, without header X-Key",
+        "service",
+    ]
+    assert json.loads(status)["rate_limits"]["each"] == {
+        "passed": 2,
+        "refused": 1,
+        "dry_run": 0,
+    }
 
 
 async def test_a_bad_description_is_refused_with_all_that_is_wrong() -> None:

@@ -41,6 +41,7 @@ ELSEWHERE = (
     "canary_recall",
     "canary_refused_",
     "canary_refusals_total",
+    "canary_rate_limit_",
     "canary_tls_",
 )
 """What only a log or a listener shows."""

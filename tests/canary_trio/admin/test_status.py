@@ -38,6 +38,7 @@ EVERYTHING: dict[str, Any] = {
     "sticky_sessions": {"cookie": "release", "epoch": 2, "server": True},
     "rules": [{"name": "beta", "header": "X-Beta", "present": True, "arm": "canary"}],
     "connections": {"change": "recall", "time": 0},
+    "access": {"rate_limits": [{"name": "each", "requests": 1, "dry_run": True}]},
 }
 EACH_ARM: dict[str, Any] = {
     "health": {"interval": 60},
@@ -50,7 +51,17 @@ SPREAD = {
     *("connections", "decisions", "ejections", "errors", "failures", "fallbacks"),
     *("in_flight", "pending", "repeats", "repeats_refused", "requests", "saved"),
     *("taken_over", "same", "other_size", "other_status", "no_response", "late"),
-    *("body", "busy", "no_server", "no_original", "connected", "in_progress"),
+    *(
+        "passed",
+        "refused",
+        "dry_run",
+        "body",
+        "busy",
+        "no_server",
+        "no_original",
+        "connected",
+        "in_progress",
+    ),
 }
 """The names of what each worker has a part of."""
 

@@ -130,6 +130,25 @@ async def test_an_error_of_ours_is_logged_as_it_was_said(tmp_path: Path) -> None
     assert (said["status"] // 100, said["grpc_status"]) == (5, 14)
 
 
+async def test_who_calls_too_often_is_told_so(tmp_path: Path) -> None:
+    log = AccessLog(tmp_path / "log")
+    limit = {"name": "each", "requests": 1, "per": 3600}
+    with grpc_server() as server:
+        arms = {"stable": arm(h2c(server))}
+        access = {"rate_limits": [limit]}
+        async with calling(arms, log, ratio=0, access=access) as called:
+            assert await called.ask("unary", b"ab") == b"ba"
+            code, words = await called.ask("unary", b"ab")
+            assert counts_of(called) == {2: 1, 4: 1}
+            with trio.move_on_after(0.1):
+                await log.run()
+        assert len(server.calls) == 1
+    said = json.loads((tmp_path / "log").read_text().splitlines()[-1])
+    assert code == 8  # RESOURCE_EXHAUSTED
+    assert "the limit each allows" in words
+    assert (said["status"], said["grpc_status"]) == (429, 8)
+
+
 def counts_of(called: Called) -> dict[int, int]:
     """Give how many ended, by the hundreds of their statuses."""
     found: dict[int, int] = {}

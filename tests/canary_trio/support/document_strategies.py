@@ -212,6 +212,17 @@ STICKY = st.booleans() | st.one_of(
 NETWORKS = st.lists(
     st.sampled_from(["10.0.0.0/8", "10.1.2.3/32", "2001:db8::/32"]), max_size=3
 )
+RATE_LIMIT = table(
+    {
+        "name": st.sampled_from(["per-client", "all", "a.b_c"]),
+        "requests": st.integers(1, 1000),
+    },
+    per=seconds(0.01, 86400),
+    burst=st.none() | st.integers(1, 300),
+    by=st.just("service") | KEY,
+    dry_run=st.booleans(),
+    **{"except": NETWORKS},
+)
 
 DOCUMENTS = table(
     {"arms": st.fixed_dictionaries({name: arm(name) for name in ARMS})},
@@ -247,7 +258,14 @@ DOCUMENTS = table(
         },
         preload=st.booleans(),
     ),
-    access=table(allow=NETWORKS, deny=NETWORKS, body=st.none() | st.integers(0, 2**40)),
+    access=table(
+        allow=NETWORKS,
+        deny=NETWORKS,
+        body=st.none() | st.integers(0, 2**40),
+        rate_limits=st.lists(
+            RATE_LIMIT, max_size=3, unique_by=lambda limit: limit["name"]
+        ),
+    ),
     config_server=st.none() | st.just("http://127.0.0.1:8500"),
     update_rate=seconds(0.1, 600),
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from canary_trio.config.access import Access
-from canary_trio.config.codec import integer, list_of, optional, table
-from canary_trio.config.scalars import NETWORK
+from canary_trio.config.codec import integer, optional, table
+from canary_trio.config.parts.rate_limit_codec import NETWORKS, RATE_LIMITS
 
-NETWORKS = list_of(NETWORK, most=10_000, of="networks")
-"""Networks of clients."""
-
-ACCESS = table(Access, allow=NETWORKS, deny=NETWORKS, body=optional(integer(0, 2**40)))
+ACCESS = table(
+    Access,
+    allow=NETWORKS,
+    deny=NETWORKS,
+    body=optional(integer(0, 2**40)),
+    rate_limits=RATE_LIMITS,
+)
 """Who may pass."""

@@ -27,6 +27,9 @@ class RefusalKind(enum.StrEnum):
     TOO_LARGE = "too_large"
     """Its body is larger than what may pass: 413."""
 
+    RATE_LIMITED = "rate_limited"
+    """More came than a limit allows: 429."""
+
 
 @attrs.frozen
 class Turndown:
@@ -87,7 +90,9 @@ class Gate:
 
 def gate_of(access: Access) -> Gate | None:
     """Make a gate; None where all may pass, as in a service that says nothing of it."""
-    return None if access == Access() else Gate(access)
+    if access.allow or access.deny or access.body is not None:
+        return Gate(access)
+    return None
 
 
 class NetworkSet:
