@@ -36,6 +36,7 @@ from http_trio.net.process.service_manager import (
 )
 from http_trio.net.tls_context import Tls, client_context
 from http_trio.net.traffic_counts import TrafficCounts
+from http_trio.proxy.codings.compression import Compression
 from http_trio.proxy.forward import forward, upstream_request_of
 from http_trio.proxy.hooks import ForwardedRequest, ForwardHooks, Retry
 from http_trio.proxy.upstream_request import UpstreamRequest
@@ -58,6 +59,7 @@ __all__ = [
     "BadResponse",
     "BodyLimit",
     "Certificate",
+    "Compression",
     "Exchange",
     "Failure",
     "FailureReason",

@@ -16,7 +16,7 @@ SRC = Path(__file__).parents[2] / "src"
 
 PUBLIC: dict[str, str] = {
     "http_trio": """
-        Address AsgiApp BadBind BadCertificate BadRequest BadResponse BodyLimit Certificate Exchange
+        Address AsgiApp BadBind BadCertificate BadRequest BadResponse BodyLimit Certificate Compression Exchange
         Failure FailureReason FetchResult ForwardHooks ForwardedPolicy
         ForwardedRequest Handler Http2Upstream HttpError HttpServer HttpsRedirect IntroducingUpstream KnownHosts Limits
         NoResponse ProcessLife ProtocolError ProxyVersion Response Retry ServiceManager Timeouts Tls TrafficCounts Upstream UpstreamRequest

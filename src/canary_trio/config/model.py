@@ -20,6 +20,7 @@ from canary_trio.config.access import Access
 from canary_trio.config.policies import (
     ArmTimeouts,
     CertificateHeader,
+    Compress,
     Connections,
     Ejection,
     HeaderRules,
@@ -179,6 +180,9 @@ class Arm:
     )
     response_headers: HeaderRules = described(
         "Changes to responses.", factory=HeaderRules
+    )
+    compress: Compress | None = described(
+        "Compression of responses: true, false, or a table.", default=None
     )
     tls: UpstreamTls = described("Of servers with https://.", factory=UpstreamTls)
 

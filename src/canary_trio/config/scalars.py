@@ -135,6 +135,11 @@ DOMAIN = text(
     r"\.?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})", "a domain, such as example.org"
 )
 PATH = text(r"/[!-~]{0,2000}", "a path that begins with / (percent-encoded)")
+MEDIA_TYPE = text(
+    r"[A-Za-z0-9!#$&^_.+-]{1,127}/(?:\*|(?:\*\+)?[A-Za-z0-9!#$&^_.+-]{1,127})",
+    "a media type without parameters, such as application/json, text/* or"
+    " application/*+json",
+)
 FILE = text(r"[^\x00]{1,4096}", "the path of a file")
 VALUE = text(r"[^\x00-\x1f\x7f]{0,4000}", "text without control characters")
 

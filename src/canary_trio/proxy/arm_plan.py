@@ -13,6 +13,7 @@ import attrs
 
 from canary_trio.config.policies import (
     ArmTimeouts,
+    Compress,
     HeaderRules,
     Retries,
     ServerLimits,
@@ -29,7 +30,7 @@ from canary_trio.routing.access.gate import gate_of
 from canary_trio.telemetry.decision_labels import DecisionLabels, LabelCache
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.arm import ArmState, LiveArm, Pick, PickOther
-from http_trio import Certificate, Exchange, Timeouts
+from http_trio import Certificate, Compression, Exchange, Timeouts
 
 STRICT = "Strict-Transport-Security"
 
@@ -47,6 +48,7 @@ class ArmPlan:
         request, response: changes of fields.
         strict: the field that tells browsers to come by TLS only, for clients that came
             by it; None for none.
+        compression: what of its responses is compressed; None for nothing.
         reads_responses: whether a response's head must be looked at: here, or where it
             falls back to.
         fallback: the name of the arm that serves when this one cannot; None for none.
@@ -63,6 +65,7 @@ class ArmPlan:
     request: HeaderChanges
     response: HeaderChanges
     strict: tuple[bytes, bytes] | None
+    compression: Compression | None
     reads_responses: bool
     fallback: str | None
 
@@ -154,6 +157,7 @@ class ArmPlans:
             request=compile_changes(config.request_headers),
             response=compile_changes(changes, *([STRICT] if strict else [])),
             strict=None if strict is None else (STRICT.encode(), strict.value.encode()),
+            compression=_compression(config.compress),
             reads_responses=reads,
             fallback=fallback,
         )
@@ -171,9 +175,23 @@ def timeouts_of(timeouts: ArmTimeouts) -> Timeouts:
     )
 
 
+def _compression(rule: Compress | None) -> Compression | None:
+    """Say a document's compression in the engine's words."""
+    if rule is None:
+        return None
+    return Compression(
+        types=[one.encode() for one in rule.types],
+        codings=tuple(one.value.encode() for one in rule.codings),
+        least=rule.least,
+        level=rule.level,
+    )
+
+
 def _reads(arm: LiveArm) -> bool:
-    changes = arm.config.response_headers
-    return bool(changes.remove or changes.set or arm.config.retries.status)
+    config = arm.config
+    changes = config.response_headers
+    looks = changes.remove or changes.set or config.retries.status
+    return bool(looks) or config.compress is not None
 
 
 def _sets(changes: HeaderRules, name: str) -> bool:

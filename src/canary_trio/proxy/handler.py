@@ -15,8 +15,9 @@ from canary_trio.proxy.arm_plan import ArmPlans, Context
 from canary_trio.proxy.fields import max_forwards
 from canary_trio.proxy.fields.path_prefix import leaves_root
 from canary_trio.proxy.fields.request_ids import RandomHex
+from canary_trio.proxy.inspected_request import InspectedRequest
 from canary_trio.proxy.live import LiveConfig
-from canary_trio.proxy.proxied_request import InspectedRequest, ProxiedRequest
+from canary_trio.proxy.proxied_request import ProxiedRequest
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.access.gate import RefusalKind
 from canary_trio.routing.sticky_cookie import without_cookie

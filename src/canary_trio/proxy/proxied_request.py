@@ -34,7 +34,6 @@ from http_trio.http1.grpc import http_status_of
 
 if TYPE_CHECKING:
     from http_trio import Exchange
-    from http_trio.http1.response_head import ResponseHead
 
 
 class ProxiedRequest(ForwardHooks):
@@ -373,27 +372,3 @@ class ProxiedRequest(ForwardHooks):
         if bad and last is not chosen:
             last.errors += 1
         chosen.saved += saved
-
-
-class InspectedRequest(ProxiedRequest):
-    """The same where responses are looked at before anything of them goes out."""
-
-    __slots__ = ()
-    reads_responses = True
-
-    def on_response(
-        self, request: ForwardedRequest, head: ResponseHead
-    ) -> Upstream | Retry | None:
-        """Go elsewhere for a status that counts as failed; else change the fields."""
-        plan = self._plan
-        if (
-            head.status in plan.failing
-            and request.exchange.head.repeatable
-            and request.can_repeat
-        ):
-            following = self._go_on(sent=True, ok=False, unreachable=False)
-            if following is not None:
-                return following
-        if plan.response.left_out is not None:
-            head.kept = plan.response.without(head.kept)
-        return None

@@ -8,6 +8,9 @@ a length, are what shows it (RFC 9112 section 8).
 
 from __future__ import annotations
 
+import math
+from typing import ClassVar
+
 from http_trio.errors import ProtocolError
 from http_trio.http1.chunked import LAST_CHUNK, ChunkedReader, encode_chunk
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
@@ -46,6 +49,9 @@ class BodyTranscoder:
         "passed",
         "rest",
     )
+
+    most_at_once: ClassVar[float] = math.inf
+    """Bytes of which it is worth a thread to take more in."""
 
     def __init__(
         self,
@@ -125,8 +131,7 @@ class BodyTranscoder:
         return b"" if was_done or self._outgoing != CHUNKED else LAST_CHUNK
 
     def _kept_trailers(self) -> list[bytes]:
-        lines = () if self._reader is None else self._reader.trailers
-        return [line for line in lines if is_allowed_in_trailer(line)]
+        return [line for line in self.trailers if is_allowed_in_trailer(line)]
 
     def _last_chunk(self) -> bytes:
         kept = self._kept_trailers() if self._trailers else []

@@ -134,7 +134,12 @@ def check_unfinished_response(data: bytes, limit: float) -> None:
 
 
 def render_response(
-    head: ResponseHead, *, to_http10: bool, connection: bytes, added: bytes
+    head: ResponseHead,
+    *,
+    to_http10: bool,
+    connection: bytes,
+    added: bytes,
+    encoded: bool = False,
 ) -> tuple[bytes, int]:
     """Give the head that goes to the client, and how the body is to be framed.
 
@@ -147,8 +152,9 @@ def render_response(
         to_http10: whether the client spoke HTTP/1.0.
         connection: the value of the Connection field; none if empty.
         added: our own fields, each line led by CRLF.
+        encoded: whether the body gets a coding on its way: its length is not known then.
     """
-    framing = head.framing
+    framing = CHUNKED if encoded else head.framing
     frame = b""
     if framing >= 0:
         pass

@@ -7,17 +7,26 @@ request is out, and once the client has closed its half, the response may dawdle
 from __future__ import annotations
 
 import math
+import os
 
 import trio
 
 from http_trio.errors import BadResponse, ProtocolError
-from http_trio.http1.body import Truncated
+from http_trio.http1.body import BodyTranscoder, Truncated
 from http_trio.http1.response_head import ResponseHead
 from http_trio.net.stream import ByteStream, copy
 from http_trio.proxy.errors import ClientGone, UpstreamFailed
 from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.upstream.failure import FailureReason
 from http_trio.upstream.response_reader import read_head
+
+_THREADS = trio.CapacityLimiter(max(1, (os.cpu_count() or 1)))
+"""Threads that encode at a time: more would wait for a processor."""
+
+
+async def _in_thread(transcoder: BodyTranscoder, data: bytes) -> bytes:
+    """Take in what takes long, while others are served."""
+    return await trio.to_thread.run_sync(transcoder.feed, data, limiter=_THREADS)
 
 
 class Download:
@@ -78,6 +87,8 @@ class Download:
 
     async def begin(self, head: ResponseHead, rest: bytes, *, last: bool) -> None:
         """Send the response's beginning."""
+        if self._request.hooks.encoder is not None:  # the rest goes as all of it does
+            self._up.buffer, rest = rest + self._up.buffer, b""
         try:
             out = self._request.begin_response(head, rest, last=last)
         except ProtocolError as exc:
@@ -99,7 +110,10 @@ class Download:
             room = await self._wait_room()
             data = await self._receive(self._idle_s, room)
             try:
-                out = transcoder.feed(data) if data else transcoder.end()
+                if len(data) > transcoder.most_at_once:
+                    out = await _in_thread(transcoder, data)
+                else:
+                    out = transcoder.feed(data) if data else transcoder.end()
             except Truncated as exc:
                 raise self._failed(FailureReason.CLOSED, str(exc)) from exc
             except ProtocolError as exc:

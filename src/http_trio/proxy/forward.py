@@ -28,6 +28,7 @@ from http_trio.http1.response_head import (
 )
 from http_trio.limits import BUFFER
 from http_trio.proxy import forward_task
+from http_trio.proxy.codings.encoded_body import STEP
 from http_trio.proxy.hooks import ForwardHooks
 from http_trio.proxy.upstream_request import UpstreamRequest
 from http_trio.server.exchange import Exchange
@@ -247,9 +248,13 @@ class _FastPath(UpstreamRequest):
             self.release(reusable=head.keep_alive and len(body) == head.framing)
             self._send_again(after_s)
             return
-        out = self.begin_response(head, body, last=False)
+        much = self.hooks.encoder is not None and len(body) > STEP
+        out = self.begin_response(head, b"" if much else body, last=False)
         assert self.transcoder is not None, "begin_response sets it"
-        self._pass_on(self.transcoder, out)
+        if much:
+            self._hand_over(out, body)
+        else:
+            self._pass_on(self.transcoder, out)
 
     def _parse_head(self, raw: bytes) -> ResponseHead:
         method = self.exchange.head.method
@@ -287,6 +292,9 @@ class _FastPath(UpstreamRequest):
 
     def _pass_body(self, transcoder: BodyTranscoder, data: bytes) -> None:
         assert self._connection is not None, "only a connection in use is received from"
+        if len(data) > transcoder.most_at_once:
+            self._hand_over(b"", data)
+            return
         self._connection.touch(self.timeouts.stream_idle_s)
         self._pass_on(transcoder, transcoder.feed(data))
 
@@ -308,9 +316,9 @@ class _FastPath(UpstreamRequest):
         self.end(None)
         exchange.send_last(out, keep=keep)
 
-    def _hand_over(self, unsent: bytes) -> None:
+    def _hand_over(self, unsent: bytes, received: bytes = b"") -> None:
         connection = self._connection
         assert connection is not None, "a response comes over a connection"
         self._connection = None
         connection.leave_loop()
-        forward_task.start_response(self, connection, unsent)
+        forward_task.start_response(self, connection, unsent, received)

@@ -50,11 +50,21 @@ def start(request: UpstreamRequest) -> None:
 
 
 def start_response(
-    request: UpstreamRequest, connection: UpstreamChannel, unsent: bytes
+    request: UpstreamRequest,
+    connection: UpstreamChannel,
+    unsent: bytes,
+    received: bytes,
 ) -> None:
-    """Carry the rest of a response, of which `unsent` goes out first, in a task."""
+    """Carry the rest of a response in a task.
+
+    Args:
+        request: which it is of.
+        connection: of its server.
+        unsent: what goes out first.
+        received: what came of its body, and was not looked at.
+    """
     task = ForwardTask(request)
-    task.use(connection)
+    task.use(connection, received)
     task.unsent = unsent
     request.exchange.loop.spawn(task.run, task.carry_rest)
 
@@ -80,10 +90,12 @@ class ForwardTask:
         self._tunnel: Tunnel | None = None
         request.carrier = self
 
-    def use(self, connection: UpstreamChannel) -> None:
+    def use(self, connection: UpstreamChannel, received: bytes = b"") -> None:
         """Talk to this connection of the upstream; it is out of the event loop already."""
         self._connection = connection
         self._up = connection.stream
+        if received:
+            self._up.buffer = received + self._up.buffer
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do the work, then give back or close both connections."""

@@ -14,6 +14,7 @@ import attrs
 from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Timeouts
+from http_trio.proxy.codings.coders import Encoder
 from http_trio.server.exchange import Exchange
 from http_trio.upstream.failure import Failure, FailureReason
 from http_trio.upstream.pool import Upstream
@@ -62,11 +63,14 @@ class ForwardHooks:
             Host; None for `head.kept`.
         timeouts: how long this request may take; None for the limits of `serve`.
         reads_responses: whether `on_response` is to be called.
+        encoder: what encodes the response's body; `on_response` sets it, and the fields
+            that say so. None to pass the body on as it is.
     """
 
     __slots__ = ("fields", "request_fields", "response_fields", "timeouts")
 
     reads_responses: ClassVar[bool] = False
+    encoder: Encoder | None = None
 
     def __init__(
         self,

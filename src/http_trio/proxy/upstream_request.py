@@ -25,6 +25,7 @@ from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead, render_response
 from http_trio.limits import Limits, Timeouts
 from http_trio.net.event_loop import Timer
+from http_trio.proxy.codings.encoded_body import EncodedBody
 from http_trio.proxy.hooks import ForwardHooks, Retry
 from http_trio.server.exchange import Exchange
 from http_trio.server.introduction import introduce, is_named_by_balancer
@@ -185,15 +186,11 @@ class UpstreamRequest:
             to_http10=request.http10,
             connection=self.exchange.connection_value(keep=self.keeps_client),
             added=self.hooks.response_fields,
+            encoded=self.hooks.encoder is not None,
         )
         if framing == UNTIL_CLOSE:
             self.keeps_client = False
-        transcoder = self.transcoder = BodyTranscoder(
-            head.framing,
-            framing,
-            trailers=request.takes_trailers,
-            line_limit=self.exchange.limits.trailers,
-        )
+        transcoder = self.transcoder = self._transcoder(head.framing, framing)
         if transcoder.done:
             transcoder.rest = body
         elif body:
@@ -203,6 +200,18 @@ class UpstreamRequest:
                 self.status, self.transcoder = 0, None
                 raise
         return data
+
+    def _transcoder(self, incoming: int, outgoing: int) -> BodyTranscoder:
+        encoder = self.hooks.encoder
+        trailers = self.exchange.head.takes_trailers
+        limit = self.exchange.limits.trailers
+        if encoder is None:
+            return BodyTranscoder(
+                incoming, outgoing, trailers=trailers, line_limit=limit
+            )
+        return EncodedBody(
+            incoming, outgoing, encoder, trailers=trailers, line_limit=limit
+        )
 
     def switch(self, head: ResponseHead) -> bytes:
         """Note that the protocol changes; give the head that says so."""

@@ -95,6 +95,16 @@ RETRIES = table(
     status=CODES,
 )
 TIMEOUTS = seconds(0.01, 86400)
+COMPRESS = st.booleans() | table(
+    types=st.lists(
+        st.sampled_from(["text/*", "text/event-stream", "application/*+json"]),
+        min_size=1,
+        max_size=3,
+    ),
+    codings=st.permutations(["gzip", "zstd"]).map(lambda both: both[:1]),
+    least=st.integers(0, 2**30),
+    level=st.integers(1, 9),
+)
 
 
 def arm(name: str) -> Strategy:
@@ -124,6 +134,7 @@ def arm(name: str) -> Strategy:
         ),
         request_headers=HEADERS,
         response_headers=HEADERS,
+        compress=COMPRESS,
         tls=table(
             verify=st.booleans(),
             ca=st.none() | st.just("/etc/ca.pem"),

@@ -1,4 +1,7 @@
-"""The arms of a document: what may stand in each, and their servers. Pure."""
+"""The arms of a document: what may stand in each, and their servers. Pure.
+
+One file, since a reader looks for the fields of an arm in one place.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,8 @@ from canary_trio.config.model import (
 from canary_trio.config.parts.condition_codec import KEY
 from canary_trio.config.policies import (
     ArmTimeouts,
+    Coding,
+    Compress,
     Ejection,
     HeaderRules,
     Health,
@@ -51,6 +56,7 @@ from canary_trio.config.scalars import (
     GRPC_SERVICE,
     HOST,
     HOST_AND_PORT,
+    MEDIA_TYPE,
     PATH,
     status_codes,
 )
@@ -119,6 +125,17 @@ _TLS = table(
     server_name=optional(HOST),
     client_cert=optional(FILE),
     client_key=optional(FILE),
+)
+_COMPRESS = word_or(
+    {False: None, True: Compress()},
+    table(
+        Compress,
+        types=list_of(MEDIA_TYPE, least=1, most=100, of="media types"),
+        codings=list_of(enumeration(Coding), least=1, most=2, of="codings"),
+        least=integer(0, 2**30),
+        level=integer(1, 9),
+    ),
+    "true, false, or a table",
 )
 _SERVER_TABLE = table(
     Server,
@@ -201,6 +218,7 @@ _ARM = table(
     limits=_LIMITS,
     request_headers=_HEADERS,
     response_headers=_HEADERS,
+    compress=_COMPRESS,
     tls=_TLS,
 )
 

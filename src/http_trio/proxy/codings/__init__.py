@@ -1,0 +1,1 @@
+"""Content codings: what a client takes, what may be encoded, and encoding as it comes."""
