@@ -314,16 +314,17 @@ class Http2Stream(ResponseTranslator):
     def drop(self, *, by_upstream: bool = False) -> None:
         """End the stream at once; nobody is told. What it sent is seen to be cut.
 
-        But a WebSocket ends as its connection would, since its frames say the rest.
+        But a WebSocket ends as its connection would: by a reset only where the server's
+        was one (RFC 8441 section 5), since its frames say the rest.
         """
         self._leave()
-        if self._switched:
+        if self._switched and not by_upstream:
             self._end_sending()
         if self._sent_all:
             self._finish()
         else:
             self.ended_by_upstream = by_upstream
-            self._break_off(INTERNAL_ERROR)
+            self._break_off(CANCEL if self._switched else INTERNAL_ERROR)
             self._owner.wake()
 
     # === private ===

@@ -302,8 +302,8 @@ class ForwardTask:
             self._close_connection()
         keep = request.keeps_client and self._uploaded
         request.end(None)
-        if self._switched is not None:
-            exchange.cut()
+        if self._tunnel is not None:
+            exchange.cut(by_upstream=self._tunnel.cut_by_server)
         else:
             self._client.rejoin(self._down.buffer)
             exchange.send_last(b"", keep=keep)

@@ -80,6 +80,11 @@ class Tunnel:
                 for way in self._ways:
                     nursery.start_soon(way.run)
 
+    @property
+    def cut_by_server(self) -> bool:
+        """Whether the server's side broke off, in place of ending."""
+        return self._ways[0].source_broke
+
     def recall(self) -> None:
         """End it soon: with a close frame to each side where that can be given."""
         self._end(SERVICE_RESTART, GOING_AWAY)
@@ -134,6 +139,7 @@ class _Way:
         self._receiving = trio.CancelScope()
         self._is_sending = False
         self._recalled = False
+        self.source_broke = False
 
     async def run(self) -> None:
         try:
@@ -158,7 +164,11 @@ class _Way:
             room = await self._tunnel.wait_room(self._sink)
             with copy_buffer() as view:
                 while room and not self._recalled:
-                    count = await self._source.receive_into(view[:room], math.inf)
+                    try:
+                        count = await self._source.receive_into(view[:room], math.inf)
+                    except OSError:
+                        self.source_broke = True
+                        raise
                     if not count:
                         self._sink.end_sending()
                         if not self._half_close:

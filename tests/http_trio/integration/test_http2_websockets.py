@@ -13,6 +13,7 @@ from http_trio.proxy.websocket_frames import close_frame
 from http_trio.testing.peers import ReceivedRequest
 from tests.http_trio.support.certificates import Authority
 from tests.http_trio.support.http2_peer import get, http2_client, watched_http2
+from tests.http_trio.support.watched import reset_stream
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 MASK = b"\x11\x22\x33\x44"
@@ -21,6 +22,8 @@ OPEN = [
     (":protocol", "websocket"),
     ("sec-websocket-version", "13"),
 ]
+
+ORDERLY = [*get("/orderly", method="CONNECT"), *OPEN[-2:]]
 
 
 def masked(first: int, payload: bytes) -> bytes:
@@ -80,3 +83,26 @@ async def test_a_broken_frame_ends_its_websocket_with_its_code(
     assert end[:2] == b"\x88\x82"
     code = bytes(b ^ end[2 + at] for at, b in enumerate(end[6:]))
     assert code == b"\x03\xea"
+
+
+async def test_a_connection_that_the_server_resets_resets_the_websocket(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RFC 8441 section 5: an orderly end is one, and a reset is one."""
+
+    async def script(asked: ReceivedRequest) -> None:
+        await switch(asked)
+        if asked.path == b"/chat":
+            await asked.stream.receive_some()
+            await reset_stream(asked.stream)
+        await trio.aclose_forcefully(asked.stream)
+
+    async with watched_http2(script, authority, caplog) as watched:
+        async with http2_client(watched.proxy, authority) as client:
+            await client.send(client.head(OPEN, ends=False))
+            await client.wait(lambda: client.streams[1].has_head)
+            await client.data(1, masked(0x81, b"a"))
+            await client.send(client.head(ORDERLY, ends=False))
+            await client.wait_over(1, 3)
+            assert client.streams[1].reset == 8
+            assert client.streams[3].ended

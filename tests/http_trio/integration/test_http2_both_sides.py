@@ -1,0 +1,230 @@
+"""HTTP/2 at the client's side and at the server's: what HTTP/1.1 in between must not cost.
+
+Frames that a test writes itself on one side, `h2` as the server on the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import h2.errors
+import h2.settings
+import pytest
+import trio
+
+from http_trio import Exchange, ForwardHooks, forward
+from tests.http_trio.support.certificates import Authority
+from tests.http_trio.support.h2_server import H2Request, H2Server, Script, h2_server
+from tests.http_trio.support.http2_peer import (
+    ClientStream,
+    Http2Client,
+    get,
+    http2_client,
+    serving_http2,
+)
+
+WEBSOCKETS = int(h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL)
+CANCEL = int(h2.errors.ErrorCodes.CANCEL)
+OPEN = [
+    *get("/chat?a=b", method="CONNECT"),
+    (":protocol", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-protocol", "a, b"),
+    ("sec-websocket-extensions", "permessage-deflate"),
+    ("cookie", "c=d"),
+]
+ACCEPTED = [
+    (b":status", b"200"),
+    (b"sec-websocket-protocol", b"b"),
+    (b"sec-websocket-extensions", b"permessage-deflate"),
+]
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@asynccontextmanager
+async def between(
+    script: Script, authority: Authority, settings: dict[int, int] | None = None
+) -> AsyncIterator[tuple[Http2Client, H2Server]]:
+    """Give a client of a proxy that stands in front of a server; both speak HTTP/2."""
+    allowed = {WEBSOCKETS: 1} if settings is None else settings
+    async with h2_server(script, settings=allowed) as server:
+        upstream, hooks = server.upstream(), ForwardHooks()
+
+        def handler(exchange: Exchange) -> None:
+            forward(exchange, upstream, hooks)
+
+        async with serving_http2(handler, authority) as proxy:
+            async with http2_client(proxy, authority) as client:
+                yield client, server
+    assert not server.faults
+
+
+async def open_websocket(client: Http2Client) -> tuple[int, ClientStream]:
+    await client.send(client.head(OPEN, ends=False))
+    number = client.last
+    stream = client.streams[number]
+    await client.wait(lambda: stream.has_head or stream.over)
+    return number, stream
+
+
+async def ask_beside(client: Http2Client) -> None:
+    """See that the connection lives."""
+    found = await client.fetch("/beside")
+    assert (found.status, bytes(found.body)) == (200, b"beside")
+
+
+def beside(script: Script) -> Script:
+    """Give a script that answers other requests, too."""
+
+    async def run(request: H2Request) -> None:
+        if request.get(b":path") == b"/beside":
+            await request.answer(b"beside")
+        else:
+            await script(request)
+
+    return run
+
+
+async def test_a_websocket_passes_as_it_is(authority: Authority) -> None:
+    """Its fields, frames of any kind, whatever an extension makes of them, and pings."""
+    up = b"\xc1\x83\1\2\3\4abc" + b"\x89\x81\0\0\0\0p" + b"\x02\x80\0\0\0\0"
+    down = b"\xc1\x03abc" + b"\x89\x01p" + b"\x8a\x00" + b"\x02\x00"
+
+    async def script(request: H2Request) -> None:
+        await request.head(ACCEPTED)
+        await request.wait(lambda request: len(request.body) >= len(up))
+        await request.data(down)
+        await request.whole()
+        await request.data(b"\x88\x00", ended=True)
+
+    async with between(beside(script), authority) as (client, server):
+        number, stream = await open_websocket(client)
+        await client.data(number, up)
+        await client.wait(lambda: len(stream.body) >= len(down))
+        await ask_beside(client)
+        await client.data(number, b"", ends=True)
+        await client.wait_over(number)
+        await ask_beside(client)
+    (head,) = stream.heads
+    asked = dict(server.asked[0].fields)
+    assert stream.body == down + b"\x88\x00"
+    assert server.asked[0].body == up
+    assert stream.ended
+    assert head[b":status"] == b"200"
+    assert head[b"sec-websocket-protocol"] == b"b"
+    assert head[b"sec-websocket-extensions"] == b"permessage-deflate"
+    assert b"sec-websocket-accept" not in head
+    assert asked[b":method"] == b"CONNECT"
+    assert asked[b":protocol"] == b"websocket"
+    assert (asked[b":path"], asked[b":authority"]) == (b"/chat?a=b", b"a.test")
+    assert (asked[b"sec-websocket-protocol"], asked[b"cookie"]) == (b"a, b", b"c=d")
+    assert asked[b"sec-websocket-extensions"] == b"permessage-deflate"
+    assert not {b"sec-websocket-key", b"connection", b"upgrade"} & {*asked}
+    assert len(server.talks) == 1
+
+
+End = Callable[[Http2Client, int, H2Request], Awaitable[None]]
+
+
+async def client_ends(client: Http2Client, number: int, _: H2Request) -> None:
+    await client.data(number, b"", ends=True)
+
+
+async def client_resets(client: Http2Client, number: int, _: H2Request) -> None:
+    await client.reset(number, CANCEL)
+
+
+async def server_ends(_: Http2Client, __: int, request: H2Request) -> None:
+    await request.data(b"\x88\x00", ended=True)
+
+
+async def server_resets(_: Http2Client, __: int, request: H2Request) -> None:
+    await request.cancel(CANCEL)
+
+
+@pytest.mark.parametrize("end", [client_ends, client_resets])
+async def test_a_client_that_leaves_its_websocket_lets_the_server_go(
+    authority: Authority, end: End
+) -> None:
+    async def script(request: H2Request) -> None:
+        await request.head(ACCEPTED)
+
+    async with between(beside(script), authority) as (client, server):
+        number, _ = await open_websocket(client)
+        request = server.asked[0]
+        await end(client, number, request)
+        with trio.fail_after(10):
+            await request.wait(lambda one: one.ended or one.reset is not None)
+        await ask_beside(client)
+        assert len(server.talks) == 1
+
+
+@pytest.mark.parametrize("end", [server_ends, server_resets])
+async def test_a_server_that_ends_a_websocket_ends_it_alone(
+    authority: Authority, end: End
+) -> None:
+    async def script(request: H2Request) -> None:
+        await request.head(ACCEPTED)
+
+    async with between(beside(script), authority) as (client, server):
+        number, stream = await open_websocket(client)
+        await end(client, number, server.asked[0])
+        if end is server_ends:  # half of it: the client may say its own goodbye
+            await client.wait(lambda: bytes(stream.body) == b"\x88\x00")
+            await client.data(number, b"\x88\x80\0\0\0\0", ends=True)
+        await client.wait_over(number)
+        assert stream.reset == (None if end is server_ends else CANCEL)
+        await ask_beside(client)
+        assert len(server.talks) == 1
+
+
+async def test_much_passes_both_ways_at_once(authority: Authority) -> None:
+    """More than any window, so that each side waits for the other's reading."""
+    size = 400_000
+    up = b"\x82\xff" + size.to_bytes(8, "big") + bytes(4) + b"u" * size
+    down = b"\x82\x7f" + size.to_bytes(8, "big") + b"d" * size
+
+    async def script(request: H2Request) -> None:
+        await request.head(ACCEPTED)
+        await request.data(down)
+        await request.whole()
+        request.talk.h2.end_stream(request.stream_id)
+        await request.talk.flush()
+
+    async with between(script, authority) as (client, server):
+        number, stream = await open_websocket(client)
+        await client.send_all_of({number: up})
+        await client.wait_over(number)
+    assert bytes(stream.body) == down
+    assert server.asked[0].body == up
+
+
+async def test_a_server_may_refuse_a_websocket(authority: Authority) -> None:
+    async def script(request: H2Request) -> None:
+        await request.answer(b"no", [(b":status", b"403"), (b"content-length", b"2")])
+
+    async with between(beside(script), authority) as (client, _):
+        number, stream = await open_websocket(client)
+        await client.wait_over(number)
+        assert (stream.status, bytes(stream.body)) == (403, b"no")
+        await ask_beside(client)
+
+
+async def test_a_server_without_extended_connect_is_not_asked(
+    authority: Authority,
+) -> None:
+    async def script(request: H2Request) -> None:
+        await request.answer(b"beside")
+
+    async with between(script, authority, settings={}) as (client, server):
+        number, stream = await open_websocket(client)
+        await client.wait_over(number)
+        assert stream.status == 502
+        await ask_beside(client)
+    assert [one.get(b":method") for one in server.asked] == [b"GET"]
