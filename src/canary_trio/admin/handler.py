@@ -12,8 +12,8 @@ from time import monotonic_ns
 import attrs
 import trio
 
-from canary_trio.admin import metrics
 from canary_trio.admin.exposition import CONTENT_TYPE
+from canary_trio.admin.metrics import rendering as metrics
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe, describe_service
 from canary_trio.config.model import Balance

@@ -90,6 +90,14 @@ _RATE_LIMIT: Mapping[str, Shape] = {
     "dry_run": MergeRule.ADDED,
 }
 
+_AUTH: Mapping[str, Shape] = {
+    "by": MergeRule.SLOWEST,
+    "outcomes": ByName(MergeRule.ADDED),
+    "questions": MergeRule.ADDED,
+    "waiting": MergeRule.ADDED,
+    "trouble": MergeRule.SAID,
+}
+
 _REMOVED: Mapping[str, Shape] = {
     "in_flight": MergeRule.ADDED,
 }
@@ -115,6 +123,7 @@ _SERVICE: Mapping[str, Shape] = {
     "arms": ByName(_ARM),
     "removed_arms": ByName(_REMOVED),
     "rate_limits": ByName(_RATE_LIMIT),
+    "auth": ByName(_AUTH),
 }
 
 RULES: Mapping[str, Shape] = {
@@ -167,6 +176,7 @@ def describe_service(view: ProxyView) -> Table:
             name: attrs.asdict(counts)
             for name, counts in runtime.observer.counters.limits.items()
         },
+        "auth": {} if live is None else _auth(live, runtime),
     }
 
 
@@ -282,6 +292,21 @@ def _server(server: ServerState) -> Table:
         "latency_s": round(server.latency_s, 6),
         "connections": server.upstream.open,
     }
+
+
+def _auth(live: LiveConfig, runtime: Runtime) -> Table:
+    """Say how those checks of who asks are that the document has."""
+    shown: Table = {}
+    for check in live.auth.checks if live.auth is not None else ():
+        counts = runtime.observer.counters.of_check(check.name)
+        shown[check.name] = {
+            "by": check.words,
+            "outcomes": dict(counts.outcomes),
+            "questions": counts.asked,
+            "waiting": len(check.waiting()),
+            "trouble": check.trouble,
+        }
+    return shown
 
 
 def _removed(live: LiveConfig, runtime: Runtime) -> Table:

@@ -195,18 +195,26 @@ def _field(text: str) -> tuple[str, str]:
 
 def _shown(found: Explanation) -> str:
     """Give the explanation in words, one fact a line."""
-    from canary_trio.routing.arm_references import called  # noqa: PLC0415
-
     of = f"revision {found.revision}" if found.revision else "this document"
     if found.refused is not None:
         return f"{of}: refused, {found.refused}: it would reach no arm"
+    return "\n".join([*_arm_lines(found, of), *_auth_lines(found)])
+
+
+def _auth_lines(found: Explanation) -> list[str]:
+    return [f"  only if {one['check']} lets it pass: {one['by']}" for one in found.auth]
+
+
+def _arm_lines(found: Explanation, of: str) -> list[str]:
+    from canary_trio.routing.arm_references import called  # noqa: PLC0415
+
     if not found.certain:
         shares = found.shares or {}
         split = ", ".join(f"{arm} {share:.4g}" for arm, share in shares.items())
         lines = [f"{of}: by the ratio: {split}"]
         if found.new_user:
             lines.append("  it would be given a cookie, and stay with its arm")
-        return "\n".join([*lines, *_limit_lines(found)])
+        return [*lines, *_limit_lines(found)]
     why = called(found.rule) if found.rule is not None else found.reason
     lines = [f"{of}: arm {found.arm}, by {why}"]
     if found.bucket is not None:
@@ -217,7 +225,7 @@ def _shown(found: Explanation) -> str:
     lines += [f"  server {url}" for url in found.servers]
     if not found.servers:
         lines.append(f"  no server is ready; fallback: {found.fallback or 'none'}")
-    return "\n".join(lines)
+    return lines
 
 
 def _limit_lines(found: Explanation) -> list[str]:

@@ -50,6 +50,15 @@ SPARE_FILES = 1024
     help="A document to write if the store has none.",
 )
 @click.option(
+    "--passwords",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    envvar="CANARY_PASSWORDS",
+    show_envvar=True,
+    metavar="DIR",
+    help="The directory of the files of users (`canary passwd`) that documents name for basic"
+    " auth; read again when they change.",
+)
+@click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="CANARY_STATE",
@@ -91,6 +100,7 @@ def serve(
     admin: str,
     admin_hosts: tuple[str, ...],
     bootstrap: Path | None,
+    passwords: Path | None,
     state: Path | None,
     proxy_id: str | None,
     rate_limit_clients: int,
@@ -102,7 +112,7 @@ def serve(
 
     It listens once there is a document to route by. SIGTERM and Ctrl-C end it as --lame-duck
     and --drain say, a second one at once. SIGUSR1 and SIGHUP open the access log anew, after
-    it was rotated; SIGHUP also looks at the files of certificates.
+    it was rotated; SIGHUP also looks at the files of certificates and of users.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has a meaning
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -127,6 +137,7 @@ def serve(
         admin=admin if addresses.admin is None else addresses.admin,
         admin_hosts=admin_hosts,
         bootstrap=document,
+        passwords=passwords,
         state=state,
         proxy_id=proxy_id,
         rate_limit_clients=rate_limit_clients,

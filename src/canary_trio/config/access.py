@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import attrs
 
+from canary_trio.config.auth import BasicAuth, ForwardAuth
 from canary_trio.config.policies import described
 from canary_trio.config.rules import Key, Network, Source
 
@@ -77,4 +78,11 @@ class Access:
         "How many requests may pass in a time; beyond it 429 with Retry-After. All that"
         " hold for a request must let it pass.",
         default=(),
+    )
+    basic_auth: BasicAuth | None = described(
+        "A name and a password that a client must have; null for none.", default=None
+    )
+    forward_auth: ForwardAuth | None = described(
+        "A server that is asked whether a request may pass; null for none.",
+        default=None,
     )

@@ -18,9 +18,9 @@ from typing import Protocol
 import trio
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from canary_trio.admin import metric_catalog as families
 from canary_trio.admin import status
 from canary_trio.admin.exposition import CONTENT_TYPE
+from canary_trio.admin.metrics import catalog as families
 from canary_trio.process.merge import merge_metrics, merge_status, with_reference
 from http_trio import (
     Exchange,

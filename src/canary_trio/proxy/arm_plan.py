@@ -6,6 +6,7 @@ all requests of a revision need beside it is their `Context`.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable
 
@@ -28,7 +29,7 @@ from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.access.gate import gate_of
 from canary_trio.telemetry.decision_labels import DecisionLabels, LabelCache
-from canary_trio.telemetry.observer import Observer
+from canary_trio.telemetry.observer import Observer, ObserverOfUser
 from canary_trio.upstream.arm import ArmState, LiveArm, Pick, PickOther
 from http_trio import Certificate, Compression, Exchange, Timeouts
 
@@ -89,6 +90,7 @@ class ArmPlans:
         asks_certificate: whether a client's certificate matters to rules or servers.
         gate: who may pass; None where all may.
         limiter: how many requests may pass; None for any number.
+        auth: who asks is to be known; None where it is not.
         has_prefixes: whether a server has a path before that of each request.
         looks_closer: whether any of the last three is so.
     """
@@ -110,8 +112,9 @@ class ArmPlans:
         )
         self.gate = gate_of(config.access)
         self.limiter = runtime.limiter_of(config.access.rate_limits)
-        self.looks_closer = (
-            self.has_prefixes or self.gate is not None or self.limiter is not None
+        self.auth = live.auth
+        self.looks_closer = self.has_prefixes or any(
+            one is not None for one in (self.gate, self.limiter, self.auth)
         )
         self.by_arm: dict[str, ArmPlan] = {}
 
@@ -229,3 +232,11 @@ class Context:
         self.labels: LabelCache = labels.of_route(route) if route else labels
         self.observer = observer
         self.draw = draw
+
+    def of_user(self, user: bytes) -> Context:
+        """Give the same for a request whose user is known."""
+        if not user:
+            return self
+        same = copy.copy(self)
+        same.observer = ObserverOfUser(self.observer, user)
+        return same

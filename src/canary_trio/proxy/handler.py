@@ -1,7 +1,7 @@
 """The handler of the proxy's listeners: decide on an arm, name the request, send it.
 
 It reads the live configuration once, so a request is routed by one revision from its
-first byte to its last.
+first byte to its last. One file, since each step may be a request's last.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ import re
 from functools import partial
 from time import monotonic_ns
 
+import attrs
+
 from canary_trio.proxy.arm_plan import ArmPlans, Context
+from canary_trio.proxy.auth.authenticator import Authenticator
+from canary_trio.proxy.auth.verdict import Granted
 from canary_trio.proxy.fields import max_forwards
 from canary_trio.proxy.fields.path_prefix import leaves_root
 from canary_trio.proxy.fields.request_ids import RandomHex
@@ -20,6 +24,7 @@ from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.proxied_request import ProxiedRequest
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.access.gate import RefusalKind
+from canary_trio.routing.decision import Decision
 from canary_trio.routing.sticky_cookie import without_cookie
 from canary_trio.telemetry.decision_labels import Whose, unrouted
 from http_trio import BodyLimit, Exchange, Response, error_response
@@ -94,10 +99,21 @@ class ProxyHandler:
             if passed is None:
                 return
             fields = passed
+        self._send(exchange, fields, context, None)
+
+    def _send(
+        self,
+        exchange: Exchange,
+        fields: bytes,
+        context: Context,
+        granted: Granted | None,
+    ) -> None:
+        """Send a request that may pass; `granted` is what it was granted, if it was asked."""
+        runtime, arm_plans, head = self._runtime, context.arm_plans, exchange.head
         certificate = (
             exchange.client_certificate if arm_plans.asks_certificate else None
         )
-        decision = live.router.choose(
+        decision = arm_plans.live.router.choose(
             head,
             exchange.client,
             runtime.sequence,
@@ -115,6 +131,10 @@ class ProxyHandler:
         if arm_plans.traces is not None:
             fields, line = arm_plans.traces.start(fields)
             names += line
+        if granted is not None:
+            names += granted.lines
+            context = context.of_user(granted.user)
+            decision = _with_cookies(decision, granted.cookies)
         plan = arm_plans.by_arm.get(decision.arm) or arm_plans.of(decision.arm)
         kind = InspectedRequest if plan.reads_responses else ProxiedRequest
         request = kind(
@@ -124,6 +144,43 @@ class ProxyHandler:
             request.start_when_ready()
         else:
             request.start()
+
+    def _authenticate(
+        self, exchange: Exchange, fields: bytes, context: Context, auth: Authenticator
+    ) -> None:
+        """Send a request once it is known who asks, or refuse it."""
+        if context.arm_plans.hidden_cookie is not None:
+            fields = _without_cookie(fields, context.arm_plans.hidden_cookie)
+        auth.admit(
+            exchange,
+            fields,
+            lambda left, granted: self._send(exchange, left, context, granted),
+            lambda denied: self._turn_down(
+                exchange, context, denied.kind, denied.response
+            ),
+            lambda: self._left(exchange, context),
+        )
+
+    def _left(self, exchange: Exchange, context: Context) -> None:
+        """Note that a client went away before it was known whether it may pass."""
+        seconds = exchange.loop.now - exchange.began
+        labels = context.labels.refused("authenticating")
+        self._runtime.observer.ended(exchange, labels, 0, seconds)
+
+    def _turn_down(
+        self,
+        exchange: Exchange,
+        context: Context,
+        kind: RefusalKind,
+        response: Response,
+        rule: str = "",
+    ) -> None:
+        """Respond to a request that may not pass, and note why."""
+        observer = self._runtime.observer
+        observer.counters.refused(kind.value)
+        labels = context.labels.refused(kind.value, rule)
+        seconds = exchange.now - exchange.began
+        observer.respond(exchange, labels, response, seconds)
 
     def _admit(self, exchange: Exchange, context: Context) -> bool:
         """Tell whether a request may pass; one that may not is responded to."""
@@ -145,20 +202,6 @@ class ProxyHandler:
                 return False
         return True
 
-    def _turn_down(
-        self,
-        exchange: Exchange,
-        context: Context,
-        kind: RefusalKind,
-        response: Response,
-        rule: str = "",
-    ) -> None:
-        """Respond to a request that may not pass, and note why."""
-        observer = self._runtime.observer
-        observer.counters.refused(kind.value)
-        labels = context.labels.refused(kind.value, rule)
-        observer.respond(exchange, labels, response)
-
     def _look_closer(
         self, exchange: Exchange, fields: bytes, context: Context
     ) -> bytes | None:
@@ -169,9 +212,13 @@ class ProxyHandler:
         if arm_plans.has_prefixes and leaves_root(head.target):
             self.refuse_path(exchange)
             return None
+        going_on: bytes | None = fields
         if head.method in max_forwards.METHODS:
-            return self._count_hop(exchange, fields)
-        return fields
+            going_on = self._count_hop(exchange, fields)
+        if going_on is not None and arm_plans.auth is not None:
+            self._authenticate(exchange, going_on, context, arm_plans.auth)
+            return None
+        return going_on
 
     def refuse_path(self, exchange: Exchange) -> None:
         """Refuse a request whose path climbs out of what it may reach."""
@@ -231,6 +278,15 @@ def without_forgeries(kept: bytes) -> bytes:
     return _OF_CLIENTS.sub(
         lambda match: b"" if b"_" in match[0].partition(b":")[0] else match[0], kept
     )
+
+
+def _with_cookies(decision: Decision, lines: bytes) -> Decision:
+    """Let a client be given more cookies than that of the decision."""
+    if not lines:
+        return decision
+    own = decision.cookie
+    cookie = own + lines if own else lines.partition(b":")[2].lstrip(b" \t")
+    return attrs.evolve(decision, cookie=cookie)
 
 
 def _without_cookie(kept: bytes, name: str) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from canary_trio.config.model import Config, Server
+from canary_trio.proxy.auth.authenticator import Authenticator
 from canary_trio.routing.router import Router
 from canary_trio.telemetry.decision_labels import LabelCache
 from canary_trio.upstream.arm import LiveArm
@@ -38,6 +39,7 @@ class LiveConfig:
         router: which arm a request gets.
         arms: by name.
         labels: what is said of its decisions.
+        auth: who asks, and what that needs; None where nobody is asked.
         layouts: of the arms that choose by a key, where there is a new one.
     """
 
@@ -46,6 +48,7 @@ class LiveConfig:
     router: Router
     arms: Mapping[str, LiveArm]
     labels: LabelCache
+    auth: Authenticator | None
     layouts: Mapping[str, Layout] = attrs.field(repr=False)
     _seats: Mapping[str, tuple[Seat, ...]] = attrs.field(repr=False)
 

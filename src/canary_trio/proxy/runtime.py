@@ -26,6 +26,8 @@ import trio
 
 from canary_trio.config.access import RateLimit
 from canary_trio.config.model import Arm, Config, Server, ServerMode
+from canary_trio.proxy.auth.making import arm_of, make_auth
+from canary_trio.proxy.auth.password_lists import PasswordLists
 from canary_trio.proxy.live import LiveConfig, Seat
 from canary_trio.proxy.mirror import Mirror
 from canary_trio.routing.access.cells import SECRET, Cells
@@ -80,6 +82,7 @@ class Runtime:
         on_due: Callable[[], None] = lambda: None,
         check_places: trio.Semaphore | None = None,
         cells: Cells | None = None,
+        passwords: PasswordLists | None = None,
     ) -> None:
         self.live: LiveConfig | None = None
         self.observer = observer or Observer(service=service)
@@ -97,6 +100,8 @@ class Runtime:
         self._changed = trio.Event()
         self._checks = HealthChecker(self.chance.uniform, now, places=check_places)
         self._sooner = trio.Event()
+        self._passwords = passwords or PasswordLists()
+        self._asked: set[Upstream] = set()  # who is asked by a document, or will be
 
     def __repr__(self) -> str:
         revision = self.live.revision if self.live else None
@@ -121,12 +126,22 @@ class Runtime:
 
         Raises:
             http_trio.BadCertificate: of an arm's `tls`.
+            InvalidConfig: a file of users cannot be used here.
         """
         router = Router(config, service=self.service, secrets=secrets)
         config = router.config
         seats: dict[str, tuple[Seat, ...]] = {}
         layouts: dict[str, Layout] = {}
-        await self._contexts.prepare(config.arms.values())
+        forward = config.access.forward_auth
+        asked = [] if forward is None else [arm_of(forward)]
+        await self._contexts.prepare([*config.arms.values(), *asked])
+        auth = await make_auth(
+            config.access,
+            self.live.auth if self.live else None,
+            self._passwords,
+            self.observer.counters,
+            self._upstream_asked,
+        )
         for name, arm in config.arms.items():
             taken = seats[name] = await self._seat_all(name, arm)
             states = [seat.state for seat in taken]
@@ -164,6 +179,7 @@ class Runtime:
             router=router,
             arms=MappingProxyType(arms),
             labels=labels,
+            auth=auth,
             seats=seats,
             layouts=layouts,
         )
@@ -178,6 +194,7 @@ class Runtime:
             self._servers[arm_name, seat.server.url] = seat.state
         self._configure(live, now)
         self.live = live
+        self._asked = set() if live.auth is None else set(live.auth.upstreams)
         self._changed.set()
         self._changed = trio.Event()
         for key, state in kept.items():
@@ -264,7 +281,13 @@ class Runtime:
             ]
         )
 
-    def _seat(self, name: str, arm: Arm, server: Server) -> Seat:
+    def _upstream_asked(self, arm: Arm) -> Upstream:
+        """Give the upstream of a server that is asked who may pass."""
+        upstream = self._upstream(arm, arm.servers[0])
+        self._asked.add(upstream)
+        return upstream
+
+    def _upstream(self, arm: Arm, server: Server) -> Upstream:
         target = target_of(server, arm.tls)
         upstream = self._upstreams.get(target)
         if upstream is None:
@@ -273,6 +296,10 @@ class Runtime:
             )
             if not upstream.addresses:
                 self._resolver.add(server, upstream)
+        return upstream
+
+    def _seat(self, name: str, arm: Arm, server: Server) -> Seat:
+        upstream = self._upstream(arm, server)
         key = name, server.url
         state = self._servers.get(key)
         if state is None:
@@ -318,7 +345,7 @@ class Runtime:
             self._drop_unused()
 
     def _drop_unused(self) -> None:
-        used = {state.upstream for state in self._servers.values()}
+        used = {state.upstream for state in self._servers.values()} | self._asked
         for target in [t for t, up in self._upstreams.items() if up not in used]:
             upstream = self._upstreams.pop(target)
             upstream.close_idle()

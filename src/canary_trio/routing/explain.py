@@ -40,6 +40,8 @@ class Explanation:
             would. What only shows as a body comes is not known.
         rate_limits: the limits that it would count against, each with whose requests are
             counted with it; from a proxy that runs also how many are left.
+        auth: what it must pass before that, which is not asked here: `basic_auth` by a
+            file of users, `forward_auth` by a server.
     """
 
     revision: int
@@ -55,6 +57,7 @@ class Explanation:
     fallback: str | None = None
     refused: str | None = None
     rate_limits: tuple[Mapping[str, object], ...] = ()
+    auth: tuple[Mapping[str, str], ...] = ()
 
 
 def explain(

@@ -80,6 +80,7 @@ class HostedService:
             on_due=lambda: self.look_after(name),
             check_places=places,
             cells=site.cells,
+            passwords=site.passwords,
         )
         self.control = Supervisor(
             self.runtime,

@@ -74,6 +74,8 @@ class ProxyOptions:
         admin_hosts: names beside the machine's by which the admin listener is asked, as
             browsers and scrapers say them in `Host`.
         bootstrap: a document to write if the store has none.
+        passwords: the directory of the files of users that documents name; they are read
+            again when they change.
         state: the directory where the last good document is kept; by default
             `canary-trio` in the user's directory for state.
         remember: False to keep nothing on disk.
@@ -105,6 +107,7 @@ class ProxyOptions:
     admin: Bind = DEFAULT_ADMIN
     admin_hosts: Sequence[str] = ()
     bootstrap: bytes | None = attrs.field(default=None, repr=False)
+    passwords: str | os.PathLike[str] | None = None
     state: str | os.PathLike[str] | None = None
     remember: bool = True
     proxy_id: str | None = None

@@ -17,6 +17,7 @@ from canary_trio.config.model import Config
 from canary_trio.control.own_name import NameFile
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.store_keys import check_service
+from canary_trio.proxy.auth.password_lists import PasswordLists
 from canary_trio.routing.access.cells import SECRET, Cells
 from canary_trio.routing.edge.model import is_gateway
 from canary_trio.serve.gateway import Gateway
@@ -49,6 +50,7 @@ class Proxy:
     _sides: dict[str, SideListener]
     _name: NameFile | None
     _tokens: StoreTokens
+    _passwords: PasswordLists
 
     def __repr__(self) -> str:
         return (
@@ -108,9 +110,10 @@ class Proxy:
                 side.drain(deadline_s, 0.0)
 
     def reload(self) -> None:
-        """Read the files of tokens again, and look at those of certificates at once."""
+        """Read the files of tokens again; look at certificates and users at once."""
         self._tokens.reload()
         self._server.reload()
+        self._passwords.look_soon()
 
     async def beat(self, call: Callable[[], None], every_s: float) -> None:
         """Call again and again, from the event loop as it serves; until cancelled."""
@@ -167,6 +170,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         addresses = sockets.addresses
         admin_address = http_trio.address_of(sockets.admin[0])
         id_, name_file = take_own_name(service, options, sockets.serving, owned)
+        passwords = PasswordLists(options.passwords)
         site = Site(
             service,
             id_,
@@ -179,6 +183,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
             tokens,
             cells
             or Cells.private(secrets.token_bytes(SECRET), options.rate_limit_clients),
+            passwords,
         )
         core = Gateway(site) if is_gateway(service) else SingleService(site)
         view, control = core.view, core.control
@@ -186,6 +191,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         keeper = view.runtime.observer.tasks
         async with trio.open_nursery() as nursery:
             nursery.start_soon(core.run)
+            nursery.start_soon(keeper.run, "passwords", passwords.run)
             if access_log is not None:
                 nursery.start_soon(access_log.run, keeper)
             async with trio.open_nursery() as serving:
@@ -220,7 +226,10 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
                     on_listening(", ".join(addresses), admin_address)
                 await control.ready.wait()
                 task_status.started(
-                    Proxy(id_, view, server, admin_address, sides, name_file, tokens)
+                    Proxy(
+                        *(id_, view, server, admin_address, sides),
+                        *(name_file, tokens, passwords),
+                    )
                 )
             nursery.cancel_scope.cancel()
         if failed is not None:

@@ -18,6 +18,7 @@ from canary_trio.control.sources.source import DocumentSource
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.status import Status
 from canary_trio.control.supervisor import Supervisor
+from canary_trio.proxy.auth.password_lists import PasswordLists
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
@@ -43,6 +44,7 @@ class Site:
         name_file: the file of the proxy's name.
         tokens: what stores are shown.
         cells: where it is kept what each client may still ask for; None to begin anew.
+        passwords: the files of users.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Site:
     name_file: NameFile | None = None
     tokens: StoreTokens = attrs.field(factory=StoreTokens)
     cells: Cells | None = None
+    passwords: PasswordLists = attrs.field(factory=PasswordLists)
 
     @property
     def store(self) -> str:
@@ -86,7 +89,12 @@ class Site:
     def new_runtime(self) -> Runtime:
         """Make what outlives the configurations of this service or gateway."""
         observer = Observer(self.access_log, self.name)
-        return Runtime(self.name, observer=observer, cells=self.cells)
+        return Runtime(
+            self.name,
+            observer=observer,
+            cells=self.cells,
+            passwords=self.passwords,
+        )
 
     def file_of(self, suffix: str) -> Path | None:
         """Give the path of a file of this proxy; None if nothing is kept."""

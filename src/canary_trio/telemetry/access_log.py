@@ -104,6 +104,7 @@ class AccessLog:
         retries: int,
         failure: str = "",
         grpc_status: int | None = None,
+        user: bytes = b"",
     ) -> None:
         """Take the line of a request that has ended."""
         size = self._size
@@ -121,6 +122,7 @@ class AccessLog:
             retries=retries,
             failure=failure,
             grpc_status=grpc_status,
+            user=user,
         )
         if not size:
             self._news.set()

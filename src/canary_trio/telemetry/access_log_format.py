@@ -96,6 +96,7 @@ class Format(Protocol):
         retries: int,
         failure: str = "",
         grpc_status: int | None = None,
+        user: bytes = b"",
     ) -> bytes:
         """Give the line.
 
@@ -110,6 +111,7 @@ class Format(Protocol):
             retries: further tries than the first.
             failure: why there was no response, or not all of it; empty for no failure.
             grpc_status: what a call of gRPC came to; None of other requests.
+            user: who asked, as a client may have said it; empty where nobody was asked.
         """
 
 
@@ -134,6 +136,7 @@ def _json_formatter() -> Format:
         retries: int,
         failure: str = "",
         grpc_status: int | None = None,
+        user: bytes = b"",
     ) -> bytes:
         nonlocal second, prefix
         whole = int(ended_at)
@@ -150,7 +153,7 @@ def _json_formatter() -> Format:
             request_id = escape_json(request_id)
         return (
             b'%b.%03dZ","client":"%b","method":"%b","target":"%b","protocol":"%b",'
-            b'"status":%d,"bytes":%d,"seconds":%.6f,"server":"%b","request_id":"%b","retries":%d,%b%b%b}\n'
+            b'"status":%d,"bytes":%d,"seconds":%.6f,"server":"%b","request_id":"%b","retries":%d,%b%b%b%b}\n'
         ) % (
             prefix,
             int((ended_at - whole) * 1000),
@@ -167,6 +170,7 @@ def _json_formatter() -> Format:
             decision.json,
             b',"grpc_status":%d' % grpc_status if grpc_status is not None else b"",
             b',"failure":"%b"' % json_name(failure) if failure else b"",
+            b',"user":"%b"' % escape_json(user) if user else b"",
         )
 
     return line
@@ -188,12 +192,13 @@ def _text_formatter() -> Format:
         retries: int,
         failure: str = "",
         grpc_status: int | None = None,
+        user: bytes = b"",
     ) -> bytes:
         nonlocal second, prefix
         whole = int(ended_at)
         if whole != second:
             shown = f"{time.gmtime(whole).tm_mday:02d}/{_month_and_time(whole)}"
-            second, prefix = whole, b" - - [%b +0000]" % shown.encode()
+            second, prefix = whole, b" [%b +0000]" % shown.encode()
         request = exchange.head
         method, target = request.method, request.asked
         if not method.isalpha():
@@ -203,9 +208,10 @@ def _text_formatter() -> Format:
         if _UNSAFE_IN_TEXT(request_id):
             request_id = escape_text(request_id)
         return (
-            b'%b%b "%b %b %b" %d %d seconds=%.6f server=%b id=%b retries=%d %b%b%b\n'
+            b'%b - %b%b "%b %b %b" %d %d seconds=%.6f server=%b id=%b retries=%d %b%b%b\n'
         ) % (
             exchange.client.encode(),
+            escape_text(user) if user else b"-",
             prefix,
             method,
             target,

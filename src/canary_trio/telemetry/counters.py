@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import attrs
 
 from canary_trio.routing.access.rate_limit import LimitCounts
+from canary_trio.telemetry.auth_counts import AuthCounts
 
 # fmt: off
 BOUNDS_S = (
@@ -83,6 +84,7 @@ class Counters:
         self._failures: dict[tuple[str, str], int] = {}
         self._refusals: dict[str, int] = {}
         self._limits: dict[str, LimitCounts] = {}
+        self._checks: dict[str, AuthCounts] = {}
 
     def __repr__(self) -> str:
         return f"<Counters routes={len(self._routes)} arms={list(self._arms)}>"
@@ -115,6 +117,15 @@ class Counters:
     def of_limit(self, name: str) -> LimitCounts:
         """Give the counts of a limit, to be added to."""
         return self._limits.setdefault(name, LimitCounts())
+
+    @property
+    def checks(self) -> Mapping[str, AuthCounts]:
+        """What each check of who asks came to, by name."""
+        return self._checks
+
+    def of_check(self, name: str) -> AuthCounts:
+        """Give the counts of a check, to be added to."""
+        return self._checks.setdefault(name, AuthCounts())
 
     def of_route(self, route: RouteLabels) -> list[int]:
         """Give the counts of a route, by `CLASSES`, to be added to."""

@@ -11,7 +11,7 @@ that would be 2.7 % and 1.7 % of it, for nothing that a user sees.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from canary_trio.telemetry.counters import CLIENT_LEFT, Counters
 from canary_trio.telemetry.decision_labels import DecisionLabels, Whose, unrouted
@@ -53,7 +53,11 @@ class Observer:
         return f"<Observer {self.counters!r} log={self.log!r}>"
 
     def respond(
-        self, exchange: Exchange, labels: DecisionLabels, response: Response
+        self,
+        exchange: Exchange,
+        labels: DecisionLabels,
+        response: Response,
+        seconds: float = 0.0,
     ) -> None:
         """Respond to a request that no server is asked for, and note that it is over."""
         if exchange.head.method != b"HEAD":
@@ -61,7 +65,7 @@ class Observer:
         code = response.grpc_status
         if code is not None and not exchange.is_grpc:
             code = None
-        self.ended(exchange, labels, response.status, 0.0, grpc_status=code)
+        self.ended(exchange, labels, response.status, seconds, grpc_status=code)
         exchange.respond(response)
 
     def ended(
@@ -76,6 +80,7 @@ class Observer:
         retries: int = 0,
         failure: Failure | None = None,
         grpc_status: int | None = None,
+        user: bytes = b"",
     ) -> None:
         """Note that an exchange is over.
 
@@ -90,6 +95,7 @@ class Observer:
             failure: why the server gave no response, or not all of it.
             grpc_status: what a call of gRPC came to, which is counted as the status
                 that it stands for; None of other requests, and where none came.
+            user: who asked, where that is known; it may be any text.
         """
         labels.count(
             status if grpc_status is None else http_status_of(grpc_status), seconds
@@ -115,4 +121,27 @@ class Observer:
                 retries=retries,
                 failure=why,
                 grpc_status=grpc_status,
+                user=user,
             )
+
+
+class ObserverOfUser(Observer):
+    """The same, of requests of one user: for those alone that were asked for a name."""
+
+    __slots__ = ("_observer", "_user")
+
+    def __init__(self, observer: Observer, user: bytes) -> None:
+        for name in Observer.__slots__:
+            setattr(self, name, getattr(observer, name))
+        self._user = user
+
+    def ended(
+        self,
+        exchange: Exchange,
+        labels: DecisionLabels,
+        status: int,
+        seconds: float,
+        **more: Any,
+    ) -> None:
+        """Note that an exchange is over, and whose it was; see `Observer.ended`."""
+        super().ended(exchange, labels, status, seconds, user=self._user, **more)

@@ -25,7 +25,7 @@ from canary_trio.process.admin import with_rules
 from canary_trio.process.merge import merge_status
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
-from canary_trio.testing import arm, proxied, says_canary, says_stable
+from canary_trio.testing import arm, proxied, says_canary, says_stable, url_of
 from http_trio import Tls
 from http_trio.net.certificates.store import CertificateStore
 from http_trio.testing.peers import connected, fake_upstream
@@ -61,6 +61,8 @@ SPREAD = {
         "no_original",
         "connected",
         "in_progress",
+        "granted",
+        "questions",
     ),
 }
 """The names of what each worker has a part of."""
@@ -90,7 +92,12 @@ async def everything() -> AsyncIterator[ProxyView]:
                 for line in (b"X-A: b", b"X-Beta: 1") * 4:
                     await client.ask(b"/", line)
             proxy.server_state("old").began(0.0)
-            await proxy.install({**EVERYTHING, "arms": arms})
+            auth = {"forward_auth": {"url": url_of(one), "cache": {"time": 60}}}
+            access = {**EVERYTHING["access"], **auth}
+            await proxy.install({**EVERYTHING, "arms": arms, "access": access})
+            async with connected(proxy.server) as client:
+                await client.ask()
+                await client.ask()
             control = control_of(proxy.runtime)
             control.status.contact.last_s = trio.current_time()
             problem = Problem("$.ratio", "5", "a share")

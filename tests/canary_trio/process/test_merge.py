@@ -9,9 +9,9 @@ import pytest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
-from canary_trio.admin import metric_catalog as families
 from canary_trio.admin import status
 from canary_trio.admin.merge_rules import ByName, MergeRule
+from canary_trio.admin.metrics import catalog as families
 from canary_trio.process.merge import merge_metrics, merge_status
 
 

@@ -223,6 +223,29 @@ STICKY = st.booleans() | st.one_of(
 NETWORKS = st.lists(
     st.sampled_from(["10.0.0.0/8", "10.1.2.3/32", "2001:db8::/32"]), max_size=3
 )
+BASIC_AUTH = table(
+    {"file": st.sampled_from(["staff", "a.b", "X-1"])},
+    realm=st.sampled_from(["a", "Back office, 2nd"]),
+    user_header=st.none() | FIELD_NAMES,
+    keep_authorization=st.booleans(),
+)
+FORWARD_AUTH = table(
+    {"url": URLS},
+    path=st.sampled_from(["", "/verify", "/v?a=b%20c"]),
+    request_headers=st.lists(FIELD_NAMES, max_size=2, unique=True),
+    copy_headers=st.lists(FIELD_NAMES, max_size=2, unique=True),
+    set_cookies=st.booleans(),
+    timeout=seconds(0.01, 600),
+    on_failure=st.sampled_from(["deny", "allow"]),
+    cache=st.none()
+    | table(
+        {"time": seconds(0, 600)},
+        by=st.none() | st.lists(FIELD_NAMES, max_size=2, unique=True),
+        refusals=seconds(0, 600),
+        entries=st.integers(1, 1000),
+    ),
+    tls=table(verify=st.booleans()),
+)
 RATE_LIMIT = table(
     {
         "name": st.sampled_from(["per-client", "all", "a.b_c"]),
@@ -276,6 +299,8 @@ DOCUMENTS = table(
         rate_limits=st.lists(
             RATE_LIMIT, max_size=3, unique_by=lambda limit: limit["name"]
         ),
+        basic_auth=st.none() | BASIC_AUTH,
+        forward_auth=st.none() | FORWARD_AUTH,
     ),
     config_server=st.none() | st.just("http://127.0.0.1:8500"),
     update_rate=seconds(0.1, 600),

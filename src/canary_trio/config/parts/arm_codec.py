@@ -118,7 +118,7 @@ _LIMITS = table(
     client_share=number(0, 1),
 )
 _HEADERS = table(HeaderRules, add=FIELDS, set=FIELDS, remove=FIELD_NAMES)
-_TLS = table(
+TLS = table(
     UpstreamTls,
     verify=boolean(),
     ca=optional(FILE),
@@ -126,6 +126,7 @@ _TLS = table(
     client_cert=optional(FILE),
     client_key=optional(FILE),
 )
+"""How servers with https:// are verified."""
 _COMPRESS = word_or(
     {False: None, True: Compress()},
     table(
@@ -219,7 +220,7 @@ _ARM = table(
     request_headers=_HEADERS,
     response_headers=_HEADERS,
     compress=_COMPRESS,
-    tls=_TLS,
+    tls=TLS,
 )
 
 

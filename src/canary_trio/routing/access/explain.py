@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import attrs
 
-from canary_trio.config.access import RateLimit
+from canary_trio.config.access import Access, RateLimit
 from canary_trio.config.model import Config
 from canary_trio.routing.access.cells import SECRET, WAYS, Cells
 from canary_trio.routing.access.gate import RefusalKind, gate_of
@@ -23,6 +23,8 @@ def with_refusal(
     standings: Iterable[Standing] | None = None,
 ) -> Explanation:
     """Add to an explanation what the request counts against, and why it would not pass.
+
+    And what it must show beside that, which cannot be told before.
 
     Args:
         found: what would become of it if it passed.
@@ -44,6 +46,7 @@ def with_refusal(
         found,
         rate_limits=tuple(attrs.asdict(one) for one in told),
         refused=RefusalKind.RATE_LIMITED.value if over else None,
+        auth=checks_of(config.access),
     )
 
 
@@ -52,3 +55,14 @@ def limits_of(spec: RequestSpec, limits: Iterable[RateLimit]) -> list[Standing]:
     cells = Cells.private(bytes(SECRET), WAYS)
     limiter = RateLimiter("", limits, cells, lambda _: LimitCounts())
     return list(limiter.standings(spec.head(), spec.client, None))
+
+
+def checks_of(access: Access) -> tuple[Mapping[str, str], ...]:
+    """Give what a request must pass that is not known from the request alone."""
+    basic, forward = access.basic_auth, access.forward_auth
+    checks = []
+    if basic is not None:
+        checks.append({"check": "basic_auth", "by": f"the file {basic.file}"})
+    if forward is not None:
+        checks.append({"check": "forward_auth", "by": f"{forward.url}{forward.path}"})
+    return tuple(checks)

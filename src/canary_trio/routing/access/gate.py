@@ -30,6 +30,15 @@ class RefusalKind(enum.StrEnum):
     RATE_LIMITED = "rate_limited"
     """More came than a limit allows: 429."""
 
+    UNAUTHENTICATED = "unauthenticated"
+    """It has no name and password that are right: 401."""
+
+    AUTH_DENIED = "auth_denied"
+    """The server that is asked lets it not pass, and says what the client gets."""
+
+    AUTH_FAILED = "auth_failed"
+    """Nobody could say whether it may pass: 503."""
+
 
 @attrs.frozen
 class Turndown:

@@ -120,3 +120,21 @@ def test_it_is_explained(client: str, fields, refused: str | None) -> None:
     spec = RequestSpec("POST", "/", fields, client)
     found = with_refusal(Explanation(1, "stable", "ratio"), spec, config)
     assert found.refused == refused
+
+
+def test_what_a_client_must_show_is_explained() -> None:
+    access = {
+        "deny": ["192.0.2.0/24"],
+        "basic_auth": {"file": "staff"},
+        "forward_auth": {"url": "http://auth", "path": "/verify"},
+    }
+    config = load(json.dumps({"arms": ARMS, "access": access}))
+    found = Explanation(1, "stable", "ratio")
+    passes = with_refusal(found, RequestSpec("GET", "/", (), "10.0.0.1"), config)
+    refused = with_refusal(found, RequestSpec("GET", "/", (), "192.0.2.1"), config)
+
+    assert [one["by"] for one in passes.auth] == [
+        "the file staff",
+        "http://auth/verify",
+    ]
+    assert (refused.refused, refused.auth) == ("denied", ())

@@ -11,10 +11,10 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from canary_trio.admin import metrics
 from canary_trio.admin.merge_rules import MergeRule
-from canary_trio.admin.metric_catalog import CATALOG, RULES
-from canary_trio.admin.metric_family import Family, Kind
+from canary_trio.admin.metrics import rendering as metrics
+from canary_trio.admin.metrics.catalog import CATALOG, RULES
+from canary_trio.admin.metrics.family import Family, Kind
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe
 from canary_trio.config.document import build
@@ -33,7 +33,7 @@ from tests.canary_trio.proxy.test_long_connections import (
 )
 from tests.canary_trio.telemetry.test_access_log import Exchange
 
-DOC = Path(__file__).parents[3] / "docs" / "metrics.md"
+DOC = Path(__file__).parents[4] / "docs" / "metrics.md"
 ELSEWHERE = (
     "canary_access_log_",
     *("canary_connections", "canary_open_", "canary_client_connections_total"),
@@ -42,6 +42,7 @@ ELSEWHERE = (
     "canary_refused_",
     "canary_refusals_total",
     "canary_rate_limit_",
+    "canary_auth_",
     "canary_tls_",
 )
 """What only a log or a listener shows."""

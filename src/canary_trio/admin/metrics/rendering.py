@@ -1,4 +1,4 @@
-"""What a proxy tells Prometheus: the families of `metric_catalog`, rendered in slices.
+"""What a proxy tells Prometheus: the families of `catalog`, rendered in slices.
 
 The library takes about 10 us for a number, so a thousand servers would stop the traffic
 for a tenth of a second. The rule that is obeyed here: no more than `SLICE` numbers are
@@ -21,9 +21,9 @@ from prometheus_client.core import (
 )
 
 from canary_trio.admin.exposition import exposition
-from canary_trio.admin.metric_catalog import CATALOG
-from canary_trio.admin.metric_family import Family, Kind
-from canary_trio.admin.metric_readers import Buckets, Row
+from canary_trio.admin.metrics.catalog import CATALOG
+from canary_trio.admin.metrics.family import Family, Kind
+from canary_trio.admin.metrics.readers import Buckets, Row
 from canary_trio.admin.proxy_view import ProxyView
 
 SERVICE = "service"

@@ -84,6 +84,19 @@ def forgotten(view: ProxyView, _: float) -> Rows:
         yield (), view.runtime.cells.forgotten
 
 
+def checked(view: ProxyView, _: float) -> Rows:
+    """Give the requests that had to show who asks, by the check and its outcome."""
+    for check, counts in view.runtime.observer.counters.checks.items():
+        for outcome, count in counts.outcomes.items():
+            yield (check, outcome), count
+
+
+def questions(view: ProxyView, _: float) -> Rows:
+    """Give the questions that this took, by the check."""
+    for check, counts in view.runtime.observer.counters.checks.items():
+        yield (check,), counts.asked
+
+
 def retries(view: ProxyView, _: float) -> Rows:
     """Give the further tries, by arm."""
     for name, arm in view.runtime.observer.counters.arms.items():

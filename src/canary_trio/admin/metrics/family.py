@@ -8,7 +8,7 @@ from functools import partial
 import attrs
 
 from canary_trio.admin.merge_rules import MergeRule
-from canary_trio.admin.metric_readers import Read
+from canary_trio.admin.metrics.readers import Read
 
 
 class Kind(enum.Enum):

@@ -7,12 +7,13 @@ this table, and a test holds them together. One file, since it is one table.
 
 from __future__ import annotations
 
-from canary_trio.admin import metric_readers as readings
 from canary_trio.admin.certificates import expiries
 from canary_trio.admin.merge_rules import PROCESS_RULES, MergeRule
-from canary_trio.admin.metric_family import counter as _counter
-from canary_trio.admin.metric_family import gauge as _gauge
-from canary_trio.admin.metric_family import histogram as _histogram
+from canary_trio.admin.metrics import readers as readings
+from canary_trio.admin.metrics.access_families import ACCESS
+from canary_trio.admin.metrics.family import counter as _counter
+from canary_trio.admin.metrics.family import gauge as _gauge
+from canary_trio.admin.metrics.family import histogram as _histogram
 
 _SERVER = ("arm", "server")
 
@@ -46,27 +47,7 @@ CATALOG = (
         ("arm", "condition"),
         readings.failures,
     ),
-    _counter(
-        "canary_refusals_total",
-        "Requests that might not pass, by why: denied (403), too_large (413),"
-        " rate_limited (429).",
-        ("kind",),
-        readings.refusals,
-    ),
-    _counter(
-        "canary_rate_limit_requests_total",
-        "Requests that were counted against a limit, by the limit and by whether they"
-        " passed it, were refused, or would have been but for dry_run.",
-        ("limit", "outcome"),
-        readings.limited,
-    ),
-    _counter(
-        "canary_rate_limit_forgotten_total",
-        "Clients that were forgotten too early, since there were more than"
-        " --rate-limit-clients.",
-        (),
-        readings.forgotten,
-    ),
+    *ACCESS,
     _gauge(
         MergeRule.HIGHEST,
         "canary_split_asked_share",
