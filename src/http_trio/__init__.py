@@ -17,7 +17,7 @@ from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response, error_response
 from http_trio.http2.upstream.pool import Http2Upstream
 from http_trio.limits import Limits, Timeouts
-from http_trio.net.bind import address_of, open_listeners
+from http_trio.net.bind import address_of, begins_with_proxy, bind_of, open_listeners
 from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.connect import Address
 from http_trio.net.process.port_handover import others_on_port
@@ -90,6 +90,8 @@ __all__ = [
     "address_of",
     "adopt_listener",
     "as_asgi",
+    "begins_with_proxy",
+    "bind_of",
     "client_context",
     "count_processors",
     "error_response",

@@ -17,11 +17,12 @@ from itertools import islice
 import attrs
 import trio
 
+from http_trio.errors import BadBind
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
 from http_trio.http2.connection import Http2Connection
 from http_trio.limits import Limits
-from http_trio.net.bind import open_listeners
+from http_trio.net.bind import address_of, begins_with_proxy, open_listeners
 from http_trio.net.certificates.pairs import ServedCertificate
 from http_trio.net.certificates.store import CertificateStore
 from http_trio.net.event_loop import EventLoop
@@ -222,7 +223,8 @@ async def serve(
     Args:
         handler: called for each request, on the event loop; it must not block.
         binds: addresses such as `127.0.0.1:8080`, `[::1]:0` or `unix:PATH`, or sockets
-            that `open_listeners` gave.
+            that `open_listeners` gave. With `,proxy` behind it each connection begins with
+            the PROXY protocol, and those that are not trusted are closed.
         limits: every size and wait; `Limits()` by default.
         forwarding: whose word about a client holds, what forwarded requests say of it,
             and when it has left.
@@ -238,7 +240,8 @@ async def serve(
         task_status: `started` gets the `HttpServer` when all addresses listen.
 
     Raises:
-        BadBind: an address cannot be had. Nothing listens then.
+        BadBind: an address cannot be had, or it is to begin with the PROXY protocol and
+            nobody is trusted. Nothing listens then.
         BadCertificate: the certificate cannot be used. Nothing listens then.
 
     Cancelled, it closes every socket at once, also those of exchanges in progress.
@@ -246,15 +249,23 @@ async def serve(
     if tls is not None and tls_binds is None:
         binds, tls_binds = (), binds
     certificates = None if tls is None else CertificateStore(tls)
-    sockets = iter(open_listeners([*binds, *h2c_binds, *(tls_binds or ())]))
-    plain, h2c = [list(islice(sockets, len(of))) for of in (binds, h2c_binds)]
     rules = forwarding or ForwardedPolicy()
+    opened = open_listeners([*binds, *h2c_binds, *(tls_binds or ())])
+    _check_trust(opened, rules)
+    sockets = iter(opened)
+    plain, h2c = [list(islice(sockets, len(of))) for of in (binds, h2c_binds)]
     async with trio.open_nursery() as nursery:
         loop = EventLoop(limits or Limits(), nursery, half_close=rules.half_close)
-        listeners = [Listener(loop, sock, handler, rules, overload) for sock in plain]
+        listeners = [
+            Listener(loop, sock, handler, _rules_of(sock, rules), overload)
+            for sock in plain
+        ]
         carry = Http2Connection
         listeners += [
-            H2cListener(loop, sock, handler, rules, overload, carry_http2=carry)
+            H2cListener(
+                *(loop, sock, handler, _rules_of(sock, rules), overload),
+                carry_http2=carry,
+            )
             for sock in h2c
         ]
         if certificates is not None:
@@ -264,7 +275,7 @@ async def serve(
                     loop,
                     sock,
                     handler,
-                    rules,
+                    _rules_of(sock, rules),
                     overload,
                     certificates=certificates,
                     carry_http2=carry,
@@ -279,3 +290,22 @@ async def serve(
         task_status.started(server)
         await server._wait_drained()  # noqa: SLF001
         nursery.cancel_scope.cancel()
+
+
+def _rules_of(sock: socket.socket, rules: ForwardedPolicy) -> ForwardedPolicy:
+    if not begins_with_proxy(sock):
+        return rules
+    return attrs.evolve(rules, proxy_protocol=True)
+
+
+def _check_trust(sockets: Sequence[socket.socket], rules: ForwardedPolicy) -> None:
+    """Refuse an address at which nobody could be served."""
+    for sock in sockets:
+        if begins_with_proxy(sock) and not rules.trusted:
+            address = address_of(sock)
+            for one in sockets:
+                one.close()
+            raise BadBind(
+                f"{address},proxy begins with the PROXY protocol, and no network is"
+                " trusted to say it; name that of the balancers (--trust)"
+            )

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from http_trio.testing.ports import free_port
-from tests.e2e.processes import world
+from tests.e2e.processes import run, world
 from tests.http_trio.support.certificates import Authority
 
 needs_haproxy = pytest.mark.skipif(
@@ -127,6 +127,64 @@ http {{
     }}
 }}
 """
+
+
+BEFORE_TWO = """
+defaults
+    timeout connect 5s
+    timeout client 20s
+    timeout server 20s
+listen by_header
+    mode tcp
+    bind 127.0.0.1:{header}
+    server one {binds[0]} send-proxy-v2
+    server two {binds[2]} send-proxy-v2
+listen by_fields
+    mode http
+    bind 127.0.0.1:{fields}
+    option forwardfor
+    server one {binds[1]}
+    server two {binds[3]}
+"""
+
+
+@needs_haproxy
+async def test_two_gateways_see_the_same_client_either_way(tmp_path: Path) -> None:
+    """Each has an address for the PROXY protocol, and one for X-Forwarded-For."""
+    rules = [{"network": f"{CLIENT}/32", "arm": "canary"}]
+    binds: list[str] = []
+    async with world(tmp_path) as made, trio.open_nursery() as nursery:
+        for name, document in {
+            "shop": made.document(rules=rules, decision_header="X-Arm"),
+            "@edge": {"routes": [{"service": "shop"}]},
+        }.items():
+            file = tmp_path / "given.json"
+            file.write_text(json.dumps(document))
+            await run("canary", "apply", name, file, "--config-server", made.store_url)
+        for number, workers in enumerate(("1", "2")):
+            process = await made.start(
+                *("canary", "serve", "@edge", "--config-server", made.store_url),
+                *("--bind", "127.0.0.1:0,proxy", "--bind", "127.0.0.1:0"),
+                *("--admin", "127.0.0.1:0", "--trust", "127.0.0.1"),
+                *("--id", f"edge{number}", "--workers", workers),
+            )
+            match = await process.says(r"listens on ([\d.:]+), ([\d.:]+), admin")
+            await process.says("live")
+            binds += match.groups()
+        header, fields = free_port(), free_port()
+        config = tmp_path / "haproxy.cfg"
+        config.write_text(BEFORE_TWO.format(binds=binds, header=header, fields=fields))
+        nursery.start_soon(trio.run_process, ["haproxy", "-db", "-f", str(config)])
+        await listens(fields)
+        forged = ("-H", f"X-Forwarded-For: {CLIENT}", "-H", f"Forwarded: for={CLIENT}")
+        for port in (header, fields):
+            for source, arm in ((CLIENT, "v2"), ("127.0.0.8", "v1")):
+                url = f"http://127.0.0.1:{port}/"
+                for _ in range(2):  # HAProxy goes round: each gateway once
+                    command = ["curl", "-sf", "--interface", source, *forged, url]
+                    said = await trio.run_process(command, capture_stdout=True)
+                    assert said.stdout.decode() == arm, (port, source)
+        nursery.cancel_scope.cancel()
 
 
 async def listens(port: int) -> None:

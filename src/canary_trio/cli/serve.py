@@ -127,7 +127,9 @@ def serve(
         config_server=config_server,
         token_files=token_files,
         clients=clients_of(
-            trusted, forwarded, proxy_protocol=proxy_protocol, half_close=half_close
+            *(trusted, forwarded, addresses),
+            proxy_protocol=proxy_protocol,
+            half_close=half_close,
         ),
         **addresses.options,
         reuse_port=reuse_port,

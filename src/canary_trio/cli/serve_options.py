@@ -20,6 +20,7 @@ from http_trio import (
     BadBind,
     ForwardedPolicy,
     address_of,
+    bind_of,
     count_processors,
     inherited_listeners,
 )
@@ -34,14 +35,15 @@ _BIND = click.option(
     "--bind",
     "binds",
     multiple=True,
-    help="HOST:PORT or unix:PATH for HTTP; may be repeated."
+    help="HOST:PORT or unix:PATH for HTTP; may be repeated. With ,proxy behind it, as"
+    " 0.0.0.0:80,proxy, its connections begin with the PROXY protocol."
     f"  [default: {DEFAULT_BIND}, or none with --tls-cert, --tls-dir or --h2c-bind]",
 )
 _TLS_BIND = click.option(
     "--tls-bind",
     "tls_binds",
     multiple=True,
-    help="HOST:PORT or unix:PATH for HTTPS; may be repeated."
+    help="HOST:PORT or unix:PATH for HTTPS, also with ,proxy; may be repeated."
     f"  [default: {DEFAULT_TLS_BIND} with a certificate]",
 )
 _H2C_BIND = click.option(
@@ -49,7 +51,7 @@ _H2C_BIND = click.option(
     "h2c_binds",
     multiple=True,
     help="HOST:PORT or unix:PATH for HTTP where clients may speak HTTP/2 without TLS, by"
-    " prior knowledge; may be repeated.",
+    " prior knowledge; also with ,proxy; may be repeated.",
 )
 
 
@@ -178,8 +180,9 @@ _FORWARDED = click.option(
 _PROXY_PROTOCOL = click.option(
     "--proxy-protocol",
     is_flag=True,
-    help="Have each connection begin with a header of the PROXY protocol, version 1 or 2,"
-    " from an address of --trust; others are closed.",
+    help="Have each connection, of all addresses, begin with a header of the PROXY"
+    " protocol, version 1 or 2, from an address of --trust; others are closed. For one"
+    " address alone write ,proxy behind it.",
 )
 
 
@@ -189,7 +192,12 @@ def client_options(command: F) -> F:
 
 
 def clients_of(
-    trusted: Sequence[str], forwarded: str, *, proxy_protocol: bool, half_close: bool
+    trusted: Sequence[str],
+    forwarded: str,
+    addresses: Addresses,
+    *,
+    proxy_protocol: bool,
+    half_close: bool,
 ) -> ForwardedPolicy:
     """Give what holds of clients.
 
@@ -198,6 +206,8 @@ def clients_of(
     """
     if proxy_protocol and not trusted:
         raise click.UsageError("--proxy-protocol needs a --trust NETWORK")
+    if not trusted and (introduced := addresses.introduced):
+        raise click.UsageError(f"{introduced} needs a --trust NETWORK")
     return ForwardedPolicy(
         trusted=trusted,
         replaces=forwarded == "replace",
@@ -260,12 +270,15 @@ def take_inherited(*, with_tls: bool) -> dict[str, list[socket.socket]]:
         inherited = inherited_listeners()
     except BadBind as exc:
         raise click.UsageError(str(exc)) from exc
-    for name, sock in inherited:
+    for given, sock in inherited:
+        name = given.removesuffix(",proxy")
+        sock.proxy_protocol = name != given
         kind = KINDS.get(name) or (unnamed.pop(0) if unnamed else "")
         if not kind or (kind == "admin" and kind in found):
             raise click.UsageError(
-                f"found the socket {address_of(sock)} of the name {name!r}, expected one"
-                f" of {', '.join(KINDS)} (FileDescriptorName=), and one admin at most"
+                f"found the socket {address_of(sock)} of the name {given!r}, expected one"
+                f" of {', '.join(KINDS)} (FileDescriptorName=), also with ,proxy, and one"
+                " admin at most"
             )
         found.setdefault(kind, []).append(sock)
     return found
@@ -291,6 +304,13 @@ class Addresses:
     h2c_binds: tuple[str | socket.socket, ...]
     tls: TlsSettings
     admin: socket.socket | None = None
+
+    @property
+    def introduced(self) -> str:
+        """The first address whose connections begin with the PROXY protocol; "" for none."""
+        given = *self.binds, *self.tls_binds, *self.h2c_binds, *self.tls.redirect_binds
+        binds = (one if isinstance(one, str) else bind_of(one) for one in given)
+        return next((bind for bind in binds if bind.endswith(",proxy")), "")
 
     @property
     def options(self) -> dict[str, Any]:

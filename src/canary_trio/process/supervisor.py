@@ -128,7 +128,7 @@ class _Addresses:
         self._owned = owned
 
     def hold(self, bind: Bind) -> str:
-        """Hold an address; give its name.
+        """Hold an address; give the bind that its workers take.
 
         A TCP port is only bound here, which keeps it ours while no worker listens and
         settles port 0. It is first opened alone, since with SO_REUSEPORT another
@@ -143,10 +143,11 @@ class _Addresses:
         if is_inherited or not self._reuse_port:
             http_trio.open_listeners([sock])
         self.names.append(http_trio.address_of(sock))
+        name = http_trio.bind_of(sock)
         if is_inherited:
-            self.inherited[self.names[-1]] = sock.fileno()
+            self.inherited[name] = sock.fileno()
             self.sockets.append(sock)
-            return self.names[-1]
+            return name
         family, address = sock.family, sock.getsockname()
         sock.close()
         held = self._owned.enter_context(socket.socket(family))
@@ -154,7 +155,7 @@ class _Addresses:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         held.bind(address)
         self.sockets.append(held)
-        return self.names[-1]
+        return name
 
 
 @attrs.frozen

@@ -137,7 +137,9 @@ def _adopted(binds: Iterable[Bind], sockets: Mapping[str, int]) -> tuple[Bind, .
     adopted: list[Bind] = []
     for bind in binds:
         if isinstance(bind, str) and bind in sockets:
-            adopted.append(http_trio.adopt_listener(sockets[bind]))
+            sock = http_trio.adopt_listener(sockets[bind])
+            sock.proxy_protocol = bind.endswith(",proxy")
+            adopted.append(sock)
         else:
             adopted.append(bind)
     return tuple(adopted)

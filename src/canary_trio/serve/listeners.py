@@ -92,6 +92,7 @@ def side_listeners(
             sockets.redirecting,
             options.limits,
             reuse_port=shared,
+            clients=attrs.evolve(options.clients, proxy_protocol=False),
         )
     return found
 
@@ -106,10 +107,12 @@ class SideListener:
         limits: http_trio.Limits | None,
         *,
         reuse_port: bool = False,
+        clients: http_trio.ForwardedPolicy | None = None,
     ) -> None:
         self._handler = handler
+        self._clients = clients
         self._first: Sequence[socket.socket] = sockets
-        self._addresses = [http_trio.address_of(sock) for sock in sockets]
+        self._binds = [http_trio.bind_of(sock) for sock in sockets]
         self._reuse_port = reuse_port
         self._limits = limits
         self._server: http_trio.HttpServer | None = None
@@ -117,10 +120,14 @@ class SideListener:
     async def run(self) -> None:
         sockets, self._first = self._first, ()
         if not sockets:
-            sockets = http_trio.open_listeners(
-                self._addresses, reuse_port=self._reuse_port
-            )
-        start = partial(http_trio.serve, self._handler, sockets, limits=self._limits)
+            sockets = http_trio.open_listeners(self._binds, reuse_port=self._reuse_port)
+        start = partial(
+            http_trio.serve,
+            self._handler,
+            sockets,
+            limits=self._limits,
+            forwarding=self._clients,
+        )
         async with trio.open_nursery() as nursery:
             self._server = await nursery.start(start)
 

@@ -1,8 +1,9 @@
 """Addresses to listen on, and the sockets that listen there.
 
 A bind is `HOST:PORT` (`127.0.0.1:8080`, `[::1]:8080`, port 0 for any free one) or
-`unix:PATH`. The rule that it obeys: an address that cannot be had is an error that says
-what to do, before anything is started.
+`unix:PATH`; with `,proxy` behind it each connection begins with a header of the PROXY
+protocol. The rule that it obeys: an address that cannot be had is an error that says what to
+do, before anything is started.
 """
 
 from __future__ import annotations
@@ -26,7 +27,20 @@ _BIND = re.compile(
 )
 
 
-class UnixListener(socket.socket):
+_PROXY = ",proxy"
+
+
+class BoundListener(socket.socket):
+    """A listening socket.
+
+    Attributes:
+        proxy_protocol: whether each connection begins with a header of it.
+    """
+
+    proxy_protocol = False
+
+
+class UnixListener(BoundListener):
     """A listening Unix socket that takes its path with it when it is closed."""
 
     path: Path | None = None
@@ -55,7 +69,7 @@ class UnixListener(socket.socket):
                 path.unlink()
 
 
-class InheritedListener(socket.socket):
+class InheritedListener(BoundListener):
     """A listening socket that others hold too: what waits in its queue is theirs as well."""
 
 
@@ -105,13 +119,20 @@ def open_listener(
     Raises:
         BadBind: the address makes no sense, is taken, or is not ours.
     """
+    address = bind.removesuffix(_PROXY)
+    sock = _open(address, reuse_port=reuse_port, listening=listening)
+    sock.proxy_protocol = address != bind
+    return sock
+
+
+def _open(bind: str, *, reuse_port: bool, listening: bool) -> BoundListener:
     if bind.startswith("unix:"):
         return _open_unix(bind, listening=listening)
     match = _BIND.fullmatch(bind)
     if match is None or int(match["port"]) > 65535:
         raise BadBind(
             f"cannot listen on {bind!r}: expected HOST:PORT, such as 127.0.0.1:8080 or"
-            " [::1]:8080, or unix:PATH"
+            " [::1]:8080, or unix:PATH, with ,proxy behind it for the PROXY protocol"
         )
     host, port = match["six"] or match["host"] or "0.0.0.0", int(match["port"])  # noqa: S104
     try:
@@ -119,7 +140,7 @@ def open_listener(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, _, _, _, address = found[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = BoundListener(family, socket.SOCK_STREAM)
     except OSError as exc:
         raise BadBind(f"cannot listen on {bind}: {exc.strerror or exc}") from exc
     try:
@@ -146,6 +167,16 @@ def address_of(sock: socket.socket) -> str:
     return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
 
+def begins_with_proxy(sock: socket.socket) -> bool:
+    """Tell whether each connection to a socket begins with the PROXY protocol."""
+    return isinstance(sock, BoundListener) and sock.proxy_protocol
+
+
+def bind_of(sock: socket.socket) -> str:
+    """Give the bind by which a socket could be opened again."""
+    return address_of(sock) + (_PROXY if begins_with_proxy(sock) else "")
+
+
 def _listen(sock: socket.socket) -> None:
     try:
         sock.listen(BACKLOG)  # most do already
@@ -162,7 +193,7 @@ def _inode(path: Path) -> int:
         return 0
 
 
-def _open_unix(bind: str, *, listening: bool) -> socket.socket:
+def _open_unix(bind: str, *, listening: bool) -> BoundListener:
     path = Path(bind.removeprefix("unix:"))
     sock = UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

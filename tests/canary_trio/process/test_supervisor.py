@@ -26,6 +26,7 @@ from canary_trio.process.supervisor import (
     STEADY_S,
     supervise,
 )
+from canary_trio.process.worker import _adopted
 from canary_trio.process.worker_process import WorkerProcess
 from canary_trio.serve.options import ProxyOptions
 
@@ -219,7 +220,9 @@ def test_a_tcp_port_is_bound_and_a_unix_socket_inherited(tmp_path: Path) -> None
         addresses = supervisor._Addresses(owned, reuse_port=False)
         tcp = addresses.hold("127.0.0.1:0")
         unix = addresses.hold(f"unix:{tmp_path}/s")
+        introduced = addresses.hold("127.0.0.1:0,proxy")
 
+        assert introduced == f"{addresses.names.pop()},proxy"
         assert not tcp.endswith(":0")
         assert addresses.names == [tcp, unix]
         assert list(addresses.inherited) == [unix]
@@ -240,12 +243,18 @@ def test_workers_can_adopt_what_they_inherit(
     ):
         given = http_trio.adopt_listener(os.dup(sock.fileno()))
         addresses = supervisor._Addresses(owned, reuse_port=reuse_port)
-        for bind in (f"unix:{tmp_path}/s", given):
+        given.proxy_protocol = True  # as one that was handed down with `,proxy`
+        binds = [
             addresses.hold(bind)
-        for name, number in addresses.inherited.items():
-            with http_trio.adopt_listener(os.dup(number)) as adopted:
-                assert http_trio.address_of(adopted) == name
-        assert len(addresses.inherited) == 2
+            for bind in (f"unix:{tmp_path}/s", f"unix:{tmp_path}/p,proxy", given)
+        ]
+        assert list(addresses.inherited) == binds
+        assert [bind.endswith(",proxy") for bind in binds] == [False, True, True]
+        numbers = {bind: os.dup(n) for bind, n in addresses.inherited.items()}
+        for bind, adopted in zip(binds, _adopted(binds, numbers), strict=True):
+            assert isinstance(adopted, socket.socket)
+            with adopted:
+                assert http_trio.bind_of(adopted) == bind
 
 
 async def test_what_no_worker_could_do_is_refused_before_any_is_started() -> None:

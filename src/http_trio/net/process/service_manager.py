@@ -101,7 +101,7 @@ def _line(text: str) -> str:
 
 def inherited_listeners(
     environ: MutableMapping[str, str] = os.environ,
-) -> list[tuple[str, socket.socket]]:
+) -> list[tuple[str, InheritedListener]]:
     """Take the sockets that a service manager handed down, with their names.
 
     A name is that of `FileDescriptorName=`, empty where there is none. What was handed to
@@ -129,7 +129,7 @@ def inherited_listeners(
     ]
 
 
-def adopt_listener(number: int) -> socket.socket:
+def adopt_listener(number: int) -> InheritedListener:
     """Take over a descriptor of a socket that listens and that others hold too.
 
     Raises:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from http_trio import BadBind
+from http_trio.net.bind import InheritedListener
 from http_trio.net.process import service_manager
 from http_trio.net.process.service_manager import ServiceManager, inherited_listeners
 
@@ -63,7 +64,7 @@ def environ_of(count: object, names: str = "") -> dict[str, str]:
 
 def handed_down(
     sockets: list[socket.socket], names: str, monkeypatch: pytest.MonkeyPatch
-) -> list[tuple[str, socket.socket]]:
+) -> list[tuple[str, InheritedListener]]:
     """Take copies of sockets as if they had been handed down."""
     copies = [os.dup(sock.fileno()) for sock in sockets]
     first = min(copies)

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from http_trio import Exchange, ForwardedPolicy, Limits, Response, serve
+from http_trio import BadBind, Exchange, ForwardedPolicy, Limits, Response, serve
 from http_trio.testing.peers import RawClient, connected, serving
 
 
@@ -202,3 +202,26 @@ async def test_who_is_being_introduced_in_a_drain_is_served(
             await client.send(data[sent:])
             said = (await client.to_end()).partition(b"\r\n\r\n")[2]
             assert said == b"192.0.2.7 False"
+
+
+async def test_one_address_alone_may_begin_with_the_header() -> None:
+    clients = ForwardedPolicy(trusted=("127.0.0.0/8",))
+    binds = ["127.0.0.1:0,proxy", "127.0.0.1:0"]
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, names, binds, forwarding=clients))
+        said = []
+        for address, data in zip(server.addresses, (NAMED + HELLO, HELLO), strict=True):
+            host, _, port = address.rpartition(":")
+            async with await trio.open_tcp_stream(host, int(port)) as stream:
+                client = RawClient(stream)
+                await client.send(data)
+                said.append((await client.to_end()).partition(b"\r\n\r\n")[2])
+        nursery.cancel_scope.cancel()
+    assert said == [b"192.0.2.7 False", b"127.0.0.1 False"]
+
+
+@pytest.mark.parametrize("kind", ["binds", "h2c_binds"])
+async def test_nobody_could_be_served_without_trust(kind: str) -> None:
+    binds: dict[str, list[str]] = {"binds": [], kind: ["127.0.0.1:0,proxy"]}
+    with pytest.raises(BadBind, match=r"127.0.0.1:\d+,proxy .*--trust"):
+        await serve(names, **binds)  # type: ignore[arg-type]
