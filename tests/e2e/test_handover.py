@@ -13,7 +13,7 @@ import trio
 from http_trio.testing.ports import free_port
 from tests.e2e.handover import hand_over
 from tests.e2e.manager import service_manager, until_the_end
-from tests.e2e.processes import ask, world
+from tests.e2e.processes import ask, run, world
 
 
 async def test_proxies_in_turn_lose_no_request(tmp_path: Path) -> None:
@@ -35,9 +35,12 @@ async def test_no_client_meets_a_proxy_without_a_document(tmp_path: Path) -> Non
         async with httpx.AsyncClient(trust_env=False) as client:
             ready = f"http://127.0.0.1:{admin}/ready"
             assert (await client.get(ready)).status_code == 503
+            told = await run("canary", "health", f"http://127.0.0.1:{admin}", status=1)
+            assert "not ready: 503 no configuration yet" in told.err
             await made.canary("apply", made.write())
             await process.says("runs revision")
             assert (await client.get(ready)).status_code == 200
+            await run("canary", "health", f"http://127.0.0.1:{admin}")
             assert await ask(f"127.0.0.1:{port}", 1) == ["v1"]
             process.process.send_signal(signal.SIGHUP)
             assert await ask(f"127.0.0.1:{port}", 1) == ["v1"]

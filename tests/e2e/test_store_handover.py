@@ -79,14 +79,16 @@ async def test_a_lame_duck_says_so_and_serves(tmp_path: Path) -> None:
         httpx.AsyncClient(trust_env=False) as client,
     ):
         await store.says("listens on")
-        assert (await client.get(f"{url}/ready")).status_code == 200
+        assert (await run("kv-trio", "health", url)).out == "ready\n"
         store.process.send_signal(signal.SIGTERM)
         with trio.fail_after(10):
             while (await client.get(f"{url}/ready")).text != "draining\n":
                 await trio.sleep(0.01)
+        told = await run("kv-trio", "health", url, status=1)
+        assert "not ready: 503 draining" in told.err
+        await run("kv-trio", "health", f"{url}/live")
         response = await client.put(f"{url}/v1/kv/a", content=b"1")
         assert (response.text, response.headers["connection"]) == ("true", "close")
-        assert (await client.get(f"{url}/live")).status_code == 200
         await store.ends(signal.SIGTERM)  # a second one ends it at once
 
 

@@ -31,7 +31,7 @@ from http_trio import Exchange, Response
 EXPLAIN_BYTES = 64 * 1024
 """Of a request that is described to /explain at most."""
 
-_PAGES = b"there are /status, /metrics, /healthz, /ready and POST /explain\n"
+_PAGES = b"there are /status, /metrics, /live, /ready and POST /explain\n"
 _JSON = b"application/json"
 _ALLOWED = {b"/explain": b"POST"}
 
@@ -58,7 +58,7 @@ class AdminHandler:
                 exchange.collect(EXPLAIN_BYTES, self._explain)
             case b"/metrics":
                 exchange.spawn(partial(_respond_metrics, self._view))
-            case b"/healthz":
+            case b"/live" | b"/healthz":
                 exchange.respond(Response(200, b"ok\n"))
             case b"/ready":
                 exchange.respond(self._readiness())

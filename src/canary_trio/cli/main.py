@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from canary_health.commands import health_of
 from canary_trio.cli import store_options
 from canary_trio.cli.documents import apply, get, schema, set_, validate
 from canary_trio.cli.explain import explain
@@ -41,6 +42,9 @@ for _command in (
     services,
 ):
     main.add_command(_command)
+
+
+main.add_command(health_of("canary"))
 
 
 @main.command()

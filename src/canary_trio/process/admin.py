@@ -75,7 +75,9 @@ class SupervisorAdmin:
             b"/ready": self._ready,
         }
         page = pages.get(exchange.path)
-        if page is None or exchange.method not in ("GET", "HEAD"):
+        if exchange.path in (b"/live", b"/healthz"):  # a worker that hangs is replaced
+            exchange.respond(Response(200, b"ok\n"))
+        elif page is None or exchange.method not in ("GET", "HEAD"):
             forward(exchange, next(self._upstreams), ForwardHooks())
         else:
             exchange.spawn(page)

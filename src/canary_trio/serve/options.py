@@ -70,7 +70,7 @@ class ProxyOptions:
         lame_duck_s: once it is asked to end, how long connections are still accepted,
             while clients are told to come back elsewhere.
         drain_s: how long what is in progress has to end after that.
-        admin: where `/status`, `/metrics`, `/healthz` and `/ready` are.
+        admin: where `/status`, `/metrics`, `/live` and `/ready` are.
         admin_hosts: names beside the machine's by which the admin listener is asked, as
             browsers and scrapers say them in `Host`.
         bootstrap: a document to write if the store has none.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from canary_health.commands import health_of
 from kv_trio.cli.bulk_commands import backup, compact, export, import_
 from kv_trio.cli.directory_commands import check, token
 from kv_trio.cli.key_commands import delete, get, history, list_, put, watch
@@ -30,3 +31,4 @@ def main() -> None:
 
 for _command in _SERVER_COMMANDS + _KEY_COMMANDS + _BULK_COMMANDS:
     main.add_command(_command)
+main.add_command(health_of("kv-trio"))

@@ -49,7 +49,8 @@ async def explained(client: RawClient, **described: Any) -> dict[str, Any]:
 
 async def test_a_proxy_without_a_document_is_alive_but_not_ready() -> None:
     async with admin() as (client, _):
-        assert (await client.ask(b"/healthz"))[1] == b"ok\n"
+        for page in (b"/live", b"/healthz"):  # as older probes say it
+            assert (await client.ask(page))[1] == b"ok\n"
         head, body = await client.ask(b"/ready")
         assert head.startswith(b"HTTP/1.1 503 ")
         assert body == b"no configuration yet\n"
@@ -97,7 +98,7 @@ async def test_an_unknown_page_names_those_that_there_are() -> None:
     async with admin(ratio=0.25) as (client, _):
         head, body = await client.ask(b"/")
     assert head.startswith(b"HTTP/1.1 404 ")
-    for page in (b"/status", b"/metrics", b"/healthz", b"/ready", b"/explain"):
+    for page in (b"/status", b"/metrics", b"/live", b"/ready", b"/explain"):
         assert page in body
 
 

@@ -1,0 +1,96 @@
+"""How the commands `canary` and `kv-trio` begin: with `health`, or with all the rest.
+
+The rest is named by a string, as in an entry point, so that nothing of it is imported for a
+health check.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+
+import attrs
+import click
+
+from canary_health.probe import NotReady, ask_ready
+
+PATIENCE_S = 5.0
+"""How long a server has to respond, by default."""
+
+
+@attrs.frozen
+class DefaultServer:
+    """Which server a command asks by itself.
+
+    Attributes:
+        url: by default.
+        variable: of the environment that gives another one; empty for none.
+    """
+
+    url: str
+    variable: str = ""
+
+
+ASKED: Mapping[str, DefaultServer] = {
+    "canary": DefaultServer("http://127.0.0.1:8081"),
+    "kv-trio": DefaultServer("http://127.0.0.1:8500", "KV_TRIO_URL"),
+}
+"""By the name of the command."""
+
+
+def health_of(name: str) -> click.Command:
+    """Give the command `health` of one of the commands."""
+    asked = ASKED[name]
+
+    @click.command("health", context_settings={"help_option_names": ["-h", "--help"]})
+    @click.argument("url", default=asked.url, envvar=asked.variable or None)
+    @click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, min_open=True),
+        default=PATIENCE_S,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long it has to respond.",
+    )
+    @click.option(
+        "--ca-file",
+        envvar=["KV_TRIO_CA_FILE", "CONSUL_CACERT"],
+        show_envvar=True,
+        metavar="FILE",
+        help="The authorities that an https:// server is verified by, as PEM; one on this"
+        " machine is not.  [default: the system's]",
+    )
+    def health(url: str, timeout_s: float, ca_file: str | None) -> None:
+        try:
+            said = ask_ready(url, timeout_s, ca_file)
+        except NotReady as exc:
+            click.echo(f"{name}: not ready: {exc}", err=True)
+            sys.exit(1)
+        except ValueError as exc:
+            raise click.UsageError(str(exc)) from exc
+        click.echo(said)
+
+    health.help = (
+        f"Ask a server whether it is ready: exit status 0 if so, 1 if not.\n\n"
+        f"URL is http(s)://HOST:PORT or unix:PATH, {asked.url} by default; its path is"
+        f" /ready, unless it has another one, such as /live."
+    )
+    return health
+
+
+def canary() -> None:
+    """Run the command `canary`."""
+    _run("canary", "canary_trio.cli.main")
+
+
+def kv_trio() -> None:
+    """Run the command `kv-trio`."""
+    _run("kv-trio", "kv_trio.cli.main")
+
+
+def _run(name: str, rest: str) -> None:
+    if sys.argv[1:2] == ["health"]:
+        health_of(name).main(sys.argv[2:], prog_name=f"{name} health")
+    importlib.import_module(rest).main()
