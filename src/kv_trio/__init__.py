@@ -20,6 +20,7 @@ from kv_trio.errors import (
     StoreUnreachable,
     UnexpectedResponse,
 )
+from kv_trio.etcd.client import EtcdClient
 from kv_trio.limits import StoreLimits
 from kv_trio.serve import KvServer, serve
 from kv_trio.state.entry import Entry, Revision, Session
@@ -36,6 +37,7 @@ __all__ = [
     "Compacted",
     "Contact",
     "Entry",
+    "EtcdClient",
     "Invalid",
     "KeySetWatch",
     "KvError",

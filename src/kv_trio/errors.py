@@ -60,6 +60,10 @@ class StoreUnreachable(KvError):
     """There is no connection to the server, or it broke. A new try may succeed."""
 
 
+class NoConnection(StoreUnreachable):
+    """There was no connection to the server, so nothing was sent. A new try does no harm."""
+
+
 class StoreRefused(KvError):
     """The server answered with an error.
 

@@ -26,7 +26,7 @@ PUBLIC: dict[str, str] = {
         upstream_request_of
     """,
     "kv_trio": """
-        Backoff BadKey BadQuery BadTokens Bounds Client Compacted Contact Entry
+        Backoff BadKey BadQuery BadTokens Bounds Client Compacted Contact Entry EtcdClient
         Invalid KeySetWatch KvError KvServer Listing Live LockLost ResponseLimits Revision
         Session Snapshot StorageError StoreDamaged StoreLimits StoreLocked StoreRefused
         StoreUnreachable TransactionResult TxnOperation TxnOperationFailed

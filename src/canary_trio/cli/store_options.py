@@ -31,7 +31,7 @@ def config_server(command: F) -> F:
         default="http://127.0.0.1:8500",
         show_default=True,
         metavar="URL",
-        help="The store, a kv-trio or a Consul.",
+        help="The store: http(s):// for a kv-trio or a Consul, etcd(s)://HOST,... for an etcd.",
     )
     token = click.option(
         "--token",
@@ -39,7 +39,8 @@ def config_server(command: F) -> F:
         show_envvar=True,
         expose_value=False,
         callback=_keep,
-        help="The secret of the store's token; better in the environment.",
+        help="The secret of the store's token, NAME:PASSWORD for an etcd; better in the"
+        " environment.",
     )
     token_file = click.option(
         "--token-file",

@@ -99,21 +99,30 @@ SERVER_URL = Codec(
 )
 
 
-_CONFIG_SERVER_URL = "a URL such as http://127.0.0.1:8500"
+_CONFIG_SERVER_URL = "a URL such as http://127.0.0.1:8500, or etcd://HOST,HOST"
+
+_ETCD = re.compile(r"etcds?://([A-Za-z0-9_.:,\[\]-]+)/?\Z")
+
+_MOST_MEMBERS = 16
 
 
 def _read_config_server(value: Any) -> str | None:
     if value is None:
         return None
-    parts = None
-    if isinstance(value, str) and len(value) <= 300:
-        parts = split_url(value)
-    if parts is None or parts.path or value.startswith("h2c:"):
+    if not isinstance(value, str) or len(value) > 300:
         raise Fault(show(value), _CONFIG_SERVER_URL)
-    _check_host_and_port(value, parts)
-    if "xn--" in parts.host.lower():  # whose rules the store's client has its own of
-        raise Fault(show(value), "a host in ASCII (no xn--), or its address")
-    return str(value).rstrip("/")
+    etcd = _ETCD.match(value)
+    urls = [f"http://{member}" for member in etcd[1].split(",")] if etcd else [value]
+    for url in urls:
+        parts = split_url(url)
+        if parts is None or parts.path or url.startswith("h2c:"):
+            raise Fault(show(value), _CONFIG_SERVER_URL)
+        _check_host_and_port(value, parts)
+        if "xn--" in parts.host.lower():  # whose rules the client has its own of
+            raise Fault(show(value), "a host in ASCII (no xn--), or its address")
+    if len(urls) > _MOST_MEMBERS:
+        raise Fault(show(value), f"an etcd of at most {_MOST_MEMBERS} members")
+    return value.rstrip("/")
 
 
 CONFIG_SERVER = Codec(
@@ -122,7 +131,7 @@ CONFIG_SERVER = Codec(
         {
             "title": _CONFIG_SERVER_URL,
             "type": "string",
-            "pattern": r"^https?://[A-Za-z0-9\[][^\s?#@]*$",
+            "pattern": r"^(?:https?|etcds?)://[A-Za-z0-9\[][^\s?#@]*$",
             "maxLength": 300,
         },
         {"type": "null"},

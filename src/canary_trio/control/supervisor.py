@@ -31,7 +31,7 @@ from canary_trio.control.last_good import LastGood, LastGoodFile
 from canary_trio.control.own_name import NameFile
 from canary_trio.control.secret_keeper import SecretKeeper
 from canary_trio.control.sources.opening import open_source
-from canary_trio.control.sources.source import DocumentSource, KeyStore
+from canary_trio.control.sources.source import BadSource, DocumentSource, KeyStore
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.status import Status, Whole
 from canary_trio.control.store_keys import config_key
@@ -255,7 +255,7 @@ class Supervisor:
                 error = f"{url}: {exc}"
                 if self._tokens.get(url) is None:
                     error += "; it is shown no token, since none was given for it"
-            except (KvError, HttpError) as exc:
+            except (KvError, HttpError, BadSource) as exc:
                 error = str(exc)
             except InvalidConfig as exc:
                 error = f"{url}: {exc}"

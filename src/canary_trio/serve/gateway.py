@@ -29,7 +29,12 @@ from canary_trio.control.acknowledger import Acknowledger
 from canary_trio.control.documents import write_first
 from canary_trio.control.fleet.report import Refusal, Report
 from canary_trio.control.last_good import LastGood, LastGoodFiles
-from canary_trio.control.sources.source import DocumentSource, KeyStore, WatchedKeys
+from canary_trio.control.sources.source import (
+    Changes,
+    DocumentSource,
+    KeyStore,
+    WatchedKeys,
+)
 from canary_trio.control.status import Status
 from canary_trio.control.store_keys import config_key, secret_key
 from canary_trio.control.supervisor import RECALL_AFTER_S
@@ -205,26 +210,27 @@ class Gateway:
             self._bootstrap = None
 
     async def _watch(self, client: DocumentSource, nursery: trio.Nursery) -> None:
-        self._watching = watch = client.watch_keys((), contact=self.contact)
-        own = config_key(self._name)
-        self._follow_services()
-        while True:
-            watch.wait_s = self.update_rate
-            changes = await anext(watch)
-            if own in changes:
-                self._take_table(changes[own])
-            for key, entry in changes.items():
-                name = self._documents.get(key) or self._secrets.get(key, "")
-                service = self.services.get(name)
-                if service is None:
-                    continue
-                if key in self._documents:
-                    service.news.document, service.news.has_document = entry, True
-                else:
-                    service.news.secret, service.news.has_secret = entry, True
-                if not service.busy:
-                    service.busy = True
-                    nursery.start_soon(self._take_news, service, client)
+        async with client.watch_keys((), contact=self.contact) as watch:
+            self._watching = watch
+            self._follow_services()
+            while True:
+                watch.wait_s = self.update_rate
+                self._hand_out(await anext(watch), client, nursery)
+
+    def _hand_out(
+        self, changes: Changes, client: DocumentSource, nursery: trio.Nursery
+    ) -> None:
+        if (own := config_key(self._name)) in changes:
+            self._take_table(changes[own])
+        for key, entry in changes.items():
+            name = self._documents.get(key) or self._secrets.get(key, "")
+            service = self.services.get(name)
+            if service is None:
+                continue
+            service.news.note(entry, is_secret=key in self._secrets)
+            if not service.busy:
+                service.busy = True
+                nursery.start_soon(self._take_news, service, client)
 
     def _follow_services(self) -> None:
         """Follow the services of the table, wherever it came from, from now on."""

@@ -37,6 +37,13 @@ class ServiceNews:
     def __bool__(self) -> bool:
         return self.has_document or self.has_secret
 
+    def note(self, entry: Entry | None, *, is_secret: bool) -> None:
+        """Note what one of the keys is now."""
+        if is_secret:
+            self.secret, self.has_secret = entry, True
+        else:
+            self.document, self.has_document = entry, True
+
     def over(self, older: ServiceNews) -> ServiceNews:
         """Give what is still to be taken: this, and what it does not say of before."""
         if not self.has_document:

@@ -44,8 +44,8 @@ class ProxyOptions:
     It can be pickled, as long as what it binds are addresses and not sockets.
 
     Attributes:
-        config_server: the URL of the store, a kv-trio or a Consul.
-        token: the secret of the store's token. It needs to read below
+        config_server: the URL of the store, of a scheme that `sources.md` has.
+        token: the secret of the store's token; an etcd's is `NAME:PASSWORD`. It needs to read below
             `canary/<service>/`, to write below `canary/<service>/proxies/`, and to write
             `canary/<service>/secret`: the first proxy, and to give it back if it is
             lost. No other store is shown it.

@@ -151,7 +151,9 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
     Raises:
         http_trio.BadBind: an address cannot be had.
         http_trio.BadCertificate: a certificate cannot be used.
-        BadToken: a file holds no token.
+    tokens = tokens or read_tokens(options)
+    token = tokens.get(options.config_server)
+    check_source(options.config_server, token, options.ca_file)
         BadName: the service or the proxy has a name that cannot be part of a key.
         NameTaken: another proxy of this name is alive.
 
@@ -162,8 +164,6 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
     options = options or ProxyOptions()
     if options.tls is not None:
         options.tls.check()  # while it is a plain error, not one in a group
-    if options.ca_file is not None:
-        http_trio.client_context(ca=options.ca_file)
     tokens = tokens or read_tokens(options)
     with contextlib.ExitStack() as owned:
         sockets = Sockets.open(options, owned)

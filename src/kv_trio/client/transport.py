@@ -15,7 +15,7 @@ import base64
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from socket import SHUT_RDWR
@@ -28,7 +28,13 @@ import trio
 
 from http_trio import client_context
 from kv_trio.client.paths import encode_query
-from kv_trio.errors import KvError, StoreRefused, StoreUnreachable, UnexpectedResponse
+from kv_trio.errors import (
+    KvError,
+    NoConnection,
+    StoreRefused,
+    StoreUnreachable,
+    UnexpectedResponse,
+)
 
 TIMEOUT_S = 10.0
 """Seconds for every request that does not wait for a change."""
@@ -129,7 +135,8 @@ class Transport:
         *,
         limit: int,
         deadline_s: float | None = None,
-        also: tuple[int, ...] = (),
+        also: Container[int] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send a request, and give the reply.
 
@@ -141,6 +148,7 @@ class Transport:
             limit: bytes of the reply's body at most.
             deadline_s: seconds from the start to the end; `TIMEOUT_S` by default.
             also: status codes beside the 2xx that are no refusals.
+            headers: beside those that every request has.
 
         Raises:
             StoreUnreachable: there is no reply, or none in time.
@@ -148,7 +156,7 @@ class Transport:
             UnexpectedResponse: it is too large, or encoded.
         """
         deadline_s = TIMEOUT_S if deadline_s is None else deadline_s
-        request = self._prepare(method, path, parameters, body)
+        request = self._prepare(method, path, parameters, body, headers)
         try:
             with trio.fail_after(deadline_s):
                 async with self._send(request) as response:
@@ -162,14 +170,31 @@ class Transport:
         return Reply(self._shown + path, response.status_code, index, content)
 
     @asynccontextmanager
-    async def stream(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Give a reply's body in parts, without a limit; each must come in `TIMEOUT_S`.
+    async def stream(
+        self,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        silent_s: float | None = TIMEOUT_S,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give a reply's body in parts, without a limit.
+
+        Args:
+            path: percent-encoded.
+            body: of the request, which is a POST then.
+            headers: beside those that every request has.
+            silent_s: within which each part must come; None where the caller looks.
 
         Raises:
             StoreUnreachable, StoreRefused, UnexpectedResponse: as `request`.
         """
-        request = self._prepare("GET", path, {}, None)
-        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT_S)
+        method = "GET" if body is None else "POST"
+        request = self._prepare(method, path, {}, body, headers)
+        timeouts: dict[str, float | None] = dict.fromkeys(
+            ("connect", "write", "pool"), TIMEOUT_S
+        )
+        timeouts["read"] = silent_s
         request.extensions = {"timeout": timeouts}
         async with self._send(request) as response:
             if not response.is_success:
@@ -185,10 +210,15 @@ class Transport:
     # === what is sent ===
 
     def _prepare(
-        self, method: str, path: str, parameters: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str],
+        body: bytes | None,
+        more: Mapping[str, str] | None = None,
     ) -> httpx.Request:
         query = encode_query(parameters)
-        headers = dict(_HEADERS)
+        headers = {**_HEADERS, **(more or {})}
         if token := self._token() if callable(self._token) else self._token:
             if not (token.isascii() and token.isprintable()):
                 raise StoreUnreachable(
@@ -251,6 +281,8 @@ class Transport:
             yield
         except KvError:
             raise
+        except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
+            raise NoConnection(f"{self._shown}: {_reason(exc)}") from exc
         except (httpx.HTTPError, OSError) as exc:
             raise StoreUnreachable(f"{self._shown}: {_reason(exc)}") from exc
         except httpx.InvalidURL as exc:

@@ -15,6 +15,7 @@ import trio
 from canary_trio import Proxy, ProxyOptions, read_fleet, serve, wait_applied
 from canary_trio.control.documents import change, write_document
 from canary_trio.control.secret_keeper import GIVEN_BACK_S
+from canary_trio.control.sources.source import KeyStore
 from canary_trio.serve.gateway import AT_ONCE, Gateway
 from canary_trio.testing import url_of
 from http_trio.testing.peers import ReceivedRequest, fake_upstream
@@ -43,7 +44,7 @@ async def write(client: Client, name: str, given: dict[str, Any]) -> int:
 
 
 @asynccontextmanager
-async def gateway_on(client: Client, **options: object) -> AsyncIterator[Proxy]:
+async def gateway_on(client: KeyStore, **options: object) -> AsyncIterator[Proxy]:
     async with trio.open_nursery() as nursery:
         chosen = ProxyOptions(
             config_server=client.url,

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from canary_trio import Proxy, ProxyOptions, serve
-from kv_trio import Client
+from canary_trio.control.sources.source import KeyStore
 
 DOCUMENT = {
     "arms": {
@@ -20,7 +20,7 @@ DOCUMENT = {
 
 
 @asynccontextmanager
-async def proxy_on(client: Client, **options: object) -> AsyncIterator[Proxy]:
+async def proxy_on(client: KeyStore, **options: object) -> AsyncIterator[Proxy]:
     async with trio.open_nursery() as nursery:
         chosen = ProxyOptions(
             config_server=client.url,

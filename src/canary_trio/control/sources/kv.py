@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import trio
 
 from kv_trio import Client, Contact, KeySetWatch
 
@@ -16,8 +19,10 @@ class KvSource(Client):
 
     read_only = ""
 
-    def watch_keys(
+    @asynccontextmanager
+    async def watch_keys(
         self, keys: Iterable[str], *, contact: Contact | None = None
-    ) -> KeySetWatch:
+    ) -> AsyncIterator[KeySetWatch]:
         """Follow many keys, whose present states come first."""
-        return KeySetWatch(self, keys, contact=contact)
+        yield KeySetWatch(self, keys, contact=contact)
+        await trio.lowlevel.checkpoint()

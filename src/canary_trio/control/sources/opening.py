@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 
+from canary_trio.control.sources.etcd import EtcdSource
 from canary_trio.control.sources.kv import KvSource
-from canary_trio.control.sources.source import DocumentSource
+from canary_trio.control.sources.source import BadSource, DocumentSource
+from http_trio import client_context
+
+SCHEMES = {
+    "http": "a kv-trio or a Consul",
+    "https": "the same with TLS",
+    "etcd": "an etcd, such as etcd://10.0.0.1:2379,10.0.0.2:2379",
+    "etcds": "the same with TLS",
+}
+"""What each scheme stands for."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def open_source(
@@ -19,11 +32,39 @@ def open_source(
 
     Args:
         url: of the source.
-        token: the secret that its server is shown, or what gives it for each request.
+        token: the secret that its server is shown, an etcd's is `NAME:PASSWORD`; or what
+            gives it for each request.
         ca_file: the authorities that a server with TLS is verified by, as PEM; by
             default the system's.
 
     Raises:
+        BadSource: there is no such source.
         http_trio.BadCertificate: the authorities cannot be read.
     """
-    return KvSource(url, token=token, ca_file=ca_file)
+    scheme = _scheme_of(url)
+    if scheme in ("http", "https"):
+        return KvSource(url, token=token, ca_file=ca_file)
+    if scheme in ("etcd", "etcds"):
+        try:
+            return EtcdSource(url, token=token, ca_file=ca_file)
+        except ValueError as exc:
+            raise BadSource(str(exc)) from exc
+    known = ", ".join(f"{name}:// ({what})" for name, what in SCHEMES.items())
+    shown = re.sub(r"//[^/@]*@", "//...@", url)
+    raise BadSource(f"found the source {shown!r}, expected one of {known}")
+
+
+def check_source(url: str, token: str | None, ca_file: str | None) -> None:
+    """Check that a URL names a source, while what is wrong is a plain error.
+
+    Raises:
+        BadSource, http_trio.BadCertificate: as `open_source`.
+    """
+    if ca_file is not None:
+        client_context(ca=ca_file)
+    open_source(url, token=token)
+
+
+def _scheme_of(url: str) -> str:
+    found = _SCHEME.match(url)
+    return found[1].lower() if found else ""

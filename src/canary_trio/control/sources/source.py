@@ -19,6 +19,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
+from canary_trio.errors import CanaryError
 from kv_trio import (
     Contact,
     Entry,
@@ -34,6 +35,10 @@ S_co = TypeVar("S_co", covariant=True)
 
 WAIT_S = 30.0
 """The longest time after which a watch asks its source anew, unless it is told another."""
+
+
+class BadSource(CanaryError):
+    """A URL names no source that there is. The fault of who wrote it."""
 
 
 class SourceCannot(KvError):
@@ -136,7 +141,7 @@ class DocumentSource(KeyStore, Protocol):
 
     def watch_keys(
         self, keys: Iterable[str], *, contact: Contact | None = None
-    ) -> WatchedKeys:
+    ) -> AbstractAsyncContextManager[WatchedKeys]:
         """Follow many keys, whose present states come first."""
 
     async def __aenter__(self) -> Self:

@@ -27,6 +27,8 @@ TOKEN_BYTES = 4096
 
 _PORTS = {"http": 80, "https": 443}
 
+_OF_SEVERAL = ("etcd", "etcds")  # whose members are one server
+
 Origin = tuple[str, str, int | None]
 """Scheme, host and port."""
 
@@ -35,6 +37,8 @@ def origin_of(url: str) -> Origin | None:
     """Give what makes two URLs the same server (RFC 6454); None for what is no URL."""
     try:
         parts = urlsplit(url)
+        if parts.scheme in _OF_SEVERAL:
+            return parts.scheme, ",".join(sorted(parts.netloc.lower().split(","))), None
         scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
         return scheme, host, parts.port or _PORTS.get(scheme)
     except ValueError:

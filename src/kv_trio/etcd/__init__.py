@@ -1,0 +1,1 @@
+"""The client of an etcd, with the methods of the store's own."""
