@@ -6,6 +6,7 @@ It is for the operator's network, not for clients: it says where the servers are
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import partial
 from time import monotonic_ns
 
@@ -16,10 +17,13 @@ from canary_trio.admin.exposition import CONTENT_TYPE
 from canary_trio.admin.metrics import rendering as metrics
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe, describe_service
+from canary_trio.config.access import Access
 from canary_trio.config.model import Balance
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.routing.access.explain import with_refusal
+from canary_trio.routing.access.rate_limiter import Standing
 from canary_trio.routing.edge.explain_route import explain_route
+from canary_trio.routing.edge.model import Route
 from canary_trio.routing.explain import Explanation, explain
 from canary_trio.routing.request_spec import (
     BadRequestSpec,
@@ -85,7 +89,9 @@ class AdminHandler:
         view = self._view
         routed: dict[str, object] = {}
         if view.gateway is not None:
-            service, spec, routed = explain_route(spec, view.gateway.routes)
+            service, spec, routed = explain_route(
+                spec, view.gateway.routes, partial(_standings, view, spec)
+            )
             part = view.gateway.parts.get(service or "")
             if part is None:
                 return _json(200, routed)
@@ -94,13 +100,19 @@ class AdminHandler:
         if live is None:
             return Response(503, f"{view.service} has no configuration yet\n".encode())
         found, key = explain(spec, live.router, live.revision, view.runtime.chance)
-        limiter = view.runtime.limiter_of(live.config.access.rate_limits)
-        if limiter is not None:
-            told = limiter.standings(spec.head(), spec.client, monotonic_ns())
-            found = with_refusal(found, spec, live.config, told)
-        else:
-            found = with_refusal(found, spec, live.config)
+        told = _standings(view, spec, live.config.access)
+        found = with_refusal(found, spec, live.config, told)
         return _json(200, {**routed, **attrs.asdict(_served(found, key, live))})
+
+
+def _standings(
+    view: ProxyView, spec: RequestSpec, of: Access | Route
+) -> Iterable[Standing]:
+    """Tell how a request stands with limits at this moment; it is not counted."""
+    limiter = view.runtime.limiter_of(of.rate_limits)
+    if limiter is None:
+        return ()
+    return limiter.standings(spec.head(), spec.client, monotonic_ns())
 
 
 def _served(found: Explanation, key: bytes | None, live: LiveConfig) -> Explanation:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import random
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -112,13 +113,15 @@ def explain(
         return
     if routed:
         click.echo(_shown_route(routed))
+        for line in _limit_lines(routed.get("route_rate_limits", ())):
+            click.echo(line)
     if found is not None:
         click.echo(_shown(found))
 
 
 async def _explain_all(
     store: KeyStore, name: str, spec: RequestSpec, document: bytes | None
-) -> tuple[dict[str, object], Explanation | None]:
+) -> tuple[dict[str, Any], Explanation | None]:
     """Explain a request to a service, or to a gateway: what is said of its route too."""
     from canary_trio.control.documents import read_document  # noqa: PLC0415
     from canary_trio.routing.edge.explain_route import explain_route  # noqa: PLC0415
@@ -134,7 +137,7 @@ async def _explain_all(
     return routed, await _explain(store, service, spec, None)
 
 
-def _shown_route(routed: dict[str, object]) -> str:
+def _shown_route(routed: dict[str, Any]) -> str:
     if routed["route"] is None:
         return f"status {routed['status']}: {routed['why']}"
     if "location" in routed:
@@ -214,23 +217,23 @@ def _arm_lines(found: Explanation, of: str) -> list[str]:
         lines = [f"{of}: by the ratio: {split}"]
         if found.new_user:
             lines.append("  it would be given a cookie, and stay with its arm")
-        return [*lines, *_limit_lines(found)]
+        return [*lines, *_limit_lines(found.rate_limits)]
     why = called(found.rule) if found.rule is not None else found.reason
     lines = [f"{of}: arm {found.arm}, by {why}"]
     if found.bucket is not None:
         lines.append(f"  bucket {found.bucket} of 10,000")
     if found.new_user:
         lines.append("  it would be given a cookie")
-    lines += _limit_lines(found)
+    lines += _limit_lines(found.rate_limits)
     lines += [f"  server {url}" for url in found.servers]
     if not found.servers:
         lines.append(f"  no server is ready; fallback: {found.fallback or 'none'}")
     return lines
 
 
-def _limit_lines(found: Explanation) -> list[str]:
+def _limit_lines(limits: Iterable[Any]) -> list[str]:
     return [
         f"  counts against {one['limit']}: {one['rule']}, by {one['by']}"
         + (", dry run" if one["dry_run"] else "")
-        for one in found.rate_limits
+        for one in limits
     ]

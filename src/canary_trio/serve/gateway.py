@@ -44,10 +44,11 @@ from canary_trio.proxy.runtime import Task
 from canary_trio.routing.edge.model import GatewayConfig, Route
 from canary_trio.routing.edge.route_index import RouteIndex
 from canary_trio.routing.edge.table_codec import load_table
-from canary_trio.serve.gateway_handler import GatewayHandler, of_service
+from canary_trio.serve.gateway_handler import GatewayHandler, Limited, of_service
 from canary_trio.serve.hosted_service import HostedService, ServiceNews
 from canary_trio.serve.service_reports import ServiceReports
 from canary_trio.serve.single_service import Site
+from canary_trio.telemetry.decision_labels import Whose
 from canary_trio.upstream.health_checks import CHECKS_AT_ONCE
 from http_trio import Handler, HttpServer
 from kv_trio import Backoff, Entry, KvError
@@ -311,6 +312,14 @@ class Gateway:
             self._site.on_live(revision)
 
     def _handler_of(self, route: Route) -> Handler:
+        handler, runtime = self._unlimited(route), self.view.runtime
+        limiter = runtime.limiter_of(route.rate_limits)
+        if limiter is None:
+            return handler
+        whose = Whose(self._name, route.name)
+        return Limited(handler, limiter, runtime.observer, whose)
+
+    def _unlimited(self, route: Route) -> Handler:
         if route.service is None:
             return self.handler.local(route, self._name)
         runtime = self.services[route.service].runtime

@@ -6,8 +6,12 @@ looked at once, so a request is routed by one revision.
 
 from __future__ import annotations
 
+from time import monotonic_ns
+
 from canary_trio.proxy.fields.path_prefix import leaves_root
 from canary_trio.proxy.handler import ProxyHandler
+from canary_trio.routing.access.gate import RefusalKind
+from canary_trio.routing.access.rate_limiter import RateLimiter
 from canary_trio.routing.edge.model import FixedResponse, Redirect, Route
 from canary_trio.routing.edge.rewriting import location_of, rewritten_target
 from canary_trio.routing.edge.route_index import RouteIndex
@@ -67,6 +71,39 @@ class GatewayHandler:
             return _Redirecting(route.redirect, route.prefix.encode(), answer)
         assert route.response is not None, "it leads to no service"
         return _Fixed(route.response, answer)
+
+
+class Limited:
+    """The handler of a route with limits: those that pass are given to another one.
+
+    Args:
+        handler: of what passes.
+        limiter: the route's limits.
+        observer: of the gateway.
+        whose: the gateway and the route.
+    """
+
+    def __init__(
+        self, handler: Handler, limiter: RateLimiter, observer: Observer, whose: Whose
+    ) -> None:
+        self._handler, self._limiter = handler, limiter
+        self._observer, self._whose = observer, whose
+        self._labels: dict[str, DecisionLabels] = {}
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Give a request on, or respond that there are too many."""
+        excess = self._limiter.check(exchange.head, exchange.client, monotonic_ns())
+        if excess is None:
+            self._handler(exchange)
+            return
+        kind, limit = RefusalKind.RATE_LIMITED.value, excess.limit
+        counters = self._observer.counters
+        counters.refused(kind)
+        labels = self._labels.get(limit)
+        if labels is None:
+            labels = unrouted(counters, self._whose, kind, limit)
+            self._labels[limit] = labels
+        self._observer.respond(exchange, labels, excess.response())
 
 
 def of_service(route: Route, handler: ProxyHandler, refuse: Handler) -> Handler:

@@ -211,10 +211,10 @@ def unrouted(
     counters: Counters,
     whose: Whose = NOWHERE,
     reason: str = "none",
-    revision: int = 0,
+    rule: str = "",
 ) -> DecisionLabels:
     """Give the labels of requests that no revision of a service has routed."""
-    return DecisionLabels(RouteLabels("", "", reason), revision, None, counters, whose)
+    return DecisionLabels(RouteLabels("", "", reason, rule), 0, None, counters, whose)
 
 
 def _dictionary(route: RouteLabels, revision: int, protocol: str) -> bytes:

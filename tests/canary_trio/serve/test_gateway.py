@@ -115,6 +115,33 @@ async def test_each_host_gets_its_service_and_paths_are_rewritten() -> None:
             assert (status, "no route leads" in text) == (404, True)
 
 
+async def test_limits_of_routes_and_of_services_hold_side_by_side() -> None:
+    of_route = {"name": "a", "requests": 2, "per": 3600}
+    of_service = {"name": "a", "requests": 3, "per": 3600}
+    async with fake_upstream(echo) as up, in_memory_store() as client:
+        access = {"rate_limits": [of_service]}
+        await write(client, "shop", {**document(url_of(up)), "access": access})
+        routes = table(
+            {"host": "a.org", "service": "shop", "rate_limits": [of_route]},
+            {"host": "b.org", "service": "shop"},
+        )
+        await write(client, "@edge", routes)
+        async with gateway_on(client) as proxy:
+            hosts = ["a.org", "a.org", "a.org", "b.org", "b.org", "a.org"]
+            asked = [(await ask(proxy, host))[0] for host in hosts]
+            assert asked == [200, 200, 429, 200, 429, 429]
+            status: dict[str, Any] = proxy.status()
+            found = [status["rate_limits"], status["services"]["shop"]["rate_limits"]]
+            assert [one["a"]["passed"] for one in found] == [2, 3]
+
+            marker = {"host": "c.org", "respond": {}}
+            await write(client, "@edge", table(marker))  # the limit is gone
+            await eventually(proxy, "c.org", 200)
+            await write(client, "@edge", routes)  # and back
+            await eventually(proxy, "c.org", 404)
+            assert (await ask(proxy, "a.org"))[0] == 429
+
+
 async def test_services_come_and_go_and_a_broken_one_stops_no_other() -> None:
     async with fake_upstream(echo) as up, in_memory_store() as client:
         await write(client, "one", document(url_of(up)))

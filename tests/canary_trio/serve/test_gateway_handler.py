@@ -7,9 +7,12 @@ from typing import Any
 import attrs
 import pytest
 
+from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.edge.route_index import RouteIndex
 from canary_trio.routing.edge.table_codec import build_table
-from canary_trio.serve.gateway_handler import GatewayHandler
+from canary_trio.serve.gateway_handler import GatewayHandler, Limited
+from canary_trio.telemetry.counters import RouteLabels
+from canary_trio.telemetry.decision_labels import Whose
 from canary_trio.telemetry.observer import Observer
 from http_trio import Response
 from http_trio.http1.request_head import RequestHead
@@ -23,6 +26,7 @@ class FakeExchange:
     head: RequestHead
     protocol: str = "HTTP/1.1"
     client: str = "192.0.2.1"
+    is_grpc: bool = False
     response_bytes: int = 0
     responses: list[Response] = attrs.field(factory=list)
 
@@ -98,3 +102,55 @@ def test_what_is_answered_here_is_counted_with_its_reason() -> None:
 
     counted = {route.reason: sum(n) for route, n in observer.counters.routes.items()}
     assert counted == {"route": 1, "none": 1}
+
+
+def limited_by(*routes: dict[str, Any]) -> tuple[GatewayHandler, Runtime]:
+    """Give a gateway of local routes with their limits."""
+    runtime = Runtime("@edge")
+    handler = GatewayHandler(runtime.observer)
+    pairs = []
+    for route in build_table({"routes": list(routes)}).routes:
+        limiter, leads_to = (
+            runtime.limiter_of(route.rate_limits),
+            handler.local(route, "@edge"),
+        )
+        if limiter is not None:
+            whose = Whose("@edge", route.name)
+            leads_to = Limited(leads_to, limiter, runtime.observer, whose)
+        pairs.append((route, leads_to))
+    handler.index = RouteIndex(pairs)
+    return handler, runtime
+
+
+def statuses(handler: GatewayHandler, *targets: str) -> list[int]:
+    asked = [answered(handler, "a.org", one, protocol="HTTP/1.1") for one in targets]
+    return [response.status for response in asked]
+
+
+def limited_route(path: str, *limits: dict[str, Any]) -> dict[str, Any]:
+    return {"path_prefix": path, "respond": {}, "rate_limits": list(limits)}
+
+
+ONE = {"name": "one", "requests": 1, "per": 3600}
+
+
+def test_a_route_has_limits_of_its_own() -> None:
+    handler, runtime = limited_by(
+        limited_route("/a", ONE),
+        limited_route("/b", {**ONE, "name": "other"}),
+        {"path_prefix": "/c", "respond": {}},
+    )
+
+    assert statuses(handler, "/a", "/a", "/b", "/c", "/c") == [200, 429, 200, 200, 200]
+    assert runtime.observer.counters.refusals == {"rate_limited": 1}
+    routes = runtime.observer.counters.routes
+    assert routes[RouteLabels("", "", "rate_limited", "one")][4] == 1
+
+
+def test_routes_share_a_limit_of_one_name() -> None:
+    two = {**ONE, "requests": 2}
+    handler, runtime = limited_by(limited_route("/a", two), limited_route("/b", two))
+
+    assert statuses(handler, "/a", "/b", "/a", "/b") == [200, 200, 429, 429]
+    counts = runtime.observer.counters.limits["one"]
+    assert (counts.passed, counts.refused) == (2, 2)

@@ -80,6 +80,15 @@ def route_tables() -> st.SearchStrategy[dict[str, Any]]:
             "path_prefix": st.sampled_from(PREFIXES),
             "method": st.sampled_from(["GET", "POST", ["GET", "POST"]]),
             "strip_prefix": st.booleans(),
+            "rate_limits": st.lists(
+                st.sampled_from(
+                    [
+                        {"name": "a", "requests": 5},
+                        {"name": "b", "requests": 1, "by": {"header": "X-Key"}},
+                    ]
+                ),
+                unique_by=lambda limit: limit["name"],
+            ),
             "header": st.just("X-Beta"),
             "equals": st.sampled_from(["yes", "no"]),
         },

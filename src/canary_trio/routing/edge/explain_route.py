@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
+from canary_trio.routing.access.explain import limits_of
+from canary_trio.routing.access.rate_limiter import Standing
 from canary_trio.routing.edge.model import Route
 from canary_trio.routing.edge.rewriting import location_of, rewritten_target
 from canary_trio.routing.edge.route_index import RouteIndex
@@ -13,12 +15,20 @@ from canary_trio.routing.request_spec import RequestSpec
 
 
 def explain_route(
-    spec: RequestSpec, routes: Sequence[Route]
+    spec: RequestSpec,
+    routes: Sequence[Route],
+    standings: Callable[[Route], Iterable[Standing]] | None = None,
 ) -> tuple[str | None, RequestSpec, dict[str, object]]:
     """Find the route of a request.
 
     Gives the service that it is for, None if it is answered by the gateway; the request
     as the service is asked; and what is shown of the route.
+
+    Args:
+        spec: the request.
+        routes: of the table.
+        standings: how it stands with the limits of a route of a gateway that runs; None
+            where none is asked.
 
     Raises:
         BadRequestSpec: it could not be sent so.
@@ -38,6 +48,11 @@ def explain_route(
         return None, spec, shown
     route, prefix = entry.route, entry.route.prefix.encode()
     shown = {"route": route.name, "service": route.service}
+    if route.rate_limits:
+        told = limits_of(spec, route.rate_limits)
+        if standings is not None:
+            told = list(standings(route))
+        shown["route_rate_limits"] = [attrs.asdict(one) for one in told]
     if route.redirect is not None:
         location = location_of(route.redirect, prefix, head.target)
         shown |= {"status": route.redirect.status, "location": location.decode()}

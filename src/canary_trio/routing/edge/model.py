@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from canary_trio.config.access import RateLimit
 from canary_trio.config.policies import described
 from canary_trio.config.rules import Condition
 
@@ -60,6 +61,8 @@ class Route:
             let the path be.
         service: who serves them.
         redirect, response: what is answered here.
+        rate_limits: how many of them may pass; where another route has a limit of the
+            same name, it is the same limit.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Route:
     service: str | None = None
     redirect: Redirect | None = None
     response: FixedResponse | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
 
     @property
     def target(self) -> str:

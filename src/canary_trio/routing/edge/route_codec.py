@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from canary_trio.config.access import RateLimit
 from canary_trio.config.codec import (
     Codec,
     Fault,
@@ -29,6 +30,7 @@ from canary_trio.config.parts.condition_codec import (
     in_order,
     write_condition,
 )
+from canary_trio.config.parts.rate_limit_codec import RATE_LIMITS
 from canary_trio.config.policies import described, may_lack
 from canary_trio.config.rules import Condition, HostIs, MethodIs, PathPrefix
 from canary_trio.config.scalars import RULE_NAME, VALUE
@@ -119,6 +121,11 @@ class RouteTable(RouteConditions):
     respond: FixedResponse | None = may_lack(
         "A fixed response, in place of a service: status, body, content_type."
     )
+    rate_limits: tuple[RateLimit, ...] = described(
+        "How many requests may pass in a time; beyond it 429 with Retry-After. Routes with"
+        " a limit of the same name share it.",
+        default=(),
+    )
 
 
 def _read_status(value: Any) -> int:
@@ -162,6 +169,7 @@ _ROUTE_TABLE = table(
         ),
         content_type=VALUE,
     ),
+    rate_limits=RATE_LIMITS,
 )
 
 # === reading ===
@@ -198,6 +206,7 @@ def _decode_route(value: Any) -> Route:
         service=given.service,
         redirect=redirect,
         response=given.respond,
+        rate_limits=given.rate_limits,
     )
 
 
@@ -270,6 +279,8 @@ def _encode_route(route: Route) -> dict[str, Any]:
         kinds.add(type(condition))
     if further:
         shown["all"] = further
+    if route.rate_limits:
+        shown["rate_limits"] = RATE_LIMITS.encode(route.rate_limits)
     return {**shown, **_encode_target(route)}
 
 

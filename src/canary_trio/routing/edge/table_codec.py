@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from canary_trio.config.access import RateLimit
 from canary_trio.config.checks import oddities
 from canary_trio.config.codec import (
     Codec,
@@ -44,7 +45,11 @@ def _decode_routes(value: Any) -> tuple[Route, ...]:
         found = f"{len(value)} of them" if isinstance(value, list) else show(value)
         raise Fault(found, f"a list of at most {ROUTES} routes")
     routes = tuple(each(ROUTE.decode, enumerate(value), "[{}]"))
-    faults = [*_conflicts(routes), *_names_twice(routes, value)]
+    faults = [
+        *_conflicts(routes),
+        *_names_twice(routes, value),
+        *_limits_apart(routes),
+    ]
     services = {route.service for route in routes if route.service is not None}
     if len(services) > SERVICES:
         faults.append(Fault(f"{len(services)} services", f"at most {SERVICES}"))
@@ -83,6 +88,19 @@ def _names_twice(routes: tuple[Route, ...], given: list[Any]) -> Iterator[Except
         if first != place:
             fault = Fault(f"the name of $.routes[{first}]", "each name once")
             yield note_step(fault, f"[{place}].name")
+
+
+def _limits_apart(routes: tuple[Route, ...]) -> Iterator[Exception]:
+    """Find limits of one name that are not the same: what would they count together?"""
+    seen: dict[str, tuple[RateLimit, str]] = {}
+    for place, route in enumerate(routes):
+        for number, limit in enumerate(route.rate_limits):
+            step = f"[{place}].rate_limits[{number}]"
+            first, where = seen.setdefault(limit.name, (limit, step))
+            if first != limit:
+                found = f"the name of $.routes{where}, which says something else"
+                expected = "the same limit, or another name"
+                yield note_step(Fault(found, expected), f"{step}.name")
 
 
 ROUTE_LIST = Codec(

@@ -126,6 +126,18 @@ def test_two_routes_that_match_the_same_are_told_with_both_paths() -> None:
     assert "$.routes[0]" in told
 
 
+def test_limits_of_one_name_are_one_limit() -> None:
+    limit = {"name": "a", "requests": 5}
+    (told,) = faults(
+        {"path_prefix": "/x", "service": "a", "rate_limits": [limit]},
+        {"path_prefix": "/y", "service": "b", "rate_limits": [limit]},
+        {"path_prefix": "/z", "respond": {}, "rate_limits": [{**limit, "per": 2}]},
+    )
+
+    assert told.startswith("$.routes[2].rate_limits[0].name: found the name of")
+    assert "$.routes[0].rate_limits[0], which says something else" in told
+
+
 def test_the_order_of_methods_and_conditions_makes_no_other_route() -> None:
     tests = [{"header": "A", "equals": "1"}, {"header": "B", "equals": "2"}]
     told = faults(

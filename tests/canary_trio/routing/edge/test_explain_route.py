@@ -1,0 +1,53 @@
+"""What is told of a request's route before the request is sent."""
+
+from __future__ import annotations
+
+from canary_trio.routing.access.rate_limiter import Standing
+from canary_trio.routing.edge.explain_route import explain_route
+from canary_trio.routing.edge.table_codec import build_table
+from canary_trio.routing.request_spec import RequestSpec
+
+LIMITS = [
+    {"name": "a", "requests": 5, "per": 60, "burst": 2, "by": {"header": "X-Key"}},
+    {"name": "b", "requests": 1, "by": "service", "except": ["192.0.2.0/24"]},
+]
+ROUTES = build_table(
+    {
+        "routes": [
+            {"path_prefix": "/x", "service": "one", "rate_limits": LIMITS},
+            {"path_prefix": "/y", "service": "two"},
+        ]
+    }
+).routes
+
+
+def test_the_limits_of_its_route_that_it_counts_against_are_told() -> None:
+    spec = RequestSpec("GET", "/x", (("Host", "h"),), "192.0.2.1")
+    service, _, shown = explain_route(spec, ROUTES)
+
+    assert service == "one"
+    assert shown["route_rate_limits"] == [
+        {
+            "limit": "a",
+            "by": "address, without header X-Key",
+            "rule": "5 in 60 s, 2 at once",
+            "dry_run": False,
+            "left": None,
+            "wait_s": 0.0,
+        }
+    ]
+
+
+def test_a_gateway_that_runs_says_what_is_left() -> None:
+    told = Standing("a", "service", "1 in 1 s", dry_run=False, left=0, wait_s=0.5)
+    spec = RequestSpec("GET", "/x", (("Host", "h"),), "10.0.0.1")
+    _, _, shown = explain_route(spec, ROUTES, lambda _: [told])
+
+    (limit,) = shown["route_rate_limits"]  # type: ignore[misc]
+    assert (limit["left"], limit["wait_s"]) == (0, 0.5)  # type: ignore[has-type]
+
+
+def test_a_route_without_limits_says_nothing_of_them() -> None:
+    spec = RequestSpec("GET", "/y", (("Host", "h"),), "10.0.0.1")
+
+    assert "route_rate_limits" not in explain_route(spec, ROUTES)[2]
