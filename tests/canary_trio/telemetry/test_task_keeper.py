@@ -85,7 +85,7 @@ TASKS: dict[str, tuple[type, str]] = {
     "time": (Runtime, "_keep_time"),
     "remember": (LastGoodFile, "run"),
     "acknowledge": (Acknowledger, "_acknowledge"),
-    "follow": (Supervisor, "_prepare"),
+    "follow": (Supervisor, "_write_first"),
     "admin": (Supervisor, "unused"),
     "long_connections": (LongConnections, "run"),
     "access_log": (AccessLog, "_flush"),
