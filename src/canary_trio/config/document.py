@@ -45,6 +45,7 @@ from canary_trio.config.parts.rule_codec import RULE_LIST
 from canary_trio.config.policies import (
     CertificateHeader,
     Connections,
+    Forwarded,
     MirrorRule,
     OnChange,
     may_lack,
@@ -226,6 +227,7 @@ DOCUMENT = table(
     request_id=optional(CHANGED_NAME),
     start_traces=optional(number(0, 1)),
     decision_header=optional(CHANGED_NAME),
+    forwarded=optional(enumeration(Forwarded)),
     client_cert_header=optional(enumeration(CertificateHeader)),
     strict_transport_security=optional(STRICT_TRANSPORT),
     access=ACCESS,

@@ -23,6 +23,7 @@ from canary_trio.config.policies import (
     Compress,
     Connections,
     Ejection,
+    Forwarded,
     HeaderRules,
     Health,
     MirrorRule,
@@ -267,6 +268,12 @@ class Config:
     )
     decision_header: str | None = described(
         "The name of a response field that says revision, arm and reason; null for none.",
+        default=None,
+    )
+    forwarded: Forwarded | None = described(
+        "What X-Forwarded-* and Forwarded tell servers: append, the client and the trusted"
+        " balancers behind it; replace, the client alone; null, as the proxy's --forwarded"
+        " says.",
         default=None,
     )
     client_cert_header: CertificateHeader | None = described(

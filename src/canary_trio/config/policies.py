@@ -246,6 +246,16 @@ class Connections:
     time: float = described("Seconds.", default=30.0)
 
 
+class Forwarded(enum.Enum):
+    """What servers are told of the balancers between the client and us."""
+
+    APPEND = "append"
+    """What these said, and the one that connected."""
+
+    REPLACE = "replace"
+    """Nothing: the client alone."""
+
+
 class CertificateHeader(enum.Enum):
     """The field by which servers learn of a client's verified certificate."""
 

@@ -15,6 +15,7 @@ import attrs
 from canary_trio.config.policies import (
     ArmTimeouts,
     Compress,
+    Forwarded,
     HeaderRules,
     Retries,
     ServerLimits,
@@ -92,7 +93,9 @@ class ArmPlans:
         limiter: how many requests may pass; None for any number.
         auth: who asks is to be known; None where it is not.
         has_prefixes: whether a server has a path before that of each request.
-        looks_closer: whether any of the last three is so.
+        replaces: whether servers are told of the client alone; None where the document
+            does not say.
+        looks_closer: whether any of the last four is so.
     """
 
     def __init__(self, live: LiveConfig, runtime: Runtime, random: RandomHex) -> None:
@@ -113,8 +116,11 @@ class ArmPlans:
         self.gate = gate_of(config.access)
         self.limiter = runtime.limiter_of(config.access.rate_limits)
         self.auth = live.auth
+        told = config.forwarded
+        self.replaces = None if told is None else told is Forwarded.REPLACE
         self.looks_closer = self.has_prefixes or any(
-            one is not None for one in (self.gate, self.limiter, self.auth)
+            one is not None
+            for one in (self.gate, self.limiter, self.auth, self.replaces)
         )
         self.by_arm: dict[str, ArmPlan] = {}
 

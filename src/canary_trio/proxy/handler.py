@@ -207,6 +207,9 @@ class ProxyHandler:
     ) -> bytes | None:
         """Give the fields that go on; None if the request does not, and is responded to."""
         head, arm_plans = exchange.head, context.arm_plans
+        known, replaces = exchange.identity, arm_plans.replaces
+        if known is not None and replaces is not None:
+            exchange.identity = attrs.evolve(known, replaces=replaces)
         if not self._admit(exchange, context):
             return None
         if arm_plans.has_prefixes and leaves_root(head.target):

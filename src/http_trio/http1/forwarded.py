@@ -92,12 +92,14 @@ class ClientIdentity:
         proto: how it reached them, `b"http"` or `b"https"`.
         host: what it asked them for; None if they do not say.
         hops: it and those after it, up to ours, by address.
+        replaces: as of the policy, for this request; None for what that says.
     """
 
     address: str
     proto: bytes
     host: bytes | None
     hops: tuple[str, ...]
+    replaces: bool | None = None
 
 
 def identify(
@@ -199,7 +201,7 @@ def forwarded_fields(
         said = _said(head)
         hops = [hop.encode() for hop in identity.hops] or [peer]
         client = _element(hops[0], host, proto)
-        if rules.replaces:
+        if rules.replaces if identity.replaces is None else identity.replaces:
             chain, elements = hops[0], client
         else:
             after = [b"for=" + _node(hop) for hop in hops[1:]]

@@ -43,6 +43,7 @@ class Exchange(RequestFacts):
     Attributes:
         head: the head of the request.
         client: the address of the client, as trusted proxies name it; or "unix".
+        identity: what else they say of it; None if nobody does.
         began: the event loop's clock, in seconds, when the head was complete.
         body_limit: what bounds its body while it is passed on; None for nothing.
         response_bytes: the content that went to the client, in bytes; of a forwarded
@@ -54,7 +55,6 @@ class Exchange(RequestFacts):
     __slots__ = (
         "_keep",
         "_on_gone",
-        "_said",
         "_tick",
         "attached",
         "began",
@@ -62,6 +62,7 @@ class Exchange(RequestFacts):
         "client",
         "connection",
         "head",
+        "identity",
         "loop",
         "on_due",
         "response_bytes",
@@ -72,9 +73,9 @@ class Exchange(RequestFacts):
         self.loop: EventLoop = connection.loop
         self.connection: ClientConnection | None = connection
         self.client = connection.client_address
-        self._said: ClientIdentity | None = None
+        self.identity: ClientIdentity | None = None
         if head.forwarded and (said := connection.said.identify(head)) is not None:
-            self._said, self.client = said, said.address
+            self.identity, self.client = said, said.address
         self.began = connection.loop.now
         self.body_limit: BodyLimit | None = None
         self.response_bytes = 0
@@ -92,8 +93,8 @@ class Exchange(RequestFacts):
     @property
     def secure(self) -> bool:
         """Whether the client came over TLS; False when the exchange is over."""
-        if self._said is not None:
-            return self._said.proto == b"https"
+        if self.identity is not None:
+            return self.identity.proto == b"https"
         return self.connection is not None and self.connection.said.secure
 
     @property
@@ -290,9 +291,9 @@ class Exchange(RequestFacts):
         """Give what is said of the client to the upstream."""
         assert self.connection is not None, "asked while it is not over"
         said, head = self.connection.said, self.head
-        if self._said is None and head.host == said.host and not head.http10:
+        if self.identity is None and head.host == said.host and not head.http10:
             return said.lines  # they rarely change
-        return said.fields(head, self._said)
+        return said.fields(head, self.identity)
 
     def due(self) -> None:
         """Call what was parked: its time has come."""
