@@ -18,9 +18,9 @@ import httptools
 from canary_trio.config import document
 from canary_trio.control import assignments as edit
 from canary_trio.errors import BadAssignment, InvalidConfig
-from canary_trio.routing import request_view
 from canary_trio.routing import sticky_cookie as session
 from canary_trio.routing.decision import Chance
+from canary_trio.routing.request import request_view
 from canary_trio.routing.router import Router
 from canary_trio.routing.weighted_sequence import WeightedSequence
 from http_trio.errors import BadRequest, BadResponse, ProtocolError

@@ -25,7 +25,7 @@ from canary_trio.routing.access.rate_limiter import Standing
 from canary_trio.routing.edge.explain_route import explain_route
 from canary_trio.routing.edge.model import Route
 from canary_trio.routing.explain import Explanation, explain
-from canary_trio.routing.request_spec import (
+from canary_trio.routing.request.request_spec import (
     BadRequestSpec,
     RequestSpec,
     read_description,

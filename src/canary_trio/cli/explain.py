@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from canary_trio.config.model import Config
     from canary_trio.control.sources.source import KeyStore
     from canary_trio.routing.explain import Explanation
-    from canary_trio.routing.request_spec import RequestSpec
+    from canary_trio.routing.request.request_spec import RequestSpec
 
 
 @click.command()
@@ -81,7 +81,7 @@ def explain(
     """
     import attrs  # noqa: PLC0415
 
-    from canary_trio.routing.request_spec import (  # noqa: PLC0415
+    from canary_trio.routing.request.request_spec import (  # noqa: PLC0415
         BadRequestSpec,
         CertificateSpec,
         RequestSpec,

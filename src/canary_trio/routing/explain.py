@@ -15,7 +15,7 @@ import attrs
 
 from canary_trio.config.model import WHOLE, ServerMode
 from canary_trio.routing.decision import Chance, Reason
-from canary_trio.routing.request_spec import RequestSpec
+from canary_trio.routing.request.request_spec import RequestSpec
 from canary_trio.routing.router import Router
 from canary_trio.routing.weighted_sequence import WeightedSequence
 

@@ -26,7 +26,7 @@ from canary_trio.config.model import Balance, Config, Sticky, Style
 from canary_trio.config.rules import Key, Source, ValueIs
 from canary_trio.routing.buckets import BucketRanges, bucket, salt_of
 from canary_trio.routing.decision import Chance, Decision, Reason
-from canary_trio.routing.request_view import (
+from canary_trio.routing.request.request_view import (
     ClientCertificate,
     GetKey,
     RequestReader,

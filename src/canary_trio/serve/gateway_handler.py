@@ -15,6 +15,7 @@ from canary_trio.routing.access.rate_limiter import RateLimiter
 from canary_trio.routing.edge.model import FixedResponse, Redirect, Route
 from canary_trio.routing.edge.rewriting import location_of, rewritten_target
 from canary_trio.routing.edge.route_index import RouteIndex
+from canary_trio.routing.request.paths import rest_of, with_one_slash
 from canary_trio.serve.rewritten_head import with_target
 from canary_trio.telemetry.decision_labels import DecisionLabels, Whose, unrouted
 from canary_trio.telemetry.observer import Observer
@@ -26,6 +27,7 @@ HEADS_KEPT = 1024
 
 _KEPT_SIZE = 2048  # bytes of a head that is kept
 _HTTP2 = "HTTP/2"
+_SLASHES = (b"/", b"\\")
 
 
 class GatewayHandler:
@@ -39,6 +41,7 @@ class GatewayHandler:
         )
         self._no_route = error_response(404, "no route leads from this host and path")
         self._misdirected = error_response(421, "no route is for this host")
+        self._refused = error_response(400, "the path has a .. or a NUL")
         self._answer = _LocalAnswer(observer, observer.unrouted)
 
     def __repr__(self) -> str:
@@ -50,10 +53,15 @@ class GatewayHandler:
         if index is None:
             self._answer.respond(exchange, self._not_ready)
             return
-        entry = index.find(exchange.head, exchange.client)
+        head = exchange.head
+        entry = index.find(head, exchange.client)
         if entry is not None:
+            if head.target[1:2] in _SLASHES:
+                exchange.head = with_target(head, with_one_slash(head.target))
             entry.leads_to(exchange)
-        elif exchange.protocol == _HTTP2 and not index.knows_host(exchange.head):
+        elif index.is_refused(head.target):
+            self._answer.respond(exchange, self._refused)
+        elif exchange.protocol == _HTTP2 and not index.knows_host(head):
             self._answer.respond(exchange, self._misdirected)
         else:
             self._answer.respond(exchange, self._no_route)
@@ -159,7 +167,7 @@ class _Rewriting:
         head = exchange.head
         rewritten = self._kept.get(head.raw)
         if rewritten is None:
-            if leaves_root(head.target[len(self._prefix) :]):
+            if leaves_root(rest_of(head.target, self._prefix)):
                 self._refuse(exchange)
                 return
             target = rewritten_target(head.target, self._prefix, self._rewrite)

@@ -15,7 +15,7 @@ from canary_trio.admin.handler import EXPLAIN_BYTES, AdminHandler
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.config.document import build
 from canary_trio.proxy.runtime import Runtime
-from canary_trio.routing.request_spec import RequestSpec
+from canary_trio.routing.request.request_spec import RequestSpec
 from http_trio.testing.peers import RawClient, connected, serving
 from tests.canary_trio.admin.test_status import control_of
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from canary_trio.config.document import build, load
 from canary_trio.errors import InvalidConfig
-from canary_trio.routing.request_spec import BadRequestSpec, read_description
+from canary_trio.routing.request.request_spec import BadRequestSpec, read_description
 from tests.canary_trio.support.document_strategies import DOCUMENTS
 from tests.canary_trio.support.documents import problems
 

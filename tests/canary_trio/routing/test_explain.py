@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from canary_trio.config.document import build
 from canary_trio.routing.decision import Chance
 from canary_trio.routing.explain import Explanation, explain
-from canary_trio.routing.request_spec import (
+from canary_trio.routing.request.request_spec import (
     BadRequestSpec,
     CertificateSpec,
     RequestSpec,

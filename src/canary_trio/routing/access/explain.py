@@ -13,7 +13,7 @@ from canary_trio.routing.access.gate import RefusalKind, gate_of
 from canary_trio.routing.access.rate_limit import LimitCounts
 from canary_trio.routing.access.rate_limiter import RateLimiter, Standing
 from canary_trio.routing.explain import Explanation
-from canary_trio.routing.request_spec import RequestSpec
+from canary_trio.routing.request.request_spec import RequestSpec
 
 
 def with_refusal(

@@ -14,7 +14,7 @@ import attrs
 
 from canary_trio.config.access import Access
 from canary_trio.config.rules import Network
-from canary_trio.routing.request_view import address_of
+from canary_trio.routing.request.request_view import address_of
 from http_trio.http1.response import Response, error_response
 
 

@@ -15,7 +15,12 @@ from canary_trio.config.access import BY_ADDRESS, RateLimit
 from canary_trio.config.rules import Key, Source
 from canary_trio.routing.access.cells import Cells
 from canary_trio.routing.access.gate import NetworkSet
-from canary_trio.routing.request_view import GetKey, RequestView, key_getter, network_of
+from canary_trio.routing.request.request_view import (
+    GetKey,
+    RequestView,
+    key_getter,
+    network_of,
+)
 
 NS = 1_000_000_000
 """Nanoseconds of a second: the unit of all times here."""

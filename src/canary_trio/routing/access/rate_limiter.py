@@ -26,7 +26,7 @@ from canary_trio.routing.access.rate_limit import (
     OneLimit,
     reads_head,
 )
-from canary_trio.routing.request_view import RequestReader, RequestView
+from canary_trio.routing.request.request_view import RequestReader, RequestView
 from http_trio.http1.grpc import RESOURCE_EXHAUSTED
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response

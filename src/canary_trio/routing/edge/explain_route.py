@@ -11,7 +11,7 @@ from canary_trio.routing.access.rate_limiter import Standing
 from canary_trio.routing.edge.model import Route
 from canary_trio.routing.edge.rewriting import location_of, rewritten_target
 from canary_trio.routing.edge.route_index import RouteIndex
-from canary_trio.routing.request_spec import RequestSpec
+from canary_trio.routing.request.request_spec import RequestSpec
 
 
 def explain_route(
@@ -37,12 +37,17 @@ def explain_route(
     index = RouteIndex((route, None) for route in routes)
     entry = index.find(head, spec.client)
     if entry is None:
-        unknown = not index.knows_host(head)
-        why = "no route is for this host" if unknown else "no route is for this path"
+        refused = index.is_refused(head.target)
+        if refused:
+            why = "the path has a .. or a NUL, and can be read in two ways"
+        elif not index.knows_host(head):
+            why = "no route is for this host"
+        else:
+            why = "no route is for this path"
         shown: dict[str, object] = {
             "route": None,
             "service": None,
-            "status": 404,
+            "status": 400 if refused else 404,
             "why": why,
         }
         return None, spec, shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from canary_trio.routing.edge.model import Redirect
+from canary_trio.routing.request.paths import rest_of, with_one_slash
 
 
 def rewritten_target(target: bytes, prefix: bytes, rewrite: bytes) -> bytes:
@@ -15,8 +16,8 @@ def rewritten_target(target: bytes, prefix: bytes, rewrite: bytes) -> bytes:
     """
     if target == b"*":
         return target
-    found = rewrite + target[len(prefix) :]
-    return found if found[:1] == b"/" else b"/" + found
+    found = rewrite + rest_of(target, prefix)
+    return with_one_slash(found if found[:1] == b"/" else b"/" + found)
 
 
 def location_of(to: Redirect, prefix: bytes, target: bytes) -> bytes:
@@ -35,7 +36,7 @@ def location_of(to: Redirect, prefix: bytes, target: bytes) -> bytes:
     if not to.keep_path:
         return where
     stem = where.rstrip(b"/")
-    rest = b"" if target == b"*" else target[len(prefix) :]
+    rest = b"" if target == b"*" else rest_of(target, prefix)
     if not stem:
         return b"/" + rest.lstrip(b"/\\")
     return stem + rest if rest[:1] == b"/" else where + rest

@@ -35,6 +35,7 @@ from canary_trio.config.policies import described, may_lack
 from canary_trio.config.rules import Condition, HostIs, MethodIs, PathPrefix
 from canary_trio.config.scalars import RULE_NAME, VALUE
 from canary_trio.routing.edge.model import FixedResponse, Redirect, Route
+from canary_trio.routing.request.paths import is_ambiguous
 
 _MOST_INNER = 20  # tables in one `all`
 _BODY = 16 * 1024
@@ -193,6 +194,11 @@ def _decode_route(value: Any) -> Route:
         conditions.append(MethodIs(tuple(dict.fromkeys(given.method))))
     hosts = tuple(dict.fromkeys(_plain_host(host) for host in given.host or ()))
     prefix = (given.path_prefix or "").rstrip("/")
+    if is_ambiguous(prefix.encode()):
+        fault = Fault(
+            show(prefix), "a path without .. and NUL, which no request may have"
+        )
+        raise note_step(fault, ".path_prefix")
     redirect = None
     if given.to is not None:
         keep_path = True if given.keep_path is None else given.keep_path

@@ -19,7 +19,8 @@ import attrs
 
 from canary_trio.config.rules import ValueIs
 from canary_trio.routing.edge.model import Route
-from canary_trio.routing.request_view import RequestReader, plain_host
+from canary_trio.routing.request.paths import is_ambiguous, is_odd, plain_path
+from canary_trio.routing.request.request_view import RequestReader, plain_host
 from canary_trio.routing.rules.condition_checks import Check, compile_condition
 from http_trio.http1.request_head import RequestHead
 
@@ -36,12 +37,12 @@ class RouteEntry(Generic[T]):
     """A route of the index, with what it is to lead to.
 
     Attributes:
-        checks: what must hold beside host and path.
+        check: what must hold beside host and path; None for nothing.
     """
 
     route: Route
     leads_to: T
-    checks: tuple[Check, ...]
+    check: Check | None
 
 
 class _Group(Generic[T]):
@@ -55,7 +56,7 @@ class _Group(Generic[T]):
         self.deepest = 0
 
     def add(self, entry: RouteEntry[T]) -> None:
-        stem = entry.route.prefix.encode()
+        stem = plain_path(entry.route.prefix.encode()).rstrip(b"/")
         entries = self.by_path.setdefault(stem, [])
         entries.append(entry)
         entries.sort(key=lambda one: -len(one.route.conditions))  # it is stable
@@ -80,12 +81,13 @@ class RouteIndex(Generic[T]):
         self._any: _Group[T] | None = None
         self._kept: dict[bytes, Chain[T]] = {}
         self._count = 0
+        self._asks_path = False
         keys = []
         for route, leads_to in routes:
             self._count += 1
+            self._asks_path = self._asks_path or bool(route.prefix)
             keys += [c.key for c in route.conditions if isinstance(c, ValueIs)]
-            checks = tuple(compile_condition(c, b"") for c in route.conditions)
-            entry = RouteEntry(route, leads_to, checks)
+            entry = RouteEntry(route, leads_to, _check_of(route))
             for host in route.hosts or ("",):
                 self._group(host.encode()).add(entry)
         self._read = RequestReader(keys)
@@ -93,14 +95,20 @@ class RouteIndex(Generic[T]):
     def __repr__(self) -> str:
         return f"<RouteIndex {self._count} routes>"
 
-    def find(self, head: RequestHead, client: str) -> RouteEntry[T] | None:
+    def find(  # noqa: C901  # the hot path
+        self, head: RequestHead, client: str
+    ) -> RouteEntry[T] | None:
         """Give the most specific route of a request; None if none matches."""
         host = head.host
         chain = self._kept.get(host) if host is not None else None
         if chain is None:
             chain = self._chain_of(host)
         target = head.target
-        path = target if b"?" not in target else target.partition(b"?")[0]
+        path = target.partition(b"?")[0]
+        if self._asks_path and is_odd(path):
+            if is_ambiguous(path):
+                return None
+            path = plain_path(path)
         for group in chain:
             by_path = group.by_path
             steps = path.split(b"/", group.deepest + 1)
@@ -111,18 +119,21 @@ class RouteIndex(Generic[T]):
                 stem = b"/".join(steps[: depth + 1])
                 entries = by_path.get(stem)
                 if entries is not None:
+                    if entries[0].check is None:  # it has the most conditions
+                        return entries[0]
+                    view = self._read(head, client)
                     for entry in entries:
-                        if not entry.checks or self._holds(entry, head, client):
+                        if entry.check is None or entry.check(view):
                             return entry
         return None
+
+    def is_refused(self, target: bytes) -> bool:
+        """Tell whether a target has no route since its path can be read in two ways."""
+        return self._asks_path and is_ambiguous(target.partition(b"?")[0])
 
     def knows_host(self, head: RequestHead) -> bool:
         """Tell whether any route is for the host that a request asks for."""
         return bool(self._chain_of(head.host))
-
-    def _holds(self, entry: RouteEntry[T], head: RequestHead, client: str) -> bool:
-        view = self._read(head, client)
-        return all(check(view) for check in entry.checks)
 
     def _chain_of(self, asked: bytes | None) -> Chain[T]:
         """Give the groups of a host, the most specific first."""
@@ -147,3 +158,11 @@ class RouteIndex(Generic[T]):
         if host.startswith(b"*."):
             return self._below.setdefault(host[2:], _Group())
         return self._exact.setdefault(host, _Group())
+
+
+def _check_of(route: Route) -> Check | None:
+    """Give what tells whether a request meets all conditions of a route."""
+    checks = tuple(compile_condition(one, b"") for one in route.conditions)
+    if len(checks) > 1:
+        return lambda view: all(check(view) for check in checks)
+    return checks[0] if checks else None

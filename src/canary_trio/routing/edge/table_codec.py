@@ -32,6 +32,7 @@ from canary_trio.config.rules import Condition, MethodIs
 from canary_trio.errors import InvalidConfig, Problem
 from canary_trio.routing.edge.model import GatewayConfig, Route
 from canary_trio.routing.edge.route_codec import ROUTE
+from canary_trio.routing.request.paths import plain_path
 
 ROUTES = 10_000
 """Routes of a table at most."""
@@ -64,7 +65,8 @@ def _conflicts(routes: tuple[Route, ...]) -> Iterator[Exception]:
     for place, route in enumerate(routes):
         conditions = frozenset(map(_unordered, route.conditions))
         for host in route.hosts or ("",):
-            key = (host, route.prefix, conditions)
+            stem = plain_path(route.prefix.encode()).rstrip(b"/")
+            key = (host, stem, conditions)
             first = seen.setdefault(key, place)
             if first != place:
                 what = f"the same host, path and conditions as $.routes[{first}]"

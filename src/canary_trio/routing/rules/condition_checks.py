@@ -23,7 +23,8 @@ from canary_trio.config.rules import (
     compile_pattern,
 )
 from canary_trio.routing.buckets import bucket
-from canary_trio.routing.request_view import (
+from canary_trio.routing.request.paths import plain_path
+from canary_trio.routing.request.request_view import (
     SLOTS,
     RequestView,
     address_of,
@@ -46,7 +47,7 @@ def compile_condition(condition: Condition, salt: bytes) -> Check:
         case ValueIs():
             return _check_value(condition, salt)
         case PathPrefix(prefix):
-            stem = prefix.encode().rstrip(b"/")
+            stem = plain_path(prefix.encode()).rstrip(b"/")
             return lambda view: is_below(view.path, stem)
         case HostIs(hosts):
             names = frozenset(host.encode() for host in hosts)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from canary_trio.config.rules import Key
 from canary_trio.routing.buckets import bucket
-from canary_trio.routing.request_view import RequestView, key_getter
+from canary_trio.routing.request.paths import plain_path
+from canary_trio.routing.request.request_view import RequestView, key_getter
 from canary_trio.routing.rules.condition_checks import Check
 
 Entries = list[tuple[int, tuple[Check, ...]]]
@@ -76,7 +77,7 @@ class PathIndex:
         self.by_depth: dict[int, dict[bytes, Entries]] = {}
 
     def entries_of(self, prefix: bytes) -> Entries:
-        stem = prefix.rstrip(b"/")
+        stem = plain_path(prefix).rstrip(b"/")
         return self.by_depth.setdefault(stem.count(b"/"), {}).setdefault(stem, [])
 
     def first(self, best: int, view: RequestView) -> int:

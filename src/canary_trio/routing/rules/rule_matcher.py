@@ -29,7 +29,12 @@ from canary_trio.config.rules import (
     Source,
     ValueIs,
 )
-from canary_trio.routing.request_view import SLOTS, RequestView, address_of, name_of
+from canary_trio.routing.request.request_view import (
+    SLOTS,
+    RequestView,
+    address_of,
+    name_of,
+)
 from canary_trio.routing.rules.condition_checks import compile_condition
 from canary_trio.routing.rules.rule_index import (
     Entries,

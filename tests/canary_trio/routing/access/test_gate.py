@@ -14,7 +14,7 @@ from canary_trio.config.document import dump, load
 from canary_trio.routing.access.explain import with_refusal
 from canary_trio.routing.access.gate import Gate, NetworkSet, RefusalKind, gate_of
 from canary_trio.routing.explain import Explanation
-from canary_trio.routing.request_spec import RequestSpec
+from canary_trio.routing.request.request_spec import RequestSpec
 from http_trio.hosts.addresses import parse_network
 from tests.canary_trio.support.documents import ARMS, problems
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from canary_trio.routing.access.rate_limiter import Standing
 from canary_trio.routing.edge.explain_route import explain_route
 from canary_trio.routing.edge.table_codec import build_table
-from canary_trio.routing.request_spec import RequestSpec
+from canary_trio.routing.request.request_spec import RequestSpec
 
 LIMITS = [
     {"name": "a", "requests": 5, "per": 60, "burst": 2, "by": {"header": "X-Key"}},

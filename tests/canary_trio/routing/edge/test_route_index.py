@@ -46,7 +46,7 @@ SHOP = (
         ("shop.org", "/apix", "shop"),
         ("shop.org", "/api/v2/x/y/z", "api2"),
         ("shop.org", "/api/v22", "api"),
-        ("shop.org", "//api", "shop"),
+        ("shop.org", "//api", "api"),
         ("a.shop.org", "/api", "below"),
         ("b.a.shop.org", "/", "below"),
         ("a.eu.shop.org", "/", "europe"),

@@ -16,8 +16,8 @@ from canary_trio.config import rules as r
 from canary_trio.config.document import load
 from canary_trio.config.rules import ClientIn, HostIs, MethodIs, PathPrefix, ValueIs
 from canary_trio.routing.buckets import bucket, salt_of
-from canary_trio.routing.request_spec import CertificateSpec
-from canary_trio.routing.request_view import RequestReader
+from canary_trio.routing.request.request_spec import CertificateSpec
+from canary_trio.routing.request.request_view import RequestReader
 from canary_trio.routing.rules.rule_matcher import RuleMatcher
 from http_trio.http1.request_head import RequestHead, parse_request_head
 from http_trio.limits import Limits

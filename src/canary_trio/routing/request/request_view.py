@@ -3,18 +3,20 @@
 Which of them a revision asks for is known when it is compiled; so a `RequestReader` looks for
 those only, in one pass over the raw head, and a revision that asks for none reads
 nothing. Of several fields of a name the first counts, and of cookies and parameters
-too; several Cookie fields are one (RFC 6265 section 5.4 allows one).
+too; several Cookie fields are one (RFC 6265 section 5.4 allows one). One file, since what
+is read of a request and what finds a key in it know the same places.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from canary_trio.config.rules import CertificatePart, Key, Source
+from canary_trio.routing.request.paths import plain_path
 from http_trio.hosts.addresses import parse_address
 from http_trio.http1.request_head import RequestHead
 
@@ -50,21 +52,27 @@ class RequestView:
     Attributes:
         found: what was looked for, by slot (`SLOTS`) and name: fields by their
             lower-case name, cookies, and parameters percent-decoded.
-        path: the target up to `?`, as sent.
         certificate: the client's, verified; None where it has none, or nobody asks.
     """
 
-    __slots__ = ("certificate", "client", "found", "head", "path")
+    __slots__ = ("_path", "certificate", "client", "found", "head")
 
     def __init__(self, head: RequestHead, client: str) -> None:
         self.head = head
         self.client = client
         self.found = [_NOTHING, _NOTHING, _NOTHING, _NOTHING]
-        self.path = head.target
+        self._path: bytes | None = None
         self.certificate: ClientCertificate | None = None
 
     def __repr__(self) -> str:
         return f"<RequestView {self.head.target!r} from {self.client}>"
+
+    @property
+    def path(self) -> bytes:
+        """The target up to `?`, as it is compared with prefixes (`plain_path`)."""
+        if self._path is None:
+            self._path = plain_path(self.head.target.partition(b"?")[0])
+        return self._path
 
     def host(self) -> bytes:
         """Give the host that was asked for, in lower case, without port or last dot."""
@@ -95,6 +103,7 @@ class RequestView:
 
 _NOTHING: Found = {}
 _FIELDS, _COOKIES, _QUERY = range(3)
+_QUESTION_MARK = ord("?")
 
 
 class RequestReader:
@@ -112,27 +121,35 @@ class RequestReader:
         cookies = names[Source.COOKIE]
         if cookies:
             fields.add(_COOKIE)
-        self._fields = _field_pattern(fields) if fields else None
+        self._find_fields = _field_pattern(fields).findall if fields else None
+        self._one_field = (
+            next(iter(fields)) if len(fields) == 1 and not cookies else None
+        )
+        if self._one_field is not None:  # 0.2 us less than several
+            self._find_one = _one_pattern(self._one_field).findall
         self._cookies = cookie_pattern(cookies) if cookies else None
         self._has_query = bool(names[Source.QUERY])
 
     def __call__(self, head: RequestHead, client: str) -> RequestView:
         """Read what the revision asks for from a request."""
         view = RequestView(head, client)
-        if self._fields is not None:
-            self._read_fields(view)
-        if b"?" in head.target:
-            view.path, _, query = head.target.partition(b"?")
-            if self._has_query:
-                view.found[_QUERY] = read_query(query)
+        if self._one_field is not None:
+            values = self._find_one(head.raw)
+            if values:
+                value = values[0].rstrip(b" \t\r")
+                view.found[_FIELDS] = {self._one_field: value}
+        elif self._find_fields is not None:
+            pairs = self._find_fields(head.raw)
+            if pairs:
+                self._note_fields(view.found, pairs)
+        if self._has_query and _QUESTION_MARK in head.target:
+            view.found[_QUERY] = read_query(head.target.partition(b"?")[2])
         return view
 
-    def _read_fields(self, view: RequestView) -> None:
-        assert self._fields is not None, "asked only where it is"
-        pairs = self._fields.findall(view.head.raw)
-        if not pairs:
-            return
-        fields = view.found[_FIELDS] = {}
+    def _note_fields(
+        self, found: list[Found], pairs: Sequence[tuple[bytes, bytes]]
+    ) -> None:
+        fields = found[_FIELDS] = {}
         for name, value in pairs:
             name = name.lower()  # noqa: PLW2901 - the hot path
             if name not in fields:
@@ -140,7 +157,7 @@ class RequestReader:
             elif name == _COOKIE:
                 fields[name] += b"; " + value.rstrip(b" \t\r")
         if self._cookies is not None and _COOKIE in fields:
-            view.found[_COOKIES] = find_cookies(fields[_COOKIE], self._cookies)
+            found[_COOKIES] = find_cookies(fields[_COOKIE], self._cookies)
 
 
 def plain_host(asked: bytes | None) -> bytes:
@@ -227,6 +244,11 @@ def address_of(client: str) -> tuple[int, int] | None:
     """
     address = parse_address(client)
     return None if address is None else (address.max_prefixlen, int(address))
+
+
+def _one_pattern(name: bytes) -> re.Pattern[bytes]:
+    first, name = re.escape(name[:1]), re.escape(name)
+    return re.compile(rb"\n(?=[%b])%b:[ \t]*(.*)" % (first, name), re.IGNORECASE)
 
 
 def _field_pattern(names: set[bytes]) -> re.Pattern[bytes]:
