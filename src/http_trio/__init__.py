@@ -25,6 +25,7 @@ from http_trio.net.process.process_life import ProcessLife
 from http_trio.net.process.resources import (
     count_processors,
     file_stamp,
+    may_pass,
     raise_file_limit,
     read_file,
     tune_gc,
@@ -102,6 +103,7 @@ __all__ = [
     "inherited_listeners",
     "introduce",
     "is_foreign_page",
+    "may_pass",
     "open_listeners",
     "others_on_port",
     "parse_address",

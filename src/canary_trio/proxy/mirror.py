@@ -92,7 +92,17 @@ class Mirror:
             status: that went out.
             fields: of the request, before any arm's changes to it.
             answered: whether a server gave the response.
+
+        What goes wrong here is counted and told as what fails in a copy.
         """
+        try:
+            self._offer(request, status, fields, answered=answered)
+        except Exception as exc:
+            self._told = self._tasks.note("mirror", exc, self._told)
+
+    def _offer(
+        self, request: ForwardedRequest, status: int, fields: bytes, *, answered: bool
+    ) -> None:
         exchange = request.exchange
         head = exchange.head
         if head.method not in self._methods or head.upgrade is not None:
@@ -111,10 +121,10 @@ class Mirror:
             if server is None:
                 self._skip(Skip.NO_SERVER)
             else:
-                self._copies.in_progress += 1
                 fields = self._changes.without(fields) + self._changes.lines
                 copy = _Copy(exchange, fields, body, server.upstream, status)
                 exchange.loop.spawn(self._make, copy)
+                self._copies.in_progress += 1  # last: who is not made gives none back
 
     def _skip(self, why: Skip) -> None:
         self._learnt.skips[why] += 1

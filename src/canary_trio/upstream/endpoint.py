@@ -28,6 +28,7 @@ from http_trio import (
     Upstream,
     client_context,
     file_stamp,
+    may_pass,
 )
 from http_trio.hosts.introduction import ProxyVersion
 
@@ -144,6 +145,8 @@ class TlsContexts:
                 if found is made or self._made.get(way) is not made:
                     continue
                 self._made[way] = found
+                if found.fault and found.fault == made.fault:
+                    continue
                 if found.fault:
                     _log.error("%s; what was read before stays in use", found.fault)
                     continue
@@ -193,7 +196,7 @@ def _look_again(way: _Way, made: _Made) -> _Made:
     try:
         return _make(way)
     except BadCertificate as exc:
-        return _Made(made.context, stamp, str(exc))
+        return _Made(made.context, made.stamp if may_pass(exc) else stamp, str(exc))
 
 
 def known_addresses(parts: UrlParts) -> tuple[Address, ...] | None:

@@ -12,7 +12,8 @@
 
 A secret is 256 random bits, so one SHA-256 hides it as well as a slow hash would.
 A file that cannot be read, or makes no sense, changes nothing: the tokens that were
-read last stay valid, and the reason is logged.
+read last stay valid, and the reason is logged. One file, since what is written there and
+what it grants are one thing.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any
 import attrs
 import trio
 
-from http_trio import Exchange, file_stamp, read_file
+from http_trio import Exchange, file_stamp, may_pass, read_file
 from kv_trio.errors import BadQuery, BadTokens
 from kv_trio.state.acl import EVERYTHING, NOTHING, Acl
 
@@ -178,6 +179,7 @@ class Tokens:
         path = self._path
         if path is None:
             return
+        told = ""
         while True:
             with trio.move_on_after(CHECK_S):
                 await self._reload.wait()
@@ -188,10 +190,15 @@ class Tokens:
                     continue
                 self._stamp = stamp
                 self.grants = await trio.to_thread.run_sync(_read, path)
+                told = ""
                 _log.info("%d tokens read from %s", len(self.grants.by_hash), path)
                 changed(self.grants)
             except BadTokens as exc:
-                _log.error("the tokens stay as they were: %s", exc)
+                if may_pass(exc):
+                    self._stamp = None  # read again, though it does not change
+                if str(exc) != told:
+                    _log.error("the tokens stay as they were: %s", exc)
+                told = str(exc)
             except Exception:
                 _log.exception("the tokens stay as they were")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 import pytest
@@ -189,6 +189,52 @@ async def test_copies_beyond_the_concurrency_are_not_made() -> None:
 
     assert proxy.skips == {Skip.BUSY: 3}
     assert proxy.runtime.observer.mirror_counters.in_progress == 0
+
+
+class Unforeseen(Exception):
+    """What no code expects."""
+
+
+def _fail(*_: object, **__: object) -> NoReturn:
+    raise Unforeseen("nobody")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "canary_trio.proxy.mirror._Copy",
+        "canary_trio.proxy.mirror.render_request",
+        "canary_trio.proxy.mirror.fetch",
+        "canary_trio.proxy.mirror.http_status_of",
+        "canary_trio.telemetry.mirror_counters.ArmMirrorCounters.compare",
+        "canary_trio.telemetry.mirror_counters.MirrorCounters.is_next",
+    ],
+    ids=lambda where: where.rpartition(".")[2],
+)
+async def test_what_nobody_foresaw_is_counted_told_once_and_holds_no_place(
+    where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def called(asked: ReceivedRequest) -> None:
+        await asked.response(
+            b"v1", b"Content-Type: application/grpc", b"Grpc-Status: 0"
+        )
+
+    async with _proxy(called, {"concurrency": 2}) as proxy:
+        tasks = proxy.runtime.observer.tasks
+        with monkeypatch.context() as failing, trio.fail_after(10):
+            failing.setattr(where, _fail)
+            for count in range(1, 6):  # more than there are places
+                assert (await proxy.client.ask())[1] == b"v1"
+                while tasks.failures.get("mirror", 0) < count:
+                    await trio.sleep(0.005)
+        assert proxy.runtime.observer.mirror_counters.in_progress == 0
+        with trio.fail_after(10):
+            assert (await proxy.client.ask())[1] == b"v1"
+            while not proxy.outcomes.keys() & {MirrorOutcome.SAME}:
+                await trio.sleep(0.005)
+    assert tasks.failures == {"mirror": 5}
+    (told,) = [r for r in caplog.records if r.levelname == "ERROR"]
+    assert told.getMessage() == "mirror failed, and goes on: Unforeseen: nobody"
 
 
 async def test_requests_of_the_mirrored_arm_itself_are_not_copied() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from functools import partial
 from hmac import compare_digest
@@ -173,6 +174,33 @@ async def test_a_changed_file_is_taken_up(
         with trio.fail_after(10), pytest.raises(StoreRefused) as caught:
             await client.get("a/b", index=index, wait_s=60)
     assert caught.value.status == 403
+
+
+async def test_a_file_that_cannot_be_read_for_now_is_taken_up_later(
+    guarded: Guarded,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It changes no more, and so nothing else would tell."""
+    monkeypatch.setattr(tokens, "CHECK_S", 0.01)
+    tries = 0
+
+    def refuse(file: Path, _: int) -> bytes:
+        nonlocal tries
+        tries += 1
+        raise OSError(errno.EMFILE, "Too many open files", str(file))
+
+    async with guarded.client(guarded.some) as client:
+        with monkeypatch.context() as lacking, trio.fail_after(10):
+            lacking.setattr(tokens, "read_file", refuse)
+            guarded.write(guarded.all_lines)
+            while tries < 5:
+                await trio.sleep(0.01)
+            assert (await client.get("a/b")).entry is not None
+        index = (await client.get("a/b")).index
+        with trio.fail_after(10), pytest.raises(StoreRefused):
+            await client.get("a/b", index=index, wait_s=60)
+    assert len([r for r in caplog.records if "stay as they were" in r.message]) == 1
 
 
 async def test_a_reload_reads_the_file_at_once(

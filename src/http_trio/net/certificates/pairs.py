@@ -18,7 +18,7 @@ import attrs
 from http_trio.errors import BadCertificate
 from http_trio.net.certificates.held_names import HeldNames
 from http_trio.net.certificates.x509 import Certificate, read_pem
-from http_trio.net.process.resources import file_stamp
+from http_trio.net.process.resources import file_stamp, may_pass
 from http_trio.net.tls_context import Tls
 
 MOST_PAIRS = 10_000
@@ -85,6 +85,7 @@ class Pair:
         stamp: of the files when they were read.
         served: the last good state; None before the first.
         fault: why the files as they are cannot be used; empty if they can.
+        is_passing: whether that may be otherwise though no file changes.
     """
 
     cert: _Path
@@ -92,17 +93,22 @@ class Pair:
     stamp: _Stamp = ()
     served: ServedCertificate | None = None
     fault: str = ""
+    is_passing: bool = False
 
     def read(self, tls: Tls) -> Pair:
-        """Read the files if they have changed; give the pair as it is then."""
+        """Read the files if they have changed, or could not be read for now."""
         stamp = self.look(tls)
-        if stamp == self.stamp:
+        if stamp == self.stamp and not self.is_passing:
             return self
         try:
             served = read_pair(tls, self.cert, self.key)
         except BadCertificate as exc:
-            return attrs.evolve(self, stamp=stamp, fault=str(exc))
-        return attrs.evolve(self, stamp=stamp, served=served, fault="")
+            return attrs.evolve(
+                self, stamp=stamp, fault=str(exc), is_passing=may_pass(exc)
+            )
+        return attrs.evolve(
+            self, stamp=stamp, served=served, fault="", is_passing=False
+        )
 
     def is_half_gone(self) -> bool:
         """Tell whether one of both files is still there."""

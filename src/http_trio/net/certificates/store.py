@@ -129,7 +129,8 @@ class CertificateStore:
     async def watch(self) -> None:
         """Look at all files again and again, and warn of certificates that expire."""
         while True:
-            with trio.move_on_after(LOOK_S if self.several else _ONE_S):
+            soon = self.several or any(pair.is_passing for pair in self._found.named)
+            with trio.move_on_after(LOOK_S if soon else _ONE_S):
                 await self._sooner.wait()
             self._sooner = trio.Event()
             before = self._found

@@ -7,10 +7,15 @@ import gc
 import logging
 import os
 import resource
+import ssl
 import stat
 
 _log = logging.getLogger(__name__)
 
+_PASSING = {
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE),
+    *(errno.EAGAIN, errno.EINTR, errno.EACCES, errno.EPERM),
+}  # EPERM too: a file that is given away does not change by that
 _GC_THRESHOLD = 10_000  # objects made and not let go of, between two looks for cycles
 
 
@@ -83,6 +88,20 @@ def read_file(path: str | os.PathLike[str], limit: int, *, own: bool = False) ->
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"it has more than {limit} bytes", os.fspath(path))
     return content
+
+
+def may_pass(exc: BaseException) -> bool:
+    """Tell whether what could not be read may be read later, unchanged as it is.
+
+    So it is where something lacked for a moment, such as descriptors, and of rights, which
+    may be given. Such a fault is told by its cause, whatever it was made into.
+    """
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError):
+            return cause.errno in _PASSING
+        cause = cause.__cause__
+    return False
 
 
 def file_stamp(file: str | os.PathLike[str]) -> tuple[int, ...]:

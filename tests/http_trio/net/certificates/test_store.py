@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import logging
+import os
 import shutil
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from http_trio import BadCertificate, Tls
+from http_trio.net import tls_context
 from http_trio.net.certificates.store import CertificateStore
 from tests.http_trio.support.certificates import Authority
 
@@ -252,3 +255,48 @@ def test_what_is_not_valid_is_served_and_said(
     store = CertificateStore(Tls(*past))
     assert shown(store, "") == "past.example"
     assert "expired 1 day ago" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "lack",
+    [errno.EMFILE, errno.ENFILE, errno.EIO, errno.EACCES],
+    ids=errno.errorcode.get,
+)
+@pytest.mark.parametrize("by_client", [False, True])
+def test_what_could_not_be_read_for_now_is_read_again(
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    lack: int,
+    by_client: bool,
+) -> None:
+    """Its files change no more, and so nothing else would tell."""
+    store = CertificateStore(Tls(*authority.issue("old.example")))
+    authority.issue("new.example")
+
+    def refuse(file: Path, _: int) -> bytes:
+        raise OSError(lack, os.strerror(lack), str(file))
+
+    with monkeypatch.context() as lacking:
+        lacking.setattr(tls_context, "read_file", refuse)
+        for _ in range(3):
+            if by_client:
+                assert shown(store, "") == "old.example"
+            look(store)
+    assert shown(store, "") == "old.example"
+    assert len(errors(caplog)) == 1
+    look(store)
+    assert shown(store, "") == "new.example"
+
+
+def test_what_is_broken_is_not_read_again_until_it_changes(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CertificateStore(Tls(*authority.issue("old.example")))
+    cert, _ = authority.issue("new.example")
+    cert.write_text("nothing")
+    look(store)
+    monkeypatch.setattr(tls_context, "read_file", None)  # whose call would raise
+    look(store)
+    assert shown(store, "") == "old.example"
