@@ -20,6 +20,7 @@ is killed gives its lock back; half of what it wrote may be there, of that one s
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Callable
 from typing import Protocol
 
@@ -87,7 +88,7 @@ class Cells:
     @classmethod
     def private(cls, secret: bytes, cells: int = CELLS) -> Cells:
         """Give cells of this process alone."""
-        memory = bytearray(size_of(cells))
+        memory = mmap.mmap(-1, size_of(cells))  # what is never used takes no memory
         memory[:SECRET] = secret
         return cls(memoryview(memory))
 
