@@ -6,11 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 
 from http_trio.testing.ports import free_port
-from tests.e2e.processes import run, world
+from tests.e2e.processes import world
 from tests.http_trio.support.certificates import Authority
 
 needs_haproxy = pytest.mark.skipif(
@@ -98,18 +99,14 @@ async def test_haproxy_names_the_client(
         assert json.loads(log.read_text().splitlines()[0])["client"] == CLIENT
 
 
-HAPROXY_BEHIND = """
+DOCS = Path(__file__).parents[2] / "docs" / "balancers.md"
+WAITS = """
 defaults
-    mode http
     timeout connect 5s
     timeout client 20s
     timeout server 20s
-frontend backend
-    bind 127.0.0.1:{port} accept-proxy {more}
-    http-request return status 200 content-type text/plain lf-string \
-"%[src] %[src_port] %[fc_pp_authority]"
 """
-NGINX_BEHIND = """
+NGINX = """
 daemon off;
 error_log stderr;
 pid {path}/nginx.pid;
@@ -121,70 +118,22 @@ http {{
     fastcgi_temp_path {path}/fastcgi;
     uwsgi_temp_path {path}/uwsgi;
     scgi_temp_path {path}/scgi;
-    server {{
-        listen 127.0.0.1:{port} proxy_protocol;
-        return 200 "$proxy_protocol_addr $proxy_protocol_port ";
-    }}
+    {blocks}
 }}
 """
-
-
-BEFORE_TWO = """
-defaults
-    timeout connect 5s
-    timeout client 20s
-    timeout server 20s
-listen by_header
-    mode tcp
-    bind 127.0.0.1:{header}
-    server one {binds[0]} send-proxy-v2
-    server two {binds[2]} send-proxy-v2
-listen by_fields
+HAPROXY_BEHIND = """
+frontend backend
     mode http
-    bind 127.0.0.1:{fields}
-    option forwardfor
-    server one {binds[1]}
-    server two {binds[3]}
+    bind 127.0.0.1:{port} accept-proxy {more}
+    http-request return status 200 content-type text/plain lf-string \
+"%[src] %[src_port] %[fc_pp_authority]"
 """
-
-
-@needs_haproxy
-async def test_two_gateways_see_the_same_client_either_way(tmp_path: Path) -> None:
-    """Each has an address for the PROXY protocol, and one for X-Forwarded-For."""
-    rules = [{"network": f"{CLIENT}/32", "arm": "canary"}]
-    binds: list[str] = []
-    async with world(tmp_path) as made, trio.open_nursery() as nursery:
-        for name, document in {
-            "shop": made.document(rules=rules, decision_header="X-Arm"),
-            "@edge": {"routes": [{"service": "shop"}]},
-        }.items():
-            file = tmp_path / "given.json"
-            file.write_text(json.dumps(document))
-            await run("canary", "apply", name, file, "--config-server", made.store_url)
-        for number, workers in enumerate(("1", "2")):
-            process = await made.start(
-                *("canary", "serve", "@edge", "--config-server", made.store_url),
-                *("--bind", "127.0.0.1:0,proxy", "--bind", "127.0.0.1:0"),
-                *("--admin", "127.0.0.1:0", "--trust", "127.0.0.1"),
-                *("--id", f"edge{number}", "--workers", workers),
-            )
-            match = await process.says(r"listens on ([\d.:]+), ([\d.:]+), admin")
-            await process.says("live")
-            binds += match.groups()
-        header, fields = free_port(), free_port()
-        config = tmp_path / "haproxy.cfg"
-        config.write_text(BEFORE_TWO.format(binds=binds, header=header, fields=fields))
-        nursery.start_soon(trio.run_process, ["haproxy", "-db", "-f", str(config)])
-        await listens(fields)
-        forged = ("-H", f"X-Forwarded-For: {CLIENT}", "-H", f"Forwarded: for={CLIENT}")
-        for port in (header, fields):
-            for source, arm in ((CLIENT, "v2"), ("127.0.0.8", "v1")):
-                url = f"http://127.0.0.1:{port}/"
-                for _ in range(2):  # HAProxy goes round: each gateway once
-                    command = ["curl", "-sf", "--interface", source, *forged, url]
-                    said = await trio.run_process(command, capture_stdout=True)
-                    assert said.stdout.decode() == arm, (port, source)
-        nursery.cancel_scope.cancel()
+NGINX_BEHIND = """
+server {{
+    listen 127.0.0.1:{port} proxy_protocol;
+    return 200 "$proxy_protocol_addr $proxy_protocol_port ";
+}}
+"""
 
 
 async def listens(port: int) -> None:
@@ -198,6 +147,87 @@ async def listens(port: int) -> None:
             else:
                 await stream.aclose()
                 return
+
+
+def block_of_docs(begins: str) -> str:
+    """Give the block of the page that begins so."""
+    text = DOCS.read_text()
+    lines = text[text.index(f"\n    {begins}") :].removeprefix("\n").splitlines()
+    end = next(at for at, line in enumerate(lines) if not line.startswith("    "))
+    return "\n".join(line.removeprefix("    ") for line in lines[:end]) + "\n"
+
+
+@needs_haproxy
+async def test_two_gateways_see_the_same_client_whichever_way(tmp_path: Path) -> None:
+    """The balancers are those of the docs; each gateway has an address of either kind."""
+    rules = [{"network": f"{CLIENT}/32", "arm": "canary"}]
+    cert, key = Authority(tmp_path).issue(stem="both")
+    async with world(tmp_path) as made, trio.open_nursery() as nursery:
+        async with httpx.AsyncClient(base_url=made.store_url) as store:
+            for name, document in {
+                "shop": made.document(rules=rules),
+                "@edge": {"routes": [{"service": "shop"}]},
+            }.items():
+                await store.put(f"/v1/kv/canary/{name}/config", json=document)
+        gateways = [
+            await made.start(
+                *("canary", "serve", "@edge", "--config-server", made.store_url),
+                *("--bind", "127.0.0.1:0", "--tls-bind", "127.0.0.1:0,proxy"),
+                *("--tls-cert", cert, "--tls-key", key, "--trust", "127.0.0.1"),
+                *("--admin", "127.0.0.1:0", "--id", f"edge{number}"),
+            )
+            for number in range(2)
+        ]
+        binds: list[str] = []
+        for gateway in gateways:
+            match = await gateway.says(
+                r"listens on ([\d.:]+), https://([\d.:]+), admin"
+            )
+            await gateway.says("live")
+            binds += match.groups()
+        for program, begins, scheme in (
+            ("haproxy", "frontend clients", "http"),
+            ("haproxy", "listen clients", "https"),
+            ("nginx", "upstream canary", "http"),
+        ):
+            if shutil.which(program) is None:
+                continue
+            port, config = free_port(), tmp_path / "conf"
+            text = block_of_docs(begins)
+            for said, real in {
+                "10.0.0.5:8080": binds[0],
+                "10.0.0.6:8080": binds[2],
+                "10.0.0.5:8443": binds[1],
+                "10.0.0.6:8443": binds[3],
+                "bind :443": f"bind 127.0.0.1:{port}",
+                "bind :80": f"bind 127.0.0.1:{port}",
+                "listen 80": f"listen 127.0.0.1:{port}",
+            }.items():
+                text = text.replace(said, real)
+            if program == "haproxy":
+                config.write_text(WAITS + text)
+                command = ["haproxy", "-db", "-f", str(config)]
+            else:
+                config.write_text(NGINX.format(path=tmp_path, blocks=text))
+                command = ["nginx", "-c", str(config)]
+            async with trio.open_nursery() as balancer:
+                balancer.start_soon(trio.run_process, command)
+                await listens(port)
+                url = f"{scheme}://127.0.0.1:{port}/"
+                for source, arm in ((CLIENT, "v2"), ("127.0.0.8", "v1")):
+                    # both go round: each gateway once; what clients say is forged
+                    ran = await trio.run_process(
+                        [
+                            *("curl", "-sk", "--interface", source, url),
+                            *("-H", f"X-Forwarded-For: {CLIENT}", "--next"),
+                            *("-sk", "--interface", source, url),
+                            *("-H", f"Forwarded: for={CLIENT}"),
+                        ],
+                        capture_stdout=True,
+                    )
+                    assert ran.stdout.decode() == arm * 2, (program, scheme, source)
+                balancer.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(
@@ -217,8 +247,11 @@ async def test_servers_behind_are_told_of_the_client(
     by_tls = kind.endswith("tls")
     more = f"ssl crt {pem}" if by_tls else ""
     port, config = free_port(), tmp_path / "conf"
-    made_of = NGINX_BEHIND if program == "nginx" else HAPROXY_BEHIND
-    config.write_text(made_of.format(port=port, more=more, path=tmp_path))
+    if program == "nginx":
+        blocks = NGINX_BEHIND.format(port=port)
+        config.write_text(NGINX.format(path=tmp_path, blocks=blocks))
+    else:
+        config.write_text(WAITS + HAPROXY_BEHIND.format(port=port, more=more))
     command = [program, *(("-c",) if program == "nginx" else ("-db", "-f")), config]
     scheme = "https" if by_tls else "http"
     server = {"url": f"{scheme}://localhost:{port}", "proxy_protocol": version}
