@@ -45,7 +45,7 @@ from canary_trio.routing.edge.model import GatewayConfig, Route
 from canary_trio.routing.edge.route_index import RouteIndex
 from canary_trio.routing.edge.table_codec import load_table
 from canary_trio.serve.gateway_handler import GatewayHandler, Limited, of_service
-from canary_trio.serve.hosted_service import HostedService, ServiceNews
+from canary_trio.serve.hosted_service import ASKING_AT_ONCE, HostedService, ServiceNews
 from canary_trio.serve.service_reports import ServiceReports
 from canary_trio.serve.single_service import Site
 from canary_trio.telemetry.decision_labels import Whose
@@ -109,6 +109,7 @@ class Gateway:
         )
         self._check_places = trio.Semaphore(CHECKS_AT_ONCE)
         self._places = trio.CapacityLimiter(AT_ONCE)
+        self._asking = trio.CapacityLimiter(ASKING_AT_ONCE)
         self._nursery: trio.Nursery | None = None
         self._watching: WatchedKeys | None = None
         self._documents: dict[str, str] = {}  # services by the keys of what they need
@@ -296,7 +297,9 @@ class Gateway:
                 service.stay()
             else:
                 service = HostedService(
-                    name, self._site, self, self._tasks, self._check_places
+                    *(name, self._site, self, self._tasks),
+                    places=self._check_places,
+                    asking=self._asking,
                 )
             self.services[name] = service
         handlers = [(route, self._handler_of(route)) for route in config.routes]

@@ -24,6 +24,10 @@ from canary_trio.telemetry.task_keeper import TaskKeeper
 from http_trio import HttpServer
 from kv_trio import Contact, Entry
 
+ASKING_AT_ONCE = 6
+"""Services of a gateway that ask the store of their secrets at a time: so twenty gateways of
+one address stay below the 200 connections that a Consul lets it have."""
+
 
 @attrs.define
 class ServiceNews:
@@ -73,13 +77,20 @@ class HostedService:
         site: Site,
         whole: Whole,
         tasks: TaskKeeper,
+        *,
         places: trio.Semaphore,
+        asking: trio.CapacityLimiter,
     ) -> None:
-        """Begin with nothing that runs; `places` are those of all health checks."""
+        """Begin with nothing that runs.
+
+        `places` are those of all health checks, `asking` those of all requests of the
+        store.
+        """
         self.name = name
         self.news = ServiceNews()
         self.busy = self.settled = self.closed = False
         self._whole = whole
+        self._asking = asking
         self.running: dict[str, trio.CancelScope] = {}
         self.runtime = Runtime(
             name,
@@ -119,7 +130,11 @@ class HostedService:
         control, keeper = self.control, self.control.keeper
         if news.has_secret:
             if keeper.secret is None and news.secret is None:
-                await keeper.agree(client)
+                async with self._asking:
+                    await keeper.agree(client)
+            elif news.secret is None:
+                async with self._asking:
+                    await keeper.take(client, None)
             else:
                 await keeper.take(client, news.secret)
         if news.has_document:
