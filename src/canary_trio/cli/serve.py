@@ -123,6 +123,10 @@ def serve(
 
     document = None if bootstrap is None else read_valid(bootstrap, service)
     addresses = settle(binds, tls_binds, h2c_binds)
+    if admin.endswith(",proxy"):
+        raise click.UsageError(
+            f"--admin {admin}: the PROXY protocol is for clients only"
+        )
     options = ProxyOptions(
         config_server=config_server,
         token_files=token_files,

@@ -122,7 +122,8 @@ class Mirror:
                 self._skip(Skip.NO_SERVER)
             else:
                 fields = self._changes.without(fields) + self._changes.lines
-                copy = _Copy(exchange, fields, body, server.upstream, status)
+                original = status, request.content_bytes
+                copy = _Copy(exchange, fields, body, server.upstream, original)
                 exchange.loop.spawn(self._make, copy)
                 self._copies.in_progress += 1  # last: who is not made gives none back
 
@@ -174,7 +175,7 @@ class _Copy:
         fields: bytes,
         body: bytes,
         upstream: Upstream,
-        status: int,
+        original: tuple[int, int],
     ) -> None:
         head = exchange.head
         added = exchange.forwarded_fields() + _ADDED
@@ -188,5 +189,4 @@ class _Copy:
         self.upstream = upstream
         version = upstream.proxy_protocol
         self.lead = b"" if version is None else introduce(exchange, version)
-        self.status = status
-        self.size = exchange.response_bytes
+        self.status, self.size = original

@@ -80,6 +80,11 @@ class BodyTranscoder:
         self.rest = b""
 
     @property
+    def taken(self) -> int:
+        """Bytes of content that came, before any coding is put on it here."""
+        return self.passed
+
+    @property
     def has_trailers(self) -> bool:
         """Whether trailers came that may go on."""
         return bool(self._kept_trailers())

@@ -49,6 +49,10 @@ class ForwardedRequest(Protocol):
         """Whether it is held whole, and nothing of a response has gone out."""
 
     @property
+    def content_bytes(self) -> int:
+        """Bytes of the response's content as its server sent it, once it has ended."""
+
+    @property
     def grpc_status(self) -> int | None:
         """What a call of gRPC came to; None if it is none, or is not over."""
 

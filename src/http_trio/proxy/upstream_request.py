@@ -129,6 +129,12 @@ class UpstreamRequest:
         return held and not self.status
 
     @property
+    def content_bytes(self) -> int:
+        """Bytes of the response's content as its server sent it, once it has ended."""
+        transcoder = self.transcoder
+        return self.exchange.response_bytes if transcoder is None else transcoder.taken
+
+    @property
     def grpc_status(self) -> int | None:
         """What a call of gRPC came to; None if it is none, or is not over."""
         head, transcoder = self.head, self.transcoder

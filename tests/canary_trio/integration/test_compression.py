@@ -13,6 +13,7 @@ import trio
 
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Runtime
+from canary_trio.telemetry.mirror_counters import MirrorOutcome
 from canary_trio.testing import Proxied, arm, proxied
 from http_trio import serve
 from http_trio.http1.chunked import ChunkedReader
@@ -164,6 +165,23 @@ async def test_a_client_that_reads_nothing_holds_the_server_up() -> None:
             assert 0 < sent < 200
             _, content = await read_coded(client)
             assert len(content) == 200 * 100_000
+
+
+async def test_copies_are_compared_by_what_servers_sent() -> None:
+    sends_it = sends(LARGE[:5000])
+    async with fake_upstream(sends_it) as fake, fake_upstream(sends_it) as other:
+        arms = {"stable": arm(fake, compress=EVENTS), "canary": arm(other)}
+        mirror = {"arm": "canary"}
+        async with proxied(arms, ratio=0, mirror=mirror) as p:
+            async with connected(p.server) as client:
+                await ask(client)
+                await read_coded(client)
+            learnt = p.runtime.observer.mirror_counters.of_arm("canary")
+            while not sum(learnt.outcomes.values()):
+                await trio.sleep(0.01)
+            assert {one: n for one, n in learnt.outcomes.items() if n} == {
+                MirrorOutcome.SAME: 1
+            }
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

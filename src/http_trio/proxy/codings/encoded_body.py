@@ -47,6 +47,11 @@ class EncodedBody(BodyTranscoder):
         self._encoder = encoder
 
     @property
+    def taken(self) -> int:
+        """Bytes of content that came, before it was encoded."""
+        return self._content.passed
+
+    @property
     def trailers(self) -> tuple[bytes, ...]:
         """The lines of the trailers that came."""
         return self._content.trailers
