@@ -1,8 +1,8 @@
 """One limit of the rate of requests, made ready: whose key a request has. Pure.
 
 The rule that it obeys: a request always has a key. One without the header, cookie or
-parameter that a limit counts by is counted by its address, beside those that have it; and
-where it has no address, as at a Unix socket, with all that have none.
+parameter that a limit counts by, or with several, is counted by its address, beside those
+that have one; and where it has no address, as at a Unix socket, with all that have none.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ import math
 import attrs
 
 from canary_trio.config.access import BY_ADDRESS, RateLimit
-from canary_trio.config.rules import Key, Source
+from canary_trio.config.rules import Source
 from canary_trio.routing.access.cells import Cells
 from canary_trio.routing.access.gate import NetworkSet
-from canary_trio.routing.request.request_view import (
-    GetKey,
-    RequestView,
-    key_getter,
-    network_of,
-)
+from canary_trio.routing.access.limit_key import GetValue, value_getter
+from canary_trio.routing.request.request_view import network_of
+from http_trio.http1.request_head import RequestHead
 
 NS = 1_000_000_000
 """Nanoseconds of a second: the unit of all times here."""
@@ -88,32 +85,31 @@ class OneLimit:
         self._keys = cells.keys_of(f"{owner}\n{limit.name}".encode())
         self._all = self._keys(b"")
         self._kept: dict[str, int] = {}
-        self._get: GetKey | None = None
+        self._get: GetValue | None = None
         self._by_address = BY_ADDRESS
         if limit.by is not None and limit.by.source is Source.ADDRESS:
             self._by_address = limit.by
         elif limit.by is not None:
-            self._get = key_getter(limit.by)
+            self._get = value_getter(limit.by)
 
     def __repr__(self) -> str:
         return f"<OneLimit {self.name} {self.counts}>"
 
-    def words_of_key(self, view: RequestView | None) -> str:
+    def words_of_key(self, head: RequestHead) -> str:
         """Say with whose requests one is counted."""
         if self.by is None:
             return "service"
         if self._get is None:
             return "address"
         named = f"{self.by.source.value} {self.by.name}"
-        has_key = view is not None and self._get(view) is not None
-        return named if has_key else f"address, without {named}"
+        return named if self._get(head) else f"address, without {named}"
 
-    def key_of(self, client: str, view: RequestView | None) -> int:
+    def key_of(self, head: RequestHead, client: str) -> int:
         """Give the key of a request."""
         if self.by is None:
             return self._all
-        if self._get is not None and view is not None:
-            value = self._get(view)
+        if self._get is not None:
+            value = self._get(head)
             if value is not None:
                 return self._keys(b"=" + value)
         key = self._kept.get(client)
@@ -124,11 +120,6 @@ class OneLimit:
             network = network_of(client, by.v4, by.v6)  # None at a Unix socket
             key = self._kept[client] = self._keys(b"@" + (network or b""))
         return key
-
-
-def reads_head(key: Key | None) -> bool:
-    """Tell whether a key is looked for in the head of a request."""
-    return key is not None and key.source is not Source.ADDRESS
 
 
 def policy_of(limit: RateLimit) -> str:

@@ -24,9 +24,7 @@ from canary_trio.routing.access.rate_limit import (
     NS,
     LimitCounts,
     OneLimit,
-    reads_head,
 )
-from canary_trio.routing.request.request_view import RequestReader, RequestView
 from http_trio.http1.grpc import RESOURCE_EXHAUSTED
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response
@@ -108,8 +106,6 @@ class RateLimiter:
             OneLimit(owner, limit, cells, counts(limit.name)) for limit in limits
         ]
         self._cells = cells
-        asked = [one.by for one in self._limits if reads_head(one.by)]
-        self._reader = RequestReader(key for key in asked if key) if asked else None
 
     def __repr__(self) -> str:
         return f"<RateLimiter {self._limits}>"
@@ -122,13 +118,12 @@ class RateLimiter:
             client: its address.
             now: nanoseconds, on the clock of all who share the cells.
         """
-        view = None if self._reader is None else self._reader(head, client)
         take = self._cells.take
         taken: list[tuple[OneLimit, int]] = []
         for place, limit in enumerate(self._limits, 1):
             if limit.exempt is not None and client in limit.exempt:
                 continue
-            key = limit.key_of(client, view)
+            key = limit.key_of(head, client)
             wait = take(key, now, limit.interval, limit.tolerance)
             if not wait:
                 limit.counts.passed += 1
@@ -139,7 +134,7 @@ class RateLimiter:
                 limit.counts.refused += 1
                 self._give_back(taken)
                 others = self._limits[place:]
-                waits = [(limit, wait), *self._waits(others, client, view, now)]
+                waits = [(limit, wait), *self._waits(others, head, client, now)]
                 return Excess(waits)
         return None
 
@@ -147,14 +142,13 @@ class RateLimiter:
         self, head: RequestHead, client: str, now: int | None
     ) -> Iterator[Standing]:
         """Tell how a request stands, and count nothing; without a time, with whom."""
-        view = None if self._reader is None else self._reader(head, client)
         for limit in self._limits:
             if limit.exempt is not None and client in limit.exempt:
                 continue
-            by = limit.words_of_key(view)
+            by = limit.words_of_key(head)
             found = Standing(limit.name, by, limit.words, limit.dry_run)
             if now is not None:
-                ahead = self._cells.ahead(limit.key_of(client, view), now)
+                ahead = self._cells.ahead(limit.key_of(head, client), now)
                 left = (limit.tolerance + limit.interval - ahead) // limit.interval
                 wait = min(max(ahead - limit.tolerance, 0), limit.interval)
                 found = attrs.evolve(found, left=max(left, 0), wait_s=wait / NS)
@@ -169,14 +163,14 @@ class RateLimiter:
     def _waits(
         self,
         limits: Iterable[OneLimit],
+        head: RequestHead,
         client: str,
-        view: RequestView | None,
         now: int,
     ) -> Iterator[tuple[OneLimit, int]]:
         """Give which of these would refuse a request too, and how long they would."""
         for limit in limits:
             if limit.dry_run or (limit.exempt is not None and client in limit.exempt):
                 continue
-            ahead = self._cells.ahead(limit.key_of(client, view), now)
+            ahead = self._cells.ahead(limit.key_of(head, client), now)
             if ahead > limit.tolerance:
                 yield limit, ahead - limit.tolerance
