@@ -221,12 +221,14 @@ class TlsSocket:
 
     def send(self, data: bytes | memoryview) -> int:
         """Send, as `socket.send`: what is not counted must be sent again."""
-        sent = self._send_encrypted()
-        with memoryview(data) as view:
-            while sent < len(view) and not self._backlog:
-                self._uncounted = self._tls.write(view[sent : sent + _WRITE])
-                sent += self._send_encrypted()
-        if data and not sent:
+        sent = self._send_encrypted() if self._backlog else 0
+        size = len(data)
+        if size > _WRITE:
+            data = memoryview(data)  # a part of it is no copy
+        while sent < size and not self._backlog:
+            self._uncounted = self._tls.write(data[sent : sent + _WRITE])
+            sent += self._send_encrypted()
+        if size and not sent:
             raise BlockingIOError
         return sent
 
@@ -314,8 +316,7 @@ class TlsSocket:
         comes back.
         """
         uncounted = self._uncounted
-        self._flush()
-        self._uncounted = min(uncounted, len(self._backlog))
+        self._uncounted = 0 if self._flush() else min(uncounted, len(self._backlog))
         return uncounted - self._uncounted
 
     def _flush(self) -> bool:
