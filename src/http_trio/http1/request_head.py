@@ -73,15 +73,15 @@ class _RequestFields:
     target: bytes
     host: bytes | None
     kept: bytes
-    framing: int
-    http10: bool
-    keep_alive: bool
-    expects_continue: bool
-    upgrade: bytes | None
-    takes_trailers: bool
     repeatable: bool
-    forwarded: tuple[tuple[bytes, bytes], ...]
     takes_plain: bool
+    framing: int = 0
+    http10: bool = False
+    keep_alive: bool = True
+    expects_continue: bool = False
+    upgrade: bytes | None = None
+    takes_trailers: bool = False
+    forwarded: tuple[tuple[bytes, bytes], ...] = ()
     trailer: bytes = b""
     _start: bytes = attrs.field(default=b"", init=False, repr=False)
     passed: bytes | None = attrs.field(default=None, init=False, repr=False)
@@ -177,14 +177,13 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
         host, target = _settle_target(method, target, host)
     keep_alive = (b"keep-alive" in options) if http10 else (b"close" not in options)
     head = _RequestFields(
-        *(raw, method, target, host, kept, framing, http10, keep_alive),
-        *wishes,
-        method in IDEMPOTENT,
+        *(raw, method, target, host, kept, method in IDEMPOTENT),
+        keep_alive and not http10 and not framing and method != b"HEAD",
+        *(framing, http10, keep_alive, *wishes),
         () if _SAYS_FORWARDED.isdisjoint(said) else _read_forwarded(said),
-        takes_plain=keep_alive and not http10 and not framing and method != b"HEAD",
-        trailer=_read_trailer(said[b"trailer"]) if b"trailer" in said else b"",
+        _read_trailer(said[b"trailer"]) if b"trailer" in said else b"",
     )
-    object.__setattr__(head, "__class__", RequestHead)
+    head.__class__ = RequestHead
     return cast(RequestHead, head)
 
 
@@ -196,11 +195,9 @@ def bodiless_request_head(
     It is what `parse_request_head` gives for these bytes, where no field is one that
     concerns the connection, the body, or those before the client.
     """
-    head = _RequestFields(
-        *(raw, method, target, host, kept, 0, False, True, *_NO_WISHES),
-        *(method in IDEMPOTENT, (), method != b"HEAD"),
-    )
-    object.__setattr__(head, "__class__", RequestHead)
+    repeatable, plain = method in IDEMPOTENT, method != b"HEAD"
+    head = _RequestFields(raw, method, target, host, kept, repeatable, plain)
+    head.__class__ = RequestHead
     return cast(RequestHead, head)
 
 

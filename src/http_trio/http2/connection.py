@@ -134,13 +134,10 @@ class Http2Connection(FrameWriter):
         overhead.received(len(data), self.loop.now)
         self._half_sent.received(data, self.loop.now)
         session.receive(data)
-        begun, self._begun = self._begun, []
-        for exchange in begun:  # with what came of their bodies
-            if not exchange.gone:
-                self._begin(exchange)
-        if begun and self.loop.leaving:
-            self.announce()
-        self._check_overhead()
+        if self._begun:
+            self._begin_all()
+        if overhead.left < 0:
+            self._check_overhead()
         if not self.streams:
             self._settle()
         if session.has_output:
@@ -284,7 +281,6 @@ class Http2Connection(FrameWriter):
             self._check_overhead()
         if not self.streams:
             self._idle_since = self.loop.now
-            self._settle()
             if stream.has_stalled and not self._was_served:
                 self.leave()  # who takes nothing is closed, as over HTTP/1.1
 
@@ -351,12 +347,18 @@ class Http2Connection(FrameWriter):
         self.loop.request_heads.offer(raw, head)
         return head
 
-    def _begin(self, exchange: Exchange) -> None:
-        """Let the handler decide on a request."""
-        try:
-            self._handler(exchange)
-        except Exception:
-            exchange.crashed()
+    def _begin_all(self) -> None:
+        """Let the handler decide on the requests that have come."""
+        begun, self._begun = self._begun, []  # each with what came of its body
+        for exchange in begun:
+            if exchange.gone:
+                continue
+            try:
+                self._handler(exchange)
+            except Exception:
+                exchange.crashed()
+        if self.loop.leaving:
+            self.announce()
 
     def _end(self, code: int, reason: str) -> None:
         """End the connection, and say why."""

@@ -149,9 +149,13 @@ class FrameWriter(ABC):
 
     def _send_some(self) -> bool:
         """Give the kernel what it takes; give whether nothing is left."""
+        now = self.loop.now
         for _ in range(_TURN):
-            if not self._outbox and not self._take_piece():
-                return True
+            if not self._outbox:
+                self._outbox = self.session.output(BUFFER)
+                if not self._outbox:
+                    return True
+                self._stuck_since = now
             try:
                 count = self.sock.send(self._outbox)
             except BlockingIOError:
@@ -161,23 +165,15 @@ class FrameWriter(ABC):
                 return False
             self._overhead.sent(count)
             self._outbox = self._outbox[count:]
-            self._stuck_since = self.loop.now
+            self._stuck_since = now
         return False
-
-    def _take_piece(self) -> bool:
-        """Take what is to be sent next; give whether there is something."""
-        session = self.session
-        if not session.has_output:
-            return False
-        self._outbox = session.output(BUFFER)
-        self._stuck_since = self.loop.now
-        return bool(self._outbox)
 
     def _all_sent(self) -> None:
         if self._ending and self._reset_done():
             self.flush()
             return
-        self._tell_room()
+        if self._blocked:
+            self._tell_room()
         if self._is_done:
             self._close_gently()
         else:
@@ -193,11 +189,10 @@ class FrameWriter(ABC):
         return bool(done)
 
     def _tell_room(self) -> None:
-        if self._blocked:
-            waiting, self._blocked = self._blocked, set()
-            for stream in waiting:
-                if not stream.room_made():
-                    self._blocked.add(stream)
+        waiting, self._blocked = self._blocked, set()
+        for stream in waiting:
+            if not stream.room_made():
+                self._blocked.add(stream)
 
     def _count_goaway(self, reason: str, code: int) -> None:
         self.loop.counts.goaways[reason, code_name(code)] += 1

@@ -12,6 +12,8 @@ a few bytes on the wire once its fields are in the table of HPACK.
 
 from __future__ import annotations
 
+import struct
+
 BURST = 256 * 1024
 """Bytes that the bucket holds."""
 
@@ -24,7 +26,9 @@ WASTED = 1024
 _CARRIED = 16 * 1024  # paid before, and still to be given back: of a head in pieces
 _FRAME = 9
 _PREFACE = 24
-_HEADERS, _CONTINUATION, _END_HEADERS = 1, 9, 4
+_OF_HEADS = frozenset({1, 9})  # HEADERS, CONTINUATION
+_END_HEADERS = 4
+_read_frame = struct.Struct("!HBBB").unpack_from  # its length in two, kind, flags
 _SENT = 16  # a window is opened by some 26 bytes for at least a kilobyte
 
 
@@ -52,14 +56,16 @@ class Overhead:
 
     def received(self, size: int, now: float) -> None:
         """Pay for bytes, whatever they are; what was of use is given back."""
-        self.left = min(BURST, self.left + (now - self._at) * RATE) - size
-        self._paid = min(self._paid, _CARRIED) + size
+        left, paid = self.left + (now - self._at) * RATE, self._paid
+        self.left = (left if left < BURST else BURST) - size  # noqa: FURB136  # a call
+        self._paid = (paid if paid < _CARRIED else _CARRIED) + size  # noqa: FURB136
         self._at = now
 
     def asked(self, head_size: int) -> None:
         """Give back what a request's head may have taken."""
-        back = min(head_size, self._paid)
-        self._paid -= back
+        paid = self._paid
+        back = head_size if head_size < paid else paid  # noqa: FURB136  # a call
+        self._paid = paid - back
         self.left += back
 
     def brought(self, size: int) -> None:
@@ -112,15 +118,15 @@ class HalfSent:
         at, size, in_block = self._at, len(data), self._in_block
         begins = self.since is None or (0 < at <= size and not in_block)
         while at + _FRAME <= size:
-            kind = data[at + 3]
-            if kind in (_HEADERS, _CONTINUATION):
-                in_block = not data[at + 4] & _END_HEADERS
-            at += _FRAME + int.from_bytes(data[at : at + 3], "big")
+            high, low, kind, flags = _read_frame(data, at)
+            if kind in _OF_HEADS:
+                in_block = not flags & _END_HEADERS
+            at += _FRAME + (high << 8) + low
             begins = begins or (at <= size and not in_block)
-        if at < size:
-            self._head, at = data[at:], size
-        self._at, self._in_block = at - size, in_block
-        if not (self._head or self._at or in_block):
+        self._at, self._in_block = max(0, at - size), in_block
+        if at == size and not in_block:
             self.since = None
-        elif begins:
+            return
+        self._head = data[at:]
+        if begins:
             self.since = now

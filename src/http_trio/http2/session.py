@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import attrs
 import ngh2
-from ngh2 import Setting
+from ngh2 import RequestReceived, ResponseReceived, Setting, StreamClosed
 
 from http_trio.limits import BUFFER, Limits
 
@@ -181,6 +181,8 @@ class Http2Session:
         if self._gave_up:
             data, self._last_word = self._last_word, b""
             return data
+        if not self._connection.want_write:
+            return b""
         try:
             data = self._connection.data_to_send(limit)
         except ngh2.NGH2Error as exc:
@@ -316,12 +318,12 @@ class Http2Session:
             events, kind = self._events, type(event)
             if events is None:
                 return  # it ended its own connection over the one before
-            if kind is ngh2.RequestReceived or kind is ngh2.ResponseReceived:
+            if kind is StreamClosed:
+                events.stream_closed(event.stream_id, event.error_code)
+            elif kind is RequestReceived or kind is ResponseReceived:
                 events.head_received(
                     event.stream_id, event.headers, ended=event.end_stream
                 )
-            elif kind is ngh2.StreamClosed:
-                events.stream_closed(event.stream_id, event.error_code)
             elif kind is ngh2.ConnectionClosed:
                 self._fail(event.error_code, event.debug_data.decode("latin-1"))
             elif (tell := _TELL.get(kind)) is not None:

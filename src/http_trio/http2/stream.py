@@ -56,15 +56,14 @@ class Http2Stream(ResponseTranslator):
     """
 
     own_socket = None
+    buffer = b""
     __slots__ = (
         "_body",
         "_carried",
         "_collector",
-        "_is_websocket",
         "_owner",
         "_queued",
         "_trailers",
-        "buffer",
         "client_address",
         "deadline",
         "ended",
@@ -101,10 +100,8 @@ class Http2Stream(ResponseTranslator):
         self.ended = ended
         self.has_stalled = False
         self.ended_by_upstream = False
-        self.buffer = b""
         self._owner = owner
         self.is_head = False
-        self._is_websocket = bool(key)
         self._body: list[bytes] = []
         self._collector: CollectedBody | None = None
         self._carried: Http2ByteStream | None = None
@@ -147,6 +144,8 @@ class Http2Stream(ResponseTranslator):
             return False  # all of it is out; the task ends the exchange in a moment
         self._sending_ended()
         self.ended = True
+        if exchange is None and carried is None:
+            return False  # it has left
         if carried is not None:
             self.exchange = None
             carried.break_off(code)  # the task ends the exchange
@@ -289,7 +288,7 @@ class Http2Stream(ResponseTranslator):
         """Be carried by a task from now on; give what it reads from and writes to."""
         exchange = self.exchange
         assert exchange is not None, "only a live exchange is carried"
-        framing = UNTIL_CLOSE if self._is_websocket else exchange.head.framing
+        framing = UNTIL_CLOSE if self._key else exchange.head.framing
         carried = self._carried = Http2ByteStream(self, framing)
         body, self._body = b"".join(self._body), []
         if body or self.ended:
@@ -357,12 +356,11 @@ class Http2Stream(ResponseTranslator):
         carried = self._carried
         self.exchange = self._collector = self._carried = None
         self.deadline = math.inf
-        unread = carried.drop_unread() if carried is not None else 0
+        if carried is not None:
+            self.consumed(carried.drop_unread())
         if self._body:
-            unread += sum(map(len, self._body))
+            self.consumed(sum(map(len, self._body)))
             self._body = []
-        if unread:
-            self.consumed(unread)
 
     def _finish(self) -> None:
         if not self.ended:
@@ -379,4 +377,5 @@ class Http2Stream(ResponseTranslator):
     def _wait_until(self, deadline: float) -> None:
         self.deadline = deadline
         owner = self._owner
-        owner.deadline = min(owner.deadline, deadline)
+        if deadline < owner.deadline:  # noqa: PLR1730  # a call costs more
+            owner.deadline = deadline

@@ -14,7 +14,8 @@ from http_trio.http2.session import INTERNAL_ERROR, Http2Session
 _TRAILERS = 64 * 1024
 """Bytes of a chunk's size line or of trailers; whoever wrote them has a lower limit."""
 
-_HEAD, _BODY, _ENDED = range(3)
+HEAD, BODY, ENDED = range(3)
+"""What is to be sent next: a head, the body behind it, or nothing."""
 
 
 class BodyTranslator:
@@ -26,64 +27,63 @@ class BodyTranslator:
 
     __slots__ = ("_framing", "_reader", "_sending", "_session", "id")
 
+    _framing: int
+    _reader: ChunkedReader | None
+
     def __init__(self, session: Http2Session, stream_id: int) -> None:
         self.id = stream_id
         self._session = session
-        self._sending = _HEAD
-        self._framing = UNTIL_CLOSE
-        self._reader: ChunkedReader | None = None
+        self._sending = HEAD
 
     @property
     def _awaits_head(self) -> bool:
         """Whether a head is what comes next, which must come whole."""
-        return self._sending == _HEAD
+        return self._sending == HEAD
 
     @property
     def _sent_all(self) -> bool:
-        return self._sending == _ENDED
+        return self._sending == ENDED
 
     def _begin_body(self, framing: int) -> None:
         """Take that the head is sent; no body follows one whose framing is 0."""
         self._framing = framing
-        self._sending = _BODY if framing else _ENDED
+        self._sending = BODY if framing else ENDED
         self._reader = ChunkedReader(_TRAILERS) if framing == CHUNKED else None
 
     def _translate_body(self, data: bytes | memoryview, *, last: bool) -> None:
         """Send what was written; `last` tells that nothing follows it."""
-        session = self._session
-        reader = self._reader
-        if reader is not None:
-            content: bytes | memoryview = reader.feed(bytes(data))
-            ended = reader.done
+        session, reader = self._session, self._reader
+        if self._framing > 0:
+            content = data[: self._framing]
+            self._framing -= len(content)
+            ended = not self._framing
+        elif reader is None:
+            content, ended = data, last
+        else:
+            content, ended = reader.feed(bytes(data)), reader.done
             if ended and reader.trailers:
                 if content:
                     session.send_data(self.id, content, ended=False)
                 session.send_trailers(self.id, trailer_fields(reader.trailers))
-                self._sending = _ENDED
+                self._sending = ENDED
                 return
-        elif self._framing == UNTIL_CLOSE:
-            content, ended = data, last
-        else:
-            content = data[: self._framing]
-            self._framing -= len(content)
-            ended = not self._framing
         if content or ended:
             session.send_data(self.id, content, ended=ended)
         if ended:
-            self._sending = _ENDED
+            self._sending = ENDED
         elif last:
             self._break_off()
 
     def _end_sending(self) -> None:
         """End what is sent, where nothing else says where it ends."""
-        if self._sending == _BODY and self._framing == UNTIL_CLOSE:
-            self._sending = _ENDED
+        if self._sending == BODY and self._framing == UNTIL_CLOSE:
+            self._sending = ENDED
             self._session.send_data(self.id, b"", ended=True)
 
     def _sending_ended(self) -> None:
         """Send nothing more: the stream is over."""
-        self._sending = _ENDED
+        self._sending = ENDED
 
     def _break_off(self, code: int = INTERNAL_ERROR) -> None:
-        self._sending = _ENDED
+        self._sending = ENDED
         self._session.reset(self.id, code)

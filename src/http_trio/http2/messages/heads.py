@@ -32,6 +32,7 @@ _SPECIAL = _NOT_IN_HTTP2 | {
     *(b"cookie", b"host", b"content-length"),
     *(b"sec-websocket-key", b"sec-websocket-accept"),  # of HTTP/1.1 only (RFC 8441)
 }
+_BODILESS = (b"204", b"304")  # RFC 9110 section 6.4.1
 _WEBSOCKET_ANSWER = _NOT_IN_HTTP2 | {b"sec-websocket-accept", b"content-length"}
 _KNOWN = 512  # heads of responses that are kept,
 _KNOWN_SIZE = 2048  # bytes of one of them
@@ -142,6 +143,8 @@ def _read_response(
                 framing = int(value)
         elif name == b"transfer-encoding":
             framing = CHUNKED
+    if fields[0][1] in _BODILESS:
+        framing = 0
     return tuple(fields), framing
 
 

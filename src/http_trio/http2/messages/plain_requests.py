@@ -42,29 +42,31 @@ def plain_request(fields: tuple[Field, ...], limits: Limits) -> RequestHead | No
     pseudo = dict(fields[:_PSEUDO])
     method, target = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
     host = pseudo.get(b":authority", b"")
-    others = fields[_PSEUDO:]
-    plain = [one for one in others if one[0] not in _SPECIAL]
-    if len(plain) < len(others):
-        special = [one for one in others if one[0] in _SPECIAL]
-        cookies = [value for name, value in special if name == b"cookie"]
-        if len(cookies) < len(special):
+    lines, cookies = [b""], []
+    for field in fields[_PSEUDO:]:
+        name = field[0]
+        if name not in _SPECIAL:
+            lines.append(b": ".join(field))
+        elif name == b"cookie":
+            cookies.append(field[1])
+        else:
             return None
-        plain.append((b"cookie", b"; ".join(cookies)))  # RFC 9113 section 8.2.3
+    if cookies:
+        lines.append(b"cookie: " + b"; ".join(cookies))  # RFC 9113 section 8.2.3
     if (
         method not in _METHODS
         or not host
         or _TARGET.match(target) is None
         or not is_host(host)
-        or (plain and plain[0][0][:1] == b":")
+        or (len(lines) > 1 and lines[1][:1] == b":")
     ):
         return None
-    lines = [b"", *map(b": ".join, plain)]
-    kept = b"\r\n".join(lines) if plain else b""
+    kept = b"\r\n".join(lines)
     line = b"%b %b HTTP/1.1" % (method, target)
     raw = b"%b\r\nHost: %b%b\r\n\r\n" % (line, host, kept)
     if (
         len(line) > limits.request_line
-        or len(lines) >= limits.fields
+        or len(lines) > limits.fields
         or len(raw) > limits.head
         or raw.count(b"\n") != len(lines) + 2
     ):

@@ -7,7 +7,7 @@ fields, and behind it the body loses its framing.
 from __future__ import annotations
 
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
-from http_trio.http2.messages.body_translator import BodyTranslator
+from http_trio.http2.messages.body_translator import BODY, HEAD, BodyTranslator
 from http_trio.http2.messages.heads import accepts_websocket, response_fields
 from http_trio.http2.session import Http2Session
 
@@ -32,35 +32,37 @@ class ResponseTranslator(BodyTranslator):
             last: nothing follows it.
             for_head: the request was HEAD, so no body follows the head.
         """
-        while self._awaits_head and data:
+        while self._sending == HEAD and data:
             data = self._translate_head(bytes(data), for_head=for_head)
-        if self._awaits_head:
-            if last:
-                self._break_off()
-        elif not self._sent_all:
+        if self._sending == BODY:
             self._translate_body(data, last=last)
+        elif self._sending == HEAD and last:
+            self._break_off()
 
-    def _translate_head(self, data: bytes, *, for_head: bool) -> bytes | memoryview:
+    def _translate_head(self, data: bytes, *, for_head: bool) -> bytes:
         """Send a head; give what is to be seen to behind it."""
         end = data.find(b"\r\n\r\n")
-        head = data[:end]
-        status = head[9:12]
-        if status[:1] == b"1" and status != b"101":
-            fields, _ = response_fields(head)
-            self._session.send_interim(self.id, fields)
-            return data[end + 4 :]
-        switches = status == b"101"
-        if switches and not accepts_websocket(head, self._key):
-            self._break_off()
-            return b""
-        fields, framing = response_fields(head, is_websocket=switches)
-        if for_head or status in (b"204", b"304"):
-            framing = 0
-        elif switches:
-            framing = UNTIL_CLOSE
-            self._switched = True
-        elif framing == CHUNKED and data[end + 4 :] == b"0\r\n\r\n":
+        head, rest = data[:end], data[end + 4 :]
+        if head[9:10] == b"1":
+            return self._translate_1xx(head, rest)
+        fields, framing = response_fields(head)
+        if for_head or (framing == CHUNKED and rest == b"0\r\n\r\n"):
             framing = 0  # no body, no trailers
         self._begin_body(framing)
         self._session.send_response(self.id, fields, ended=not framing)
-        return memoryview(data)[end + 4 :] if framing else b""
+        return rest if framing else b""
+
+    def _translate_1xx(self, head: bytes, rest: bytes) -> bytes:
+        """Send an interim head, or the 101 that opens a WebSocket."""
+        switches = head[9:12] == b"101"
+        if switches and not accepts_websocket(head, self._key):
+            self._break_off()
+            return b""
+        fields, _ = response_fields(head, is_websocket=switches)
+        if switches:
+            self._switched = True
+            self._begin_body(UNTIL_CLOSE)
+            self._session.send_response(self.id, fields, ended=False)
+        else:
+            self._session.send_interim(self.id, fields)
+        return rest
