@@ -72,7 +72,19 @@ class WrittenMeanwhile(CanaryError):
         self.revision = revision
 
 
-class NameTaken(CanaryError):
+class CannotServe(CanaryError):
+    """A proxy cannot serve as it was started, and another try would end as this one."""
+
+
+class BadSource(CannotServe):
+    """A URL names no source that there is. The fault of who wrote it."""
+
+
+class WrongServer(CannotServe):
+    """Behind a source's address is a server of another kind. The operator's fault."""
+
+
+class NameTaken(CannotServe):
     """A proxy of this name is alive. The operator's fault: give each its own name."""
 
 

@@ -21,13 +21,15 @@ from canary_trio.control.documents import write_document
 from canary_trio.control.secret_keeper import SecretKeeper
 from canary_trio.control.sources.opening import open_source
 from canary_trio.control.sources.source import DocumentSource
+from canary_trio.testing import says_stable, url_of
+from http_trio.testing.peers import fake_upstream
 from http_trio.testing.ports import free_port
 from kv_trio import KvError, TxnOperation
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.serve.test_gateway import gateway_on
 from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on
 from tests.e2e.etcds import etcd, needs_etcd
-from tests.e2e.processes import PATIENCE_S
+from tests.e2e.processes import PATIENCE_S, run
 
 CONSUL = os.environ.get("CONSUL") or shutil.which("consul")
 
@@ -366,3 +368,44 @@ async def test_a_gateway_follows_the_services_of_its_table(
         assert proxy.revision > 0
     text, _ = await read_document(source, "a")
     assert json.loads(text)["ratio"] == 0.5
+
+
+# === what is no source ===
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("ftp://STORE", "expected one of http://"),
+        ("STORE", "expected one of http://"),
+        ("etcd://user:secret@STORE", "NAME:PASSWORD"),
+        ("etcd://STORE", "is no etcd"),
+        ("http://OTHER", "is no kv-trio and no Consul"),
+    ],
+)
+async def test_a_proxy_that_can_have_no_document_from_there_ends(
+    url: str, words: str
+) -> None:
+    async with in_memory_store() as client, fake_upstream(says_stable) as page:
+        for name, there in (("STORE", client.url), ("OTHER", url_of(page))):
+            url = url.replace(name, there.removeprefix("http://"))
+        done = await run(
+            *("canary", "serve", "web", "--config-server", url),
+            *("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--id", "p"),
+            status=2,
+        )
+    assert words in " ".join(done.err.split())
+    assert "secret" not in done.err
+
+
+@needs_etcd
+async def test_an_etcd_behind_another_scheme_is_none(tmp_path: Path) -> None:
+    with etcd(tmp_path) as found:
+        await found.wait_ready()
+        url = found.url.replace("etcd://", "http://")
+        done = await run(
+            *("canary", "serve", "web", "--config-server", url, "--workers", "2"),
+            *("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--id", "p"),
+            status=2,
+        )
+    assert "an etcd is etcd://" in " ".join(done.err.split())

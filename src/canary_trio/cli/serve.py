@@ -116,7 +116,7 @@ def serve(
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has a meaning
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    from canary_trio.errors import NameTaken  # noqa: PLC0415
+    from canary_trio.errors import CannotServe  # noqa: PLC0415
     from canary_trio.process.process_log import LogForm, LogOptions  # noqa: PLC0415  # keeps --help quick, as below
     from canary_trio.serve.options import ProxyOptions  # noqa: PLC0415
     from canary_trio.telemetry.access_log_format import LineForm  # noqa: PLC0415
@@ -156,7 +156,7 @@ def serve(
     )
     try:
         failure = _run(service, options, logs, workers, hung_s)
-    except NameTaken as exc:
+    except CannotServe as exc:
         raise click.UsageError(str(exc)) from exc
     if failure:
         store_options.fail(failure)

@@ -19,9 +19,9 @@ import trio
 from canary_trio.control.fleet.last_seen import OwnNote
 from canary_trio.control.fleet.report import Report
 from canary_trio.control.own_name import NameFile
-from canary_trio.control.sources.source import KeyStore
+from canary_trio.control.sources.source import DocumentSource, KeyStore
 from canary_trio.control.store_keys import proxies_prefix
-from canary_trio.errors import NameTaken
+from canary_trio.errors import CannotServe, NameTaken, WrongServer
 from kv_trio import Backoff, Contact, Entry, KvError, StoreRefused, TxnOperation
 
 _log = logging.getLogger(__name__)
@@ -35,6 +35,12 @@ a proxy counts as live.
 
 OUTLIVED_S = 2 * SESSION_TTL_S + 5.0
 """After so long a session that still lives is renewed by somebody."""
+
+WRONG_S = 1.0
+"""How long a server of another kind is asked again, before a proxy that runs nothing ends.
+
+What is remembered runs by then; who serves by it goes on.
+"""
 
 START_S = 60.0
 """How long a proxy is so new that it ends itself where another one has its name."""
@@ -77,7 +83,7 @@ class Acknowledger:
             on_told: called when a report was written.
         """
         self.refused = trio.Event()
-        """Set where another proxy has our name, while this one is new: it is to end."""
+        """Set where this proxy is to end: another one has its name, or the store is none."""
         self._service = service
         self._id = proxy_id
         self._key = proxies_prefix(service) + proxy_id
@@ -85,7 +91,7 @@ class Acknowledger:
         self._note = OwnNote(service, proxy_id)
         self._name = name
         self._is_alive = is_alive
-        self._name_taken: NameTaken | None = None
+        self._reason: CannotServe | None = None
         self._on_told = on_told
         self._own = {name.session} - {""} if name is not None else set()
         self._refusal, self._refused_at = "", -math.inf
@@ -153,38 +159,48 @@ class Acknowledger:
 
     async def prepare(
         self,
-        client: KeyStore,
+        client: DocumentSource,
         contact: Contact,
         *steps: Callable[[KeyStore], Awaitable[None]],
     ) -> None:
         """Do what comes before a document is read, and see that the name is ours.
 
-        It is tried until it is done, or for ever where the name is another one's: who
-        serves ends us then.
+        It is tried until it is done, or for ever where the name is another one's, or the
+        server is none while nothing runs: who serves ends us then.
 
         Args:
             client: of the store.
             contact: with it; told what goes wrong.
             steps: what is written or read first.
         """
-        backoff = Backoff()
+        backoff, ends_at = Backoff(), trio.current_time() + WRONG_S
         while True:
             try:
+                await client.check_server(self._key)
                 for step in steps:
                     await step(client)
                 await self.check_name(client)
                 if self.refused.is_set():
                     await trio.sleep_forever()
-            except KvError as exc:
+            except (KvError, WrongServer) as exc:
                 contact.error = str(exc)
+                if isinstance(exc, WrongServer) and trio.current_time() >= ends_at:
+                    await self._end_if_idle(exc)
                 await backoff.pause()
             else:
                 return
 
+    async def _end_if_idle(self, reason: CannotServe) -> None:
+        """End this proxy, unless it serves what it remembered, or had before."""
+        if not self._report().running:
+            self._reason = reason
+            self.refused.set()
+            await trio.sleep_forever()
+
     def check_refused(self) -> None:
-        """Raise NameTaken if this proxy ends since another one has its name."""
-        if self._name_taken is not None:
-            raise self._name_taken
+        """Raise CannotServe if this proxy ends since it is refused."""
+        if self._reason is not None:
+            raise self._reason
 
     async def check_name(self, client: KeyStore) -> None:
         """Look whether another proxy that lives has our name, before anything is served.
@@ -217,7 +233,7 @@ class Acknowledger:
         if name is None or name.is_ours or name.is_given_up:
             return
         if not await name.wait():
-            self._name_taken = name.taken()
+            self._reason = name.taken()
             self.refused.set()
             await trio.sleep_forever()
         self._own.add(name.session)
@@ -289,7 +305,7 @@ class Acknowledger:
             f" listener is {admin or 'unknown'}); give each proxy an --id NAME of its own"
         )
         if now < self._new_until:
-            self._name_taken = reason
+            self._reason = reason
             self.refused.set()
         elif now - self._told_at >= TELL_S:
             self._told_at = now

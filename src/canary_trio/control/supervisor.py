@@ -31,11 +31,11 @@ from canary_trio.control.last_good import LastGood, LastGoodFile
 from canary_trio.control.own_name import NameFile
 from canary_trio.control.secret_keeper import SecretKeeper
 from canary_trio.control.sources.opening import open_source
-from canary_trio.control.sources.source import BadSource, DocumentSource, KeyStore
+from canary_trio.control.sources.source import DocumentSource, KeyStore
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.status import Status, Whole
 from canary_trio.control.store_keys import config_key
-from canary_trio.errors import CanaryError, InvalidConfig, Problem
+from canary_trio.errors import BadSource, CanaryError, InvalidConfig, Problem
 from canary_trio.proxy.runtime import Runtime
 from http_trio import HttpError
 from kv_trio import Backoff, Entry, KvError, Snapshot, StoreRefused
@@ -121,7 +121,7 @@ class Supervisor:
         return self._acknowledger.refused
 
     def check_refused(self) -> None:
-        """Raise NameTaken if this proxy ends since another one has its name."""
+        """Raise CannotServe if this proxy ends since it is refused."""
         self._acknowledger.check_refused()
 
     @property

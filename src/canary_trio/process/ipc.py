@@ -18,7 +18,7 @@ import attrs
 from canary_trio.process.process_log import LogOptions
 from canary_trio.serve.options import ProxyOptions
 
-NAME_TAKEN = 2
+CANNOT_SERVE = 2
 """The exit status of a worker whose name another proxy has."""
 
 _LENGTH = struct.Struct("!I")  # of the options, in bytes

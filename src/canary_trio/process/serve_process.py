@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 import http_trio
-from canary_trio.errors import BadToken, CanaryError, NameTaken
+from canary_trio.errors import BadToken, CanaryError, CannotServe
 from canary_trio.process.progress import Teller
 from canary_trio.routing.access.cells import Cells
 from canary_trio.serve.options import ProxyOptions, read_tokens
@@ -41,7 +41,7 @@ async def serve_process(
         cells: where it counts with other processes; None if it is alone.
 
     Raises:
-        NameTaken: another proxy of this name is alive.
+        CannotServe: another proxy of this name is alive, or the store is none.
     """
 
     def on_live(revision: int) -> None:
@@ -79,7 +79,7 @@ async def serve_process(
     )
     try:
         await life.run(start, f"{service} waits for a document")
-    except NameTaken:
+    except CannotServe:
         raise
     except (http_trio.HttpError, CanaryError) as exc:
         return str(exc)

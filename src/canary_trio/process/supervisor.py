@@ -26,7 +26,7 @@ import http_trio
 from canary_trio.admin.guard import AdminGuard
 from canary_trio.control.own_name import NameFile
 from canary_trio.control.store_keys import check_name, check_service
-from canary_trio.errors import CanaryError, NameTaken
+from canary_trio.errors import CanaryError, CannotServe
 from canary_trio.process.admin import SupervisorAdmin
 from canary_trio.process.ipc import WorkerOptions
 from canary_trio.process.life_signs import HUNG_S, LATE_S, SIGNS, LifeSigns
@@ -68,7 +68,7 @@ async def supervise(
             again; 0 for never.
 
     Raises:
-        NameTaken: another proxy of a worker's name is alive.
+        CannotServe: another proxy of a worker's name is alive, or the store is none.
     """
     try:
         check_service(service)
@@ -105,7 +105,7 @@ async def supervise(
                 ),
             )
             return await _Supervisor(shared, workers, file).run(admin)
-    except NameTaken:
+    except CannotServe:
         raise
     except (http_trio.HttpError, CanaryError) as exc:
         return str(exc)
@@ -225,8 +225,8 @@ class _Supervisor:
                     for worker in self._workers:
                         working.start_soon(self._keep, worker)
                 nursery.cancel_scope.cancel()
-        if any(worker.name_taken for worker in self._workers):
-            raise NameTaken(self._failure)
+        if any(worker.cannot_serve for worker in self._workers):
+            raise CannotServe(self._failure)
         return self._failure
 
     async def _keep(self, worker: WorkerProcess) -> None:
@@ -242,7 +242,7 @@ class _Supervisor:
                         *(worker.number, how),
                     )
                 return
-            if worker.name_taken or not worker.is_up:  # nor would another try
+            if worker.cannot_serve or not worker.is_up:  # nor would another try
                 self._failure = worker.failure or f"worker {worker.number} {how}"
                 self._end_all()
                 return

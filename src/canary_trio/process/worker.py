@@ -20,10 +20,10 @@ import attrs
 import trio
 
 import http_trio
-from canary_trio.errors import NameTaken
+from canary_trio.errors import CannotServe
 from canary_trio.process import process_log
 from canary_trio.process.ipc import (
-    NAME_TAKEN,
+    CANNOT_SERVE,
     News,
     WorkerOptions,
     read_options,
@@ -89,9 +89,9 @@ def main() -> int:
         failure = trio.run(_run, channel, options, options.logs.open_access_log())
     except BadLog as exc:
         failure = str(exc)
-    except NameTaken as exc:
+    except CannotServe as exc:
         channel.tell(News(failed=str(exc)))
-        return NAME_TAKEN
+        return CANNOT_SERVE
     if failure:
         channel.tell(News(failed=failure))
     return 1 if failure else 0
@@ -109,7 +109,7 @@ async def _run(
         redirect_binds=_adopted(given.redirect_binds, sockets),
     )
     failure = ""
-    taken: NameTaken | None = None
+    taken: CannotServe | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_with_supervisor, channel, nursery.cancel_scope)
         try:
@@ -124,7 +124,7 @@ async def _run(
                 if worker_options.cells is None
                 else inherited_cells(worker_options.cells),
             )
-        except NameTaken as exc:
+        except CannotServe as exc:
             taken = exc
         nursery.cancel_scope.cancel()
     if taken is not None:

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from canary_trio.process.ipc import (
-    NAME_TAKEN,
+    CANNOT_SERVE,
     News,
     WorkerOptions,
     read_news,
@@ -38,7 +38,7 @@ class WorkerProcess:
         addresses: where it listens; empty before it did for the first time.
         revision: of its first document; -1 before.
         failure: why it could not serve, in its own words; empty if it said nothing.
-        name_taken: whether that is that another proxy has its name.
+        cannot_serve: whether that is that another proxy has its name.
         broke_off: whether its process ended neither well nor by SIGTERM, as one does that
             has not come to drain yet.
         signs: when it was heard last.
@@ -52,7 +52,7 @@ class WorkerProcess:
     addresses: str = ""
     revision: int = -1
     failure: str = ""
-    name_taken: bool = False
+    cannot_serve: bool = False
     broke_off: bool = False
     signs: LifeSigns = attrs.field(factory=LifeSigns)
     hangs: int = 0
@@ -109,7 +109,7 @@ class WorkerProcess:
                 self._process = None
                 self.signs.end()
         self.broke_off = process.returncode not in (0, -signal.SIGTERM)
-        self.name_taken = process.returncode == NAME_TAKEN and bool(self.failure)
+        self.cannot_serve = process.returncode == CANNOT_SERVE and bool(self.failure)
         return self._how(process)
 
     async def _talk(

@@ -152,7 +152,7 @@ class Gateway:
         return self._site.report(self.running, self.status, notices(self.view))
 
     def check_refused(self) -> None:
-        """Raise NameTaken if this proxy ends since another one has its name."""
+        """Raise CannotServe if this proxy ends since it is refused."""
         self._acknowledger.check_refused()
 
     async def run(self) -> None:

@@ -15,6 +15,7 @@ from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import Table, describe
 from canary_trio.config.model import Config
 from canary_trio.control.own_name import NameFile
+from canary_trio.control.sources.opening import check_source
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.store_keys import check_service
 from canary_trio.proxy.auth.password_lists import PasswordLists
@@ -151,11 +152,11 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
     Raises:
         http_trio.BadBind: an address cannot be had.
         http_trio.BadCertificate: a certificate cannot be used.
-    tokens = tokens or read_tokens(options)
-    token = tokens.get(options.config_server)
-    check_source(options.config_server, token, options.ca_file)
+        BadToken: a file holds no token.
+        BadSource: the config server is none that there is.
         BadName: the service or the proxy has a name that cannot be part of a key.
         NameTaken: another proxy of this name is alive.
+        WrongServer: behind the config server's address is another server.
 
     Cancelled, it closes everything, and takes its acknowledgement back from the store
     within a second.
@@ -165,6 +166,8 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
     if options.tls is not None:
         options.tls.check()  # while it is a plain error, not one in a group
     tokens = tokens or read_tokens(options)
+    token = tokens.get(options.config_server)
+    check_source(options.config_server, token, options.ca_file)
     with contextlib.ExitStack() as owned:
         sockets = Sockets.open(options, owned)
         addresses = sockets.addresses

@@ -283,6 +283,9 @@ class Transport:
             raise
         except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
             raise NoConnection(f"{self._shown}: {_reason(exc)}") from exc
+        except httpx.RemoteProtocolError as exc:
+            kind = UnexpectedResponse if "illegal" in str(exc) else StoreUnreachable
+            raise kind(f"{self._shown}: {_reason(exc)}") from exc
         except (httpx.HTTPError, OSError) as exc:
             raise StoreUnreachable(f"{self._shown}: {_reason(exc)}") from exc
         except httpx.InvalidURL as exc:

@@ -183,19 +183,23 @@ class Endpoints:
             member: the only one to ask.
 
         Raises:
-            StoreUnreachable: none of them can say it.
-            StoreRefused, UnexpectedResponse: as of a client.
+            StoreUnreachable: none of them can say it, and one could not be asked.
+            UnexpectedResponse: each of them says what no etcd does.
+            StoreRefused: as of a client.
         """
         tries = 1 if member is not None else len(self._members)
+        unreachable: StoreUnreachable | None = None
         for left in reversed(range(tries)):
             asked = member or self.member
             try:
                 reply = await self._ask(asked, path, message, limit, READ_S)
                 return parse(reply.url, reply.body)
-            except (StoreUnreachable, UnexpectedResponse):
+            except (StoreUnreachable, UnexpectedResponse) as exc:
                 self.leave(asked)
+                if isinstance(exc, StoreUnreachable):
+                    unreachable = exc
                 if not left:
-                    raise
+                    raise unreachable or exc from exc.__cause__
         raise AssertionError("the last try returns or raises")
 
     async def write(

@@ -10,7 +10,10 @@ import trio
 from canary_trio import change, read_fleet, wait_applied
 from canary_trio.control import acknowledger, own_name
 from canary_trio.control.fleet.report import Report
-from canary_trio.errors import NameTaken
+from canary_trio.control.sources.opening import open_source
+from canary_trio.errors import NameTaken, WrongServer
+from canary_trio.testing import says_stable, url_of
+from http_trio.testing.peers import fake_upstream
 from http_trio.testing.ports import free_port
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
@@ -212,3 +215,37 @@ async def test_a_name_that_stays_taken_ends_who_waits_for_it(
             assert caught.group_contains(NameTaken, match="runs on this machine")
             fleet = await read_fleet(client, "web", 1)
         assert [one.admin in first.admin_url for one in fleet.live] == [True]
+
+
+async def test_a_server_that_is_no_store_ends_a_proxy_that_runs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(acknowledger, "WRONG_S", 0.1)
+    async with fake_upstream(says_stable) as page:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with proxy_on(open_source(url_of(page))):
+                pass
+    found = caught.value.subgroup(WrongServer)
+    assert found is not None
+    assert "is no kv-trio and no Consul" in str(found.exceptions[0])
+
+
+async def test_a_server_that_is_no_store_ends_nobody_who_remembers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(acknowledger, "WRONG_S", 1.0)
+    options = {"state": tmp_path, "remember": True, "proxy_id": "p"}
+    async with in_memory_store() as client, proxy_on(client, **options):
+        with trio.fail_after(10):
+            while not (tmp_path / "web@p.json").exists():
+                await trio.sleep(0.02)
+    async with (
+        fake_upstream(says_stable) as page,
+        proxy_on(open_source(url_of(page)), **options) as proxy,
+    ):
+        with trio.fail_after(10):
+            while "no kv-trio" not in proxy._view.control.status.contact.error:
+                await trio.sleep(0.02)
+        await trio.sleep(1.5)  # beyond the time that one has that runs nothing
+        assert proxy.revision > 0
+        assert not proxy._view.control.refused.is_set()

@@ -95,6 +95,16 @@ async def test_a_read_fails_when_all_have(
     assert [len(member.asked) for member in members] == [1, 1]
 
 
+async def test_a_member_that_is_away_may_be_an_etcd() -> None:
+    other, away = FakeMember(UNABLE["a page"]), FakeMember(UNABLE["no connection"])
+    async with client_of(away, other) as client:
+        with pytest.raises(StoreUnreachable):
+            await client.get("a")
+    async with client_of(other, other) as client:
+        with pytest.raises(UnexpectedResponse, match="is this an etcd"):
+            await client.get("a")
+
+
 async def test_a_member_that_hangs_is_left(autojump_clock: MockClock) -> None:
     class Hanging(FakeMember):
         async def handle_async_request(self, _: httpx.Request) -> httpx.Response:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kv_trio import EtcdClient
+from canary_trio.errors import WrongServer
+from kv_trio import EtcdClient, UnexpectedResponse
 
 
 class EtcdSource(EtcdClient):
@@ -13,3 +14,17 @@ class EtcdSource(EtcdClient):
     """
 
     read_only = ""
+
+    async def check_server(self, key: str) -> None:
+        """Look whether a member of it is an etcd.
+
+        Raises:
+            WrongServer: each of them is another server.
+            KvError: that cannot be told now.
+        """
+        try:
+            await self.get(key)
+        except UnexpectedResponse as exc:
+            raise WrongServer(
+                f"{self.url} is no etcd: {exc}; a kv-trio or a Consul is http://HOST:PORT"
+            ) from exc

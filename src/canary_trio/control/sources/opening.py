@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from canary_trio.control.sources.etcd import EtcdSource
 from canary_trio.control.sources.kv import KvSource
-from canary_trio.control.sources.source import BadSource, DocumentSource
+from canary_trio.control.sources.source import DocumentSource
+from canary_trio.errors import BadSource
 from http_trio import client_context
 
 SCHEMES = {

@@ -19,7 +19,6 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from canary_trio.errors import CanaryError
 from kv_trio import (
     Contact,
     Entry,
@@ -35,10 +34,6 @@ S_co = TypeVar("S_co", covariant=True)
 
 WAIT_S = 30.0
 """The longest time after which a watch asks its source anew, unless it is told another."""
-
-
-class BadSource(CanaryError):
-    """A URL names no source that there is. The fault of who wrote it."""
 
 
 class SourceCannot(KvError):
@@ -138,6 +133,17 @@ class DocumentSource(KeyStore, Protocol):
     @property
     def read_only(self) -> str:
         """Why it cannot be written; empty if it can."""
+
+    async def check_server(self, key: str) -> None:
+        """Look whether its server is one of the kind that its scheme says.
+
+        Args:
+            key: that is read; what it holds does not matter.
+
+        Raises:
+            WrongServer: it is of another kind.
+            KvError: that cannot be told now.
+        """
 
     def watch_keys(
         self, keys: Iterable[str], *, contact: Contact | None = None
