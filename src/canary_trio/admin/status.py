@@ -176,7 +176,7 @@ def describe_service(view: ProxyView) -> Table:
             name: attrs.asdict(counts)
             for name, counts in runtime.observer.counters.limits.items()
         },
-        "auth": {} if live is None else _auth(live, runtime),
+        "auth": _auth(runtime),
     }
 
 
@@ -294,19 +294,19 @@ def _server(server: ServerState) -> Table:
     }
 
 
-def _auth(live: LiveConfig, runtime: Runtime) -> Table:
+def _auth(runtime: Runtime) -> Table:
     """Say how those checks of who asks are that the document has."""
-    shown: Table = {}
-    for check in live.auth.checks if live.auth is not None else ():
-        counts = runtime.observer.counters.of_check(check.name)
-        shown[check.name] = {
+    checks = [check for auth in runtime.asking for check in auth.checks]
+    return {
+        check.name: {
             "by": check.words,
-            "outcomes": dict(counts.outcomes),
-            "questions": counts.asked,
+            "outcomes": dict(check.counts.outcomes),
+            "questions": check.counts.asked,
             "waiting": len(check.waiting()),
             "trouble": check.trouble,
         }
-    return shown
+        for check in checks
+    }
 
 
 def _removed(live: LiveConfig, runtime: Runtime) -> Table:

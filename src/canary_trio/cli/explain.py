@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +115,8 @@ def explain(
         click.echo(_shown_route(routed))
         for line in _limit_lines(routed.get("route_rate_limits", ())):
             click.echo(line)
+        for line in _auth_lines(routed.get("route_auth", ())):
+            click.echo(line)
     if found is not None:
         click.echo(_shown(found))
 
@@ -201,11 +203,11 @@ def _shown(found: Explanation) -> str:
     of = f"revision {found.revision}" if found.revision else "this document"
     if found.refused is not None:
         return f"{of}: refused, {found.refused}: it would reach no arm"
-    return "\n".join([*_arm_lines(found, of), *_auth_lines(found)])
+    return "\n".join([*_arm_lines(found, of), *_auth_lines(found.auth)])
 
 
-def _auth_lines(found: Explanation) -> list[str]:
-    return [f"  only if {one['check']} lets it pass: {one['by']}" for one in found.auth]
+def _auth_lines(checks: Iterable[Mapping[str, str]]) -> list[str]:
+    return [f"  only if {one['check']} lets it pass: {one['by']}" for one in checks]
 
 
 def _arm_lines(found: Explanation, of: str) -> list[str]:

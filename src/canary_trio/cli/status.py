@@ -185,6 +185,10 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
             f"    limit {name}: {limit['passed']} requests passed,"
             f" {limit['refused']} were refused{dry}"
         )
+    for name, check in status["auth"].items():
+        came_to = (f"{count} {what}" for what, count in check["outcomes"].items())
+        trouble = f"; {check['trouble']}" if check["trouble"] else ""
+        yield f"    {name} by {check['by']}: {', '.join(came_to) or 'unused'}{trouble}"
     for certificate in status["certificates"]:
         names = ", ".join(certificate["names"])
         days, problem = certificate["days_left"], certificate["problem"]

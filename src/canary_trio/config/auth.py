@@ -6,6 +6,7 @@ What is a value here is valid: only the codecs in `parts` make them from outside
 from __future__ import annotations
 
 import enum
+from typing import Protocol
 
 import attrs
 
@@ -91,3 +92,15 @@ class ForwardAuth:
         "How long its answers hold; null to ask for each request.", default=None
     )
     tls: UpstreamTls = described("Of https://, as an arm's.", factory=UpstreamTls)
+
+
+class AuthRules(Protocol):
+    """What has such rules: what a service says of access, or a route of a gateway."""
+
+    @property
+    def basic_auth(self) -> BasicAuth | None:
+        """Names and passwords; None for none."""
+
+    @property
+    def forward_auth(self) -> ForwardAuth | None:
+        """A server that is asked; None for none."""

@@ -1,7 +1,8 @@
 """What forwarding needs of an arm, compiled when a revision first sends it a request.
 
 The rule that it obeys: what does not depend on the request is computed here, once. What
-all requests of a revision need beside it is their `Context`.
+all requests of a revision need beside it is their `Context`. One file, since a request reads
+all of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from canary_trio.config.policies import (
     Retries,
     ServerLimits,
 )
+from canary_trio.proxy.auth.authenticator import Authenticator
 from canary_trio.proxy.fields.header_changes import (
     HeaderChanges,
     certificate_line,
@@ -98,7 +100,14 @@ class ArmPlans:
         looks_closer: whether any of the last four is so.
     """
 
-    def __init__(self, live: LiveConfig, runtime: Runtime, random: RandomHex) -> None:
+    def __init__(
+        self,
+        live: LiveConfig,
+        runtime: Runtime,
+        random: RandomHex,
+        auth: Authenticator | None = None,
+    ) -> None:
+        """Compile what all arms need; `auth` comes before that of the revision."""
         config = live.config
         self.live = live
         self.hidden_cookie = live.router.hidden_cookie
@@ -115,7 +124,7 @@ class ArmPlans:
         )
         self.gate = gate_of(config.access)
         self.limiter = runtime.limiter_of(config.access.rate_limits)
-        self.auth = live.auth
+        self.auth = auth if live.auth is None else live.auth.after(auth)
         told = config.forwarded
         self.replaces = None if told is None else told is Forwarded.REPLACE
         self.looks_closer = self.has_prefixes or any(

@@ -60,8 +60,12 @@ _MAY_CLAIM = re.compile(  # 0.3 us of a browser's fields
 class ProxyHandler:
     """The handler of the proxy's listeners, or of one route of a gateway."""
 
-    def __init__(self, runtime: Runtime, route: str = "") -> None:
+    def __init__(
+        self, runtime: Runtime, route: str = "", auth: Authenticator | None = None
+    ) -> None:
+        """Serve a service, or the requests of one route, which may have checks too."""
         self._runtime = runtime
+        self._auth = auth
         self._route = route
         self._unrouted = runtime.observer.unrouted
         whose = "this proxy"
@@ -242,7 +246,7 @@ class ProxyHandler:
 
     def _make_ready(self, live: LiveConfig) -> Context:
         runtime = self._runtime
-        arm_plans = ArmPlans(live, runtime, self._random)
+        arm_plans = ArmPlans(live, runtime, self._random, self._auth)
         self._context = Context(
             arm_plans, runtime.observer, runtime.chance.uniform, self._route
         )

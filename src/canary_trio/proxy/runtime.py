@@ -18,15 +18,17 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from types import MappingProxyType
 
 import trio
 
 from canary_trio.config.access import RateLimit
+from canary_trio.config.auth import AuthRules
 from canary_trio.config.model import Arm, Config, Server, ServerMode
-from canary_trio.proxy.auth.making import arm_of, make_auth
+from canary_trio.proxy.auth.authenticator import Authenticator
+from canary_trio.proxy.auth.making import OF_SERVICE, RulesPlace, arm_of, make_auth
 from canary_trio.proxy.auth.password_lists import PasswordLists
 from canary_trio.proxy.live import LiveConfig, Seat
 from canary_trio.proxy.mirror import Mirror
@@ -67,6 +69,7 @@ class Runtime:
         observer: what is told of each request.
         arms: by name.
         now: the clock, the same as the event loop's.
+        asking: what asks who clients are, of the service or of a gateway's routes.
         service: its name.
         cells: where it is kept what clients have left; None while nobody asks.
     """
@@ -101,6 +104,7 @@ class Runtime:
         self._checks = HealthChecker(self.chance.uniform, now, places=check_places)
         self._sooner = trio.Event()
         self._passwords = passwords or PasswordLists()
+        self.asking: tuple[Authenticator, ...] = ()
         self._asked: set[Upstream] = set()  # who is asked by a document, or will be
 
     def __repr__(self) -> str:
@@ -132,16 +136,9 @@ class Runtime:
         config = router.config
         seats: dict[str, tuple[Seat, ...]] = {}
         layouts: dict[str, Layout] = {}
-        forward = config.access.forward_auth
-        asked = [] if forward is None else [arm_of(forward)]
-        await self._contexts.prepare([*config.arms.values(), *asked])
-        auth = await make_auth(
-            config.access,
-            self.live.auth if self.live else None,
-            self._passwords,
-            self.observer.counters,
-            self._upstream_asked,
-        )
+        await self._contexts.prepare(config.arms.values())
+        before = self.live.auth if self.live else None
+        auth = await self.make_auth(config.access, before, OF_SERVICE)
         for name, arm in config.arms.items():
             taken = seats[name] = await self._seat_all(name, arm)
             states = [seat.state for seat in taken]
@@ -184,6 +181,30 @@ class Runtime:
             layouts=layouts,
         )
 
+    async def make_auth(
+        self, rules: AuthRules, before: Authenticator | None, place: RulesPlace
+    ) -> Authenticator | None:
+        """Make ready what asks who a client is; None where nothing does.
+
+        Of what was made before, what is the same goes on. Raises as `build`.
+        """
+        if rules.forward_auth is not None:
+            await self._contexts.prepare([arm_of(rules.forward_auth)])
+        passwords, counters = self._passwords, self.observer.counters
+        return await make_auth(
+            *(rules, before, passwords, counters, self._upstream_asked, place)
+        )
+
+    async def wait_names(self) -> None:
+        """Wait, for some seconds at most, until the new names are resolved."""
+        await self._resolver.wait_first()
+
+    def use_auth(self, used: Iterable[Authenticator]) -> None:
+        """Keep what these ask, and nobody else who was asked."""
+        self.asking = tuple(used)
+        self._asked = {up for one in self.asking for up in one.upstreams}
+        self._drop_unused()
+
     def install(self, live: LiveConfig) -> None:
         """Route by this from the next request on."""
         now = self.now()
@@ -194,13 +215,12 @@ class Runtime:
             self._servers[arm_name, seat.server.url] = seat.state
         self._configure(live, now)
         self.live = live
-        self._asked = set() if live.auth is None else set(live.auth.upstreams)
         self._changed.set()
         self._changed = trio.Event()
         for key, state in kept.items():
             if state.in_flight and key not in self._servers:
                 self._servers[key] = state
-        self._drop_unused()
+        self.use_auth(() if live.auth is None else [live.auth])
         self._checks.follow(
             (server, arm.config.health)
             for arm in live.arms.values()

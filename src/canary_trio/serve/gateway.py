@@ -39,13 +39,14 @@ from canary_trio.control.status import Status
 from canary_trio.control.store_keys import config_key, secret_key
 from canary_trio.control.supervisor import RECALL_AFTER_S
 from canary_trio.errors import InvalidConfig
+from canary_trio.proxy.auth.authenticator import Authenticator
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Task
 from canary_trio.routing.edge.model import GatewayConfig, Route
 from canary_trio.routing.edge.route_index import RouteIndex
-from canary_trio.routing.edge.table_codec import load_table
-from canary_trio.serve.gateway_handler import GatewayHandler, Limited, of_service
+from canary_trio.serve.gateway_handler import GatewayHandler, of_service
 from canary_trio.serve.hosted_service import ASKING_AT_ONCE, HostedService, ServiceNews
+from canary_trio.serve.route_auth import Made, RouteAuth
 from canary_trio.serve.service_reports import ServiceReports
 from canary_trio.serve.single_service import Site
 from canary_trio.telemetry.decision_labels import Whose
@@ -87,6 +88,7 @@ class Gateway:
         self._bootstrap = site.options.bootstrap
         runtime = site.new_runtime()
         self._tasks = runtime.observer.tasks
+        self._auth = RouteAuth(runtime)
         self.handler = GatewayHandler(runtime.observer)
         self.view = ProxyView(site.name, site.proxy_id, runtime, self, gateway=self)
         own = site.file_of(".json")
@@ -161,6 +163,7 @@ class Gateway:
             if self._memory is not None:
                 self._start("remember", self._memory.run)
                 self._start("recall", partial(self._recall, self._memory))
+            self._nursery.start_soon(self._auth.run)
             await self._tasks.run("follow", self._follow)
 
     async def follow_connections(self, server: HttpServer) -> None:
@@ -217,13 +220,13 @@ class Gateway:
             self._follow_services()
             while True:
                 watch.wait_s = self.update_rate
-                self._hand_out(await anext(watch), client, nursery)
+                await self._hand_out(await anext(watch), client, nursery)
 
-    def _hand_out(
+    async def _hand_out(
         self, changes: Changes, client: DocumentSource, nursery: trio.Nursery
     ) -> None:
         if (own := config_key(self._name)) in changes:
-            self._take_table(changes[own])
+            await self._take_table(changes[own])
         for key, entry in changes.items():
             name = self._documents.get(key) or self._secrets.get(key, "")
             service = self.services.get(name)
@@ -266,19 +269,18 @@ class Gateway:
 
     # === the table ===
 
-    def _take_table(self, entry: Entry | None) -> None:
+    async def _take_table(self, entry: Entry | None) -> None:
         if entry is None:
             _log.warning("%s has no document in the store", self._name)
             return
         revision = self.status.attempted = entry.modify_index
         try:
-            self._install(load_table(entry.value), revision)
+            self._install(*await self._auth.load(entry.value), revision)
         except InvalidConfig as exc:
             self.status.failed = Refusal(revision, exc.problems)
+            words = "revision %d of %s is refused: %s"
             for problem in exc.problems:
-                _log.error(
-                    "revision %d of %s is refused: %s", revision, self._name, problem
-                )
+                _log.error(words, revision, self._name, problem)
         else:
             self.status.failed = None
             self.status.remembered = False
@@ -288,7 +290,7 @@ class Gateway:
             _log.info("revision %d of %s is live", revision, self._name)
         self._acknowledger.tell()
 
-    def _install(self, config: GatewayConfig, revision: int) -> None:
+    def _install(self, config: GatewayConfig, auth: Made, revision: int) -> None:
         """Route by a table from the next request on."""
         before, self.services = self.services, {}
         for name in config.services:
@@ -302,8 +304,10 @@ class Gateway:
                     asking=self._asking,
                 )
             self.services[name] = service
-        handlers = [(route, self._handler_of(route)) for route in config.routes]
-        self.handler.index = RouteIndex(handlers)
+        self._auth.use(config.routes, auth)
+        routes = enumerate(config.routes)
+        pairs = [(one, self._handler_of(one, auth.get(at))) for at, one in routes]
+        self.handler.index = RouteIndex(pairs)
         self.config, self.running = config, revision
         for name, service in before.items():
             self._leaving[name] = service
@@ -314,20 +318,16 @@ class Gateway:
         if self._site.on_live is not None:
             self._site.on_live(revision)
 
-    def _handler_of(self, route: Route) -> Handler:
-        handler, runtime = self._unlimited(route), self.view.runtime
-        limiter = runtime.limiter_of(route.rate_limits)
-        if limiter is None:
-            return handler
-        whose = Whose(self._name, route.name)
-        return Limited(handler, limiter, runtime.observer, whose)
-
-    def _unlimited(self, route: Route) -> Handler:
+    def _handler_of(self, route: Route, auth: Authenticator | None) -> Handler:
         if route.service is None:
-            return self.handler.local(route, self._name)
-        runtime = self.services[route.service].runtime
-        handler = ProxyHandler(runtime, route.name)
-        return of_service(route, handler, handler.refuse_path)
+            handler = self.handler.local(route, self._name)
+        else:
+            served = ProxyHandler(
+                self.services[route.service].runtime, route.name, auth
+            )
+            handler = of_service(route, served, served.refuse_path)
+        limiter = self.view.runtime.limiter_of(route.rate_limits)
+        return self.handler.limited(handler, limiter, Whose(self._name, route.name))
 
     async def _drop_later(self, service: HostedService) -> None:
         """Forget a service that is named no more, when its last request has ended."""
@@ -357,13 +357,14 @@ class Gateway:
             good = await memory.load_named(self._name)
             if good is not None and self.config is None:
                 try:
-                    config = load_table(good.document)
+                    loaded = await self._auth.load(good.document)
                 except InvalidConfig as exc:
                     _log.warning("what was remembered is not valid any more: %s", exc)
                     return
-                self._install(config, good.revision)
-                self.status.tell_remembered(self._name, good.revision)
-                self._acknowledger.tell()
+                if self.config is None:  # the store may have had one meanwhile
+                    self._install(*loaded, good.revision)
+                    self.status.tell_remembered(self._name, good.revision)
+                    self._acknowledger.tell()
         for service in list(self.services.values()):
             if service.runtime.live is None:
                 good = await memory.load_named(service.name)

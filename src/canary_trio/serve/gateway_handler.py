@@ -66,6 +66,14 @@ class GatewayHandler:
         else:
             self._answer.respond(exchange, self._no_route)
 
+    def limited(
+        self, handler: Handler, limiter: RateLimiter | None, whose: Whose
+    ) -> Handler:
+        """Give a handler of what passes a route's limits; the same where it has none."""
+        if limiter is None:
+            return handler
+        return Limited(handler, limiter, self._observer, whose)
+
     def local(self, route: Route, name: str) -> Handler:
         """Give the handler of a route that is answered here.
 

@@ -21,6 +21,7 @@ from canary_trio.testing import url_of
 from http_trio.testing.peers import ReceivedRequest, fake_upstream
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
+from tests.canary_trio.proxy.auth.test_password_file import HASH
 
 PATIENCE_S = 30.0
 
@@ -147,6 +148,108 @@ async def test_limits_of_routes_and_of_services_hold_side_by_side() -> None:
             await write(client, "@edge", routes)  # and back
             await eventually(proxy, "c.org", 404)
             assert (await ask(proxy, "a.org"))[0] == 429
+
+
+async def test_a_route_asks_before_its_service_does(tmp_path: Path) -> None:
+    async def by_path(asked: ReceivedRequest) -> None:
+        if b"X-Forwarded-Uri: /api/open" in asked.head:
+            await asked.response(b"", b"Remote-User: ann")
+        else:
+            head = b"HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer\r\nContent-Length: 0"
+            await asked.stream.send_all(head + b"\r\n\r\n")
+
+    async def shows(request: ReceivedRequest) -> None:
+        rows = request.head.split(b"\r\n")
+        named = [row for row in rows if row.lower().startswith((b"get", b"remote-"))]
+        await request.response(b"|".join(named))
+
+    (tmp_path / "staff").write_text(f"ann:{HASH}\n")
+    async with (
+        fake_upstream(shows) as fake,
+        fake_upstream(by_path) as auth,
+        in_memory_store() as client,
+    ):
+        rules = {"url": url_of(auth), "copy_headers": ["Remote-User"]}
+        routes: list[dict[str, Any]] = [
+            {
+                "host": "a.test",
+                "path_prefix": "/api",
+                "service": "a",
+                "strip_prefix": True,
+                "forward_auth": rules,
+            },
+            {"host": "a.test", "service": "a"},
+            {"host": "b.test", "service": "a", "basic_auth": {"file": "staff"}},
+        ]
+        await write(client, "a", document(url_of(fake)))
+        await write(client, "@edge", table(*routes))
+        async with gateway_on(client, passwords=tmp_path) as proxy:
+            await eventually(proxy, "a.test", 200)
+            assert not auth.asked
+            forged = {"remote_user": "root"}
+            _, text, _ = await ask(proxy, "a.test", "/api/open", headers=forged)
+            assert text == "GET /open HTTP/1.1|Remote-User: ann"
+            status, _, fields = await ask(proxy, "a.test", "/api/shut")
+            assert (status, fields["www-authenticate"]) == (401, "Bearer")
+            assert (await ask(proxy, "b.test"))[0] == 401
+
+            shown: Any = proxy.status()
+            name = "forward_auth of a.test/api"
+            assert set(shown["auth"]) == {name, "basic_auth of b.test/"}
+            assert shown["auth"][name]["outcomes"] == {"granted": 1, "denied": 1}
+            async with httpx.AsyncClient() as http:
+                asked = {"target": "http://a.test/api/x"}
+                reply = await http.post(f"{proxy.admin_url}/explain", json=asked)
+            (check,) = reply.json()["route_auth"]
+            assert check == {"check": "forward_auth", "by": url_of(auth)}
+
+
+async def test_a_table_with_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "staff").write_text(f"ann:{HASH}\n")
+    async with fake_upstream(echo) as fake, in_memory_store() as client:
+        route: dict[str, Any] = {"host": "b.test", "service": "a"}
+        staff = {**route, "basic_auth": {"file": "staff"}}
+        await write(client, "a", document(url_of(fake)))
+        await write(client, "@edge", table(staff))
+        async with gateway_on(client, passwords=tmp_path) as proxy:
+            await eventually(proxy, "b.test", 401)
+            nobody = {**route, "basic_auth": {"file": "nobody"}}
+            refused = await write(client, "@edge", table(nobody))
+            with trio.fail_after(PATIENCE_S):
+                while (failed := proxy.status()["failed"]) is None:
+                    await trio.sleep(0.02)
+            assert isinstance(failed, dict)
+            assert failed["revision"] == refused
+            assert failed["problems"][0]["path"] == "$.routes[0].basic_auth.file"
+            assert (await ask(proxy, "b.test"))[0] == 401
+
+            await write(client, "@edge", table(route))
+            await eventually(proxy, "b.test", 200)
+            assert proxy.status()["auth"] == {}
+
+
+async def test_the_service_asks_after_its_route() -> None:
+    async def lets_pass(asked: ReceivedRequest) -> None:
+        name = asked.path.removeprefix(b"/")
+        await asked.response(b"", b"X-%b: yes" % name)
+
+    async def shows(request: ReceivedRequest) -> None:
+        await request.response(b"%d" % request.head.count(b": yes"))
+
+    async with (
+        fake_upstream(shows) as fake,
+        fake_upstream(lets_pass) as auth,
+        in_memory_store() as client,
+    ):
+        of_route = {"url": url_of(auth) + "/route", "copy_headers": ["X-route"]}
+        of_service = {"url": url_of(auth) + "/service", "copy_headers": ["X-service"]}
+        given = {**document(url_of(fake)), "access": {"forward_auth": of_service}}
+        await write(client, "a", given)
+        route = {"host": "a.test", "service": "a", "forward_auth": of_route}
+        await write(client, "@edge", table(route))
+        async with gateway_on(client) as proxy:
+            assert await eventually(proxy, "a.test", 200) == "2"
+        assert [one.path for one in auth.asked] == [b"/route", b"/service"]
 
 
 async def test_services_come_and_go_and_a_broken_one_stops_no_other() -> None:

@@ -10,6 +10,7 @@ from canary_trio.config.rules import MethodIs, ValueIs
 from canary_trio.routing.edge.model import Route
 from http_trio.http1.request_head import RequestHead, parse_request_head
 from http_trio.limits import Limits
+from tests.canary_trio.support.document_strategies import BASIC_AUTH, FORWARD_AUTH
 
 HOSTS = ["a.org", "b.a.org", "c.b.a.org", "x.org"]
 PREFIXES = ["/", "/api", "/api/", "/api/v1", "/apix", "/b//c", "/a%2Fb"]
@@ -89,6 +90,8 @@ def route_tables() -> st.SearchStrategy[dict[str, Any]]:
                 ),
                 unique_by=lambda limit: limit["name"],
             ),
+            "basic_auth": BASIC_AUTH,
+            "forward_auth": FORWARD_AUTH,
             "header": st.just("X-Beta"),
             "equals": st.sampled_from(["yes", "no"]),
         },

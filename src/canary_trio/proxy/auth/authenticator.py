@@ -13,6 +13,7 @@ from canary_trio.config.auth import BasicAuth, ForwardAuth
 from canary_trio.proxy.auth.forward_auth import ForwardAuthCheck, fields_named
 from canary_trio.proxy.auth.shared_question import Asker
 from canary_trio.proxy.auth.verdict import Denied, Granted, Tell, Verdict
+from canary_trio.telemetry.auth_counts import AuthCounts
 from http_trio import Exchange, Upstream, error_response
 
 Pass = Callable[[bytes, Granted], None]
@@ -21,6 +22,10 @@ Pass = Callable[[bytes, Granted], None]
 
 class Check(Protocol):
     """Something that a request must pass."""
+
+    @property
+    def counts(self) -> AuthCounts:
+        """What it came to."""
 
     @property
     def rules(self) -> BasicAuth | ForwardAuth:
@@ -32,7 +37,7 @@ class Check(Protocol):
 
     @property
     def name(self) -> str:
-        """What the document calls it."""
+        """What the document calls it, and of which route it is."""
 
     @property
     def words(self) -> str:
@@ -71,6 +76,10 @@ class Authenticator:
 
     def __repr__(self) -> str:
         return f"<Authenticator {self.checks}>"
+
+    def after(self, first: Authenticator | None) -> Authenticator:
+        """Give the same behind the checks of another one."""
+        return self if first is None else Authenticator((*first.checks, *self.checks))
 
     @property
     def upstreams(self) -> list[Upstream]:

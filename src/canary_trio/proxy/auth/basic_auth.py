@@ -65,9 +65,8 @@ class BasicAuthCheck:
         users: the file that they name.
         counts: where it is counted what it came to.
         places: of looks at passwords, in the process.
+        name: what it is called.
     """
-
-    name = "basic_auth"
 
     def __init__(
         self,
@@ -75,10 +74,12 @@ class BasicAuthCheck:
         users: PasswordList,
         counts: AuthCounts,
         places: trio.CapacityLimiter,
+        name: str = "basic_auth",
     ) -> None:
+        self.name = name
         self.rules = rules
         self._users = users
-        self._counts = counts
+        self.counts = counts
         self._places = places
         self._key = secrets.token_bytes(32)
         self._known: AnswerCache[PasswordHash] = AnswerCache(KNOWN)
@@ -151,7 +152,7 @@ class BasicAuthCheck:
         kept = users.users.get(user)
         against = users.decoy() if kept is None else kept
         client = client_of(exchange.client)
-        self._counts.asked += 1
+        self.counts.asked += 1
         try:
             is_right = await trio.to_thread.run_sync(
                 against.matches, password, limiter=self._places
@@ -176,7 +177,7 @@ class BasicAuthCheck:
         return Denied(RefusalKind.UNAUTHENTICATED, response)
 
     def _counted(self, verdict: Verdict) -> Verdict:
-        self._counts.add(verdict.outcome.value)
+        self.counts.add(verdict.outcome.value)
         return verdict
 
 

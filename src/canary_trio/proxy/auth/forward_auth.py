@@ -71,16 +71,20 @@ class ForwardAuthCheck:
         rules: as the document has them.
         upstream: the server that is asked.
         counts: where it is counted what it came to.
+        name: what it is called.
     """
 
-    name = "forward_auth"
-
     def __init__(
-        self, rules: ForwardAuth, upstream: Upstream, counts: AuthCounts
+        self,
+        rules: ForwardAuth,
+        upstream: Upstream,
+        counts: AuthCounts,
+        name: str = "forward_auth",
     ) -> None:
+        self.name = name
         self.rules = rules
         self.upstream = upstream
-        self._counts = counts
+        self.counts = counts
         self._told = fields_named(rules.request_headers)
         self._copied = fields_named(rules.copy_headers)
         self._questions = Questions()
@@ -149,7 +153,7 @@ class ForwardAuthCheck:
             stream_idle_s=math.inf,
             write_s=math.inf,
         )
-        self._counts.asked += 1
+        self.counts.asked += 1
         trouble = f"it gave no answer within {rules.timeout:g} seconds"
         with trio.move_on_after(rules.timeout):
             try:
@@ -200,7 +204,7 @@ class ForwardAuthCheck:
         if not self._trouble:
             does = "pass unasked" if lets_by else "are refused"
             _log.warning(
-                "forward_auth by %s: %s; requests %s", self.words, trouble, does
+                "%s by %s: %s; requests %s", self.name, self.words, trouble, does
             )
         self._trouble = trouble
         if lets_by:
@@ -212,7 +216,7 @@ class ForwardAuthCheck:
 
     def _is_well(self) -> None:
         if self._trouble:
-            _log.info("forward_auth by %s: it answers again", self.words)
+            _log.info("%s by %s: it answers again", self.name, self.words)
             self._trouble = ""
 
     @property
@@ -225,7 +229,7 @@ class ForwardAuthCheck:
         return self._questions.waiting()
 
     def _counted(self, verdict: Verdict) -> Verdict:
-        self._counts.add(verdict.outcome.value)
+        self.counts.add(verdict.outcome.value)
         return verdict
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from canary_trio.config.access import Access
-from canary_trio.config.auth import BasicAuth, ForwardAuth
+import attrs
+
+from canary_trio.config.auth import AuthRules, BasicAuth, ForwardAuth
 from canary_trio.config.model import Arm, Protocol, Server
 from canary_trio.errors import BadPasswords, InvalidConfig, Problem
 from canary_trio.proxy.auth.authenticator import Authenticator, Check
@@ -27,56 +28,75 @@ def arm_of(rules: ForwardAuth) -> Arm:
     return Arm((Server(rules.url, protocol=protocol),), tls=rules.tls)
 
 
+@attrs.frozen
+class RulesPlace:
+    """Where rules stand: in the document, and in the counters.
+
+    Attributes:
+        path: of what has them in the document.
+        suffix: of the names of their counters.
+    """
+
+    path: str = "$.access"
+    suffix: str = ""
+
+
+OF_SERVICE = RulesPlace()
+"""The place of a service's own rules."""
+
+
 async def make_auth(
-    access: Access,
+    rules: AuthRules,
     before: Authenticator | None,
     passwords: PasswordLists,
     counters: Counters,
     upstream_of: Callable[[Arm], Upstream],
+    place: RulesPlace,
 ) -> Authenticator | None:
-    """Make the checks of a service; None where it asks for none.
+    """Make the checks of a service or a route; None where it asks for none.
 
     Args:
-        access: as the document has it.
+        rules: as the document has them.
         before: those of the document before; None for none.
         passwords: the files of users.
         counters: of the service.
         upstream_of: gives the upstream of the only server of an arm.
+        place: of the rules.
 
     Raises:
         InvalidConfig: a file of users cannot be used.
     """
     checks: list[Check] = []
     known = () if before is None else before.checks
-    if access.basic_auth is not None:
-        basic = access.basic_auth
+    if rules.basic_auth is not None:
+        basic = rules.basic_auth
         checks.append(
-            _same(known, basic) or await _make_basic(basic, passwords, counters)
+            _same(known, basic) or await _make_basic(basic, passwords, counters, place)
         )
-    if access.forward_auth is not None:
-        forward = access.forward_auth
+    if rules.forward_auth is not None:
+        forward = rules.forward_auth
         upstream = upstream_of(arm_of(forward))
         found = _same(known, forward)
         if not isinstance(found, ForwardAuthCheck) or found.upstream is not upstream:
-            found = ForwardAuthCheck(
-                forward, upstream, counters.of_check(ForwardAuthCheck.name)
-            )
+            name = "forward_auth" + place.suffix
+            counts = counters.of_check(name)
+            found = ForwardAuthCheck(forward, upstream, counts, name)
         checks.append(found)
     return Authenticator(checks) if checks else None
 
 
 async def _make_basic(
-    rules: BasicAuth, passwords: PasswordLists, counters: Counters
+    rules: BasicAuth, passwords: PasswordLists, counters: Counters, place: RulesPlace
 ) -> BasicAuthCheck:
     try:
         users = await passwords.take(rules.file)
     except BadPasswords as exc:
-        path = "$.access.basic_auth.file"
+        path = f"{place.path}.basic_auth.file"
         problem = Problem(path, str(exc), "a file of users that can be read here")
         raise InvalidConfig([problem]) from exc
-    return BasicAuthCheck(
-        rules, users, counters.of_check(BasicAuthCheck.name), passwords.places
-    )
+    name = "basic_auth" + place.suffix
+    counts = counters.of_check(name)
+    return BasicAuthCheck(rules, users, counts, passwords.places, name)
 
 
 def _same(known: tuple[Check, ...], rules: BasicAuth | ForwardAuth) -> Check | None:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from canary_trio.config.access import Access, RateLimit
+from canary_trio.config.access import RateLimit
+from canary_trio.config.auth import AuthRules
 from canary_trio.config.model import Config
 from canary_trio.routing.access.cells import SECRET, WAYS, Cells
 from canary_trio.routing.access.gate import RefusalKind, gate_of
@@ -57,9 +58,9 @@ def limits_of(spec: RequestSpec, limits: Iterable[RateLimit]) -> list[Standing]:
     return list(limiter.standings(spec.head(), spec.client, None))
 
 
-def checks_of(access: Access) -> tuple[Mapping[str, str], ...]:
+def checks_of(rules: AuthRules) -> tuple[Mapping[str, str], ...]:
     """Give what a request must pass that is not known from the request alone."""
-    basic, forward = access.basic_auth, access.forward_auth
+    basic, forward = rules.basic_auth, rules.forward_auth
     checks = []
     if basic is not None:
         checks.append({"check": "basic_auth", "by": f"the file {basic.file}"})

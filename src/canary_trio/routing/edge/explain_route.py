@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
-from canary_trio.routing.access.explain import limits_of
+from canary_trio.routing.access.explain import checks_of, limits_of
 from canary_trio.routing.access.rate_limiter import Standing
 from canary_trio.routing.edge.model import Route
 from canary_trio.routing.edge.rewriting import location_of, rewritten_target
@@ -58,6 +58,8 @@ def explain_route(
         if standings is not None:
             told = list(standings(route))
         shown["route_rate_limits"] = [attrs.asdict(one) for one in told]
+    if checks := checks_of(route):
+        shown["route_auth"] = [dict(one) for one in checks]
     if route.redirect is not None:
         location = location_of(route.redirect, prefix, head.target)
         shown |= {"status": route.redirect.status, "location": location.decode()}

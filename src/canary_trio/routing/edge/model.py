@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import attrs
 
 from canary_trio.config.access import RateLimit
+from canary_trio.config.auth import BasicAuth, ForwardAuth
 from canary_trio.config.policies import described
 from canary_trio.config.rules import Condition
 
@@ -63,6 +64,8 @@ class Route:
         redirect, response: what is answered here.
         rate_limits: how many of them may pass; where another route has a limit of the
             same name, it is the same limit.
+        basic_auth, forward_auth: what they must pass before what their service asks for;
+            None for nothing.
     """
 
     name: str
@@ -74,6 +77,8 @@ class Route:
     redirect: Redirect | None = None
     response: FixedResponse | None = None
     rate_limits: tuple[RateLimit, ...] = ()
+    basic_auth: BasicAuth | None = None
+    forward_auth: ForwardAuth | None = None
 
     @property
     def target(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from canary_trio.config.access import RateLimit
+from canary_trio.config.auth import BasicAuth, ForwardAuth
 from canary_trio.config.codec import (
     Codec,
     Fault,
@@ -23,6 +24,7 @@ from canary_trio.config.codec import (
     table,
     text,
 )
+from canary_trio.config.parts.auth_codec import BASIC_AUTH, FORWARD_AUTH
 from canary_trio.config.parts.condition_codec import (
     CONDITIONS,
     ConditionTable,
@@ -39,6 +41,7 @@ from canary_trio.routing.request.paths import is_ambiguous
 
 _MOST_INNER = 20  # tables in one `all`
 _BODY = 16 * 1024
+_BESIDE_SERVICE = ("strip_prefix", "rewrite_prefix", "basic_auth", "forward_auth")
 _STATUSES = (301, 302, 303, 307, 308)
 
 SERVICE = text(
@@ -127,6 +130,12 @@ class RouteTable(RouteConditions):
         " a limit of the same name share it.",
         default=(),
     )
+    basic_auth: BasicAuth | None = may_lack(
+        "A name and a password that a client must have, as in a service's `access`."
+    )
+    forward_auth: ForwardAuth | None = may_lack(
+        "A server that is asked whether a request may pass, as in a service's `access`."
+    )
 
 
 def _read_status(value: Any) -> int:
@@ -171,6 +180,8 @@ _ROUTE_TABLE = table(
         content_type=VALUE,
     ),
     rate_limits=RATE_LIMITS,
+    basic_auth=BASIC_AUTH,
+    forward_auth=FORWARD_AUTH,
 )
 
 # === reading ===
@@ -213,6 +224,8 @@ def _decode_route(value: Any) -> Route:
         redirect=redirect,
         response=given.respond,
         rate_limits=given.rate_limits,
+        basic_auth=given.basic_auth,
+        forward_auth=given.forward_auth,
     )
 
 
@@ -241,15 +254,16 @@ def _check_target(given: RouteTable) -> None:
         raise Fault(found, "one of service, to (a redirect) and respond")
     strays = {
         "service": ("status", "keep_path"),
-        "to": ("strip_prefix", "rewrite_prefix"),
-        "respond": ("status", "keep_path", "strip_prefix", "rewrite_prefix"),
+        "to": _BESIDE_SERVICE,
+        "respond": ("status", "keep_path", *_BESIDE_SERVICE),
     }
     for name in strays[targets[0]]:
         value = getattr(given, name)
         if value is not None and value is not False:
-            other = "service" if name.endswith("prefix") else "to"
+            other = "service" if name in _BESIDE_SERVICE else "to"
+            found = show(value) if isinstance(value, str | int) else "a table"
             raise note_step(
-                Fault(show(value), f"no such field: it is beside `{other}`"), f".{name}"
+                Fault(found, f"no such field: it is beside `{other}`"), f".{name}"
             )
     if given.strip_prefix and given.rewrite_prefix is not None:
         raise Fault("strip_prefix and rewrite_prefix", "one of the two")
@@ -287,6 +301,10 @@ def _encode_route(route: Route) -> dict[str, Any]:
         shown["all"] = further
     if route.rate_limits:
         shown["rate_limits"] = RATE_LIMITS.encode(route.rate_limits)
+    if route.basic_auth is not None:
+        shown["basic_auth"] = BASIC_AUTH.encode(route.basic_auth)
+    if route.forward_auth is not None:
+        shown["forward_auth"] = FORWARD_AUTH.encode(route.forward_auth)
     return {**shown, **_encode_target(route)}
 
 

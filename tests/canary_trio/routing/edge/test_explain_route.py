@@ -38,6 +38,18 @@ def test_the_limits_of_its_route_that_it_counts_against_are_told() -> None:
     ]
 
 
+def test_what_a_client_must_show_for_its_route_is_told() -> None:
+    rules = {"basic_auth": {"file": "staff"}, "forward_auth": {"url": "http://auth"}}
+    routes = build_table({"routes": [{"service": "one", **rules}]}).routes
+    spec = RequestSpec("GET", "/x", (("Host", "h"),), "10.0.0.1")
+    _, _, shown = explain_route(spec, routes)
+
+    assert shown["route_auth"] == [
+        {"check": "basic_auth", "by": "the file staff"},
+        {"check": "forward_auth", "by": "http://auth"},
+    ]
+
+
 def test_a_gateway_that_runs_says_what_is_left() -> None:
     told = Standing("a", "service", "1 in 1 s", dry_run=False, left=0, wait_s=0.5)
     spec = RequestSpec("GET", "/x", (("Host", "h"),), "10.0.0.1")

@@ -126,6 +126,21 @@ def test_two_routes_that_match_the_same_are_told_with_both_paths() -> None:
     assert "$.routes[0]" in told
 
 
+@pytest.mark.parametrize("target", [{"to": "/x"}, {"respond": {}}])
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [("basic_auth", {"file": "staff"}), ("forward_auth", {"url": "http://auth"})],
+)
+def test_who_asks_is_asked_before_a_service_only(
+    target: dict[str, Any], name: str, rules: dict[str, Any]
+) -> None:
+    assert faults({**target, name: rules}) == [
+        f"$.routes[0].{name}: found a table, expected no such field: it is beside `service`"
+    ]
+    (route,) = build_table({"routes": [{"service": "a", name: rules}]}).routes
+    assert getattr(route, name) is not None
+
+
 def test_limits_of_one_name_are_one_limit() -> None:
     limit = {"name": "a", "requests": 5}
     (told,) = faults(
