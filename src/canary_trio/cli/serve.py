@@ -108,7 +108,10 @@ def serve(
     access_log_format: str,
     log_format: str,
 ) -> None:
-    """Serve SERVICE by its document in the store, until SIGTERM or Ctrl-C.
+    """Serve SERVICE, or a gateway such as @edge, until SIGTERM or Ctrl-C.
+
+    What it does stands in its document in the store; that of a gateway is a table of routes
+    to services, each with a document of its own.
 
     It listens once there is a document to route by. SIGTERM and Ctrl-C end it as --lame-duck
     and --drain say, a second one at once. SIGUSR1 and SIGHUP open the access log anew, after

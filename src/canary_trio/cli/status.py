@@ -251,8 +251,8 @@ def services(config_server: str, *, as_json: bool) -> None:
         return
     if not found:
         click.echo("no services; write one with: canary apply SERVICE FILE")
-    for name, shown in sorted(found.items()):
-        for line in _service_lines(name, shown):
+    for name in sorted(found):
+        for line in _service_lines(name, found):
             click.echo(line)
 
 
@@ -300,22 +300,37 @@ def _described(name: str, text: bytes) -> dict[str, Any]:
     return {"arms": shares}
 
 
-def _service_lines(name: str, shown: dict[str, Any]) -> list[str]:
+def _service_lines(name: str, found: Found) -> list[str]:
+    shown = found[name]
     revision, proxies = shown["revision"], shown["proxies"]
-    live = [
-        p
-        for p in proxies
-        if revision is not None and p["running"] >= revision and not p["move"]
-    ]
+    live = [proxy for proxy in proxies if not _why_not_live(proxy, revision)]
     what = "no document" if revision is None else f"revision {revision}"
     line = f"{name}: {what}, live on {len(live)}/{len(proxies)} proxies"
-    if "faults" in shown:
-        line += f"; {len(shown['faults'])} faults, the first: {shown['faults'][0]}"
+    if faults := shown.get("faults"):
+        more = f" and {len(faults) - 1} more" if faults[1:] else ""
+        line += f"; not valid: {faults[0]}{more}"
     elif "arms" in shown:
         line += ": " + ", ".join(f"{a} {s:g}" for a, s in shown["arms"].items())
-    routes = [
-        f"  {', '.join(route['hosts']) or '*'} {route['path_prefix']} -> {route['target']}"
-        for route in shown.get("routes", ())
-    ]
-    seen = [f"  proxy {p['id']}  {p['address']}" for p in proxies]
-    return [line, *routes, *seen, *map(_missing_line, shown["missing"])]
+    lines = [line]
+    for route in shown.get("routes", ()):
+        hosts, service = ", ".join(route["hosts"]) or "*", route["service"]
+        lines.append(f"  {hosts} {route['path_prefix']} -> {route['target']}")
+        if service is not None and found.get(service, _ABSENT)["revision"] is None:
+            lines[-1] += ", which has no document"
+    for proxy in proxies:
+        why_not = _why_not_live(proxy, revision)
+        lines.append(f"  proxy {proxy['id']}  {proxy['address']}{why_not}")
+    return [*lines, *map(_missing_line, shown["missing"])]
+
+
+_ABSENT: dict[str, Any] = {"revision": None}
+
+
+def _why_not_live(proxy: dict[str, Any], revision: int | None) -> str:
+    """Say why a proxy is not live by a revision; empty if it is."""
+    if revision is None or proxy["running"] < revision:
+        runs = f"  runs {proxy['running'] or 'nothing'}"
+        refused = proxy["refused"]
+        return runs + (f", refused {refused}" if refused is not None else "")
+    move = proxy["move"]
+    return f"  has not moved to the document's store: {move}" if move else ""

@@ -97,6 +97,7 @@ class Route:
             "route": self.name,
             "hosts": list(self.hosts),
             "path_prefix": self.prefix or "/",
+            "service": self.service,
             "target": self.target,
         }
 

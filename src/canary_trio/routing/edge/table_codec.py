@@ -19,7 +19,6 @@ from canary_trio.config.codec import (
     Codec,
     Fault,
     Schema,
-    each,
     note_step,
     problems,
     seconds,
@@ -45,24 +44,28 @@ def _decode_routes(value: Any) -> tuple[Route, ...]:
     if not isinstance(value, list) or len(value) > ROUTES:
         found = f"{len(value)} of them" if isinstance(value, list) else show(value)
         raise Fault(found, f"a list of at most {ROUTES} routes")
-    routes = tuple(each(ROUTE.decode, enumerate(value), "[{}]"))
-    faults = [
-        *_conflicts(routes),
-        *_names_twice(routes, value),
-        *_limits_apart(routes),
-    ]
-    services = {route.service for route in routes if route.service is not None}
+    routes: dict[int, Route] = {}  # those that can be read, by their places
+    faults: list[Exception] = []
+    for place, given in enumerate(value):
+        try:
+            routes[place] = ROUTE.decode(given)
+        except Exception as exc:
+            faults.append(note_step(exc, f"[{place}]"))
+    faults += _conflicts(routes)
+    faults += _names_twice(routes, value)
+    faults += _limits_apart(routes)
+    services = {r.service for r in routes.values() if r.service is not None}
     if len(services) > SERVICES:
         faults.append(Fault(f"{len(services)} services", f"at most {SERVICES}"))
     if faults:
         raise ExceptionGroup("routes", faults)
-    return routes
+    return tuple(routes.values())
 
 
-def _conflicts(routes: tuple[Route, ...]) -> Iterator[Exception]:
+def _conflicts(routes: Mapping[int, Route]) -> Iterator[Exception]:
     """Find routes that match the same with the same rank."""
     seen: dict[object, int] = {}
-    for place, route in enumerate(routes):
+    for place, route in routes.items():
         conditions = frozenset(map(_unordered, route.conditions))
         for host in route.hosts or ("",):
             stem = plain_path(route.prefix.encode()).rstrip(b"/")
@@ -81,9 +84,9 @@ def _unordered(condition: Condition) -> object:
     return condition
 
 
-def _names_twice(routes: tuple[Route, ...], given: list[Any]) -> Iterator[Exception]:
+def _names_twice(routes: Mapping[int, Route], given: list[Any]) -> Iterator[Exception]:
     seen: dict[str, int] = {}
-    for place, route in enumerate(routes):
+    for place, route in routes.items():
         if given[place].get("name") is None:
             continue
         first = seen.setdefault(route.name, place)
@@ -92,10 +95,10 @@ def _names_twice(routes: tuple[Route, ...], given: list[Any]) -> Iterator[Except
             yield note_step(fault, f"[{place}].name")
 
 
-def _limits_apart(routes: tuple[Route, ...]) -> Iterator[Exception]:
+def _limits_apart(routes: Mapping[int, Route]) -> Iterator[Exception]:
     """Find limits of one name that are not the same: what would they count together?"""
     seen: dict[str, tuple[RateLimit, str]] = {}
-    for place, route in enumerate(routes):
+    for place, route in routes.items():
         for number, limit in enumerate(route.rate_limits):
             step = f"[{place}].rate_limits[{number}]"
             first, where = seen.setdefault(limit.name, (limit, step))

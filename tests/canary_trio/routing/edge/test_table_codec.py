@@ -115,6 +115,16 @@ def test_all_faults_are_told_at_once_each_with_its_path() -> None:
     ]
 
 
+def test_routes_that_match_the_same_are_told_beside_other_faults() -> None:
+    told = faults({"service": "a"}, {"service": 1}, {"service": "b"})
+
+    assert [fault.partition(":")[0] for fault in told] == [
+        "$.routes[1].service",
+        "$.routes[2]",
+    ]
+    assert "as $.routes[0]" in told[1]
+
+
 def test_two_routes_that_match_the_same_are_told_with_both_paths() -> None:
     (told,) = faults(
         {"host": ["a.org", "b.org"], "path_prefix": "/x", "service": "one"},
