@@ -187,6 +187,11 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
             on_leaving=lambda: _listen(sockets),
         )
         owned.callback(engine.close)
+        if shared := [*filter(http_trio.others_on_port, sockets)]:
+            raise http_trio.BadBind(
+                f"cannot listen on {http_trio.address_of(shared[0])}: a server that has"
+                " other data listens there, too; stop one of them, or choose another port"
+            )
         store = await trio.to_thread.run_sync(engine.load)
         names = [socket.gethostname(), *hosts]
         given = [

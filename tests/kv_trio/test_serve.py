@@ -10,6 +10,7 @@ import attrs
 import pytest
 import trio
 
+from http_trio import BadBind
 from http_trio.testing.peers import connected
 from kv_trio import Client, KvServer, StoreRefused, serve
 from kv_trio.serve import LIMITS
@@ -270,3 +271,51 @@ async def test_a_compaction_that_fails_does_not_end_the_store(
     async with in_memory_store() as client:
         assert (await client.put("a", b"1")).done
     assert "the history is not compacted" in caplog.text
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+async def test_two_stores_on_one_port_with_data_of_their_own_are_refused(
+    tmp_path: Path, *, in_memory: bool
+) -> None:
+    """Clients would meet either of them by chance."""
+    start = partial(serve, ["127.0.0.1:0"], reuse_port=True)
+    async with trio.open_nursery() as nursery:
+        data = (None, None) if in_memory else (tmp_path / "1", tmp_path / "2")
+        server: KvServer = await nursery.start(partial(start, data=data[0]))
+        with pytest.raises(BadBind, match="other data listens there, too"):
+            await serve(server.addresses, reuse_port=True, data=data[1])
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_waits_for_a_directory_serves_what_was_written_before(
+    tmp_path: Path,
+) -> None:
+    waiting = trio.Event()
+    followed: list[KvServer] = []
+
+    async def follow() -> None:
+        following: KvServer = await nursery.start(
+            partial(
+                serve,
+                first.addresses,
+                data=tmp_path,
+                reuse_port=True,
+                wait_s=10.0,
+                on_waiting=waiting.set,
+            )
+        )
+        followed.append(following)
+
+    async with trio.open_nursery() as nursery:
+        start = partial(serve, ["127.0.0.1:0"], data=tmp_path, reuse_port=True)
+        first: KvServer = await nursery.start(start)
+        async with Client(first.url) as client, trio.open_nursery() as beside:
+            index = (await client.put("a", b"1")).index
+            beside.start_soon(follow)
+            await waiting.wait()
+            first.drain()
+            with trio.fail_after(10):
+                found = await client.get("a", index=index - 1)  # by either of them
+                assert found.entry is not None
+        assert [one.addresses for one in followed] == [first.addresses]
+        nursery.cancel_scope.cancel()

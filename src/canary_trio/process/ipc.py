@@ -58,7 +58,7 @@ class News:
     Attributes:
         waiting: whether its addresses are had, and a document is waited for.
         listening: the addresses that it listens on.
-        live: the revision of its first document.
+        live: the revision of the document that is live.
         failed: why it cannot serve.
         alive: True, as a sign of life.
     """

@@ -20,6 +20,9 @@ class Teller(Protocol):
     def live(self, revision: int) -> None:
         """Its first document is live."""
 
+    def changed(self, revision: int) -> None:
+        """Another document is live."""
+
 
 class Console:
     """Prints the progress on the terminal of whoever started the command."""
@@ -49,6 +52,9 @@ class Console:
         """Print the revision that runs."""
         line = f"canary {self._service} runs revision {revision}"
         self._print(line)
+
+    def changed(self, revision: int) -> None:
+        """Print nothing: the log tells."""
 
     def _print(self, line: str) -> None:
         with contextlib.suppress(OSError):  # a terminal that is gone ends nothing

@@ -47,6 +47,7 @@ async def serve_process(
     def on_live(revision: int) -> None:
         if life.served is not None:
             life.tell(f"revision {revision} is live")
+            teller.changed(revision)
 
     def on_serving(proxy: Proxy) -> None:
         teller.live(proxy.revision)

@@ -257,15 +257,30 @@ class _Supervisor:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _announce(self, teller: Teller, admin: str) -> None:
-        """Say when all listen, and when all are live."""
+        """Say when all listen, when all are live, and of what."""
+        self._manager.status(f"{self._shared.options.service} waits for a document")
         while not all(worker.addresses for worker in self._workers):
             await self._wait_news()
         teller.listening(self._workers[0].addresses, admin)
-        while any(worker.revision < 0 for worker in self._workers):
+        while self._revision < 0:
             await self._wait_news()
-        revision = min(worker.revision for worker in self._workers)
-        teller.live(revision)
-        self._manager.ready(f"revision {revision} is live on all workers")
+        told = self._revision
+        teller.live(told)
+        self._manager.ready(self._state)
+        while not self._stop.is_set():
+            await self._wait_news()
+            if self._revision != told and not self._stop.is_set():
+                told = self._revision
+                self._manager.status(self._state)
+
+    @property
+    def _revision(self) -> int:
+        """The oldest that a worker runs; -1 if one runs none."""
+        return min(worker.revision for worker in self._workers)
+
+    @property
+    def _state(self) -> str:
+        return f"revision {self._revision} is live on all workers"
 
     def _tell(self) -> None:
         self._news.set()
@@ -285,9 +300,15 @@ class _Supervisor:
 
     async def _pass_on(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
+            is_told = number == signal.SIGHUP and self._revision >= 0
+            is_told = is_told and not self._stop.is_set()
+            if is_told:
+                self._manager.reloading()
             for worker in self._workers:
                 if worker.is_up:  # before, the signal would end it
                     worker.send_signal(number)
+            if is_told:
+                self._manager.ready(self._state)
 
     async def _keep_alive(self) -> None:
         """Give signs of life, as long as workers live and none of them is silent."""

@@ -62,6 +62,10 @@ class Channel:
         """Tell that its first document is live."""
         self.tell(News(live=revision))
 
+    def changed(self, revision: int) -> None:
+        """Tell that another document is live."""
+        self.live(revision)
+
     def alive(self) -> None:
         """Give a sign of life; a supervisor that stands still is not waited for."""
         room = select.poll()

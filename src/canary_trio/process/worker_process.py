@@ -36,7 +36,7 @@ class WorkerProcess:
         restarts: times that it was started again.
         is_up: whether it had its addresses, once.
         addresses: where it listens; empty before it did for the first time.
-        revision: of its first document; -1 before.
+        revision: that it said is live; -1 before.
         failure: why it could not serve, in its own words; empty if it said nothing.
         cannot_serve: whether that is that another proxy has its name.
         broke_off: whether its process ended neither well nor by SIGTERM, as one does that

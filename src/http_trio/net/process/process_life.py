@@ -11,6 +11,7 @@ What is served is no matter here: whoever starts it hands it out as `Served`.
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
@@ -20,6 +21,11 @@ import trio
 
 from http_trio.net.process.resources import tune_gc
 from http_trio.net.process.service_manager import ServiceManager
+
+_log = logging.getLogger(__name__)
+
+STATE_S = 10.0
+"""Seconds between two looks at how it stands, of which a service manager is told."""
 
 
 class Served(Protocol):
@@ -67,6 +73,8 @@ class ProcessLife(Generic[S]):
     sign: tuple[Callable[[], None], float] | None = None
     stopping: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
     served: S | None = attrs.field(default=None, init=False)
+    _ends: bool = attrs.field(default=False, init=False)
+    _told: str = attrs.field(default="", init=False)
 
     async def run(  # noqa: ASYNC128  # what it starts says so
         self, start: Callable[..., Awaitable[None]], waits: str
@@ -88,9 +96,10 @@ class ProcessLife(Generic[S]):
                 nursery.start_soon(self._stop_on, stops, nursery.cancel_scope)
                 nursery.start_soon(self._reload_on, files)
                 nursery.start_soon(self._keep_alive, self.manager.alive, self._every_s)
+                nursery.start_soon(self._keep_told)
                 if self.sign is not None:
                     nursery.start_soon(self._keep_alive, *self.sign)
-                self.manager.status(waits)
+                self.tell(waits)
                 try:
                     await start(task_status=self)
                 except Exception as exc:  # goes on below, outside of the nursery
@@ -103,13 +112,19 @@ class ProcessLife(Generic[S]):
         """Take what is served from now on, as `trio.TaskStatus` does."""
         assert served is not None, "whoever serves says what"
         self.served = served
-        self.manager.ready(served.state)
+        self._tell_ready(served)
         self.on_serving(served)
         tune_gc()
 
     def tell(self, state: str) -> None:
-        """Tell the service manager how it stands now."""
-        self.manager.status(state)
+        """Tell the service manager how it stands now, unless it knows."""
+        if state != self._told:
+            self._told = state
+            self.manager.status(state)
+
+    def _tell_ready(self, served: S) -> None:
+        self._told = served.state
+        self.manager.ready(self._told)
 
     @property
     def _every_s(self) -> float:
@@ -123,17 +138,34 @@ class ProcessLife(Generic[S]):
                 await self.served.beat(call, every_s)
             await trio.sleep(every_s)
 
+    async def _keep_told(self) -> None:
+        """Tell from time to time how it stands, as long as nothing is ending."""
+        while not self._ends:
+            await trio.sleep(STATE_S)
+            if self.served is not None and not self._ends:
+                self.tell(self.served.state)
+
     async def _reload_on(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
-            self.reopen()
-            if number != signal.SIGHUP:
-                continue
-            if self.served is None:
-                self.reload()
-            else:
-                self.manager.reloading()
-                self.served.reload()
-                self.manager.ready(self.served.state)
+            try:
+                self.reopen()
+                if number == signal.SIGHUP:
+                    self._reload()
+            except Exception:  # what was read before goes on
+                _log.exception("files are not read again")
+
+    def _reload(self) -> None:
+        if self.served is None:
+            self.reload()
+            return
+        if self._ends:
+            self.served.reload()
+            return
+        self.manager.reloading()
+        try:
+            self.served.reload()
+        finally:
+            self._tell_ready(self.served)
 
     async def _stop_on(
         self, signals: AsyncIterator[int], scope: trio.CancelScope
@@ -143,6 +175,7 @@ class ProcessLife(Generic[S]):
             if self.served is None:
                 scope.cancel()
             else:
+                self._ends = True
                 self.manager.stopping("draining")
                 self.served.drain(self.drain_s, lame_duck_s=self.lame_duck_s)
             break

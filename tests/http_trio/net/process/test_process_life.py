@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 
+from http_trio.net.process import process_life
 from http_trio.net.process.process_life import ProcessLife
 from http_trio.net.process.service_manager import ServiceManager
 
@@ -37,6 +38,14 @@ class Server:
         self.asked.append("beat")
         call()
         await trio.sleep_forever()
+
+
+class FailingServer(Server):
+    """Cannot read its files."""
+
+    def reload(self) -> None:
+        super().reload()
+        raise ValueError(self.asked)
 
 
 @asynccontextmanager
@@ -130,6 +139,50 @@ async def test_files_are_read_again_before_anything_is_served() -> None:
     async with living(life, never_ready):
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: files == ["reload"])
+
+
+async def test_a_file_that_cannot_be_read_ends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever a reload raises, what was read before goes on, and the next one works."""
+    failing = FailingServer()
+
+    async def start(task_status: trio.TaskStatus[Server]) -> None:
+        task_status.started(failing)
+        await trio.sleep_forever()
+
+    life = ProcessLife[Server](ServiceManager())
+    async with living(life, start) as ended:
+        for count in (1, 2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda count=count: len(failing.asked) == count)  # type: ignore[misc]
+        assert not ended.is_set()
+    assert caplog.text.count("files are not read again") == 2
+
+
+async def test_a_service_manager_hears_of_what_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_life, "STATE_S", 0.01)
+    server = Server()
+
+    async def start(task_status: trio.TaskStatus[Server]) -> None:
+        task_status.started(server)
+        await trio.sleep_forever()
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "notify"))
+        heard.setblocking(False)
+        life = ProcessLife[Server](ServiceManager(str(tmp_path / "notify")))
+        async with living(life, start):
+            assert heard.recv(999) == b"STATUS=it waits"
+            assert heard.recv(999) == b"READY=1\nSTATUS=all is well"
+            server.state = "index 7"
+            await trio.lowlevel.wait_readable(heard)
+            assert heard.recv(999) == b"STATUS=index 7"
+            await trio.sleep(0.05)
+            with pytest.raises(BlockingIOError):
+                heard.recv(999)  # the same again is not told
 
 
 async def test_signs_of_life_come_from_what_serves_once_it_does() -> None:
