@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import zlib
@@ -13,7 +14,9 @@ import trio
 
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Runtime
+from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.mirror_counters import MirrorOutcome
+from canary_trio.telemetry.observer import Observer
 from canary_trio.testing import Proxied, arm, proxied
 from http_trio import serve
 from http_trio.http1.chunked import ChunkedReader
@@ -26,6 +29,7 @@ from http_trio.testing.peers import (
     connected,
     fake_upstream,
 )
+from tests.http_trio.support.h2_server import H2Request, h2_server
 
 TEXT = b"Content-Type: text/plain"
 ACCEPT = b"Accept-Encoding: gzip"
@@ -165,6 +169,37 @@ async def test_a_client_that_reads_nothing_holds_the_server_up() -> None:
             assert 0 < sent < 200
             _, content = await read_coded(client)
             assert len(content) == 200 * 100_000
+
+
+@pytest.mark.parametrize("size", [3000, 300_000])
+async def test_what_comes_over_http2_is_compressed_too(size: int) -> None:
+    async def script(asked: H2Request) -> None:
+        head = [(b":status", b"200"), (b"content-type", b"text/plain")]
+        await asked.answer(LARGE[:size], head)
+
+    async with h2_server(script) as server:
+        arms = {"stable": arm(f"h2c://127.0.0.1:{server.port}", compress=EVENTS)}
+        async with proxied(arms, ratio=0) as p, connected(p.server) as client:
+            for _ in range(2):
+                await ask(client)
+                assert (await read_coded(client))[1] == LARGE[:size]
+
+
+async def test_the_log_has_the_bytes_that_went_out(tmp_path: Path) -> None:
+    log = AccessLog(tmp_path / "log")
+    runtime = Runtime("web", observer=Observer(log))
+    async with fake_upstream(sends(LARGE[:50_000])) as fake, trio.open_nursery() as n:
+        n.start_soon(log.run)
+        server = await n.start(partial(serve, ProxyHandler(runtime), ["127.0.0.1:0"]))
+        arms = {"stable": arm(fake, compress=EVENTS)}
+        await Proxied(server, runtime).install({"arms": arms})
+        async with connected(server) as client:
+            await ask(client, b"Connection: close")
+            went_out = (await client.to_end()).partition(b"\r\n\r\n")[2]
+        n.cancel_scope.cancel()
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    reader = ChunkedReader(10_000)
+    assert json.loads(line)["bytes"] == len(reader.feed(went_out)) < 25_000
 
 
 async def test_copies_are_compared_by_what_servers_sent() -> None:

@@ -18,7 +18,7 @@ from http_trio.http1.fields import collect_fields, find_values
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response_head import ResponseHead
 from http_trio.proxy.codings.coders import CODINGS, Encoder, make_encoder
-from http_trio.proxy.codings.negotiation import choose_coding
+from http_trio.proxy.codings.negotiation import choose_coding, refuses_identity
 
 AT_ONCE = 512
 """Responses that are compressed at a time, of one arm; beyond it they go out as they are.
@@ -59,7 +59,8 @@ class Compression:
             `text/event-stream`, which must be named, and `b"application/*+json"` for
             those of a suffix.
         codings: which may be used, the best first; those that there are not are passed over.
-        least: bytes of a body, where its length is known; smaller ones grow.
+        least: bytes of a body, where its length is known; smaller ones grow, and are
+            encoded for those alone who refuse what is not.
         level: effort, as of `coders.LEVELS`.
         at_once: responses that are compressed at a time.
     """
@@ -92,14 +93,16 @@ class Compression:
         if head.status in _BODILESS or not self._may_be(said):
             return None
         _vary(head, said)
-        coding = self._coding(request)
+        accepted = b",".join(find_values(request.raw, b"accept-encoding"))
+        coding = self._coding(request, accepted)
         if coding is None or not said.keys().isdisjoint(_DIGESTS):
             return None
+        least = 1 if refuses_identity(accepted) else max(self.least, 1)
         if request.method == b"HEAD":  # as to GET, but that nothing is encoded
-            if head.length is None or int(head.length) >= self.least:
+            if head.length is None or int(head.length) >= least:
                 _encoded(head)
             return None
-        if 0 <= head.framing < max(self.least, 1) or self.in_progress >= self.at_once:
+        if 0 <= head.framing < least or self.in_progress >= self.at_once:
             return None
         _encoded(head)
         head.kept += b"\r\nContent-Encoding: " + coding
@@ -129,14 +132,11 @@ class Compression:
             kind + b"/*" in self.types or kind + b"/*" + plus + suffix in self.types
         )
 
-    def _coding(self, request: RequestHead) -> bytes | None:
+    def _coding(self, request: RequestHead, accepted: bytes) -> bytes | None:
         """Give the coding for a client; one of HTTP/1.0 would lose its connection."""
-        if request.http10:
+        asked = find_values(request.raw, b"cache-control")
+        if request.http10 or any(map(_NO_TRANSFORM.search, asked)):
             return None
-        fields = request.raw
-        if any(map(_NO_TRANSFORM.search, find_values(fields, b"cache-control"))):
-            return None
-        accepted = b",".join(find_values(fields, b"accept-encoding"))
         offered = tuple(one for one in self.codings if one in CODINGS)
         return choose_coding(accepted, offered) if accepted else None
 

@@ -43,6 +43,19 @@ def choose_coding(accepted: bytes, offered: tuple[bytes, ...]) -> bytes | None:
     return found
 
 
+@functools.lru_cache(maxsize=256)
+def refuses_identity(accepted: bytes) -> bool:
+    """Tell whether content without a coding is not wanted.
+
+    >>> refuses_identity(b"gzip, identity;q=0"), refuses_identity(b"gzip, *;q=0")
+    (True, True)
+    >>> refuses_identity(b"gzip"), refuses_identity(b"gzip, identity, *;q=0")
+    (False, False)
+    """
+    weights = _weights(accepted)
+    return weights.get(_IDENTITY, weights.get(_ANY, 1)) == 0
+
+
 def _weights(accepted: bytes) -> dict[bytes, int]:
     """Give the weight of each member, in thousandths; what is malformed is no member."""
     weights: dict[bytes, int] = {}

@@ -160,6 +160,13 @@ def test_small_ones_and_clients_of_http10_are_told_vary_only() -> None:
         assert head.length is not None
 
 
+@pytest.mark.parametrize("refused", [b"identity;q=0", b"*;q=0"])
+def test_small_ones_are_encoded_for_who_takes_nothing_else(refused: bytes) -> None:
+    asked = (b"Accept-Encoding: gzip, " + refused,)
+    assert response(JSON, length=b"Content-Length: 1", asked=asked)[1]
+    assert not response(JSON, length=b"Content-Length: 0", asked=asked)[1]
+
+
 def test_several_fields_of_accept_encoding_are_one_list() -> None:
     asked = (b"Accept-Encoding: br", b"accept-encoding: gzip;q=0.1")
     assert response(JSON, asked=asked)[1]
