@@ -233,20 +233,29 @@ class Context:
         draw: gives numbers in [0, 1).
     """
 
-    __slots__ = ("arm_plans", "draw", "labels", "observer")
+    __slots__ = ("_without_claims", "arm_plans", "draw", "labels", "observer")
 
     def __init__(
         self,
         arm_plans: ArmPlans,
         observer: Observer,
         draw: Callable[[], float],
+        without_claims: Callable[[bytes], bytes],
         route: str = "",
     ) -> None:
+        self._without_claims = without_claims
         self.arm_plans = arm_plans
         labels = arm_plans.live.labels
         self.labels: LabelCache = labels.of_route(route) if route else labels
         self.observer = observer
         self.draw = draw
+
+    def may_say(self, field: bytes) -> bool:
+        """Tell whether a client may say a field, led by CRLF, whatever its arm makes of it."""
+        auth = self.arm_plans.auth
+        return self._without_claims(field) == field and (
+            auth is None or auth.without_hidden(field) == field
+        )
 
     def of_user(self, user: bytes) -> Context:
         """Give the same for a request whose user is known."""

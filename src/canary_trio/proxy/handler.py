@@ -248,7 +248,11 @@ class ProxyHandler:
         runtime = self._runtime
         arm_plans = ArmPlans(live, runtime, self._random, self._auth)
         self._context = Context(
-            arm_plans, runtime.observer, runtime.chance.uniform, self._route
+            arm_plans,
+            runtime.observer,
+            runtime.chance.uniform,
+            without_claims,
+            self._route,
         )
         return self._context
 

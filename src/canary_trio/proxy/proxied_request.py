@@ -149,6 +149,13 @@ class ProxiedRequest(ForwardHooks):
             self._context.observer.counters.failed(arm, condition.value)
         return following
 
+    def passes_trailer(self, line: bytes) -> bool:
+        """Tell whether a trailer may go on: it says nothing that no field may say."""
+        field = b"\r\n" + line
+        if self._plan.request.without(field) != field:
+            return False
+        return self._context.may_say(field)
+
     def error_response(self, request: ForwardedRequest, failure: Failure) -> Response:
         """Give the response for a failure that is final; it says what was decided."""
         response = super().error_response(request, failure)

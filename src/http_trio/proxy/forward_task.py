@@ -155,12 +155,16 @@ class ForwardTask:
     async def carry_rest(self) -> None:
         """Bring the rest of a response back; the request is out."""
         download = Download(self._request, self._up, self._down)
-        upload = Upload(self._exchange, self._down, self._up, download)
+        upload = self._new_upload(download)
         upload.is_out()
         self._uploaded = True
         unsent, self.unsent = self.unsent, b""
         await download.send(unsent)
         await _beside(upload.run, download.pass_body)
+
+    def _new_upload(self, download: Download) -> Upload:
+        passes_trailer = self._request.hooks.passes_trailer
+        return Upload(self._exchange, self._down, self._up, download, passes_trailer)
 
     async def _open(self) -> None:
         """Get a connection, elsewhere if need be: nothing of the request is out."""
@@ -205,7 +209,7 @@ class ForwardTask:
         """
         request = self._request
         download = Download(request, self._up, self._down)
-        upload = Upload(self._exchange, self._down, self._up, download)
+        upload = self._new_upload(download)
         after_s: float | None = None
 
         async def response() -> None:

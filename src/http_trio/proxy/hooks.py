@@ -110,6 +110,15 @@ class ForwardHooks:
         del request, head
         return None
 
+    def passes_trailer(self, line: bytes) -> bool:
+        """Tell whether a trailer of the request may go on, as far as its name goes.
+
+        Whoever leaves out or adds fields decides here what no client may say behind its
+        body: servers may read trailers as fields. It is called for each, with its line.
+        """
+        del line
+        return True
+
     def error_response(self, request: ForwardedRequest, failure: Failure) -> Response:
         """Give the response for a failure that is final."""
         del request

@@ -24,6 +24,20 @@ from http_trio.server.exchange import Exchange
 _Got = TypeVar("_Got", bytes, int)
 
 
+class _RequestBody(BodyTranscoder):
+    """The same, whose trailers are looked at.
+
+    Attributes:
+        passes_trailer: tells whether one of them goes on.
+    """
+
+    __slots__ = ("passes_trailer",)
+    passes_trailer: Callable[[bytes], bool]
+
+    def _kept_trailers(self) -> list[bytes]:
+        return list(filter(self.passes_trailer, super()._kept_trailers()))
+
+
 class Upload:
     """One request's body on its way.
 
@@ -38,13 +52,15 @@ class Upload:
         down: ByteStream,
         up: ByteStream,
         download: Download,
+        passes_trailer: Callable[[bytes], bool],
     ) -> None:
         framing = exchange.head.framing
         limits = exchange.limits
         self.begun = False
-        self._transcoder = BodyTranscoder(
+        self._transcoder = _RequestBody(
             framing, framing, trailers=True, line_limit=limits.trailers
         )
+        self._transcoder.passes_trailer = passes_trailer
         self._limits = limits
         self._pace = BodyPace(limits)
         self._down, self._up = down, up

@@ -475,3 +475,52 @@ async def test_a_file_that_is_not_there_refuses_the_document(
     (problem,) = caught.value.problems
     assert problem.path == "$.access.basic_auth.file"
     assert words in problem.found
+
+
+# === behind a body ===
+
+
+@pytest.mark.parametrize(
+    ("name", "passes"),
+    [
+        (b"X-Sum", True),
+        (b"Remote-User", False),
+        (b"remote_groups", False),
+        (b"X-Forwarded-For", False),
+        (b"X_Real_IP", False),
+        (b"Client-Cert", False),
+        (b"X-Removed", False),
+        (b"X-Set", False),
+        (b"Authorization", False),
+    ],
+)
+async def test_what_no_field_may_say_no_trailer_says(name: bytes, passes: bool) -> None:
+    taken: list[bytes] = []
+
+    async def takes(stream: trio.SocketStream) -> None:
+        data = b""
+        while b"\r\n0\r\n" not in data or not data.endswith(b"\r\n\r\n"):
+            data += await stream.receive_some()
+        taken.append(data.partition(b"\r\n0\r\n")[2])
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with asked_first() as (proxy, ends):
+        ends.server.raw = takes
+        access = {
+            "forward_auth": {
+                "url": url_of(ends.auth),
+                "copy_headers": ["Remote-User", "Remote-Groups"],
+            }
+        }
+        changes = {"remove": ["X-Removed"], "set": {"X-Set": "ours"}}
+        arms = {"stable": arm(ends.server, request_headers=changes)}
+        await proxy.install({"arms": arms, "access": access})
+        async with connected(proxy.server) as client:
+            lines = b"Trailer: %b\r\nConnection: TE\r\nTE: trailers\r\n" % name
+            await client.send(CHUNKED % lines)
+            await wait_until(lambda: bool(ends.auth.asked))
+            await client.send(b"3\r\nabc\r\n0\r\nX-Last: 1\r\n%b: root\r\n\r\n" % name)
+            assert (await client.response())[0].startswith(b"HTTP/1.1 200")
+
+    kept = b"%b: root\r\n" % name if passes else b""
+    assert taken == [b"X-Last: 1\r\n" + kept + b"\r\n"]

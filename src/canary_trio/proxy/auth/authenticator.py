@@ -88,6 +88,10 @@ class Authenticator:
             one.upstream for one in self.checks if isinstance(one, ForwardAuthCheck)
         ]
 
+    def without_hidden(self, fields: bytes) -> bytes:
+        """Leave out what is not passed on as clients send it."""
+        return fields if self._hidden is None else self._hidden.sub(b"", fields)
+
     def admit(
         self,
         exchange: Exchange,
@@ -105,7 +109,7 @@ class Authenticator:
             refuse: is called if it may not; it must respond.
             on_left: is called if the client goes away before that is known.
         """
-        kept = fields if self._hidden is None else self._hidden.sub(b"", fields)
+        kept = self.without_hidden(fields)
         passage = _Passage(self.checks, exchange, fields, kept)
         passage.then, passage.refuse, passage.on_left = then, refuse, on_left
         passage.go_on(())
