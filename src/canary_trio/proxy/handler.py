@@ -114,11 +114,14 @@ class ProxyHandler:
     ) -> None:
         """Send a request that may pass; `granted` is what it was granted, if it was asked."""
         runtime, arm_plans, head = self._runtime, context.arm_plans, exchange.head
+        shown = head
+        if granted is not None and arm_plans.auth is not None:
+            shown = arm_plans.auth.routed_head(head, granted)
         certificate = (
             exchange.client_certificate if arm_plans.asks_certificate else None
         )
         decision = arm_plans.live.router.choose(
-            head,
+            shown,
             exchange.client,
             runtime.sequence,
             runtime.chance,

@@ -20,7 +20,15 @@ from canary_trio.proxy.runtime import Runtime
 from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.access_log_format import LineForm
 from canary_trio.telemetry.observer import Observer
-from canary_trio.testing import Proxied, arm, hangs_up, proxied, says_stable, url_of
+from canary_trio.testing import (
+    Proxied,
+    arm,
+    hangs_up,
+    proxied,
+    says_canary,
+    says_stable,
+    url_of,
+)
 from http_trio import serve
 from http_trio.testing.peers import (
     FakeUpstream,
@@ -122,6 +130,29 @@ async def test_who_may_not_pass_gets_what_was_said_and_takes_nothing() -> None:
         assert proxy.counts("stable")[0] == 0
         assert dict(proxy.runtime.observer.counters.refusals) == {"auth_denied": 3}
         assert outcomes(proxy) == {"denied": 3}
+
+
+async def test_rules_and_keys_see_what_was_granted_and_nothing_forged() -> None:
+    async def by_cookie(asked: ReceivedRequest) -> None:
+        group = b"beta" if b"Cookie: s=beta" in asked.head else b"others"
+        await asked.response(b"", b"Remote-Groups: " + group)
+
+    async with asked_first(by_cookie) as (proxy, ends):
+        async with fake_upstream(says_canary) as canary:
+            forward = {"url": url_of(ends.auth), "copy_headers": ["Remote-Groups"]}
+            rule = {"header": "Remote-Groups", "equals": "beta", "arm": "canary"}
+            arms = {"stable": arm(ends.server), "canary": arm(canary)}
+            await proxy.install(
+                {"arms": arms, "rules": [rule], "access": {"forward_auth": forward}}
+            )
+            async with connected(proxy.server) as client:
+                forged = b"Remote-Groups: beta"
+                beta = await client.ask(b"/", b"Cookie: s=beta")
+                other = await client.ask(b"/", b"Cookie: s=no", forged)
+
+            assert (beta[1], other[1]) == (b"canary", b"stable")
+            assert b"Remote-Groups: beta" in canary.asked[0].head
+            assert b"Remote-Groups: others" in ends.rows()
 
 
 async def test_networks_come_first() -> None:

@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from canary_trio.config.auth import BasicAuth, ForwardAuth
+from canary_trio.proxy.auth.basic_auth import AUTHORIZATION
 from canary_trio.proxy.auth.forward_auth import ForwardAuthCheck, fields_named
+from canary_trio.proxy.auth.granted_head import granted_head
 from canary_trio.proxy.auth.shared_question import Asker
 from canary_trio.proxy.auth.verdict import Denied, Granted, Tell, Verdict
 from canary_trio.telemetry.auth_counts import AuthCounts
 from http_trio import Exchange, Upstream, error_response
+from http_trio.http1.request_head import RequestHead
 
 Pass = Callable[[bytes, Granted], None]
 """Goes on with the fields that are left of a request, and what it was granted."""
@@ -72,10 +75,16 @@ class Authenticator:
 
     def __init__(self, checks: Sequence[Check]) -> None:
         self.checks = tuple(checks)
-        self._hidden = fields_named(name for one in self.checks for name in one.hides)
+        names = [name for one in self.checks for name in one.hides]
+        self._hidden = fields_named(names)
+        self._granted = fields_named(name for name in names if name != AUTHORIZATION)
 
     def __repr__(self) -> str:
         return f"<Authenticator {self.checks}>"
+
+    def routed_head(self, head: RequestHead, granted: Granted) -> RequestHead:
+        """Give a request's head as rules are to see it."""
+        return granted_head(head, self._granted, granted.lines)
 
     def after(self, first: Authenticator | None) -> Authenticator:
         """Give the same behind the checks of another one."""

@@ -53,6 +53,9 @@ KNOWN = 4096
 KNOWN_S = 300.0
 """For how long, in seconds."""
 
+AUTHORIZATION = "Authorization"
+"""The field that has the password; servers do not get it, rules may look whether it is there."""
+
 _BASIC = re.compile(rb"[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+={0,2}) *\Z")
 _BUSY = "too many passwords wait to be looked at"
 
@@ -95,7 +98,7 @@ class BasicAuthCheck:
     def hides(self) -> tuple[str, ...]:
         """The fields that are not passed on as a client sends them."""
         header = self.rules.user_header
-        hidden = () if self.rules.keep_authorization else ("Authorization",)
+        hidden = () if self.rules.keep_authorization else (AUTHORIZATION,)
         return hidden if header is None else (*hidden, header)
 
     @property

@@ -1,0 +1,46 @@
+"""A request's head as rules see it once it is known who asks. Pure.
+
+What a check grants is what rules test and keys are made of, and never what a client wrote by
+the same name: so a rule may lead a group of users to an arm. Heads are shared by requests and
+never change; so this is another one.
+"""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+from http_trio.http1.request_head import RequestHead
+
+_OWN = frozenset({"raw", "_start", "passed"})
+
+
+def granted_head(
+    head: RequestHead, hidden: re.Pattern[bytes] | None, lines: bytes
+) -> RequestHead:
+    r"""Give a head without some fields, and with others.
+
+    Args:
+        head: of the request.
+        hidden: finds the fields that only checks may write, each led by CRLF.
+        lines: that they wrote, each led by CRLF.
+
+    >>> from http_trio.http1.request_head import parse_request_head
+    >>> from http_trio.limits import Limits
+    >>> raw = b"GET / HTTP/1.1\r\nHost: a\r\nx-user: root\r\n\r\n"
+    >>> hidden = re.compile(rb"\r\nx-user:[^\r\n]*")
+    >>> granted_head(parse_request_head(raw, Limits()), hidden, b"\r\nX-User: ann").raw
+    b'GET / HTTP/1.1\r\nHost: a\r\nX-User: ann\r\n\r\n'
+    """
+    raw = head.raw if hidden is None else hidden.sub(b"", head.raw)
+    if raw == head.raw and not lines:
+        return head
+    made = object.__new__(RequestHead)
+    for field in attrs.fields(RequestHead):
+        if field.name not in _OWN:
+            object.__setattr__(made, field.name, getattr(head, field.name))
+    object.__setattr__(made, "raw", b"%b%b\r\n\r\n" % (raw[:-4], lines))
+    object.__setattr__(made, "_start", b"")
+    object.__setattr__(made, "passed", None)
+    return made
