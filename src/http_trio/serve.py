@@ -250,7 +250,7 @@ async def serve(
         binds, tls_binds = (), binds
     certificates = None if tls is None else CertificateStore(tls)
     rules = forwarding or ForwardedPolicy()
-    opened = open_listeners([*binds, *h2c_binds, *(tls_binds or ())])
+    opened = open_listeners([*binds, *h2c_binds, *(tls_binds or ())], introduced=True)
     _check_trust(opened, rules)
     sockets = iter(opened)
     plain, h2c = [list(islice(sockets, len(of))) for of in (binds, h2c_binds)]

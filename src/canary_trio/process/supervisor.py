@@ -136,7 +136,10 @@ class _Addresses:
         """
         sock = self._owned.enter_context(
             http_trio.open_listeners(
-                [bind], reuse_port=self._reuse_port, listening=False
+                [bind],
+                reuse_port=self._reuse_port,
+                listening=False,
+                introduced=True,
             )[0]
         )
         is_inherited = sock.family == socket.AF_UNIX or not isinstance(bind, str)

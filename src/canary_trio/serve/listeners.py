@@ -43,16 +43,17 @@ class Sockets:
         """Open all of them; they are closed with the stack."""
 
         def sockets(binds: Sequence[Bind], **how: bool) -> Sequence[socket.socket]:
-            opened = http_trio.open_listeners(binds, **how)
+            shared = options.reuse_port
+            opened = http_trio.open_listeners(binds, reuse_port=shared, **how)
             return [owned.enter_context(sock) for sock in opened]
 
-        shared, late = options.reuse_port, options.listen_late
+        at_once = not options.listen_late
         return cls(
-            sockets(options.binds, reuse_port=shared, listening=not late),
-            sockets(options.h2c_binds, reuse_port=shared, listening=not late),
-            sockets(options.tls_binds, reuse_port=shared, listening=not late),
-            sockets(options.redirect_binds, reuse_port=shared),
-            sockets([options.admin], reuse_port=shared),
+            sockets(options.binds, listening=at_once, introduced=True),
+            sockets(options.h2c_binds, listening=at_once, introduced=True),
+            sockets(options.tls_binds, listening=at_once, introduced=True),
+            sockets(options.redirect_binds, introduced=True),
+            sockets([options.admin]),
         )
 
     @property
@@ -120,7 +121,9 @@ class SideListener:
     async def run(self) -> None:
         sockets, self._first = self._first, ()
         if not sockets:
-            sockets = http_trio.open_listeners(self._binds, reuse_port=self._reuse_port)
+            sockets = http_trio.open_listeners(
+                self._binds, reuse_port=self._reuse_port, introduced=True
+            )
         start = partial(
             http_trio.serve,
             self._handler,

@@ -78,6 +78,7 @@ def open_listeners(
     *,
     reuse_port: bool = False,
     listening: bool = True,
+    introduced: bool = False,
 ) -> list[socket.socket]:
     """Open all of them, or none: so that a caller can fail before it starts anything.
 
@@ -87,10 +88,18 @@ def open_listeners(
             ports, each getting its part of the connections (SO_REUSEPORT).
         listening: False to have the addresses, but no connections until `serve` has
             them.
+        introduced: whether they are for `serve`, which takes the PROXY protocol
+            (`,proxy`) from networks that are trusted.
 
     Raises:
         BadBind: an address cannot be had.
     """
+    for bind in binds:
+        if isinstance(bind, str) and bind.endswith(_PROXY) and not introduced:
+            raise BadBind(
+                f"cannot listen on {bind}: the PROXY protocol is not spoken there;"
+                f" leave {_PROXY!r} out"
+            )
     with contextlib.ExitStack() as opened:
         sockets = []
         for bind in binds:

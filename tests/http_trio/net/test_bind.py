@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from http_trio import BadBind, Exchange, Response, serve
+from http_trio import (
+    BadBind,
+    Exchange,
+    Response,
+    address_of,
+    bind_of,
+    open_listeners,
+    serve,
+)
 from http_trio.testing.peers import connected, serving
 
 
@@ -50,6 +58,17 @@ async def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
 async def test_a_bad_bind_says_why(bind: str, words: str) -> None:
     with pytest.raises(BadBind, match=words):
         await serve(hello, [bind])
+
+
+def test_what_is_not_served_takes_no_introduction(tmp_path: Path) -> None:
+    with pytest.raises(BadBind, match="leave ',proxy' out"):
+        open_listeners(["127.0.0.1:0", f"unix:{tmp_path}/s,proxy"])
+    (sock,) = open_listeners([f"unix:{tmp_path}/s,proxy"], introduced=True)
+    with sock:
+        assert (address_of(sock), bind_of(sock)) == (
+            f"unix:{tmp_path}/s",
+            f"unix:{tmp_path}/s,proxy",
+        )
 
 
 async def test_a_taken_port_is_said_and_frees_the_other() -> None:

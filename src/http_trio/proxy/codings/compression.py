@@ -18,7 +18,11 @@ from http_trio.http1.fields import collect_fields, find_values
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response_head import ResponseHead
 from http_trio.proxy.codings.coders import CODINGS, Encoder, make_encoder
-from http_trio.proxy.codings.negotiation import choose_coding, refuses_identity
+from http_trio.proxy.codings.negotiation import (
+    ACCEPT_BYTES,
+    choose_coding,
+    refuses_identity,
+)
 
 AT_ONCE = 512
 """Responses that are compressed at a time, of one arm; beyond it they go out as they are.
@@ -137,8 +141,10 @@ class Compression:
         asked = find_values(request.raw, b"cache-control")
         if request.http10 or any(map(_NO_TRANSFORM.search, asked)):
             return None
+        if not 0 < len(accepted) <= ACCEPT_BYTES:
+            return None
         offered = tuple(one for one in self.codings if one in CODINGS)
-        return choose_coding(accepted, offered) if accepted else None
+        return choose_coding(accepted, offered)
 
 
 def _encoded(head: ResponseHead) -> None:

@@ -10,6 +10,9 @@ from __future__ import annotations
 import functools
 import re
 
+ACCEPT_BYTES = 1024
+"""Of Accept-Encoding at most; who sends more gets what there is, as it is."""
+
 _MEMBER = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)"
     rb"(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?\Z"

@@ -12,6 +12,7 @@ from http_trio.http1.request_head import parse_request_head
 from http_trio.http1.response_head import ResponseHead, parse_response_head
 from http_trio.proxy.codings.coders import CODINGS
 from http_trio.proxy.codings.compression import Compression
+from http_trio.proxy.codings.negotiation import ACCEPT_BYTES
 
 TYPES = [b"text/*", b"application/json", b"application/*+json"]
 RULE = Compression(TYPES, codings=(b"gzip",), least=10)
@@ -117,11 +118,12 @@ def test_no_body_and_a_part_of_one_stay(status: bytes) -> None:
         (),
         (b"Accept-Encoding:",),
         (b"Accept-Encoding: br",),
+        (b"Accept-Encoding: gzip" + b",x" * ACCEPT_BYTES,),
         (b"Accept-Encoding: gzip;q=0",),
         (b"Accept-Encoding: identity;q=0",),
         (ACCEPT, b"Cache-Control: no-transform"),
     ],
-    ids=str,
+    ids=lambda asked: str(asked)[:40],
 )
 def test_who_does_not_ask_is_told_that_others_get_another(
     asked: tuple[bytes, ...],
