@@ -331,7 +331,6 @@ class Gateway:
 
     async def _drop_later(self, service: HostedService) -> None:
         """Forget a service that is named no more, when its last request has ended."""
-        await service.leave()
         while self._leaving.get(service.name) is service:
             if not service.runtime.is_busy:
                 del self._leaving[service.name]
@@ -340,6 +339,7 @@ class Gateway:
                     self._memory.save_named(service.name, None)
                 _log.info("%s is served no more", service.name)
                 return
+            await service.leave()
             await trio.sleep(DRAINED_S)
 
     def _check_ready(self) -> None:

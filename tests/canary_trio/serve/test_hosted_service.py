@@ -167,3 +167,16 @@ async def test_those_of_a_service_that_is_back_in_time_are_let_be() -> None:
         assert long.recalled == 0
 
     await long_response("recall", leave)
+
+
+async def test_one_that_is_back_before_it_began_to_leave_is_let_be() -> None:
+    async def leave(client: Client, proxy: Proxy) -> None:
+        gateway = gateway_of(proxy)
+        hosted = gateway.services["two"]
+        long = hosted.view.long_connections
+        assert long is not None
+        await gateway._drop_later(hosted)
+        assert long.leaving == 0
+        assert not hosted.closed
+
+    await long_response("recall", leave)

@@ -11,6 +11,7 @@ from canary_trio.routing.access.rate_limiter import Standing
 from canary_trio.routing.edge.model import Route
 from canary_trio.routing.edge.rewriting import location_of, rewritten_target
 from canary_trio.routing.edge.route_index import RouteIndex
+from canary_trio.routing.request.paths import with_one_slash
 from canary_trio.routing.request.request_spec import RequestSpec
 
 
@@ -65,11 +66,19 @@ def explain_route(
         shown |= {"status": route.redirect.status, "location": location.decode()}
     elif route.response is not None:
         shown["status"] = route.response.status
-    elif route.rewrite is not None:
-        target = rewritten_target(head.target, prefix, route.rewrite.encode())
-        asked = shown["target"] = target.decode("ascii", "backslashreplace")
+    elif (asked := _asked_target(head.target, route)) != head.target:
+        text = asked.decode("ascii", "backslashreplace")
+        shown["target"] = text
         host = (head.host or b"localhost").decode("ascii", "backslashreplace")
         others = [pair for pair in spec.headers if pair[0].lower() != "host"]
         headers = (("Host", host), *others)
-        spec = attrs.evolve(spec, target=asked, headers=headers)
+        spec = attrs.evolve(spec, target=text, headers=headers)
     return route.service, spec, shown
+
+
+def _asked_target(target: bytes, route: Route) -> bytes:
+    """Give what the service of a route is asked for."""
+    target = with_one_slash(target)
+    if route.rewrite is None:
+        return target
+    return rewritten_target(target, route.prefix.encode(), route.rewrite.encode())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from canary_trio.routing.access.rate_limiter import Standing
 from canary_trio.routing.edge.explain_route import explain_route
 from canary_trio.routing.edge.table_codec import build_table
@@ -63,3 +65,27 @@ def test_a_route_without_limits_says_nothing_of_them() -> None:
     spec = RequestSpec("GET", "/y", (("Host", "h"),), "10.0.0.1")
 
     assert "route_rate_limits" not in explain_route(spec, ROUTES)[2]
+
+
+@pytest.mark.parametrize(
+    ("target", "route", "asked"),
+    [
+        ("/x/a", "*/x", "/x/a"),
+        ("//x//a", "*/x", "/x//a"),
+        ("/%78/a", "*/x", "/%78/a"),
+        ("/old/a%20b", "*/old", "/new/a%20b"),
+        ("//%6fld/a%20b?c", "*/old", "/new/a%20b?c"),
+        ("/x/../old", None, "/x/../old"),
+    ],
+)
+def test_however_a_path_is_spelled_its_service_is_asked_as_the_gateway_asks_it(
+    target: str, route: str | None, asked: str
+) -> None:
+    tables = [
+        {"path_prefix": "/x", "service": "one"},
+        {"path_prefix": "/old", "service": "two", "rewrite_prefix": "/new"},
+    ]
+    spec = RequestSpec("GET", target, (("Host", "h"),), "10.0.0.1")
+    _, as_asked, shown = explain_route(spec, build_table({"routes": tables}).routes)
+    assert (shown["route"], as_asked.target) == (route, asked)
+    assert shown.get("status") == (None if route else 400)
