@@ -83,6 +83,7 @@ bench: install  ## Measure: the proxy and the store beside others, a change's wa
 	$(BIN)/python -m benchmarks.store --quick
 	$(BIN)/python -m benchmarks.routing
 	$(BIN)/python -m benchmarks.rate_limits
+	$(BIN)/python -m benchmarks.auth
 	$(BIN)/python -m benchmarks.swap
 
 docs: install  ## Write the tables of docs/ that are made from the code anew

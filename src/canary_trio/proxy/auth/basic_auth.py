@@ -117,9 +117,7 @@ class BasicAuthCheck:
         if given is None:
             return self._counted(self._refuse())
         user, password = given
-        key = blake2b(
-            b"%b\0%b" % (user.encode(), password), key=self._key, digest_size=32
-        ).digest()
+        key = self.key_of(user, password)
         users = self._users.current
         kept = users.users.get(user)
         known = self._known.get(key, exchange.loop.now)
@@ -139,6 +137,11 @@ class BasicAuthCheck:
         return self._questions.ask(
             exchange, key, work, lambda verdict: tell(self._counted(verdict))
         )
+
+    def key_of(self, user: str, password: bytes) -> bytes:
+        """Give what is remembered of a name and a password."""
+        said = b"%b\0%b" % (user.encode(), password)
+        return blake2b(said, key=self._key, digest_size=32).digest()
 
     def waiting(self) -> list[Asker]:
         """Give those who wait for a look at their passwords."""

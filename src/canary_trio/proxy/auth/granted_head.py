@@ -8,12 +8,19 @@ never change; so this is another one.
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 
 import attrs
 
 from http_trio.http1.request_head import RequestHead
 
 _OWN = frozenset({"raw", "_start", "passed"})
+_SAME = tuple(
+    (field.name, attrgetter(field.name))
+    for field in attrs.fields(RequestHead)
+    if field.name not in _OWN
+)
+_set = object.__setattr__  # heads are frozen
 
 
 def granted_head(
@@ -37,10 +44,9 @@ def granted_head(
     if raw == head.raw and not lines:
         return head
     made = object.__new__(RequestHead)
-    for field in attrs.fields(RequestHead):
-        if field.name not in _OWN:
-            object.__setattr__(made, field.name, getattr(head, field.name))
-    object.__setattr__(made, "raw", b"%b%b\r\n\r\n" % (raw[:-4], lines))
-    object.__setattr__(made, "_start", b"")
-    object.__setattr__(made, "passed", None)
+    for name, get in _SAME:
+        _set(made, name, get(head))
+    _set(made, "raw", b"%b%b\r\n\r\n" % (raw[:-4], lines))
+    _set(made, "_start", b"")
+    _set(made, "passed", None)
     return made
