@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import attrs
 import click
 
+from canary_health.finite import Finite
 from canary_health.probe import NotReady, ask_ready
 
 PATIENCE_S = 5.0
@@ -48,7 +49,7 @@ def health_of(name: str) -> click.Command:
     @click.option(
         "--timeout",
         "timeout_s",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Finite(min=0, min_open=True),
         default=PATIENCE_S,
         show_default=True,
         metavar="SECONDS",

@@ -16,9 +16,10 @@ PAGE_BYTES = 64 * 1024
 
 _URL = re.compile(
     r"(?:(?P<scheme>https?)://)?"
-    r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s/:@?#\[\]]+):(?P<port>\d{1,5})"
+    r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s/:@?#\[\]]+)(?::(?P<port>\d{1,5}))?"
     r"(?P<path>/[!-~]*)?"
 )
+_PORTS = {"http": 80, "https": 443}
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r?\n)")
 
 
@@ -46,14 +47,17 @@ def ask_ready(url: str, timeout_s: float, ca_file: str | None = None) -> str:
         secure, host, path = False, "localhost", "/ready"
     else:
         match = _URL.fullmatch(url)
-        if match is None or not 0 < int(match["port"]) < 65536:
+        port = 0
+        if match is not None:  # without a scheme a port is needed to tell what it is
+            port = int(match["port"] or _PORTS.get(match["scheme"], 0))
+        if match is None or not 0 < port < 65536:
             raise ValueError(
                 f"found {url!r}, expected http://HOST:PORT, https://HOST:PORT or unix:PATH"
             )
         secure, host = match["scheme"] == "https", match["host"]
         path = match["path"] or "/ready"
         path = "/ready" if path == "/" else path
-        address = host.strip("[]"), int(match["port"])
+        address = host.strip("[]"), port
     request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     try:
         with contextlib.closing(_connect(address, until)) as sock:

@@ -104,7 +104,7 @@ def test_who_does_not_listen_is_not_ready(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        *("", "host", "ftp://a:1", "http://a", "http://a:", "http://a:0", "a:65536"),
+        *("", "host", "ftp://a:1", "http://a:", "http://a:0", "a:65536"),
         *("http://a:1 /", "http://a:1/\r\nX: y", "http://u@a:1", "http://[a:1"),
     ],
 )
@@ -118,6 +118,31 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 def test_any_response_is_an_answer(response: bytes) -> None:
     with says(response) as (address, _), contextlib.suppress(NotReady):
         assert ask_ready(address, 5).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "host"),
+    [
+        ("http://localhost", ("localhost", 80), "localhost"),
+        ("https://kv.example.org/", ("kv.example.org", 443), "kv.example.org"),
+        ("http://[::1]:81", ("::1", 81), "[::1]"),
+        ("127.0.0.1:82/live", ("127.0.0.1", 82), "127.0.0.1"),
+    ],
+)
+def test_a_url_says_where_and_whom(
+    monkeypatch: pytest.MonkeyPatch, url: str, address: tuple[str, int], host: str
+) -> None:
+    asked: list[object] = []
+
+    def refuse(address: object, timeout_s: float) -> None:
+        asked.append(address)
+        raise ConnectionRefusedError(111, "refused")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(NotReady, match="no response: refused"):
+        ask_ready(url, 5)
+    assert asked == [address]
+    assert host in url
 
 
 @pytest.mark.parametrize("command", ["canary", "kv_trio"])

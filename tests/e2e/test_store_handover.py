@@ -70,6 +70,16 @@ async def test_a_service_manager_restarts_it_and_no_client_is_refused(
     assert keys == [b"a", b"b"]
 
 
+async def test_a_socket_for_everybody_needs_tokens_too(tmp_path: Path) -> None:
+    with (
+        service_manager(tmp_path) as manager,
+        socket.create_server(("0.0.0.0", 0)) as served,
+    ):
+        process = manager.start("kv-trio", "serve", sockets={"http": served})
+        with until_the_end(process):
+            assert await trio.to_thread.run_sync(process.wait, 20) == 1
+
+
 async def test_a_lame_duck_says_so_and_serves(tmp_path: Path) -> None:
     port = free_port()
     words = ("kv-trio", "serve", "--bind", f"127.0.0.1:{port}", "--lame-duck", 60)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from canary_health.finite import Finite
 from canary_trio.cli import store_options
 from canary_trio.cli.written import FIRST_S, Wait, Written, say_written
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _wait_option = click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     metavar="SECONDS",
     help="Return when every live proxy routes by the new revision; status 3 if that is not"
     f" so in time, or no proxy is live (the first is awaited for {FIRST_S:g} s).",

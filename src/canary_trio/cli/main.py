@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from canary_health.commands import health_of
+from canary_health.finite import Finite
 from canary_trio.cli import store_options
 from canary_trio.cli.documents import apply, get, schema, set_, validate
 from canary_trio.cli.explain import explain
@@ -51,7 +52,7 @@ main.add_command(health_of("canary"))
 @click.option(
     "--for",
     "for_s",
-    type=click.FloatRange(min=0.1),
+    type=Finite(min=0.1),
     metavar="SECONDS",
     help="End by itself.  [default: run until Ctrl-C]",
 )

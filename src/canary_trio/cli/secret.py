@@ -6,6 +6,7 @@ import json
 
 import click
 
+from canary_health.finite import Finite
 from canary_trio.cli import store_options
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -24,7 +25,7 @@ def secret() -> None:
 @store_options.config_server
 @click.option(
     "--days",
-    type=click.FloatRange(min=0, max=3650),
+    type=Finite(min=0, max=3650),
     default=OLD_DAYS,
     show_default=True,
     help="How long cookies of the old secret are taken still. Whoever comes in that time"

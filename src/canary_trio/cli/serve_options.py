@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import attrs
 import click
 
+from canary_health.finite import Finite
 from canary_trio.cli.tls_options import TlsSettings, settle_tls, tls_options
 from http_trio import (
     BadBind,
@@ -79,7 +80,7 @@ _WORKERS = click.option(
 _WORKER_TIMEOUT = click.option(
     "--worker-timeout",
     "hung_s",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=10,
     show_default=True,
     metavar="SECONDS",
@@ -229,7 +230,7 @@ _REUSE_PORT = click.option(
 _LAME_DUCK = click.option(
     "--lame-duck",
     "lame_duck_s",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=0,
     show_default=True,
     metavar="SECONDS",
@@ -238,7 +239,7 @@ _LAME_DUCK = click.option(
 _DRAIN = click.option(
     "--drain",
     "drain_s",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=30,
     show_default=True,
     metavar="SECONDS",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from canary_health.finite import Finite
 from kv_trio.cli.output import fail
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ _DAY_S = 86400.0
 )
 @click.option(
     "--history-days",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=30,
     show_default=True,
     help="Days for which a state that was replaced is kept.",
@@ -93,7 +94,7 @@ _DAY_S = 86400.0
 @click.option(
     "--wait-data",
     "wait_s",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     metavar="SECONDS",
     help="So long wait for a server that has the directory.  [default: 60 with"
     " --reuse-port or a socket that is handed down, otherwise 0]",
@@ -101,7 +102,7 @@ _DAY_S = 86400.0
 @click.option(
     "--lame-duck",
     "lame_duck_s",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=0,
     show_default=True,
     metavar="SECONDS",
@@ -110,7 +111,7 @@ _DAY_S = 86400.0
 @click.option(
     "--drain",
     "drain_s",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=5,
     show_default=True,
     metavar="SECONDS",

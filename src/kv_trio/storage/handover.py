@@ -50,7 +50,7 @@ async def open_engine(
         bounds: of its history.
         wait_s: how long it is waited for; 0 to fail at once.
         on_waiting: called once, if another server has it.
-        on_leaving: called once, when that one says that it leaves.
+        on_leaving: called once, when that one says that it leaves, or has gone.
 
     Raises:
         StorageError, StoreDamaged: as `StorageEngine`.
@@ -58,10 +58,10 @@ async def open_engine(
     """
     until = trio.current_time() + wait_s
     with contextlib.ExitStack() as waiting:
-        told = False
+        told = listens = False
         while True:
             try:
-                return await trio.to_thread.run_sync(StorageEngine, directory, bounds)
+                engine = await trio.to_thread.run_sync(StorageEngine, directory, bounds)
             except StoreLocked as exc:
                 assert directory is not None, "nobody has a lock in memory"
                 if not wait_s:
@@ -72,9 +72,16 @@ async def open_engine(
                     waiting.enter_context(_next_in_turn(directory))
                     on_waiting()
                     told = True
-                if on_leaving is not _nothing and _is_left(directory):
+                if not listens and _is_left(directory):
                     on_leaving()
-                    on_leaving = _nothing
+                    listens = True
+            else:
+                if told and not listens:  # the one before us ended without a word
+                    with contextlib.ExitStack() as opened:
+                        opened.callback(engine.close)
+                        on_leaving()
+                        opened.pop_all()
+                return engine
             await trio.sleep(LOOK_S)
 
 
@@ -139,6 +146,3 @@ def _is_left(directory: Path) -> bool:
         return (directory / LOCK).read_bytes() == _LEAVING
     except OSError:
         return False
-
-
-def _nothing() -> None: ...
