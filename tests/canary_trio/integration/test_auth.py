@@ -29,7 +29,7 @@ from canary_trio.testing import (
     says_stable,
     url_of,
 )
-from http_trio import serve
+from http_trio import Exchange, Response, Tls, serve
 from http_trio.testing.peers import (
     FakeUpstream,
     ReceivedRequest,
@@ -44,6 +44,7 @@ from tests.canary_trio.proxy.auth.test_forward_auth import (
     wait_until,
 )
 from tests.http_trio.proxy.test_hooks import nobody
+from tests.http_trio.support.certificates import Authority
 from tests.http_trio.support.http2_peer import Http2Client, port_of
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n%b\r\n"
@@ -92,7 +93,7 @@ async def test_a_server_gets_what_was_granted_and_nothing_that_was_forged() -> N
     rows = ends.rows()
     assert (head[:12], body) == (b"HTTP/1.1 200", b"stable")
     assert b"Remote-User: ann" in rows
-    assert b"remote-groups: a, b" in rows
+    assert b"Remote-Groups: a, b" in rows
     assert b"X-A: b" in rows
     assert not [row for row in rows if b"root" in row or b"wheel" in row]
     assert ends.auth.asked[0].path == b"/verify"
@@ -555,3 +556,49 @@ async def test_what_no_field_may_say_no_trailer_says(name: bytes, passes: bool) 
 
     kept = b"%b: root\r\n" % name if passes else b""
     assert taken == [b"X-Last: 1\r\n" + kept + b"\r\n"]
+
+
+# === by other ways ===
+
+
+@pytest.mark.parametrize("scheme", ["h2c", "https", "unix"])
+async def test_it_is_asked_as_servers_are(scheme: str, tmp_path: Path) -> None:
+    asked: list[tuple[str, bytes]] = []
+
+    def answers(exchange: Exchange) -> None:
+        asked.append((exchange.protocol, exchange.target))
+        known = exchange.header(b"x-forwarded-uri") == b"/open"
+        fields = ((b"Remote-User", b"ann"),) if known else ()
+        exchange.respond(Response(200 if known else 403, headers=fields))
+
+    authority = Authority(tmp_path)
+    path = tmp_path / "s"
+    start = {
+        "h2c": partial(serve, answers, [], h2c_binds=["127.0.0.1:0"]),
+        "https": partial(serve, answers, ["127.0.0.1:0"], tls=Tls(*authority.issue())),
+        "unix": partial(serve, answers, [f"unix:{path}"]),
+    }[scheme]
+    async with fake_upstream(says_stable) as server, trio.open_nursery() as nursery:
+        auth = await nursery.start(start)
+        url = f"unix:{path}"
+        if scheme != "unix":
+            url = f"{scheme}://localhost:{port_of(auth)}"
+        tls = {"ca": str(authority.ca_file)} if scheme == "https" else {}
+        rules = {"copy_headers": ["Remote-User"], "path": "/verify", "tls": tls}
+        access = {"forward_auth": {"url": url, **rules}}
+        arms = {"stable": arm(server)}
+        async with (
+            proxied(arms, ratio=0, access=access) as proxy,
+            connected(proxy.server) as client,
+        ):
+            assert (await client.ask(b"/open"))[1] == b"stable"
+            assert b" 403 " in (await client.ask(b"/shut"))[0]
+            if scheme == "https":
+                del access["forward_auth"]["tls"]
+                await proxy.install({"arms": arms, "access": access})
+                assert b" 503 " in (await client.ask(b"/open"))[0]
+        nursery.cancel_scope.cancel()
+
+    protocol = "HTTP/2" if scheme == "h2c" else "HTTP/1.1"
+    assert asked == [(protocol, b"/verify")] * 2
+    assert b"Remote-User: ann" in server.asked[0].head

@@ -47,6 +47,7 @@ from http_trio import (
     error_response,
     fetch_pooled,
 )
+from http_trio.http1.fields import find_values
 
 BODY_BYTES = 64 * 1024
 """Of an answer that goes to a client at most; of a longer one its status and fields go alone."""
@@ -86,7 +87,7 @@ class ForwardAuthCheck:
         self.upstream = upstream
         self.counts = counts
         self._told = fields_named(rules.request_headers)
-        self._copied = fields_named(rules.copy_headers)
+        self._copied = [name.encode() for name in rules.copy_headers]
         self._questions = Questions()
         self._key = secrets.token_bytes(32)
         cache = rules.cache
@@ -178,8 +179,11 @@ class ForwardAuthCheck:
     def _judge(self, found: FetchResult) -> Verdict:
         cookies = b"".join(_COOKIES.findall(found.fields))
         if 200 <= found.status < 300:
-            copied = self._copied
-            lines = b"" if copied is None else b"".join(copied.findall(found.fields))
+            lines = b"".join(
+                b"\r\n%b: %b" % (name, value)
+                for name in self._copied
+                for value in find_values(found.fields, name)
+            )
             given = cookies if self.rules.set_cookies else b""
             return Granted(lines, cookies=given, is_personal=bool(cookies))
         # A redirect to a login has much of the request that is not in a narrow key.

@@ -63,7 +63,7 @@ async def test_a_2xx_lets_pass_with_the_fields_that_are_named() -> None:
             )
 
     assert head.startswith(b"HTTP/1.1 200")
-    assert body == b"\r\nAccept: */*\r\nRemote-User: ann\r\nremote-groups: a, b"
+    assert body == b"\r\nAccept: */*\r\nRemote-User: ann\r\nRemote-Groups: a, b"
     assert (counts.outcomes, counts.asked) == ({"granted": 1}, 1)
 
 
