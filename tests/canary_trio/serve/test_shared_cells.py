@@ -18,19 +18,29 @@ from canary_trio.serve.shared_cells import (
 )
 
 DAY = 86_400 * 10**9
-BURST = 3_000
+BURST = 200
 
 TAKES = """
-import sys
+import sys, time
 from canary_trio.serve import shared_cells
 from canary_trio.serve.shared_cells import inherited_cells
 shared_cells.PAUSES = 10**6  # however busy the machine is
 cells = inherited_cells(int(sys.argv[1]))
+
+class Slow:  # others have their turn between what is read and what is written
+    def __init__(self, view): self.view = view
+    def __setitem__(self, at, value): self.view[at] = value
+    def __getitem__(self, at):
+        found = self.view[at]
+        time.sleep(0 if isinstance(at, slice) else 0.0001)
+        return found
+
+cells._view = Slow(cells._view)
 key = cells.keys_of(b"web")(b"client")
 print("ready", flush=True)
 sys.stdin.readline()
 interval, burst = int(sys.argv[2]), int(sys.argv[3])
-tries = burst // 2
+tries = burst * 3 // 4
 print(sum(not cells.take(key, 1000, interval, interval * (burst - 1)) for _ in range(tries)))
 """
 
@@ -64,7 +74,7 @@ def memory() -> Iterator[int]:
 
 
 def test_no_request_is_counted_twice_or_not_at_all(memory: int) -> None:
-    processes = [start(TAKES, memory, DAY, BURST) for _ in range(3)]
+    processes = [start(TAKES, memory, DAY, BURST) for _ in range(2)]
     for process in processes:
         assert line(process) == "ready"
     for process in processes:
@@ -74,7 +84,6 @@ def test_no_request_is_counted_twice_or_not_at_all(memory: int) -> None:
     passed = [int(process.communicate(timeout=30)[0]) for process in processes]
 
     assert sum(passed) == BURST  # of half as many again
-    assert all(passed)
     cells = inherited_cells(memory)
     key = cells.keys_of(b"web")(b"client")
     assert cells.ahead(key, 1000) == BURST * DAY
