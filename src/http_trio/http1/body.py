@@ -135,6 +135,9 @@ class BodyTranscoder:
         was_done, self.done = self.done, True
         return b"" if was_done or self._outgoing != CHUNKED else LAST_CHUNK
 
+    def let_go(self) -> None:
+        """Give back what it holds beside its state: it takes nothing more in."""
+
     def _kept_trailers(self) -> list[bytes]:
         return [line for line in self.trailers if is_allowed_in_trailer(line)]
 

@@ -68,7 +68,7 @@ class ForwardHooks:
         timeouts: how long this request may take; None for the limits of `serve`.
         reads_responses: whether `on_response` is to be called.
         encoder: what encodes the response's body; `on_response` sets it, and the fields
-            that say so. None to pass the body on as it is.
+            that say so, and it is taken from there. None to pass the body on as it is.
     """
 
     __slots__ = ("fields", "request_fields", "response_fields", "timeouts")

@@ -203,6 +203,7 @@ class UpstreamRequest:
             try:
                 data += transcoder.feed(body)
             except ProtocolError:
+                transcoder.let_go()
                 self.status, self.transcoder = 0, None
                 raise
         return data
@@ -215,6 +216,7 @@ class UpstreamRequest:
             return BodyTranscoder(
                 incoming, outgoing, trailers=trailers, line_limit=limit
             )
+        self.hooks.encoder = None  # type: ignore[misc]  # whose it was has a place for it
         return EncodedBody(
             incoming, outgoing, encoder, trailers=trailers, line_limit=limit
         )
@@ -362,6 +364,7 @@ class UpstreamRequest:
             timer.cancel()
         if transcoder is not None:
             exchange.response_bytes = transcoder.passed
+            transcoder.let_go()
         self.carrier = None  # a cycle: it would wait, with buffers, for the collector
         try:
             self.hooks.on_end(self, self.status, failure)

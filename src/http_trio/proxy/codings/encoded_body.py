@@ -77,6 +77,10 @@ class EncodedBody(BodyTranscoder):
         self._content.end()
         return self._encode(b"", last=True)
 
+    def let_go(self) -> None:
+        """Give back the encoder, which others wait for, and its memory."""
+        del self._encoder
+
     def _encode(self, content: bytes, *, last: bool) -> bytes:
         self.done = last
         if not content and not last:

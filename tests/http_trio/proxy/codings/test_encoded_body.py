@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 import zlib
 from collections.abc import Callable
 from importlib import import_module
@@ -91,6 +92,18 @@ def test_what_follows_is_not_encoded(
     assert decoder(coding).decompress(out) == data[: size + 1]
     assert body.rest == data[size + 1 :]
     assert body.end() == b""
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_what_is_let_go_holds_no_encoder(coding: bytes) -> None:
+    encoder = make_encoder(coding, 5)
+    held = weakref.ref(encoder)
+    body = EncodedBody(10, CHUNKED, encoder)
+    del encoder
+    body.feed(b"hello")
+    assert held() is not None
+    body.let_go()
+    assert held() is None
 
 
 @pytest.mark.parametrize("coding", CODINGS)
