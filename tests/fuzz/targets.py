@@ -42,6 +42,7 @@ from http_trio.http1.framing import (
 from http_trio.http1.request_head import RequestHead, parse_request_head, render_request
 from http_trio.http1.response_head import parse_response_head, render_response
 from http_trio.limits import Limits
+from http_trio.proxy.codings.negotiation import choose_coding, refuses_identity
 from tests.fuzz.client_targets import SEEDS as CLIENT_SEEDS
 from tests.fuzz.client_targets import store_bytes
 from tests.fuzz.http2_targets import SEEDS as HTTP2_SEEDS
@@ -243,6 +244,16 @@ def proxy_protocol(data: bytes) -> None:
         assert parse_proxy_header(whole[:-1]) is None
 
 
+def accept_encoding(data: bytes) -> None:
+    """A coding is chosen of those offered, and only where the client names it or all."""
+    chosen = choose_coding(data, (b"zstd", b"gzip"))
+    assert chosen in (None, b"zstd", b"gzip")
+    if chosen is not None:
+        assert chosen in data.lower() or b"*" in data
+        assert choose_coding(data, (chosen,)) == chosen
+    refuses_identity(data)
+
+
 def config(data: bytes) -> None:
     """A document is built or refused with its faults, and never anything else."""
     try:
@@ -336,7 +347,14 @@ TARGETS: dict[str, Target] = {
         *(session_body, transaction_body, store_response, store_bytes),
         *(client_hello, certificate, authority),
         *(http2_bytes, http2_frames, http2_messages),
-        *(proxy_protocol, remembered_file, fleet_secret, proxy_report, proxy_status),
+        *(
+            accept_encoding,
+            proxy_protocol,
+            remembered_file,
+            fleet_secret,
+            proxy_report,
+            proxy_status,
+        ),
     )
 }
 
@@ -393,6 +411,10 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     ),
 }
 SEEDS |= STORE_SEEDS | CLIENT_SEEDS | PROXY_SEEDS | TLS_SEEDS | HTTP2_SEEDS
+SEEDS["accept_encoding"] = (
+    b"gzip, deflate, br, zstd",
+    b"gzip;q=0.5, *;q=0.1, identity;q=0",
+)
 SEEDS["proxy_protocol"] = (
     b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 443\r\n",
     b"PROXY UNKNOWN\r\n",
