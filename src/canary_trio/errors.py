@@ -77,7 +77,7 @@ class CannotServe(CanaryError):
 
 
 class BadSource(CannotServe):
-    """A URL names no source that there is. The fault of who wrote it."""
+    """A URL names no source, or none that will do. The fault of who wrote it."""
 
 
 class WrongServer(CannotServe):

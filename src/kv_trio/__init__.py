@@ -5,6 +5,7 @@ from kv_trio.client.key_set_watch import KeySetWatch
 from kv_trio.client.limits import ResponseLimits
 from kv_trio.client.live_value import Invalid, Live, live
 from kv_trio.client.results import Listing, Snapshot, WriteResult
+from kv_trio.client.transport import Transport
 from kv_trio.client.watch import Backoff, Contact, Watch
 from kv_trio.errors import (
     BadKey,
@@ -56,6 +57,7 @@ __all__ = [
     "StoreRefused",
     "StoreUnreachable",
     "TransactionResult",
+    "Transport",
     "TxnOperation",
     "TxnOperationFailed",
     "UnexpectedResponse",

@@ -409,3 +409,24 @@ async def test_an_etcd_behind_another_scheme_is_none(tmp_path: Path) -> None:
             status=2,
         )
     assert "an etcd is etcd://" in " ".join(done.err.split())
+
+
+async def test_what_a_file_cannot_do_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "web.json").write_text(json.dumps(DOCUMENT))
+    url = tmp_path.as_uri() + "/"
+    asked = ("--config-server", url)
+    shown = await run("canary", "get", "web", *asked)
+    assert json.loads(shown.out) == DOCUMENT
+    for words in (
+        ("set", "web", "ratio=0.5"),
+        ("status", "web"),
+        ("secret", "rotate", "web"),
+    ):
+        done = await run("canary", *words, *asked, status=1)
+        assert "files are only read" in done.err
+    done = await run(
+        *("canary", "serve", "@edge", "--config-server", url + "web.json"),
+        *("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+        status=2,
+    )
+    assert "a gateway has one for each service" in " ".join(done.err.split())

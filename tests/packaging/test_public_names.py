@@ -29,7 +29,7 @@ PUBLIC: dict[str, str] = {
         Backoff BadKey BadQuery BadTokens Bounds Client Compacted Contact Entry EtcdClient
         Invalid KeySetWatch KvError KvServer Listing Live LockLost ResponseLimits Revision
         Session Snapshot StorageError StoreDamaged StoreLimits StoreLocked StoreRefused
-        StoreUnreachable TransactionResult TxnOperation TxnOperationFailed
+        StoreUnreachable TransactionResult Transport TxnOperation TxnOperationFailed
         UnexpectedResponse Watch WriteResult live serve
     """,
     "canary_trio": """

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from canary_health.finite import Finite
 from canary_trio.cli import store_options
+
+if TYPE_CHECKING:
+    from canary_trio.control.fleet_secret import FleetSecret
+    from canary_trio.control.sources.source import DocumentSource
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -38,14 +43,18 @@ def rotate(service: str, config_server: str, days: float, *, as_json: bool) -> N
     from datetime import timedelta  # noqa: PLC0415
 
     from canary_trio.control.secret_keeper import rotate_secret, utc_now  # noqa: PLC0415
+    from canary_trio.control.sources.source import SourceCannot  # noqa: PLC0415
 
     old_for, now = timedelta(days=days), utc_now()
-    rotated = store_options.ask(
-        config_server,
-        lambda client: rotate_secret(
+
+    async def ask(client: DocumentSource) -> FleetSecret:
+        if client.read_only:
+            raise SourceCannot(f"{client.url} takes no secret: {client.read_only}")
+        return await rotate_secret(
             client, service, lambda found: found.rotated(now, old_for)
-        ),
-    )
+        )
+
+    rotated = store_options.ask(config_server, ask)
     begin = rotated.secrets[0].signs_from
     end = max((one.until for one in rotated.secrets if one.until), default=None)
     signs_from = begin and begin.strftime(_TIME)

@@ -31,7 +31,8 @@ def config_server(command: F) -> F:
         default="http://127.0.0.1:8500",
         show_default=True,
         metavar="URL",
-        help="The store: http(s):// for a kv-trio or a Consul, etcd(s)://HOST,... for an etcd.",
+        help="Where documents are: http(s):// for a kv-trio or a Consul, etcd(s)://HOST,... for an"
+        " etcd; only read: file:///PATH, http(s)+poll://HOST/PATH.",
     )
     token = click.option(
         "--token",

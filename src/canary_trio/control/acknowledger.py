@@ -19,7 +19,7 @@ import trio
 from canary_trio.control.fleet.last_seen import OwnNote
 from canary_trio.control.fleet.report import Report
 from canary_trio.control.own_name import NameFile
-from canary_trio.control.sources.source import DocumentSource, KeyStore
+from canary_trio.control.sources.source import DocumentSource, KeyStore, SourceCannot
 from canary_trio.control.store_keys import proxies_prefix
 from canary_trio.errors import CannotServe, NameTaken, WrongServer
 from kv_trio import Backoff, Contact, Entry, KvError, StoreRefused, TxnOperation
@@ -144,6 +144,9 @@ class Acknowledger:
                 backoff.reset()
                 await self._note.keep(client, report)
                 await self._wait_for_news(renew_at - trio.current_time())
+            except SourceCannot as exc:
+                _log.info("what runs here is not reported: %s", exc)
+                return
             except KvError as exc:
                 if isinstance(exc, StoreRefused):  # such as: the session has ended
                     self._tell_refusal(str(exc))

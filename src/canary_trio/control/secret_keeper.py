@@ -3,6 +3,9 @@
 The store has the word. What cannot be used there is refused and told, and the last good
 secret goes on; what is gone there is written back, for every proxy has it, so that no user
 moves. Only a proxy that finds none and has none makes one, and it waits for the others.
+Where the source can keep none, the machine's proxies have one of their own.
+
+One file, since what is agreed on, followed and given back is one state.
 """
 
 from __future__ import annotations
@@ -10,11 +13,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import trio
 
 from canary_trio.control.fleet_secret import BadSecret, FleetSecret
-from canary_trio.control.sources.source import KeyStore
+from canary_trio.control.sources.own_secret import own_secret
+from canary_trio.control.sources.source import KeyStore, SourceCannot
 from canary_trio.control.store_keys import proxies_prefix, secret_key
 from canary_trio.errors import CanaryError, WrittenMeanwhile
 from kv_trio import Backoff, Entry, KvError, Snapshot, StoreRefused
@@ -44,13 +49,27 @@ class SecretKeeper:
     """
 
     def __init__(
-        self, service: str, on_change: Callable[[], None], now: Now = utc_now
+        self,
+        service: str,
+        on_change: Callable[[], None],
+        now: Now = utc_now,
+        own: Path | None = None,
     ) -> None:
+        """Begin without one.
+
+        Args:
+            service: whose it is.
+            on_change: called when other secrets sign or verify than before.
+            now: gives the time.
+            own: the file of this machine's secret, where the source cannot keep one.
+        """
         self.secret: FleetSecret | None = None
         self.on_change = on_change
         self._service = service
         self._key = secret_key(service)
         self._now = now
+        self._own = own
+        self._uses_own = False  # since the source has none and can keep none
         self._changed = trio.Event()
         self._told = ""  # what was wrong in the store when it was told last
 
@@ -72,13 +91,18 @@ class SecretKeeper:
         """
         snapshot = await client.get(self._key)
         if _is_lost(snapshot.entry) and self.secret is None:
-            fleet = await client.list(proxies_prefix(self._service))
-            if fleet.entries:
-                snapshot = await self._wait_given_back(client, snapshot)
+            snapshot = await self._wait_given_back(client, snapshot)
         if _is_lost(snapshot.entry):
-            if self.secret is None:
-                self.secret = FleetSecret.draw()
-            await self._write(client, snapshot.entry)
+            recalled = self.secret
+            self.secret = recalled or FleetSecret.draw()
+            try:
+                await self._write(client, snapshot.entry)
+            except SourceCannot as exc:
+                self.secret = recalled
+                own = recalled or await self._read_own()
+                self.secret = own or FleetSecret.draw()
+                self._tell_own(str(exc))
+                return
             snapshot = await client.get(self._key)
         if snapshot.entry is None:
             raise StoreRefused(404, f"{self._key} is gone at once")
@@ -87,7 +111,11 @@ class SecretKeeper:
             raise StoreRefused(200, self._told)
 
     async def _wait_given_back(self, client: KeyStore, lost: Snapshot) -> Snapshot:
-        with trio.move_on_after(GIVEN_BACK_S):
+        try:
+            fleet = await client.list(proxies_prefix(self._service))
+        except SourceCannot:
+            return lost  # where nobody reports, nobody gives it back
+        with trio.move_on_after(GIVEN_BACK_S if fleet.entries else 0):
             async with client.watch(self._key) as states:
                 async for snapshot in states:
                     if not _is_lost(snapshot.entry):
@@ -150,7 +178,7 @@ class SecretKeeper:
                 _log.error("%s%s", told, goes_on)
             self._told = told
             return
-        self._told = ""
+        self._told, self._uses_own = "", False
         if secret != self.secret:
             if self.secret is not None:
                 _log.info("the fleet's secret is another now")
@@ -159,19 +187,43 @@ class SecretKeeper:
             self.on_change()
 
     async def _give_back(self, client: KeyStore, entry: Entry | None) -> None:
-        if self.secret is None:
+        if self.secret is None or self._uses_own:
             return
-        _log.warning("%s was lost; the fleet's secret is written back", self._key)
-        backoff = Backoff()
+        backoff, told = Backoff(), False
         while True:
             try:
                 await self._write(client, entry)
+            except SourceCannot as exc:
+                self._tell_own(str(exc))
+                return
             except StoreRefused as exc:
-                _log.warning("%s cannot be written back: %s", self._key, exc)
+                _log.warning(
+                    "%s was lost, and cannot be written back: %s", self._key, exc
+                )
+                told = True
             except KvError:
                 await backoff.pause()
                 continue
+            if not told:
+                _log.warning(
+                    "%s was lost; the fleet's secret was written back", self._key
+                )
             return  # if another proxy was first, its write is the next state
+
+    async def _read_own(self) -> FleetSecret | None:
+        """Give this machine's secret; None where nothing is kept on disk."""
+        if self._own is None:
+            return None
+        try:
+            return await trio.to_thread.run_sync(own_secret, self._own)
+        except (OSError, BadSecret) as exc:
+            raise StoreRefused(200, f"no secret to sign with: {exc}") from exc
+
+    def _tell_own(self, reason: str) -> None:
+        """Tell once that the secret is not the fleet's."""
+        if not self._uses_own:
+            _log.info("cookies are signed by this machine's own secret: %s", reason)
+        self._uses_own = True
 
     async def _write(self, client: KeyStore, over: Entry | None) -> None:
         assert self.secret is not None, "there is one to write"

@@ -71,6 +71,7 @@ class Supervisor:
         name: NameFile | None = None,
         is_alive: Callable[..., Awaitable[bool]] = nobody_is,
         part_of: Whole | None = None,
+        own_secret: Path | None = None,
         certificates: Callable[[], tuple[CertificateNotice, ...]] = tuple,
     ) -> None:
         """Begin with nothing that runs.
@@ -96,7 +97,7 @@ class Supervisor:
         self._certificates = certificates
         self._unverified: list[str] = []
         self._part_of = part_of
-        self.keeper = SecretKeeper(service, self._use_secrets)
+        self.keeper = SecretKeeper(service, self._use_secrets, own=own_secret)
         self._good: LastGood | None = None  # what is remembered, or about to be
         if part_of is not None:
             self.status.contact = part_of.contact

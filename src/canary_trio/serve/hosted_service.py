@@ -111,6 +111,7 @@ class HostedService:
             address=site.address,
             admin=site.admin,
             part_of=self,
+            own_secret=site.secret_of(name),
         )
         self.view = ProxyView(
             name, site.proxy_id, self.runtime, self.control, is_part=True

@@ -1,4 +1,7 @@
-"""The proxy as a service: its listeners, its admin and what it serves in one nursery."""
+"""The proxy as a service: its listeners, its admin and what it serves in one nursery.
+
+One file, since all of it begins and ends together.
+"""
 
 from __future__ import annotations
 
@@ -167,7 +170,13 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         options.tls.check()  # while it is a plain error, not one in a group
     tokens = tokens or read_tokens(options)
     token = tokens.get(options.config_server)
-    check_source(options.config_server, token, options.ca_file)
+    check_source(
+        options.config_server,
+        token,
+        options.ca_file,
+        is_gateway=is_gateway(service),
+        writes=options.bootstrap is not None,
+    )
     with contextlib.ExitStack() as owned:
         sockets = Sockets.open(options, owned)
         addresses = sockets.addresses

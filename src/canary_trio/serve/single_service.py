@@ -13,7 +13,7 @@ from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.control.fleet.report import CertificateNotice, Report
 from canary_trio.control.own_name import NameFile
-from canary_trio.control.sources.opening import open_source
+from canary_trio.control.sources.opening import open_source, server_url
 from canary_trio.control.sources.source import DocumentSource
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.status import Status
@@ -62,7 +62,7 @@ class Site:
     @property
     def store(self) -> str:
         """The URL of the store."""
-        return self.options.config_server.rstrip("/")
+        return server_url(self.options.config_server)
 
     def open_source(self) -> DocumentSource:
         """Make the source that the proxy was started with."""
@@ -96,6 +96,10 @@ class Site:
             passwords=self.passwords,
         )
 
+    def secret_of(self, service: str) -> Path | None:
+        """Give the path of a service's own secret; None if nothing is kept."""
+        return state_file(self.options, f"{service}.secret")
+
     def file_of(self, suffix: str) -> Path | None:
         """Give the path of a file of this proxy; None if nothing is kept."""
         return state_file(self.options, f"{self.name}@{self.proxy_id}{suffix}")
@@ -121,6 +125,7 @@ class SingleService:
             name=site.name_file,
             is_alive=is_other_proxy,
             certificates=lambda: notices(self.view),
+            own_secret=site.secret_of(site.name),
         )
         self.handler = ProxyHandler(runtime)
         self.view = ProxyView(site.name, site.proxy_id, runtime, self.control)

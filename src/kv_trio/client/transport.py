@@ -60,13 +60,14 @@ class Reply:
 
     Attributes:
         url: of the request, for messages.
-        index: its field `X-Consul-Index`; empty if it has none.
+        index, tag: its fields `X-Consul-Index` and `ETag`; empty if it has none.
     """
 
     url: str
     status: int
     index: str
     body: bytes
+    tag: str = ""
 
     @property
     def is_absent(self) -> bool:
@@ -166,8 +167,8 @@ class Transport:
         except trio.TooSlowError as exc:
             late = f"{self._shown}: no response in {deadline_s:g} s"
             raise StoreUnreachable(late) from exc
-        index = _field(response, b"x-consul-index")
-        return Reply(self._shown + path, response.status_code, index, content)
+        index, tag = _field(response, b"x-consul-index"), _field(response, b"etag")
+        return Reply(self._shown + path, response.status_code, index, content, tag)
 
     @asynccontextmanager
     async def stream(

@@ -18,6 +18,12 @@ DOCUMENT = {
     }
 }
 
+DEFAULTS = {
+    "binds": ["127.0.0.1:0"],
+    "bootstrap": json.dumps(DOCUMENT).encode(),
+    "remember": False,
+}
+
 
 @asynccontextmanager
 async def proxy_on(client: KeyStore, **options: object) -> AsyncIterator[Proxy]:
@@ -25,8 +31,7 @@ async def proxy_on(client: KeyStore, **options: object) -> AsyncIterator[Proxy]:
         chosen = ProxyOptions(
             config_server=client.url,
             admin="127.0.0.1:0",
-            bootstrap=json.dumps(DOCUMENT).encode(),
-            **{"binds": ["127.0.0.1:0"], "remember": False, **options},  # type: ignore[arg-type]
+            **{**DEFAULTS, **options},  # type: ignore[arg-type]
         )
         with trio.fail_after(10):
             proxy: Proxy = await nursery.start(serve, "web", chosen)

@@ -7,7 +7,10 @@ import re
 from collections.abc import Callable
 
 from canary_trio.control.sources.etcd import EtcdSource
+from canary_trio.control.sources.file import FileSource
 from canary_trio.control.sources.kv import KvSource
+from canary_trio.control.sources.poll import PollSource
+from canary_trio.control.sources.read_only import ReadOnlySource
 from canary_trio.control.sources.source import DocumentSource
 from canary_trio.errors import BadSource
 from http_trio import client_context
@@ -17,6 +20,9 @@ SCHEMES = {
     "https": "the same with TLS",
     "etcd": "an etcd, such as etcd://10.0.0.1:2379,10.0.0.2:2379",
     "etcds": "the same with TLS",
+    "file": "a file, file:///PATH/FILE.json, or the files of file:///DIRECTORY/",
+    "http+poll": "a server that is asked every update_rate seconds",
+    "https+poll": "the same with TLS",
 }
 """What each scheme stands for."""
 
@@ -50,20 +56,53 @@ def open_source(
             return EtcdSource(url, token=token, ca_file=ca_file)
         except ValueError as exc:
             raise BadSource(str(exc)) from exc
+    if scheme == "file":
+        return FileSource(url)
+    if scheme in ("http+poll", "https+poll"):
+        return PollSource(url, token=token, ca_file=ca_file)
     known = ", ".join(f"{name}:// ({what})" for name, what in SCHEMES.items())
     shown = re.sub(r"//[^/@]*@", "//...@", url)
     raise BadSource(f"found the source {shown!r}, expected one of {known}")
 
 
-def check_source(url: str, token: str | None, ca_file: str | None) -> None:
-    """Check that a URL names a source, while what is wrong is a plain error.
+def check_source(
+    url: str,
+    token: str | None,
+    ca_file: str | None,
+    *,
+    is_gateway: bool = False,
+    writes: bool = False,
+) -> None:
+    """Check that a URL names a source that will do, while what is wrong is a plain error.
+
+    Args:
+        url: of the source.
+        token: that it is shown.
+        ca_file: that its server is verified by.
+        is_gateway: whether many documents are read.
+        writes: whether a first document is to be written.
 
     Raises:
         BadSource, http_trio.BadCertificate: as `open_source`.
     """
     if ca_file is not None:
         client_context(ca=ca_file)
-    open_source(url, token=token)
+    source = open_source(url, token=token)
+    if not isinstance(source, ReadOnlySource):
+        return
+    if is_gateway and not source.is_directory:
+        raise BadSource(
+            f"{url} is one document, and a gateway has one for each service; expected the"
+            " URL of a directory, with / at its end"
+        )
+    if writes:
+        raise BadSource(f"--bootstrap cannot write to {url}: {source.read_only}")
+
+
+def server_url(url: str) -> str:
+    """Give a URL as its source has it: a / at the end says that it is a directory."""
+    keeps = _scheme_of(url) in ("file", "http+poll", "https+poll")
+    return url if keeps else url.rstrip("/")
 
 
 def _scheme_of(url: str) -> str:
