@@ -79,6 +79,11 @@ class ForwardAuth:
         " names is never passed on.",
         default=(),
     )
+    user_header: str | None = described(
+        "The field of a 2xx that names the user, for the access log; servers get it if"
+        " `copy_headers` has it, and never as clients send it. null for none.",
+        default=None,
+    )
     set_cookies: bool = described(
         "Whether cookies that a 2xx sets go to the client.", default=False
     )

@@ -350,6 +350,26 @@ async def test_a_client_that_leaves_is_logged_and_the_question_ends(
     assert (line["arm"], line["reason"]) == ("", "authenticating")
 
 
+async def test_the_log_names_the_user_that_was_said(tmp_path: Path) -> None:
+    async def says(asked: ReceivedRequest) -> None:
+        name = asked.head.partition(b"Cookie: ")[2].partition(b"\r")[0]
+        await asked.response(b"", *([b"Remote-User: " + name] if name else []))
+
+    async with fake_upstream(says_stable) as server, fake_upstream(says) as auth:
+        access = {"forward_auth": {"url": url_of(auth), "user_header": "remote-user"}}
+        document = {"arms": {"stable": arm(server)}, "access": access}
+        log = AccessLog(tmp_path / "log")
+        async with (
+            served(document, log) as proxy,
+            connected(proxy.server) as client,
+        ):
+            await client.ask(b"/", b'Cookie: a"b')
+            await client.ask(b"/", b"Remote-User: root")
+        assert not any(b"Remote-User" in one.head for one in server.asked)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line.get("user") for line in lines] == ['a"b', None]
+
+
 async def test_our_own_cookie_is_not_told() -> None:
     async with asked_first() as (proxy, ends):
         access = {"forward_auth": {"url": url_of(ends.auth), "cache": {"time": 60}}}

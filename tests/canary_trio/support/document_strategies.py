@@ -235,6 +235,7 @@ FORWARD_AUTH = table(
     request_headers=st.lists(FIELD_NAMES, max_size=2, unique=True),
     copy_headers=st.lists(FIELD_NAMES, max_size=2, unique=True),
     set_cookies=st.booleans(),
+    user_header=st.none() | FIELD_NAMES,
     timeout=seconds(0.01, 600),
     on_failure=st.sampled_from(["deny", "allow"]),
     cache=st.none()

@@ -89,6 +89,7 @@ FORWARD_AUTH = table(
     path=_TARGET,
     request_headers=_NAMES,
     copy_headers=_NAMES,
+    user_header=optional(_NAME),
     set_cookies=boolean(),
     timeout=seconds(0.01, 600),
     on_failure=enumeration(OnFailure),

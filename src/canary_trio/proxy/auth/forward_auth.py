@@ -47,7 +47,7 @@ from http_trio import (
     error_response,
     fetch_pooled,
 )
-from http_trio.http1.fields import find_values
+from http_trio.http1.fields import find_value, find_values
 
 BODY_BYTES = 64 * 1024
 """Of an answer that goes to a client at most; of a longer one its status and fields go alone."""
@@ -106,7 +106,8 @@ class ForwardAuthCheck:
     @property
     def hides(self) -> tuple[str, ...]:
         """The fields that are not passed on as a client sends them."""
-        return self.rules.copy_headers
+        user, copied = self.rules.user_header, self.rules.copy_headers
+        return copied if user is None else (*copied, user)
 
     @property
     def words(self) -> str:
@@ -185,7 +186,10 @@ class ForwardAuthCheck:
                 for value in find_values(found.fields, name)
             )
             given = cookies if self.rules.set_cookies else b""
-            return Granted(lines, cookies=given, is_personal=bool(cookies))
+            header, user = self.rules.user_header, b""
+            if header is not None:
+                user = find_value(found.fields, header.encode()) or b""
+            return Granted(lines, given, user, is_personal=bool(cookies))
         # A redirect to a login has much of the request that is not in a narrow key.
         own = bool(cookies) or not self._shares_refusals
         return Denied(RefusalKind.AUTH_DENIED, passed_on(found), is_personal=own)

@@ -34,6 +34,7 @@ def test_what_is_read_is_written() -> None:
             "request_headers": ["X-Api-Key"],
             "copy_headers": ["Remote-User"],
             "set_cookies": True,
+            "user_header": "Remote-User",
             "timeout": 0.5,
             "on_failure": "allow",
             "cache": {"time": 60, "by": ["X-Api-Key"], "refusals": 5, "entries": 10},
