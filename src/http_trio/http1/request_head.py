@@ -188,15 +188,18 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
 
 
 def bodiless_request_head(
-    raw: bytes, method: bytes, target: bytes, host: bytes, kept: bytes
+    method: bytes, target: bytes, host: bytes, kept: bytes
 ) -> RequestHead:
     """Give the head of a request without a body, of parts that were checked before.
 
-    It is what `parse_request_head` gives for these bytes, where no field is one that
-    concerns the connection, the body, or those before the client.
+    It is what `parse_request_head` gives for the bytes that these make, where no field
+    is one that concerns the connection, the body, or those before the client.
     """
+    start = b"%b %b HTTP/1.1\r\nHost: %b%b" % (method, target, host, kept)
+    raw = start + b"\r\n\r\n"
     repeatable, plain = method in IDEMPOTENT, method != b"HEAD"
     head = _RequestFields(raw, method, target, host, kept, repeatable, plain)
+    head._start = start  # noqa: SLF001  # this file's own
     head.__class__ = RequestHead
     return cast(RequestHead, head)
 

@@ -62,13 +62,13 @@ def plain_request(fields: tuple[Field, ...], limits: Limits) -> RequestHead | No
     ):
         return None
     kept = b"\r\n".join(lines)
-    line = b"%b %b HTTP/1.1" % (method, target)
-    raw = b"%b\r\nHost: %b%b\r\n\r\n" % (line, host, kept)
+    head = bodiless_request_head(method, target, host, kept)
+    raw = head.raw
     if (
-        len(line) > limits.request_line
+        raw.find(b"\r") > limits.request_line
         or len(lines) > limits.fields
         or len(raw) > limits.head
         or raw.count(b"\n") != len(lines) + 2
     ):
         return None
-    return bodiless_request_head(raw, method, target, host, kept)
+    return head
