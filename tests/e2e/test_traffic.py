@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -135,6 +136,24 @@ async def test_an_arm_has_waits_and_fields_of_its_own(here: World) -> None:
     assert b"\r\nX-Arm: stable" in head
     assert late.startswith(b"HTTP/1.1 504 ")
     assert after.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_an_arm_is_compressed_from_when_it_asks(here: World) -> None:
+    _, address = await here.start_proxy()
+
+    async def asked(*words: str) -> list[str]:
+        told = "\n%header{content-encoding} %header{vary}"
+        command = ["curl", "-s", *words, "-w", told, f"http://{address}/"]
+        ran = await trio.run_process(command, capture_stdout=True)
+        return ran.stdout.decode().splitlines()
+
+    assert await asked("--compressed") == ["v1", " "]
+    arms = here.document()["arms"]
+    arms["stable"]["compress"] = {"least": 1, "codings": ["gzip"]}
+    await here.canary("apply", here.write(arms=arms), "--wait", "5")
+    assert await asked("--compressed") == ["v1", "gzip Accept-Encoding"]
+    assert await asked() == ["v1", " Accept-Encoding"]
 
 
 async def test_beyond_a_servers_places_one_waits_and_the_next_is_refused(
