@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
 
 import attrs
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from canary_trio.config.auth import AuthCache, ForwardAuth, OnFailure
 from canary_trio.proxy.auth.forward_auth import (
@@ -15,7 +19,8 @@ from canary_trio.proxy.auth.forward_auth import (
     fields_named,
 )
 from canary_trio.telemetry.auth_counts import AuthCounts
-from http_trio import Upstream
+from http_trio import Limits, Upstream
+from http_trio.http1.request_head import parse_request_head
 from http_trio.testing.peers import (
     FakeUpstream,
     RawClient,
@@ -357,8 +362,8 @@ async def asking(
         head, body = await client.ask(*given)
         found.append(head + body)
 
-    for client, given in zip(clients, lines, strict=True):
-        nursery.start_soon(one, client, given)
+    for client, words in zip(clients, lines, strict=True):
+        nursery.start_soon(one, client, words)
     return found
 
 
@@ -495,3 +500,55 @@ def test_names_are_found_however_they_are_written() -> None:
 
     assert found.sub(b"", fields) == b"\r\nRemote-Users: c\r\nA: Remote-User: e"
     assert fields_named([]) is None
+
+
+# === what an answer is for ===
+
+WORDS = st.sampled_from(["a", "b", "a: b", "Cookie"])
+SAID = st.fixed_dictionaries(
+    {
+        "method": st.sampled_from(["GET", "POST"]),
+        "path": st.sampled_from(["/", "/a", "/a?Cookie:a", "/%0d%0aCookie:%20a"]),
+        "host": st.sampled_from(["a", "b"]),
+    },
+    optional={"Cookie": WORDS, "Authorization": WORDS, "X-Other": WORDS},
+)
+
+
+def _keys(said: dict[str, str]) -> tuple[bytes, bytes]:
+    """Give what an answer is kept by: all of the question, and two fields of it."""
+    lines = [f"{name}: {said[name]}" for name in sorted(said) if name[:1].isupper()]
+    first = f"{said['method']} {said['path']} HTTP/1.1", f"Host: {said['host']}"
+    raw = "\r\n".join([*first, *lines]).encode() + b"\r\n\r\n"
+    head = parse_request_head(raw, Limits())
+    exchange: Any = SimpleNamespace(
+        head=head,
+        forwarded_fields=lambda: b"\r\nX-Forwarded-Host: " + said["host"].encode(),
+    )
+    found = []
+    for check in (WHOLE, NARROW):
+        question = check._question(exchange, head.kept)
+        found.append(check._key_of(question, head.kept))
+    return found[0], found[1]
+
+
+WHOLE, _ = check_of(Upstream("a", [], b"a"), KEPT)
+NARROW, _ = check_of(
+    Upstream("a", [], b"a"),
+    attrs.evolve(RULES, cache=AuthCache(time=60.0, by=("Authorization", "Cookie"))),
+)
+
+
+@given(SAID, SAID)
+def test_an_answer_is_for_the_same_question_alone(
+    one: dict[str, str], other: dict[str, str]
+) -> None:
+    def told(said: dict[str, str]) -> dict[str, str]:
+        return {name: value for name, value in said.items() if name != "X-Other"}
+
+    def named(said: dict[str, str]) -> tuple[str | None, str | None]:
+        return said.get("Authorization"), said.get("Cookie")
+
+    whole, narrow = zip(_keys(one), _keys(other), strict=True)
+    assert (whole[0] == whole[1]) == (told(one) == told(other))
+    assert (narrow[0] == narrow[1]) == (named(one) == named(other))
