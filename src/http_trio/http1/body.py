@@ -9,6 +9,7 @@ a length, are what shows it (RFC 9112 section 8).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 from http_trio.errors import ProtocolError
@@ -146,6 +147,16 @@ class BodyTranscoder:
         if not kept:
             return LAST_CHUNK
         return b"0\r\n%b\r\n\r\n" % b"\r\n".join(kept)
+
+
+def kept_trailers(lines: bytes, passes: Callable[[bytes], bool]) -> bytes:
+    """Leave out the trailers that may not stand there, and those that do not pass."""
+    kept = [
+        line + b"\r\n"
+        for line in lines.split(b"\r\n")
+        if line and is_allowed_in_trailer(line) and passes(line)
+    ]
+    return b"".join(kept)
 
 
 def is_allowed_in_trailer(line: bytes) -> bool:

@@ -6,12 +6,13 @@ end an end to who reads; after a message there is nothing, as on a connection th
 kept open.
 
 The rule that it obeys: its peer may send more only as fast as somebody reads, and it
-takes no more than there is room for.
+takes no more than there is room for. One file, since both ways of a stream end together.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 from collections import deque
 from typing import Protocol
 
@@ -37,6 +38,13 @@ class StreamEnd(Protocol):
     def stalled(self) -> None:
         """Take that the peer has taken nothing for too long; the stream ends for it."""
 
+    def add_trailers(self, lines: bytes) -> None:
+        """Take the trailers of a body that states its length, before its last byte."""
+
+    @property
+    def trailers(self) -> bytes:
+        """Those that came behind a body which states its length, as lines."""
+
     @property
     def room(self) -> int:
         """Bytes that would be taken now."""
@@ -54,27 +62,35 @@ class Http2ByteStream:
     """
 
     __slots__ = (
+        "_awaited",
         "_behind",
         "_broken",
         "_changed",
         "_ended",
         "_framing",
+        "_held",
         "_pieces",
         "_stream",
         "_taken_at",
         "buffer",
     )
 
-    def __init__(self, stream: StreamEnd, framing: int) -> None:
+    def __init__(
+        self, stream: StreamEnd, framing: int, *, awaits_end: bool = False
+    ) -> None:
         """Begin.
 
         Args:
             stream: the stream's own side.
             framing: how what comes is framed; `UNTIL_CLOSE` for not at all.
+            awaits_end: whether the last of a body that states its length waits for the
+                stream's end, since trailers may come with that.
         """
         self.buffer = b""
         self._stream = stream
         self._framing = framing
+        self._awaited = framing if awaits_end and framing > 0 else math.inf
+        self._held = b""
         self._pieces: deque[tuple[bytes, int]] = deque()
         self._ended = False
         self._broken: OSError | None = None
@@ -95,6 +111,12 @@ class Http2ByteStream:
 
     def feed(self, data: bytes, *, ended: bool, trailers: bytes) -> None:
         """Take what the peer sent; trailers as lines."""
+        self._awaited -= len(data)
+        if self._awaited <= 0:
+            data, self._held = self._held + data, b""
+            if not ended:
+                self._held = data
+                return
         size = len(data)
         if self._framing == CHUNKED:
             data = encode_chunk(data) if data else b""
@@ -117,8 +139,9 @@ class Http2ByteStream:
 
     def drop_unread(self) -> int:
         """Forget what was not read, of which nobody wants more; give how much it was."""
-        size = sum(size for _, size in self._pieces)
+        size = sum(size for _, size in self._pieces) + len(self._held)
         self._pieces.clear()
+        self._held = b""
         return size
 
     def may_send(self) -> None:
@@ -196,6 +219,15 @@ class Http2ByteStream:
         while not (room := self._stream.room):
             await self._wait_taken(idle_s)
         return room
+
+    @property
+    def trailers(self) -> bytes:
+        """Those that came behind a body which states its length, as lines."""
+        return self._stream.trailers
+
+    def add_trailers(self, lines: bytes) -> None:
+        """Send these behind the body, whose length was stated, and whose end is next."""
+        self._stream.add_trailers(lines)
 
     def end_sending(self) -> None:
         """Say that no more will be sent.

@@ -205,6 +205,12 @@ class Http2Stream(ResponseTranslator):
         """Tell whether the body is here up to its end, without trailers that go on."""
         return self.ended and not (self._trailers and head.framing < 0)
 
+    @property
+    def trailers(self) -> bytes:
+        """Those that came behind a body which states its length, as lines."""
+        exchange = self.exchange
+        return b"" if exchange is None or exchange.head.framing < 0 else self._trailers
+
     def skip_body(self, head: RequestHead) -> bool:
         """Pass over the body: what follows it is on other streams."""
         del head
@@ -289,7 +295,7 @@ class Http2Stream(ResponseTranslator):
         exchange = self.exchange
         assert exchange is not None, "only a live exchange is carried"
         framing = UNTIL_CLOSE if self._key else exchange.head.framing
-        carried = self._carried = Http2ByteStream(self, framing)
+        carried = self._carried = Http2ByteStream(self, framing, awaits_end=True)
         body, self._body = b"".join(self._body), []
         if body or self.ended:
             carried.feed(body, ended=self.ended, trailers=self._trailers)

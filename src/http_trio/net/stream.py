@@ -3,7 +3,7 @@
 `ByteStream` says what a task needs; a socket is one, and so is one stream of an HTTP/2
 connection. The socket is tried first and waited for only when it would block; nothing
 here sets a time limit but the waits that a caller names, since a stalled peer is only
-seen while waiting for it.
+seen while waiting for it. One file, since the copy is made of both.
 """
 
 from __future__ import annotations
@@ -80,9 +80,18 @@ class ByteStream(Protocol):
     def has_hung_up(self) -> bool:
         """Whether the peer, whose sending has ended, is gone for good."""
 
+    @property
+    def trailers(self) -> bytes:
+        """Those that came behind a body which states its length, as lines."""
+
+    def add_trailers(self, lines: bytes) -> None:
+        """Send these behind the body, whose length was stated, and whose end is next."""
+
 
 class SocketStream:
     """A non-blocking socket, with what was read from it already: a `ByteStream`."""
+
+    trailers = b""  # where HTTP/1.1 states a length, nothing follows it
 
     __slots__ = ("_since_turn", "buffer", "sock")
 
@@ -90,6 +99,9 @@ class SocketStream:
         self.sock = sock
         self.buffer = buffer
         self._since_turn = 0
+
+    def add_trailers(self, lines: bytes) -> None:
+        """Drop them: HTTP/1.1 has them behind chunks only (RFC 9112 section 7.1.2)."""
 
     async def receive(self, idle_s: float, most: int = _COPY) -> bytes:
         """Give what comes next, of a socket at most so much; empty at the end.

@@ -127,6 +127,8 @@ class Download:
         Raises:
             ClientGone: it takes nothing.
         """
+        if self._up.trailers:
+            self._request.pass_trailers(self._up.trailers)
         try:
             await self._down.send(data, self._limits.write_s)
         except (OSError, trio.TooSlowError) as exc:

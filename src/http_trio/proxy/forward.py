@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 
 from http_trio.errors import BadRequest, BadResponse, ProtocolError
-from http_trio.http1.body import BodyTranscoder, Truncated
+from http_trio.http1.body import BodyTranscoder, Truncated, kept_trailers
 from http_trio.http1.response import error_response, http_date
 from http_trio.http1.response_head import (
     ResponseHead,
@@ -109,6 +109,14 @@ class _FastPath(UpstreamRequest):
         self.send(body)
 
     # === what the upstream's connection tells ===
+
+    @property
+    def trailers(self) -> bytes:
+        """Those of the request that go on, whose body states its length, as lines."""
+        connection = self.exchange.connection
+        if connection is None or not connection.trailers:
+            return b""
+        return kept_trailers(connection.trailers, self.hooks.passes_trailer)
 
     def received(self, data: bytes) -> None:
         """Take what the upstream sent."""
@@ -282,6 +290,8 @@ class _FastPath(UpstreamRequest):
             added = b"\r\nConnection: close" + added
         if not head.dated:
             added = b"\r\nDate: " + http_date() + added
+        if connection.trailers:
+            self.pass_trailers(connection.trailers)
         self._connection = None
         if head.keep_alive:
             connection.release()
@@ -301,7 +311,10 @@ class _FastPath(UpstreamRequest):
     def _pass_on(self, transcoder: BodyTranscoder, out: bytes) -> None:
         if transcoder.done:
             head = self.head
+            connection = self._connection
             assert head is not None, "begin_response sets it"
+            if connection is not None and connection.trailers:
+                self.pass_trailers(connection.trailers)
             self.release(reusable=head.keep_alive and not transcoder.rest)
             self._finish(out)
         elif transcoder.left > BUFFER:

@@ -13,7 +13,7 @@ from typing import NoReturn, TypeVar
 import trio
 
 from http_trio.errors import BadRequest, ProtocolError
-from http_trio.http1.body import BodyTranscoder
+from http_trio.http1.body import BodyTranscoder, kept_trailers
 from http_trio.http1.body_pace import TOO_SLOW, BodyPace
 from http_trio.limits import BUFFER
 from http_trio.net.stream import ByteStream, copy
@@ -188,6 +188,9 @@ class Upload:
             self._taken.append(bytes(data))
 
     async def _send(self, data: bytes | memoryview) -> None:
+        if self._down.trailers:
+            passes = self._transcoder.passes_trailer
+            self._up.add_trailers(kept_trailers(self._down.trailers, passes))
         try:
             await self._up.send(data, self._limits.write_s)
         except (OSError, trio.TooSlowError) as exc:

@@ -67,6 +67,7 @@ class UpstreamRequest:
 
     __slots__ = (
         "_connection",
+        "_late_lines",
         "_timers",
         "body",
         "carrier",
@@ -93,6 +94,7 @@ class UpstreamRequest:
         self.transcoder: BodyTranscoder | None = None
         self.hooks = hooks
         self._timers: tuple[Timer, ...] = ()
+        self._late_lines = b""  # trailers behind a body that states its length
         self._connection: UpstreamChannel | None = None
         self.keeps_client = True
         if self.timeouts.request_s != math.inf:
@@ -148,7 +150,8 @@ class UpstreamRequest:
                 return parse_grpc_status(value)
         if not is_grpc(find_value(head.kept, b"content-type")):
             return None
-        return parse_grpc_status(find_value(head.kept, b"grpc-status"))
+        said = self._late_lines or head.kept
+        return parse_grpc_status(find_value(said, b"grpc-status"))
 
     @property
     def lead(self) -> bytes:
@@ -355,6 +358,13 @@ class UpstreamRequest:
             connection.release()
         else:
             connection.close()
+
+    def pass_trailers(self, lines: bytes) -> None:
+        """Pass the trailers of a response that states its length on, if they are taken."""
+        exchange = self.exchange
+        self._late_lines = b"\r\n" + lines
+        if exchange.connection is not None and exchange.head.takes_trailers:
+            exchange.connection.add_trailers(lines)
 
     def end(self, failure: Failure | None) -> None:
         """End the request, with a failure or without, and tell the hooks."""

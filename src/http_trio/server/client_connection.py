@@ -68,6 +68,13 @@ class ConnectionOf(Protocol[ExchangeT]):
     def behind(self) -> int:
         """Bytes that wait for the client to take them."""
 
+    @property
+    def trailers(self) -> bytes:
+        """Those that came behind a body which states its length, as lines."""
+
+    def add_trailers(self, lines: bytes) -> None:
+        """Send these behind the body, whose length was stated, and whose end is next."""
+
     def holds_body(self, head: RequestHead) -> bool:
         """Tell whether a body is in the buffer up to its end, and is all there is.
 

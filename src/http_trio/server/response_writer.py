@@ -28,6 +28,7 @@ class ResponseWriter(ABC):
         deadline: when the client is too slow; the loop's clock, in seconds.
     """
 
+    trailers = b""  # where HTTP/1.1 states a length, nothing follows it
     __slots__ = (
         "_ended",
         "_exchange",
@@ -70,6 +71,10 @@ class ResponseWriter(ABC):
         """Take the requests that are in the buffer, until one must wait."""
 
     # === for the exchange ===
+
+    def add_trailers(self, lines: bytes) -> None:
+        """Drop them: HTTP/1.1 has them behind chunks only (RFC 9112 section 7.1.2)."""
+        del lines
 
     @property
     def own_socket(self) -> ResponseWriter:

@@ -21,6 +21,10 @@ class Receiver(Protocol):
     def timeouts(self) -> Timeouts | Limits:
         """How long the server may take."""
 
+    @property
+    def trailers(self) -> bytes:
+        """Those of the request, whose body states its length, as lines."""
+
     def received(self, data: bytes) -> None:
         """Take what the server sent."""
 
@@ -58,6 +62,10 @@ class UpstreamChannel(Protocol):
 
     sent: bool
     fresh: bool
+
+    @property
+    def trailers(self) -> bytes:
+        """Those of a response that states its length; its last byte comes no earlier."""
 
     @property
     def connecting(self) -> bool:

@@ -96,6 +96,7 @@ class UpstreamConnection:
         sent: whether a byte of the present request may have reached the server.
     """
 
+    trailers = b""  # where HTTP/1.1 states a length, nothing follows it
     __slots__ = (
         "_holder",
         "_loop",

@@ -14,7 +14,8 @@ import h2.settings
 import pytest
 import trio
 
-from http_trio import Exchange, ForwardHooks, forward
+from http_trio import Exchange, Failure, ForwardedRequest, ForwardHooks, forward
+from http_trio.testing.peers import connected, fake_upstream, proxying
 from tests.http_trio.support.certificates import Authority
 from tests.http_trio.support.h2_server import H2Request, H2Server, Script, h2_server
 from tests.http_trio.support.http2_peer import (
@@ -49,15 +50,18 @@ def authority(tmp_path: Path) -> Authority:
 
 @asynccontextmanager
 async def between(
-    script: Script, authority: Authority, settings: dict[int, int] | None = None
+    script: Script,
+    authority: Authority,
+    settings: dict[int, int] | None = None,
+    hooks: ForwardHooks | None = None,
 ) -> AsyncIterator[tuple[Http2Client, H2Server]]:
     """Give a client of a proxy that stands in front of a server; both speak HTTP/2."""
     allowed = {WEBSOCKETS: 1} if settings is None else settings
     async with h2_server(script, settings=allowed) as server:
-        upstream, hooks = server.upstream(), ForwardHooks()
+        upstream, told = server.upstream(), hooks or ForwardHooks()
 
         def handler(exchange: Exchange) -> None:
-            forward(exchange, upstream, hooks)
+            forward(exchange, upstream, told)
 
         async with serving_http2(handler, authority) as proxy:
             async with http2_client(proxy, authority) as client:
@@ -228,3 +232,200 @@ async def test_a_server_without_extended_connect_is_not_asked(
         assert stream.status == 502
         await ask_beside(client)
     assert [one.get(b":method") for one in server.asked] == [b"GET"]
+
+
+# === trailers behind a body that states its length (RFC 9113 section 8.1) ===
+
+SIZES = [1, 1_000, 16_384, 65_536, 70_000, 400_000]
+TE = ("te", "trailers")
+SUM = [(b"x-sum", b"9"), (b"x-more", b"a:b")]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+@pytest.mark.parametrize("size", SIZES)
+async def test_trailers_of_a_response_with_a_length_pass(
+    authority: Authority, size: int, *, late: bool
+) -> None:
+    body = b"r" * size
+
+    async def script(request: H2Request) -> None:
+        length = (b"content-length", b"%d" % size)
+        await request.head([(b":status", b"200"), length])
+        await request.data(body)
+        if late:
+            await trio.sleep(0.05)
+        await request.end(SUM)
+
+    async with between(beside(script), authority) as (client, _):
+        for _ in range(2):
+            found = await client.fetch_of(TE)
+            assert found.heads[-1][b"content-length"] == b"%d" % size
+            assert bytes(found.body) == body
+            assert found.trailers == dict(SUM)
+            assert found.ended
+        await ask_beside(client)
+
+
+async def test_trailers_of_a_response_go_to_who_takes_them(
+    authority: Authority,
+) -> None:
+    """And none goes on that may not stand there (RFC 9110 section 6.5.1)."""
+
+    async def script(request: H2Request) -> None:
+        length = (b"content-length", b"2")
+        await request.head([(b":status", b"200"), length])
+        await request.data(b"ok")
+        path = request.get(b":path")
+        await request.end([*SUM[:1], (b"via", b"x")] if path == b"/" else SUM)
+
+    async with between(script, authority) as (client, _):
+        assert (await client.fetch_of(TE)).trailers == dict(SUM[:1])
+        plain = await client.fetch("/other")
+    assert (bytes(plain.body), plain.trailers) == (b"ok", None)
+    assert plain.ended
+
+
+class Statuses(ForwardHooks):
+    """Remembers what calls of gRPC came to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int | None] = []
+
+    def on_end(
+        self, request: ForwardedRequest, status: int, failure: Failure | None
+    ) -> None:
+        self.seen.append(request.grpc_status)
+
+
+@pytest.mark.parametrize("size", [5, 70_000])
+async def test_what_a_call_with_a_length_came_to_is_known(
+    authority: Authority, size: int
+) -> None:
+    kind = (b"content-type", b"application/grpc")
+
+    async def script(request: H2Request) -> None:
+        await request.whole()
+        length = (b"content-length", b"%d" % size)
+        await request.head([(b":status", b"200"), kind, length])
+        await request.data(b"r" * size)
+        await request.end([(b"grpc-status", b"14"), (b"grpc-message", b"no")])
+
+    hooks = Statuses()
+    async with between(script, authority, hooks=hooks) as (client, _):
+        number = await client.ask("/", kind, TE, method="POST")
+        found = await client.wait_over(number)
+    assert found.trailers == {b"grpc-status": b"14", b"grpc-message": b"no"}
+    assert hooks.seen == [14]
+
+
+@pytest.mark.parametrize("size", [2, 70_000])
+async def test_a_response_that_breaks_off_before_its_trailers_is_cut(
+    authority: Authority, size: int
+) -> None:
+    async def script(request: H2Request) -> None:
+        length = (b"content-length", b"%d" % size)
+        await request.head([(b":status", b"200"), length])
+        await request.data(b"r" * size)
+        await trio.sleep(0.02)
+        await request.cancel(CANCEL)
+
+    async with between(beside(script), authority) as (client, _):
+        for _ in range(20):  # what is held of a window is given back
+            found = await client.fetch_of(TE)
+            assert found.reset is not None or found.status == 502
+            assert len(found.body) < size
+        await ask_beside(client)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+@pytest.mark.parametrize("size", SIZES)
+async def test_trailers_of_a_request_with_a_length_pass(
+    authority: Authority, size: int, *, late: bool
+) -> None:
+    body = b"q" * size
+
+    async def script(request: H2Request) -> None:
+        await request.whole()
+        await request.answer(b"ok")
+
+    async with between(beside(script), authority) as (client, server):
+        for at in range(2):
+            length = ("content-length", str(size))
+            number = await client.ask("/", length, method="POST", ends=False)
+            await client.send_all_of({number: body}, ends=False)
+            if late:
+                await client.idle(0.05)
+            await client.trailers(number, [*SUM, (b"via", b"evil")])
+            found = await client.wait_over(number)
+            assert bytes(found.body) == b"ok"
+            asked = server.asked[at]
+            assert asked.body == body
+            assert asked.get(b"content-length") == b"%d" % size
+            assert asked.trailers == SUM
+        await ask_beside(client)
+
+
+class Strict(ForwardHooks):
+    """Lets a client say only some things behind a body."""
+
+    def passes_trailer(self, line: bytes) -> bool:
+        return not line.startswith(b"x-more:")
+
+
+@pytest.mark.parametrize("size", [10, 400_000])
+async def test_who_forwards_decides_on_each_trailer_of_a_request(
+    authority: Authority, size: int
+) -> None:
+    async def script(request: H2Request) -> None:
+        await request.whole()
+        await request.answer(b"ok")
+
+    async with between(script, authority, hooks=Strict()) as (client, server):
+        length = ("content-length", str(size))
+        number = await client.ask("/", length, method="POST", ends=False)
+        await client.send_all_of({number: b"q" * size}, ends=False)
+        await client.trailers(number, SUM)
+        await client.wait_over(number)
+    assert server.asked[0].trailers == SUM[:1]
+
+
+@pytest.mark.parametrize("size", [1, 70_000])
+async def test_a_server_of_http1_gets_the_body_without_trailers(
+    authority: Authority, size: int
+) -> None:
+    """A body that states its length has none there; the length is kept."""
+    body = b"q" * size
+    async with fake_upstream(lambda asked: asked.response(b"ok")) as fake:
+        upstream, hooks = fake.upstream, ForwardHooks()
+
+        def handler(exchange: Exchange) -> None:
+            forward(exchange, upstream, hooks)
+
+        async with serving_http2(handler, authority) as proxy:
+            async with http2_client(proxy, authority) as client:
+                for _ in range(2):
+                    length = ("content-length", str(size))
+                    number = await client.ask("/", length, method="POST", ends=False)
+                    await client.send_all_of({number: body}, ends=False)
+                    await client.trailers(number, SUM)
+                    found = await client.wait_over(number)
+                    assert bytes(found.body) == b"ok"
+    assert [asked.body for asked in fake.asked] == [body] * 2
+    assert all(b"x-sum" not in asked.head for asked in fake.asked)
+
+
+@pytest.mark.parametrize("size", [1, 70_000, 400_000])
+async def test_a_client_of_http1_gets_the_body_without_trailers(size: int) -> None:
+    async def script(request: H2Request) -> None:
+        length = (b"content-length", b"%d" % size)
+        await request.head([(b":status", b"200"), length])
+        await request.data(b"r" * size)
+        await request.end(SUM)
+
+    async with h2_server(script) as server, proxying(server.upstream()) as proxy:
+        async with connected(proxy) as client:
+            for _ in range(2):
+                _, body = await client.ask(b"/", b"TE: trailers", b"Connection: TE")
+                assert body == b"r" * size
+    assert not server.faults

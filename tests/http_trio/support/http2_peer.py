@@ -146,7 +146,7 @@ class Http2Client:
                 data += frame(HEADERS, flags | (END_STREAM * ends), self.last, piece)
         return data
 
-    async def send_all_of(self, bodies: dict[int, bytes]) -> None:
+    async def send_all_of(self, bodies: dict[int, bytes], *, ends: bool = True) -> None:
         """Send bodies, by stream, each a piece in turn, as far as the server allows."""
         left = dict(bodies)
         while left:
@@ -156,7 +156,7 @@ class Http2Client:
                 if room <= 0:
                     continue
                 piece, left[stream] = left[stream][:room], left[stream][room:]
-                await self.data(stream, piece, ends=not left[stream])
+                await self.data(stream, piece, ends=ends and not left[stream])
                 if not left[stream]:
                     del left[stream]
             await self._read_what_is_there()
@@ -191,6 +191,11 @@ class Http2Client:
         for piece in pieces[:-1]:
             await self.send(frame(DATA, 0, stream, piece))
         await self.send(frame(DATA, END_STREAM if ends else 0, stream, pieces[-1]))
+
+    async def trailers(self, stream: int, fields: Fields) -> None:
+        """End a request with trailers."""
+        block = self._encoder.encode(list(fields))
+        await self.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, block))
 
     async def reset(self, stream: int, code: int = 8) -> None:
         await self.send(frame(RST_STREAM, 0, stream, struct.pack("!I", code)))

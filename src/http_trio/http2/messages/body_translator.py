@@ -6,6 +6,9 @@ complete; else it is reset.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from http_trio.http1.body import is_allowed_in_trailer
 from http_trio.http1.chunked import ChunkedReader
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
 from http_trio.http2.messages.heads import trailer_fields
@@ -25,7 +28,7 @@ class BodyTranslator:
         id: the stream's number.
     """
 
-    __slots__ = ("_framing", "_reader", "_sending", "_session", "id")
+    __slots__ = ("_framing", "_last_lines", "_reader", "_sending", "_session", "id")
 
     _framing: int
     _reader: ChunkedReader | None
@@ -34,6 +37,12 @@ class BodyTranslator:
         self.id = stream_id
         self._session = session
         self._sending = HEAD
+        self._last_lines: Sequence[bytes] = ()
+
+    def add_trailers(self, lines: bytes) -> None:
+        """Take the trailers of a body that states its length, before its last byte."""
+        kept = filter(is_allowed_in_trailer, lines.split(b"\r\n"))
+        self._last_lines = [line for line in kept if line]
 
     @property
     def _awaits_head(self) -> bool:
@@ -62,12 +71,12 @@ class BodyTranslator:
         else:
             content, ended = reader.feed(bytes(data)), reader.done
             if ended and reader.trailers:
-                if content:
-                    session.send_data(self.id, content, ended=False)
-                session.send_trailers(self.id, trailer_fields(reader.trailers))
-                self._sending = ENDED
-                return
-        if content or ended:
+                self._last_lines = reader.trailers
+        if ended and self._last_lines:
+            if content:
+                session.send_data(self.id, content, ended=False)
+            session.send_trailers(self.id, trailer_fields(self._last_lines))
+        elif content or ended:
             session.send_data(self.id, content, ended=ended)
         if ended:
             self._sending = ENDED

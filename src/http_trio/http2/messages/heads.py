@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from http_trio.errors import BadRequest, ProtocolError
 from http_trio.http1.fields import find_value
@@ -152,7 +152,7 @@ _read_known = functools.lru_cache(_KNOWN)(_read_response)
 """Responses come again, byte for byte, up to their Date's next second."""
 
 
-def trailer_fields(lines: list[bytes]) -> list[Field]:
+def trailer_fields(lines: Iterable[bytes]) -> list[Field]:
     """Give the fields of trailer lines, as HTTP/1.1 writes them."""
     fields = []
     for line in lines:

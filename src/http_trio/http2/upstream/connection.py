@@ -42,6 +42,7 @@ class MultiplexedConnection(StreamTable):
         transport: what moves its bytes.
     """
 
+    trailers = b""  # it is no request; each stream has its own
     __slots__ = (
         "_has_room",
         "_heard",

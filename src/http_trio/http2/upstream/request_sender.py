@@ -65,7 +65,10 @@ class RequestSender(BodyTranslator, ABC):
         fresh: whether others were under way, so that an end is no closing of what idled.
     """
 
-    __slots__ = ("_failure", "_is_head", "_key", "_phase", "_sink", "fresh", "sent")
+    __slots__ = (
+        *("_failure", "_is_head", "_key", "_phase", "_sink", "_takes_trailers"),
+        *("fresh", "sent"),
+    )
 
     def __init__(self, owner: SenderOwner) -> None:
         super().__init__(owner.session, 0)
@@ -76,6 +79,7 @@ class RequestSender(BodyTranslator, ABC):
         self._failure: Failure | None = None
         self._is_head = False
         self._key = b""
+        self._takes_trailers = False
 
     # === what the subclass does ===
 
@@ -138,6 +142,7 @@ class RequestSender(BodyTranslator, ABC):
         end = data.find(b"\r\n\r\n")
         request = request_fields(data[:end], self._sink.scheme)
         self._is_head, self._key = request.is_head, request.websocket_key
+        self._takes_trailers = request.takes_trailers
         if self._key and not self._session.takes_websockets:
             self._give_up(FailureReason.UNSUPPORTED, _NO_WEBSOCKETS)
             return

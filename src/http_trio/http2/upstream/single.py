@@ -49,6 +49,15 @@ class SingleStream:
 
     # === as a `ByteStream` ===
 
+    @property
+    def trailers(self) -> bytes:
+        """Those that came behind a body which states its length, as lines."""
+        return self._carried.trailers
+
+    def add_trailers(self, lines: bytes) -> None:
+        """Send these behind the body, whose length was stated, and whose end is next."""
+        self._carried.add_trailers(lines)
+
     async def receive(self, idle_s: float, most: int = 0) -> bytes:
         """Give what comes next; empty at the end. Raises as `ByteStream.receive`."""
         del most  # as of `Http2ByteStream`

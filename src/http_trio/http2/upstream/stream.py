@@ -47,11 +47,14 @@ class UpstreamStream(RequestSender):
         owner: the connection.
         deadline: when the server is too slow; the loop's clock, in seconds.
         moves: how often it was given to another connection.
+        trailers: of a response that states its length, as lines.
     """
 
     __slots__ = (
+        "_awaited",
         "_carried",
         "_closed",
+        "_held",
         "_incoming",
         "_limits",
         "_made",
@@ -63,6 +66,7 @@ class UpstreamStream(RequestSender):
         "deadline",
         "moves",
         "owner",
+        "trailers",
     )
 
     def __init__(
@@ -78,6 +82,8 @@ class UpstreamStream(RequestSender):
         self._request = b""
         self._incoming = UNTIL_CLOSE
         self._response_ended = False
+        self.trailers = self._held = b""
+        self._awaited = math.inf
         self._closed: int | None = None
         self._pieces: list[bytes] = []
         self._unread = 0
@@ -127,6 +133,8 @@ class UpstreamStream(RequestSender):
             self._refuse(str(exc))
             return
         self._incoming = framing
+        if self._takes_trailers and framing > 0:
+            self._awaited = framing
         self._response_ended = ended
         if self._carried is not None:
             self._carried.feed_head(head, framing)
@@ -164,6 +172,13 @@ class UpstreamStream(RequestSender):
         except Malformed as exc:
             self._refuse(str(exc))
             return
+        self._awaited -= len(data)
+        if self._awaited <= 0:  # the last of it may have trailers, so it waits for them
+            data, self._held = self._held + data, b""
+            if not ended:
+                self._held = data
+                return
+            self.trailers = last
         if self._carried is not None:
             self._carried.feed(data, ended=ended, trailers=last)
         elif self._receiver is None:
@@ -250,6 +265,8 @@ class UpstreamStream(RequestSender):
         """Send a whole request; from here on the receiver is told what happens."""
         self._receiver = receiver
         self._request = request
+        if receiver.trailers:
+            self.add_trailers(receiver.trailers)
         if self._phase is _PLACED:
             self._begin_now()
         elif self._phase is _WAITING:
@@ -333,8 +350,9 @@ class UpstreamStream(RequestSender):
     def _leave(self) -> None:
         """Have nobody who wants the response, from now on."""
         carried, self._carried, self._receiver = self._carried, None, None
-        if carried is not None:
-            self.consumed(carried.drop_unread())
+        held, self._held = self._held, b""
+        unread = 0 if carried is None else carried.drop_unread()
+        self.consumed(unread + len(held))
 
     def _fail_by(self, code: int) -> Failure:
         """Give what a stream's end means, and note whether the request was sent."""

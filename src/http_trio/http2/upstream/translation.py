@@ -40,12 +40,14 @@ class Http2Request:
         is_head: whether its response has no body.
         websocket_key: of an opening handshake, which HTTP/2 does not have; empty if it
             is none.
+        takes_trailers: whether it says that trailers are of use.
     """
 
     fields: list[Field]
     framing: int
     is_head: bool
     websocket_key: bytes = b""
+    takes_trailers: bool = False
 
 
 def request_fields(head: bytes, scheme: bytes) -> Http2Request:
@@ -85,7 +87,9 @@ def request_fields(head: bytes, scheme: bytes) -> Http2Request:
     elif key:
         fields.append((b"sec-websocket-key", key))
         key = b""
-    return Http2Request(first + fields, framing, method == b"HEAD", key)
+    return Http2Request(
+        first + fields, framing, method == b"HEAD", key, b"\r\nTE: " in head
+    )
 
 
 def interim_head(fields: tuple[Field, ...]) -> bytes:

@@ -21,6 +21,10 @@ class ClosingServer:
     buffer = b""
     room = 65_536
     has_hung_up = False
+    trailers = b""
+
+    def add_trailers(self, lines: bytes) -> None:
+        raise AssertionError(lines)
 
     def __init__(self, *, says: bool, takes: bool = True) -> None:
         config = h2.config.H2Configuration(client_side=False)
