@@ -35,20 +35,6 @@ def _all(pairs: Iterable[_Pair]) -> tuple[_Pair, ...]:
     return tuple(pairs)
 
 
-class _AskedObject(ssl.SSLObject):
-    """TLS of a server, which keeps the name that it was asked for."""
-
-    asked_name = ""
-
-
-def _keep_asked_name(
-    asked: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext
-) -> None:
-    """Keep the name that a client asks for; called by OpenSSL."""
-    if isinstance(asked, _AskedObject) and name is not None:
-        asked.asked_name = name
-
-
 @attrs.frozen
 class Tls:
     """What a listener with TLS shows its clients, and what it asks of them.
@@ -119,8 +105,6 @@ class Tls:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
         context.set_ciphers(_CIPHERS)
-        context.sslobject_class = _AskedObject
-        context.sni_callback = _keep_asked_name
         context.set_alpn_protocols(["h2", "http/1.1"] if self.http2 else ["http/1.1"])
         if self.client_ca is not None:
             self._ask_clients(context, self.client_ca)

@@ -63,6 +63,7 @@ class TlsSocket:
 
     Attributes:
         ended: whether the peer said that it sends no more.
+        asked_name: of a server: the name that the client asked for (SNI); empty for none.
         certificate: of a server: the one that the client was shown, with its names.
         client_certificate: of a server: the one that the client has shown and that was
             verified; None if it was not asked for one, or had none.
@@ -77,6 +78,7 @@ class TlsSocket:
         "_sock",
         "_tls",
         "_uncounted",
+        "asked_name",
         "certificate",
         "client_certificate",
         "ended",
@@ -117,6 +119,7 @@ class TlsSocket:
         self._uncounted = 0
         self._eof = False
         self.ended = False
+        self.asked_name = ""
         self.certificate: ServedCertificate | None = None
         self.client_certificate: Certificate | None = None
 
@@ -134,11 +137,6 @@ class TlsSocket:
     def version(self) -> str:
         """The version of TLS that is spoken, such as "TLSv1.3"; empty before that."""
         return self._tls.version() or ""
-
-    @property
-    def asked_name(self) -> str:
-        """Of a server: the name that the client asked for (SNI); empty for none."""
-        return str(getattr(self._tls, "asked_name", ""))  # see `tls_context`
 
     @property
     def context(self) -> ssl.SSLContext:

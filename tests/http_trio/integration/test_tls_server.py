@@ -19,6 +19,7 @@ import h2.settings
 import httpx
 import pytest
 import trio
+import trio.lowlevel
 from wsproto import ConnectionType
 from wsproto.connection import Connection as Frames
 from wsproto.events import CloseConnection, TextMessage
@@ -610,3 +611,24 @@ class Http2Peer:
             data = await self._client.stream.receive_some()
             assert data, "the server closed"
             self._events += self._h2.receive_data(data)
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+async def test_a_name_that_is_none_is_nobody_s_fault(
+    authority: Authority, in_pieces: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One that is not ASCII would be a traceback for each who asks, if OpenSSL told it."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asked = authority.trusting().wrap_bio(incoming, outgoing, server_hostname="aa.org")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        asked.do_handshake()
+    hello = outgoing.read().replace(b"aa.org", b"a\xff.org")
+    async with secure(lambda exchange: None, authority) as server:
+        async with await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
+            for at in range(0, len(hello), 40 if in_pieces else len(hello)):
+                await stream.send_all(hello[at : at + (40 if in_pieces else 4096)])
+                await trio.lowlevel.checkpoint()
+            with trio.fail_after(10):
+                said = await stream.receive_some(5)
+    assert said[:1] == b"\x16", "a handshake, and no alert"
+    assert capfd.readouterr().err == ""

@@ -4,8 +4,9 @@ HTTP/1.1 stays in the event loop: its connection is the same as on a plain liste
 socket that encrypts. HTTP/2, where the client chose it (ALPN, RFC 7301), is handed on.
 A client that dawdles in its handshake is swept away like any other.
 
-Where there are several certificates, the client's first message is read here, for the
-name that it asks for; it then goes to OpenSSL as it came.
+The client's first message is read here, for the name that it asks for: of several
+certificates it chooses one, and servers may be told of it. It then goes to OpenSSL as it
+came.
 """
 
 from __future__ import annotations
@@ -116,22 +117,21 @@ class Handshake(Prologue):
 
     def _begin(self) -> TlsSocket | None:
         """Choose the certificate, and put TLS on the socket; None if it is too early."""
-        store, name = self._listener.certificates, ""
-        if store.several:
-            try:
-                data = self._sock.recv(HELLO_BYTES)
-            except BlockingIOError:
-                return None
-            if not data:
-                raise ConnectionResetError("gone before its first message")
-            self._received += data
-            try:
-                name = server_name(self._received)
-            except Unfinished:
-                return None
+        store = self._listener.certificates
+        try:
+            data = self._sock.recv(HELLO_BYTES)
+        except BlockingIOError:
+            return None
+        if not data:
+            raise ConnectionResetError("gone before its first message")
+        self._received += data
+        try:
+            name = server_name(self._received)
+        except Unfinished:
+            return None
         served = store.choose(name)
         sock = TlsSocket(self._sock, store.context_for(served), received=self._received)
-        sock.certificate = served
+        sock.certificate, sock.asked_name = served, name
         self._secured, self._received = sock, b""
         return sock
 
