@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -53,8 +54,9 @@ class Manager:
 
     def hears(self, begins: bytes) -> bytes:
         """Wait for something that begins so."""
+        until = time.monotonic() + PATIENCE_S
         while not (told := self.heard.recv(4096)).startswith(begins):
-            pass
+            assert time.monotonic() < until, f"{begins!r} was not heard"
         return told
 
 

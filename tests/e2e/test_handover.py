@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -92,6 +93,19 @@ async def test_a_service_manager_hands_down_sockets_and_is_told(
                 assert table["arms"]["stable"]["requests"] == 10
                 for _ in range(3):
                     manager.hears(b"WATCHDOG=1")
+                process.send_signal(signal.SIGHUP)
+                manager.hears(b"RELOADING=1")
+                manager.hears(b"READY=1")
+                said: list[str] = []
+
+                async def change() -> None:
+                    said.append((await made.canary("set", "ratio=0.5")).out)
+
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(change)  # its socket holds ten messages
+                    hears = partial(manager.hears, b"STATUS=revision ")
+                    told = (await trio.to_thread.run_sync(hears)).decode()
+                assert told.split()[1] == said[0].split()[1]
                 process.send_signal(signal.SIGTERM)
                 manager.hears(b"STOPPING=1")
                 assert process.wait(20) == 0

@@ -56,18 +56,28 @@ async def test_a_service_manager_restarts_it_and_no_client_is_refused(
                 async with trio.open_nursery() as nursery:
                     polled = partial(client.get, "a", index=index, wait_s=60)
                     nursery.start_soon(polled)  # is answered at once
-                    await trio.sleep(0.1)
+                    await until_watched(url)
                     first.send_signal(signal.SIGTERM)
                 manager.hears(b"STOPPING=1")
                 assert await trio.to_thread.run_sync(first.wait, 10) == 0
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(client.put, "b", b"2")  # waits in the queue
-                await trio.sleep(0.1)
                 second = start()
             with until_the_end(second):
                 manager.hears(b"READY=1")
                 keys = [entry.key for entry in (await client.list("")).entries]
     assert keys == [b"a", b"b"]
+
+
+async def until_watched(url: str) -> None:
+    """Wait until somebody waits for a change."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with trio.fail_after(10):
+            while (
+                "\nkv_trio_watchers 1.0\n"
+                not in (await client.get(f"{url}/metrics")).text
+            ):
+                await trio.sleep(0.02)
 
 
 async def test_a_socket_for_everybody_needs_tokens_too(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import sqlite3
-import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -29,6 +28,7 @@ from kv_trio import (
 )
 from kv_trio.state.operations import Delete, Put
 from kv_trio.state.write_batch import WriteBatch
+from kv_trio.storage import handover
 from kv_trio.storage.database import lengthen_log
 from kv_trio.storage.directory import DATABASE
 from kv_trio.storage.engine import StorageEngine
@@ -166,7 +166,7 @@ async def test_a_disk_that_is_full_is_a_500_until_there_is_room(
         opened_by_server.append(StorageEngine(*given))
         return opened_by_server[-1]
 
-    monkeypatch.setattr(sys.modules["kv_trio.serve"], "StorageEngine", open_log)
+    monkeypatch.setattr(handover, "StorageEngine", open_log)
     async with serving(tmp_path) as (server, client):
         await client.put("k", b"old")
         db = opened_by_server[0]._connection.db
