@@ -1,11 +1,13 @@
 """A gateway of many services: how soon it serves, what one takes, what a change stalls.
 
-    python -m benchmarks.gateway [SERVICES]
+    python -m benchmarks.gateway [SERVICES [GATEWAYS]]
 
 Starts a store in a process of its own, writes documents of three servers each and one
 table, and runs a gateway in this process. Prints the seconds until all services are live,
 KiB of resident memory for each, the longest turn of the event loop while one of them is
-changed twenty times, and the milliseconds from a write to its effect.
+changed twenty times, and the milliseconds from a write to its effect. With GATEWAYS it runs
+so many instead, and counts what one change costs: the reads of all, and how long it takes
+until it is live everywhere.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 
-from canary_trio import ProxyOptions, serve
+from canary_trio import ProxyOptions, change, serve, wait_applied
 from canary_trio.control.fleet_secret import FleetSecret
 from canary_trio.serve.proxy import Proxy
 from http_trio import tune_gc
@@ -70,13 +73,15 @@ async def longest_turn_ms(scope: trio.CancelScope, found: list[float]) -> None:
             before = now
 
 
-async def start(client: Client, nursery: trio.Nursery) -> tuple[Proxy, float]:
+async def start(
+    client: Client, nursery: trio.Nursery, proxy_id: str = "bench"
+) -> tuple[Proxy, float]:
     options = ProxyOptions(
         config_server=client.url,
         binds=["127.0.0.1:0"],
         admin="127.0.0.1:0",
         remember=False,
-        proxy_id="bench",
+        proxy_id=proxy_id,
     )
     begun = time.perf_counter()
     proxy: Proxy = await nursery.start(partial(serve, "@edge", options))
@@ -123,7 +128,36 @@ async def measure(client: Client, count: int) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def main(count: int) -> None:
+async def count_reads(client: Client, count: int, gateways: int) -> None:
+    await fill(client, count)
+    async with trio.open_nursery() as nursery:
+        proxies = [
+            (await start(client, nursery, f"g{number}"))[0]
+            for number in range(gateways)
+        ]
+        with trio.fail_after(60):
+            while len(await client.keys("canary/s7/proxies/")) < gateways:
+                await trio.sleep(0.1)
+        await trio.sleep(3)  # until no report is written any more
+
+        def reads() -> list[int]:
+            found: list[Any] = [proxy._view.gateway for proxy in proxies]  # noqa: SLF001
+            return [gateway._watching.reads for gateway in found]  # noqa: SLF001
+
+        before, begun = reads(), time.perf_counter()
+        revision = await change(client, "s7", "ratio=0.3")
+        await wait_applied(client, "s7", revision, expect=gateways)
+        seconds = time.perf_counter() - begun
+        await trio.sleep(1)
+        each = [after - was for after, was in zip(reads(), before, strict=True)]
+        print(
+            f"one change of {count} services costs {gateways} gateways {sum(each)} reads"
+        )
+        print(f"it is live on all of them after {seconds * 1e3:.0f} ms")
+        nursery.cancel_scope.cancel()
+
+
+async def main(count: int, gateways: int) -> None:
     address = f"127.0.0.1:{free_port()}"
     with tempfile.TemporaryDirectory() as data:
         words = ["-m", "kv_trio", "serve", "--bind", address, "--data", data]
@@ -137,11 +171,15 @@ async def main(count: int) -> None:
                             break
                         except Exception:
                             await trio.sleep(0.1)
-                await measure(client, count)
+                if gateways:
+                    await count_reads(client, count, gateways)
+                else:
+                    await measure(client, count)
         finally:
             store.terminate()
             store.wait()
 
 
 if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    given = dict(enumerate(map(int, sys.argv[1:])))
+    trio.run(main, given.get(0, 1000), given.get(1, 0))
