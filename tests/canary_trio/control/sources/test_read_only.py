@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from canary_trio import Proxy
+from canary_trio.control.sources import inotify
 from canary_trio.control.sources.opening import check_source, open_source
 from canary_trio.control.sources.read_only import entry_of
 from canary_trio.control.sources.source import DocumentSource, SourceCannot
@@ -361,6 +362,23 @@ async def test_a_config_map_is_noticed_at_once(tmp_path: Path) -> None:
         await until(states, b"2")
         (tmp_path / "..2" / "web.json").write_bytes(b"3")  # where the link leads
         await until(states, b"3")
+
+
+@pytest.mark.parametrize("has_library", [True, False])
+async def test_without_inotify_the_clock_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_library: bool
+) -> None:
+    class Refusing:
+        def inotify_init1(self, _: int) -> int:
+            return -1  # too many of this user
+
+    monkeypatch.setattr(inotify, "_library", Refusing if has_library else lambda: None)
+    place = Directory(tmp_path)
+    async with open_source(place.url) as source, source.watch(KEY) as states:
+        states.wait_s = 0.1
+        await until(states, None)
+        place.write("web.json", b"1")
+        await until(states, b"1")
 
 
 async def test_a_directory_that_comes_later_is_found(tmp_path: Path) -> None:
