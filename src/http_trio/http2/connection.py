@@ -251,6 +251,8 @@ class Http2Connection(FrameWriter):
             return
         try:
             lines = trailer_lines(fields)
+            if len(lines) > self.loop.limits.trailers:
+                raise Malformed("trailers beyond the limit")
         except Malformed as exc:
             _log.debug("%r: %s", self, exc)
             self._overhead.wasted()

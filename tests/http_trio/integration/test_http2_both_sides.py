@@ -366,6 +366,32 @@ async def test_trailers_of_a_request_with_a_length_pass(
         await ask_beside(client)
 
 
+LARGE = [(b"x-large", b"l" * 9_000)]  # Limits.trailers is 8 KiB
+
+
+@pytest.mark.parametrize("length", [True, False])
+async def test_trailers_beyond_the_limit_are_an_error_of_their_stream(
+    authority: Authority, *, length: bool
+) -> None:
+    lengths = [(b"content-length", b"2")] if length else []
+
+    async def script(request: H2Request) -> None:
+        if request.get(b":method") == b"GET":
+            await request.head([(b":status", b"200"), *lengths])
+            await request.data(b"ok")
+            await request.end(LARGE)
+
+    async with between(beside(script), authority) as (client, _):
+        found = await client.fetch_of(TE)
+        assert found.reset is not None or found.status == 502
+        number = await client.ask("/", *lengths, method="POST", ends=False)
+        await client.data(number, b"ok")
+        await client.trailers(number, LARGE)
+        found = await client.wait_over(number)
+        assert found.reset is not None or found.status == 400
+        await ask_beside(client)
+
+
 class Strict(ForwardHooks):
     """Lets a client say only some things behind a body."""
 

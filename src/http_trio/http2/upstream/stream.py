@@ -169,6 +169,8 @@ class UpstreamStream(RequestSender):
         self._response_ended = ended
         try:
             last = trailer_lines(trailers)
+            if len(last) > self._limits.trailers:
+                raise Malformed("trailers beyond the limit")
         except Malformed as exc:
             self._refuse(str(exc))
             return
