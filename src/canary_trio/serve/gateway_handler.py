@@ -13,7 +13,11 @@ from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.routing.access.gate import RefusalKind
 from canary_trio.routing.access.rate_limiter import RateLimiter
 from canary_trio.routing.edge.model import FixedResponse, Redirect, Route
-from canary_trio.routing.edge.rewriting import location_of, rewritten_target
+from canary_trio.routing.edge.rewriting import (
+    judged_target,
+    location_of,
+    rewritten_target,
+)
 from canary_trio.routing.edge.route_index import RouteIndex
 from canary_trio.routing.request.paths import rest_of, with_one_slash
 from canary_trio.serve.rewritten_head import with_target
@@ -57,7 +61,8 @@ class GatewayHandler:
         entry = index.find(head, exchange.client)
         if entry is not None:
             if head.target[1:2] in _SLASHES:
-                exchange.head = with_target(head, with_one_slash(head.target))
+                plain = with_one_slash(head.target)
+                exchange.head = with_target(head, plain, plain)
             entry.leads_to(exchange)
         elif index.is_refused(head.target):
             self._answer.respond(exchange, self._refused)
@@ -178,8 +183,8 @@ class _Rewriting:
             if leaves_root(rest_of(head.target, self._prefix)):
                 self._refuse(exchange)
                 return
-            target = rewritten_target(head.target, self._prefix, self._rewrite)
-            rewritten = with_target(head, target)
+            how = head.target, self._prefix, self._rewrite
+            rewritten = with_target(head, rewritten_target(*how), judged_target(*how))
             if len(head.raw) <= _KEPT_SIZE:
                 if len(self._kept) >= HEADS_KEPT:
                     self._kept.clear()

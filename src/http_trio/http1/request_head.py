@@ -123,6 +123,8 @@ class RequestHead(_RequestFields):
         """The target as the client sent it, whatever it goes on with."""
         return self.target
 
+    judged = asked  # by which is said whether it may pass: in the server's spelling
+
     @property
     def start(self) -> bytes:
         """What goes to most upstreams, up to our own fields; rendered once."""

@@ -11,6 +11,8 @@ file, since heads, errors and the end are one state machine.
 from __future__ import annotations
 
 import math
+import socket
+import struct
 from typing import Any, Protocol
 
 from http_trio.errors import BadRequest
@@ -34,6 +36,9 @@ from http_trio.server.phases import AWAY, BODY, BUSY, CLOSED, FLUSHING, HEAD, LI
 from http_trio.server.request_body import RequestBodyReader
 
 _DEAD = 8 | 16  # EPOLLERR, EPOLLHUP
+_AT_ONCE = struct.pack(
+    "ii", 1, 0
+)  # what is unsent is dropped, and the peer hears of it
 _LINGER_BYTES = 4 * 1024 * 1024  # of a refused upload, read and dropped at most
 
 
@@ -144,7 +149,7 @@ class Connection(RequestBodyReader):
 
     def abort(self) -> None:
         """Close at once; an exchange in progress ends."""
-        exchange, self._exchange = self._exchange, None
+        exchange = self._exchange
         self.drop()
         if exchange is not None:
             exchange.client_gone()
@@ -171,8 +176,10 @@ class Connection(RequestBodyReader):
         if self._phase is CLOSED:
             return
         self._phase = CLOSED
-        self._exchange = None
+        exchange, self._exchange = self._exchange, None
         self._collecting = None
+        if exchange is not None and exchange.head.http10:
+            _close_by_reset(self.sock)
         self.loop.unwatch(self.fd)
         self.loop.away.discard(self)
         self.sock.close()
@@ -362,3 +369,12 @@ class Connection(RequestBodyReader):
             self._handler(exchange)
         except Exception:
             exchange.crashed()
+
+
+def _close_by_reset(sock: AnySocket) -> None:
+    """Let a client of HTTP/1.0 see that its response is cut, though the end is all it has.
+
+    Over TLS it sees that by the close_notify that does not come.
+    """
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)

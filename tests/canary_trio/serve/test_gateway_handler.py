@@ -10,7 +10,7 @@ import pytest
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.edge.route_index import RouteIndex
 from canary_trio.routing.edge.table_codec import build_table
-from canary_trio.serve.gateway_handler import GatewayHandler, Limited
+from canary_trio.serve.gateway_handler import GatewayHandler, Limited, of_service
 from canary_trio.telemetry.counters import RouteLabels
 from canary_trio.telemetry.decision_labels import Whose
 from canary_trio.telemetry.observer import Observer
@@ -154,3 +154,32 @@ def test_routes_share_a_limit_of_one_name() -> None:
     assert statuses(handler, "/a", "/b", "/a", "/b") == [200, 200, 429, 429]
     counts = runtime.observer.counters.limits["one"]
     assert (counts.passed, counts.refused) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("strip", "target", "asked", "judged"),
+    [
+        (True, "/api/x", "/x", "/api/x"),
+        (True, "/./%61pi/x", "/x", "/api/x"),
+        (True, "//api//x?a", "/x?a", "/api/x?a"),
+        (False, "/api//x", "/api//x", "/api//x"),
+        (False, "//api/x", "/api/x", "/api/x"),
+        (False, "/./api/x", "/./api/x", "/./api/x"),
+    ],
+)
+def test_a_request_is_judged_by_what_its_service_gets(
+    strip: bool, target: str, asked: str, judged: str
+) -> None:
+    heads: list[RequestHead] = []
+    route = {"path_prefix": "/api", "service": "a", "strip_prefix": strip}
+    (made,) = build_table({"routes": [route]}).routes
+    handler = GatewayHandler(Observer(service="@edge"))
+    served: Any = lambda exchange: heads.append(exchange.head)  # noqa: E731
+    handler.index = RouteIndex([(made, of_service(made, served, served))])
+
+    exchange: Any = FakeExchange(request("a.org", target))
+    handler(exchange)
+
+    (head,) = heads
+    assert (head.target, head.judged) == (asked.encode(), judged.encode())
+    assert head.asked == target.encode()

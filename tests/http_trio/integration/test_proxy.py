@@ -193,6 +193,28 @@ async def test_a_cut_response_is_seen_to_be_cut(response: bytes, whole: bool) ->
     assert whole or (failure is not None and failure.condition is FailureReason.CLOSED)
 
 
+@pytest.mark.parametrize("size", [3, 100_000], ids=["small", "large"])
+async def test_a_cut_response_is_a_reset_where_its_end_says_nothing(size: int) -> None:
+    cut = trio.Event()
+
+    async def script(asked: ReceivedRequest) -> None:
+        await asked.stream.send_all(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n"
+            % (size, b"a" * size)
+        )
+        await cut.wait()
+        await asked.stream.aclose()
+
+    async with fake_upstream(script) as fake, proxying(fake.upstream) as proxy:
+        async with connected(proxy) as client:
+            await client.send(b"GET / HTTP/1.0\r\n\r\n")
+            await client.head()
+            assert await client.exactly(size) == b"a" * size
+            cut.set()
+            with pytest.raises(trio.BrokenResourceError):
+                await client.stream.receive_some()
+
+
 @pytest.mark.parametrize(
     ("response", "condition"),
     [

@@ -135,7 +135,7 @@ class ForwardAuthCheck:
             self._start,
             exchange.forwarded_fields(),
             head.method,
-            head.asked,
+            head.judged,
             told,
         )
 

@@ -3,7 +3,8 @@
 The rule that it obeys: a value counts only where it is the only one of its name. Servers
 differ in which of two they take; who may send a second one could show the limit a new name
 each time, and the server the old one. For the same reason `_` in the name of a field is
-`-`, as many servers read it.
+`-`, as many servers read it, and a field that Connection names, so that no server gets it,
+is not there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from urllib.parse import unquote_to_bytes
 from canary_trio.config.rules import Key, Source
 from canary_trio.routing.request.request_view import name_of
 from http_trio.http1.request_head import RequestHead
+
+_NOT_KEPT = frozenset(
+    b"connection content-length host transfer-encoding te trailer expect upgrade keep-alive"
+    b" proxy-connection x-forwarded-for x-forwarded-proto x-forwarded-host forwarded".split()
+)
+"""Fields that go on, if at all, in words of the proxy's own; so Connection hides none."""
 
 GetValue = Callable[[RequestHead], bytes | None]
 """Finds the one value in a request's head; None where there is none, or several."""
@@ -36,7 +43,9 @@ def value_getter(key: Key) -> GetValue:
 
 def _header_getter(name: bytes) -> GetValue:
     find = _lines_of(name).findall
-    return lambda head: _only(find(head.raw))
+    if name.lower().replace(b"_", b"-") in _NOT_KEPT:
+        return lambda head: _only(find(head.raw))
+    return lambda head: _only(find(head.kept))
 
 
 def _cookie_getter(name: bytes) -> GetValue:
@@ -44,7 +53,7 @@ def _cookie_getter(name: bytes) -> GetValue:
     find = re.compile(rb"(?:^|;)[ \t]*%b[ \t]*=([^;]*)" % re.escape(name)).findall
 
     def get(head: RequestHead) -> bytes | None:
-        lines = find_lines(head.raw)
+        lines = find_lines(head.kept)
         return _only(find(b";".join(lines)), b' \t\r"') if lines else None
 
     return get

@@ -20,6 +20,23 @@ def rewritten_target(target: bytes, prefix: bytes, rewrite: bytes) -> bytes:
     return with_one_slash(found if found[:1] == b"/" else b"/" + found)
 
 
+def judged_target(target: bytes, prefix: bytes, rewrite: bytes) -> bytes:
+    """Give the target that is rewritten so, before it was, in the service's spelling.
+
+    Who is asked whether a request may pass judges by its path. A spelling that the service
+    does not get must not be what it is shown.
+
+    >>> judged_target(b"/api/x?y", b"/api", b""), judged_target(b"/./%61pi//x", b"/api", b"")
+    (b'/api/x?y', b'/api/x')
+    >>> judged_target(b"/api//x", b"/api", b""), judged_target(b"/api//x", b"/api", b"/v2")
+    (b'/api/x', b'/api//x')
+    """
+    if target == b"*":
+        return target
+    rest = rest_of(target, prefix)
+    return prefix + (rest if rewrite else with_one_slash(rest))
+
+
 def location_of(to: Redirect, prefix: bytes, target: bytes) -> bytes:
     r"""Give where a request is redirected.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import attrs
@@ -10,6 +10,7 @@ import attrs
 from canary_trio.proxy.auth.authenticator import Authenticator, Check
 from canary_trio.proxy.auth.verdict import Denied, Granted
 from http_trio import Exchange, HttpServer, Response
+from http_trio.http1.request_head import RequestHead
 from http_trio.testing.peers import serving
 
 
@@ -27,8 +28,15 @@ class Door:
 
 
 @asynccontextmanager
-async def guarded(*checks: Check) -> AsyncIterator[tuple[HttpServer, Door]]:
-    """Serve behind some checks; who passes gets back the fields that went on."""
+async def guarded(
+    *checks: Check, rewrite: Callable[[RequestHead], RequestHead] = lambda head: head
+) -> AsyncIterator[tuple[HttpServer, Door]]:
+    """Serve behind some checks; who passes gets back the fields that went on.
+
+    Args:
+        checks: in their order.
+        rewrite: what a gateway makes of a head before.
+    """
     door = Door()
     authenticator = Authenticator(checks)
 
@@ -41,6 +49,7 @@ async def guarded(*checks: Check) -> AsyncIterator[tuple[HttpServer, Door]]:
             door.refused.append(denied)
             exchange.respond(denied.response)
 
+        exchange.head = rewrite(exchange.head)
         authenticator.admit(
             exchange, exchange.head.kept, passes, refuse, door.note_left
         )

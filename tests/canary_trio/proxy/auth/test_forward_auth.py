@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from canary_trio.proxy.auth.forward_auth import (
     ForwardAuthCheck,
     fields_named,
 )
+from canary_trio.serve.rewritten_head import with_target
 from canary_trio.telemetry.auth_counts import AuthCounts
 from http_trio import Limits, Upstream
 from http_trio.http1.request_head import parse_request_head
@@ -105,6 +107,17 @@ async def test_it_is_told_of_the_request_and_gets_no_body() -> None:
     names = {row.partition(b":")[0].lower() for row in rows[1:]}
     assert names.isdisjoint({b"content-length", b"transfer-encoding", b"x-secret"})
     assert len([row for row in rows if row.lower().startswith(b"x-forwarded-")]) == 5
+
+
+async def test_it_is_told_of_a_path_as_the_service_reads_it() -> None:
+    async with fake_upstream(let_pass) as fake:
+        check, _ = check_of(fake.upstream)
+        rewrite = partial(with_target, target=b"/x", judged=b"/api/x")
+        async with guarded(check, rewrite=rewrite) as (server, _):
+            async with connected(server) as client:
+                await client.ask(b"/./api/x")
+
+    assert b"\r\nX-Forwarded-Uri: /api/x\r\n" in fake.asked[0].head + b"\r\n"
 
 
 @pytest.mark.parametrize(
