@@ -424,6 +424,8 @@ async def test_what_a_file_cannot_do_is_said_in_words(tmp_path: Path) -> None:
     ):
         done = await run("canary", *words, *asked, status=1)
         assert "files are only read" in done.err
+    done = await run("canary", "get", "web", "--config-server", "ftp://a", status=2)
+    assert "expected one of http://" in " ".join(done.err.split())
     done = await run(
         *("canary", "serve", "@edge", "--config-server", url + "web.json"),
         *("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0"),

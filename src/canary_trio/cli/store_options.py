@@ -75,7 +75,7 @@ def ask(url: str, question: Callable[[DocumentSource], Awaitable[T]]) -> T:
 
     from canary_trio.control.sources.opening import open_source  # noqa: PLC0415
     from canary_trio.control.sources.store_tokens import read_token  # noqa: PLC0415
-    from canary_trio.errors import CanaryError, InvalidConfig  # noqa: PLC0415
+    from canary_trio.errors import BadSource, CanaryError, InvalidConfig  # noqa: PLC0415
     from http_trio import HttpError  # noqa: PLC0415
     from kv_trio import KvError, StoreUnreachable  # noqa: PLC0415
 
@@ -92,6 +92,8 @@ def ask(url: str, question: Callable[[DocumentSource], Awaitable[T]]) -> T:
         return trio.run(connected)
     except InvalidConfig as exc:
         fail(*map(str, exc.problems))
+    except BadSource as exc:
+        raise click.UsageError(str(exc)) from exc
     except StoreUnreachable as exc:
         fail(f"{exc}; is the store running there?  (--config-server URL)")
     except (CanaryError, HttpError, KvError) as exc:

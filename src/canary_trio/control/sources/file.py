@@ -90,7 +90,9 @@ class FileSource(ReadOnlySource):
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as exc:
-            reason = exc.strerror or exc
+            reason = f"{exc.strerror or exc}"
+            if path.is_dir():
+                reason = "it is a directory, whose URL has / at its end"
             raise StoreUnreachable(f"cannot read {path}: {reason}") from exc
         except trio.TooSlowError as exc:
             raise StoreUnreachable(f"{path} is not read in {READ_S:g} s") from exc
