@@ -520,3 +520,15 @@ def test_authorities_that_cannot_be_read_are_refused_at_once(
     make(path)
     with pytest.raises(BadCertificate, match=words):
         Client("https://kv.test", ca_file=path)
+
+
+async def test_a_server_that_speaks_something_else_is_told_from_one_that_is_away() -> (
+    None
+):
+    alert = b"\x15\x03\x01\x00\x02\x02\x46"  # of TLS
+    async with client_over(sending(alert)) as client:
+        with pytest.raises(UnexpectedResponse, match="illegal"):
+            await client.get("k")
+    async with client_over(sending(b"")) as client:
+        with pytest.raises(StoreUnreachable):
+            await client.get("k")
