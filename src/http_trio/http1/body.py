@@ -139,8 +139,16 @@ class BodyTranscoder:
     def let_go(self) -> None:
         """Give back what it holds beside its state: it takes nothing more in."""
 
+    def takes_along(self, line: bytes) -> bool:
+        """Tell whether a trailer of it may go on."""
+        return is_allowed_in_trailer(line)
+
+    def passing(self, lines: bytes) -> bytes:
+        """Give those of some trailers, each ended by CRLF, that may go on."""
+        return kept_trailers(lines, self.takes_along)
+
     def _kept_trailers(self) -> list[bytes]:
-        return [line for line in self.trailers if is_allowed_in_trailer(line)]
+        return [line for line in self.trailers if self.takes_along(line)]
 
     def _last_chunk(self) -> bytes:
         kept = self._kept_trailers() if self._trailers else []

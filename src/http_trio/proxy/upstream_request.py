@@ -361,10 +361,10 @@ class UpstreamRequest:
 
     def pass_trailers(self, lines: bytes) -> None:
         """Pass the trailers of a response that states its length on, if they are taken."""
-        exchange = self.exchange
+        exchange, body = self.exchange, self.transcoder
         self._late_lines = b"\r\n" + lines
         if exchange.connection is not None and exchange.head.takes_trailers:
-            exchange.connection.add_trailers(lines)
+            exchange.connection.add_trailers(body.passing(lines) if body else lines)
 
     def end(self, failure: Failure | None) -> None:
         """End the request, with a failure or without, and tell the hooks."""

@@ -18,6 +18,7 @@ from http_trio.http1.fields import collect_fields, find_values
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response_head import ResponseHead
 from http_trio.proxy.codings.coders import CODINGS, Encoder, make_encoder
+from http_trio.proxy.codings.encoded_body import DIGESTS
 from http_trio.proxy.codings.negotiation import (
     ACCEPT_BYTES,
     choose_coding,
@@ -36,9 +37,6 @@ _FIELDS = re.compile(
     |repr-digest|signature(?:-input)?)
     :[ \t]*([^\r\n]*)""",
     re.IGNORECASE | re.VERBOSE,
-)
-_DIGESTS = frozenset(
-    b"content-digest content-md5 digest repr-digest signature signature-input".split()
 )
 _ETAG = re.compile(rb'(\r\netag:[ \t]*)(?=")', re.IGNORECASE)
 _RANGES = re.compile(rb"\r\naccept-ranges:[^\r\n]*", re.IGNORECASE)
@@ -99,7 +97,7 @@ class Compression:
         _vary(head, said)
         accepted = b",".join(find_values(request.raw, b"accept-encoding"))
         coding = self._coding(request, accepted)
-        if coding is None or not said.keys().isdisjoint(_DIGESTS):
+        if coding is None or not said.keys().isdisjoint(DIGESTS):
             return None
         least = 1 if refuses_identity(accepted) else max(self.least, 1)
         if request.method == b"HEAD":  # as to GET, but that nothing is encoded

@@ -21,6 +21,14 @@ STEP = 16 * 1024
 """Bytes that are encoded in the event loop at a time, 0.2 ms of it; more goes to a thread."""
 
 
+DIGESTS = frozenset(
+    b"content-digest content-md5 digest repr-digest signature signature-input".split()
+)
+"""Fields that hold for the bytes of the server alone."""
+
+_NOT_OF_ENCODED = DIGESTS | {b"etag"}
+
+
 class EncodedBody(BodyTranscoder):
     """One body on its way; `passed` counts what it has become.
 
@@ -76,6 +84,11 @@ class EncodedBody(BodyTranscoder):
             return b""
         self._content.end()
         return self._encode(b"", last=True)
+
+    def takes_along(self, line: bytes) -> bool:
+        """Tell whether a trailer of it may go on: not what is true of other bytes."""
+        name = line.partition(b":")[0].lower()
+        return name not in _NOT_OF_ENCODED and super().takes_along(line)
 
     def let_go(self) -> None:
         """Give back the encoder, which others wait for, and its memory."""

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_trio.http1.body import Truncated
+from http_trio.http1.body import BodyTranscoder, Truncated
 from http_trio.http1.chunked import ChunkedReader, encode_chunk
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
 from http_trio.proxy.codings.coders import CODINGS, make_encoder
-from http_trio.proxy.codings.encoded_body import EncodedBody
+from http_trio.proxy.codings.encoded_body import DIGESTS, EncodedBody
 
 
 def decoder(coding: bytes) -> Any:
@@ -76,6 +76,22 @@ def test_each_piece_comes_out_as_it_came(
     assert body.passed == encoded
     kept = framed is in_chunks and trailers
     assert reader.trailers == ([b"X-Sum: 1"] if kept else [])
+
+
+@pytest.mark.parametrize("name", [*sorted(DIGESTS), b"ETag", b"Repr-Digest"])
+def test_no_trailer_says_what_holds_for_other_bytes(name: bytes) -> None:
+    line = name + b": x"
+    lines = b"X-Sum: 1\r\n%b\r\n" % line
+    body = EncodedBody(CHUNKED, CHUNKED, make_encoder(b"gzip", 5), trailers=True)
+    plain = BodyTranscoder(CHUNKED, CHUNKED, trailers=True)
+    reader = ChunkedReader(1000)
+    reader.feed(body.feed(b"0\r\n%b\r\n" % lines))
+
+    assert reader.done
+    assert reader.trailers == [b"X-Sum: 1"]
+    assert body.passing(lines) == b"X-Sum: 1\r\n"
+    assert line in plain.feed(b"0\r\n%b\r\n" % lines)
+    assert plain.passing(lines) == lines
 
 
 @given(
