@@ -5,6 +5,7 @@ Frames that a test writes itself on one side, `h2` as the server on the other.
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 import trio
 
 from http_trio import Exchange, Failure, ForwardedRequest, ForwardHooks, forward
+from http_trio.http1.response_head import ResponseHead
+from http_trio.proxy.codings.compression import Compression
 from http_trio.testing.peers import connected, fake_upstream, proxying
 from tests.http_trio.support.certificates import Authority
 from tests.http_trio.support.h2_server import H2Request, H2Server, Script, h2_server
@@ -283,6 +286,36 @@ async def test_trailers_of_a_response_go_to_who_takes_them(
         plain = await client.fetch("/other")
     assert (bytes(plain.body), plain.trailers) == (b"ok", None)
     assert plain.ended
+
+
+class Compressing(ForwardHooks):
+    """Compresses what is text."""
+
+    reads_responses = True
+
+    def on_response(self, request: ForwardedRequest, head: ResponseHead) -> None:
+        rules = Compression(frozenset({b"text/plain"}))
+        self.encoder = rules.begin(request.exchange.head, head)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+async def test_of_an_encoded_body_no_digest_passes(
+    authority: Authority, *, late: bool
+) -> None:
+    body = b"r" * 5_000
+
+    async def script(request: H2Request) -> None:
+        kind, length = (b"content-type", b"text/plain"), (b"content-length", b"5000")
+        await request.head([(b":status", b"200"), kind, length])
+        await request.data(body)
+        if late:
+            await trio.sleep(0.05)
+        await request.end([*SUM, (b"content-digest", b"sha-256=:eA==:")])
+
+    async with between(script, authority, hooks=Compressing()) as (client, _):
+        found = await client.fetch_of(TE, ("accept-encoding", "gzip"))
+    assert gzip.decompress(bytes(found.body)) == body
+    assert found.trailers == dict(SUM)
 
 
 class Statuses(ForwardHooks):
