@@ -85,10 +85,11 @@ bench: install  ## Measure: the proxy and the store beside others, a change's wa
 	$(BIN)/python -m benchmarks.rate_limits
 	$(BIN)/python -m benchmarks.auth
 	$(BIN)/python -m benchmarks.swap
+	$(BIN)/python -m benchmarks.judge --quick
 
 docs: install  ## Write the tables of docs/ that are made from the code anew
 	$(BIN)/python -m canary_trio.config.json_schema docs/document.md
-	$(BIN)/python -m canary_trio.process.admin docs/workers.md
+	$(BIN)/python -m canary_trio.command.process.admin docs/workers.md
 
 crash: install  ## Kill the store 100 times while it is written to; nothing may be lost
 	$(BIN)/python -m tests.e2e.crash --rounds 100

@@ -83,7 +83,7 @@ def health_of(name: str) -> click.Command:
 
 def canary() -> None:
     """Run the command `canary`."""
-    _run("canary", "canary_trio.cli.main")
+    _run("canary", "canary_trio.command.cli.main")
 
 
 def kv_trio() -> None:

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from canary_health.finite import Finite
-from canary_trio.cli.main import main as canary
+from canary_trio.command.cli.main import main as canary
 from kv_trio.cli.main import main as kv_trio
 
 

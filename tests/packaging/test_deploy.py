@@ -15,7 +15,7 @@ import click
 import pytest
 import yaml
 
-from canary_trio.cli.main import main as canary
+from canary_trio.command.cli.main import main as canary
 from kv_trio.cli.main import main as kv_trio
 
 ROOT = Path(__file__).parents[2]

@@ -17,12 +17,12 @@ from canary_trio.admin.certificates import expiries
 from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape, paths
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import RULES, describe
+from canary_trio.command.process.admin import with_rules
+from canary_trio.command.process.merge import merge_status
 from canary_trio.control.fleet.report import Refusal
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.errors import Problem
-from canary_trio.process.admin import with_rules
-from canary_trio.process.merge import merge_status
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.testing import arm, proxied, says_canary, says_stable, url_of
@@ -203,7 +203,7 @@ async def test_what_is_spread_over_the_workers_is_added() -> None:
 def test_the_page_in_the_docs_has_the_rules_of_today() -> None:
     page = PAGE.read_text(encoding="utf-8")
 
-    again = "run: python -m canary_trio.process.admin docs/workers.md"
+    again = "run: python -m canary_trio.command.process.admin docs/workers.md"
     assert page == with_rules(page), again
     with pytest.raises(ValueError, match="found no"):
         with_rules("")

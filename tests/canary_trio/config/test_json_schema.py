@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from jsonschema import Draft202012Validator
 
-from canary_trio.cli.main import main
+from canary_trio.command.cli.main import main
 from canary_trio.config.document import dump, load
 from canary_trio.config.json_schema import json_schema, reference, with_reference
 from canary_trio.errors import InvalidConfig

@@ -17,10 +17,10 @@ from canary_trio.admin.metrics.catalog import CATALOG, RULES
 from canary_trio.admin.metrics.family import Family, Kind
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe
+from canary_trio.command.process.merge import merge_metrics
 from canary_trio.config.document import build
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
-from canary_trio.process.merge import merge_metrics
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.decision import Decision, Reason

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_trio.cli.main import main
+from canary_trio.command.cli.main import main
 from canary_trio.errors import InvalidConfig
 from canary_trio.routing.edge.model import FixedResponse, Redirect
 from canary_trio.routing.edge.table_codec import (

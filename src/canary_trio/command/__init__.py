@@ -1,0 +1,1 @@
+"""What the operator starts: the commands, and the proxy as processes."""

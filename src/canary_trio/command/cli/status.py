@@ -1,0 +1,336 @@
+"""The commands `canary status` and `canary services`: what runs, and what there is.
+
+One file, since both show what the store and the proxies say of services.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from canary_trio.command.cli.options import store_options
+
+if TYPE_CHECKING:
+    from canary_trio.control.fleet.report import Fleet, Report, Sighting
+    from canary_trio.control.sources.source import KeyStore
+
+ADMIN_S = 2.0
+"""How long a proxy has to say how its arms are."""
+
+_ODD = (
+    *(LookupError, TypeError, ValueError, AttributeError),
+    *(ArithmeticError, RecursionError),  # of a number of 400 digits, of deep nesting
+)
+
+Statuses = dict[str, dict[str, Any] | str]
+"""What each proxy says of itself, by its id; why not, where it says nothing."""
+
+
+@click.command()
+@click.argument("service")
+@store_options.config_server
+@click.option(
+    "--arms",
+    is_flag=True,
+    help="Ask each proxy's admin listener for its arms and all certificates too.",
+)
+@store_options.as_json
+def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> None:
+    """Show what each live proxy of SERVICE runs, and what it refused.
+
+    One that vanished within the last hour is shown as last seen, to some minutes. Of
+    their certificates those are shown that expire within 30 days, or that clients
+    refuse. Exit status 1 if any that lives does not route by the newest revision.
+    """
+    from canary_trio.control.documents import read_document, read_fleet  # noqa: PLC0415
+    from canary_trio.control.fleet.last_seen import read_missing  # noqa: PLC0415
+
+    unverified: list[str] = []
+    missing: list[dict[str, Any]] = []
+
+    async def read(client: KeyStore) -> tuple[int, Fleet, Statuses]:
+        text, revision = await read_document(client, service)
+        unverified[:] = _unverified_arms(text)
+        fleet = await read_fleet(client, service, revision)
+        now = time.time()
+        found = await read_missing(client, service, now)
+        missing[:] = [_missing(sighting, now) for sighting in found]
+        return revision, fleet, await _ask_all(fleet) if arms else {}
+
+    revision, fleet, statuses = store_options.ask(config_server, read)
+    now = time.time()
+    if as_json:
+        shown = [
+            report.shown(now) | ({"status": statuses[report.id]} if arms else {})
+            for report in fleet.reports
+        ]
+        said = {"revision": revision, "unverified": unverified, "proxies": shown}
+        click.echo(json.dumps(said | {"missing": missing}, indent=2))
+    else:
+        live, known = len(fleet.live), len(fleet.reports)
+        click.echo(f"{service}: revision {revision}, live on {live}/{known} proxies")
+        for name in unverified:
+            told = "certificates of servers are not verified (tls.verify is false)"
+            click.echo(f"  {name}: {told}")
+        for report in fleet.reports:
+            answer = of_service(statuses[report.id], service) if arms else None
+            for line in report_lines(report, now, answer):
+                click.echo(line)
+        for one in missing:
+            click.echo(_missing_line(one))
+    if len(fleet.live) < len(fleet.reports):
+        sys.exit(1)
+
+
+def report_lines(
+    report: Report, now: float, answer: dict[str, Any] | str | None
+) -> Iterator[str]:
+    """Give what a proxy reports as lines, and what it says of itself if it was asked."""
+    yield f"  {report.id}  {report.address}  runs {report.running}"
+    if report.move:
+        yield f"    has not moved to the document's store: {report.move}"
+    if report.failed is not None:
+        for problem in report.failed.problems:
+            yield f"    refused {report.failed.revision}: {problem}"
+    if not isinstance(answer, dict):  # else it tells of all its certificates
+        for notice in report.certificates:
+            names = f" ({', '.join(notice.names)})" if notice.names else ""
+            yield f"    certificate {notice.file}{names} {notice.said(now)}"
+    if answer is not None:
+        yield from status_lines(answer, report.admin)
+
+
+def _missing(sighting: Sighting, now: float) -> dict[str, Any]:
+    ago_s = max(0.0, now - sighting.at)  # its clock may be ahead
+    return {"id": sighting.id, "address": sighting.address, "last_seen_s": round(ago_s)}
+
+
+def _missing_line(shown: dict[str, Any]) -> str:
+    minutes = shown["last_seen_s"] // 60
+    seen = f"last seen {minutes} min ago" if minutes else "last seen a moment ago"
+    return f"  {shown['id']}  {shown['address']}  {seen}"
+
+
+def _unverified_arms(document: bytes) -> list[str]:
+    """Give the arms of a document whose servers nobody verifies; of no valid one, none."""
+    from canary_trio.config.document import load  # noqa: PLC0415
+    from canary_trio.errors import InvalidConfig, printable  # noqa: PLC0415
+
+    try:
+        arms = load(document).arms
+    except InvalidConfig:
+        return []
+    return [printable(name) for name, arm in arms.items() if arm.is_unverified]
+
+
+async def _ask_all(fleet: Fleet) -> Statuses:
+    import trio  # noqa: PLC0415
+
+    from canary_trio.admin.client import AdminUnreachable, read_status  # noqa: PLC0415
+
+    statuses: Statuses = {}
+
+    async def ask(id_: str, address: str) -> None:
+        statuses[id_] = f"no response within {ADMIN_S:g} s"
+        with trio.move_on_after(ADMIN_S):
+            try:
+                statuses[id_] = await read_status(address)
+            except AdminUnreachable as exc:
+                statuses[id_] = str(exc)
+
+    async with trio.open_nursery() as nursery:
+        for report in fleet.reports:
+            nursery.start_soon(ask, report.id, report.admin)
+    return statuses
+
+
+def of_service(status: dict[str, Any] | str, service: str) -> dict[str, Any] | str:
+    """Give what a gateway says of one of its services; of a proxy of one, all of it."""
+    if isinstance(status, str) or status.get("service") == service:
+        return status
+    try:
+        return {**status["services"][service], "certificates": status["certificates"]}
+    except _ODD:
+        return status
+
+
+def status_lines(status: dict[str, Any] | str, admin: str) -> list[str]:
+    """Give what a proxy says as lines; what is odd, or would steer a terminal, is not."""
+    from canary_trio.errors import printable  # noqa: PLC0415
+
+    if isinstance(status, str):
+        return [f"    its admin at {admin} cannot be asked: {printable(status)}"]
+    try:
+        return [printable(line) for line in _lines(status)]
+    except _ODD:
+        return [f"    its admin at {admin} gives no status of a proxy"]
+
+
+def _lines(status: dict[str, Any]) -> Iterator[str]:
+    if status["split"] is not None and status["split"]["mismatch"]:
+        p_value = status["split"]["p_value"]
+        yield f"    the split is not as asked: p = {p_value:.2g}"
+    for name, arm in status["arms"].items():
+        yield from _arm_lines(name, arm)
+    for name, arm in status["removed_arms"].items():
+        yield f"    {name}: removed, {arm['in_flight']} requests in progress"
+    for name, limit in status["rate_limits"].items():
+        dry = f", {limit['dry_run']} would be (dry run)" if limit["dry_run"] else ""
+        yield (
+            f"    limit {name}: {limit['passed']} requests passed,"
+            f" {limit['refused']} were refused{dry}"
+        )
+    for name, check in status["auth"].items():
+        came_to = (f"{count} {what}" for what, count in check["outcomes"].items())
+        trouble = f"; {check['trouble']}" if check["trouble"] else ""
+        yield f"    {name} by {check['by']}: {', '.join(came_to) or 'unused'}{trouble}"
+    for certificate in status["certificates"]:
+        names = ", ".join(certificate["names"])
+        days, problem = certificate["days_left"], certificate["problem"]
+        state = problem or f"expires in {days:.1f} days"
+        yield f"    certificate {certificate['file']} ({names}) {state}"
+
+
+def _arm_lines(name: str, arm: dict[str, Any]) -> Iterator[str]:
+    observed = arm["observed_share"]
+    had = "" if observed is None else f", had {observed:.4f}"
+    held = "safe to remove" if arm["safe_to_remove"] else "; ".join(arm["held_by"])
+    yield (
+        f"    {name}: asked {arm['asked_share']:g}{had}, {arm['requests']} requests,"
+        f" {arm['errors']} errors, {arm['in_flight']} in progress; {held}"
+    )
+    for server in arm["servers"]:
+        if server["ejected"]:
+            state = "ejected"
+        elif not server["up"]:
+            state = "down"
+        else:
+            state = server["mode"]
+        yield (
+            f"      {server['url']}  {state}, {server['in_flight']} in progress,"
+            f" {server['requests']} requests, {server['failures']} failures,"
+            f" ejected {server['ejections']} times"
+        )
+
+
+# === all services ===
+
+Found = dict[str, dict[str, Any]]
+"""What is shown of each service and gateway, by its name."""
+
+
+@click.command()
+@store_options.config_server
+@store_options.as_json
+def services(config_server: str, *, as_json: bool) -> None:
+    """List the services and gateways in the store: documents, routes, live proxies."""
+
+    async def read(client: KeyStore) -> Found:
+        from canary_trio.control.fleet.last_seen import missing_in  # noqa: PLC0415
+        from canary_trio.control.store_keys import ROOT  # noqa: PLC0415
+
+        listing = await client.list(ROOT)
+        values = {entry.key: entry.value for entry in listing.entries}
+        found: Found = {}
+        for entry in listing.entries:
+            _note(found, entry.key.decode("utf-8", "replace"), entry)
+        now = time.time()
+        for name, shown in found.items():
+            missing = missing_in(values, [name], now)
+            shown["missing"] = [_missing(sighting, now) for sighting in missing]
+        return found
+
+    found = store_options.ask(config_server, read)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    if not found:
+        click.echo("no services; write one with: canary apply SERVICE FILE")
+    for name in sorted(found):
+        for line in _service_lines(name, found):
+            click.echo(line)
+
+
+def _note(found: Found, key: str, entry: Any) -> None:
+    """Note what one key says."""
+    from canary_trio.control.fleet.report import Report  # noqa: PLC0415
+    from canary_trio.control.store_keys import BadName, check_service  # noqa: PLC0415
+
+    _, name, *rest = key.split("/")
+    try:
+        check_service(name)
+    except BadName:
+        return
+    shown = found.setdefault(name, {"revision": None, "proxies": []})
+    if rest == ["config"]:
+        shown |= {"revision": entry.modify_index, **_described(name, entry.value)}
+    elif rest[:1] == ["proxies"]:
+        report = Report.load(entry.value)
+        if report is not None:
+            shown["proxies"].append(
+                {
+                    "id": report.id,
+                    "address": report.address,
+                    "running": report.running,
+                    "refused": report.failed.revision if report.failed else None,
+                    "move": report.move,
+                }
+            )
+
+
+def _described(name: str, text: bytes) -> dict[str, Any]:
+    """Say what a document has: the routes of a gateway, the arms of a service."""
+    from canary_trio.config.document import parse  # noqa: PLC0415
+    from canary_trio.control.documents import check_document  # noqa: PLC0415
+    from canary_trio.errors import InvalidConfig  # noqa: PLC0415
+    from canary_trio.routing.edge.model import GatewayConfig  # noqa: PLC0415
+
+    try:
+        config = check_document(name, parse(text))
+    except InvalidConfig as exc:
+        return {"faults": list(map(str, exc.problems))}
+    if isinstance(config, GatewayConfig):
+        return {"routes": [route.shown for route in config.routes]}
+    shares = {arm: share / 10_000 for arm, share in config.shares.items()}
+    return {"arms": shares}
+
+
+def _service_lines(name: str, found: Found) -> list[str]:
+    shown = found[name]
+    revision, proxies = shown["revision"], shown["proxies"]
+    live = [proxy for proxy in proxies if not _why_not_live(proxy, revision)]
+    what = "no document" if revision is None else f"revision {revision}"
+    line = f"{name}: {what}, live on {len(live)}/{len(proxies)} proxies"
+    if faults := shown.get("faults"):
+        more = f" and {len(faults) - 1} more" if faults[1:] else ""
+        line += f"; not valid: {faults[0]}{more}"
+    elif "arms" in shown:
+        line += ": " + ", ".join(f"{a} {s:g}" for a, s in shown["arms"].items())
+    lines = [line]
+    for route in shown.get("routes", ()):
+        hosts, service = ", ".join(route["hosts"]) or "*", route["service"]
+        lines.append(f"  {hosts} {route['path_prefix']} -> {route['target']}")
+        if service is not None and found.get(service, _ABSENT)["revision"] is None:
+            lines[-1] += ", which has no document"
+    for proxy in proxies:
+        why_not = _why_not_live(proxy, revision)
+        lines.append(f"  proxy {proxy['id']}  {proxy['address']}{why_not}")
+    return [*lines, *map(_missing_line, shown["missing"])]
+
+
+_ABSENT: dict[str, Any] = {"revision": None}
+
+
+def _why_not_live(proxy: dict[str, Any], revision: int | None) -> str:
+    """Say why a proxy is not live by a revision; empty if it is."""
+    if revision is None or proxy["running"] < revision:
+        runs = f"  runs {proxy['running'] or 'nothing'}"
+        refused = proxy["refused"]
+        return runs + (f", refused {refused}" if refused is not None else "")
+    move = proxy["move"]
+    return f"  has not moved to the document's store: {move}" if move else ""

@@ -1,0 +1,199 @@
+"""The admin listener of a supervisor: all workers as one.
+
+Each worker has an admin listener of its own, on a Unix socket; they are asked at once
+when somebody asks here. `/status` and `/metrics` are merged (`merge`), `/ready` says
+what the least ready says, and every other page is that of one worker.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import trio
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from canary_trio.admin import status
+from canary_trio.admin.exposition import CONTENT_TYPE
+from canary_trio.admin.metrics import catalog as families
+from canary_trio.command.process.merge import (
+    merge_metrics,
+    merge_status,
+    with_reference,
+)
+from http_trio import (
+    Exchange,
+    FetchResult,
+    ForwardHooks,
+    NoResponse,
+    Response,
+    Upstream,
+    fetch,
+    forward,
+)
+
+ASK_S = 5.0
+"""How long a worker has to answer."""
+
+PAGE_BYTES = 64 * 1024 * 1024
+"""Of a worker's page at most."""
+
+
+class Asked(Protocol):
+    """A worker, as it is asked."""
+
+    number: int
+    restarts: int
+    hangs: int
+    admin: str
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None while there is none."""
+
+
+class SupervisorAdmin:
+    """The handler of the supervisor's admin listener."""
+
+    def __init__(
+        self, proxy_id: str, workers: Sequence[Asked], draining: Callable[[], bool]
+    ) -> None:
+        self._id = proxy_id
+        self._workers = workers
+        self._draining = draining
+        self._upstreams = itertools.cycle([_upstream(worker) for worker in workers])
+
+    def __repr__(self) -> str:
+        return f"<AdminOfAll workers={len(self._workers)}>"
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Answer a request."""
+        pages = {
+            b"/status": self._status,
+            b"/metrics": self._metrics,
+            b"/ready": self._ready,
+        }
+        page = pages.get(exchange.path)
+        if exchange.path in (b"/live", b"/healthz"):  # a worker that hangs is replaced
+            exchange.respond(Response(200, b"ok\n"))
+        elif page is None or exchange.method not in ("GET", "HEAD"):
+            forward(exchange, next(self._upstreams), ForwardHooks())
+        else:
+            exchange.spawn(page)
+
+    async def _status(self, exchange: Exchange) -> None:
+        responses = await self._ask(b"/status")
+        told = [
+            json.loads(response.body) for response in responses if response is not None
+        ]
+        merged = merge_status(told, status.RULES) if told else {}
+        rows = [
+            {
+                "worker": worker.number,
+                "pid": worker.pid,
+                "restarts": worker.restarts,
+                "hangs": worker.hangs,
+                "status": None if response is None else json.loads(response.body),
+            }
+            for worker, response in zip(self._workers, responses, strict=True)
+        ]
+        table = {**merged, "id": self._id, "workers": rows}
+        body = json.dumps(table, indent=2).encode() + b"\n"
+        exchange.respond(Response(200, body, b"application/json"))
+
+    async def _metrics(self, exchange: Exchange) -> None:
+        responses = await self._ask(b"/metrics")
+        texts = [
+            response.body.decode() for response in responses if response is not None
+        ]
+        body = merge_metrics(texts, families.RULES, self._own(len(texts)))
+        exchange.respond(Response(200, body, CONTENT_TYPE))
+
+    async def _ready(self, exchange: Exchange) -> None:
+        if self._draining():
+            exchange.respond(Response(503, b"draining\n"))
+            return
+        responses = await self._ask(b"/ready")
+        for worker, response in zip(self._workers, responses, strict=True):
+            if response is None or response.status != 200:
+                why = b"no response\n" if response is None else response.body
+                exchange.respond(Response(503, b"worker %d: %b" % (worker.number, why)))
+                return
+        exchange.respond(Response(200, b"ready\n"))
+
+    def _own(self, answering: int) -> list[Metric]:
+        restarts = CounterMetricFamily(
+            "canary_worker_restarts",
+            "Times that a worker was started again after it had ended.",
+            labels=["worker"],
+        )
+        hangs = CounterMetricFamily(
+            "canary_worker_hangs",
+            "Times that a worker gave no sign of life for too long, and was killed.",
+            labels=["worker"],
+        )
+        for worker in self._workers:
+            restarts.add_metric([str(worker.number)], worker.restarts)
+            hangs.add_metric([str(worker.number)], worker.hangs)
+        workers = GaugeMetricFamily(
+            "canary_workers",
+            "Workers, as asked for and as they answer.",
+            labels=["state"],
+        )
+        workers.add_metric(["asked"], len(self._workers))
+        workers.add_metric(["answering"], answering)
+        return [restarts, hangs, workers]
+
+    async def _ask(self, path: bytes) -> list[FetchResult | None]:
+        """Ask all workers at once; None for one that does not answer."""
+        responses: list[FetchResult | None] = [None] * len(self._workers)
+
+        async def ask(at: int, worker: Asked) -> None:
+            with trio.move_on_after(ASK_S):
+                responses[at] = await ask_worker(_upstream(worker), path)
+
+        async with trio.open_nursery() as nursery:
+            for at, worker in enumerate(self._workers):
+                nursery.start_soon(ask, at, worker)
+        return responses
+
+
+async def ask_worker(worker: Upstream, path: bytes) -> FetchResult | None:
+    """Ask for one page; None if the worker gives no whole response."""
+    request = b"GET %b HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n" % path
+    try:
+        response = await fetch(
+            worker, request, method=b"GET", body_limit=PAGE_BYTES, keep_body=True
+        )
+    except NoResponse:
+        return None
+    return response if response.whole else None
+
+
+def _upstream(worker: Asked) -> Upstream:
+    address = (socket.AF_UNIX, worker.admin)
+    return Upstream(f"worker {worker.number}", [address], b"worker")
+
+
+def with_rules(page: str) -> str:
+    """Give a page of the docs with the rules of merging written anew.
+
+    Raises:
+        ValueError: it has no place for them.
+    """
+    shown = {name: rule for name, rule in status.RULES.items() if name != "services"}
+    return with_reference(page, shown, families.RULES)
+
+
+def _write(path: str) -> None:
+    page = Path(path)
+    page.write_text(with_rules(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _write(sys.argv[1])

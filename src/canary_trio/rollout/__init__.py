@@ -1,0 +1,1 @@
+"""The judge of a rollout: whether a canary is worse than its baseline. Pure."""

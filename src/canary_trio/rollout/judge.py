@@ -1,0 +1,226 @@
+"""Whether the canary is worse than what it is compared with: a judge of counts. Pure.
+
+It looks at errors and at latency, each as a sequential test (`sequential`) that may be
+looked at after every tick. Latency is the same question as errors: how many requests were
+slower than the baseline's quantiles, which are taken from the baseline's first requests of
+a step and held for that step, so that they never depend on what they judge. The metrics'
+e-values are averaged, which is an e-value again, so `alpha` bounds a false alarm of any of
+them, in all steps together.
+
+The same tests between two arms that run the same version, the baseline and stable, say
+whether the environment is one in which such a comparison means anything: where they raise
+an alarm, the verdict is `UNSOUND`, and nothing is concluded.
+
+The rule that it obeys: it is told of ticks and asked for a verdict; it knows no clock, no
+arm's name and no document. What it says never depends on who asks, or how often.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import attrs
+
+from canary_trio.rollout.evidence import ArmCounts, ArmTick
+from canary_trio.rollout.latency import (
+    Latencies,
+    add,
+    bound_of,
+    quantile,
+)
+from canary_trio.rollout.sequential import (
+    ERROR_RATIOS,
+    LATENCY_RATIOS,
+    CeilingTest,
+    RatioTest,
+    RegressionTest,
+    log_mean,
+)
+from canary_trio.rollout.verdict import Finding, MetricVerdict, Verdict
+
+WARM_UP_REQUESTS = 500
+"""Of the baseline in a step, until its quantiles are taken."""
+
+ERRORS = "errors"
+
+
+@attrs.frozen
+class JudgeSettings:
+    """What is tolerated, and how sure the judge has to be.
+
+    Attributes:
+        error_tolerance: rate of errors, times the baseline's, that is no regression.
+        latency_quantiles: of the baseline, whose share of slower requests is compared;
+            none for errors only.
+        latency_tolerance: share of slower requests, times the baseline's, that is none.
+        alpha: how likely a false alarm may be in the whole rollout, 0 to 1.
+        beta: how likely a wrong "not worse" may be in a step, 0 to 1.
+        requests: least number per arm, in a step, before anything is called fine.
+        bounds: multiples of the baseline's rate that "not worse than" is tried for.
+        error_ceiling: rate of errors that is fine whatever the baseline's is.
+    """
+
+    error_tolerance: float = 1.0
+    latency_quantiles: tuple[float, ...] = (0.5, 0.9, 0.99)
+    latency_tolerance: float = 1.1
+    alpha: float = 0.01
+    beta: float = 0.05
+    requests: int = 5000
+    bounds: tuple[float, ...] = (1.25, 1.5, 2.0, 3.0)
+    error_ceiling: float = 0.001
+
+
+class Judge:
+    """Compares a canary with its baseline through a rollout."""
+
+    __slots__ = ("_below", "_control", "_ratios", "_requests", "_tests", "settings")
+
+    def __init__(self, settings: JudgeSettings) -> None:
+        self.settings = settings
+        self._tests = _Comparison(settings)
+        self._control = (_Comparison(settings), _Comparison(settings))
+        self._begin_counts()
+
+    def __repr__(self) -> str:
+        return f"<Judge {self.verdict()}>"
+
+    def begin_step(self) -> None:
+        """Let another step begin: other shares, other users.
+
+        What speaks for a regression is kept; requests, intervals and what is shown to be
+        fine are of one step.
+        """
+        for comparison in (self._tests, *self._control):
+            comparison.begin_step()
+        self._begin_counts()
+
+    def observe(
+        self, canary: ArmTick, baseline: ArmTick, stable: ArmTick | None = None
+    ) -> None:
+        """Take one tick in.
+
+        Args:
+            canary: the version that is judged.
+            baseline: what it is compared with.
+            stable: a third arm that runs the baseline's version, as the control.
+        """
+        self._requests[0] += canary.requests
+        self._requests[1] += baseline.requests
+        self._below.observe(canary.error_counts)
+        compared = self._tests.observe(canary, baseline)
+        for ratio, (ours, theirs) in zip(self._ratios, compared, strict=False):
+            ratio.observe(ours, theirs)
+        if stable is not None:
+            forth, back = self._control
+            forth.observe(baseline, stable)
+            back.observe(stable, baseline)
+
+    @property
+    def finding(self) -> Finding:
+        """What the judge says now, in one word."""
+        needed = math.log(1 / self.settings.alpha)
+        log_e = self._tests.log_e
+        if log_mean([control.log_e for control in self._control]) >= needed:
+            return Finding.UNSOUND
+        if log_e >= needed:
+            return Finding.REGRESSION
+        if log_e >= needed / 2:
+            return Finding.SUSPICIOUS
+        if min(self._requests) < self.settings.requests:
+            return Finding.NOT_ENOUGH_DATA
+        if self._is_below_ceiling() or self._not_worse_than() is not None:
+            return Finding.NOT_WORSE
+        return Finding.NO_DIFFERENCE
+
+    def verdict(self) -> Verdict:
+        """Say what is known now, and why."""
+        settings = self.settings
+        return Verdict(
+            finding=self.finding,
+            e_value=_exp(self._tests.log_e),
+            requests=(self._requests[0], self._requests[1]),
+            metrics=tuple(
+                MetricVerdict(
+                    name, _exp(test.log_e), ratio.interval(settings.beta), bound_s
+                )
+                for (name, test, bound_s), ratio in zip(
+                    self._tests.metrics(), self._ratios, strict=True
+                )
+            ),
+            not_worse_than=self._not_worse_than(),
+            below_ceiling=self._is_below_ceiling(),
+        )
+
+    def _begin_counts(self) -> None:
+        settings = self.settings
+        self._requests = [0, 0]
+        self._below = CeilingTest(settings.error_ceiling)
+        self._ratios = [RatioTest(settings.bounds)]
+        self._ratios += [RatioTest(()) for _ in settings.latency_quantiles]
+
+    def _not_worse_than(self) -> float | None:
+        return self._ratios[0].not_worse_than(self.settings.beta)
+
+    def _is_below_ceiling(self) -> bool:
+        return self._below.log_e >= math.log(1 / self.settings.beta)
+
+
+class _Comparison:
+    """The tests of all metrics between two arms."""
+
+    __slots__ = ("_bounds", "_parts", "_starts_step", "_tests", "_warm_up")
+
+    def __init__(self, settings: JudgeSettings) -> None:
+        self._parts = settings.latency_quantiles
+        self._tests = [RegressionTest(settings.error_tolerance, ERROR_RATIOS)]
+        self._tests += [
+            RegressionTest(settings.latency_tolerance, LATENCY_RATIOS)
+            for _ in self._parts
+        ]
+        self.begin_step()
+
+    @property
+    def log_e(self) -> float:
+        """Of all metrics together."""
+        return log_mean([test.log_e for test in self._tests])
+
+    def begin_step(self) -> None:
+        """Let the quantiles be taken anew."""
+        self._bounds: list[int] = []
+        self._warm_up: dict[int, int] = {}
+        self._starts_step = [True] * len(self._tests)
+
+    def observe(
+        self, canary: ArmTick, baseline: ArmTick
+    ) -> list[tuple[ArmCounts, ArmCounts]]:
+        """Take one tick in, and give what was compared: errors, then each quantile."""
+        compared = [(canary.error_counts, baseline.error_counts)]
+        compared += [
+            (canary.slow_counts(number), baseline.slow_counts(number))
+            for number in self._bounds
+        ]
+        for at, (ours, theirs) in enumerate(compared):
+            self._tests[at].observe(ours, theirs, begins_step=self._starts_step[at])
+            self._starts_step[at] = False
+        if not self._bounds and self._parts:
+            self._warm(baseline.latencies)
+        return compared
+
+    def metrics(self) -> Iterator[tuple[str, RegressionTest, float | None]]:
+        """Give each metric's name, test, and what slower means in seconds."""
+        yield ERRORS, self._tests[0], None
+        for at, part in enumerate(self._parts):
+            number = self._bounds[at] if self._bounds else None
+            bound_s = None if number is None else bound_of(number)
+            yield f"p{part * 100:g}", self._tests[1 + at], bound_s
+
+    def _warm(self, latencies: Latencies) -> None:
+        """Take the baseline's quantiles, once there are enough; the next tick uses them."""
+        add(self._warm_up, latencies)
+        if sum(self._warm_up.values()) >= WARM_UP_REQUESTS:
+            self._bounds = [quantile(self._warm_up, part) for part in self._parts]
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(value, 700.0))

@@ -1,0 +1,153 @@
+"""The judge: its words, its limits, and how soon it sees what is there."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from canary_trio.rollout.evidence import ArmTick
+from canary_trio.rollout.judge import WARM_UP_REQUESTS, Judge, JudgeSettings
+from canary_trio.rollout.latency import BOUNDS_S, interval_of
+from canary_trio.rollout.simulation import Scenario, binomial, simulate
+from canary_trio.rollout.verdict import Finding
+
+ERRORS_ONLY = JudgeSettings(latency_quantiles=())
+
+
+def judged(
+    ours: ArmTick, theirs: ArmTick, ticks: int, settings: JudgeSettings
+) -> Judge:
+    judge = Judge(settings)
+    for _ in range(ticks):
+        judge.observe(ours, theirs)
+    return judge
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "ticks", "said"),
+    [
+        pytest.param((100, 0), (100, 0), 1, "not enough data", id="little"),
+        pytest.param((1, 1), (2, 0), 1, "not enough data", id="one failure of three"),
+        pytest.param((100, 10), (100, 1), 10, "regression: errors", id="broken"),
+        pytest.param((100, 10), (100, 1), 1, "suspicious: errors", id="soon"),
+        pytest.param((1000, 1), (1000, 1), 6, "no difference yet", id="same"),
+        pytest.param((100, 1), (100, 1), 150, "not worse than x1.5", id="proven"),
+        pytest.param((100, 0), (100, 0), 60, "errors below the ceiling", id="quiet"),
+        pytest.param((100, 1), (100, 10), 100, "not worse than x1.25", id="better"),
+        pytest.param((100, 100), (0, 0), 100, "not enough data", id="no baseline"),
+    ],
+)
+def test_what_it_says(
+    ours: tuple[int, int], theirs: tuple[int, int], ticks: int, said: str
+) -> None:
+    judge = judged(ArmTick(*ours), ArmTick(*theirs), ticks, ERRORS_ONLY)
+    assert str(judge.verdict()) == said
+
+
+def test_a_verdict_says_why() -> None:
+    verdict = judged(ArmTick(100, 6), ArmTick(100, 2), 60, ERRORS_ONLY).verdict()
+    assert verdict.requests == (6000, 6000)
+    [errors] = verdict.metrics
+    assert errors.name == "errors"
+    assert errors.e_value == verdict.e_value > 100
+    low, high = errors.ratio
+    assert 1.9 < low < 3 < high < 4.6
+
+
+def test_slowness_is_counted_beyond_the_baselines_quantiles() -> None:
+    quick, slow = interval_of(0.01), interval_of(0.03)
+    settings = JudgeSettings(latency_quantiles=(0.5, 0.99))
+    judge = judged(
+        ArmTick(100, 0, latencies={quick: 80, slow: 20}),
+        ArmTick(100, 0, latencies={quick: 98, slow: 2}),
+        WARM_UP_REQUESTS // 100,
+        settings,
+    )
+    assert judge.verdict().e_value == pytest.approx(1)
+    for _ in range(10):
+        judge.observe(
+            ArmTick(100, 0, latencies={quick: 80, slow: 20}),
+            ArmTick(100, 0, latencies={quick: 98, slow: 2}),
+        )
+    verdict = judge.verdict()
+    assert str(verdict) == "regression: p50"
+    assert [metric.bound_s for metric in verdict.metrics] == [
+        None,
+        BOUNDS_S[quick],
+        BOUNDS_S[slow],
+    ]
+
+
+def test_what_a_step_showed_ends_with_it_but_not_an_alarm() -> None:
+    judge = judged(ArmTick(100, 10), ArmTick(100, 1), 60, ERRORS_ONLY)
+    before = judge.verdict().e_value
+    judge.begin_step()
+    verdict = judge.verdict()
+    assert verdict.e_value == before
+    assert verdict.requests == (0, 0)
+    assert verdict.finding is Finding.REGRESSION
+
+
+def test_where_two_arms_of_one_version_differ_nothing_is_concluded() -> None:
+    for better, worse in ((1, 8), (8, 1)):
+        judge = Judge(ERRORS_ONLY)
+        for _ in range(30):
+            judge.observe(ArmTick(100, 9), ArmTick(100, better), ArmTick(100, worse))
+        assert judge.finding is Finding.UNSOUND
+
+
+def test_users_are_at_risk_until_they_have_failed() -> None:
+    ours, theirs = ArmTick(1000, 5, at_risk=50), ArmTick(1000, 5, at_risk=5000)
+    judge = judged(ours, theirs, 3, ERRORS_ONLY)
+    assert judge.finding is Finding.REGRESSION
+
+
+@pytest.mark.parametrize(
+    ("scenario", "most"),
+    [
+        pytest.param(Scenario(0.01, 0.02), 4_000, id="twice the errors"),
+        pytest.param(Scenario(0.01, 0.10), 400, id="broken"),
+        pytest.param(Scenario(0.001, 0.01), 2_000, id="broken, quiet before"),
+        pytest.param(
+            Scenario(0.01, 0.10, healthy_ticks=600), 800, id="broken after ten minutes"
+        ),
+    ],
+)
+def test_how_soon_errors_are_seen(scenario: Scenario, most: int) -> None:
+    runs = 20 if scenario.healthy_ticks else 200
+    seen = simulate(ERRORS_ONLY, scenario, runs=runs, seed=3)
+    median = seen.quantile(0.5)
+    assert median is not None
+    assert median <= most
+
+
+def test_how_soon_slowness_is_seen() -> None:
+    settings = JudgeSettings(latency_tolerance=1.0)
+    seen = simulate(settings, Scenario(0.0, 0.0, slower=1.2), runs=20, seed=3)
+    median = seen.quantile(0.5)
+    assert median is not None
+    assert WARM_UP_REQUESTS < median <= 2_000 + WARM_UP_REQUESTS
+
+
+def test_what_is_not_there_is_not_seen() -> None:
+    seen = simulate(ERRORS_ONLY, Scenario(0.01, 0.01, limit=20_000), runs=60, seed=3)
+    assert len(seen.requests) <= 3  # alpha is 1 %, and three standard deviations
+    assert seen.quantile(0.5) is None
+
+
+def test_a_simulation_is_the_same_each_time() -> None:
+    scenario = Scenario(0.01, 0.02)
+    once = simulate(ERRORS_ONLY, scenario, runs=5, seed=1)
+    assert once == simulate(ERRORS_ONLY, scenario, runs=5, seed=1)
+    assert once != simulate(ERRORS_ONLY, scenario, runs=5, seed=2)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.003, 0.5, 0.99, 1.0])
+def test_binomial_draws(rate: float) -> None:
+    draw, runs = random.Random(1), 4000
+    drawn = [binomial(draw, 40, rate) for _ in range(runs)]
+    mean = sum(drawn) / runs
+    spread = (40 * rate * (1 - rate) / runs) ** 0.5
+    assert abs(mean - 40 * rate) <= 4 * spread
+    assert 0 <= min(drawn) <= max(drawn) <= 40
