@@ -36,9 +36,7 @@ from http_trio.server.phases import AWAY, BODY, BUSY, CLOSED, FLUSHING, HEAD, LI
 from http_trio.server.request_body import RequestBodyReader
 
 _DEAD = 8 | 16  # EPOLLERR, EPOLLHUP
-_AT_ONCE = struct.pack(
-    "ii", 1, 0
-)  # what is unsent is dropped, and the peer hears of it
+_AT_ONCE = struct.pack("ii", 1, 0)  # of SO_LINGER: what is unsent is dropped
 _LINGER_BYTES = 4 * 1024 * 1024  # of a refused upload, read and dropped at most
 
 
