@@ -115,10 +115,16 @@ def _wide(address: Address) -> Address:
 
 def _line(source: Address, destination: Address, said: Introduction) -> bytes:
     words = (
-        *("PROXY", f"TCP{source.version}", source, destination),
+        *("PROXY", f"TCP{source.version}", _text(source), _text(destination)),
         *(_port(said.source), _port(said.destination)),
     )
     return " ".join(map(str, words)).encode() + b"\r\n"
+
+
+def _text(address: Address) -> str:
+    """Write an address as RFC 5952 does, section 5 too, which Python does from 3.13 on."""
+    narrow = address.ipv4_mapped if address.version == 6 else None
+    return str(address) if narrow is None else f"::ffff:{narrow}"
 
 
 def _port(endpoint: Endpoint | None) -> int:

@@ -85,8 +85,8 @@ def test_a_byte_that_changed_on_the_way_is_found(
     [
         (Introduction(CLIENT, HERE), b"TCP4 192.0.2.7 10.0.0.1 4711 443"),
         (Introduction(("::1", 1), ("::2", 2)), b"TCP6 ::1 ::2 1 2"),
-        (Introduction(("::1", 1), HERE), b"TCP6 ::1 ::ffff:a00:1 1 443"),
-        (Introduction(CLIENT, ("::1", 1)), b"TCP6 ::ffff:c000:207 ::1 4711 1"),
+        (Introduction(("::1", 1), HERE), b"TCP6 ::1 ::ffff:10.0.0.1 1 443"),
+        (Introduction(CLIENT, ("::1", 1)), b"TCP6 ::ffff:192.0.2.7 ::1 4711 1"),
         (Introduction(CLIENT), b"TCP4 192.0.2.7 0.0.0.0 4711 0"),
         (Introduction(), b"UNKNOWN"),
         (Introduction(("unknown", 0), HERE), b"UNKNOWN"),
