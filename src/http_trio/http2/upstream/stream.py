@@ -35,7 +35,11 @@ from http_trio.upstream.channel import Receiver
 from http_trio.upstream.failure import Failure, FailureReason
 
 END_S = 2.0
-"""From the last byte of a response to the stream's end; then it is reset."""
+"""From the last byte of a response to the stream's end; then it is reset.
+
+And from a reset to its being told: the head of a request that the server's new settings
+leave no room for is never sent, nor is its reset.
+"""
 
 _WAITING, _PLACED, _OPEN, _OVER = StreamPhase
 
@@ -51,22 +55,9 @@ class UpstreamStream(RequestSender):
     """
 
     __slots__ = (
-        "_awaited",
-        "_carried",
-        "_closed",
-        "_held",
-        "_incoming",
-        "_limits",
-        "_made",
-        "_pieces",
-        "_receiver",
-        "_request",
-        "_response_ended",
-        "_unread",
-        "deadline",
-        "moves",
-        "owner",
-        "trailers",
+        *("_awaited", "_carried", "_closed", "_held", "_incoming", "_is_reset"),
+        *("_limits", "_made", "_pieces", "_receiver", "_request", "_response_ended"),
+        *("_unread", "deadline", "moves", "owner", "trailers"),
     )
 
     def __init__(
@@ -81,7 +72,7 @@ class UpstreamStream(RequestSender):
         self._carried: Http2ByteStream | None = None
         self._request = b""
         self._incoming = UNTIL_CLOSE
-        self._response_ended = False
+        self._response_ended = self._is_reset = False
         self.trailers = self._held = b""
         self._awaited = math.inf
         self._closed: int | None = None
@@ -237,7 +228,9 @@ class UpstreamStream(RequestSender):
     def expire(self) -> None:
         """Handle that the server was too slow."""
         self.deadline = math.inf
-        if self._receiver is not None:
+        if self._is_reset:
+            self.owner.forget(self)
+        elif self._receiver is not None:
             self._receiver.expired()
         elif self._closed is None and self._carried is None:
             self._reset(CANCEL)
@@ -382,8 +375,9 @@ class UpstreamStream(RequestSender):
             self.owner.deliver_soon(self)
 
     def _reset(self, code: int) -> None:
-        self.deadline = math.inf
+        self._is_reset = True
         self._session.reset(self.id, code)
+        self._wait_for(END_S)
         self.owner.wake()
 
     def _tell(self, data: bytes) -> None:
