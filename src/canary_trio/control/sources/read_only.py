@@ -193,7 +193,7 @@ class ReadOnlySource(ABC):
         raise SourceCannot(f"{self.url} cannot {what}: {self.read_only}")
 
 
-class ReadOnlyWatch(Generic[S]):
+class ReadOnlyWatch(ABC, Generic[S]):
     """The states of some keys, as they come.
 
     Attributes:
@@ -251,9 +251,9 @@ class ReadOnlyWatch(Generic[S]):
             if state is not None:
                 return state
 
+    @abstractmethod
     def _state_of(self, entries: Entries) -> S | None:
         """Give what is new; None if nothing is."""
-        raise NotImplementedError
 
 
 class KeyWatch(ReadOnlyWatch[Snapshot]):

@@ -53,16 +53,16 @@ class ClosingServer:
             self.h2.receive_data(bytes(data))
 
     async def receive_into(self, view: memoryview, idle_s: float) -> int:
-        raise NotImplementedError
+        raise AssertionError("a stream of its own does not ask for that")
 
     async def receive_ahead(self) -> bytes:
-        raise NotImplementedError
+        raise AssertionError("a stream of its own does not ask for that")
 
     async def wait_room(self, idle_s: float) -> int:
         return self.room
 
     def end_sending(self) -> None:
-        raise NotImplementedError
+        raise AssertionError("a stream of its own does not ask for that")
 
 
 def speaking_to(server: ClosingServer) -> SingleStream:
