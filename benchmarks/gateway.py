@@ -27,7 +27,7 @@ import trio
 
 from canary_trio import ProxyOptions, change, serve, wait_applied
 from canary_trio.control.fleet_secret import FleetSecret
-from canary_trio.serve.proxy import Proxy
+from canary_trio.serving.proxy import Proxy
 from http_trio import tune_gc
 from http_trio.testing.ports import free_port
 from kv_trio import Client, TxnOperation

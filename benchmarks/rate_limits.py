@@ -17,7 +17,7 @@ from canary_trio.config.parts.rate_limit_codec import RATE_LIMITS
 from canary_trio.routing.access.cells import CELLS, Cells
 from canary_trio.routing.access.rate_limit import LimitCounts
 from canary_trio.routing.access.rate_limiter import RateLimiter
-from canary_trio.serve.shared_cells import inherited_cells, shared_memory
+from canary_trio.serving.shared_cells import inherited_cells, shared_memory
 from http_trio.http1.request_head import parse_request_head
 from http_trio.limits import Limits
 

@@ -2,7 +2,7 @@
 
 from canary_trio.config.document import dump, load
 from canary_trio.config.model import Arm, Balance, Config, Server, Sticky, Style
-from canary_trio.control.documents import (
+from canary_trio.control.changes.documents import (
     change,
     read_document,
     read_fleet,
@@ -19,8 +19,8 @@ from canary_trio.errors import (
     Problem,
     WrittenMeanwhile,
 )
-from canary_trio.serve.options import ProxyOptions
-from canary_trio.serve.proxy import Proxy, serve
+from canary_trio.serving.options import ProxyOptions
+from canary_trio.serving.proxy import Proxy, serve
 from canary_trio.telemetry.access_log import AccessLog, BadLog
 from canary_trio.telemetry.access_log_format import LineForm
 

@@ -31,7 +31,7 @@ from typing import Any
 import attrs
 import trio
 
-from canary_trio.control.documents import (
+from canary_trio.control.changes.documents import (
     read_document,
     wait_applied,
     write_document,

@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from canary_trio import change, wait_applied
-from canary_trio.control.documents import write_document
+from canary_trio.control.changes.documents import write_document
 from canary_trio.control.sources.opening import open_source
 from http_trio.testing.ports import free_port
 from kv_trio import Contact, EtcdClient, KvError, Snapshot, StoreRefused

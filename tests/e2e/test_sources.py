@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from canary_trio import change, read_document, wait_applied
-from canary_trio.control.documents import write_document
+from canary_trio.control.changes.documents import write_document
 from canary_trio.control.secret_keeper import SecretKeeper
 from canary_trio.control.sources.opening import open_source
 from canary_trio.control.sources.source import DocumentSource
@@ -26,7 +26,7 @@ from http_trio.testing.peers import fake_upstream
 from http_trio.testing.ports import free_port
 from kv_trio import KvError, TxnOperation
 from kv_trio.testing import in_memory_store
-from tests.canary_trio.serve.test_gateway import gateway_on
+from tests.canary_trio.serving.test_gateway import gateway_on
 from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on
 from tests.e2e.etcds import etcd, needs_etcd
 from tests.e2e.processes import PATIENCE_S, run

@@ -33,7 +33,7 @@ _MODULES = [
     "http_trio.net.certificates.held_names",
     "http_trio.net.certificates.x509",
     "canary_trio.routing.sticky_cookie",
-    "canary_trio.control.assignments",
+    "canary_trio.control.changes.assignments",
     "canary_trio.control.fleet_secret",
     "canary_trio.control.last_good",
     "canary_trio.control.fleet.report",

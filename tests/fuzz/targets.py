@@ -16,7 +16,7 @@ import h11
 import httptools
 
 from canary_trio.config import document
-from canary_trio.control import assignments as edit
+from canary_trio.control.changes import assignments as edit
 from canary_trio.errors import BadAssignment, InvalidConfig
 from canary_trio.routing import sticky_cookie as session
 from canary_trio.routing.decision import Chance

@@ -24,11 +24,11 @@ import trio
 
 from canary_trio.config.document import build, load, parse
 from canary_trio.config.model import Config
-from canary_trio.control.acknowledger import Acknowledger, nobody_is
-from canary_trio.control.documents import write_first
+from canary_trio.control.changes.documents import write_first
+from canary_trio.control.fleet.acknowledger import Acknowledger, nobody_is
+from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.fleet.report import CertificateNotice, Refusal, Report
 from canary_trio.control.last_good import LastGood, LastGoodFile
-from canary_trio.control.own_name import NameFile
 from canary_trio.control.secret_keeper import SecretKeeper
 from canary_trio.control.sources.opening import open_source
 from canary_trio.control.sources.source import DocumentSource, KeyStore

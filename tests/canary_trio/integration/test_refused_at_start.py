@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from canary_trio import ProxyOptions, serve
-from canary_trio.serve.listeners import admin_names
+from canary_trio.serving.listeners import admin_names
 from http_trio import BadCertificate
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on

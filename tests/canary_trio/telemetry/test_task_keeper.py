@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from canary_trio.control.acknowledger import Acknowledger
+from canary_trio.control.fleet.acknowledger import Acknowledger
 from canary_trio.control.last_good import LastGoodFile
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.long_connections import LongConnections
@@ -113,7 +113,7 @@ async def test_each_task_of_a_proxy_outlives_what_nobody_foresaw(
         return run
 
     if task == "admin":
-        from canary_trio.serve.listeners import SideListener  # noqa: PLC0415
+        from canary_trio.serving.listeners import SideListener  # noqa: PLC0415
 
         kind, name = SideListener, "run"
     monkeypatch.setattr(kind, name, fail_once(getattr(kind, name)))

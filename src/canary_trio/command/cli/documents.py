@@ -48,7 +48,7 @@ def _wait(command: store_options.F) -> store_options.F:
 @store_options.config_server
 def get(service: str, config_server: str) -> None:
     """Print the document of SERVICE."""
-    from canary_trio.control.documents import read_document  # noqa: PLC0415
+    from canary_trio.control.changes.documents import read_document  # noqa: PLC0415
 
     text, _ = store_options.ask(
         config_server, lambda client: read_document(client, service)
@@ -73,8 +73,8 @@ def set_(
 ) -> None:
     """Change fields of the document of SERVICE: canary set web ratio=0.25 --wait 2."""
     from canary_trio.config.document import parse  # noqa: PLC0415
-    from canary_trio.control.assignments import apply_assignments  # noqa: PLC0415
-    from canary_trio.control.documents import read_document  # noqa: PLC0415
+    from canary_trio.control.changes.assignments import apply_assignments  # noqa: PLC0415
+    from canary_trio.control.changes.documents import read_document  # noqa: PLC0415
 
     async def changed(client: KeyStore) -> tuple[dict[str, Any], int]:
         text, revision = await read_document(client, service)
@@ -102,7 +102,7 @@ def apply(
 ) -> None:
     """Make FILE (- for standard input) the document of SERVICE."""
     from canary_trio.config.document import parse  # noqa: PLC0415
-    from canary_trio.control.documents import read_document  # noqa: PLC0415
+    from canary_trio.control.changes.documents import read_document  # noqa: PLC0415
     from canary_trio.errors import NoDocument  # noqa: PLC0415
 
     text = read_valid(file, service)
@@ -166,7 +166,7 @@ def _write(
     """Write what `prepare` gives over the revision that it gives; wait, and say so."""
     import trio  # noqa: PLC0415
 
-    from canary_trio.control.documents import read_fleet, write_document  # noqa: PLC0415
+    from canary_trio.control.changes.documents import read_fleet, write_document  # noqa: PLC0415
     from kv_trio import KvError  # noqa: PLC0415
 
     unconfirmed = ""
@@ -206,7 +206,7 @@ def read_valid(file: Path, service: str | None = None) -> bytes:
         service: whose document it is to be; None to tell by what it has.
     """
     from canary_trio.config.document import parse  # noqa: PLC0415
-    from canary_trio.control.documents import check_document  # noqa: PLC0415
+    from canary_trio.control.changes.documents import check_document  # noqa: PLC0415
     from canary_trio.control.store_keys import BadName  # noqa: PLC0415
     from canary_trio.errors import InvalidConfig  # noqa: PLC0415
 

@@ -22,7 +22,7 @@ from canary_trio.routing.access.cells import CELLS, MOST_CLIENTS
 
 if TYPE_CHECKING:
     from canary_trio.command.process.process_log import LogOptions
-    from canary_trio.serve.options import ProxyOptions
+    from canary_trio.serving.options import ProxyOptions
 
 SPARE_FILES = 1024
 """Descriptors of a proxy beside clients' connections, each with one to a server."""
@@ -121,7 +121,7 @@ def serve(
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     from canary_trio.command.process.process_log import LogForm, LogOptions  # noqa: PLC0415  # keeps --help quick, as below
     from canary_trio.errors import CannotServe  # noqa: PLC0415
-    from canary_trio.serve.options import ProxyOptions  # noqa: PLC0415
+    from canary_trio.serving.options import ProxyOptions  # noqa: PLC0415
     from canary_trio.telemetry.access_log_format import LineForm  # noqa: PLC0415
 
     document = None if bootstrap is None else read_valid(bootstrap, service)

@@ -47,7 +47,7 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
     their certificates those are shown that expire within 30 days, or that clients
     refuse. Exit status 1 if any that lives does not route by the newest revision.
     """
-    from canary_trio.control.documents import read_document, read_fleet  # noqa: PLC0415
+    from canary_trio.control.changes.documents import read_document, read_fleet  # noqa: PLC0415
     from canary_trio.control.fleet.last_seen import read_missing  # noqa: PLC0415
 
     unverified: list[str] = []
@@ -286,7 +286,7 @@ def _note(found: Found, key: str, entry: Any) -> None:
 def _described(name: str, text: bytes) -> dict[str, Any]:
     """Say what a document has: the routes of a gateway, the arms of a service."""
     from canary_trio.config.document import parse  # noqa: PLC0415
-    from canary_trio.control.documents import check_document  # noqa: PLC0415
+    from canary_trio.control.changes.documents import check_document  # noqa: PLC0415
     from canary_trio.errors import InvalidConfig  # noqa: PLC0415
     from canary_trio.routing.edge.model import GatewayConfig  # noqa: PLC0415
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import attrs
 
 from canary_trio.command.process.process_log import LogOptions
-from canary_trio.serve.options import ProxyOptions
+from canary_trio.serving.options import ProxyOptions
 
 CANNOT_SERVE = 2
 """The exit status of a worker whose name another proxy has."""

@@ -13,8 +13,8 @@ import http_trio
 from canary_trio.command.process.progress import Teller
 from canary_trio.errors import BadToken, CanaryError, CannotServe
 from canary_trio.routing.access.cells import Cells
-from canary_trio.serve.options import ProxyOptions, read_tokens
-from canary_trio.serve.proxy import Proxy, serve
+from canary_trio.serving.options import ProxyOptions, read_tokens
+from canary_trio.serving.proxy import Proxy, serve
 from canary_trio.telemetry.access_log import AccessLog
 
 

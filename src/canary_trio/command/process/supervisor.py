@@ -31,12 +31,12 @@ from canary_trio.command.process.own_directory import own_directory
 from canary_trio.command.process.process_log import LogOptions
 from canary_trio.command.process.progress import Console, Teller
 from canary_trio.command.process.worker_process import WorkerProcess
-from canary_trio.control.own_name import NameFile
+from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.store_keys import check_name, check_service
 from canary_trio.errors import CanaryError, CannotServe
-from canary_trio.serve.listeners import ADMIN_LIMITS, admin_names
-from canary_trio.serve.options import Bind, ProxyOptions, take_own_name
-from canary_trio.serve.shared_cells import shared_memory
+from canary_trio.serving.listeners import ADMIN_LIMITS, admin_names
+from canary_trio.serving.options import Bind, ProxyOptions, take_own_name
+from canary_trio.serving.shared_cells import shared_memory
 
 _log = logging.getLogger(__name__)
 

@@ -30,8 +30,8 @@ from canary_trio.command.process.ipc import (
 )
 from canary_trio.command.process.serve_process import serve_process
 from canary_trio.errors import CannotServe
-from canary_trio.serve.options import Bind
-from canary_trio.serve.shared_cells import inherited_cells
+from canary_trio.serving.options import Bind
+from canary_trio.serving.shared_cells import inherited_cells
 from canary_trio.telemetry.access_log import AccessLog, BadLog
 
 

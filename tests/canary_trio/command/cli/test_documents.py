@@ -11,7 +11,7 @@ import trio
 from click.testing import CliRunner
 
 from canary_trio.command.cli.main import main
-from canary_trio.control import documents
+from canary_trio.control.changes import documents
 from canary_trio.control.fleet.report import Fleet, Report
 from kv_trio import StoreRefused, StoreUnreachable
 

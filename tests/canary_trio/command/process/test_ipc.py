@@ -16,7 +16,7 @@ from canary_trio.command.process.ipc import (
     write_options,
 )
 from canary_trio.command.process.process_log import LogForm, LogOptions
-from canary_trio.serve.options import ProxyOptions
+from canary_trio.serving.options import ProxyOptions
 from canary_trio.telemetry.access_log_format import LineForm
 from http_trio import Limits, Tls
 

@@ -28,7 +28,7 @@ from canary_trio.command.process.supervisor import (
 )
 from canary_trio.command.process.worker import _adopted
 from canary_trio.command.process.worker_process import WorkerProcess
-from canary_trio.serve.options import ProxyOptions
+from canary_trio.serving.options import ProxyOptions
 
 OPTIONS = WorkerOptions("web", ProxyOptions(binds=["127.0.0.1:80"]), LogOptions())
 

@@ -21,7 +21,7 @@ from canary_trio.control.sources.source import DocumentSource, SourceCannot
 from canary_trio.errors import BadSource
 from http_trio import Exchange, Response, serve
 from kv_trio import Contact, TxnOperation
-from tests.canary_trio.serve.test_gateway import gateway_on
+from tests.canary_trio.serving.test_gateway import gateway_on
 from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on
 
 PATIENCE_S = 20.0

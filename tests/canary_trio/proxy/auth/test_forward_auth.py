@@ -19,7 +19,7 @@ from canary_trio.proxy.auth.forward_auth import (
     ForwardAuthCheck,
     fields_named,
 )
-from canary_trio.serve.rewritten_head import with_target
+from canary_trio.serving.rewritten_head import with_target
 from canary_trio.telemetry.auth_counts import AuthCounts
 from http_trio import Limits, Upstream
 from http_trio.http1.request_head import parse_request_head

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from canary_trio.config.model import STABLE, WHOLE
 from canary_trio.control.store_keys import config_key
-from canary_trio.serve.proxy import Proxy
+from canary_trio.serving.proxy import Proxy
 
 SERVICE = "demo"
 FRAME_S = 0.25
@@ -38,7 +38,7 @@ class DemoRecord:
 
     Attributes:
         changes: (revision, milliseconds) of each change.
-        recent: the versions that responded last.
+        recent: the versions that responded last, to requests of this revision.
     """
 
     total: int = 0
@@ -60,6 +60,16 @@ class DemoRecord:
             took_ms = (trio.current_time() - written_at) * 1e3
             self.changes.append((revision, took_ms))
             self.recent.clear()
+
+    def responded(self, version: str, sent: int) -> None:
+        """Count a response to a request that was sent after so many changes.
+
+        One that was under way while the document changed is no answer of the new one.
+        """
+        self.total += 1
+        self.responses[version] += 1
+        if sent == len(self.changes):
+            self.recent.append(version)
 
     def share(self, version: str) -> float:
         """Give the share of the recent responses that a version gave."""

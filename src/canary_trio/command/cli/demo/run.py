@@ -29,8 +29,8 @@ from canary_trio.command.cli.demo.display import (
     summarize,
 )
 from canary_trio.command.process.own_directory import own_directory
-from canary_trio.serve.options import ProxyOptions
-from canary_trio.serve.proxy import serve
+from canary_trio.serving.options import ProxyOptions
+from canary_trio.serving.proxy import serve
 from http_trio import Exchange, Response
 
 _REQUESTS_PER_S = 100
@@ -124,14 +124,13 @@ async def _trickle(address: str, record: DemoRecord) -> None:
                 host.strip("[]"), int(port)
             ) as stream:
                 while True:
+                    sent = len(record.changes)
                     await stream.send_all(b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
                     response = await stream.receive_some()
                     if not response.startswith(b"HTTP/1.1 200 "):
                         break
                     name = response.rpartition(b"\r\n\r\n")[2].strip().decode()
-                    record.total += 1
-                    record.responses[name] += 1
-                    record.recent.append(name)
+                    record.responded(name, sent)
                     await trio.sleep(1 / _REQUESTS_PER_S)
         except (OSError, trio.BrokenResourceError):
             pass

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from canary_trio.routing.access.cells import WAYS
-from canary_trio.serve.shared_cells import (
+from canary_trio.serving.shared_cells import (
     RangeLock,
     inherited_cells,
     shared_memory,
@@ -22,8 +22,8 @@ BURST = 200
 
 TAKES = """
 import sys, time
-from canary_trio.serve import shared_cells
-from canary_trio.serve.shared_cells import inherited_cells
+from canary_trio.serving import shared_cells
+from canary_trio.serving.shared_cells import inherited_cells
 shared_cells.PAUSES = 10**6  # however busy the machine is
 cells = inherited_cells(int(sys.argv[1]))
 
@@ -46,7 +46,7 @@ print(sum(not cells.take(key, 1000, interval, interval * (burst - 1)) for _ in r
 
 HOLDS = """
 import sys
-from canary_trio.serve.shared_cells import RangeLock
+from canary_trio.serving.shared_cells import RangeLock
 print(RangeLock(int(sys.argv[1])).acquire(int(sys.argv[2])), flush=True)
 sys.stdin.readline()
 """

@@ -18,7 +18,7 @@ from canary_trio.control.status import Whole
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime, Task
-from canary_trio.serve.single_service import Site
+from canary_trio.serving.single_service import Site
 from canary_trio.telemetry.observer import Observer
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from http_trio import HttpServer
@@ -121,6 +121,11 @@ class HostedService:
 
     def __repr__(self) -> str:
         return f"<HostedService {self.control!r} tasks={list(self.running)}>"
+
+    def take_news(self) -> ServiceNews:
+        """Give what is not taken yet; it is the caller's from then on."""
+        news, self.news = self.news, ServiceNews()
+        return news
 
     async def take(self, news: ServiceNews, client: KeyStore) -> None:
         """Take what the store says; a document waits for the secret.

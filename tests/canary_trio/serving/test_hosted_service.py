@@ -11,13 +11,13 @@ import trio
 
 from canary_trio import Proxy
 from canary_trio.proxy.runtime import Runtime
-from canary_trio.serve.gateway import Gateway
-from canary_trio.serve.hosted_service import HostedService
+from canary_trio.serving.gateway import Gateway
+from canary_trio.serving.hosted_service import HostedService
 from canary_trio.testing import url_of
 from http_trio.testing.peers import ReceivedRequest, connected, fake_upstream
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
-from tests.canary_trio.serve.test_gateway import (
+from tests.canary_trio.serving.test_gateway import (
     PATIENCE_S,
     document,
     echo,

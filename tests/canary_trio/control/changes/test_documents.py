@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from canary_trio import change, read_document, wait_applied
-from canary_trio.control.documents import write_document
+from canary_trio.control.changes.documents import write_document
 from canary_trio.control.fleet.report import Fleet, Report
 from canary_trio.errors import InvalidConfig, NoDocument, WrittenMeanwhile
 from kv_trio.testing import in_memory_store

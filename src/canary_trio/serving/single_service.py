@@ -11,8 +11,8 @@ import attrs
 from canary_trio.admin.certificates import notices
 from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.fleet.report import CertificateNotice, Report
-from canary_trio.control.own_name import NameFile
 from canary_trio.control.sources.opening import open_source, server_url
 from canary_trio.control.sources.source import DocumentSource
 from canary_trio.control.sources.store_tokens import StoreTokens
@@ -23,7 +23,7 @@ from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.access.cells import Cells
-from canary_trio.serve.options import ProxyOptions, state_file
+from canary_trio.serving.options import ProxyOptions, state_file
 from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.observer import Observer
 from http_trio import HttpServer

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from canary_trio import change, read_fleet, wait_applied
-from canary_trio.control import acknowledger, own_name
+from canary_trio.control.fleet import acknowledger, own_name
 from canary_trio.control.fleet.report import Report
 from canary_trio.control.sources.opening import open_source
 from canary_trio.errors import NameTaken, WrongServer

@@ -20,7 +20,7 @@ from canary_trio.routing.edge.rewriting import (
 )
 from canary_trio.routing.edge.route_index import RouteIndex
 from canary_trio.routing.request.paths import rest_of, with_one_slash
-from canary_trio.serve.rewritten_head import with_target
+from canary_trio.serving.rewritten_head import with_target
 from canary_trio.telemetry.decision_labels import DecisionLabels, Whose, unrouted
 from canary_trio.telemetry.observer import Observer
 from http_trio import Exchange, Handler, Response, error_response

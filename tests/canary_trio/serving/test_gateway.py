@@ -14,9 +14,9 @@ import trio
 
 from canary_trio import Proxy, ProxyOptions, read_fleet, serve, wait_applied
 from canary_trio.control import secret_keeper
-from canary_trio.control.documents import change, write_document
+from canary_trio.control.changes.documents import change, write_document
 from canary_trio.control.sources.source import KeyStore
-from canary_trio.serve.gateway import AT_ONCE, Gateway
+from canary_trio.serving.gateway import AT_ONCE, Gateway
 from canary_trio.testing import url_of
 from http_trio.testing.peers import ReceivedRequest, fake_upstream
 from kv_trio import Client

@@ -17,8 +17,8 @@ from pathlib import Path
 import attrs
 
 import http_trio
+from canary_trio.control.fleet.own_name import NameFile, take_default_name, take_name
 from canary_trio.control.last_good import default_directory
-from canary_trio.control.own_name import NameFile, take_default_name, take_name
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.store_keys import check_name
 from canary_trio.routing.access.cells import CELLS

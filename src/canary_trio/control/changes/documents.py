@@ -13,7 +13,7 @@ from typing import Any
 
 from canary_trio.config.document import build, parse
 from canary_trio.config.model import Config
-from canary_trio.control.assignments import apply_assignments
+from canary_trio.control.changes.assignments import apply_assignments
 from canary_trio.control.fleet.report import Fleet, Report
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import check_service, config_key, proxies_prefix

@@ -15,7 +15,7 @@ import http_trio
 from canary_trio.admin.guard import AdminGuard
 from canary_trio.admin.handler import AdminHandler
 from canary_trio.admin.proxy_view import ProxyView
-from canary_trio.serve.options import Bind, ProxyOptions
+from canary_trio.serving.options import Bind, ProxyOptions
 
 _log = logging.getLogger(__name__)
 

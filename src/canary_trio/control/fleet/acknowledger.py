@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from canary_trio.control.fleet.last_seen import OwnNote
+from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.fleet.report import Report
-from canary_trio.control.own_name import NameFile
 from canary_trio.control.sources.source import DocumentSource, KeyStore, SourceCannot
 from canary_trio.control.store_keys import proxies_prefix
 from canary_trio.errors import CannotServe, NameTaken, WrongServer

@@ -17,22 +17,22 @@ import http_trio
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import Table, describe
 from canary_trio.config.model import Config
-from canary_trio.control.own_name import NameFile
+from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.sources.opening import check_source
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.store_keys import check_service
 from canary_trio.proxy.auth.password_lists import PasswordLists
 from canary_trio.routing.access.cells import SECRET, Cells
 from canary_trio.routing.edge.model import is_gateway
-from canary_trio.serve.gateway import Gateway
-from canary_trio.serve.listeners import (
+from canary_trio.serving.gateway import Gateway
+from canary_trio.serving.listeners import (
     TOO_MANY,
     SideListener,
     Sockets,
     side_listeners,
 )
-from canary_trio.serve.options import ProxyOptions, read_tokens, take_own_name
-from canary_trio.serve.single_service import SingleService, Site
+from canary_trio.serving.options import ProxyOptions, read_tokens, take_own_name
+from canary_trio.serving.single_service import SingleService, Site
 from canary_trio.telemetry.access_log import AccessLog
 
 REFUSED_S = 5.0

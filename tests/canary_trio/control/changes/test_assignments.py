@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from canary_trio.control.assignments import apply_assignments
+from canary_trio.control.changes.assignments import apply_assignments
 from canary_trio.errors import BadAssignment
 
 DOCUMENT: dict[str, Any] = {"ratio": 0, "arms": {"stable": {"servers": [{"url": "a"}]}}}

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from canary_trio.control.own_name import WAIT_S, NameFile, take_name
+from canary_trio.control.fleet.own_name import WAIT_S, NameFile, take_name
 from canary_trio.errors import NameTaken
 
 

@@ -10,7 +10,7 @@ import pytest
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.edge.route_index import RouteIndex
 from canary_trio.routing.edge.table_codec import build_table
-from canary_trio.serve.gateway_handler import GatewayHandler, Limited, of_service
+from canary_trio.serving.gateway_handler import GatewayHandler, Limited, of_service
 from canary_trio.telemetry.counters import RouteLabels
 from canary_trio.telemetry.decision_labels import Whose
 from canary_trio.telemetry.observer import Observer

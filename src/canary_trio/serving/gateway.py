@@ -25,8 +25,8 @@ import trio
 from canary_trio.admin.certificates import notices
 from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.proxy_view import ProxyView
-from canary_trio.control.acknowledger import Acknowledger
-from canary_trio.control.documents import write_first
+from canary_trio.control.changes.documents import write_first
+from canary_trio.control.fleet.acknowledger import Acknowledger
 from canary_trio.control.fleet.report import Refusal, Report
 from canary_trio.control.last_good import LastGood, LastGoodFiles
 from canary_trio.control.sources.source import (
@@ -44,11 +44,11 @@ from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Task
 from canary_trio.routing.edge.model import GatewayConfig, Route
 from canary_trio.routing.edge.route_index import RouteIndex
-from canary_trio.serve.gateway_handler import GatewayHandler, of_service
-from canary_trio.serve.hosted_service import ASKING_AT_ONCE, HostedService, ServiceNews
-from canary_trio.serve.route_auth import Made, RouteAuth
-from canary_trio.serve.service_reports import ServiceReports
-from canary_trio.serve.single_service import Site
+from canary_trio.serving.gateway_handler import GatewayHandler, of_service
+from canary_trio.serving.hosted_service import ASKING_AT_ONCE, HostedService
+from canary_trio.serving.route_auth import Made, RouteAuth
+from canary_trio.serving.service_reports import ServiceReports
+from canary_trio.serving.single_service import Site
 from canary_trio.telemetry.decision_labels import Whose
 from canary_trio.upstream.health_checks import CHECKS_AT_ONCE
 from http_trio import Handler, HttpServer
@@ -250,7 +250,7 @@ class Gateway:
         backoff, told = Backoff(), ""
         while service.news and not service.closed:
             async with self._places:
-                news, service.news = service.news, ServiceNews()
+                news = service.take_news()
                 try:
                     await service.take(news, client)
                     self.look_after(service.name)

@@ -1,0 +1,1 @@
+"""Changes to a document: made of words, written, and waited for."""
