@@ -38,7 +38,7 @@ _MODULES = [
     "canary_trio.control.last_good",
     "canary_trio.control.fleet.report",
     "canary_trio.admin.client",
-    "canary_trio.command.cli.status",
+    "canary_trio.command.cli.views.status",
     "canary_trio.config.document",
     "canary_trio.config.scalars",
     "canary_trio.config.codec",

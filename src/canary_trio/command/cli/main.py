@@ -14,14 +14,14 @@ import click
 
 from canary_health.commands import health_of
 from canary_health.finite import Finite
-from canary_trio.command.cli.documents import apply, get, schema, set_, validate
-from canary_trio.command.cli.explain import explain
+from canary_trio.command.cli.changes.documents import apply, get, schema, set_, validate
+from canary_trio.command.cli.changes.secret import secret
 from canary_trio.command.cli.options import store_options
 from canary_trio.command.cli.passwd import passwd
-from canary_trio.command.cli.rollout import rollout
-from canary_trio.command.cli.secret import secret
+from canary_trio.command.cli.rollout.simulate import rollout
 from canary_trio.command.cli.serve import serve
-from canary_trio.command.cli.status import services, status
+from canary_trio.command.cli.views.explain import explain
+from canary_trio.command.cli.views.status import services, status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from canary_trio.command.cli.documents import read_valid
+from canary_trio.command.cli.changes.documents import read_valid
 from canary_trio.command.cli.options import store_options
 from canary_trio.command.cli.options.serve_options import (
     client_options,

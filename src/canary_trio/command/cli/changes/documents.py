@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from canary_health.finite import Finite
+from canary_trio.command.cli.changes.written import FIRST_S, Wait, Written, say_written
 from canary_trio.command.cli.options import store_options
-from canary_trio.command.cli.written import FIRST_S, Wait, Written, say_written
 
 if TYPE_CHECKING:
     from canary_trio.control.fleet.report import Fleet

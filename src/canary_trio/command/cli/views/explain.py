@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from canary_trio.command.cli.documents import read_valid
+from canary_trio.command.cli.changes.documents import read_valid
 from canary_trio.command.cli.options import store_options
 
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ def test_a_store_that_hangs_is_waited_for_little_longer_than_asked(
     replace_revision_seven(monkeypatch)
     monkeypatch.setattr(documents, "wait_applied", never)
     monkeypatch.setattr(documents, "read_fleet", never)
-    monkeypatch.setattr("canary_trio.command.cli.written.LAST_LOOK_S", 0.02)
+    monkeypatch.setattr("canary_trio.command.cli.changes.written.LAST_LOOK_S", 0.02)
     command = ["set", "web", "update_rate=9", "--config-server", "http://127.0.0.1:1"]
     ran = CliRunner().invoke(main, [*command, "--wait", "0.01"])
     assert ran.exit_code == 3
@@ -130,7 +130,7 @@ def test_the_first_proxy_is_not_waited_for_as_long_as_one_that_is_expected(
     replace_revision_seven(monkeypatch)
     monkeypatch.setattr(documents, "wait_applied", wait)
     monkeypatch.setattr(documents, "read_fleet", read)
-    monkeypatch.setattr("canary_trio.command.cli.written.FIRST_S", 0.02)
+    monkeypatch.setattr("canary_trio.command.cli.changes.written.FIRST_S", 0.02)
     ran = waited("--wait", "20")
     assert (ran.exit_code, "with --expect N they are waited" in ran.output) == (3, True)
     assert waited("--wait", "20", "--expect", "2").exit_code == 0

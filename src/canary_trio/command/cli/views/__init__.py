@@ -1,0 +1,1 @@
+"""The commands that only look: at a document, at the fleet, at a request."""
