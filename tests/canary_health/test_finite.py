@@ -18,7 +18,10 @@ def numbers(command: click.Command, name: str) -> Iterator[tuple[str, click.Para
         if isinstance(parameter.type, click.types.FloatParamType):
             yield f"{name} {parameter.opts[0]}", parameter
     if isinstance(command, click.Group):
-        for inner, one in command.commands.items():
+        context = click.Context(command)
+        for inner in command.list_commands(context):
+            one = command.get_command(context, inner)
+            assert one is not None
             yield from numbers(one, f"{name} {inner}")
 
 

@@ -31,7 +31,8 @@ MOST_EXPOSED = 20  # tenths of `systemd-analyze security`: 2.0 of 10 is "OK"
 def parse(words: list[str]) -> dict[str, Any]:
     """Read a command line as the command does; give the options that it takes."""
     group = COMMANDS[Path(words[0]).name]
-    command = group.commands[words[1]]
+    command = group.get_command(click.Context(group), words[1])
+    assert command is not None, words
     with command.make_context(words[1], list(words[2:])) as context:
         return context.params
 

@@ -8,18 +8,34 @@ from __future__ import annotations
 
 import click
 
+from canary_health.command_group import CommandGroup
 from canary_health.commands import health_of
-from kv_trio.cli.bulk_commands import backup, compact, export, import_
-from kv_trio.cli.directory_commands import check, token
-from kv_trio.cli.key_commands import delete, get, history, list_, put, watch
-from kv_trio.cli.serve import serve
 
-_SERVER_COMMANDS = (serve, check, token)
-_KEY_COMMANDS = (get, put, delete, list_, watch, history)
-_BULK_COMMANDS = (export, import_, compact, backup)
+_HERE = "kv_trio.cli."
+
+COMMANDS = {
+    "backup": _HERE + "bulk_commands:backup",
+    "check": _HERE + "directory_commands:check",
+    "compact": _HERE + "bulk_commands:compact",
+    "delete": _HERE + "key_commands:delete",
+    "export": _HERE + "bulk_commands:export",
+    "get": _HERE + "key_commands:get",
+    "history": _HERE + "key_commands:history",
+    "import": _HERE + "bulk_commands:import_",
+    "list": _HERE + "key_commands:list_",
+    "put": _HERE + "key_commands:put",
+    "serve": _HERE + "serve:serve",
+    "token": _HERE + "directory_commands:token",
+    "watch": _HERE + "key_commands:watch",
+}
+"""Where each command is, as `module:attribute`; it is imported when it is run."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup,
+    places=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="canary-trio")
 def main() -> None:
     """A versioned key-value store that speaks Consul's KV API, and its watch.
@@ -29,6 +45,4 @@ def main() -> None:
     """
 
 
-for _command in _SERVER_COMMANDS + _KEY_COMMANDS + _BULK_COMMANDS:
-    main.add_command(_command)
 main.add_command(health_of("kv-trio"))
