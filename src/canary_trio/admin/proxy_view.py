@@ -9,6 +9,7 @@ import attrs
 import trio
 
 import http_trio
+from canary_trio.control.driving.driver import Driver
 from canary_trio.control.status import Status
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
@@ -34,6 +35,10 @@ class Control(Protocol):
     @property
     def running(self) -> int:
         """The revision that requests are routed by; 0 for none."""
+
+    @property
+    def driver(self) -> Driver | None:
+        """What acts for the service; None for a gateway, for which nobody does."""
 
 
 class GatewayParts(Protocol):

@@ -19,6 +19,7 @@ from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape
 from canary_trio.admin.proxy_view import Control, ProxyView
 from canary_trio.config.model import WHOLE, Config
 from canary_trio.config.parts.condition_codec import write_key
+from canary_trio.control.driving.driver import NOBODY, Driver
 from canary_trio.control.supervisor import STALE_S
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.runtime import Runtime
@@ -35,6 +36,13 @@ _CONTACT: Mapping[str, Shape] = {
     "stale": MergeRule.ANY,
     "error": MergeRule.SAID,
     "move_error": MergeRule.SAID,
+}
+
+_DRIVER: Mapping[str, Shape] = {
+    "by": MergeRule.SAID,
+    "here": MergeRule.ANY,
+    "duties": MergeRule.UNION,
+    "none_since_s": MergeRule.LOWEST,
 }
 
 _SPLIT: Mapping[str, Shape] = {
@@ -124,6 +132,7 @@ _SERVICE: Mapping[str, Shape] = {
     "removed_arms": ByName(_REMOVED),
     "rate_limits": ByName(_RATE_LIMIT),
     "auth": ByName(_AUTH),
+    "driver": _DRIVER,
 }
 
 RULES: Mapping[str, Shape] = {
@@ -177,7 +186,14 @@ def describe_service(view: ProxyView) -> Table:
             for name, counts in runtime.observer.counters.limits.items()
         },
         "auth": _auth(runtime),
+        "driver": _driver(control.driver),
     }
+
+
+def _driver(driver: Driver | None) -> Table:
+    """Say who acts for the service, and why somebody has to."""
+    found = NOBODY if driver is None else driver.shown
+    return {**attrs.asdict(found), "duties": list(found.duties)}
 
 
 def _clients(server: HttpServer) -> Table:

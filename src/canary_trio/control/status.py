@@ -63,6 +63,10 @@ class Whole(Protocol):
     def contact(self) -> Contact:
         """With the store."""
 
+    @property
+    def session(self) -> str:
+        """That holds what is reported; empty if there is none."""
+
     def tell(self, service: str) -> None:
         """Write the report of a service to the store soon."""
 

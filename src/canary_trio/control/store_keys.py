@@ -4,6 +4,8 @@ canary/<service>/config           the document
 canary/<service>/secret           what the fleet signs cookies with
 canary/<service>/proxies/<id>     what each live proxy runs, bound to its session
 canary/<service>/proxies/<id>/seen    when it was alive, which outlives it
+canary/<service>/driver           the lock of the proxy that drives it, while one has to
+canary/<service>/driver/state     what it leaves to the next one
 
 The document of a gateway, and what its proxies run of it, are at the same places below
 its name, which begins with `@`. It has no secret: each of its services has its own.
@@ -78,3 +80,13 @@ def proxies_prefix(service: str) -> str:
 def seen_key(service: str, proxy_id: str) -> str:
     """Where it is noted when a proxy of a service was alive."""
     return f"{proxies_prefix(service)}{proxy_id}/seen"
+
+
+def driver_key(service: str) -> str:
+    """Where the lock of a service's driver is."""
+    return f"{ROOT}{check_service(service)}/driver"
+
+
+def driver_state_key(service: str) -> str:
+    """Where a service's driver keeps what the next one needs."""
+    return f"{driver_key(service)}/state"

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,8 @@ import trio
 from canary_trio.config.document import build, load, parse
 from canary_trio.config.model import Config
 from canary_trio.control.changes.documents import write_first
+from canary_trio.control.driving.driver import Driver
+from canary_trio.control.driving.duty import Duty
 from canary_trio.control.fleet.acknowledger import Acknowledger, nobody_is
 from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.fleet.report import CertificateNotice, Refusal, Report
@@ -73,10 +75,12 @@ class Supervisor:
         part_of: Whole | None = None,
         own_secret: Path | None = None,
         certificates: Callable[[], tuple[CertificateNotice, ...]] = tuple,
+        duties: Sequence[Duty] = (),
     ) -> None:
         """Begin with nothing that runs.
 
-        `certificates` gives those of the listener that the fleet is told of.
+        `certificates` gives those of the listener that the fleet is told of; `duties` are
+        what one proxy of the fleet does for the service.
         `part_of` is who follows the store for this service and many others; it calls
         `apply`, and nobody calls `run`.
         """
@@ -99,6 +103,9 @@ class Supervisor:
         self._part_of = part_of
         self.keeper = SecretKeeper(service, self._use_secrets, own=own_secret)
         self._good: LastGood | None = None  # what is remembered, or about to be
+        self.driver = Driver(
+            service, proxy_id, duties, session=self._own_session, keep=self._keep
+        )
         if part_of is not None:
             self.status.contact = part_of.contact
         else:
@@ -110,6 +117,7 @@ class Supervisor:
                 is_alive=partial(
                     is_alive, service=service, proxy_id=proxy_id, instance=self.instance
                 ),
+                on_told=self.driver.look,
             )
         self._memory = None if memory is None else LastGoodFile(memory)
 
@@ -124,6 +132,10 @@ class Supervisor:
     def check_refused(self) -> None:
         """Raise CannotServe if this proxy ends since it is refused."""
         self._acknowledger.check_refused()
+
+    def _own_session(self) -> str:
+        whole = self._part_of
+        return self._acknowledger.session if whole is None else whole.session
 
     @property
     def running(self) -> int:
@@ -188,6 +200,8 @@ class Supervisor:
                     nursery.start_soon(self._keep, "acknowledge", tell)
                     secret = partial(self.keeper.follow, client)
                     nursery.start_soon(self._keep, "secret", secret)
+                    drive = partial(self.driver.run, client)
+                    nursery.start_soon(self._keep, "driver", drive)
                     moved_to = await self._watch(client)
                     nursery.cancel_scope.cancel()
             finally:
@@ -300,7 +314,8 @@ class Supervisor:
         self._tell()
 
     def _tell(self) -> None:
-        """Tell the fleet soon what runs now."""
+        """Tell the fleet soon what runs now; a duty may be due by it."""
+        self.driver.look()
         if self._part_of is not None:
             self._part_of.tell(self._service)
         else:

@@ -18,12 +18,10 @@ from __future__ import annotations
 import logging
 import secrets
 from functools import partial
-from pathlib import Path
 
 import trio
 
 from canary_trio.admin.certificates import notices
-from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.control.changes.documents import write_first
 from canary_trio.control.fleet.acknowledger import Acknowledger
@@ -72,7 +70,10 @@ class Gateway:
         services: that the table names.
         config: the table; None before the first.
         running: its revision; 0 before the first.
+        driver: none: a table has no duties.
     """
+
+    driver = None
 
     def __init__(self, site: Site) -> None:
         self.instance = secrets.token_hex(8)
@@ -91,8 +92,7 @@ class Gateway:
         self._auth = RouteAuth(runtime)
         self.handler = GatewayHandler(runtime.observer)
         self.view = ProxyView(site.name, site.proxy_id, runtime, self, gateway=self)
-        own = site.file_of(".json")
-        self._memory = None if own is None else LastGoodFiles(partial(self._path, own))
+        self._memory = site.memory()
         self._reports = ServiceReports(
             site.proxy_id, lambda: self._acknowledger.session, self._report_of
         )
@@ -101,13 +101,8 @@ class Gateway:
             site.proxy_id,
             self.report,
             name=site.name_file,
-            is_alive=partial(
-                is_other_proxy,
-                service=site.name,
-                proxy_id=site.proxy_id,
-                instance=self.instance,
-            ),
-            on_told=self._reports.tell,
+            is_alive=site.is_other(self.instance),
+            on_told=self._told,
         )
         self._check_places = trio.Semaphore(CHECKS_AT_ONCE)
         self._places = trio.CapacityLimiter(AT_ONCE)
@@ -174,6 +169,16 @@ class Gateway:
         await trio.lowlevel.checkpoint()
 
     # === what the services tell (`Whole`) ===
+
+    @property
+    def session(self) -> str:
+        """That holds all reports, and what drives services; empty if there is none."""
+        return self._acknowledger.session
+
+    def _told(self) -> None:
+        self._reports.tell()
+        for service in self.services.values():
+            service.control.driver.look()
 
     def tell(self, service: str) -> None:
         """Write the report of a service to the store soon."""
@@ -375,11 +380,6 @@ class Gateway:
             service.settled |= bool(service.runtime.live or self.status.remembered)
             self.tell(service.name)
         self._check_ready()
-
-    def _path(self, own: Path, name: str) -> Path:
-        if name == self._name:
-            return own
-        return own.with_suffix(".services") / f"{name}.json"
 
     # === small ===
 

@@ -7,6 +7,8 @@ own: the gateway has those for all, and starts what a service needs beside its r
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 import trio
 
@@ -116,6 +118,7 @@ class HostedService:
         self.view = ProxyView(
             name, site.proxy_id, self.runtime, self.control, is_part=True
         )
+        self._client: KeyStore | None = None
         self._document: Entry | None = None
         self._is_held = False
 
@@ -134,6 +137,10 @@ class HostedService:
             KvError: a secret that is lost can neither be had nor given.
         """
         control, keeper = self.control, self.control.keeper
+        if client is not self._client:  # a new one, where there was another
+            self._client = client
+            if (driving := self.running.pop("driver", None)) is not None:
+                driving.cancel()
         if news.has_secret:
             if keeper.secret is None and news.secret is None:
                 async with self._asking:
@@ -160,6 +167,8 @@ class HostedService:
     def needed_tasks(self, server: HttpServer | None) -> dict[str, Task]:
         """Give the tasks that are needed and do not run."""
         needed = self.runtime.needed_tasks()
+        if self._client is not None and self.control.driver.is_due:
+            needed["driver"] = partial(self.control.driver.run, self._client)
         if self.control.keeper.changes:
             needed["secret_time"] = self.control.keeper.keep_time
         live, long = self.runtime.live, self.view.long_connections
@@ -178,6 +187,11 @@ class HostedService:
     def contact(self) -> Contact:
         """With the store."""
         return self._whole.contact
+
+    @property
+    def session(self) -> str:
+        """The gateway's session."""
+        return self._whole.session
 
     def tell(self, service: str) -> None:
         """Write its report to the store soon."""
@@ -209,6 +223,7 @@ class HostedService:
     def close(self) -> None:
         """End its tasks and its idle connections."""
         self.closed = True
+        self.control.driver.retire()
         for scope in self.running.values():
             scope.cancel()
         self.runtime.close_idle()

@@ -11,8 +11,10 @@ import attrs
 from canary_trio.admin.certificates import notices
 from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.control.fleet.acknowledger import IsAlive
 from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.fleet.report import CertificateNotice, Report
+from canary_trio.control.last_good import LastGoodFiles
 from canary_trio.control.sources.opening import open_source, server_url
 from canary_trio.control.sources.source import DocumentSource
 from canary_trio.control.sources.store_tokens import StoreTokens
@@ -99,6 +101,26 @@ class Site:
     def secret_of(self, service: str) -> Path | None:
         """Give the path of a service's own secret; None if nothing is kept."""
         return state_file(self.options, f"{service}.secret")
+
+    def is_other(self, instance: str) -> IsAlive:
+        """Give what tells whether another proxy of our name is at an address."""
+        return partial(
+            is_other_proxy,
+            service=self.name,
+            proxy_id=self.proxy_id,
+            instance=instance,
+        )
+
+    def memory(self) -> LastGoodFiles | None:
+        """Give what remembers a gateway's documents; None if nothing is kept."""
+        own = self.file_of(".json")
+
+        def path(name: str) -> Path:
+            assert own is not None, "it is asked only where something is kept"
+            known = name == self.name
+            return own if known else own.with_suffix(".services") / f"{name}.json"
+
+        return None if own is None else LastGoodFiles(path)
 
     def file_of(self, suffix: str) -> Path | None:
         """Give the path of a file of this proxy; None if nothing is kept."""

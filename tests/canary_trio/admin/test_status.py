@@ -19,6 +19,7 @@ from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import RULES, describe
 from canary_trio.command.process.admin import with_rules
 from canary_trio.command.process.merge import merge_status
+from canary_trio.control.driving.duty import Turn
 from canary_trio.control.fleet.report import Refusal
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
@@ -79,7 +80,17 @@ def control_of(runtime: Runtime) -> Supervisor:
         memory=None,
         address="",
         admin="",
+        duties=[Due()],
     )
+
+
+class Due:
+    """A duty that somebody must drive for."""
+
+    name, is_due = "rollout", True
+
+    async def run(self, turn: Turn) -> None:
+        await trio.sleep_forever()
 
 
 @asynccontextmanager

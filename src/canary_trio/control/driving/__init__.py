@@ -1,0 +1,1 @@
+"""Who acts for a service: one proxy at a time, by a lock."""

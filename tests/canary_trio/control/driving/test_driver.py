@@ -1,0 +1,181 @@
+"""One proxy drives while there is a duty, another one after it, and no error ends them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+
+from canary_trio.control.driving.driver import Driver
+from canary_trio.control.driving.duty import KeptState, Turn
+from canary_trio.telemetry.task_keeper import TaskKeeper
+from kv_trio import Client, StoreUnreachable
+from kv_trio.testing import in_memory_store
+
+LOCK = "canary/web/driver"
+
+
+@attrs.define(eq=False)
+class Work:
+    """A duty that a test plays."""
+
+    name: str = "work"
+    is_due: bool = True
+    turns: list[Turn] = attrs.field(factory=list)
+    running: bool = False
+    fails: int = 0
+
+    async def run(self, turn: Turn) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise StoreUnreachable("gone")
+        self.turns.append(turn)
+        self.running = True
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.running = False
+
+
+@attrs.define(eq=False)
+class Contender:
+    work: Work
+    driver: Driver
+    session: str
+
+
+@asynccontextmanager
+async def contender(client: Client, id_: str) -> AsyncIterator[Contender]:
+    """Run a driver with a session of its own, as a proxy would."""
+    work = Work()
+    session = await client.create_session(id_, 10, deletes=True)
+    driver = Driver(
+        "web", id_, [work], session=lambda: found.session, keep=TaskKeeper().run
+    )
+    found = Contender(work, driver, session)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(driver.run, client)
+        yield found
+        nursery.cancel_scope.cancel()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    with trio.fail_after(15):
+        while not condition():
+            await trio.testing.wait_all_tasks_blocked(0.001)
+
+
+async def holder(client: Client) -> str | None:
+    entry = (await client.get(LOCK)).entry
+    return None if entry is None else json.loads(entry.value)["by"]
+
+
+async def test_the_next_one_drives_when_a_session_ends() -> None:
+    async with in_memory_store() as client:
+        async with contender(client, "a") as a:
+            await until(lambda: a.work.running)
+            async with contender(client, "b") as b:
+                await until(lambda: b.driver.shown.by == "a")
+                assert not b.work.running
+                await a.work.turns[0].keep("work", {"seen": 7}, at_ms=5)
+                await client.destroy_session(a.session)
+                await until(lambda: b.work.running)
+                await until(lambda: not a.work.running)
+                assert b.driver.shown.here
+                assert b.work.turns[0].kept.state == {"work": {"seen": 7}}
+                assert await holder(client) == "b"
+
+
+async def test_a_retired_one_lets_go_at_once_and_for_good() -> None:
+    async with in_memory_store() as client, contender(client, "a") as a:
+        await until(lambda: a.work.running)
+        async with contender(client, "b") as b:
+            await until(lambda: b.driver.shown.by == "a")
+            a.driver.retire()
+            await until(lambda: b.work.running)
+            b.driver.retire()
+            await until(lambda: not b.work.running)
+            assert await holder(client) is None
+
+
+async def test_nobody_contends_without_a_duty() -> None:
+    async with in_memory_store() as client, contender(client, "a") as a:
+        await until(lambda: a.work.running)
+        a.work.is_due = False
+        a.driver.look()
+        await until(lambda: not a.work.running)
+        with trio.fail_after(10):
+            while await holder(client) is not None:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+        assert a.driver.shown.by == ""
+        a.work.is_due = True
+        a.driver.look()
+        await until(lambda: a.work.running)
+        assert len(a.work.turns) == 2
+
+
+async def test_a_deposed_driver_keeps_nothing() -> None:
+    """Its state would undo what the next one has seen."""
+    async with in_memory_store() as client, contender(client, "a") as a:
+        await until(lambda: a.work.running)
+        turn = a.work.turns[0]
+        await client.destroy_session(a.session)
+        session = await client.create_session("b", 10, deletes=True)
+        with trio.fail_after(10):
+            while not (await client.put(LOCK, b'{"by": "b"}', acquire=session)).done:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+        assert not await turn.keep("work", {"late": True}, at_ms=9)
+        await until(lambda: a.driver.shown.by == "b")
+        await until(lambda: not a.work.running)
+
+
+async def test_a_new_session_of_the_same_proxy_takes_the_lock() -> None:
+    async with in_memory_store() as client, contender(client, "a") as a:
+        await until(lambda: a.work.running)
+        await client.destroy_session(a.session)
+        a.session = await client.create_session("a", 10, deletes=True)
+        a.driver.look()
+        await until(lambda: len(a.work.turns) == 2 and a.work.running)
+        entry = (await client.get(LOCK)).entry
+        assert entry is not None
+        assert entry.session == a.session
+
+
+async def test_an_error_of_the_store_begins_a_duty_again() -> None:
+    async with in_memory_store() as client, contender(client, "a") as a:
+        await until(lambda: a.work.running)
+        a.work.fails = 2
+        a.work.is_due = False
+        a.driver.look()
+        await until(lambda: not a.work.running)
+        a.work.is_due = True
+        a.driver.look()
+        await until(lambda: a.work.running)
+        assert a.work.fails == 0
+
+
+async def test_a_store_that_went_away_is_waited_for() -> None:
+    """The lock may be lost meanwhile; the driver contends for it again."""
+    async with in_memory_store() as client, contender(client, "a") as a:
+        await until(lambda: a.work.running)
+        a.session = "00000000-0000-0000-0000-000000000000"  # one that nobody knows
+        a.driver.look()
+        await until(lambda: not a.work.running)
+        a.session = await client.create_session("a", 10, deletes=True)
+        a.driver.look()
+        await until(lambda: a.work.running)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(None, b"", b"[]", b"{}", b'{"by": 1}', b'{"by": "a", "at": "now"}', b"\xff"),
+        *(b'{"by": "a", "at": 1, "state": []}', b"[" * 100_000),
+    ],
+)
+def test_what_nobody_can_read_is_as_if_nothing_was_kept(text: bytes | None) -> None:
+    assert KeptState.load(text) == KeptState()
