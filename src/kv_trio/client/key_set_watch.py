@@ -143,6 +143,7 @@ class KeySetWatch:
             self._index = max(1, state.index)
             changes = self._take(state)
             if changes:
+                self._budget.brought_news()
                 return changes
 
     # === private ===

@@ -4,6 +4,10 @@ A blocking read is to wait, and a retry is to be seldom; but a store whose index
 without the key, a cache that drops the query, or an error that comes at once makes a
 tight loop of either. So each such loop has a token bucket: a change that comes seldom
 is asked for at once, and a loop that spins is held to the rate, whatever the reason.
+
+A request that brought something new was worth it, so it costs a share of one that did not:
+changes that come one after the other are followed as they come, and from some hundreds a
+second on only the newest of them is taken.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ from collections.abc import Callable
 
 POLLS_PER_S = 10.0
 """Requests a second of one loop in the long run."""
+
+NEWS_PER_S = 400.0
+"""Requests a second of one loop in the long run where each of them brings something new."""
 
 POLL_BURST = 5
 """Requests of one loop that need not wait, after a time in which there were none."""
@@ -28,6 +35,7 @@ class PollBudget:
         rate: float = POLLS_PER_S,
         burst: int = POLL_BURST,
         *,
+        news_rate: float = NEWS_PER_S,
         draw: Callable[[], float] = random.random,
     ) -> None:
         """Begin with a full bucket.
@@ -35,12 +43,15 @@ class PollBudget:
         Args:
             rate: requests a second in the long run.
             burst: requests that need not wait.
+            news_rate: requests a second in the long run that each bring something new.
             draw: gives a number from 0 up to 1.
         """
         self._rate = rate
         self._burst = burst
+        self._news_cost = rate / news_rate
         self._draw = draw
-        self._tokens = float(burst)
+        self._tokens = burst - 1.0
+        self._cost = 0.0  # of the request before; the first is paid for
         self._seen_at: float | None = None
 
     def __repr__(self) -> str:
@@ -54,7 +65,14 @@ class PollBudget:
         """
         since_s = 0.0 if self._seen_at is None else max(0.0, now - self._seen_at)
         self._seen_at = now
-        self._tokens = min(self._burst, self._tokens + since_s * self._rate) - 1.0
+        filled = min(
+            self._burst - 1.0 + self._cost, self._tokens + since_s * self._rate
+        )
+        self._tokens, self._cost = filled - self._cost, 1.0
         if self._tokens >= 0.0:
             return 0.0
         return -self._tokens / self._rate * (1.0 + _JITTER * self._draw())
+
+    def brought_news(self) -> None:
+        """Note that the last request brought something that was not known before."""
+        self._cost = self._news_cost

@@ -161,4 +161,5 @@ class Watch(Generic[S]):
             self._index = max(1, state.index)  # 0 would not wait
             if self._last is None or state.content != self._last.content:
                 self._last = state
+                self._budget.brought_news()
                 return state

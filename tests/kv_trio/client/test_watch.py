@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kv_trio import Backoff, Client, Contact, KvServer, StoreUnreachable, serve
-from kv_trio.client.poll_budget import POLL_BURST, POLLS_PER_S
+from kv_trio.client.poll_budget import NEWS_PER_S, POLL_BURST, POLLS_PER_S
 from kv_trio.client.watch import BACKOFF_S, Watch
 from kv_trio.errors import KvError
 from kv_trio.testing import in_memory_store
@@ -165,17 +165,16 @@ def test_the_last_state_is_given_and_none_twice(
     assert all(one != other for one, other in pairwise(given))
 
 
-@given(
-    st.lists(
-        st.builds(Shown, st.sampled_from("ab"), st.integers(0, 9)) | st.just(GONE),
-        min_size=30,
-        max_size=60,
-    )
+@pytest.mark.parametrize(
+    ("contents", "rate"), [("a", POLLS_PER_S), ("ab", NEWS_PER_S)], ids=["old", "new"]
 )
+@given(data=st.data())
 def test_a_store_that_never_waits_is_asked_at_a_rate(
-    responses: list[Shown | KvError],
+    data: st.DataObject, contents: str, rate: float
 ) -> None:
     """Whatever it says: an index that moves, that falls, and errors (fabio #627)."""
+    said = st.builds(Shown, st.sampled_from(contents), st.integers(0, 9))
+    responses = data.draw(st.lists(said | st.just(GONE), min_size=30, max_size=60))
     script = Script(responses, takes_s=0.0)
     trio.run(
         follow, watching(script), clock=trio.testing.MockClock(autojump_threshold=0)
@@ -183,8 +182,20 @@ def test_a_store_that_never_waits_is_asked_at_a_rate(
     times = script.times[:-1]  # the last one found nothing more, and waited
     for first, began in enumerate(times):
         for last, ended in enumerate(times[first:]):
-            most = POLL_BURST + POLLS_PER_S * (ended - began)
-            assert last + 1 <= most + 1e-6
+            # The first state of all is news, whatever it is, and so costs less.
+            burst = POLL_BURST * rate / POLLS_PER_S + 1
+            assert last + 1 <= burst + rate * (ended - began) + 1e-6
+
+
+async def test_two_hundred_changes_a_second_are_given_as_they_come(
+    autojump_clock: object,
+) -> None:
+    script = Script([Shown("ab"[n % 2], n) for n in range(2000)], takes_s=1 / 200)
+    watch = watching(script)
+    began = trio.current_time()
+    for _ in range(2000):
+        await anext(watch)
+    assert trio.current_time() - began == pytest.approx(10)
 
 
 async def test_changes_that_come_seldom_are_given_at_once(
