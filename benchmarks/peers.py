@@ -213,7 +213,7 @@ def canary_proxy(
         words = (
             *("--bind", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}"),
             *("--config-server", f"http://{bind}", "--bootstrap", str(file)),
-            *("--state", str(path)),
+            *("--data", str(path)),
             *(option.format(dir=path) for option in options),
         )
         serve_store = ("serve", "--bind", bind, "--data", path / "kv")

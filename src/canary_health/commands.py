@@ -35,7 +35,7 @@ class DefaultServer:
 
 ASKED: Mapping[str, DefaultServer] = {
     "canary": DefaultServer("http://127.0.0.1:8081"),
-    "kv-trio": DefaultServer("http://127.0.0.1:8500", "KV_TRIO_URL"),
+    "kv-trio": DefaultServer("http://127.0.0.1:8500", "CANARY_CONFIG_SERVER"),
 }
 """By the name of the command."""
 
@@ -57,7 +57,7 @@ def health_of(name: str) -> click.Command:
     )
     @click.option(
         "--ca-file",
-        envvar=["KV_TRIO_CA_FILE", "CONSUL_CACERT"],
+        envvar=["CANARY_CA_FILE", "CONSUL_CACERT"],
         show_envvar=True,
         metavar="FILE",
         help="The authorities that an https:// server is verified by, as PEM; one on this"

@@ -167,7 +167,9 @@ def test_it_imports_nothing_of_the_others(command: str) -> None:
 )
 def test_its_usage_is_said(words: list[str], status: int) -> None:
     command = [str(Path(sys.executable).parent / "kv-trio"), "health", *words]
-    env = {name: os.environ[name] for name in os.environ if name != "KV_TRIO_URL"}
+    env = {
+        name: os.environ[name] for name in os.environ if name != "CANARY_CONFIG_SERVER"
+    }
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == status
     assert "Usage: kv-trio health" in done.stdout + done.stderr

@@ -44,7 +44,7 @@ class Manager:
             pass_fds=numbers,
             env={
                 **os.environ,
-                "CANARY_STATE": str(self.path / "state"),
+                "CANARY_DATA": str(self.path / "state"),
                 "NOTIFY_SOCKET": str(self.path / "notify"),
                 "WATCHDOG_USEC": str(int(self.watchdog_s * 1e6)),
                 "LISTEN_FDS": str(len(numbers)),

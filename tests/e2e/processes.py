@@ -63,7 +63,7 @@ async def keep_running(
 ) -> None:
     """Run a command until cancelled."""
     command = [str(BIN / str(words[0])), *map(str, words[1:])]
-    env = {**os.environ, "CANARY_STATE": str(state), "PYTHONUNBUFFERED": "1"}
+    env = {**os.environ, "CANARY_DATA": str(state), "PYTHONUNBUFFERED": "1"}
     process = await trio.lowlevel.open_process(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
     )

@@ -120,7 +120,7 @@ async def test_a_fleet_that_ends_while_it_is_waited_for_is_told(tmp_path: Path) 
     key, report = "canary/web/proxies/p", Report("p", running=0, attempted=0)
     async with world(tmp_path) as here, trio.open_nursery() as nursery:
         await here.canary("apply", here.write())
-        url = ("--url", here.store_url)
+        url = ("--config-server", here.store_url)
         await run("kv-trio", "put", key, report.dump().decode(), *url)
 
         async def end() -> None:

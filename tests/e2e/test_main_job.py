@@ -97,7 +97,14 @@ async def test_5_an_invalid_document_is_refused_and_the_old_one_runs(
 ) -> None:
     _, address = await here.start_proxy()
     bad = json.dumps(here.document(ratio=2, stlye="random"))
-    put = ("kv-trio", "put", "canary/web/config", bad, "--url", here.store_url)
+    put = (
+        "kv-trio",
+        "put",
+        "canary/web/config",
+        bad,
+        "--config-server",
+        here.store_url,
+    )
     written = await run(*put)
     revision = written.out.split()[1]
 

@@ -43,7 +43,7 @@ async def test_the_name_of_a_live_proxy_is_refused(
         told = await refused(made, *name, "--reuse-port")
         assert "runs on this machine" in told.output, "it serves on another port"
         elsewhere = tmp_path / "another machine's"
-        told = await refused(made, *name, "--state", elsewhere)
+        told = await refused(made, *name, "--data", elsewhere)
         assert "serves web already" in told.output
         assert "--id NAME" in told.output
         assert await ask(address, 3) == ["v1"] * 3

@@ -18,7 +18,9 @@ from tests.e2e.processes import PATIENCE_S, Ran, World, run, running, world
 async def kv(made: World, *words: object, status: int = 0, stdin: bytes = b"") -> Ran:
     verb, *rest = words
     return await run(
-        *("kv-trio", verb, "--url", made.store_url, *rest), status=status, stdin=stdin
+        *("kv-trio", verb, "--config-server", made.store_url, *rest),
+        status=status,
+        stdin=stdin,
     )
 
 
@@ -107,7 +109,7 @@ async def test_large_values_are_imported_too(tmp_path: Path) -> None:
     ],
 )
 async def test_what_is_no_export_is_one_line(item: str) -> None:
-    words = ("kv-trio", "import", "-", "--url", "http://127.0.0.1:1")
+    words = ("kv-trio", "import", "-", "--config-server", "http://127.0.0.1:1")
     ran = await run(*words, status=1, stdin=f"[{item}]".encode())
     assert ran.err.count("\n") == 1
     assert ran.err.startswith("kv-trio: ")
@@ -116,7 +118,7 @@ async def test_what_is_no_export_is_one_line(item: str) -> None:
 
 async def test_a_watch_prints_what_happens(tmp_path: Path) -> None:
     async with world(tmp_path, versions=False) as made:
-        words = ("kv-trio", "watch", "--url", made.store_url)
+        words = ("kv-trio", "watch", "--config-server", made.store_url)
         async with (
             running(*words, "k", state=tmp_path) as one,
             running(*words, "--prefix", "--json", "p/", state=tmp_path) as some,

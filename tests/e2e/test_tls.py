@@ -229,7 +229,7 @@ async def test_a_store_with_tls_serves_the_commands(
             *("kv-trio", "serve", "--bind", bind, "--tls-cert", cert, "--tls-key", key)
         )
         await store.says("listens on")
-        asked = ("--url", url)
+        asked = ("--config-server", url)
         await run("kv-trio", "put", "a", "1", *asked, *ca)
         assert (await run("kv-trio", "get", "a", *asked, *ca)).out.strip() == "1"
         failed = await run("kv-trio", "get", "a", *asked, status=1)

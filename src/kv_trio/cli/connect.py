@@ -36,22 +36,24 @@ class ConnectOptions:
 
 
 _url = click.option(
-    "--url",
-    envvar="KV_TRIO_URL",
+    "--config-server",
+    "url",
+    envvar="CANARY_CONFIG_SERVER",
     show_envvar=True,
     default="http://127.0.0.1:8500",
     show_default=True,
+    metavar="URL",
     help="The store's server.",
 )
 _token = click.option(
     "--token",
-    envvar=["KV_TRIO_TOKEN", "CONSUL_HTTP_TOKEN"],
+    envvar=["CANARY_TOKEN", "CONSUL_HTTP_TOKEN"],
     show_envvar=True,
     help="The secret of a token.",
 )
 _ca_file = click.option(
     "--ca-file",
-    envvar=["KV_TRIO_CA_FILE", "CONSUL_CACERT"],
+    envvar=["CANARY_CA_FILE", "CONSUL_CACERT"],
     show_envvar=True,
     metavar="FILE",
     help="The authorities that an https:// server is verified by, as PEM."

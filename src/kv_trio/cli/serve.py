@@ -43,6 +43,8 @@ _DAY_S = 86400.0
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
+    envvar="KV_TRIO_DATA",
+    show_envvar=True,
     help="Directory of the database, made if absent. Without it, memory only.",
 )
 @click.option(

@@ -59,11 +59,12 @@ SPARE_FILES = 1024
     " auth; read again when they change.",
 )
 @click.option(
-    "--state",
+    "--data",
+    "state",
     type=click.Path(path_type=Path, file_okay=False),
-    envvar="CANARY_STATE",
+    envvar="CANARY_DATA",
     show_envvar=True,
-    help="Where the last good document is kept.  [default: ~/.local/state/canary-trio]",
+    help="Directory of the last good document.  [default: ~/.local/state/canary-trio]",
 )
 @click.option(
     "--id",

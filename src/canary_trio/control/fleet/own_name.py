@@ -116,7 +116,7 @@ class NameFile:
         """Give the error that says who has the name."""
         return NameTaken(
             f"another proxy of this name runs on this machine and has {self._path}; give"
-            " each proxy an --id NAME of its own, or another --state DIRECTORY"
+            " each proxy an --id NAME of its own, or another --data DIRECTORY"
         )
 
     def remember(self, session: str) -> None:

@@ -36,7 +36,7 @@ def config_server(command: F) -> F:
     )
     token = click.option(
         "--token",
-        envvar=["KV_TRIO_TOKEN", "CONSUL_HTTP_TOKEN"],
+        envvar=["CANARY_TOKEN", "CONSUL_HTTP_TOKEN"],
         show_envvar=True,
         expose_value=False,
         callback=_keep,
@@ -55,7 +55,7 @@ def config_server(command: F) -> F:
     )
     ca_file = click.option(
         "--ca-file",
-        envvar=["KV_TRIO_CA_FILE", "CONSUL_CACERT"],
+        envvar=["CANARY_CA_FILE", "CONSUL_CACERT"],
         show_envvar=True,
         expose_value=False,
         callback=_keep,
