@@ -20,6 +20,7 @@ from http_trio.limits import Limits, Timeouts
 from http_trio.net.bind import address_of, begins_with_proxy, bind_of, open_listeners
 from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.connect import Address
+from http_trio.net.process.notices import Field, Notice, Tell, Trouble, by_logging
 from http_trio.net.process.port_handover import others_on_port
 from http_trio.net.process.process_life import ProcessLife
 from http_trio.net.process.resources import (
@@ -65,6 +66,7 @@ __all__ = [
     "Failure",
     "FailureReason",
     "FetchResult",
+    "Field",
     "ForwardHooks",
     "ForwardedPolicy",
     "ForwardedRequest",
@@ -77,15 +79,18 @@ __all__ = [
     "KnownHosts",
     "Limits",
     "NoResponse",
+    "Notice",
     "ProcessLife",
     "ProtocolError",
     "ProxyVersion",
     "Response",
     "Retry",
     "ServiceManager",
+    "Tell",
     "Timeouts",
     "Tls",
     "TrafficCounts",
+    "Trouble",
     "Upstream",
     "UpstreamRequest",
     "address_of",
@@ -93,6 +98,7 @@ __all__ = [
     "as_asgi",
     "begins_with_proxy",
     "bind_of",
+    "by_logging",
     "client_context",
     "count_processors",
     "error_response",

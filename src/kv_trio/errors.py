@@ -69,11 +69,18 @@ class StoreRefused(KvError):
 
     Attributes:
         status: the status code of its response.
+        key: that was asked for, where a right to it was missing; else empty.
+        right: that was missing: `key:read`, `key:write`, `session:read` or
+            `session:write`; else empty.
     """
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(
+        self, status: int, text: str, *, key: str = "", right: str = ""
+    ) -> None:
         super().__init__(f"the store answered {status}: {text}")
         self.status = status
+        self.key = key
+        self.right = right
 
 
 class UnexpectedResponse(KvError):

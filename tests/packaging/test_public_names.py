@@ -17,10 +17,10 @@ SRC = Path(__file__).parents[2] / "src"
 PUBLIC: dict[str, str] = {
     "http_trio": """
         Address AsgiApp BadBind BadCertificate BadRequest BadResponse BodyLimit Certificate Compression Exchange
-        Failure FailureReason FetchResult ForwardHooks ForwardedPolicy
+        Failure FailureReason FetchResult Field ForwardHooks ForwardedPolicy
         ForwardedRequest Handler Http2Upstream HttpError HttpServer HttpsRedirect IntroducingUpstream KnownHosts Limits
-        NoResponse ProcessLife ProtocolError ProxyVersion Response Retry ServiceManager Timeouts Tls TrafficCounts Upstream UpstreamRequest
-        address_of adopt_listener as_asgi begins_with_proxy bind_of client_context count_processors error_response fetch
+        NoResponse Notice ProcessLife ProtocolError ProxyVersion Response Retry ServiceManager Tell Timeouts Tls TrafficCounts Trouble Upstream UpstreamRequest
+        address_of adopt_listener as_asgi begins_with_proxy bind_of by_logging client_context count_processors error_response fetch
         fetch_pooled file_stamp forward inherited_listeners introduce is_foreign_page may_pass open_listeners others_on_port parse_address raise_file_limit read_file
         respond_all serve tune_gc
         upstream_request_of
@@ -57,8 +57,10 @@ PUBLIC: dict[str, str] = {
 
 TYPE_ALIASES = {
     "Address",
+    "Field",
     "Handler",
     "STOPPING",
+    "Tell",
 }  # what they are stands where they are used
 
 

@@ -1,59 +1,68 @@
 """How a proxy stands with its configuration, and with the store that has it.
 
-What goes wrong with the store is told in the log at the second try, and then now and again
-while it lasts, not at each try: `/status` says what holds now.
+Whatever changes in that is told here, and only here: in the log and to who reads events.
+What goes wrong with the store is told at once, and then now and again while it lasts, not
+at each try: `/status` says what holds now. A wait that broke is no outage yet: the next try
+says whether there is one.
 """
 
 from __future__ import annotations
 
 import logging
-import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import attrs
-import trio
 
 from canary_trio.control.fleet.report import Refusal
 from canary_trio.control.last_good import LastGood
-from kv_trio import Contact
+from canary_trio.errors import Problem, printable
+from canary_trio.telemetry.events import EventKind, Events
+from kv_trio import Contact, StoreRefused, StoreUnreachable
 
-_log = logging.getLogger(__name__)
+MOST_PROBLEMS = 10
+"""Of a document that is refused, those that are told; the report has all."""
 
-TELL_S = 30.0
-"""While an outage of the store lasts, seconds from one line about it to the next."""
-
-
-def _tell_contact(contact: StoreContact, _: attrs.Attribute[Any], error: str) -> str:
-    if not error:
-        if contact.told_at > -math.inf:
-            _log.info("the store is heard again")
-            contact.told_at = -math.inf
-        return error
-    if not contact.error:
-        return error  # a wait that broke is no outage: the next try says what it is
-    now = trio.current_time()
-    if now - contact.told_at >= TELL_S:
-        contact.told_at = now
-        _log.warning("nothing from the store: %s", error)
-    return error
+_STORE = "store"  # the trouble
 
 
 def _tell_move(status: Status, _: attrs.Attribute[Any], error: str) -> str:
     if error and error != status.move_error:
-        _log.warning("the document's config_server is not followed: %s", error)
+        status.events.tell(
+            EventKind.STORE,
+            f"the document's config_server is not followed: {error}",
+            level=logging.WARNING,
+            service=status.service,
+            error=error,
+        )
     return error
 
 
-@attrs.define
+@attrs.define(kw_only=True)
 class StoreContact(Contact):
-    """How a watch stands with its store, told in the log where that changes.
+    """How a watch stands with its store, told where that changes."""
 
-    Attributes:
-        told_at: when this outage was told last.
-    """
+    events: Events = attrs.field(factory=Events, repr=False)
 
-    error: str = attrs.field(default="", on_setattr=_tell_contact)
-    told_at: float = attrs.field(default=-math.inf, init=False, repr=False)
+    def heard(self) -> None:
+        """Take that the store gave a good response."""
+        Contact.heard(self)
+        self.events.tell_over(_STORE, EventKind.STORE, "the store is heard again")
+
+    def failed(self, exc: Exception) -> None:
+        """Take that a try failed, and why."""
+        is_first = not self.error
+        Contact.failed(self, exc)
+        if is_first and isinstance(exc, StoreUnreachable):
+            return
+        refusal = exc if isinstance(exc, StoreRefused) else None
+        self.events.tell_trouble(
+            *(_STORE, EventKind.STORE, f"nothing from the store: {exc}"),
+            error=type(exc).__name__,
+            status=refusal.status if refusal else None,
+            key=refusal.key or None if refusal else None,
+            right=refusal.right or None if refusal else None,
+        )
 
 
 class Whole(Protocol):
@@ -83,6 +92,8 @@ class Status:
 
     Attributes:
         config_server: where documents are read.
+        service: whose they are.
+        events: where it is told what changes.
         attempted: the newest revision that was seen.
         failed: the last one that was refused, unless a newer one runs.
         contact: with the store.
@@ -91,20 +102,85 @@ class Status:
     """
 
     config_server: str
+    service: str = ""
+    events: Events = attrs.field(factory=Events, repr=False)
     attempted: int = 0
     failed: Refusal | None = None
-    contact: Contact = attrs.field(factory=StoreContact)
+    contact: Contact = attrs.field()
     move_error: str = attrs.field(default="", on_setattr=_tell_move)
     remembered: bool = False
 
-    def tell_remembered(self, name: str, revision: int) -> None:
-        """Note that a revision runs which came from disk, and tell it in the log.
+    @contact.default
+    def _new_contact(self) -> Contact:
+        return StoreContact(events=self.events)
+
+    def is_live(self, revision: int) -> None:
+        """Take, and tell, that a revision runs which the store has."""
+        self.failed = None
+        self.remembered = False
+        self.events.tell(
+            EventKind.CHANGE,
+            f"revision {revision} of {self.service} is live",
+            service=self.service,
+            revision=revision,
+        )
+
+    def refuse(self, revision: int, problems: tuple[Problem, ...]) -> None:
+        """Take, and tell, that a revision is refused; what ran before goes on."""
+        self.failed = Refusal(revision, problems)
+        more = len(problems) - MOST_PROBLEMS
+        said = "; ".join(map(str, problems[:MOST_PROBLEMS]))
+        said += f"; and {more} more" if more > 0 else ""
+        self.events.tell(
+            EventKind.REFUSAL,
+            f"revision {revision} of {self.service} is refused: {said}",
+            level=logging.ERROR,
+            service=self.service,
+            revision=revision,
+            problems=len(problems),
+        )
+
+    def tell_absent(self) -> None:
+        """Tell that the store has no document."""
+        self.events.tell(
+            EventKind.CHANGE,
+            f"{self.service} has no document in the store",
+            level=logging.WARNING,
+            service=self.service,
+        )
+
+    def tell_unverified(self, arms: Sequence[str]) -> None:
+        """Warn of arms whose servers anybody on the way can pose as."""
+        self.events.tell(
+            EventKind.CHANGE,
+            "the certificates of servers are not verified (tls.verify is false) in the"
+            f" arms: {', '.join(arms)}",
+            level=logging.WARNING,
+            service=self.service,
+            arms=", ".join(arms),
+        )
+
+    def tell_not_recalled(self, why: str) -> None:
+        """Tell that what was remembered cannot run."""
+        self.events.tell(
+            EventKind.REFUSAL,
+            f"what was remembered {printable(why)}",
+            level=logging.WARNING,
+            service=self.service,
+        )
+
+    def tell_remembered(self, revision: int) -> None:
+        """Note that a revision runs which came from disk, and tell it.
 
         What the store said meanwhile is still the newest that was seen.
         """
         self.attempted = self.attempted or revision
         self.remembered = True
-        _log.warning(
-            "nothing of %s from %s yet that can run; running revision %d as remembered",
-            *(name, self.config_server, revision),
+        self.events.tell(
+            EventKind.CHANGE,
+            f"nothing of {self.service} from {self.config_server} yet that can run;"
+            f" running revision {revision} as remembered",
+            level=logging.WARNING,
+            service=self.service,
+            revision=revision,
         )

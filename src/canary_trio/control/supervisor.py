@@ -29,7 +29,7 @@ from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.duty import Duty
 from canary_trio.control.fleet.acknowledger import Acknowledger, nobody_is
 from canary_trio.control.fleet.own_name import NameFile
-from canary_trio.control.fleet.report import CertificateNotice, Refusal, Report
+from canary_trio.control.fleet.report import CertificateNotice, Report
 from canary_trio.control.last_good import LastGood, LastGoodFile
 from canary_trio.control.secret_keeper import SecretKeeper
 from canary_trio.control.sources.opening import open_source
@@ -86,7 +86,7 @@ class Supervisor:
         """
         self.instance = secrets.token_hex(8)
         """Tells this life of the proxy from any other."""
-        self.status = Status(config_server)
+        self.status = Status(config_server, service, runtime.observer.events)
         self.ready = trio.Event()
         self._runtime = runtime
         self._service = service
@@ -294,23 +294,21 @@ class Supervisor:
     async def apply(self, entry: Entry | None) -> None:
         """Take a document as the store has it: run it, or refuse it, and say so."""
         if entry is None:
-            _log.warning("%s has no document in the store", self._service)
+            self.status.tell_absent()
             return
         revision = entry.modify_index
         self.status.attempted = revision
         try:
             await self._install(entry.value, revision)
         except InvalidConfig as exc:
-            self._refuse(revision, exc.problems)
+            self.status.refuse(revision, exc.problems)
         except Exception as exc:
             _log.exception("revision %d cannot be built", revision)
             problem = Problem("$", f"{type(exc).__name__}: {exc}", "what can be built")
-            self._refuse(revision, (problem,))
+            self.status.refuse(revision, (problem,))
         else:
-            self.status.failed = None
-            self.status.remembered = False
             self._remember(revision, entry.value)
-            _log.info("revision %d of %s is live", revision, self._service)
+            self.status.is_live(revision)
         self._tell()
 
     def _tell(self) -> None:
@@ -338,19 +336,8 @@ class Supervisor:
         """Warn of servers that anybody on the way can pose as; once, until it changes."""
         unverified = [name for name, arm in config.arms.items() if arm.is_unverified]
         if unverified and unverified != self._unverified:
-            _log.warning(
-                "the certificates of servers are not verified (tls.verify is false) in"
-                " the arms: %s",
-                ", ".join(unverified),
-            )
+            self.status.tell_unverified(unverified)
         self._unverified = unverified
-
-    def _refuse(self, revision: int, problems: tuple[Problem, ...]) -> None:
-        self.status.failed = Refusal(revision, problems)
-        for problem in problems:
-            _log.error(
-                "revision %d of %s is refused: %s", revision, self._service, problem
-            )
 
     # === remembering ===
 
@@ -381,18 +368,18 @@ class Supervisor:
         try:
             config = load(remembered.document)
         except InvalidConfig as exc:
-            _log.warning("what was remembered is not valid any more: %s", exc)
+            self.status.tell_not_recalled(f"is not valid any more: {exc}")
             return
         try:
             secrets = self.keeper.current
             live = await self._runtime.build(config, remembered.revision, *secrets)
         except (HttpError, CanaryError) as exc:  # such as a file of certificates
-            _log.warning("what was remembered cannot run: %s", exc)
+            self.status.tell_not_recalled(f"cannot run: {exc}")
             return
         if self._runtime.live is None:
             self._runtime.install(live)
             self._tell_unverified(config)
             self._use_secrets()
-            self.status.tell_remembered(self._service, live.revision)
+            self.status.tell_remembered(live.revision)
             self.ready.set()
             self._tell()

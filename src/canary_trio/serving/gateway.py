@@ -15,7 +15,6 @@ which services there are and which keys are watched hang on each other.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from functools import partial
 
@@ -25,7 +24,7 @@ from canary_trio.admin.certificates import notices
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.control.changes.documents import write_first
 from canary_trio.control.fleet.acknowledger import Acknowledger
-from canary_trio.control.fleet.report import Refusal, Report
+from canary_trio.control.fleet.report import Report
 from canary_trio.control.last_good import LastGood, LastGoodFiles
 from canary_trio.control.sources.source import (
     Changes,
@@ -48,11 +47,10 @@ from canary_trio.serving.route_auth import Made, RouteAuth
 from canary_trio.serving.service_reports import ServiceReports
 from canary_trio.serving.single_service import Site
 from canary_trio.telemetry.decision_labels import Whose
+from canary_trio.telemetry.events import EventKind
 from canary_trio.upstream.health_checks import CHECKS_AT_ONCE
 from http_trio import Handler, HttpServer
 from kv_trio import Backoff, Entry, KvError
-
-_log = logging.getLogger(__name__)
 
 AT_ONCE = 32
 """Services that take what is new at a time: one that waits for names holds up no other."""
@@ -77,8 +75,6 @@ class Gateway:
 
     def __init__(self, site: Site) -> None:
         self.instance = secrets.token_hex(8)
-        self.status = Status(site.store)
-        self.contact = self.status.contact
         self.ready = trio.Event()
         self.config: GatewayConfig | None = None
         self.running = 0
@@ -88,7 +84,9 @@ class Gateway:
         self._name = site.name
         self._bootstrap = site.options.bootstrap
         runtime = site.new_runtime()
-        self._tasks = runtime.observer.tasks
+        self.status = Status(site.store, site.name, runtime.observer.events)
+        self.contact = self.status.contact
+        self._tasks, self._events = runtime.observer.tasks, runtime.observer.events
         self._auth = RouteAuth(runtime)
         self.handler = GatewayHandler(runtime.observer)
         self.view = ProxyView(site.name, site.proxy_id, runtime, self, gateway=self)
@@ -260,7 +258,7 @@ class Gateway:
                     await service.take(news, client)
                     self.look_after(service.name)
                 except KvError as exc:
-                    self.contact.error = str(exc)
+                    self.contact.failed(exc)
                     service.news = service.news.over(news)
                 except Exception as exc:
                     told = self._tasks.note("service", exc, told)
@@ -276,23 +274,18 @@ class Gateway:
 
     async def _take_table(self, entry: Entry | None) -> None:
         if entry is None:
-            _log.warning("%s has no document in the store", self._name)
+            self.status.tell_absent()
             return
         revision = self.status.attempted = entry.modify_index
         try:
             self._install(*await self._auth.load(entry.value), revision)
         except InvalidConfig as exc:
-            self.status.failed = Refusal(revision, exc.problems)
-            words = "revision %d of %s is refused: %s"
-            for problem in exc.problems:
-                _log.error(words, revision, self._name, problem)
+            self.status.refuse(revision, exc.problems)
         else:
-            self.status.failed = None
-            self.status.remembered = False
             if self._memory is not None:
                 good = LastGood(revision, entry.value, None)
                 self._memory.save_named(self._name, good)
-            _log.info("revision %d of %s is live", revision, self._name)
+            self.status.is_live(revision)
         self._acknowledger.tell()
 
     def _install(self, config: GatewayConfig, auth: Made, revision: int) -> None:
@@ -304,7 +297,7 @@ class Gateway:
                 service.stay()
             else:
                 service = HostedService(
-                    *(name, self._site, self, self._tasks),
+                    *(name, self._site, self, self._tasks, self._events),
                     places=self._check_places,
                     asking=self._asking,
                 )
@@ -342,7 +335,8 @@ class Gateway:
                 service.close()
                 if self._memory is not None:
                     self._memory.save_named(service.name, None)
-                _log.info("%s is served no more", service.name)
+                told = f"{service.name} is served no more"
+                self._events.tell(EventKind.CHANGE, told, service=service.name)
                 return
             await service.leave()
             await trio.sleep(DRAINED_S)
@@ -364,11 +358,11 @@ class Gateway:
                 try:
                     loaded = await self._auth.load(good.document)
                 except InvalidConfig as exc:
-                    _log.warning("what was remembered is not valid any more: %s", exc)
+                    self.status.tell_not_recalled(f"is not valid any more: {exc}")
                     return
                 if self.config is None:  # the store may have had one meanwhile
                     self._install(*loaded, good.revision)
-                    self.status.tell_remembered(self._name, good.revision)
+                    self.status.tell_remembered(good.revision)
                     self._acknowledger.tell()
         for service in list(self.services.values()):
             if service.runtime.live is None:

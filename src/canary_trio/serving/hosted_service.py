@@ -21,6 +21,7 @@ from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime, Task
 from canary_trio.serving.single_service import Site
+from canary_trio.telemetry.events import Events
 from canary_trio.telemetry.observer import Observer
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from http_trio import HttpServer
@@ -79,6 +80,7 @@ class HostedService:
         site: Site,
         whole: Whole,
         tasks: TaskKeeper,
+        events: Events,
         *,
         places: trio.Semaphore,
         asking: trio.CapacityLimiter,
@@ -96,7 +98,7 @@ class HostedService:
         self.running: dict[str, trio.CancelScope] = {}
         self.runtime = Runtime(
             name,
-            observer=Observer(site.access_log, name, tasks),
+            observer=Observer(site.access_log, name, tasks, events),
             on_due=lambda: self.look_after(name),
             check_places=places,
             cells=site.cells,

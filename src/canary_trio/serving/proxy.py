@@ -207,6 +207,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         async with trio.open_nursery() as nursery:
             nursery.start_soon(core.run)
             nursery.start_soon(keeper.run, "passwords", passwords.run)
+            nursery.start_soon(keeper.run, "events", view.runtime.observer.events.run)
             if access_log is not None:
                 nursery.start_soon(access_log.run, keeper)
             async with trio.open_nursery() as serving:

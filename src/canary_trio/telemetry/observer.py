@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from canary_trio.telemetry.counters import CLIENT_LEFT, Counters
 from canary_trio.telemetry.decision_labels import DecisionLabels, Whose, unrouted
+from canary_trio.telemetry.events import Events
 from canary_trio.telemetry.mirror_counters import MirrorCounters
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from http_trio.http1.grpc import grpc_status_of, http_status_of
@@ -32,20 +33,23 @@ class Observer:
         mirror_counters: what was learnt from copies of requests.
         log: where a line goes for each request; None for nowhere.
         tasks: keeps what goes on beside the requests.
+        events: where it is told what happens to the proxy itself.
         unrouted: the labels of requests that met no configuration.
     """
 
-    __slots__ = ("counters", "log", "mirror_counters", "tasks", "unrouted")
+    __slots__ = ("counters", "events", "log", "mirror_counters", "tasks", "unrouted")
 
     def __init__(
         self,
         log: AccessLog | None = None,
         service: str = "",
         tasks: TaskKeeper | None = None,
+        events: Events | None = None,
     ) -> None:
         self.counters = Counters()
         self.mirror_counters = MirrorCounters()
         self.tasks = tasks or TaskKeeper()
+        self.events = events or Events()
         self.log = log
         self.unrouted: DecisionLabels = unrouted(self.counters, Whose(service))
 

@@ -125,7 +125,7 @@ class KeySetWatch:
                 with trio.CancelScope() as self._polling:
                     state = await self._poll()
             except KvError as exc:
-                self.contact.error = str(exc)
+                self.contact.failed(exc)
                 self._index = 0
                 await self._backoff.pause()
                 continue
@@ -134,8 +134,7 @@ class KeySetWatch:
             if state is None or asked is not self._keys:
                 continue  # it is to follow others meanwhile
             self.reads += 1
-            self.contact.last_s = trio.current_time()
-            self.contact.error = ""
+            self.contact.heard()
             self._backoff.reset()
             if state.index < self._index:
                 self._index = 0  # the store was reset, or restored: read it anew

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from kv_trio.errors import BadKey
 
@@ -51,6 +51,19 @@ def session_path(verb: str, id_: str) -> str:
     if not _SESSION_ID.fullmatch(id_):
         raise BadKey(f"{id_!r} is no id of a session, expected letters, digits and -")
     return f"/v1/session/{verb}/{id_}"
+
+
+def missing_right(method: str, target: str) -> tuple[str, str, str]:
+    """Give what a request that was refused lacks: in words, the key, and the right.
+
+    >>> missing_right("PUT", "/v1/kv/a%20b?cas=1")[1:]
+    ('a b', 'key:write')
+    """
+    path = target.partition("?")[0]
+    verb = "read" if method == "GET" else "write"
+    told = f" ({method} {path}, of which the token must have the right to {verb})"
+    what = "session" if path.startswith("/v1/session/") else "key"
+    return told, unquote(path.partition("/v1/kv/")[2]), f"{what}:{verb}"
 
 
 def encode_query(parameters: Mapping[str, str]) -> str:

@@ -27,7 +27,7 @@ import httpx
 import trio
 
 from http_trio import client_context
-from kv_trio.client.paths import encode_query
+from kv_trio.client.paths import encode_query, missing_right
 from kv_trio.errors import (
     KvError,
     NoConnection,
@@ -267,12 +267,9 @@ class Transport:
             text += f" (moved to {location})"
         reason = _one_line(text)[:_REASON]
         if response.status_code == 403:
-            asked = response.request
-            reason += (
-                f" ({asked.method} {asked.url.raw_path.decode().partition('?')[0]}"
-            )
-            right = "read" if asked.method == "GET" else "write"
-            reason += f", of which the token must have the right to {right})"
+            method, path = response.request.method, response.request.url.raw_path
+            told, key, right = missing_right(method, path.decode())
+            return StoreRefused(403, reason + told, key=key, right=right)
         return StoreRefused(response.status_code, reason)
 
     @contextmanager

@@ -90,6 +90,15 @@ class Contact:
     last_s: float | None = None
     error: str = ""
 
+    def heard(self) -> None:
+        """Take that the server gave a good response."""
+        self.last_s = trio.current_time()
+        self.error = ""
+
+    def failed(self, exc: Exception) -> None:
+        """Take that a try failed, and why."""
+        self.error = str(exc)
+
 
 class State(Protocol):
     """The state of a key, or of all keys with a prefix, at one time."""
@@ -148,12 +157,11 @@ class Watch(Generic[S]):
             try:
                 state = await self._read(index=self._index, wait_s=self.wait_s)
             except KvError as exc:
-                self.contact.error = str(exc)
+                self.contact.failed(exc)
                 self._index = 0
                 await self._backoff.pause()
                 continue
-            self.contact.last_s = trio.current_time()
-            self.contact.error = ""
+            self.contact.heard()
             self._backoff.reset()
             if state.index < self._index:
                 self._index = 0  # the store was reset, or restored: read it anew

@@ -314,11 +314,16 @@ class Endpoints:
         if code in (_UNAVAILABLE, _LATE) or reply.status >= 500:
             kind = NoConnection if reason == _NO_LEADER else StoreUnreachable
             return kind(f"{reply.url}: {reason or reply.status}")
+        key = right = ""
         if reply.status == HTTPStatus.FORBIDDEN:
-            reason += f"; the user must have the right to {right_for(message)}"
+            missing = right_for(message)
+            reason += f"; the user must have the right to {missing}"
+            verb, _, key = missing.partition(" ")
+            right = f"key:{verb}"
         if "user name is empty" in reason and self._user is None:
             reason += "; this etcd asks for a user: the token is NAME:PASSWORD"
-        return StoreRefused(reply.status, f"{reason} ({reply.url})")
+        told = f"{reason} ({reply.url})"
+        return StoreRefused(reply.status, told, key=key, right=right)
 
     async def _authenticate(
         self, member: Transport, used: str | None, *, anew: bool = False

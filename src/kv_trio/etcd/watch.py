@@ -131,7 +131,7 @@ class EtcdWatch(Generic[S]):
                 continue
             if isinstance(error, StoreUnreachable | UnexpectedResponse):
                 self._endpoints.leave(member)
-            self.contact.error = str(error)
+            self.contact.failed(error)
             await self._backoff.pause()
 
     def _is_other(self, state: S, last: S | None) -> bool:
@@ -244,8 +244,7 @@ class EtcdWatch(Generic[S]):
             self._news.set()
 
     def _heard(self) -> None:
-        self.contact.last_s = trio.current_time()
-        self.contact.error = ""
+        self.contact.heard()
         self._backoff.reset()
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kv_trio import BadKey, BadQuery, Client, TxnOperation
-from kv_trio.client.paths import encode_query, key_path, session_path
+from kv_trio.client.paths import encode_query, key_path, missing_right, session_path
 from kv_trio.consul.parameters import parse_parameters, parse_path, parse_target
 from tests.kv_trio.support.odd_stores import client_over
 
@@ -120,3 +120,22 @@ async def test_half_a_character_is_refused_in_parameters_and_transactions() -> N
             await client.keys("a", separator="\ud800")
         with pytest.raises(BadKey):
             await client.transact([TxnOperation("get", b"\xff")])
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "key", "right"),
+    [
+        ("GET", "/v1/kv/canary/web/config?index=7", "canary/web/config", "key:read"),
+        ("PUT", "/v1/kv/a%2Fb%20c", "a/b c", "key:write"),
+        ("DELETE", "/v1/kv/a", "a", "key:write"),
+        ("PUT", "/v1/txn", "", "key:write"),
+        ("PUT", "/v1/session/create", "", "session:write"),
+        ("GET", "/v1/kv/v1/session/x", "v1/session/x", "key:read"),
+    ],
+)
+def test_a_refusal_says_what_is_missing(
+    method: str, target: str, key: str, right: str
+) -> None:
+    told, *missing = missing_right(method, target)
+    assert missing == [key, right]
+    assert "must have the right to" in told

@@ -186,7 +186,7 @@ class Acknowledger:
                 if self.refused.is_set():
                     await trio.sleep_forever()
             except (KvError, WrongServer) as exc:
-                contact.error = str(exc)
+                contact.failed(exc)
                 if isinstance(exc, WrongServer) and trio.current_time() >= ends_at:
                     await self._end_if_idle(exc)
                 await backoff.pause()

@@ -238,14 +238,13 @@ class ReadOnlyWatch(ABC, Generic[S]):
             try:
                 entries = {key: await self._source.read(key) for key in keys}
             except KvError as exc:
-                self.contact.error = str(exc)
+                self.contact.failed(exc)
                 await self._backoff.pause()
                 continue
             if keys is not self._keys:
                 continue  # it is to follow others meanwhile
             self._is_due = False
-            self.contact.last_s = trio.current_time()
-            self.contact.error = ""
+            self.contact.heard()
             self._backoff.reset()
             state = self._state_of(entries)
             if state is not None:
