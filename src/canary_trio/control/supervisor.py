@@ -31,16 +31,17 @@ from canary_trio.control.fleet.acknowledger import Acknowledger, nobody_is
 from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.fleet.report import CertificateNotice, Report
 from canary_trio.control.last_good import LastGood, LastGoodFile
+from canary_trio.control.moving import NextStore
 from canary_trio.control.secret_keeper import SecretKeeper
 from canary_trio.control.sources.opening import open_source
 from canary_trio.control.sources.source import DocumentSource, KeyStore
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.status import Status, Whole
 from canary_trio.control.store_keys import config_key
-from canary_trio.errors import BadSource, CanaryError, InvalidConfig, Problem
+from canary_trio.errors import CanaryError, InvalidConfig, Problem
 from canary_trio.proxy.runtime import Runtime
 from http_trio import HttpError
-from kv_trio import Backoff, Entry, KvError, Snapshot, StoreRefused
+from kv_trio import Entry, Snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +94,6 @@ class Supervisor:
         self._id = proxy_id
         self._tokens = tokens
         self._ca_file = ca_file
-        self._been_at: list[str] = []  # the stores since the last that we stayed at
         self._keep = runtime.observer.tasks.run
         self._bootstrap = bootstrap
         self._address, self._admin = address, admin
@@ -102,6 +102,13 @@ class Supervisor:
         self._unverified: list[str] = []
         self._part_of = part_of
         self.keeper = SecretKeeper(service, self._use_secrets, own=own_secret)
+        self._next_store = NextStore(
+            service,
+            self.status,
+            open_store=self._open,
+            tokens=tokens,
+            tell=self._tell,
+        )
         self._good: LastGood | None = None  # what is remembered, or about to be
         self.driver = Driver(
             service, proxy_id, duties, session=self._own_session, keep=self._keep
@@ -228,13 +235,12 @@ class Supervisor:
                 if live:
                     states.wait_s = live.config.update_rate
                 if target is None or target == client.url:
-                    self.status.move_error = ""
-                    self._been_at.clear()
+                    self._next_store.stay()
                     snapshot = await anext(states)
                     continue
                 found = await self._next_or_move(states.__anext__, target)
                 if found is None:
-                    self._been_at.append(client.url)
+                    self._next_store.leave(client.url)
                     return target
                 snapshot = found
 
@@ -251,43 +257,9 @@ class Supervisor:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait_here, nursery.cancel_scope)
-            await self._keep("move", partial(self._wait_valid_at, target))
+            await self._keep("move", partial(self._next_store.wait_valid, target))
             nursery.cancel_scope.cancel()
         return found
-
-    async def _wait_valid_at(self, url: str) -> None:
-        backoff = Backoff()
-        while True:
-            try:
-                async with self._open(url) as client:
-                    entry = (await client.get(config_key(self._service))).entry
-                error = f"{url}: no document there"
-                if entry is not None:
-                    error = self._find_circle(url, load(entry.value).config_server)
-                if not error:
-                    return
-            except StoreRefused as exc:
-                error = f"{url}: {exc}"
-                if self._tokens.get(url) is None:
-                    error += "; it is shown no token, since none was given for it"
-            except (KvError, HttpError, BadSource) as exc:
-                error = str(exc)
-            except InvalidConfig as exc:
-                error = f"{url}: {exc}"
-            if error != self.status.move_error:
-                self.status.move_error = error
-                self._tell()
-            await backoff.pause()
-
-    def _find_circle(self, url: str, leads_to: str | None) -> str:
-        """Say why a store is not moved to: it would lead to where we come from."""
-        known = {*self._been_at, self.status.config_server}
-        if leads_to is None or leads_to == url or leads_to not in known:
-            return ""
-        return (
-            f"{url}: its document names {leads_to}, which leads back to it: a circle;"
-            " let one of them name no other store"
-        )
 
     # === one document ===
 

@@ -33,7 +33,7 @@ from canary_trio.control.sources.source import (
     WatchedKeys,
 )
 from canary_trio.control.status import Status
-from canary_trio.control.store_keys import config_key, secret_key
+from canary_trio.control.store_keys import config_key
 from canary_trio.control.supervisor import RECALL_AFTER_S
 from canary_trio.errors import InvalidConfig
 from canary_trio.proxy.auth.authenticator import Authenticator
@@ -44,6 +44,7 @@ from canary_trio.routing.edge.route_index import RouteIndex
 from canary_trio.serving.gateway_handler import GatewayHandler, of_service
 from canary_trio.serving.hosted_service import ASKING_AT_ONCE, HostedService
 from canary_trio.serving.route_auth import Made, RouteAuth
+from canary_trio.serving.service_news import FollowedKeys, KeyKind
 from canary_trio.serving.service_reports import ServiceReports
 from canary_trio.serving.single_service import Site
 from canary_trio.telemetry.decision_labels import Whose
@@ -107,8 +108,7 @@ class Gateway:
         self._asking = trio.CapacityLimiter(ASKING_AT_ONCE)
         self._nursery: trio.Nursery | None = None
         self._watching: WatchedKeys | None = None
-        self._documents: dict[str, str] = {}  # services by the keys of what they need
-        self._secrets: dict[str, str] = {}
+        self._followed = FollowedKeys()
         self._server: HttpServer | None = None
 
     def __repr__(self) -> str:
@@ -231,22 +231,20 @@ class Gateway:
         if (own := config_key(self._name)) in changes:
             await self._take_table(changes[own])
         for key, entry in changes.items():
-            name = self._documents.get(key) or self._secrets.get(key, "")
+            name, kind = self._followed.find(key) or ("", KeyKind.DOCUMENT)
             service = self.services.get(name)
             if service is None:
                 continue
-            service.news.note(entry, is_secret=key in self._secrets)
+            service.news.note(kind, entry)
             if not service.busy:
                 service.busy = True
                 nursery.start_soon(self._take_news, service, client)
 
     def _follow_services(self) -> None:
         """Follow the services of the table, wherever it came from, from now on."""
-        self._documents = {config_key(name): name for name in self.services}
-        self._secrets = {secret_key(name): name for name in self.services}
+        self._followed = FollowedKeys(self.services)
         if self._watching is not None:
-            own = config_key(self._name)
-            self._watching.follow([own, *self._documents, *self._secrets])
+            self._watching.follow([config_key(self._name), *self._followed])
 
     async def _take_news(self, service: HostedService, client: DocumentSource) -> None:
         """Take what is new of a service, until nothing is; what fails is tried again."""

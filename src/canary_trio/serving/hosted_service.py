@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import attrs
 import trio
 
 from canary_trio.admin.proxy_view import ProxyView
@@ -20,6 +19,7 @@ from canary_trio.control.status import Whole
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime, Task
+from canary_trio.serving.service_news import KeyKind, ServiceNews
 from canary_trio.serving.single_service import Site
 from canary_trio.telemetry.events import Events
 from canary_trio.telemetry.observer import Observer
@@ -30,34 +30,6 @@ from kv_trio import Contact, Entry
 ASKING_AT_ONCE = 6
 """Services of a gateway that ask the store of their secrets at a time: so twenty gateways of
 one address stay below the 200 connections that a Consul lets it have."""
-
-
-@attrs.define
-class ServiceNews:
-    """What the store says of a service: the entries of those keys that have changed."""
-
-    document: Entry | None = None
-    secret: Entry | None = None
-    has_document: bool = False
-    has_secret: bool = False
-
-    def __bool__(self) -> bool:
-        return self.has_document or self.has_secret
-
-    def note(self, entry: Entry | None, *, is_secret: bool) -> None:
-        """Note what one of the keys is now."""
-        if is_secret:
-            self.secret, self.has_secret = entry, True
-        else:
-            self.document, self.has_document = entry, True
-
-    def over(self, older: ServiceNews) -> ServiceNews:
-        """Give what is still to be taken: this, and what it does not say of before."""
-        if not self.has_document:
-            self.document, self.has_document = older.document, older.has_document
-        if not self.has_secret:
-            self.secret, self.has_secret = older.secret, older.has_secret
-        return self
 
 
 class HostedService:
@@ -143,17 +115,18 @@ class HostedService:
             self._client = client
             if (driving := self.running.pop("driver", None)) is not None:
                 driving.cancel()
-        if news.has_secret:
-            if keeper.secret is None and news.secret is None:
+        if news.has(KeyKind.SECRET):
+            secret = news.of(KeyKind.SECRET)
+            if keeper.secret is None and secret is None:
                 async with self._asking:
                     await keeper.agree(client)
-            elif news.secret is None:
+            elif secret is None:
                 async with self._asking:
                     await keeper.take(client, None)
             else:
-                await keeper.take(client, news.secret)
-        if news.has_document:
-            self._document, self._is_held = news.document, True
+                await keeper.take(client, secret)
+        if news.has(KeyKind.DOCUMENT):
+            self._document, self._is_held = news.of(KeyKind.DOCUMENT), True
         if self._is_held and (keeper.secret is not None or self._document is None):
             self._is_held = False
             await control.apply(self._document)
