@@ -57,19 +57,61 @@ class BadAssignment(CanaryError):
     """A change such as `ratio=0.25` cannot be read, or names nothing in the document."""
 
 
+class BadNote(CanaryError):
+    """What a change is to be noted with is too long, or no text. Its writer's fault."""
+
+
 class WrittenMeanwhile(CanaryError):
     """Another writer changed the document first. Nothing of ours is written; try again.
 
     Attributes:
         revision: the one that is there now.
+        who: who made it, when and why, in words; empty if that is not known.
+        summary: what is different from the revision that ours was made of, in words, as far
+            as that is known.
     """
 
-    def __init__(self, service: str, revision: int) -> None:
+    def __init__(
+        self, service: str, revision: int, who: str = "", summary: Sequence[str] = ()
+    ) -> None:
+        made = f"revision {revision} {who}".strip()
+        changed = f", which changed {'; '.join(summary)}" if summary else ""
         super().__init__(
-            f"{service}: another writer was first (revision {revision}); nothing was"
-            " written; look at what is there and try again"
+            printable(
+                f"{service}: another writer was first: {made}{changed}; nothing was"
+                " written; look at what is there and try again"
+            )
         )
         self.revision = revision
+        self.who = who
+        self.summary = tuple(summary)
+
+
+class NoRevision(CanaryError):
+    """A revision is asked for that is not kept, or never was. Its asker's fault.
+
+    Attributes:
+        revision: that was asked for.
+        kept: those that there are, the newest first.
+    """
+
+    def __init__(self, service: str, revision: int, kept: Sequence[int]) -> None:
+        shown = ", ".join(map(str, kept[:20])) + (", ..." if len(kept) > 20 else "")
+        super().__init__(
+            f"{service}: revision {revision} is not kept; there are {shown or 'none'}"
+        )
+        self.revision = revision
+        self.kept = tuple(kept)
+
+
+class TooLargeTogether(CanaryError):
+    """A document is too large to be written together with something else."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"found a document of {size} bytes, expected at most about {limit}, for what must"
+            " be written together with it; nothing was written"
+        )
 
 
 class CannotServe(CanaryError):

@@ -33,10 +33,10 @@ PUBLIC: dict[str, str] = {
         UnexpectedResponse Watch WriteResult live serve
     """,
     "canary_trio": """
-        AccessLog Arm BadAssignment BadLog BadName Balance CanaryError
-        CertificateNotice Config Fleet InvalidConfig LineForm NoDocument Problem
-        Proxy ProxyOptions Refusal Report Server Sticky Style WrittenMeanwhile change dump load
-        read_document read_fleet serve wait_applied write_document
+        AccessLog Arm BadAssignment BadLog BadName BadNote Balance CanaryError
+        CertificateNotice Change Config ChangeLog Fleet InvalidConfig LineForm NoDocument NoRevision Note Problem
+        Proxy ProxyOptions Refusal Report Server Sticky Style TooLargeTogether WrittenMeanwhile change dump load
+        read_document read_fleet read_history read_revision revise serve wait_applied write_document
     """,
     "http_trio.testing.peers": """
         FakeUpstream RawClient ReceivedRequest RecordingHooks Script connected

@@ -6,6 +6,12 @@ canary/<service>/proxies/<id>     what each live proxy runs, bound to its sessio
 canary/<service>/proxies/<id>/seen    when it was alive, which outlives it
 canary/<service>/driver           the lock of the proxy that drives it, while one has to
 canary/<service>/driver/state     what it leaves to the next one
+canary/<service>/pending          a change that is to be confirmed
+canary-history/<service>/changes/<UTC ms>-<hex>      who made a revision, when and why
+canary-history/<service>/documents/<UTC ms>-<hex>    the document of that revision
+
+History is not below `canary/`: who watches all services there (a gateway does, on a Consul
+and on an etcd) must not be sent all that they ever were.
 
 The document of a gateway, and what its proxies run of it, are at the same places below
 its name, which begins with `@`. It has no secret: each of its services has its own.
@@ -22,6 +28,10 @@ ROOT = "canary/"
 """What all keys begin with."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
+
+
+HISTORY_ROOT = "canary-history/"
+"""What all keys of history begin with."""
 
 
 class BadName(CanaryError):
@@ -70,6 +80,21 @@ def config_key(service: str) -> str:
 def secret_key(service: str) -> str:
     """Where a service's secret is."""
     return f"{ROOT}{check_name(service)}/secret"
+
+
+def pending_key(service: str) -> str:
+    """Where a change of a service is that is to be confirmed."""
+    return f"{ROOT}{check_service(service)}/pending"
+
+
+def changes_prefix(service: str) -> str:
+    """Where it is noted who changed a service's document."""
+    return f"{HISTORY_ROOT}{check_service(service)}/changes/"
+
+
+def past_document_key(service: str, id_: str) -> str:
+    """Where the document is that a change made."""
+    return f"{HISTORY_ROOT}{check_service(service)}/documents/{id_}"
 
 
 def proxies_prefix(service: str) -> str:

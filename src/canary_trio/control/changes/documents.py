@@ -1,26 +1,43 @@
-"""Writing a document, and waiting until the fleet routes by it.
+"""Writing a document, its history, and waiting until the fleet routes by it.
 
 Every write is compare-and-set on the revision that was read, so of two writers one
-wins and the other is told. A document is validated here, before it is written.
+wins and the other is told who that was and what it changed. A document is validated here,
+before it is written; and who writes one that is there already writes nothing. One file,
+since it is the one door by which documents are written, and what was written is read.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from canary_trio.config.document import build, parse
 from canary_trio.config.model import Config
+from canary_trio.control.changes.archive import RevisionWrite, new_id, own_note
 from canary_trio.control.changes.assignments import apply_assignments
+from canary_trio.control.changes.difference import Difference, differences, is_same
+from canary_trio.control.changes.history import SUMMARY, Change, ChangeLog, Note
 from canary_trio.control.fleet.report import Fleet, Report
 from canary_trio.control.sources.source import KeyStore
-from canary_trio.control.store_keys import check_service, config_key, proxies_prefix
-from canary_trio.errors import NoDocument, WrittenMeanwhile
+from canary_trio.control.store_keys import (
+    changes_prefix,
+    check_service,
+    config_key,
+    past_document_key,
+    proxies_prefix,
+)
+from canary_trio.errors import (
+    InvalidConfig,
+    NoDocument,
+    NoRevision,
+    WrittenMeanwhile,
+)
 from canary_trio.routing.edge.model import GatewayConfig, is_gateway
 from canary_trio.routing.edge.table_codec import build_table
-from kv_trio import Listing
+from kv_trio import Entry, Listing, TxnOperation
 
 _log = logging.getLogger(__name__)
 
@@ -50,27 +67,58 @@ def check_document(service: str, document: dict[str, Any]) -> Config | GatewayCo
 
 
 async def write_document(
-    client: KeyStore, service: str, document: dict[str, Any], *, over: int
+    client: KeyStore,
+    service: str,
+    document: dict[str, Any],
+    *,
+    over: int,
+    note: Note | None = None,
+    copy_of: int = 0,
+    also: Sequence[TxnOperation] = (),
 ) -> int:
     """Validate and write a document; give its revision.
+
+    If the same is there already nothing is written, and its revision is `over`.
 
     Args:
         client: of the store.
         service: whose document it is.
         document: parsed JSON.
         over: the revision that it replaces; 0 if there must be none.
+        note: who changes it, and why; by default who runs this process, and where.
+        copy_of: the revision whose content it is, if it is one's.
+        also: further operations that take effect together with it, or not at all; not
+            run where nothing is written. A change that is to be confirmed ends, unless
+            one of them is about it.
 
     Raises:
         InvalidConfig: with all of its faults; nothing is written.
         WrittenMeanwhile: another writer was first; nothing is written.
+        TooLargeTogether: with `also`, and no room for both.
         KvError: the store cannot be written. If the response was lost, it may be.
     """
     check_document(service, document)
+    entry = (await client.get(config_key(service))).entry
+    at = entry.modify_index if entry else 0
+    if at != over:
+        raise await _lost(client, service, over)
+    before = _parsed(entry)
+    if before is not None and is_same(before, document):
+        return over
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    written = await client.put(config_key(service), text.encode(), cas=over)
-    if not written.done:
-        raise WrittenMeanwhile(service, written.index)
-    return written.index
+    revision = await _write(
+        client,
+        service,
+        text.encode(),
+        replaced=entry,
+        found=differences({} if before is None else before, document),
+        note=note,
+        copy_of=copy_of,
+        also=also,
+    )
+    if not revision:
+        raise await _lost(client, service, over)
+    return revision
 
 
 async def write_first(client: KeyStore, service: str, document: bytes) -> None:
@@ -79,25 +127,95 @@ async def write_first(client: KeyStore, service: str, document: bytes) -> None:
     Raises:
         KvError: the store cannot be written.
     """
-    if (await client.put(config_key(service), document, cas=0)).done:
+    if (await client.get(config_key(service))).entry is not None:
+        return
+    note = Note(own_note().author, "the first document, by --bootstrap")
+    if await _write(client, service, document, replaced=None, note=note):
         _log.info("wrote the first document of %s", service)
 
 
-async def change(client: KeyStore, service: str, *assignments: str) -> int:
+async def revise(
+    client: KeyStore,
+    service: str,
+    changed: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    note: Note | None = None,
+    also: Sequence[TxnOperation] = (),
+    tries: int = 1,
+) -> int:
     """Read, change, validate and write a document; give its new revision.
 
     Args:
         client: of the store.
         service: whose document it is.
+        changed: gives another document in place of the present one, which it leaves alone.
+        note: who changes it, and why; by default who runs this process, and where.
+        also: as for `write_document`.
+        tries: so often it is changed anew, where another writer was first.
+
+    Raises:
+        NoDocument, InvalidConfig, WrittenMeanwhile, TooLargeTogether, KvError: as above.
+    """
+    while True:
+        text, over = await read_document(client, service)
+        document, tries = changed(parse(text)), tries - 1
+        try:
+            return await write_document(
+                client, service, document, over=over, note=note, also=also
+            )
+        except WrittenMeanwhile:
+            if tries <= 0:
+                raise
+
+
+async def change(
+    client: KeyStore, service: str, *assignments: str, note: Note | None = None
+) -> int:
+    """Change fields of a document; give its new revision.
+
+    Args:
+        client: of the store.
+        service: whose document it is.
         assignments: such as `"ratio=0.25"`.
+        note: who changes it, and why; by default who runs this process, and where.
 
     Raises:
         BadAssignment: one cannot be read.
         NoDocument, InvalidConfig, WrittenMeanwhile, KvError: as above.
     """
-    text, revision = await read_document(client, service)
-    document = apply_assignments(parse(text), assignments)
-    return await write_document(client, service, document, over=revision)
+    return await revise(
+        client, service, lambda found: apply_assignments(found, assignments), note=note
+    )
+
+
+async def read_history(client: KeyStore, service: str) -> ChangeLog:
+    """Give what is known of the revisions of a service's document.
+
+    Raises:
+        KvError: the store cannot be read.
+    """
+    notes = (await client.list(changes_prefix(service))).entries
+    entry = (await client.get(config_key(service))).entry  # after all that are noted
+    return ChangeLog.of(entry.modify_index if entry else 0, notes)
+
+
+async def read_revision(client: KeyStore, service: str, revision: int) -> bytes:
+    """Give a document as it was at a revision, or as it is.
+
+    Raises:
+        NoRevision: it is not kept.
+        KvError: the store cannot be read.
+    """
+    entry = (await client.get(config_key(service))).entry
+    if entry is not None and entry.modify_index == revision:
+        return entry.value
+    history = await read_history(client, service)
+    found = history.find(revision)
+    if found is not None and found.id:
+        copy = await client.get(past_document_key(service, found.id))
+        if copy.entry is not None:
+            return copy.entry.value
+    raise NoRevision(service, revision, [one.revision for one in history.changes])
 
 
 async def read_fleet(client: KeyStore, service: str, revision: int) -> Fleet:
@@ -139,3 +257,57 @@ async def wait_applied(
 def _fleet_of(listing: Listing, revision: int) -> Fleet:
     reports = (Report.load(entry.value) for entry in listing.entries)
     return Fleet(revision, tuple(report for report in reports if report is not None))
+
+
+async def _write(
+    client: KeyStore,
+    service: str,
+    text: bytes,
+    *,
+    replaced: Entry | None,
+    found: Sequence[Difference] = (),
+    note: Note | None = None,
+    copy_of: int = 0,
+    also: Sequence[TxnOperation] = (),
+) -> int:
+    """Write a document over what is there; give its revision, 0 if it is another now."""
+    over = replaced.modify_index if replaced else 0
+    history = ChangeLog.of(over, (await client.list(changes_prefix(service))).entries)
+    now = datetime.now(UTC)
+    change = Change.noted(
+        new_id(now), note or own_note(), over=over, at=now, found=found, copy_of=copy_of
+    )
+    present = history.find(over)
+    is_unnoted = replaced is not None and present is not None and not present.id
+    unnoted = replaced.value if replaced is not None and is_unnoted else None
+    made = RevisionWrite(service, text, change, unnoted, history)
+    return await made.write(client, also)
+
+
+async def _lost(client: KeyStore, service: str, over: int) -> WrittenMeanwhile:
+    """Give the error of who was not first, which says who was and what that changed."""
+    history = await read_history(client, service)
+    winner = history.find(history.present)
+    summary: list[str] = []
+    try:
+        before = parse(await read_revision(client, service, over)) if over else {}
+        after = parse((await read_document(client, service))[0])
+    except (NoRevision, NoDocument, InvalidConfig):
+        summary = list(winner.summary) if winner else []
+    else:
+        listed = differences(before, after)
+        summary = [one.words for one in listed[:SUMMARY]]
+        if len(listed) > SUMMARY:
+            summary.append(f"and {len(listed) - SUMMARY} more")
+    who = winner.who if winner else ""
+    return WrittenMeanwhile(service, history.present, who, summary)
+
+
+def _parsed(entry: Entry | None) -> dict[str, Any] | None:
+    """Give what stands in an entry; None where it is no document, or nothing."""
+    if entry is None:
+        return None
+    try:
+        return parse(entry.value)
+    except InvalidConfig:
+        return None
