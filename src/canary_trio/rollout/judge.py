@@ -12,13 +12,15 @@ whether the environment is one in which such a comparison means anything: where 
 an alarm, the verdict is `UNSOUND`, and nothing is concluded.
 
 The rule that it obeys: it is told of ticks and asked for a verdict; it knows no clock, no
-arm's name and no document. What it says never depends on who asks, or how often.
+arm's name and no document. What it says never depends on who asks, or how often. One
+file, since all of it is one state, which is kept and gone on from elsewhere.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 
 import attrs
 
@@ -71,6 +73,21 @@ class JudgeSettings:
     error_ceiling: float = 0.001
 
 
+@attrs.frozen
+class JudgeNumbers:
+    """What has to be kept of a judge to go on elsewhere.
+
+    Attributes:
+        proves: what its findings come from.
+        shown: what the bounds of a ratio come from, in single precision.
+        warm_ups: latencies from which quantiles are still to be taken, by comparison.
+    """
+
+    proves: tuple[float, ...]
+    shown: array[float]
+    warm_ups: tuple[Latencies, ...]
+
+
 class Judge:
     """Compares a canary with its baseline through a rollout."""
 
@@ -91,7 +108,7 @@ class Judge:
         What speaks for a regression is kept; requests, intervals and what is shown to be
         fine are of one step.
         """
-        for comparison in (self._tests, *self._control):
+        for comparison in self._comparisons:
             comparison.begin_step()
         self._begin_counts()
 
@@ -152,6 +169,43 @@ class Judge:
             below_ceiling=self._is_below_ceiling(),
         )
 
+    def numbers(self) -> JudgeNumbers:
+        """Give what has to be kept to go on elsewhere."""
+        proves: list[float] = [*self._requests, *self._below.state()]
+        shown = array("f")
+        for ratio in self._ratios:
+            lower, points = ratio.state()
+            proves += lower
+            shown += points
+        for comparison in self._comparisons:
+            proves += comparison.state()
+        warm_ups = tuple(one.warm_up for one in self._comparisons)
+        return JudgeNumbers(tuple(proves), shown, warm_ups)
+
+    def restore(self, kept: JudgeNumbers) -> None:
+        """Go on from what `numbers` gave.
+
+        Raises:
+            ValueError: it is none of a judge with such settings.
+        """
+        like = self.numbers()
+        if (len(kept.proves), len(kept.shown), len(kept.warm_ups)) != (
+            *(len(like.proves), len(like.shown), len(like.warm_ups)),
+        ):
+            raise ValueError("found numbers of a judge with other settings")
+        proves, shown = _Reader(kept.proves), _Reader(kept.shown)
+        self._requests = [int(one) for one in proves.take(2)]
+        self._below.restore(proves.take(len(self._below.state())))
+        for ratio in self._ratios:
+            lower, points = ratio.state()
+            ratio.restore(proves.take(len(lower)), shown.take(len(points)))
+        for comparison, warm_up in zip(self._comparisons, kept.warm_ups, strict=True):
+            comparison.restore(proves.take(len(comparison.state())), warm_up)
+
+    @property
+    def _comparisons(self) -> tuple[_Comparison, ...]:
+        return (self._tests, *self._control)
+
     def _begin_counts(self) -> None:
         settings = self.settings
         self._requests = [0, 0]
@@ -169,7 +223,7 @@ class Judge:
 class _Comparison:
     """The tests of all metrics between two arms."""
 
-    __slots__ = ("_bounds", "_parts", "_starts_step", "_tests", "_warm_up")
+    __slots__ = ("_bounds", "_parts", "_starts_step", "_tests", "warm_up")
 
     def __init__(self, settings: JudgeSettings) -> None:
         self._parts = settings.latency_quantiles
@@ -188,7 +242,7 @@ class _Comparison:
     def begin_step(self) -> None:
         """Let the quantiles be taken anew."""
         self._bounds: list[int] = []
-        self._warm_up: dict[int, int] = {}
+        self.warm_up: dict[int, int] = {}
         self._starts_step = [True] * len(self._tests)
 
     def observe(
@@ -215,11 +269,42 @@ class _Comparison:
             bound_s = None if number is None else bound_of(number)
             yield f"p{part * 100:g}", self._tests[1 + at], bound_s
 
+    def state(self) -> list[float]:
+        """Give what has to be kept to go on elsewhere, beside the warm-up."""
+        bounds = [float(one) for one in self._bounds] or [-1.0] * len(self._parts)
+        tests = [number for test in self._tests for number in test.state()]
+        return [*bounds, *map(float, self._starts_step), *tests]
+
+    def restore(self, state: Sequence[float], warm_up: Latencies) -> None:
+        """Go on from what `state` gave."""
+        left = _Reader(state)
+        bounds = [int(one) for one in left.take(len(self._parts))]
+        self._bounds = bounds if bounds and bounds[0] >= 0 else []
+        self._starts_step = [bool(one) for one in left.take(len(self._tests))]
+        for test in self._tests:
+            test.restore(left.take(len(test.state())))
+        self.warm_up = dict(warm_up)
+
     def _warm(self, latencies: Latencies) -> None:
         """Take the baseline's quantiles, once there are enough; the next tick uses them."""
-        add(self._warm_up, latencies)
-        if sum(self._warm_up.values()) >= WARM_UP_REQUESTS:
-            self._bounds = [quantile(self._warm_up, part) for part in self._parts]
+        add(self.warm_up, latencies)
+        if sum(self.warm_up.values()) >= WARM_UP_REQUESTS:
+            self._bounds = [quantile(self.warm_up, part) for part in self._parts]
+            self.warm_up = {}
+
+
+class _Reader:
+    """Numbers, taken from the front."""
+
+    __slots__ = ("_at", "_numbers")
+
+    def __init__(self, numbers: Sequence[float]) -> None:
+        self._numbers, self._at = numbers, 0
+
+    def take(self, count: int) -> Sequence[float]:
+        """Give the next ones."""
+        begin, self._at = self._at, self._at + count
+        return self._numbers[begin : self._at]
 
 
 def _exp(value: float) -> float:

@@ -17,12 +17,13 @@ Perez-Ortiz, Ly, Gruenwald 2020); Lindon and Malek 2022 (arXiv 2011.03567) have 
 constant shares. Rates, volumes and shares may change from tick to tick.
 
 The rule that this file obeys: whole numbers go in, logarithms are kept, and what
-was seen is never taken back. Pure.
+was seen is never taken back. Pure. One file, since its tests are of one family.
 """
 
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Sequence
 
 from canary_trio.rollout.evidence import ArmCounts
@@ -148,7 +149,7 @@ class RatioTest:
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = tuple(bounds)
-        self._points = [0.0] * len(INTERVAL_RATIOS)
+        self._points = array("f", [0.0] * len(INTERVAL_RATIOS))  # to be looked at only
         self._lower = [[0.0] * len(LOWER_RATIOS) for _ in self.bounds]
 
     def __repr__(self) -> str:
@@ -189,6 +190,24 @@ class RatioTest:
         beyond = last + 1 < len(INTERVAL_RATIOS)
         return low, INTERVAL_RATIOS[last + 1] if beyond else math.inf
 
+    def state(self) -> tuple[list[float], array[float]]:
+        """Give what has to be kept to go on elsewhere: what proves, and what is shown."""
+        return [one for logs in self._lower for one in logs], self._points
+
+    def restore(self, proves: Sequence[float], shown: Sequence[float]) -> None:
+        """Go on from what `state` gave.
+
+        Raises:
+            ValueError: it is none of a test with as many bounds.
+        """
+        size = len(LOWER_RATIOS)
+        if len(proves) != size * len(self.bounds) or len(shown) != len(self._points):
+            raise ValueError(f"{len(proves)} and {len(shown)} numbers")
+        self._lower = [
+            list(proves[at * size : (at + 1) * size]) for at in range(len(self.bounds))
+        ]
+        self._points = array("f", shown)
+
 
 class CeilingTest:
     """Whether the rate of one arm alone lies below a ceiling: for services without errors.
@@ -223,6 +242,20 @@ class CeilingTest:
             if counts.events:
                 gain += counts.events * math.log(part) if part else -math.inf
             self._logs[at] += gain
+
+    def state(self) -> list[float]:
+        """Give what has to be kept to go on elsewhere."""
+        return list(self._logs)
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Go on from what `state` gave.
+
+        Raises:
+            ValueError: it is none of such a test.
+        """
+        if len(state) != len(self._logs):
+            raise ValueError(f"{len(state)} numbers, not {len(self._logs)}")
+        self._logs = list(state)
 
 
 def log_sum(logs: Iterable[float]) -> float:

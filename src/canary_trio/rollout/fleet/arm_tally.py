@@ -1,0 +1,174 @@
+"""What one proxy counts for a judge: whole numbers by arm, that only grow. Pure.
+
+A request counts for the arm that it was meant for. It has failed if its client was given a
+status that counts as a failure (of gRPC, that which its status stands for), or a response
+that was cut; if no server gave one in time; and where a try at the arm failed, although
+another server, or another arm, saved it. What a rule sent to an arm is not counted: nobody
+drew it. Nor is what its client left, since nobody knows what would have become of it.
+
+Where users have keys, the unit of failures is the user, once in a window: the failures of
+one user hang together, those of two do not. Users are told apart by slots of a hash; a slot
+has been seen, or has failed. A user who is only now given a key is a unit without a slot.
+
+The rule that it obeys: counts belong to one window and one life of a proxy, its epoch, and
+never go back within it. So who reads them late, or reads only some, misses nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Mapping
+
+import attrs
+
+from canary_trio.rollout.fleet.published import HASH_BYTES, ArmSums, ProxyEvidence
+from canary_trio.rollout.latency import BOUNDS_S
+
+SLOTS = 1 << 16
+"""Of users in an arm: 64 KiB, while something is counted."""
+
+MOST_FAILED = 128
+"""Hashes of the latest users that failed, which are told; what failed before is a number."""
+
+FAILING = frozenset(range(500, 600))
+"""Statuses that count as failures, if nothing else is said."""
+
+_MASK = SLOTS - 1
+_SEEN, _FAILED = 1, 2
+_FULL = (
+    0.98  # of the slots: beyond that their number says no more how many users there are
+)
+
+
+@attrs.frozen
+class CountingRule:
+    """What is counted, of one document.
+
+    Attributes:
+        window: names what belongs together: one step of one rollout, begun at one time.
+        arms: that are counted: the judged one, what it is compared with, and maybe a third.
+        failing: statuses that count as failures.
+        by_user: whether a user counts once.
+    """
+
+    window: str
+    arms: tuple[str, ...]
+    failing: frozenset[int] = FAILING
+    by_user: bool = False
+
+
+class ArmTally:
+    """The counts of one arm.
+
+    Attributes:
+        failing: statuses that count as failures.
+        requests: that are over.
+        errors: units that failed.
+        latencies: of requests that did not fail, by `rollout.latency.BOUNDS_S`.
+    """
+
+    __slots__ = (
+        "_fresh",
+        "_hashed",
+        "_latest",
+        "_occupied",
+        "_salt",
+        "_slots",
+        "errors",
+        "failing",
+        "latencies",
+        "requests",
+    )
+
+    def __init__(self, rule: CountingRule) -> None:
+        self.failing = rule.failing
+        self.requests = self.errors = 0
+        self.latencies = [0] * (len(BOUNDS_S) + 1)
+        self._slots = bytearray(SLOTS) if rule.by_user else None
+        self._fresh = self._occupied = self._hashed = 0
+        self._latest: deque[bytes] = deque(maxlen=MOST_FAILED)
+        self._salt = hashlib.blake2b(rule.window.encode(), digest_size=16).digest()
+
+    def __repr__(self) -> str:
+        return f"<ArmTally {self.errors} of {self.requests} failed>"
+
+    def add(self, seconds: float, user: bytes | None, *, failed: bool) -> None:
+        """Count a request that is over.
+
+        Args:
+            seconds: that it took; 0 of one whose time says nothing, such as a tunnel.
+            user: the key of its user; None if there is none, or it is given one only now.
+            failed: whether it counts as a failure.
+        """
+        self.requests += 1
+        slots = self._slots
+        if slots is not None and user is not None:
+            slot = hash(user) & _MASK
+            if not slots[slot]:
+                slots[slot] = _SEEN
+                self._occupied += 1
+            if failed and slots[slot] == _SEEN:
+                slots[slot] = _FAILED
+                self._note_failed(user)
+        else:
+            self._fresh += 1
+            self.errors += failed
+        if not failed and seconds:
+            self.latencies[bisect_left(BOUNDS_S, seconds)] += 1
+
+    def sums(self) -> ArmSums:
+        """Give what is told of it."""
+        counts = {at: count for at, count in enumerate(self.latencies) if count}
+        if self._slots is None:
+            return ArmSums(self.requests, self.errors, None, counts)
+        users = max(self._fresh + _users_of(self._occupied), self.errors)
+        return ArmSums(
+            *(self.requests, self.errors, users, counts),
+            *(self._hashed, tuple(self._latest)),
+        )
+
+    def _note_failed(self, user: bytes) -> None:
+        self.errors += 1
+        self._hashed += 1
+        found = hashlib.blake2b(user, digest_size=HASH_BYTES, key=self._salt)
+        self._latest.append(found.digest())
+
+
+class Counting:
+    """What a proxy counts in one window.
+
+    Attributes:
+        rule: what.
+        epoch: of this life of the proxy, for this window.
+        tallies: by arm.
+    """
+
+    __slots__ = ("epoch", "rule", "tallies")
+
+    def __init__(self, rule: CountingRule, epoch: str) -> None:
+        self.rule = rule
+        self.epoch = epoch
+        self.tallies: Mapping[str, ArmTally] = {
+            arm: ArmTally(rule) for arm in rule.arms
+        }
+
+    def __repr__(self) -> str:
+        return f"<Counting {self.rule.window} {dict(self.tallies)}>"
+
+    def evidence(self) -> ProxyEvidence:
+        """Give what is told of all arms, at one moment."""
+        sums = {name: tally.sums() for name, tally in self.tallies.items()}
+        return ProxyEvidence(self.rule.window, self.epoch, sums)
+
+
+def _users_of(occupied: int) -> int:
+    """Estimate how many users occupy so many slots (linear counting, Whang et al. 1990).
+
+    >>> _users_of(100), _users_of(32_768)
+    (100, 45426)
+    """
+    part = min(occupied / SLOTS, _FULL)
+    return max(occupied, round(-SLOTS * math.log1p(-part)))

@@ -1,0 +1,132 @@
+"""What a proxy tells of its counts, and how that is written and read. Pure.
+
+JSON, a list for an arm: `[requests, errors, users or null, first interval, latencies,
+failed users, hashes of the latest]`. All numbers are since the epoch began, so the newest
+one says all, and what is lost on the way is made up by the next.
+
+The rule that it obeys: what is written is below `MOST_BYTES` whatever was counted, and what
+is read is either such a value or nothing at all: who reads it wrote none of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from canary_trio.rollout.latency import BOUNDS_S, Latencies
+
+MOST_BYTES = 16 * 1024
+"""Of what one proxy tells of one service, with three arms; mostly it is below two."""
+
+MOST_ARMS = 3
+"""That are told of: the judged one, what it is compared with, and a third of its version."""
+
+HASH_BYTES = 4
+"""Of a user that failed; of 1,000 such users, two are taken for one in one of 9,000 steps."""
+
+MOST_COUNT = 10**12
+"""What no count of a proxy comes to."""
+
+_HASHES = 1024  # characters of the latest hashes: more were never written
+
+
+@attrs.frozen
+class ArmSums:
+    """What a proxy has counted of an arm since its epoch began.
+
+    Attributes:
+        requests: that are over and can be judged.
+        errors: units that failed.
+        users: units that were seen, where they are users; None where they are requests.
+        latencies: of requests that did not fail.
+        failed: users that failed and have a key: how many there were.
+        latest: hashes of the latest of them, oldest first.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    users: int | None = None
+    latencies: Latencies = attrs.field(factory=dict)
+    failed: int = 0
+    latest: tuple[bytes, ...] = ()
+
+
+@attrs.frozen
+class ProxyEvidence:
+    """What a proxy tells.
+
+    Attributes:
+        window: the step of a rollout that it counts for.
+        epoch: tells this life of the proxy, in this window, from any other.
+        arms: the sums, by name.
+    """
+
+    window: str
+    epoch: str
+    arms: Mapping[str, ArmSums]
+
+    def dump(self) -> bytes:
+        """Write it."""
+        arms = {name: _row(sums) for name, sums in self.arms.items()}
+        table = {"window": self.window, "epoch": self.epoch, "arms": arms}
+        return json.dumps(table, separators=(",", ":")).encode()
+
+    @classmethod
+    def load(cls, text: bytes) -> ProxyEvidence | None:
+        """Read it; None if it is none."""
+        if len(text) > MOST_BYTES:
+            return None
+        try:
+            table = json.loads(text)
+            window, epoch, arms = table["window"], table["epoch"], table["arms"]
+            if not isinstance(window, str) or not isinstance(epoch, str):
+                return None
+            if len(arms) > MOST_ARMS:
+                return None
+            return cls(window, epoch, {name: _sums(row) for name, row in arms.items()})
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+
+
+def _row(sums: ArmSums) -> list[Any]:
+    known = sums.latencies
+    first = min(known, default=0)
+    counts = [known.get(at, 0) for at in range(first, max(known, default=-1) + 1)]
+    hashes = b"".join(sums.latest).hex()
+    return [
+        *(sums.requests, sums.errors, sums.users),
+        *(first, counts, sums.failed, hashes),
+    ]
+
+
+def _sums(row: Any) -> ArmSums:
+    requests, errors, users, first, counts, failed, hashes = row
+    if first + len(counts) > len(BOUNDS_S) + 1 or len(hashes) > _HASHES:
+        raise ValueError("more than there is")
+    found = bytes.fromhex(hashes)
+    sums = ArmSums(
+        requests=_count(requests),
+        errors=_count(errors),
+        users=None if users is None else _count(users),
+        latencies={
+            _count(first) + at: _count(one) for at, one in enumerate(counts) if one
+        },
+        failed=_count(failed),
+        latest=tuple(
+            found[at : at + HASH_BYTES] for at in range(0, len(found), HASH_BYTES)
+        ),
+    )
+    if sums.errors > (sums.requests if sums.users is None else sums.users):
+        raise ValueError("more failed than there were")
+    if not len(sums.latest) <= sums.failed <= sums.errors:
+        raise ValueError("more hashes than failed")
+    return sums
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MOST_COUNT:
+        raise ValueError(f"{value!r} is no count")
+    return value

@@ -1,0 +1,83 @@
+"""A fleet's counts added up: what is new since they were judged last. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from canary_trio.rollout.evidence import ArmTick
+from canary_trio.rollout.fleet.published import ArmSums, ProxyEvidence
+
+MOST_HASHES = 100_000
+"""Of users that failed, of an arm in a step; those beyond may count at each proxy."""
+
+FleetEvidence = Mapping[str, ProxyEvidence]
+"""What the proxies of a fleet tell, by their names."""
+
+Sums = tuple[tuple[int, int, int], ...]
+"""Requests, failed units and users of each arm."""
+
+NOTHING = ArmSums()
+
+
+class NewCounts:
+    """What is new of an arm, of all proxies."""
+
+    __slots__ = ("at_risk", "errors", "latencies", "requests")
+
+    def __init__(self) -> None:
+        self.requests = self.errors = 0
+        self.at_risk: int | None = None
+        self.latencies: dict[int, int] = {}
+
+    def add(self, now: ArmSums, before: ArmSums, failed: set[bytes]) -> None:
+        """Add what a proxy has counted since `before`; `failed` are known users."""
+        if now.requests < before.requests or now.errors < before.errors:
+            return  # it says less than before: nothing that a proxy writes
+        self.requests += now.requests - before.requests
+        errors = now.errors - before.errors
+        if now.users is not None:
+            new = now.latest[max(0, len(now.latest) - (now.failed - before.failed)) :]
+            known = [one for one in new if one in failed]
+            if len(failed) < MOST_HASHES:
+                failed.update(new)
+            errors = max(0, errors - len(known))
+            at_risk = max(now.users - before.errors, errors)
+            self.at_risk = (self.at_risk or 0) + at_risk
+        self.errors += errors
+        for at, count in now.latencies.items():
+            more = count - before.latencies.get(at, 0)
+            if more > 0:
+                self.latencies[at] = self.latencies.get(at, 0) + more
+
+
+def ticks_of(news: Mapping[str, NewCounts]) -> dict[str, ArmTick]:
+    """Give the arms' ticks; none if nothing is new."""
+    if not any(new.requests for new in news.values()):
+        return {}
+    by_user = any(new.at_risk is not None for new in news.values())
+    ticks = {}
+    for name, new in news.items():
+        at_risk = (new.at_risk or 0) if by_user else None
+        most = new.requests if at_risk is None else at_risk
+        errors = min(new.errors, most)
+        ticks[name] = ArmTick(new.requests, errors, at_risk, new.latencies)
+    return ticks
+
+
+def digest_of(fleet: FleetEvidence) -> str:
+    """Tell one fleet from another: by who counts, in which epochs."""
+    names = sorted((name, one.epoch) for name, one in fleet.items())
+    return hashlib.blake2b(repr(names).encode(), digest_size=8).hexdigest()
+
+
+def sums_of(arms: Iterable[str], fleet: FleetEvidence) -> Sums:
+    """Add up what a fleet tells."""
+    return tuple(
+        (
+            sum(one.arms[name].requests for one in fleet.values()),
+            sum(one.arms[name].errors for one in fleet.values()),
+            sum(one.arms[name].users or 0 for one in fleet.values()),
+        )
+        for name in arms
+    )

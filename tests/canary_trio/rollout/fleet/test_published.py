@@ -1,0 +1,112 @@
+"""What a proxy tells of its counts: read as it was written, small, and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canary_trio.rollout.fleet.published import (
+    HASH_BYTES,
+    MOST_ARMS,
+    MOST_BYTES,
+    MOST_COUNT,
+    ArmSums,
+    ProxyEvidence,
+)
+from canary_trio.rollout.latency import BOUNDS_S
+
+COUNTS = st.integers(0, 10**9)
+
+
+@st.composite
+def arm_sums(draw: st.DrawFn) -> ArmSums:
+    requests = draw(COUNTS)
+    users = draw(st.none() | st.integers(0, requests))
+    errors = draw(st.integers(0, requests if users is None else users))
+    latest = draw(st.lists(st.binary(min_size=HASH_BYTES, max_size=HASH_BYTES)))
+    latest = latest[: 0 if users is None else errors]
+    failed = len(latest) if users is None else draw(st.integers(len(latest), errors))
+    latencies = st.dictionaries(st.integers(0, len(BOUNDS_S)), st.integers(1, 10**9))
+    return ArmSums(requests, errors, users, draw(latencies), failed, tuple(latest))
+
+
+@given(
+    st.text(max_size=20),
+    st.text(max_size=8),
+    st.dictionaries(st.text(max_size=5), arm_sums(), max_size=MOST_ARMS),
+)
+def test_it_is_read_as_it_was_written(
+    window: str, epoch: str, arms: dict[str, ArmSums]
+) -> None:
+    told = ProxyEvidence(window, epoch, arms)
+    assert ProxyEvidence.load(told.dump()) == told
+
+
+def test_it_is_small_whatever_was_counted() -> None:
+    most = ArmSums(
+        *(MOST_COUNT // 100, 10**9, 10**9),
+        dict.fromkeys(range(len(BOUNDS_S) + 1), 10**9),
+        *(10**9, (b"abcd",) * 128),
+    )
+    arms = {f"{name}{'x' * 60}": most for name in range(MOST_ARMS)}
+    text = ProxyEvidence("w" * 200, "e" * 16, arms).dump()
+    assert len(text) <= MOST_BYTES
+    assert ProxyEvidence.load(text) is not None
+
+
+ROW = [10, 1, None, 100, [9], 0, ""]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param([10, 11, None, 0, [], 0, ""], id="more errors than requests"),
+        pytest.param([10, 3, 2, 0, [], 0, ""], id="more errors than users"),
+        pytest.param([-1, 0, None, 0, [], 0, ""], id="below nothing"),
+        pytest.param([True, 0, None, 0, [], 0, ""], id="no number"),
+        pytest.param([10, 1.5, None, 0, [], 0, ""], id="a part"),
+        pytest.param([10, 1, None, 300, [1, 1], 0, ""], id="beyond the bounds"),
+        pytest.param([10, 1, None, -1, [1], 0, ""], id="before the bounds"),
+        pytest.param([10, 1, None, 0, [10**13], 0, ""], id="too many"),
+        pytest.param([10, 1, 9, 0, [], 2, ""], id="more hashed than failed"),
+        pytest.param([10, 1, 9, 0, [], 0, "00112233"], id="more hashes than hashed"),
+        pytest.param([10, 1, 9, 0, [], 1, "no hash"], id="no hash"),
+        pytest.param([10, 1], id="short"),
+        pytest.param(None, id="nothing"),
+        pytest.param({}, id="a table"),
+    ],
+)
+def test_what_no_proxy_writes_is_not_read(row: object) -> None:
+    table = {"window": "w", "epoch": "e", "arms": {"canary": ROW}}
+    assert ProxyEvidence.load(json.dumps(table).encode()) is not None
+    table["arms"] = {"canary": row}
+    assert ProxyEvidence.load(json.dumps(table).encode()) is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=7)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+)
+
+
+@given(st.binary(max_size=60) | JSON.map(json.dumps).map(str.encode))
+def test_nothing_that_is_there_breaks_who_reads(text: bytes) -> None:
+    assert ProxyEvidence.load(text) is None
+
+
+@given(JSON, JSON, JSON)
+def test_nothing_of_the_right_names_breaks_who_reads(
+    window: object, epoch: object, arms: object
+) -> None:
+    table = {"window": window, "epoch": epoch, "arms": arms}
+    ProxyEvidence.load(json.dumps(table).encode())
+
+
+def test_what_is_too_long_is_not_read() -> None:
+    assert ProxyEvidence.load(b" " * (MOST_BYTES + 1)) is None
