@@ -9,7 +9,7 @@ from functools import partial
 import trio
 
 from kv_trio.client.client import Client
-from kv_trio.serve import serve
+from kv_trio.serving import serve
 
 
 @asynccontextmanager

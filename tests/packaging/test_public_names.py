@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,8 @@ PUBLIC: dict[str, str] = {
 }
 """By module, the names that a user may import from it."""
 
+PACKAGES = ["http_trio", "kv_trio", "canary_trio"]
+
 TYPE_ALIASES = {
     "Address",
     "Field",
@@ -80,7 +84,7 @@ def test_what_is_offered_is_there(module: str) -> None:
     assert [name for name in PUBLIC[module].split() if not hasattr(loaded, name)] == []
 
 
-@pytest.mark.parametrize("package", ["http_trio", "kv_trio", "canary_trio"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_what_is_for_tests_is_pinned_too(package: str) -> None:
     testing = SRC / package / "testing"
     files = [testing.with_suffix(".py"), *testing.glob("*.py")]
@@ -118,7 +122,7 @@ def _defined(file: Path) -> set[str]:
     return {name for name in names if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("package", ["http_trio", "kv_trio", "canary_trio"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_what_is_handed_out_is_sorted_and_says_what_it_is(package: str) -> None:
     loaded = importlib.import_module(package)
 
@@ -127,3 +131,57 @@ def test_what_is_handed_out_is_sorted_and_says_what_it_is(package: str) -> None:
     ours = {name: it for name, it in offered.items() if hasattr(it, "__module__")}
     silent = [name for name, it in ours.items() if not it.__doc__]
     assert [name for name in silent if name not in TYPE_ALIASES] == []
+
+
+# === faces ===
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_face_says_to_type_checkers_what_it_does(package: str) -> None:
+    tree = ast.parse((SRC / package / "__init__.py").read_text(encoding="utf-8"))
+    (choice,) = (node for node in tree.body if isinstance(node, ast.If))
+    (lazy,) = choice.orelse
+    assert isinstance(lazy, ast.Assign)
+    assert isinstance(lazy.value, ast.Call)
+    homes: dict[str, str] = ast.literal_eval(lazy.value.args[1])
+
+    imported: dict[str, set[str]] = {}
+    for node in choice.body:
+        assert isinstance(node, ast.ImportFrom), "nothing else stands there"
+        home = (node.module or "").removeprefix(f"{package}.")
+        imported.setdefault(home, set()).update(alias.name for alias in node.names)
+    assert {home: set(names.split()) for home, names in homes.items()} == imported
+    assert set().union(*imported.values()) == set(PUBLIC[package].split())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_public_name_is_that_of_no_module(package: str) -> None:
+    """Else importing the module would put it in the place of what is public."""
+    modules = {one.stem for one in (SRC / package).iterdir()}
+
+    assert modules & set(PUBLIC[package].split()) == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_face_lists_all_of_its_names(package: str) -> None:
+    code = f"import {package}; print(*dir({package}))"
+    run = [sys.executable, "-c", code]
+    shown = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+
+    assert set(PUBLIC[package].split()) <= set(shown.split())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_face_has_no_other_names(package: str) -> None:
+    face = importlib.import_module(package)
+
+    with pytest.raises(AttributeError, match=f"{package}.*no_such_name"):
+        face.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_all_of_a_face_can_be_imported_at_once(package: str) -> None:
+    found: dict[str, object] = {}
+    exec(f"from {package} import *", found)
+
+    assert found.keys() >= set(PUBLIC[package].split())

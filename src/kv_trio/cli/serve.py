@@ -20,7 +20,7 @@ from kv_trio.cli.output import fail
 
 if TYPE_CHECKING:
     from http_trio import ProcessLife
-    from kv_trio.serve import KvServer
+    from kv_trio.serving import KvServer
 
 DEFAULT_BIND = "127.0.0.1:8500"
 
@@ -161,7 +161,7 @@ def serve(
 
     from http_trio import ProcessLife, ServiceManager, Tls, raise_file_limit  # noqa: PLC0415
     from kv_trio.limits import parse_limits  # noqa: PLC0415
-    from kv_trio.serve import LIMITS  # noqa: PLC0415
+    from kv_trio.serving import LIMITS  # noqa: PLC0415
     from kv_trio.storage.history import Bounds  # noqa: PLC0415
 
     inherited = _take_inherited()
@@ -205,7 +205,7 @@ def _run(
 
     from http_trio import HttpError  # noqa: PLC0415
     from kv_trio.errors import KvError  # noqa: PLC0415
-    from kv_trio.serve import serve as serve_store  # noqa: PLC0415
+    from kv_trio.serving import serve as serve_store  # noqa: PLC0415
 
     def on_waiting() -> None:
         told = f"waits for the data {where}, which another server has"

@@ -15,7 +15,7 @@ import trio
 from http_trio import Limits
 from http_trio.testing.peers import RawClient, connected
 from kv_trio import KvServer, StoreLimits, serve
-from kv_trio.serve import LIMITS, STORE_LIMITS
+from kv_trio.serving import LIMITS, STORE_LIMITS
 from kv_trio.state.operations import Put
 from kv_trio.state.write_batch import WriteBatch
 from kv_trio.watch import large_responses

@@ -13,7 +13,7 @@ import trio
 from http_trio import BadBind
 from http_trio.testing.peers import connected
 from kv_trio import Client, KvServer, StoreRefused, serve
-from kv_trio.serve import LIMITS
+from kv_trio.serving import LIMITS
 from kv_trio.state.entry import Outcome
 from kv_trio.state.operations import Delete
 from kv_trio.storage.engine import StorageEngine
