@@ -217,6 +217,98 @@ def test_the_published_vectors_are_read_and_written() -> None:
     assert told > 1000, f"{told} heads told, {refused} refused: are these the vectors?"
 
 
+# === the examples of RFC 7541, appendix C ===
+
+GETS = [
+    {":authority": "www.example.com"},
+    {":authority": "www.example.com", "cache-control": "no-cache"},
+    {":authority": "www.example.com", "custom-key": "custom-value"},
+]
+DATE = "Mon, 21 Oct 2013 20:13:21 GMT"
+ANSWERS = [
+    {":status": "302", "cache-control": "private", "date": DATE},
+    {":status": "307", "cache-control": "private", "date": DATE},
+    {
+        ":status": "200",
+        "cache-control": "private",
+        "date": DATE.replace("21 GMT", "22 GMT"),
+    },
+]
+PLACE = {"location": "https://www.example.com"}
+LAST = {
+    "content-encoding": "gzip",
+    "set-cookie": "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1",
+}
+TO_256 = "3fe101"
+"""The table of C.5 and C.6 is smaller than ours, as its encoder says so first."""
+
+
+@pytest.mark.parametrize(
+    ("wires", "responses"),
+    [
+        pytest.param(
+            [
+                "828684410f7777772e6578616d706c652e636f6d",
+                "828684be58086e6f2d6361636865",
+                "828785bf400a637573746f6d2d6b65790c637573746f6d2d76616c7565",
+            ],
+            False,
+            id="C.3",
+        ),
+        pytest.param(
+            [
+                "828684418cf1e3c2e5f23a6ba0ab90f4ff",
+                "828684be5886a8eb10649cbf",
+                "828785bf408825a849e95ba97d7f8925a849e95bb8e8b4bf",
+            ],
+            False,
+            id="C.4",
+        ),
+        pytest.param(
+            [
+                TO_256 + "4803333032580770726976617465611d4d6f6e2c203231204f637420"
+                "323031332032303a31333a323120474d546e1768747470733a2f2f7777772e65"
+                "78616d706c652e636f6d",
+                "4803333037c1c0bf",
+                "88c1611d4d6f6e2c203231204f637420323031332032303a31333a323220474d"
+                "54c05a04677a69707738666f6f3d4153444a4b48514b425a584f5157454f5049"
+                "5541585157454f49553b206d61782d6167653d333630303b2076657273696f6e"
+                "3d31",
+            ],
+            True,
+            id="C.5",
+        ),
+        pytest.param(
+            [
+                TO_256 + "488264025885aec3771a4b6196d07abe941054d444a8200595040b81"
+                "66e082a62d1bff6e919d29ad171863c78f0b97c8e9ae82ae43d3",
+                "4883640effc1c0bf",
+                "88c16196d07abe941054d444a8200595040b8166e084a62d1bffc05a839bd9ab"
+                "77ad94e7821dd7f2e6c7b335dfdfcd5b3960d5af27087f3672c1ab270fb5291f"
+                "9587316065c003ed4ee5b1063d5007",
+            ],
+            True,
+            id="C.6",
+        ),
+    ],
+)
+def test_the_examples_of_the_rfc_are_read(wires: list[str], *, responses: bool) -> None:
+    if responses:
+        lists = [{**one, **PLACE} for one in ANSWERS]
+        lists[2] |= LAST
+    else:
+        schemes = (("http", "/"), ("http", "/"), ("https", "/index.html"))
+        lists = [
+            {":method": "GET", ":scheme": scheme, ":path": path, **one}
+            for one, (scheme, path) in zip(GETS, schemes, strict=True)
+        ]
+    cases = [
+        {"wire": wire, "headers": [{name: value} for name, value in one.items()]}
+        for wire, one in zip(wires, lists, strict=True)
+    ]
+    assert judge({"cases": cases}) == (3, 0)
+
+
 # === the same, of stories that are made here ===
 
 
