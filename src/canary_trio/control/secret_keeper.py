@@ -44,6 +44,8 @@ class SecretKeeper:
     """The fleet's secret.
 
     Attributes:
+        service: whose it is.
+        key: where the store has it.
         secret: as the store had it last, and it was good; None before.
         on_change: called when other secrets sign or verify than before.
     """
@@ -65,8 +67,8 @@ class SecretKeeper:
         """
         self.secret: FleetSecret | None = None
         self.on_change = on_change
-        self._service = service
-        self._key = secret_key(service)
+        self.service = service
+        self.key = secret_key(service)
         self._now = now
         self._own = own
         self._uses_own = False  # since the source has none and can keep none
@@ -75,7 +77,7 @@ class SecretKeeper:
 
     def __repr__(self) -> str:
         count = len(self.secret.secrets) if self.secret else 0
-        return f"<SecretKeeper of {self._service} with {count} secrets>"
+        return f"<SecretKeeper of {self.service} with {count} secrets>"
 
     @property
     def current(self) -> tuple[bytes, ...]:
@@ -89,7 +91,7 @@ class SecretKeeper:
         Raises:
             KvError: the store cannot be asked, or holds none, and neither do we.
         """
-        snapshot = await client.get(self._key)
+        snapshot = await client.get(self.key)
         if _is_lost(snapshot.entry) and self.secret is None:
             snapshot = await self._wait_given_back(client, snapshot)
         if _is_lost(snapshot.entry):
@@ -103,20 +105,20 @@ class SecretKeeper:
                 self.secret = own or FleetSecret.draw()
                 self._tell_own(str(exc))
                 return
-            snapshot = await client.get(self._key)
+            snapshot = await client.get(self.key)
         if snapshot.entry is None:
-            raise StoreRefused(404, f"{self._key} is gone at once")
+            raise StoreRefused(404, f"{self.key} is gone at once")
         self._take(snapshot.entry)
         if self.secret is None:
             raise StoreRefused(200, self._told)
 
     async def _wait_given_back(self, client: KeyStore, lost: Snapshot) -> Snapshot:
         try:
-            fleet = await client.list(proxies_prefix(self._service))
+            fleet = await client.list(proxies_prefix(self.service))
         except SourceCannot:
             return lost  # where nobody reports, nobody gives it back
         with trio.move_on_after(GIVEN_BACK_S if fleet.entries else 0):
-            async with client.watch(self._key) as states:
+            async with client.watch(self.key) as states:
                 async for snapshot in states:
                     if not _is_lost(snapshot.entry):
                         return snapshot
@@ -125,7 +127,7 @@ class SecretKeeper:
 
     async def follow(self, client: KeyStore) -> None:
         """Follow the store's secret, until cancelled; give it back if it is lost."""
-        async with client.watch(self._key) as states:
+        async with client.watch(self.key) as states:
             while True:
                 await self.take(client, (await anext(states)).entry)
 
@@ -159,6 +161,16 @@ class SecretKeeper:
             with trio.move_on_after(sleep_s):
                 await self._changed.wait()
 
+    def use(self, secret: FleetSecret) -> None:
+        """Sign and verify by a secret that the store has."""
+        self._told, self._uses_own = "", False
+        if secret != self.secret:
+            if self.secret is not None:
+                _log.info("the fleet's secret is another now")
+            self.secret = secret
+            self._changed.set()
+            self.on_change()
+
     def recall(self, secret: FleetSecret) -> None:
         """Take up what was remembered, as long as the store has not said anything."""
         if self.secret is None:
@@ -172,19 +184,13 @@ class SecretKeeper:
         try:
             secret = FleetSecret.load(entry.value)
         except BadSecret as exc:
-            told = f"{self._key} holds no secret: {exc}"
+            told = f"{self.key} holds no secret: {exc}"
             if told != self._told:
                 goes_on = "; the last good one goes on" if self.secret else ""
                 _log.error("%s%s", told, goes_on)
             self._told = told
             return
-        self._told, self._uses_own = "", False
-        if secret != self.secret:
-            if self.secret is not None:
-                _log.info("the fleet's secret is another now")
-            self.secret = secret
-            self._changed.set()
-            self.on_change()
+        self.use(secret)
 
     async def _give_back(self, client: KeyStore, entry: Entry | None) -> None:
         if self.secret is None or self._uses_own:
@@ -198,7 +204,7 @@ class SecretKeeper:
                 return
             except StoreRefused as exc:
                 _log.warning(
-                    "%s was lost, and cannot be written back: %s", self._key, exc
+                    "%s was lost, and cannot be written back: %s", self.key, exc
                 )
                 told = True
             except KvError:
@@ -206,7 +212,7 @@ class SecretKeeper:
                 continue
             if not told:
                 _log.warning(
-                    "%s was lost; the fleet's secret was written back", self._key
+                    "%s was lost; the fleet's secret was written back", self.key
                 )
             return  # if another proxy was first, its write is the next state
 
@@ -228,7 +234,7 @@ class SecretKeeper:
     async def _write(self, client: KeyStore, over: Entry | None) -> None:
         assert self.secret is not None, "there is one to write"
         cas = 0 if over is None else over.modify_index
-        await client.put(self._key, self.secret.dump(), cas=cas)
+        await client.put(self.key, self.secret.dump(), cas=cas)
 
 
 async def rotate_secret(

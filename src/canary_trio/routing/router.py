@@ -97,7 +97,7 @@ class Router:
                 if arm.balance is Balance.HASH
             }
         keys = _keys(config)
-        self._read = RequestReader(keys)
+        self._read = RequestReader(keys).read
         self.asks_certificate = any(k.source is Source.CLIENT_CERT for k in keys)
         self._secrets: tuple[bytes, ...] = ()
         self.use_secrets(secrets)

@@ -26,6 +26,7 @@ from canary_trio.control.changes.documents import write_first
 from canary_trio.control.fleet.acknowledger import Acknowledger
 from canary_trio.control.fleet.report import Report
 from canary_trio.control.last_good import LastGood, LastGoodFiles
+from canary_trio.control.secret_maker import SecretMaker
 from canary_trio.control.sources.source import (
     Changes,
     DocumentSource,
@@ -42,7 +43,7 @@ from canary_trio.proxy.runtime import Task
 from canary_trio.routing.edge.model import GatewayConfig, Route
 from canary_trio.routing.edge.route_index import RouteIndex
 from canary_trio.serving.gateway_handler import GatewayHandler, of_service
-from canary_trio.serving.hosted_service import ASKING_AT_ONCE, HostedService
+from canary_trio.serving.hosted_service import HostedService
 from canary_trio.serving.route_auth import Made, RouteAuth
 from canary_trio.serving.service_news import FollowedKeys, KeyKind
 from canary_trio.serving.service_reports import ServiceReports
@@ -105,7 +106,7 @@ class Gateway:
         )
         self._check_places = trio.Semaphore(CHECKS_AT_ONCE)
         self._places = trio.CapacityLimiter(AT_ONCE)
-        self._asking = trio.CapacityLimiter(ASKING_AT_ONCE)
+        self._secret_maker = SecretMaker()
         self._nursery: trio.Nursery | None = None
         self._watching: WatchedKeys | None = None
         self._followed = FollowedKeys()
@@ -297,7 +298,7 @@ class Gateway:
                 service = HostedService(
                     *(name, self._site, self, self._tasks, self._events),
                     places=self._check_places,
-                    asking=self._asking,
+                    secrets=self._secret_maker,
                 )
             self.services[name] = service
         self._auth.use(config.routes, auth)
@@ -318,9 +319,8 @@ class Gateway:
         if route.service is None:
             handler = self.handler.local(route, self._name)
         else:
-            served = ProxyHandler(
-                self.services[route.service].runtime, route.name, auth
-            )
+            runtime = self.services[route.service].runtime
+            served = ProxyHandler(runtime, route.name, auth)
             handler = of_service(route, served, served.refuse_path)
         limiter = self.view.runtime.limiter_of(route.rate_limits)
         return self.handler.limited(handler, limiter, Whose(self._name, route.name))

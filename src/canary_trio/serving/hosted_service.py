@@ -14,6 +14,7 @@ import trio
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.config.policies import OnChange
 from canary_trio.control.last_good import LastGood
+from canary_trio.control.secret_maker import SecretMaker
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.status import Whole
 from canary_trio.control.supervisor import Supervisor
@@ -26,10 +27,6 @@ from canary_trio.telemetry.observer import Observer
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from http_trio import HttpServer
 from kv_trio import Contact, Entry
-
-ASKING_AT_ONCE = 6
-"""Services of a gateway that ask the store of their secrets at a time: so twenty gateways of
-one address stay below the 200 connections that a Consul lets it have."""
 
 
 class HostedService:
@@ -55,18 +52,17 @@ class HostedService:
         events: Events,
         *,
         places: trio.Semaphore,
-        asking: trio.CapacityLimiter,
+        secrets: SecretMaker,
     ) -> None:
         """Begin with nothing that runs.
 
-        `places` are those of all health checks, `asking` those of all requests of the
-        store.
+        `places` are those of all health checks; `secrets` makes those of all.
         """
         self.name = name
         self.news = ServiceNews()
         self.busy = self.settled = self.closed = False
         self._whole = whole
-        self._asking = asking
+        self._secrets = secrets
         self.running: dict[str, trio.CancelScope] = {}
         self.runtime = Runtime(
             name,
@@ -118,11 +114,9 @@ class HostedService:
         if news.has(KeyKind.SECRET):
             secret = news.of(KeyKind.SECRET)
             if keeper.secret is None and secret is None:
-                async with self._asking:
-                    await keeper.agree(client)
+                await self._secrets.agree(client, keeper)
             elif secret is None:
-                async with self._asking:
-                    await keeper.take(client, None)
+                await self._secrets.ask(client, keeper)
             else:
                 await keeper.take(client, secret)
         if news.has(KeyKind.DOCUMENT):

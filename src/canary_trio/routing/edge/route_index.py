@@ -90,7 +90,7 @@ class RouteIndex(Generic[T]):
             entry = RouteEntry(route, leads_to, _check_of(route))
             for host in route.hosts or ("",):
                 self._group(host.encode()).add(entry)
-        self._read = RequestReader(keys)
+        self._read = RequestReader(keys).read
 
     def __repr__(self) -> str:
         return f"<RouteIndex {self._count} routes>"

@@ -130,7 +130,7 @@ class RequestReader:
         self._cookies = cookie_pattern(cookies) if cookies else None
         self._has_query = bool(names[Source.QUERY])
 
-    def __call__(self, head: RequestHead, client: str) -> RequestView:
+    def read(self, head: RequestHead, client: str) -> RequestView:
         """Read what the revision asks for from a request."""
         view = RequestView(head, client)
         if self._one_field is not None:

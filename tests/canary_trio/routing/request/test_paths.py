@@ -126,7 +126,7 @@ def test_a_rule_holds_for_every_spelling(pair: tuple[str, str], prefix: str) -> 
     condition = PathPrefix(prefix)
     check = compile_condition(condition, b"")
     matcher = RuleMatcher([Rule("rule 1", "canary", (condition,))], b"")
-    views = [RequestReader([])(request("a.org", t), "192.0.2.1") for t in pair]
+    views = [RequestReader([]).read(request("a.org", t), "192.0.2.1") for t in pair]
     expected = plain == prefix or plain.startswith(prefix + "/")
     assert [bool(check(view)) for view in views] == [expected] * 2
     assert [matcher.first(view) == 0 for view in views] == [expected] * 2
@@ -143,7 +143,7 @@ def test_a_rule_holds_for_every_spelling(pair: tuple[str, str], prefix: str) -> 
     ],
 )
 def test_a_rule_sees_dot_segments_resolved(target: str, *, expected: bool) -> None:
-    view = RequestReader([])(request("a.org", target, "OPTIONS"), "192.0.2.1")
+    view = RequestReader([]).read(request("a.org", target, "OPTIONS"), "192.0.2.1")
     assert bool(compile_condition(PathPrefix("/admin"), b"")(view)) is expected
 
 

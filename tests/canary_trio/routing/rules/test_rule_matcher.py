@@ -46,7 +46,7 @@ def first(
     certificate: CertificateSpec | None = None,
 ) -> int | None:
     keys = [c.key for rule in rules for c in rule.conditions if isinstance(c, ValueIs)]
-    view = RequestReader(keys)(head, client)
+    view = RequestReader(keys).read(head, client)
     view.certificate = certificate
     return RuleMatcher(rules, SALT).first(view)
 
