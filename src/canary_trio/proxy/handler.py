@@ -52,8 +52,11 @@ _OF_CLIENTS = re.compile(
 )
 """What balancers say of a client beside what the engine reads (docs/balancers.md)."""
 
-_MAY_CLAIM = re.compile(  # 0.3 us of a browser's fields
-    rb"\r\n(?:[xX][-_]|[cC][lLfFdD]|[fF][aAlLoOrR]|[tT][rR]|[wW][lL]|[pP][rR][oO][xX]|[aA][lL])"
+_MAY_CLAIM = re.compile(
+    # Two sets pass most lines by, and only then the pairs are looked at: a third of the time.
+    rb"\n[xXcCfFtTwWpPaA][-_lLfFdDaAoOrR]"
+    rb"(?:(?<=[xX][-_]|[cC][lLfFdD]|[fF][aAlLoOrR]|[tT][rR]|[wW][lL]|[aA][lL])"
+    rb"|(?<=[pP][rR])(?=[oO][xX]))"
 )
 
 
