@@ -37,13 +37,14 @@ from http_trio.limits import Limits
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 """Methods that may be repeated (RFC 9110 section 9.2.2)."""
 
-# Each alternative starts with a letter of the set before it: on the many fields that
-# are not special, one look at one byte is enough (1.4 against 3.0 us a head).
+# Each alternative starts with two characters of the sets before it: on the many fields that
+# are not special, a look at these is enough (1.1 against 3.0 us a head). A value ends where
+# its line does, for llhttp lets no bare LF pass.
 _REQUEST_FIELDS = re.compile(
-    rb"""\r\n(?=[cefhkptuxCEFHKPTUX])
+    rb"""\r\n(?=[cefhkptuxCEFHKPTUX][oerxpOERXP-])
     (c(?:onnection|ontent-length)|host|t(?:ransfer-encoding|e|railer)|expect|upgrade
     |keep-alive|proxy-connection|x-forwarded-(?:for|proto|host)|forwarded)
-    :[ \t]*([^\r\n]*)""",
+    :[ \t]*([^\r]*)""",
     re.IGNORECASE | re.VERBOSE,
 )
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)(/[^#]*|\?[^#]*|)\Z")
