@@ -114,6 +114,14 @@ class TooLargeTogether(CanaryError):
         )
 
 
+class NothingPending(CanaryError):
+    """No change waits to be confirmed, or not any more. The fault of who was late."""
+
+
+class CannotConfirm(CanaryError):
+    """A change cannot be one that has to be confirmed. The fault of who makes it."""
+
+
 class CannotServe(CanaryError):
     """A proxy cannot serve as it was started, and another try would end as this one."""
 

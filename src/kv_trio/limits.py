@@ -39,7 +39,7 @@ class StoreLimits:
     watchers_per_client: int = 8192
     """Blocking queries and event streams of one client's address; 429 beyond."""
 
-    watched_keys: int = 8192
+    watched_keys: int = 16_384
     """Keys that one `POST /v1/watch` names; 413 beyond."""
 
     watched_keys_in_all: int = 1_000_000

@@ -10,6 +10,7 @@ import trio
 
 import http_trio
 from canary_trio.control.driving.driver import Driver
+from canary_trio.control.driving.unconfirmed import Unconfirmed
 from canary_trio.control.status import Status
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
@@ -37,8 +38,12 @@ class Control(Protocol):
         """The revision that requests are routed by; 0 for none."""
 
     @property
-    def driver(self) -> Driver | None:
-        """What acts for the service; None for a gateway, for which nobody does."""
+    def unconfirmed(self) -> Unconfirmed:
+        """What waits to be confirmed."""
+
+    @property
+    def driver(self) -> Driver:
+        """What acts for the service, or for the gateway."""
 
 
 class GatewayParts(Protocol):

@@ -19,7 +19,7 @@ from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape
 from canary_trio.admin.proxy_view import Control, ProxyView
 from canary_trio.config.model import WHOLE, Config
 from canary_trio.config.parts.condition_codec import write_key
-from canary_trio.control.driving.driver import NOBODY, Driver
+from canary_trio.control.driving.driver import Driving
 from canary_trio.control.supervisor import STALE_S
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.runtime import Runtime
@@ -133,6 +133,7 @@ _SERVICE: Mapping[str, Shape] = {
     "rate_limits": ByName(_RATE_LIMIT),
     "auth": ByName(_AUTH),
     "driver": _DRIVER,
+    "pending": MergeRule.SLOWEST,
 }
 
 RULES: Mapping[str, Shape] = {
@@ -186,13 +187,13 @@ def describe_service(view: ProxyView) -> Table:
             for name, counts in runtime.observer.counters.limits.items()
         },
         "auth": _auth(runtime),
-        "driver": _driver(control.driver),
+        "driver": _driver(control.driver.shown),
+        "pending": control.unconfirmed.shown,
     }
 
 
-def _driver(driver: Driver | None) -> Table:
+def _driver(found: Driving) -> Table:
     """Say who acts for the service, and why somebody has to."""
-    found = NOBODY if driver is None else driver.shown
     return {**attrs.asdict(found), "duties": list(found.duties)}
 
 

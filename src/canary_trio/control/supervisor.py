@@ -27,6 +27,7 @@ from canary_trio.config.model import Config
 from canary_trio.control.changes.documents import write_first
 from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.duty import Duty
+from canary_trio.control.driving.unconfirmed import Unconfirmed
 from canary_trio.control.fleet.acknowledger import Acknowledger, nobody_is
 from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.fleet.report import CertificateNotice, Report
@@ -110,8 +111,13 @@ class Supervisor:
             tell=self._tell,
         )
         self._good: LastGood | None = None  # what is remembered, or about to be
+        self.unconfirmed = Unconfirmed(service, self._look)
         self.driver = Driver(
-            service, proxy_id, duties, session=self._own_session, keep=self._keep
+            service,
+            proxy_id,
+            (self.unconfirmed, *duties),
+            session=self._own_session,
+            keep=self._keep,
         )
         if part_of is not None:
             self.status.contact = part_of.contact
@@ -207,6 +213,9 @@ class Supervisor:
                     nursery.start_soon(self._keep, "acknowledge", tell)
                     secret = partial(self.keeper.follow, client)
                     nursery.start_soon(self._keep, "secret", secret)
+                    if not client.read_only:
+                        pending = partial(self.unconfirmed.follow, client)
+                        nursery.start_soon(self._keep, "pending", pending)
                     drive = partial(self.driver.run, client)
                     nursery.start_soon(self._keep, "driver", drive)
                     moved_to = await self._watch(client)
@@ -282,6 +291,12 @@ class Supervisor:
             self._remember(revision, entry.value)
             self.status.is_live(revision)
         self._tell()
+
+    def _look(self) -> None:
+        """Look whether there is a duty now."""
+        self.driver.look()
+        if self._part_of is not None:
+            self._part_of.look_after(self._service)
 
     def _tell(self) -> None:
         """Tell the fleet soon what runs now; a duty may be due by it."""

@@ -23,6 +23,8 @@ import trio
 from canary_trio.admin.certificates import notices
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.control.changes.documents import write_first
+from canary_trio.control.driving.driver import Driver
+from canary_trio.control.driving.unconfirmed import Unconfirmed
 from canary_trio.control.fleet.acknowledger import Acknowledger
 from canary_trio.control.fleet.report import Report
 from canary_trio.control.last_good import LastGood, LastGoodFiles
@@ -34,7 +36,7 @@ from canary_trio.control.sources.source import (
     WatchedKeys,
 )
 from canary_trio.control.status import Status
-from canary_trio.control.store_keys import config_key
+from canary_trio.control.store_keys import config_key, pending_key
 from canary_trio.control.supervisor import RECALL_AFTER_S
 from canary_trio.errors import InvalidConfig
 from canary_trio.proxy.auth.authenticator import Authenticator
@@ -70,10 +72,9 @@ class Gateway:
         services: that the table names.
         config: the table; None before the first.
         running: its revision; 0 before the first.
-        driver: none: a table has no duties.
+        unconfirmed: what waits to be confirmed of the table.
+        driver: what acts for the table; its services have their own.
     """
-
-    driver = None
 
     def __init__(self, site: Site) -> None:
         self.instance = secrets.token_hex(8)
@@ -93,16 +94,16 @@ class Gateway:
         self.handler = GatewayHandler(runtime.observer)
         self.view = ProxyView(site.name, site.proxy_id, runtime, self, gateway=self)
         self._memory = site.memory()
-        self._reports = ServiceReports(
-            site.proxy_id, lambda: self._acknowledger.session, self._report_of
+        own = site.proxy_id, lambda: self.session
+        self._reports = ServiceReports(*own, self._report_of)
+        self._acknowledger: Acknowledger = site.acknowledger(
+            self.report, self.instance, self._told
         )
-        self._acknowledger = Acknowledger(
-            site.name,
-            site.proxy_id,
-            self.report,
-            name=site.name_file,
-            is_alive=site.is_other(self.instance),
-            on_told=self._told,
+        self.unconfirmed = Unconfirmed(site.name, lambda: self.driver.look())  # noqa: PLW0108  # it is made next
+        self.driver: Driver = Driver(
+            *(site.name, site.proxy_id, [self.unconfirmed]),
+            session=lambda: self.session,
+            keep=self._tasks.run,
         )
         self._check_places = trio.Semaphore(CHECKS_AT_ONCE)
         self._places = trio.CapacityLimiter(AT_ONCE)
@@ -176,6 +177,7 @@ class Gateway:
 
     def _told(self) -> None:
         self._reports.tell()
+        self.driver.look()
         for service in self.services.values():
             service.control.driver.look()
 
@@ -208,6 +210,9 @@ class Gateway:
                     nursery.start_soon(self._tasks.run, "acknowledge", tell)
                     write = partial(self._reports.run, client)
                     nursery.start_soon(self._tasks.run, "reports", write)
+                    drive = partial(self.driver.run, client)
+                    nursery.start_soon(self._tasks.run, "driver", drive)
+                    self.unconfirmed.begin()
                     await self._watch(client, nursery)
             finally:
                 with trio.move_on_after(1, shield=True):
@@ -231,6 +236,8 @@ class Gateway:
     ) -> None:
         if (own := config_key(self._name)) in changes:
             await self._take_table(changes[own])
+        if (own := pending_key(self._name)) in changes:
+            self.unconfirmed.note(changes[own])
         for key, entry in changes.items():
             name, kind = self._followed.find(key) or ("", KeyKind.DOCUMENT)
             service = self.services.get(name)
@@ -245,7 +252,8 @@ class Gateway:
         """Follow the services of the table, wherever it came from, from now on."""
         self._followed = FollowedKeys(self.services)
         if self._watching is not None:
-            self._watching.follow([config_key(self._name), *self._followed])
+            own = config_key(self._name), pending_key(self._name)
+            self._watching.follow([*own, *self._followed])
 
     async def _take_news(self, service: HostedService, client: DocumentSource) -> None:
         """Take what is new of a service, until nothing is; what fails is tried again."""

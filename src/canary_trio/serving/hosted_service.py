@@ -119,6 +119,8 @@ class HostedService:
                 await self._secrets.ask(client, keeper)
             else:
                 await keeper.take(client, secret)
+        if news.has(KeyKind.PENDING):
+            control.unconfirmed.note(news.of(KeyKind.PENDING))
         if news.has(KeyKind.DOCUMENT):
             self._document, self._is_held = news.of(KeyKind.DOCUMENT), True
         if self._is_held and (keeper.secret is not None or self._document is None):

@@ -107,8 +107,7 @@ class Proxy:
         if self._name is not None:
             self._name.give_up()
         for view in self._view.all:
-            if view.control.driver is not None:
-                view.control.driver.retire()
+            view.control.driver.retire()
         self._server.drain(deadline_s, lame_duck_s=lame_duck_s)
         for name, side in self._sides.items():
             if name != "admin":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from canary_trio.control.store_keys import config_key, secret_key
+from canary_trio.control.store_keys import config_key, pending_key, secret_key
 from kv_trio import Entry
 
 
@@ -16,11 +16,13 @@ class KeyKind(enum.Enum):
 
     DOCUMENT = enum.auto()
     SECRET = enum.auto()
+    PENDING = enum.auto()
 
 
 _KEYS = {
     KeyKind.DOCUMENT: config_key,
     KeyKind.SECRET: secret_key,
+    KeyKind.PENDING: pending_key,
 }
 
 

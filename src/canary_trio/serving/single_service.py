@@ -11,7 +11,7 @@ import attrs
 from canary_trio.admin.certificates import notices
 from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.proxy_view import ProxyView
-from canary_trio.control.fleet.acknowledger import IsAlive
+from canary_trio.control.fleet.acknowledger import Acknowledger
 from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.fleet.report import CertificateNotice, Report
 from canary_trio.control.last_good import LastGoodFiles
@@ -102,13 +102,19 @@ class Site:
         """Give the path of a service's own secret; None if nothing is kept."""
         return state_file(self.options, f"{service}.secret")
 
-    def is_other(self, instance: str) -> IsAlive:
-        """Give what tells whether another proxy of our name is at an address."""
-        return partial(
-            is_other_proxy,
-            service=self.name,
-            proxy_id=self.proxy_id,
-            instance=instance,
+    def acknowledger(
+        self, report: Callable[[], Report], instance: str, on_told: Callable[[], None]
+    ) -> Acknowledger:
+        """Make what tells the fleet of a gateway that this is, and calls `on_told` then."""
+        name, id_ = self.name, self.proxy_id
+        is_alive = partial(
+            is_other_proxy, service=name, proxy_id=id_, instance=instance
+        )
+        return Acknowledger(
+            *(name, id_, report),
+            name=self.name_file,
+            is_alive=is_alive,
+            on_told=on_told,
         )
 
     def memory(self) -> LastGoodFiles | None:

@@ -28,7 +28,7 @@ from kv_trio.consul.durations import format_duration
 from kv_trio.errors import KvError, StoreRefused
 from kv_trio.state.entry import Entry
 
-MOST_KEYS = 8192
+MOST_KEYS = 16_384
 """Keys of one watch at most."""
 
 _UNKNOWN = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})

@@ -57,9 +57,6 @@ class Driving:
     none_since_s: float | None
 
 
-NOBODY = Driving("", here=False, duties=(), none_since_s=None)
-
-
 class Driver:
     """What one proxy does to drive one service."""
 

@@ -1,0 +1,340 @@
+"""Changes that have to be confirmed: written, confirmed, taken back.
+
+The rule that it obeys: each step is one transaction over both keys, the document and what
+waits, so that there is never a document that goes back and nothing that says so, nor the
+other way round; and each is compare-and-set, so of a confirmation and the end of its time
+one wins, whoever comes late. A document that was written past us ends what waits.
+
+What waits always goes back to the last document that was good: a change that is made while
+another one waits takes its place, and goes back to where that one would have.
+One file, since each step must leave what all others can go on from.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import attrs
+
+from canary_trio.config.document import parse
+from canary_trio.control.changes.archive import own_note
+from canary_trio.control.changes.difference import is_same
+from canary_trio.control.changes.documents import (
+    check_document,
+    read_document,
+    write_document,
+)
+from canary_trio.control.changes.history import Note
+from canary_trio.control.changes.pending import PendingChange
+from canary_trio.control.sources.source import KeyStore
+from canary_trio.control.store_keys import config_key, pending_key
+from canary_trio.errors import (
+    CannotConfirm,
+    InvalidConfig,
+    NoDocument,
+    NothingPending,
+    WrittenMeanwhile,
+)
+from kv_trio import Entry, TxnOperation
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+AUTHOR = "canary (unconfirmed)"
+"""Whose revision it is that a proxy takes back."""
+
+TRIES = 5
+"""So often something is read anew that others change meanwhile."""
+
+_ADDED_FIELDS = 400  # characters of what is written beside a document
+
+
+@attrs.frozen
+class Found:
+    """What waits, and what the document is.
+
+    Attributes:
+        change: that waits; None for none.
+        replaced: one whose document was written past us: it waits no more.
+        is_odd: whether there is something that is no pending change.
+        index: of the key; 0 where it is absent.
+        revision: of the document; 0 where there is none.
+    """
+
+    change: PendingChange | None
+    replaced: PendingChange | None
+    is_odd: bool
+    index: int
+    revision: int
+
+    def check(self, service: str) -> PendingChange:
+        """Give what waits.
+
+        Raises:
+            NothingPending: nothing does.
+        """
+        if self.change is not None:
+            return self.change
+        if self.replaced is not None:
+            raise NothingPending(
+                f"{service}: revision {self.replaced.index} is no longer waited for:"
+                f" revision {self.revision} replaced it"
+            )
+        odd = (
+            f"; {pending_key(service)} holds something else, which the next change of the"
+            " document removes"
+        )
+        raise NothingPending(
+            f"{service}: no change waits to be confirmed{odd if self.is_odd else ''}"
+        )
+
+
+async def read_pending(client: KeyStore, service: str) -> Found:
+    """Give what waits to be confirmed.
+
+    Raises:
+        KvError: the store cannot be read.
+    """
+    entry = (await client.get(pending_key(service))).entry
+    document = (await client.get(config_key(service))).entry
+    change = pending_of(entry)
+    revision = document.modify_index if document else 0
+    holds = change is not None and change.holds(revision)
+    return Found(
+        change if holds else None,
+        None if holds else change,
+        entry is not None and change is None,
+        entry.modify_index if entry else 0,
+        revision,
+    )
+
+
+def pending_of(entry: Entry | None) -> PendingChange | None:
+    """Give the pending change that an entry of the store is; None if it is none."""
+    return (
+        None if entry is None else PendingChange.load(entry.value, entry.modify_index)
+    )
+
+
+async def write_unconfirmed(
+    client: KeyStore,
+    service: str,
+    document: dict[str, Any],
+    *,
+    over: int,
+    within_s: float,
+    note: Note | None = None,
+    now: Callable[[], float] = time.time,
+) -> tuple[int, PendingChange | None]:
+    """Write a document that goes back unless it is confirmed; give what waits then.
+
+    Nothing waits where it is the document that it would go back to. Where the same document
+    is there already nothing is written, and what waited goes on waiting.
+
+    Args:
+        client: of the store.
+        service: whose document it is.
+        document: parsed JSON.
+        over: the revision that it replaces.
+        within_s: seconds in which it has to be confirmed.
+        note: who changes it, and why; by default who runs this process, and where.
+        now: gives the time, in seconds since 1970.
+
+    Raises:
+        CannotConfirm: there is nothing that it could go back to, or nobody would do it.
+        InvalidConfig, WrittenMeanwhile, TooLargeTogether, KvError: as `write_document`.
+    """
+    note = note or own_note()
+    check_document(service, document)
+    for left in reversed(range(TRIES)):
+        found = await read_pending(client, service)
+        back_to, good = await _good(client, service, found, over)
+        _check_stays(client, service, document, parse(back_to))
+        if is_same(parse(back_to), document):
+            revision = await write_document(
+                client, service, document, over=over, note=note
+            )
+            return revision, None
+        at = round(now() * 1000)
+        change = PendingChange(
+            back_to, good, note.author, note.message, at, at + round(within_s * 1000)
+        )
+        key = pending_key(service)
+        wait = TxnOperation("cas", key, change.dump(), index=found.index)
+        try:
+            revision = await write_document(
+                *(client, service, document),
+                over=over,
+                note=note,
+                also=[wait],
+            )
+        except WrittenMeanwhile as exc:
+            if exc.revision != over or not left:
+                raise
+            continue  # what waited was confirmed at this moment
+        if revision == over:
+            return revision, found.change
+        return revision, attrs.evolve(change, index=revision)
+    raise AssertionError("the last try returns or raises")
+
+
+async def _good(
+    client: KeyStore, service: str, found: Found, over: int
+) -> tuple[str, int]:
+    """Give the document to go back to, and its revision."""
+    if found.change is not None and found.revision == over:
+        return found.change.document, found.change.revision
+    try:
+        text, revision = await read_document(client, service)
+    except NoDocument:
+        raise CannotConfirm(
+            f"{service} has no document yet that an unconfirmed one could go back to; write"
+            " the first one without --confirm-within"
+        ) from None
+    if revision != over:
+        raise WrittenMeanwhile(service, revision)
+    try:
+        check_document(service, parse(text))
+    except InvalidConfig as exc:
+        raise CannotConfirm(
+            f"{service}: revision {revision}, which an unconfirmed one would go back to, is"
+            f" no valid document: {exc}"
+        ) from exc
+    return text.decode(), revision
+
+
+def _check_stays(
+    client: KeyStore, service: str, document: dict[str, Any], before: dict[str, Any]
+) -> None:
+    """Check that the proxies stay at this store, for they are who takes it back."""
+    target = str(document.get("config_server") or "").rstrip("/")
+    if target and target != client.url and target != _target(before):
+        raise CannotConfirm(
+            f"{service}: a document that moves the proxies to another store ({target})"
+            " cannot be taken back here, since none of them is left; write it without"
+            " --confirm-within"
+        )
+
+
+def _target(document: dict[str, Any]) -> str:
+    return str(document.get("config_server") or "").rstrip("/")
+
+
+async def confirm(client: KeyStore, service: str) -> PendingChange:
+    """Let what waits stay for good; give it.
+
+    Raises:
+        NothingPending: nothing waits.
+        KvError: the store cannot be read or written.
+    """
+
+    async def attempt(change: PendingChange) -> PendingChange | None:
+        same = TxnOperation("check-index", config_key(service), index=change.index)
+        done = (await client.transact([same, _drop(service, change.index)])).done
+        return change if done else None
+
+    return await _with_pending(client, service, attempt)
+
+
+async def revert(
+    client: KeyStore, service: str, note: Note | None = None
+) -> tuple[PendingChange, int]:
+    """Go back from what waits, at once; give it, and the new revision.
+
+    Raises:
+        NothingPending: nothing waits.
+        InvalidConfig: what it goes back to is not valid any more.
+        KvError: the store cannot be read or written.
+    """
+    by = note or own_note()
+    if not by.message:
+        by = attrs.evolve(by, message="reverted before it was confirmed")
+
+    async def attempt(change: PendingChange) -> tuple[PendingChange, int] | None:
+        revision = await _go_back(client, service, change, by)
+        return None if revision is None else (change, revision)
+
+    return await _with_pending(client, service, attempt)
+
+
+async def take_back(client: KeyStore, service: str, change: PendingChange) -> None:
+    """Go back from a change that nobody confirmed in time; for who drives the service.
+
+    Once it returns the change waits no more, whoever ended it.
+
+    Raises:
+        KvError: the store cannot be read or written; try again.
+    """
+    words = (
+        f"revision {change.index} by {change.author} was not confirmed within"
+        f" {change.period_s:g} s; this is revision {change.revision} again"
+    )
+    while True:
+        found = await read_pending(client, service)
+        if found.index != change.index:
+            return
+        if found.change is None:
+            if await client.delete(pending_key(service), cas=found.index):
+                _log.info(
+                    "revision %d of %s is no longer waited for: revision %d replaced it",
+                    *(change.index, service, found.revision),
+                )
+            continue
+        try:
+            note = Note(AUTHOR, words[:1000])
+            revision = await _go_back(client, service, found.change, note)
+        except InvalidConfig as exc:
+            _log.error(
+                "revision %d of %s stays, though nobody confirmed it: what it would go back"
+                " to is not valid any more: %s",
+                *(change.index, service, exc),
+            )
+            await client.delete(pending_key(service), cas=found.index)
+            continue
+        if revision is not None:
+            _log.warning("%s: %s, as revision %d", service, words, revision)
+            return
+
+
+async def _go_back(
+    client: KeyStore, service: str, change: PendingChange, note: Note
+) -> int | None:
+    """Write the former document; None where somebody else was first."""
+    drop = _drop(service, change.index)
+    try:
+        revision = await write_document(
+            *(client, service, parse(change.document)),
+            over=change.index,
+            note=note,
+            also=[drop],
+        )
+    except WrittenMeanwhile:
+        return None
+    if revision == change.index:  # it is there already, so nothing was written
+        await client.transact([drop])
+    return revision
+
+
+def _drop(service: str, index: int) -> TxnOperation:
+    return TxnOperation("delete-cas", pending_key(service), index=index)
+
+
+async def _with_pending(
+    client: KeyStore,
+    service: str,
+    attempt: Callable[[PendingChange], Awaitable[T | None]],
+) -> T:
+    """Do something with what waits, anew where that changes meanwhile."""
+    for _ in range(TRIES):
+        found = await read_pending(client, service)
+        done = await attempt(found.check(service))
+        if done is not None:
+            return done
+    raise NothingPending(
+        f"{service}: what waits was changed by others {TRIES} times meanwhile; look at"
+        " what is there, and try again"
+    )
