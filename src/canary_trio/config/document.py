@@ -14,7 +14,6 @@ from typing import Any
 
 import attrs
 
-from canary_trio.config.checks import disagreements, oddities
 from canary_trio.config.codec import (
     Codec,
     Fault,
@@ -34,6 +33,7 @@ from canary_trio.config.codec import (
 from canary_trio.config.model import Config, SameSite, Sticky, Style
 from canary_trio.config.parts.access_codec import ACCESS
 from canary_trio.config.parts.arm_codec import ARMS, DAY_S
+from canary_trio.config.parts.checks import disagreements, oddities
 from canary_trio.config.parts.condition_codec import (
     ADDRESS_BITS,
     KEY,
@@ -41,6 +41,7 @@ from canary_trio.config.parts.condition_codec import (
     key_of,
     write_key,
 )
+from canary_trio.config.parts.rollout_codec import ROLLOUT
 from canary_trio.config.parts.rule_codec import RULE_LIST
 from canary_trio.config.policies import (
     CertificateHeader,
@@ -231,6 +232,7 @@ DOCUMENT = table(
     client_cert_header=optional(enumeration(CertificateHeader)),
     strict_transport_security=optional(STRICT_TRANSPORT),
     access=ACCESS,
+    rollout=optional(ROLLOUT),
     config_server=CONFIG_SERVER,
     update_rate=seconds(0.1, 600),
     arms=ARMS,

@@ -33,6 +33,7 @@ from canary_trio.config.policies import (
     UpstreamTls,
     described,
 )
+from canary_trio.config.rollout import Rollout
 from canary_trio.config.rules import Key, Rule, Source
 from canary_trio.config.url import UrlParts, split_url
 from http_trio.hosts.introduction import ProxyVersion
@@ -290,6 +291,10 @@ class Config:
     )
     access: Access = described(
         "Who may pass, and who is refused before a request is routed.", factory=Access
+    )
+    rollout: Rollout | None = described(
+        "Steps by which the ratio of an arm is raised, and how that stands; null for none.",
+        default=None,
     )
     config_server: str | None = described(
         "Where the next document is read; by default where this one was.", default=None

@@ -21,8 +21,8 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from canary_trio.config.checks import default_cookie
 from canary_trio.config.model import Balance, Config, Sticky, Style
+from canary_trio.config.parts.checks import default_cookie
 from canary_trio.config.rules import Key, Source, ValueIs
 from canary_trio.routing.buckets import BucketRanges, bucket, salt_of
 from canary_trio.routing.decision import Chance, Decision, Reason

@@ -259,6 +259,79 @@ RATE_LIMIT = table(
     **{"except": NETWORKS},
 )
 
+GATE = st.one_of(
+    table(
+        {"url": st.sampled_from(["http://a/ok", "https://b:8443/x?y=z"])},
+        method=st.sampled_from(["GET", "POST"]),
+        headers=st.just("token"),
+        status=CODES,
+        json=table(
+            {"path": st.just("a.0.b"), "value": st.none() | st.booleans() | TEXT}
+        ),
+        timeout=seconds(0.1, 60),
+        interval=seconds(1, 3600),
+        tries=st.none() | st.integers(1, 10_000),
+    ),
+    table(
+        {
+            "prometheus": st.just("http://prom:9090"),
+            "query": st.just("up"),
+            "min": st.integers(0, 5),
+        },
+        max=st.integers(6, 10),
+    ),
+    table(
+        {
+            "window": table(
+                {"from": st.just("09:00")},
+                days=st.lists(st.sampled_from(["mon", "sun"]), min_size=1, max_size=2),
+                to=st.sampled_from(["17:00", "24:00"]),
+                zone=st.sampled_from(["UTC", "Europe/Berlin"]),
+            )
+        }
+    ),
+    st.just({"approval": True}),
+)
+ROLLOUT_STATE = table(
+    {
+        "phase": st.sampled_from(
+            ["running", "paused", "waiting", "aborting", "aborted", "done"]
+        )
+    },
+    step=st.integers(0, 2),
+    ratio=SHARES,
+    since=st.integers(0, 2**53),
+    by=VALUES,
+    reason=VALUES,
+    passed=st.just(["approval"]),
+    verdict=st.none()
+    | table({"finding": VALUES}, requests=st.just([5, 6]), e_value=st.floats(0, 1e9)),
+)
+ROLLOUT = table(
+    {
+        "id": st.sampled_from(["v1", "v4.2-rc1"]),
+        "against": st.just("baseline"),
+        "steps": st.lists(st.integers(1, 10_000), min_size=1, max_size=3, unique=True)
+        .map(sorted)
+        .map(lambda found: [share / 10_000 for share in found]),
+    },
+    judge=st.none()
+    | st.booleans()
+    | table(
+        errors=table(tolerance=st.floats(1, 1000)),
+        latency=st.none() | table(quantiles=st.just([0.5, 0.99])),
+        alpha=st.floats(1e-9, 0.5),
+        requests=st.integers(0, 10**9),
+        then=st.sampled_from(["abort", "pause", "say"]),
+    ),
+    gates=st.lists(GATE, max_size=3),
+    deadline=st.none() | seconds(1, 86400),
+    when=st.sampled_from(["abort", "pause"]),
+    slope=st.floats(0.0001, 1),
+    hook=st.none() | table({"url": st.just("http://a")}, key=st.none() | st.just("k")),
+    state=st.none() | ROLLOUT_STATE,
+)
+
 DOCUMENTS = table(
     {"arms": st.fixed_dictionaries({name: arm(name) for name in ARMS})},
     style=st.sampled_from(["round_robin", "random", "hash"]),
@@ -304,6 +377,7 @@ DOCUMENTS = table(
         basic_auth=st.none() | BASIC_AUTH,
         forward_auth=st.none() | FORWARD_AUTH,
     ),
+    rollout=st.none() | ROLLOUT,
     config_server=st.none() | st.just("http://127.0.0.1:8500"),
     update_rate=seconds(0.1, 600),
 )

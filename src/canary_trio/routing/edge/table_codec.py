@@ -14,7 +14,6 @@ from typing import Any
 import attrs
 
 from canary_trio.config.access import RateLimit
-from canary_trio.config.checks import oddities
 from canary_trio.config.codec import (
     Codec,
     Fault,
@@ -26,6 +25,7 @@ from canary_trio.config.codec import (
     table,
 )
 from canary_trio.config.document import parse
+from canary_trio.config.parts.checks import oddities
 from canary_trio.config.policies import described
 from canary_trio.config.rules import Condition, MethodIs
 from canary_trio.errors import InvalidConfig, Problem

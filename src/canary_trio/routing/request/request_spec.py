@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 import attrs
 
-from canary_trio.config.checks import oddities
+from canary_trio.config.parts.checks import oddities
 from canary_trio.errors import CanaryError, Problem
 from http_trio.errors import BadRequest
 from http_trio.http1.request_head import RequestHead, parse_request_head

@@ -6,7 +6,8 @@ tables without an end. What has none of these can be decoded, shown, logged and 
 `oddities` are looked for before all else.
 
 What several fields must agree on is checked as far as these fields can be read, so that
-such faults are told together with all others.
+such faults are told together with all others. One file, since all of it is of a document
+before it is a value.
 """
 
 from __future__ import annotations
@@ -124,6 +125,41 @@ def disagreements(
     for name, arm in arms.items():
         if isinstance(arm, dict):
             yield from _bad_arm(name, arm)
+    if isinstance(document.get("rollout"), dict):
+        yield from _bad_rollout(document["rollout"], document.get("ratio", 0), arms)
+
+
+def _bad_rollout(
+    rollout: Mapping[str, Any], given: Any, arms: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Find arms that a rollout cannot have, and steps beyond what others leave."""
+    arm, against = rollout.get("arm", CANARY), rollout.get("against", STABLE)
+    if arm == STABLE:
+        expected = "another arm: stable has what is left"
+        yield Problem("$.rollout.arm", show(STABLE), expected)
+    for path, name in (("$.rollout.arm", arm), ("$.rollout.against", against)):
+        if isinstance(name, str) and name not in arms:
+            yield _no_arm(path, name, arms)
+    if arm == against != STABLE:
+        yield Problem(
+            "$.rollout.against", show(against), "another arm than rollout.arm"
+        )
+    try:
+        shares = RATIO.decode(given)
+    except (Fault, ExceptionGroup):
+        return
+    others = sum(share for name, share in shares.items() if name not in (arm, against))
+    steps = rollout.get("steps")
+    for place, step in enumerate(steps if isinstance(steps, list) else ()):
+        ratio: Any = step.get("ratio") if isinstance(step, dict) else step
+        if (
+            is_number(ratio)
+            and 0 < ratio <= 1
+            and round(ratio * WHOLE) + others > WHOLE
+        ):
+            left = format_share(WHOLE - others)
+            found = f"{ratio:g}, of {left} that the other arms leave"
+            yield Problem(f"$.rollout.steps[{place}]", found, f"at most {left}")
 
 
 def _bad_shares(given: Any, arms: Mapping[str, Any]) -> Iterator[Problem]:
