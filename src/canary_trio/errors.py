@@ -104,6 +104,15 @@ class NoRevision(CanaryError):
         self.kept = tuple(kept)
 
 
+class NothingToUndo(CanaryError):
+    """The change before the first that is kept is to be taken back. Its asker's fault."""
+
+    def __init__(self, service: str, revision: int) -> None:
+        super().__init__(
+            f"{service}: nothing is kept of before revision {revision}, so it cannot be undone"
+        )
+
+
 class TooLargeTogether(CanaryError):
     """A document is too large to be written together with something else."""
 

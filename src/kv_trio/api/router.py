@@ -27,9 +27,10 @@ from kv_trio.consul.encode import (
 )
 from kv_trio.consul.parameters import KV, RequestTarget, parse_target, parse_unsigned
 from kv_trio.errors import BadQuery, Moved, StorageError
-from kv_trio.state.acl import Acl
+from kv_trio.state.acl import EVERYTHING, Acl
 
 _SESSION = b"/v1/session/"
+_SELF = b"/v1/acl/token/self"
 _FOR_ALL = frozenset({b"/", b"/live", b"/ready", b"/v1/status/leader"})  # no token
 
 _NO_SNAPSHOT = (
@@ -104,6 +105,9 @@ class ApiRouter:
         elif path == b"/v1/watch":
             self._metrics.requests["watch"] += 1
             self._watch.handle(exchange, parameters, acl)
+        elif path == _SELF and exchange.method == "GET":
+            self._metrics.requests["other"] += 1
+            exchange.respond(_render_self(acl))
         else:
             self._metrics.requests["other"] += 1
             self._respond_other(exchange, path, parameters, acl)
@@ -164,6 +168,14 @@ class ApiRouter:
             exchange.respond(bad_query(exc))
         else:
             exchange.respond(json_response({"Forgotten": forgotten}))
+
+
+def _render_self(acl: Acl) -> Response:
+    """Say whose rights a request has, as a Consul says it of a token."""
+    if acl is EVERYTHING:
+        raise BadQuery(401, "ACL support disabled")
+    shown = {"AccessorID": acl.name, "Description": acl.name, "Policies": None}
+    return json_response(shown)
 
 
 def _wants_consuls(exchange: Exchange) -> bool:

@@ -206,6 +206,11 @@ class EtcdClient:
             if exc.status != _ABSENT:
                 raise
 
+    async def token_name(self) -> str:
+        """Give the name of the user that the token is of; empty if there is none."""
+        await trio.lowlevel.checkpoint()
+        return self._endpoints.user_name
+
     # === watching and locking ===
 
     @asynccontextmanager

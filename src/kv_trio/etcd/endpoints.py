@@ -159,6 +159,14 @@ class Endpoints:
         """The member that is asked now."""
         return self._members[self._at]
 
+    @property
+    def user_name(self) -> str:
+        """The name of the user that is authenticated; empty if there is none."""
+        user = self._user
+        if user is None and callable(self._given) and (token := self._given()):
+            user = user_of(token)
+        return user["name"] if user else ""
+
     def leave(self, member: Transport) -> None:
         """Ask the next member from now on, if this one is asked now."""
         if member is self.member:

@@ -16,10 +16,13 @@ _HERE = "canary_trio.command.cli."
 
 COMMANDS = {
     "apply": _HERE + "changes.documents:apply",
+    "diff": _HERE + "changes.history:diff",
     "demo": _HERE + "demo.command:demo",
     "explain": _HERE + "views.explain:explain",
     "get": _HERE + "changes.documents:get",
+    "history": _HERE + "changes.history:history",
     "passwd": _HERE + "passwd:passwd",
+    "rollback": _HERE + "changes.history:rollback",
     "rollout": _HERE + "rollout.simulate:rollout",
     "schema": _HERE + "changes.documents:schema",
     "secret": _HERE + "changes.secret:secret",
@@ -27,6 +30,7 @@ COMMANDS = {
     "services": _HERE + "views.status:services",
     "set": _HERE + "changes.documents:set_",
     "status": _HERE + "views.status:status",
+    "undo": _HERE + "changes.history:undo",
     "validate": _HERE + "changes.documents:validate",
 }
 """Where each command is, as `module:attribute`; it is imported when it is run."""

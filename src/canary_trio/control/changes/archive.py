@@ -50,6 +50,14 @@ def own_note() -> Note:
 
 
 @attrs.frozen
+class Unnoted:
+    """A document that was written past us, and what is known of that."""
+
+    change: Change
+    text: bytes
+
+
+@attrs.frozen
 class RevisionWrite:
     """A document that is to be written.
 
@@ -57,14 +65,14 @@ class RevisionWrite:
         service: whose it is.
         text: as it is written.
         change: who makes it; without a revision yet.
-        unnoted: the document that it replaces, where that was written past us.
+        unnoted: what it replaces, where that was written past us.
         history: as it is.
     """
 
     service: str
     text: bytes
     change: Change
-    unnoted: bytes | None
+    unnoted: Unnoted | None
     history: ChangeLog
 
     async def write(self, client: KeyStore, also: Sequence[TxnOperation] = ()) -> int:
@@ -130,7 +138,7 @@ class RevisionWrite:
         copies = [TxnOperation("set", key, self.text)]
         if self.unnoted is not None:
             key = past_document_key(self.service, self._unnoted_id)
-            copies.insert(0, TxnOperation("set", key, self.unnoted))
+            copies.insert(0, TxnOperation("set", key, self.unnoted.text))
         return copies
 
     def _notes(self, revision: int) -> list[TxnOperation]:
@@ -138,11 +146,8 @@ class RevisionWrite:
         change = attrs.evolve(self.change, revision=revision)
         notes = [TxnOperation("set", prefix + change.id, change.dump())]
         if self.unnoted is not None:
-            id_ = self._unnoted_id
-            older = (one for one in self.history.changes if one.id)
-            over = next((one.revision for one in older), 0)
-            unnoted = Change(id_, self.change.over, over=over, by_hand=True)
-            notes.insert(0, TxnOperation("set", prefix + id_, unnoted.dump()))
+            key = prefix + self._unnoted_id
+            notes.insert(0, TxnOperation("set", key, self.unnoted.change.dump()))
         return notes
 
     @property

@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
+
 from canary_trio.config.document import build, parse
 from canary_trio.config.model import Config
-from canary_trio.control.changes.archive import RevisionWrite, new_id, own_note
+from canary_trio.control.changes.archive import RevisionWrite, Unnoted, new_id, own_note
 from canary_trio.control.changes.assignments import apply_assignments
 from canary_trio.control.changes.difference import Difference, differences, is_same
 from canary_trio.control.changes.history import SUMMARY, Change, ChangeLog, Note
@@ -73,7 +75,6 @@ async def write_document(
     *,
     over: int,
     note: Note | None = None,
-    copy_of: int = 0,
     also: Sequence[TxnOperation] = (),
 ) -> int:
     """Validate and write a document; give its revision.
@@ -86,7 +87,6 @@ async def write_document(
         document: parsed JSON.
         over: the revision that it replaces; 0 if there must be none.
         note: who changes it, and why; by default who runs this process, and where.
-        copy_of: the revision whose content it is, if it is one's.
         also: further operations that take effect together with it, or not at all; not
             run where nothing is written. A change that is to be confirmed ends, unless
             one of them is about it.
@@ -113,7 +113,6 @@ async def write_document(
         replaced=entry,
         found=differences({} if before is None else before, document),
         note=note,
-        copy_of=copy_of,
         also=also,
     )
     if not revision:
@@ -196,7 +195,11 @@ async def read_history(client: KeyStore, service: str) -> ChangeLog:
     """
     notes = (await client.list(changes_prefix(service))).entries
     entry = (await client.get(config_key(service))).entry  # after all that are noted
-    return ChangeLog.of(entry.modify_index if entry else 0, notes)
+    history = ChangeLog.of(entry.modify_index if entry else 0, notes)
+    if entry is None or history.changes[0].id:
+        return history
+    by_hand = await _note_by_hand(client, service, entry, history)
+    return attrs.evolve(history, changes=(by_hand, *history.changes[1:]))
 
 
 async def read_revision(client: KeyStore, service: str, revision: int) -> bytes:
@@ -267,21 +270,36 @@ async def _write(
     replaced: Entry | None,
     found: Sequence[Difference] = (),
     note: Note | None = None,
-    copy_of: int = 0,
     also: Sequence[TxnOperation] = (),
 ) -> int:
     """Write a document over what is there; give its revision, 0 if it is another now."""
     over = replaced.modify_index if replaced else 0
     history = ChangeLog.of(over, (await client.list(changes_prefix(service))).entries)
     now = datetime.now(UTC)
-    change = Change.noted(
-        new_id(now), note or own_note(), over=over, at=now, found=found, copy_of=copy_of
+    change = Change.noted(new_id(now), note or own_note(), found, over=over, at=now)
+    unnoted = None
+    if replaced is not None and not history.changes[0].id:
+        noted = await _note_by_hand(client, service, replaced, history)
+        unnoted = Unnoted(noted, replaced.value)
+    return await RevisionWrite(service, text, change, unnoted, history).write(
+        client, also
     )
-    present = history.find(over)
-    is_unnoted = replaced is not None and present is not None and not present.id
-    unnoted = replaced.value if replaced is not None and is_unnoted else None
-    made = RevisionWrite(service, text, change, unnoted, history)
-    return await made.write(client, also)
+
+
+async def _note_by_hand(
+    client: KeyStore, service: str, entry: Entry, history: ChangeLog
+) -> Change:
+    """Give what is known of a document that was written past us."""
+    change = Change("", entry.modify_index, by_hand=True)
+    older = history.before(entry.modify_index)
+    if older is None:
+        return change
+    change = attrs.evolve(change, over=older.revision)
+    copy = (await client.get(past_document_key(service, older.id))).entry
+    before, after = _parsed(copy), _parsed(entry)
+    if before is None or after is None:
+        return change
+    return change.with_summary(differences(before, after))
 
 
 async def _lost(client: KeyStore, service: str, over: int) -> WrittenMeanwhile:

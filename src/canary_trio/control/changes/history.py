@@ -71,10 +71,14 @@ class Note:
     Attributes:
         author: who makes it.
         message: why.
+        copy_of: the revision whose content it takes, if it is one's.
+        undoes: the revision that it takes back, if it does.
     """
 
     author: str = attrs.field()
     message: str = attrs.field(default="")
+    copy_of: int = attrs.field(default=0, kw_only=True)
+    undoes: int = attrs.field(default=0, kw_only=True)
 
     @author.validator
     def _check_author(self, _: object, value: str) -> None:
@@ -107,6 +111,7 @@ class Change:
         summary: some of what it changed, in words.
         others: so many more differences.
         copy_of: the revision that it took its content from; 0 for none.
+        undoes: the revision that it took back; 0 for none.
         by_hand: whether it was written past us.
     """
 
@@ -119,6 +124,7 @@ class Change:
     summary: tuple[str, ...] = ()
     others: int = 0
     copy_of: int = 0
+    undoes: int = 0
     by_hand: bool = False
 
     @classmethod
@@ -126,11 +132,10 @@ class Change:
         cls,
         id_: str,
         note: Note,
+        found: Sequence[Difference],
         *,
         over: int,
         at: datetime,
-        found: Sequence[Difference],
-        copy_of: int = 0,
     ) -> Self:
         """Give a change that is about to be written."""
         return cls(
@@ -140,10 +145,14 @@ class Change:
             author=note.author.strip(),
             message=note.message.strip(),
             at=at,
-            summary=tuple(_cut(one.words) for one in found[:SUMMARY]),
-            others=max(0, len(found) - SUMMARY),
-            copy_of=copy_of,
-        )
+            copy_of=note.copy_of,
+            undoes=note.undoes,
+        ).with_summary(found)
+
+    def with_summary(self, found: Sequence[Difference]) -> Self:
+        """Add what it changes, in short."""
+        words = tuple(_cut(one.words) for one in found[:SUMMARY])
+        return attrs.evolve(self, summary=words, others=max(0, len(found) - SUMMARY))
 
     @classmethod
     def load(cls, entry: Stored) -> Self | None:
@@ -161,6 +170,7 @@ class Change:
                 summary=tuple(map(str, fields.get("changes", ()))),
                 others=_number(fields.get("others", 0)),
                 copy_of=_number(fields.get("copy_of", 0)),
+                undoes=_number(fields.get("undoes", 0)),
                 by_hand=bool(fields.get("by_hand", False)),
             )
         except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
@@ -183,6 +193,8 @@ class Change:
             fields["others"] = self.others
         if self.copy_of:
             fields["copy_of"] = self.copy_of
+        if self.undoes:
+            fields["undoes"] = self.undoes
         return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
 
     @property
@@ -235,6 +247,17 @@ class ChangeLog:
         if change is not None and change.over:
             return self.find(change.over)
         return next((one for one in self.changes if one.revision < revision), None)
+
+    def to_undo(self) -> tuple[Change | None, Change | None]:
+        """Give the last change that is in effect, and the one that was before it.
+
+        One that was undone is in effect no more, and an undo itself is none; so one undo
+        after the other goes back step by step.
+        """
+        change = self.find(self.present)
+        while change is not None and change.undoes:
+            change = self.find(change.copy_of)
+        return change, None if change is None else self.before(change.revision)
 
     def to_clear(
         self,

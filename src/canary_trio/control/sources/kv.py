@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from kv_trio import (
     Client,
     Contact,
     KeySetWatch,
+    KvError,
     StoreRefused,
     UnexpectedResponse,
 )
@@ -21,6 +23,8 @@ HINT = "an etcd is etcd://HOST:PORT"
 
 _OF_OTHERS = frozenset({301, 302, 303, 307, 308, 400, 405, 406, 410, 501})
 """Statuses that neither of them gives for a key that is read."""
+
+_SELF_BYTES = 64 * 1024  # of a token with its policies
 
 
 class KvSource(Client):
@@ -47,6 +51,22 @@ class KvSource(Client):
             if exc.status in _OF_OTHERS:
                 raise WrongServer(self._is_none(exc)) from exc
             raise
+
+    async def token_name(self) -> str:
+        """Give the name of the token that it is shown; empty where nobody knows one.
+
+        It is a kv-trio's name of it, or a Consul's description.
+        """
+        token = self._transport._token  # noqa: SLF001  # it is asked what it shows
+        if not (token() if callable(token) else token):
+            return ""
+        try:
+            path = "/v1/acl/token/self"
+            reply = await self._transport.request("GET", path, {}, limit=_SELF_BYTES)
+            found = json.loads(reply.body)["Description"]
+        except (KvError, ValueError, LookupError, TypeError, RecursionError):
+            return ""  # it has no tokens, or will not say
+        return " ".join(found.split()) if isinstance(found, str) else ""
 
     def _is_none(self, reason: Exception) -> str:
         return f"{self.url} is no kv-trio and no Consul: {reason}; {HINT}"

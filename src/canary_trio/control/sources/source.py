@@ -145,6 +145,9 @@ class DocumentSource(KeyStore, Protocol):
             KvError: that cannot be told now.
         """
 
+    async def token_name(self) -> str:
+        """Give the name of the token that it is shown; empty where nobody knows one."""
+
     def watch_keys(
         self, keys: Iterable[str], *, contact: Contact | None = None
     ) -> AbstractAsyncContextManager[WatchedKeys]:

@@ -35,7 +35,7 @@ def entry(id_: str, value: bytes, revision: int) -> Entry:
 
 def noted(days_ago: float, revision: int) -> Entry:
     at = NOW - timedelta(days=days_ago)
-    change = Change.noted(make_id(at, 7), Note("ann"), over=0, at=at, found=())
+    change = Change.noted(make_id(at, 7), Note("ann"), (), over=0, at=at)
     return entry(change.id, change.dump(), revision)
 
 
@@ -46,7 +46,7 @@ def test_a_note_is_read_as_it_was_written(
     found = differences({}, {f"f{number}": number for number in range(SUMMARY + 2)})
     id_ = make_id(NOW, draw)
     change = Change.noted(
-        id_, Note(author, message), over=over, at=NOW, found=found, copy_of=3
+        id_, Note(author, message, copy_of=3, undoes=4), found, over=over, at=NOW
     )
     read = Change.load(entry(id_, change.dump(), 9))
     assert read == attrs.evolve(change, revision=9)

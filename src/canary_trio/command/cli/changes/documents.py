@@ -8,39 +8,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from canary_health.finite import Finite
-from canary_trio.command.cli.changes.written import FIRST_S, Wait, Written, say_written
+from canary_trio.command.cli.changes import writing
+from canary_trio.command.cli.changes.writing import Draft, How
 from canary_trio.command.cli.options import store_options
 
 if TYPE_CHECKING:
-    from canary_trio.control.fleet.report import Fleet
     from canary_trio.control.sources.source import KeyStore
-
-_wait_option = click.option(
-    "--wait",
-    "wait_s",
-    type=Finite(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Return when every live proxy routes by the new revision; status 3 if that is not"
-    f" so in time, or no proxy is live (the first is awaited for {FIRST_S:g} s).",
-)
-_expect_option = click.option(
-    "--expect",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="With --wait: go on until at least N proxies are live; status 3 if they are not"
-    " in time.",
-)
-
-
-def _wait(command: store_options.F) -> store_options.F:
-    return _wait_option(_expect_option(command))
 
 
 @click.command()
@@ -59,28 +37,18 @@ def get(service: str, config_server: str) -> None:
 @click.command("set")
 @click.argument("service")
 @click.argument("assignments", nargs=-1, required=True, metavar="FIELD=VALUE...")
-@store_options.config_server
-@_wait
-@store_options.as_json
-def set_(
-    service: str,
-    assignments: tuple[str, ...],
-    config_server: str,
-    wait_s: float | None,
-    expect: int | None,
-    *,
-    as_json: bool,
-) -> None:
+@writing.options
+def set_(service: str, assignments: tuple[str, ...], how: How) -> None:
     """Change fields of the document of SERVICE: canary set web ratio=0.25 --wait 2."""
     from canary_trio.config.document import parse  # noqa: PLC0415
     from canary_trio.control.changes.assignments import apply_assignments  # noqa: PLC0415
     from canary_trio.control.changes.documents import read_document  # noqa: PLC0415
 
-    async def changed(client: KeyStore) -> tuple[dict[str, Any], int]:
+    async def changed(client: KeyStore) -> Draft:
         text, revision = await read_document(client, service)
-        return apply_assignments(parse(text), assignments), revision
+        return Draft(apply_assignments(parse(text), assignments), revision)
 
-    _write(service, config_server, changed, _waiting(wait_s, expect), as_json=as_json)
+    writing.write(service, changed, how)
 
 
 @click.command()
@@ -88,18 +56,8 @@ def set_(
 @click.argument(
     "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 )
-@store_options.config_server
-@_wait
-@store_options.as_json
-def apply(
-    service: str,
-    file: Path,
-    config_server: str,
-    wait_s: float | None,
-    expect: int | None,
-    *,
-    as_json: bool,
-) -> None:
+@writing.options
+def apply(service: str, file: Path, how: How) -> None:
     """Make FILE (- for standard input) the document of SERVICE."""
     from canary_trio.config.document import parse  # noqa: PLC0415
     from canary_trio.control.changes.documents import read_document  # noqa: PLC0415
@@ -107,14 +65,14 @@ def apply(
 
     text = read_valid(file, service)
 
-    async def replacing(client: KeyStore) -> tuple[dict[str, Any], int]:
+    async def replacing(client: KeyStore) -> Draft:
         try:
             revision = (await read_document(client, service))[1]
         except NoDocument:
             revision = 0
-        return parse(text), revision
+        return Draft(parse(text), revision)
 
-    _write(service, config_server, replacing, _waiting(wait_s, expect), as_json=as_json)
+    writing.write(service, replacing, how)
 
 
 @click.command()
@@ -145,57 +103,6 @@ def schema(*, markdown: bool, gateway: bool) -> None:
 
     of = TABLE_SCHEMA if gateway else DOCUMENT.schema
     click.echo(reference(of) if markdown else json.dumps(json_schema(of), indent=2))
-
-
-def _waiting(wait_s: float | None, expect: int | None) -> Wait | None:
-    if wait_s is not None:
-        return Wait(wait_s, expect)
-    if expect is not None:
-        raise click.UsageError("--expect N says what --wait SECONDS is to wait for")
-    return None
-
-
-def _write(
-    service: str,
-    config_server: str,
-    prepare: Callable[[KeyStore], Awaitable[tuple[dict[str, Any], int]]],
-    wait: Wait | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Write what `prepare` gives over the revision that it gives; wait, and say so."""
-    import trio  # noqa: PLC0415
-
-    from canary_trio.control.changes.documents import read_fleet, write_document  # noqa: PLC0415
-    from kv_trio import KvError  # noqa: PLC0415
-
-    unconfirmed = ""
-
-    async def write(client: KeyStore) -> tuple[Written, Fleet | None]:
-        nonlocal unconfirmed
-        document, over = await prepare(client)
-        moves_to = str(document.get("config_server") or "").rstrip("/")
-        if wait is not None and moves_to not in ("", client.url):
-            wait.moves_to = moves_to
-            fleet = await read_fleet(client, service, 0)
-            wait.before = frozenset(report.id for report in fleet.reports)
-        begun = trio.current_time()
-        revision = await write_document(client, service, document, over=over)
-        found = None
-        if wait is not None:
-            try:
-                found = await wait.run(client, service, revision)
-            except KvError as exc:  # of the wait: what is written, is written
-                unconfirmed = str(exc)
-        took_s = trio.current_time() - begun
-        return Written(revision, changed=revision != over, took_s=took_s), found
-
-    written, fleet = store_options.ask(config_server, write)
-    if unconfirmed:
-        say_written(written, None, None, as_json=as_json)
-        click.echo(f"canary: where it is live is not known: {unconfirmed}", err=True)
-        sys.exit(3)
-    say_written(written, fleet, wait, as_json=as_json)
 
 
 def read_valid(file: Path, service: str | None = None) -> bytes:

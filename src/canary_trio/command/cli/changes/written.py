@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -33,17 +34,22 @@ class Written:
         revision: of the document now.
         changed: False if the same document was there already.
         took_s: from the write to the end of the wait.
+        told: more that is to be said of it; empty for nothing.
+        fields: what else JSON says of it.
     """
 
     revision: int
     changed: bool = attrs.field(kw_only=True)
     took_s: float = attrs.field(kw_only=True)
+    told: str = ""
+    fields: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
     def words(self) -> str:
         """What became of it, in words."""
         if self.changed:
-            return f"revision {self.revision} written"
+            told = f", {self.told}" if self.told else ""
+            return f"revision {self.revision} written{told}"
         return f"nothing changed; revision {self.revision} is there already"
 
 
@@ -129,6 +135,7 @@ def say_written(
     """Print what became of a write; end the command where it is not live everywhere."""
     if fleet is None or wait is None:
         table = {"revision": written.revision, "changed": written.changed}
+        table |= written.fields
         click.echo(json.dumps(table) if as_json else written.words)
         return
     if as_json:
@@ -167,6 +174,7 @@ def _shown(written: Written, fleet: Fleet, wait: Wait) -> dict[str, Any]:
         "staying": {report.id: report.move for report in fleet.staying},
         "moved": sorted(wait.left(fleet)),
         "ms": written.took_s * 1e3,
+        **written.fields,
     }
 
 
@@ -175,7 +183,7 @@ def _say(written: Written, fleet: Fleet, wait: Wait) -> None:
     if not fleet.reports and not left:
         click.echo(f"{written.words}; no proxy is live")
         return
-    if not written.changed:
+    if written.told or not written.changed:
         click.echo(written.words)
     if fleet.reports:
         live, known = len(fleet.live), len(fleet.reports)

@@ -24,7 +24,7 @@ def replace_revision_seven(monkeypatch: pytest.MonkeyPatch) -> None:
     async def read(*_: Any) -> tuple[bytes, int]:
         return json.dumps(DOCUMENT).encode(), 7
 
-    async def write(*_: Any, over: int) -> int:
+    async def write(*_: Any, over: int, **__: Any) -> int:
         return over + 1
 
     monkeypatch.setattr(documents, "read_document", read)

@@ -1,0 +1,205 @@
+"""What all commands that write a document have in common: their options, and the write.
+
+A command says what the document is to be, and of which revision it was made (`Draft`); how it
+is written, noted, waited for and told of is the same for each of them (`How`).
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import click
+
+from canary_health.finite import Finite
+from canary_trio.command.cli.changes.written import FIRST_S, Wait, Written, say_written
+from canary_trio.command.cli.options import store_options
+
+if TYPE_CHECKING:
+    from canary_trio.control.changes.history import Note
+    from canary_trio.control.fleet.report import Fleet
+    from canary_trio.control.sources.source import DocumentSource
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "-m",
+        "--message",
+        default="",
+        metavar="TEXT",
+        help="Why, for `canary history`.",
+    ),
+    click.option(
+        "--author",
+        envvar="CANARY_AUTHOR",
+        show_envvar=True,
+        metavar="NAME",
+        help="Who.  [default: the name of the token, where the store knows it; else"
+        " USER@HOST]",
+    ),
+    click.option(
+        "--wait",
+        "wait_s",
+        type=Finite(min=0, min_open=True),
+        metavar="SECONDS",
+        help="Return when every live proxy routes by the new revision; status 3 if that is"
+        " not so in time, or no proxy is live (the first is awaited for"
+        f" {FIRST_S:g} s).",
+    ),
+    click.option(
+        "--expect",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="With --wait: go on until at least N proxies are live; status 3 if they are"
+        " not in time.",
+    ),
+)
+
+
+@attrs.frozen
+class Draft:
+    """What is to be written.
+
+    Attributes:
+        document: parsed JSON.
+        over: the revision that it was made of; 0 for none.
+        copy_of: the revision whose content it is, if it is one's.
+        undoes: the revision that it takes back, if it does.
+        message: why, where the user does not say.
+        told, fields: as of `Written`.
+    """
+
+    document: dict[str, Any]
+    over: int
+    copy_of: int = 0
+    undoes: int = 0
+    message: str = ""
+    told: str = ""
+    fields: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class How:
+    """How a document is written, as the user said.
+
+    Attributes:
+        config_server: the URL of the store.
+        message, author: what it is noted with; no author for who the store knows.
+        wait: for the fleet; None to return at once.
+        as_json: whether JSON is printed.
+    """
+
+    config_server: str
+    message: str
+    author: str | None
+    wait: Wait | None
+    as_json: bool
+
+    async def note(self, client: DocumentSource, draft: Draft) -> Note:
+        """Give what the change is noted with."""
+        from canary_trio.control.changes.archive import own_note  # noqa: PLC0415
+        from canary_trio.control.changes.history import Note  # noqa: PLC0415
+
+        author = self.author or await client.token_name() or own_note().author
+        return Note(
+            author,
+            self.message or draft.message,
+            copy_of=draft.copy_of,
+            undoes=draft.undoes,
+        )
+
+
+def options(command: F) -> F:
+    """Give a command the options of all that write, which it gets as one value, `how`."""
+
+    @functools.wraps(command)
+    def with_how(
+        *,
+        config_server: str,
+        message: str,
+        author: str | None,
+        wait_s: float | None,
+        expect: int | None,
+        as_json: bool,
+        **rest: Any,
+    ) -> Any:
+        _check_note(author, message)
+        wait = _waiting(wait_s, expect)
+        return command(how=How(config_server, message, author, wait, as_json), **rest)
+
+    found: Any = store_options.config_server(store_options.as_json(with_how))
+    for option in reversed(_OPTIONS):
+        found = option(found)
+    return found  # type: ignore[no-any-return]
+
+
+def write(
+    service: str, prepare: Callable[[DocumentSource], Awaitable[Draft]], how: How
+) -> None:
+    """Write what `prepare` gives over the revision that it gives; wait, and say so."""
+    import trio  # noqa: PLC0415
+
+    from canary_trio.control.changes.documents import read_fleet, write_document  # noqa: PLC0415
+    from kv_trio import KvError  # noqa: PLC0415
+
+    unconfirmed = ""
+    wait = how.wait
+
+    async def write(client: DocumentSource) -> tuple[Written, Fleet | None]:
+        nonlocal unconfirmed
+        draft = await prepare(client)
+        moves_to = str(draft.document.get("config_server") or "").rstrip("/")
+        if wait is not None and moves_to not in ("", client.url):
+            wait.moves_to = moves_to
+            fleet = await read_fleet(client, service, 0)
+            wait.before = frozenset(report.id for report in fleet.reports)
+        note = await how.note(client, draft)
+        begun = trio.current_time()
+        revision = await write_document(
+            client, service, draft.document, over=draft.over, note=note
+        )
+        found = None
+        if wait is not None:
+            try:
+                found = await wait.run(client, service, revision)
+            except KvError as exc:  # of the wait: what is written, is written
+                unconfirmed = str(exc)
+        return (
+            Written(
+                revision,
+                changed=revision != draft.over,
+                took_s=trio.current_time() - begun,
+                told=draft.told,
+                fields=draft.fields,
+            ),
+            found,
+        )
+
+    written, fleet = store_options.ask(how.config_server, write)
+    if unconfirmed:
+        say_written(written, None, None, as_json=how.as_json)
+        click.echo(f"canary: where it is live is not known: {unconfirmed}", err=True)
+        sys.exit(3)
+    say_written(written, fleet, wait, as_json=how.as_json)
+
+
+def _waiting(wait_s: float | None, expect: int | None) -> Wait | None:
+    if wait_s is not None:
+        return Wait(wait_s, expect)
+    if expect is not None:
+        raise click.UsageError("--expect N says what --wait SECONDS is to wait for")
+    return None
+
+
+def _check_note(author: str | None, message: str) -> None:
+    from canary_trio.control.changes.history import Note  # noqa: PLC0415
+    from canary_trio.errors import BadNote  # noqa: PLC0415
+
+    try:
+        Note("somebody" if author is None else author, message)
+    except BadNote as exc:
+        raise click.UsageError(str(exc)) from exc
