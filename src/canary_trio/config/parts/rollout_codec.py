@@ -201,7 +201,7 @@ _GATE_TABLE = table(
     url=URL,
     method=METHOD,
     headers=FILE_NAME,
-    status=status_codes(least=100),
+    status=status_codes(least=1),
     json=table(
         ExpectedJson,
         path=text(r"[^\x00-\x1f\x7f]{1,200}", "names with dots between, such as a.b"),
