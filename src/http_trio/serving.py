@@ -8,6 +8,7 @@ return when the last exchange is over, or cancels what is left at its deadline. 
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 from collections import Counter
@@ -26,12 +27,13 @@ from http_trio.net.bind import address_of, begins_with_proxy, open_listeners
 from http_trio.net.certificates.pairs import ServedCertificate
 from http_trio.net.certificates.store import CertificateStore
 from http_trio.net.event_loop import EventLoop
-from http_trio.net.process.heartbeat import Heartbeat
+from http_trio.net.process.notices import Notice, Tell
 from http_trio.net.process.port_handover import HANDSHAKE_S
 from http_trio.net.tls_context import Tls
 from http_trio.net.traffic_counts import FAULTS, TrafficCounts
 from http_trio.proxy.forward import upstream_request_of
 from http_trio.server.exchange import Exchange, Handler
+from http_trio.server.heartbeat import Heartbeat
 from http_trio.server.listening.h2c_listener import H2cListener
 from http_trio.server.listening.listener import Listener
 from http_trio.server.listening.prologue import ListenerClient
@@ -54,6 +56,7 @@ class HttpServer:
         certificates: CertificateStore | None = None,
     ) -> None:
         self.loop = loop
+        self._tell = loop.tell
         self.addresses = tuple(listener.address for listener in listeners)
         self._listeners = listeners
         self._certificates = certificates
@@ -171,6 +174,24 @@ class HttpServer:
 
     async def _wait_drained(self) -> None:
         await self._drain.wait()
+        began = trio.current_time()
+        self._tell_drain("draining", in_progress=len(self.exchanges))
+        try:
+            await self._end_all()
+        finally:
+            cut, lasted_s = len(self.exchanges), trio.current_time() - began
+            self._tell_drain("drained", cut=cut, lasted_s=round(lasted_s, 3))
+
+    def _tell_drain(self, what: str, **fields: float) -> None:
+        """Tell that it ends, or has; what it had in progress then is a field."""
+        count = fields.get("in_progress", fields.get("cut", 0))
+        state = "in progress" if "in_progress" in fields else "cut off"
+        told = f"{what}: {count} requests {state}"
+        level = logging.WARNING if fields.get("cut") else logging.INFO
+        shown = {**fields, "connections": self.connections}
+        self._tell(Notice("drain", told, level, shown))
+
+    async def _end_all(self) -> None:
         self.loop.leaving = True
         for client in self._clients:
             if isinstance(client, Http2Connection):
@@ -214,6 +235,7 @@ async def serve(
     tls: Tls | None = None,
     tls_binds: Sequence[str | socket.socket] | None = None,
     h2c_binds: Sequence[str | socket.socket] = (),
+    tell: Tell | None = None,
     task_status: trio.TaskStatus[HttpServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve HTTP/1.1 and, with a certificate or where asked to, HTTP/2.
@@ -237,6 +259,7 @@ async def serve(
         h2c_binds: addresses, as `binds`, that are served without TLS, where clients may
             speak HTTP/2 too: by prior knowledge, so that the first bytes tell which of
             both it is (RFC 9113 section 3.3).
+        tell: is told what an operator is to know; the log by default.
         task_status: `started` gets the `HttpServer` when all addresses listen.
 
     Raises:
@@ -248,14 +271,16 @@ async def serve(
     """
     if tls is not None and tls_binds is None:
         binds, tls_binds = (), binds
-    certificates = None if tls is None else CertificateStore(tls)
+    certificates = None if tls is None else CertificateStore(tls, tell)
     rules = forwarding or ForwardedPolicy()
     opened = open_listeners([*binds, *h2c_binds, *(tls_binds or ())], introduced=True)
     _check_trust(opened, rules)
     sockets = iter(opened)
     plain, h2c = [list(islice(sockets, len(of))) for of in (binds, h2c_binds)]
     async with trio.open_nursery() as nursery:
-        loop = EventLoop(limits or Limits(), nursery, half_close=rules.half_close)
+        loop = EventLoop(
+            limits or Limits(), nursery, half_close=rules.half_close, tell=tell
+        )
         listeners = [
             Listener(loop, sock, handler, _rules_of(sock, rules), overload)
             for sock in plain

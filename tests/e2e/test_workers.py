@@ -23,9 +23,7 @@ async def start(made: World, *words: object) -> tuple[Process, str, str]:
         *("--admin", "127.0.0.1:0", "--workers", 2, "--id", "edge"),
         *("--bootstrap", made.write(), "--bind", "127.0.0.1:0", *words),
     )
-    match = await process.says(
-        r"listens on ([\d.:]+)\S*.*, admin on (\S+), 2 workers\n"
-    )
+    match = await process.says(r"listens on ([\d.:]+)\S*.*, admin on (\S+), 2 workers")
     await process.says("runs revision")
     return process, match[1], match[2]
 

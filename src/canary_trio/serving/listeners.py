@@ -84,7 +84,15 @@ def side_listeners(
     """Give the listeners beside the proxy's, by the names of their tasks."""
     guard = AdminGuard(AdminHandler(view), admin_names(options))
     shared = options.reuse_port
-    admin = SideListener(guard, sockets.admin, ADMIN_LIMITS, reuse_port=shared)
+    events = view.runtime.observer.events
+
+    def tell(notice: http_trio.Notice) -> None:
+        if notice.kind != "drain":  # the proxy's own is told
+            events.take(notice)
+
+    admin = SideListener(
+        guard, sockets.admin, ADMIN_LIMITS, reuse_port=shared, tell=tell
+    )
     found = {"admin": admin}
     if sockets.redirecting:
         redirect = http_trio.HttpsRedirect(sockets.tls_port, options.acme_dir)
@@ -94,6 +102,7 @@ def side_listeners(
             options.limits,
             reuse_port=shared,
             clients=attrs.evolve(options.clients, proxy_protocol=False),
+            tell=tell,
         )
     return found
 
@@ -109,7 +118,9 @@ class SideListener:
         *,
         reuse_port: bool = False,
         clients: http_trio.ForwardedPolicy | None = None,
+        tell: http_trio.Tell | None = None,
     ) -> None:
+        self._tell = tell
         self._handler = handler
         self._clients = clients
         self._first: Sequence[socket.socket] = sockets
@@ -130,6 +141,7 @@ class SideListener:
             sockets,
             limits=self._limits,
             forwarding=self._clients,
+            tell=self._tell,
         )
         async with trio.open_nursery() as nursery:
             self._server = await nursery.start(start)

@@ -136,6 +136,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
     on_waiting: Callable[[str], None] | None = None,
     on_listening: Callable[[str, str], None] | None = None,
     on_live: Callable[[int], None] | None = None,
+    on_named: Callable[[str], None] | None = None,
     task_status: trio.TaskStatus[Proxy] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve a service until cancelled or drained.
@@ -152,6 +153,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
             document is waited for to listen there.
         on_listening: called with the addresses and the admin's once all listen.
         on_live: called with each revision in the step that makes it live.
+        on_named: called with the proxy's name in the fleet, once that is known.
         task_status: `started` gets the `Proxy` when the first document is live.
 
     Raises:
@@ -184,6 +186,8 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         addresses = sockets.addresses
         admin_address = http_trio.address_of(sockets.admin[0])
         id_, name_file = take_own_name(service, options, sockets.serving, owned)
+        if on_named is not None:
+            on_named(id_)
         passwords = PasswordLists(options.passwords)
         site = Site(
             service,
@@ -224,6 +228,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
                     limits=options.limits,
                     forwarding=options.clients,
                     overload=TOO_MANY,
+                    tell=view.runtime.observer.events.take,
                 )
                 if options.listen_late:
                     if on_waiting is not None:

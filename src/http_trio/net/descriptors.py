@@ -22,8 +22,7 @@ import select
 from collections.abc import Container
 
 from http_trio.net.event_loop import EventLoop
-
-_log = logging.getLogger(__name__)
+from http_trio.net.process.notices import Notice
 
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 """Errors that say we have no descriptor or no memory left; no peer is at fault."""
@@ -33,9 +32,6 @@ OWN_FILES = 32
 
 LOOK_AGAIN_S = 0.1
 """Where nothing was idle, seconds until it is looked again: a look is at every socket."""
-
-TELL_S = 30.0
-"""Seconds in which the log tells at most once that idle connections are closed."""
 
 _WHOLE_FROM = 288  # descriptors in all; of fewer, only a part of each reserve is kept
 _SHARE = 16  # one of so many idle connections is closed at a time, at least one,
@@ -93,14 +89,13 @@ def close_idlest(
         socket.expire()
     if not closed:
         loop.look_again_at = now + LOOK_AGAIN_S
-    elif now >= loop.tell_again_at:
-        loop.tell_again_at = now + TELL_S
-        _log.warning(
-            "connections or descriptors run short: closed %d of %d idle connections, and"
-            " goes on so",
-            len(closed),
-            len(found),
+    elif times := loop.shortage.happens(now, len(closed)):
+        told = (
+            "connections or descriptors run short: closed"
+            f" {len(closed)} of {len(found)} idle connections, and goes on so"
         )
+        shown = {"closed": times, "idle": len(found)}
+        loop.tell(Notice("limit", told, logging.WARNING, shown))
     return len(closed)
 
 

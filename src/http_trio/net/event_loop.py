@@ -27,6 +27,7 @@ from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
 from http_trio.net.poller import open_poller
+from http_trio.net.process.notices import Tell, Trouble, by_logging
 from http_trio.net.timer_wheel import TimerWheel
 from http_trio.net.traffic_counts import TrafficCounts
 
@@ -99,9 +100,16 @@ class EventLoop:
     """The sockets of one `serve`, and the tasks beside them."""
 
     def __init__(
-        self, limits: Limits, nursery: trio.Nursery, *, half_close: bool = False
+        self,
+        limits: Limits,
+        nursery: trio.Nursery,
+        *,
+        half_close: bool = False,
+        tell: Tell | None = None,
     ) -> None:
         self.limits = limits
+        self.tell = tell or by_logging(_log)
+        """Takes what an operator is to know."""
         self.half_close = half_close
         """Whether a client that ends its half may still wait for its response."""
         self.now = time.monotonic()
@@ -120,7 +128,9 @@ class EventLoop:
         self.refused: Counter[int] = Counter()
         """By status, the responses that no handler gave: see `Server.refused`."""
         self.counts = TrafficCounts()
-        self.look_again_at = self.tell_again_at = 0.0  # see `descriptors`
+        self.look_again_at = 0.0  # see `descriptors`
+        self.shortage = Trouble()
+        """Of connections or descriptors: see `descriptors`."""
         self._after_batch: list[Callable[[], None]] = []
         self._nursery = nursery
         self._parked: TimerWheel[Parked] = TimerWheel()

@@ -5,9 +5,9 @@ One file, since each option bears on the others. What takes long to import is im
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,8 @@ from kv_trio.cli.output import fail
 if TYPE_CHECKING:
     from http_trio import ProcessLife
     from kv_trio.serving import KvServer
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_BIND = "127.0.0.1:8500"
 
@@ -131,6 +133,15 @@ _DAY_S = 86400.0
     metavar="FILE",
     help="Its private key.  [default: in the file of the certificate]",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    envvar="CANARY_LOG_FORMAT",
+    show_envvar=True,
+    show_default=True,
+    help="How the process's own log is written, on standard error.",
+)
 def serve(
     binds: tuple[str, ...],
     data: Path | None,
@@ -148,6 +159,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     insecure: bool,
+    log_format: str,
 ) -> None:
     """Serve a store until SIGTERM or Ctrl-C.
 
@@ -159,6 +171,7 @@ def serve(
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     import attrs  # noqa: PLC0415
 
+    from canary_health import process_log  # noqa: PLC0415
     from http_trio import ProcessLife, ServiceManager, Tls, raise_file_limit  # noqa: PLC0415
     from kv_trio.limits import parse_limits  # noqa: PLC0415
     from kv_trio.serving import LIMITS  # noqa: PLC0415
@@ -168,6 +181,7 @@ def serve(
     addresses: _Addresses = (*binds, *inherited) or (DEFAULT_BIND,)
     if token_file is None and not insecure:
         _check_local(addresses)
+    process_log.configure(process_log.LogForm(log_format), service="kv-trio")
     raise_file_limit(connections + _SPARE_FILES)
     if tls_key is not None and tls_cert is None:
         raise click.UsageError("--tls-key needs a --tls-cert FILE")
@@ -203,6 +217,7 @@ def _run(
     """Serve until a signal ends it; a failure is one line and exit status 1."""
     import trio  # noqa: PLC0415
 
+    from canary_health.process_log import fail_as_json  # noqa: PLC0415
     from http_trio import HttpError  # noqa: PLC0415
     from kv_trio.errors import KvError  # noqa: PLC0415
     from kv_trio.serving import serve as serve_store  # noqa: PLC0415
@@ -210,7 +225,7 @@ def _run(
     def on_waiting() -> None:
         told = f"waits for the data {where}, which another server has"
         life.tell(told)
-        _print(told)
+        _log.info("kv-trio %s", told)
 
     start: Callable[..., Awaitable[None]] = partial(
         serve_store, addresses, on_waiting=on_waiting, **settings
@@ -218,17 +233,17 @@ def _run(
     try:
         trio.run(life.run, start, f"loads data {where}")
     except (HttpError, KvError) as exc:
+        fail_as_json(str(exc))
         fail(str(exc))
 
 
 def _tell_serving(where: str, server: KvServer) -> None:
-    told = f"data {where}, index {server.store.index}"
-    _print(f"listens on {', '.join(server.addresses)}, {told}")
-
-
-def _print(line: str) -> None:
-    click.echo(f"kv-trio {line}")
-    sys.stdout.flush()
+    addresses, index = ", ".join(server.addresses), server.store.index
+    _log.info(
+        "kv-trio listens on %s, data %s, index %d",
+        *(addresses, where, index),
+        extra={"addresses": addresses, "index": index},
+    )
 
 
 def _take_inherited() -> list[socket.socket]:

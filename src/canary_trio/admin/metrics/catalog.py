@@ -361,6 +361,13 @@ CATALOG = (
         (),
         readings.of_log(lambda log: log.dropped),
     ),
+    _counter(
+        "canary_log_dropped_lines_total",
+        "Lines of the process log that were lost: standard error took no more, or not as"
+        " fast.",
+        (),
+        readings.lost_lines,
+    ),
     _gauge(
         MergeRule.HIGHEST,
         "canary_proxy_info",

@@ -13,6 +13,7 @@ from itertools import accumulate
 
 import attrs
 
+from canary_health import process_log
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.config.model import WHOLE
 from canary_trio.proxy.long_connections import LongConnections
@@ -283,6 +284,12 @@ def of_log(read: Callable[[AccessLog], float]) -> Read:
             yield (), read(log)
 
     return rows
+
+
+def lost_lines(view: ProxyView, _: float) -> Rows:
+    """Give the lines of the process log that were lost."""
+    if not view.is_part:
+        yield (), process_log.dropped()
 
 
 def revisions(view: ProxyView, _: float) -> Rows:

@@ -21,7 +21,7 @@ from canary_trio.command.cli.options.serve_options import (
 from canary_trio.routing.access.cells import CELLS, MOST_CLIENTS
 
 if TYPE_CHECKING:
-    from canary_trio.command.process.process_log import LogOptions
+    from canary_trio.command.process.log_options import LogOptions
     from canary_trio.serving.options import ProxyOptions
 
 SPARE_FILES = 1024
@@ -120,7 +120,8 @@ def serve(
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has a meaning
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    from canary_trio.command.process.process_log import LogForm, LogOptions  # noqa: PLC0415  # keeps --help quick, as below
+    from canary_health.process_log import LogForm, fail_as_json  # noqa: PLC0415  # keeps --help quick, as below
+    from canary_trio.command.process.log_options import LogOptions  # noqa: PLC0415
     from canary_trio.errors import CannotServe  # noqa: PLC0415
     from canary_trio.serving.options import ProxyOptions  # noqa: PLC0415
     from canary_trio.telemetry.access_log_format import LineForm  # noqa: PLC0415
@@ -161,8 +162,10 @@ def serve(
     try:
         failure = _run(service, options, logs, workers, hung_s)
     except CannotServe as exc:
+        fail_as_json(str(exc), 2)
         raise click.UsageError(str(exc)) from exc
     if failure:
+        fail_as_json(failure)
         store_options.fail(failure)
 
 
@@ -172,14 +175,14 @@ def _run(
     """Serve until SIGTERM or Ctrl-C; give why it could not, empty if it could."""
     import trio  # noqa: PLC0415
 
-    from canary_trio.command.process import process_log  # noqa: PLC0415
+    from canary_health import process_log  # noqa: PLC0415
     from canary_trio.command.process.progress import Console  # noqa: PLC0415
     from canary_trio.command.process.serve_process import serve_process  # noqa: PLC0415
     from canary_trio.command.process.supervisor import supervise  # noqa: PLC0415
     from canary_trio.telemetry.access_log import BadLog  # noqa: PLC0415
     from http_trio import Limits, raise_file_limit  # noqa: PLC0415
 
-    process_log.configure(logs.form)
+    process_log.configure(logs.form, service=service)
     connections = Limits().connections  # each with one to a server
     raise_file_limit(2 * connections + SPARE_FILES)  # of each worker, too
     if workers > 1:
@@ -188,6 +191,4 @@ def _run(
         access_log = logs.open_access_log()
     except BadLog as exc:
         return str(exc)
-    # On standard output there are lines of the access log only, if there are any.
-    console = Console(service, beside=logs.has_stdout)
-    return trio.run(serve_process, service, options, console, access_log)
+    return trio.run(serve_process, service, options, Console(service), access_log)

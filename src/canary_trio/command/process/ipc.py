@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import attrs
 
-from canary_trio.command.process.process_log import LogOptions
+from canary_trio.command.process.log_options import LogOptions
 from canary_trio.serving.options import ProxyOptions
 
 CANNOT_SERVE = 2
@@ -30,6 +30,7 @@ class WorkerOptions:
 
     Attributes:
         service: the name of the service that it serves.
+        number: of the worker.
         options: of its proxy.
         logs: what it logs.
         sockets: the descriptors that it inherits, by the address that each listens on.
@@ -43,6 +44,7 @@ class WorkerOptions:
     sockets: Mapping[str, int] = attrs.field(factory=dict)
     sign_s: float = 0.0
     cells: int | None = None
+    number: int = 0
 
     @property
     def descriptors(self) -> tuple[int, ...]:

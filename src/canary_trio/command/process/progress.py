@@ -1,11 +1,11 @@
-"""Whom a starting proxy tells how far it is: whoever started the command, by default."""
+"""Whom a starting proxy tells how far it is: the log, unless it is a worker."""
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from typing import Protocol
 
-import click
+_log = logging.getLogger(__name__)
 
 
 class Teller(Protocol):
@@ -25,37 +25,34 @@ class Teller(Protocol):
 
 
 class Console:
-    """Prints the progress on the terminal of whoever started the command."""
+    """Tells the progress in the log, on standard error; standard output stays empty."""
 
-    def __init__(self, service: str, *, beside: bool, workers: int = 1) -> None:
-        """Begin to print the progress of a service.
+    def __init__(self, service: str, *, workers: int = 1) -> None:
+        """Begin to tell the progress of a service.
 
         Args:
             service: its name.
-            beside: whether standard output is left to the lines of the access log.
             workers: how many processes serve.
         """
         self._service = service
-        self._beside = beside
-        self._with = f", {workers} workers" if workers > 1 else ""
+        self._workers = workers
 
     def waiting(self, admin: str) -> None:
-        """Print that a document is waited for."""
-        self._print(f"canary {self._service} waits for a document, admin on {admin}")
+        """Tell that a document is waited for."""
+        told = f"canary {self._service} waits for a document, admin on {admin}"
+        _log.info("%s", told, extra={"admin": admin})
 
     def listening(self, addresses: str, admin: str) -> None:
-        """Print where the proxy listens."""
-        line = f"canary {self._service} listens on {addresses}, admin on {admin}"
-        self._print(line + self._with)
+        """Tell where the proxy listens."""
+        told = f"canary {self._service} listens on {addresses}, admin on {admin}"
+        told += f", {self._workers} workers" if self._workers > 1 else ""
+        shown = {"addresses": addresses, "admin": admin, "workers": self._workers}
+        _log.info("%s", told, extra=shown)
 
     def live(self, revision: int) -> None:
-        """Print the revision that runs."""
-        line = f"canary {self._service} runs revision {revision}"
-        self._print(line)
+        """Tell the revision that runs."""
+        told = f"canary {self._service} runs revision {revision}"
+        _log.info("%s", told, extra={"revision": revision})
 
     def changed(self, revision: int) -> None:
-        """Print nothing: the log tells."""
-
-    def _print(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # a terminal that is gone ends nothing
-            click.echo(line, err=self._beside)
+        """Tell nothing: the proxy does."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 import http_trio
+from canary_health import process_log
 from canary_trio.command.process.progress import Teller
 from canary_trio.errors import BadToken, CanaryError, CannotServe
 from canary_trio.routing.access.cells import Cells
@@ -77,6 +78,7 @@ async def serve_process(
         on_waiting=teller.waiting,
         on_listening=teller.listening,
         on_live=on_live,
+        on_named=lambda name: process_log.know(id=name),
     )
     try:
         await life.run(start, f"{service} waits for a document")

@@ -23,12 +23,13 @@ import attrs
 import trio
 
 import http_trio
+from canary_health import process_log
 from canary_trio.admin.guard import AdminGuard
 from canary_trio.command.process.admin import SupervisorAdmin
 from canary_trio.command.process.ipc import WorkerOptions
 from canary_trio.command.process.life_signs import HUNG_S, LATE_S, SIGNS, LifeSigns
+from canary_trio.command.process.log_options import LogOptions
 from canary_trio.command.process.own_directory import own_directory
-from canary_trio.command.process.process_log import LogOptions
 from canary_trio.command.process.progress import Console, Teller
 from canary_trio.command.process.worker_process import WorkerProcess
 from canary_trio.control.fleet.own_name import NameFile
@@ -89,6 +90,7 @@ async def supervise(
                 reuse_port=True,
             )
             name, file = take_own_name(service, options, addresses.sockets, owned)
+            process_log.know(id=name)
             check_name(f"{name}.{count}")
             directory = owned.enter_context(own_directory("canary-workers-"))
             workers = [
@@ -182,7 +184,7 @@ class _Shared:
             listen_late=self.options.options.listen_late
             or worker.restarts > 0,  # the others answer meanwhile
         )
-        return attrs.evolve(self.options, options=own)
+        return attrs.evolve(self.options, options=own, number=worker.number)
 
 
 class _Supervisor:
@@ -203,9 +205,7 @@ class _Supervisor:
 
     async def run(self, admin: Sequence[socket.socket]) -> str:
         options = self._shared.options
-        teller = Console(
-            options.service, beside=options.logs.has_stdout, workers=len(self._workers)
-        )
+        teller = Console(options.service, workers=len(self._workers))
         handler = SupervisorAdmin(self._shared.name, self._workers, self._stop.is_set)
         with (
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as stops,
@@ -243,6 +243,7 @@ class _Supervisor:
                     _log.error(
                         "worker %d %s while it drained; what it had in progress is lost",
                         *(worker.number, how),
+                        extra={"worker": worker.number},
                     )
                 return
             if worker.cannot_serve or not worker.is_up:  # nor would another try
@@ -252,7 +253,9 @@ class _Supervisor:
             if trio.current_time() - began > STEADY_S:
                 pause_s = FIRST_PAUSE_S
             _log.error(
-                "worker %d %s; it is started again in %g s", worker.number, how, pause_s
+                "worker %d %s; it is started again in %g s",
+                *(worker.number, how, pause_s),
+                extra={"worker": worker.number},
             )
             with trio.move_on_after(pause_s):
                 await self._stop.wait()
@@ -338,6 +341,7 @@ class _Supervisor:
                     _log.error(
                         "worker %d (pid %s) gives no sign of life for %g s; it is killed",
                         *(worker.number, pid, worker.signs.hung_s),
+                        extra={"worker": worker.number},
                     )
 
     def _end_all(self) -> None:

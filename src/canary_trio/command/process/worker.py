@@ -20,7 +20,7 @@ import attrs
 import trio
 
 import http_trio
-from canary_trio.command.process import process_log
+from canary_health import process_log
 from canary_trio.command.process.ipc import (
     CANNOT_SERVE,
     News,
@@ -88,7 +88,12 @@ def main() -> int:
     channel = Channel(socket.socket(fileno=os.dup(0)))
     with open(0, "rb", buffering=0, closefd=False) as file:
         options = read_options(file)
-    process_log.configure(options.logs.form)
+    process_log.configure(
+        options.logs.form,
+        service=options.service,
+        id=options.options.proxy_id or "",
+        worker=options.number,
+    )
     try:
         failure = trio.run(_run, channel, options, options.logs.open_access_log())
     except BadLog as exc:

@@ -24,6 +24,7 @@ from http_trio.net.certificates.pairs import (
     ServedCertificate,
     read_directory,
 )
+from http_trio.net.process.notices import Field, Notice, Tell, by_logging
 from http_trio.net.tls_context import Tls
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,10 @@ LOOK_S = 1.0
 """Between two looks at all files, where there are several certificates."""
 
 WARN_S = 14 * 86400.0
-"""How long before a certificate expires it is said in the log, once a day."""
+"""How long before a certificate expires it is told, once a day."""
+
+MOST_TOLD = 10
+"""Certificates of which the same is told at one time; of more, how many there are."""
 
 _DAY_S = 86400.0
 _ONE_S = 60.0  # between two looks where there is one: the next client looks anyway
@@ -64,14 +68,19 @@ class _Found:
 class CertificateStore:
     """A listener's certificates."""
 
-    def __init__(self, tls: Tls) -> None:
+    def __init__(self, tls: Tls, tell: Tell | None = None) -> None:
         """Read all files.
+
+        Args:
+            tls: which.
+            tell: is told what an operator is to know; the log by default.
 
         Raises:
             BadCertificate: one that was named cannot be used, or the directory not be
                 read. A broken pair in the directory is only said in the log.
         """
         self._tls = tls
+        self._tell = tell or by_logging(_log)
         tls.check()
         self._found = _Found(tuple(Pair(*files) for files in tls.pairs)).read(tls)
         faults = [self._found.fault, *(pair.fault for pair in self._found.named)]
@@ -81,12 +90,12 @@ class CertificateStore:
         self._sooner = trio.Event()
         self._warned: dict[str, float] = {}
         self._arrange()
-        for pair in self._found.listed.values():
-            self._say(pair, None)
+        self._tell_most([(pair, None) for pair in self._found.listed.values()])
         if not self.certificates:
-            _log.warning(
-                "%s has no certificate yet: clients are refused until there is one",
-                tls.directory,
+            self._say(
+                f"{tls.directory} has no certificate yet: clients are refused until there"
+                " is one",
+                logging.WARNING,
             )
         self.warn(time.time())
 
@@ -148,6 +157,7 @@ class CertificateStore:
     def warn(self, now: float) -> None:
         """Say once a day which certificates expire soon, or are not valid."""
         warned, self._warned = self._warned, {}
+        told: list[Notice] = []
         for served in self._served:
             why = served.problem(now)
             left_s = served.x509.not_after - now
@@ -157,8 +167,11 @@ class CertificateStore:
             if now - last >= _DAY_S:
                 last = now
                 what = why or f"expires in {left_s / _DAY_S:.1f} days"
-                _log.warning("the certificate %s %s", served.file, what)
+                words = f"the certificate {served.file} {what}"
+                days = round(left_s / _DAY_S, 2)
+                told.append(_notice(words, logging.WARNING, served.file, days=days))
             self._warned[served.file] = last
+        self._tell_all(told)
 
     # === private ===
 
@@ -173,13 +186,16 @@ class CertificateStore:
         """Serve by what was read."""
         before = {pair.cert: pair for pair in self._found.pairs}
         if found.fault and found.fault != self._found.fault:
-            _log.error("%s; the certificates in use stay", found.fault)
+            self._say(f"{found.fault}; the certificates in use stay", logging.ERROR)
         self._found = found
         self._arrange()
-        for pair in found.pairs:
-            self._say(pair, before.pop(pair.cert, None))
-        for pair in before.values():
-            _log.info("the certificate %s is gone", pair.cert)
+        self._tell_most([(one, before.pop(one.cert, None)) for one in found.pairs])
+        self._tell_all(
+            [
+                _notice(f"the certificate {one.cert} is gone", logging.INFO, one.cert)
+                for one in before.values()
+            ]
+        )
 
     def _arrange(self) -> None:
         pairs = [pair for pair in self._found.pairs if pair.served is not None]
@@ -187,14 +203,47 @@ class CertificateStore:
         self._table = NameTable((one.held.names, one) for one in self._served)
         self._named_by = {pair.served: pair for pair in self._found.named}
 
-    def _say(self, pair: Pair, before: Pair | None) -> None:
-        """Say what has become of a pair."""
-        if pair is before:
-            return
-        if pair.fault:
-            if before is None or pair.fault != before.fault:
-                stays = "; the certificate in use stays" if pair.served else ""
-                _log.error("%s%s", pair.fault, stays)
-        elif before is None or pair.served is not before.served:
-            self._warned.pop(os.fspath(pair.cert), None)
-            _log.info("took up the certificate %s", pair.cert)
+    def _tell_most(self, pairs: Sequence[tuple[Pair, Pair | None]]) -> None:
+        """Tell what has become of pairs, each with what it was."""
+        found = [_change_of(pair, before) for pair, before in pairs]
+        for pair, _ in pairs:
+            if not pair.fault:
+                self._warned.pop(os.fspath(pair.cert), None)
+        told = [notice for notice in found if notice is not None]
+        for level in (logging.ERROR, logging.INFO):
+            self._tell_all([notice for notice in told if notice.level == level])
+
+    def _tell_all(self, notices: Sequence[Notice]) -> None:
+        """Tell notices of one kind; of many, how many more there are."""
+        for notice in notices[:MOST_TOLD]:
+            self._tell(notice)
+        more = notices[MOST_TOLD:]
+        if more:
+            told = (
+                f"the same of {len(more)} more certificates, such as: {more[0].message}"
+            )
+            self._tell(attrs.evolve(more[0], message=told, fields={"count": len(more)}))
+
+    def _say(self, words: str, level: int) -> None:
+        self._tell(Notice("certificate", words, level))
+
+
+def _change_of(pair: Pair, before: Pair | None) -> Notice | None:
+    """Give what there is to tell of a pair, and of what it was before."""
+    if pair is before:
+        return None
+    if pair.fault:
+        if before is not None and pair.fault == before.fault:
+            return None
+        stays = "; the certificate in use stays" if pair.served else ""
+        return _notice(f"{pair.fault}{stays}", logging.ERROR, pair.cert)
+    if before is not None and pair.served is before.served:
+        return None
+    return _notice(f"took up the certificate {pair.cert}", logging.INFO, pair.cert)
+
+
+def _notice(
+    words: str, level: int, file: str | os.PathLike[str], **fields: Field
+) -> Notice:
+    shown: dict[str, Field] = {"file": os.fspath(file), **fields}
+    return Notice("certificate", words, level, shown)

@@ -29,20 +29,18 @@ from http_trio.net.bind import BACKLOG, InheritedListener, address_of
 from http_trio.net.certificates.held_names import HeldNames
 from http_trio.net.descriptors import (
     OUT_OF_RESOURCES,
-    TELL_S,
     close_idlest,
     is_next_reserved,
 )
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.poller import READ
+from http_trio.net.process.notices import Field, Notice, Trouble
 from http_trio.net.process.port_handover import PortHandover, others_on_port
 from http_trio.net.tls_socket import AnySocket
 from http_trio.server.connection import Connection
 from http_trio.server.exchange import Handler
 from http_trio.server.listening.prologue import ListenerClient
 from http_trio.server.listening.proxy_preface import ProxyPreface
-
-_log = logging.getLogger(__name__)
 
 _ACCEPTS = 64  # connections accepted per turn, so that a storm delays nobody for long
 _OVERLOADED = 256  # connections beyond the limit that are being turned away at a time
@@ -93,7 +91,7 @@ class Listener:
         self._accepting = True
         self._turned_away: deque[tuple[float, ListenerClient]] = deque()
         self._will_retry = False
-        self._tell_again_at = 0.0
+        self._starving = Trouble()
         self._open = True
         self._handover = PortHandover(sock)
         loop.watch(sock.fileno(), self, READ)
@@ -192,6 +190,8 @@ class Listener:
         else:
             client = self.connect(sock, client_address, self._rules)
         self._entered(client)
+        if self._starving.since is not None:
+            self._tell_accepting()
         return client
 
     def introduced(
@@ -227,7 +227,20 @@ class Listener:
         if self._is_short() and not close_idlest(self.loop, least_s=_SETTLED_S):
             self._starve(os.strerror(errno.EMFILE))
             return False
+        if self.loop.shortage.since is not None and self._has_enough:
+            self._tell_enough()
         return True
+
+    @property
+    def _has_enough(self) -> bool:
+        return self._room > 1 and not self._is_short()
+
+    def _tell_enough(self) -> None:
+        lasted_s = self.loop.shortage.ends(self.loop.now)
+        if lasted_s is not None:
+            told = "there are enough connections and descriptors again"
+            shown = {"lasted_s": round(lasted_s, 1)}
+            self.loop.tell(Notice("limit", told, logging.INFO, shown))
 
     def _let_go_of_the_turned_away(self) -> None:
         """Close those that had time to read why, as far as their places are needed."""
@@ -241,10 +254,19 @@ class Listener:
                 client.abort()
             turned_away.popleft()
 
+    def _tell_accepting(self) -> None:
+        lasted_s = self._starving.ends(self.loop.now)
+        if lasted_s is not None:
+            address = self.address
+            shown: dict[str, Field] = {"address": address, "lasted_s": lasted_s}
+            told = f"{self!r} accepts clients again"
+            self.loop.tell(Notice("limit", told, logging.INFO, shown))
+
     def _starve(self, why: str | None) -> None:
-        if self.loop.now >= self._tell_again_at:
-            self._tell_again_at = self.loop.now + TELL_S
-            _log.warning("%s accepts nothing for now: %s", self, why)
+        if times := self._starving.happens(self.loop.now):
+            told = f"{self!r} accepts nothing for now: {why}"
+            shown: dict[str, Field] = {"address": self.address, "times": times}
+            self.loop.tell(Notice("limit", told, logging.WARNING, shown))
         self._pause_a_moment()
 
     def _pause_a_moment(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from canary_health.process_log import LogForm
 from canary_trio.command.process.ipc import (
     News,
     WorkerOptions,
@@ -15,7 +16,7 @@ from canary_trio.command.process.ipc import (
     write_news,
     write_options,
 )
-from canary_trio.command.process.process_log import LogForm, LogOptions
+from canary_trio.command.process.log_options import LogOptions
 from canary_trio.serving.options import ProxyOptions
 from canary_trio.telemetry.access_log_format import LineForm
 from http_trio import Limits, Tls

@@ -19,7 +19,7 @@ import http_trio
 from canary_trio.command.process import supervisor
 from canary_trio.command.process.ipc import News, WorkerOptions
 from canary_trio.command.process.life_signs import LifeSigns
-from canary_trio.command.process.process_log import LogOptions
+from canary_trio.command.process.log_options import LogOptions
 from canary_trio.command.process.supervisor import (
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,

@@ -111,12 +111,12 @@ _ACCESS_LOG_FORMAT = click.option(
 )
 _LOG_FORMAT = click.option(
     "--log-format",
-    type=click.Choice(["console", "json"]),
-    default="console",
+    type=click.Choice(["text", "json"]),
+    default="text",
     envvar="CANARY_LOG_FORMAT",
     show_envvar=True,
     show_default=True,
-    help="How the proxy's own log is written, on standard error.",
+    help="How the process's own log is written, on standard error.",
 )
 
 
