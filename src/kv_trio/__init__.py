@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from kv_trio.limits import StoreLimits
     from kv_trio.serving import KvServer, serve
     from kv_trio.state.entry import Entry, Revision, Session
+    from kv_trio.state.roles import (
+        Right,
+        operator_rights,
+        proxy_rights,
+        role_name,
+    )
     from kv_trio.state.txn import TransactionResult, TxnOperation, TxnOperationFailed
     from kv_trio.storage.history import Bounds
 else:
@@ -48,6 +54,7 @@ else:
             "limits": "StoreLimits",
             "serving": "KvServer serve",
             "state.entry": "Entry Revision Session",
+            "state.roles": "Right operator_rights proxy_rights role_name",
             "state.txn": "TransactionResult TxnOperation TxnOperationFailed",
             "storage.history": "Bounds",
         },
@@ -73,6 +80,7 @@ __all__ = [
     "LockLost",
     "ResponseLimits",
     "Revision",
+    "Right",
     "Session",
     "Snapshot",
     "StorageError",
@@ -89,5 +97,8 @@ __all__ = [
     "Watch",
     "WriteResult",
     "live",
+    "operator_rights",
+    "proxy_rights",
+    "role_name",
     "serve",
 ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,14 +17,13 @@ import pytest
 import trio
 
 from canary_trio import change, wait_applied
-from canary_trio.control.changes.documents import write_document
 from canary_trio.control.sources.opening import open_source
 from http_trio.testing.ports import free_port
 from kv_trio import Contact, EtcdClient, KvError, Snapshot, StoreRefused
 from kv_trio.client.transport import Transport
 from kv_trio.etcd import endpoints, watch
 from kv_trio.etcd.wire import range_of
-from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on
+from tests.canary_trio.support.stored_proxy import proxy_on
 from tests.e2e.etcds import Etcd, Member, etcd, needs_etcd
 from tests.e2e.processes import PATIENCE_S, run
 
@@ -187,19 +185,6 @@ async def test_the_command_writes_and_waits(tmp_path: Path) -> None:
 
 
 EVERYTHING = {"web": [("readwrite", "canary/", True)]}
-ROLE = re.compile(
-    r"^etcdctl role grant-permission (\S+) (read|readwrite) +(\S+?)( --prefix)?$",
-    re.MULTILINE,
-)
-
-
-def roles_of_the_docs() -> dict[str, list[tuple[str, str, bool]]]:
-    """Give what the page on sources lets each role do: kind, key, and if it is a prefix."""
-    page = Path(__file__).parents[2] / "docs" / "sources.md"
-    found: dict[str, list[tuple[str, str, bool]]] = {}
-    for role, kind, key, prefix in ROLE.findall(page.read_text("utf-8")):
-        found.setdefault(role, []).append((kind, key, bool(prefix)))
-    return found
 
 
 async def with_users(
@@ -219,27 +204,6 @@ async def with_users(
     await ask(member, "/v3/auth/enable")
     reply = await ask(member, "/v3/auth/authenticate", name="root", password="secret")
     return str(reply["token"])
-
-
-async def test_the_roles_of_the_docs_are_enough(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with etcd(tmp_path) as store:
-        await store.wait_ready()
-        await with_users(store, roles_of_the_docs())
-        async with open_source(store.url, token="operator-web:secret") as operator:
-            await write_document(operator, "web", DOCUMENT, over=0)
-            options = {"token": "proxy-web:secret", "bootstrap": None}
-            async with proxy_on(operator, **options) as proxy:
-                with trio.fail_after(PATIENCE_S):
-                    revision = await change(operator, "web", "ratio=0.5")
-                    await wait_applied(operator, "web", revision)
-                assert proxy.revision == revision
-        async with open_source(store.url, token="proxy-web:secret") as source:
-            with pytest.raises(StoreRefused, match="the right to"):
-                await change(source, "web", "ratio=1")
-    warned = [r.getMessage() for r in caplog.records if r.levelname != "INFO"]
-    assert warned == []
 
 
 async def test_a_token_that_ran_out_or_is_old_is_renewed(

@@ -29,10 +29,11 @@ PUBLIC: dict[str, str] = {
     """,
     "kv_trio": """
         Backoff BadKey BadQuery BadTokens Bounds Client Compacted Contact Entry EtcdClient
-        Invalid KeySetWatch KvError KvServer Listing Live LockLost ResponseLimits Revision
+        Invalid KeySetWatch KvError KvServer Listing Live LockLost ResponseLimits Revision Right
         Session Snapshot StorageError StoreDamaged StoreLimits StoreLocked StoreRefused
         StoreUnreachable TransactionResult Transport TxnOperation TxnOperationFailed
-        UnexpectedResponse Watch WriteResult live serve
+        UnexpectedResponse Watch WriteResult live operator_rights proxy_rights role_name
+        serve
     """,
     "canary_trio": """
         AccessLog Arm BadAssignment BadLog BadName BadNote Balance CanaryError

@@ -219,6 +219,7 @@ class Gateway:
                     await self._acknowledger.say_goodbye(client)
 
     async def _write_first(self, client: KeyStore) -> None:
+        await client.get(config_key(self._name))  # who may not read it is told
         if self._bootstrap is not None:
             await write_first(client, self._name, self._bootstrap)
             self._bootstrap = None
@@ -240,8 +241,7 @@ class Gateway:
             self.unconfirmed.note(changes[own])
         for key, entry in changes.items():
             name, kind = self._followed.find(key) or ("", KeyKind.DOCUMENT)
-            service = self.services.get(name)
-            if service is None:
+            if (service := self.services.get(name)) is None:
                 continue
             service.news.note(kind, entry)
             if not service.busy:

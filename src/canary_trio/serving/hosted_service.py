@@ -17,6 +17,7 @@ from canary_trio.control.last_good import LastGood
 from canary_trio.control.secret_maker import SecretMaker
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.status import Whole
+from canary_trio.control.store_keys import config_key
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime, Task
@@ -104,7 +105,8 @@ class HostedService:
         """Take what the store says; a document waits for the secret.
 
         Raises:
-            KvError: a secret that is lost can neither be had nor given.
+            KvError: a secret that is lost can neither be had nor given, or a document may
+                not be read.
         """
         control, keeper = self.control, self.control.keeper
         if client is not self._client:  # a new one, where there was another
@@ -122,7 +124,10 @@ class HostedService:
         if news.has(KeyKind.PENDING):
             control.unconfirmed.note(news.of(KeyKind.PENDING))
         if news.has(KeyKind.DOCUMENT):
-            self._document, self._is_held = news.of(KeyKind.DOCUMENT), True
+            found = news.of(KeyKind.DOCUMENT)
+            if found is None:  # it may be there, and kept from us: then that is told
+                found = (await client.get(config_key(self.name))).entry
+            self._document, self._is_held = found, True
         if self._is_held and (keeper.secret is not None or self._document is None):
             self._is_held = False
             await control.apply(self._document)

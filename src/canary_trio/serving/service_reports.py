@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 
 import trio
 
@@ -119,16 +120,17 @@ class ServiceReports:
             )
             for service, report in batch
         ]
-        if (await client.transact(operations)).done:
+        done: set[str] = set()
+        if not await _why_not(client, operations):
             done = {service for service, _ in batch}
         else:
-            done = set()
             for (service, _), operation in zip(batch, operations, strict=True):
-                if (await client.transact([operation])).done:
+                reason = await _why_not(client, [operation])
+                if not reason:
                     done.add(service)
                 elif service not in self._refused:
                     self._refused.add(service)
-                    _log.warning("%s is held by another proxy's session", operation.key)
+                    _log.warning("%s is not acknowledged: %s", service, reason)
         self._refused -= done
         for service, report in batch:
             if service in done:
@@ -139,3 +141,15 @@ class ServiceReports:
 
     def _key(self, service: str) -> str:
         return proxies_prefix(service) + self._id
+
+
+async def _why_not(client: KeyStore, operations: Sequence[TxnOperation]) -> str:
+    """Write reports together; say why that is not done, empty if it is."""
+    try:
+        if (await client.transact(operations)).done:
+            return ""
+    except StoreRefused as exc:
+        if exc.status != HTTPStatus.FORBIDDEN:
+            raise
+        return str(exc)
+    return f"{operations[0].key.decode()} is held by another proxy's session"

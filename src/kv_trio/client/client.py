@@ -234,22 +234,22 @@ class Client:
 
         Returns:
             Whether they took effect, what they gave, and else which failed and why.
+            A right that is missing is an error, which names the key.
         """
         try:
             dumped = [dump_operation(operation) for operation in operations]
         except UnicodeDecodeError as exc:
             raise BadKey("a key that is no UTF-8 cannot be written in JSON") from exc
         gives_values = any(operation.verb.startswith("get") for operation in operations)
-        limits = self.limits
         reply = await self._transport.request(
             "PUT",
             "/v1/txn",
             {},
             json.dumps(dumped).encode(),
-            limit=limits.listing if gives_values else limits.document,
+            limit=self.limits.listing if gives_values else self.limits.document,
             also=(HTTPStatus.CONFLICT,),
         )
-        return read_transaction_result(reply.url, reply.body)
+        return read_transaction_result(reply.url, reply.body, operations)
 
     # === the past, of our server alone ===
 

@@ -33,6 +33,8 @@ MOST_KEYS = 16_384
 
 _UNKNOWN = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 
+_SHOWN = 3  # keys of a message
+
 Changes = Mapping[str, Entry | None]
 """What each key that changed is now; None for one that is absent."""
 
@@ -165,6 +167,8 @@ class KeySetWatch:
             try:
                 return await self._poll_keys()
             except StoreRefused as exc:
+                if exc.status == HTTPStatus.FORBIDDEN:
+                    raise self._denied() from exc
                 if exc.status not in _UNKNOWN:
                     raise
                 self._by_prefix, self._index = True, 0
@@ -172,6 +176,14 @@ class KeySetWatch:
         listing = await self._client.list(prefix, index=self._index, wait_s=self.wait_s)
         entries = {e.key.decode("utf-8", "replace"): e for e in listing.entries}
         return _State(listing.index, entries, None)
+
+    def _denied(self) -> StoreRefused:
+        """Say that none of the keys may be read."""
+        words = (
+            "Permission denied (POST /v1/watch); the token must have the right to read"
+            f" {', '.join(self._keys[:_SHOWN])}"
+        )
+        return StoreRefused(403, words, key=self._keys[0], right="key:read")
 
     async def _poll_keys(self) -> _State:
         index = self._index

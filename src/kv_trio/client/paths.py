@@ -13,6 +13,8 @@ from urllib.parse import quote, unquote
 
 from kv_trio.errors import BadKey
 
+_KV = "/v1/kv/"
+_WATCH = "/v1/watch"
 _WALKS = {"", ".", ".."}  # segments that a server takes away
 _SESSION_ID = re.compile(r"[0-9A-Za-z-]+")
 
@@ -36,7 +38,7 @@ def key_path(key: str) -> str:
             f"{key!r} cannot be a key: between its slashes is {what}, which servers take"
             " for another place"
         )
-    return "/v1/kv/" + _quoted(key, "a key")
+    return _KV + _quoted(key, "a key")
 
 
 def session_path(verb: str, id_: str) -> str:
@@ -60,10 +62,12 @@ def missing_right(method: str, target: str) -> tuple[str, str, str]:
     ('a b', 'key:write')
     """
     path = target.partition("?")[0]
-    verb = "read" if method == "GET" else "write"
-    told = f" ({method} {path}, of which the token must have the right to {verb})"
+    verb = "read" if method == "GET" or path == _WATCH else "write"
+    key = unquote(path.removeprefix(_KV)) if path.startswith(_KV) else ""
     what = "session" if path.startswith("/v1/session/") else "key"
-    return told, unquote(path.partition("/v1/kv/")[2]), f"{what}:{verb}"
+    may = {_WATCH: "one of its keys"}.get(path, key or f"{what}s")
+    told = f" ({method} {path}); the token must have the right to {verb} {may}"
+    return told, key, f"{what}:{verb}"
 
 
 def encode_query(parameters: Mapping[str, str]) -> str:

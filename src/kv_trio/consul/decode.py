@@ -9,21 +9,22 @@ One file, since each response is read by the same few rules at its end.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 from kv_trio.consul.durations import parse_duration_s
 from kv_trio.consul.json_body import kind_of, parse_json
-from kv_trio.errors import UnexpectedResponse
+from kv_trio.errors import StoreRefused, UnexpectedResponse
 from kv_trio.state.entry import Entry, Revision, Session
-from kv_trio.state.txn import TransactionResult, TxnOperationFailed
+from kv_trio.state.txn import TransactionResult, TxnOperation, TxnOperationFailed
 
 T = TypeVar("T")
 
 _NONSENSE = (TypeError, KeyError, ValueError, OverflowError, OSError)
 """What comes of values that are not there, not of their type, or out of range."""
 
+_DENIED = "Permission denied"
 _UINT64 = 2**64
 _DIGITS = 20  # of the longest unsigned 64-bit number
 _SHOWN = 60  # bytes of a body that is no JSON
@@ -125,13 +126,46 @@ def read_forgotten(url: str, body: bytes) -> int:
     )
 
 
-def read_transaction_result(url: str, body: bytes) -> TransactionResult:
+def read_transaction_result(
+    url: str, body: bytes, operations: Sequence[TxnOperation] = ()
+) -> TransactionResult:
     """Read the outcome that `/v1/txn` gave.
+
+    A store says of an operation that its sender lacks the right to as it does of one whose
+    condition does not hold. To whoever asked these differ: the one is to be tried again on
+    what is there now, the other never will be.
+
+    Args:
+        url: where it came from.
+        body: of the response.
+        operations: what was asked.
 
     Raises:
         UnexpectedResponse: it is no response to a transaction.
+        StoreRefused: the right to some of the keys is missing.
     """
-    return _read(url, body, "response to a transaction", _transaction_result)
+    result = _read(url, body, "response to a transaction", _transaction_result)
+    positions = {one.position for one in result.failed if _DENIED in one.reason}
+    denied = [one for n, one in enumerate(operations) if n in positions]
+    if denied:
+        verb = "write" if denied[0].writes else "read"
+        raise StoreRefused(
+            403,
+            f"{_DENIED} ({url}); {_rights_for(denied)}",
+            key=denied[0].key.decode("utf-8", "replace"),
+            right=f"key:{verb}",
+        )
+    return result
+
+
+def _rights_for(operations: Sequence[TxnOperation]) -> str:
+    """Say what a token must have the right to."""
+    keys: dict[str, list[str]] = {}
+    for operation in operations:
+        name = operation.key.decode("utf-8", "replace")
+        keys.setdefault("write" if operation.writes else "read", []).append(name)
+    rights = (f"{verb} {', '.join(sorted(set(k)))}" for verb, k in keys.items())
+    return f"the token must have the right to {' and '.join(rights)}"
 
 
 def read_session_id(url: str, body: bytes) -> str:

@@ -23,6 +23,7 @@ COMMANDS = {
     "history": _HERE + "changes.history:history",
     "passwd": _HERE + "passwd:passwd",
     "rollback": _HERE + "changes.history:rollback",
+    "policy": _HERE + "views.policy:policy",
     "rollout": _HERE + "rollout.simulate:rollout",
     "schema": _HERE + "changes.documents:schema",
     "secret": _HERE + "changes.secret:secret",

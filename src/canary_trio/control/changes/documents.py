@@ -123,8 +123,10 @@ async def write_document(
 async def write_first(client: KeyStore, service: str, document: bytes) -> None:
     """Write a document that was checked, if the store has none of the service.
 
+    It is looked for first: who finds one needs no right to write it.
+
     Raises:
-        KvError: the store cannot be written.
+        KvError: the store cannot be read, or not be written.
     """
     if (await client.get(config_key(service))).entry is not None:
         return
