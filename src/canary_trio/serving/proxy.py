@@ -23,7 +23,7 @@ from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.store_keys import check_service
 from canary_trio.proxy.auth.password_lists import PasswordLists
 from canary_trio.routing.access.cells import SECRET, Cells
-from canary_trio.routing.edge.model import is_gateway
+from canary_trio.routing.edge.names import is_gateway
 from canary_trio.serving.gateway import Gateway
 from canary_trio.serving.listeners import (
     TOO_MANY,
