@@ -143,6 +143,10 @@ class WrongServer(CannotServe):
     """Behind a source's address is a server of another kind. The operator's fault."""
 
 
+class AdminExposed(CannotServe):
+    """Others could ask an admin listener, and nothing says who may. The operator's fault."""
+
+
 class NameTaken(CannotServe):
     """A proxy of this name is alive. The operator's fault: give each its own name."""
 
@@ -170,4 +174,4 @@ class NoDocument(CanaryError):
 
 
 class BadToken(CanaryError):
-    """A file that is to hold the token of a store holds none. The operator's fault."""
+    """A file that is to hold a token, or tokens, cannot be used. The operator's fault."""
