@@ -131,6 +131,10 @@ class CannotConfirm(CanaryError):
     """A change cannot be one that has to be confirmed. The fault of who makes it."""
 
 
+class RolloutRefused(CanaryError):
+    """A rollout cannot do in its phase what it is told; it says what can be done."""
+
+
 class CannotServe(CanaryError):
     """A proxy cannot serve as it was started, and another try would end as this one."""
 
