@@ -76,6 +76,13 @@ class RolloutStep:
 class JudgedErrors:
     """How errors are judged."""
 
+    status: tuple[tuple[int, int], ...] = described(
+        "Statuses that are failures, of both arms: a list of codes and ranges. An error that"
+        " is expected is left out of them, and a 404 fails only if it is said here. Of gRPC"
+        " it is the status that grpc-status stands for. Timeouts, responses that were cut and"
+        " connections that were refused always fail.",
+        default=((500, 599),),
+    )
     tolerance: float = described(
         "A rate of errors of so many times the baseline's is no regression.",
         default=1.0,
@@ -224,13 +231,8 @@ class RolloutState:
 
     phase: Phase = described("running, paused, waiting, aborting, aborted or done.")
     step: int = described("Which step, from 0.", default=0)
-    target: int | None = described(
-        "The ratio of that step when it began; 0 before the first one; null for unknown.",
-        default=None,
-    )
-    ratio: int | None = described(
-        "The ratio that the rollout wrote last; null for unknown.", default=None
-    )
+    target: int = described("The ratio of that step when it began.", default=0)
+    ratio: int = described("The ratio that the rollout wrote last.", default=0)
     begun: int = described("When the rollout began, ms since 1970.", default=0)
     since: int = described("When it moved last, ms since 1970.", default=0)
     by: str = described("Who moved it last.", default="")

@@ -4,6 +4,7 @@ canary/<service>/config           the document
 canary/<service>/secret           what the fleet signs cookies with
 canary/<service>/proxies/<id>     what each live proxy runs, bound to its session
 canary/<service>/proxies/<id>/seen    when it was alive, which outlives it
+canary/<service>/proxies/<id>/evidence    what it counts for a rollout's judge, while one runs
 canary/<service>/driver           the lock of the proxy that drives it, while one has to
 canary/<service>/driver/state     what it leaves to the next one
 canary/<service>/pending          a change that is to be confirmed
@@ -22,7 +23,7 @@ from __future__ import annotations
 import re
 
 from canary_trio.errors import CanaryError
-from canary_trio.routing.edge.names import GATEWAY_MARK
+from canary_trio.routing.edge.model import GATEWAY_MARK
 
 ROOT = "canary/"
 """What all keys begin with."""
@@ -105,6 +106,11 @@ def proxies_prefix(service: str) -> str:
 def seen_key(service: str, proxy_id: str) -> str:
     """Where it is noted when a proxy of a service was alive."""
     return f"{proxies_prefix(service)}{proxy_id}/seen"
+
+
+def evidence_key(service: str, proxy_id: str) -> str:
+    """Where a proxy tells what it counts of a service."""
+    return f"{proxies_prefix(service)}{proxy_id}/evidence"
 
 
 def driver_key(service: str) -> str:

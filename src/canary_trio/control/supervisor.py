@@ -29,6 +29,7 @@ from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.duty import Duty
 from canary_trio.control.driving.unconfirmed import Unconfirmed
 from canary_trio.control.fleet.acknowledger import Acknowledger, nobody_is
+from canary_trio.control.fleet.evidence import EvidencePublisher
 from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.fleet.report import CertificateNotice, Report
 from canary_trio.control.last_good import LastGood, LastGoodFile
@@ -119,6 +120,7 @@ class Supervisor:
             session=self._own_session,
             keep=self._keep,
         )
+        self.evidence = EvidencePublisher(service, proxy_id, runtime, self._own_session)
         if part_of is not None:
             self.status.contact = part_of.contact
         else:
@@ -218,6 +220,8 @@ class Supervisor:
                         nursery.start_soon(self._keep, "pending", pending)
                     drive = partial(self.driver.run, client)
                     nursery.start_soon(self._keep, "driver", drive)
+                    tell = partial(self.evidence.keep, client)
+                    nursery.start_soon(self._keep, "evidence", tell)
                     moved_to = await self._watch(client)
                     nursery.cancel_scope.cancel()
             finally:

@@ -12,6 +12,7 @@ import attrs
 
 from canary_trio.config.model import Config, Server
 from canary_trio.proxy.auth.authenticator import Authenticator
+from canary_trio.rollout.fleet.arm_tally import Counting
 from canary_trio.routing.router import Router
 from canary_trio.telemetry.decision_labels import LabelCache
 from canary_trio.upstream.arm import LiveArm
@@ -40,6 +41,7 @@ class LiveConfig:
         arms: by name.
         labels: what is said of its decisions.
         auth: who asks, and what that needs; None where nobody is asked.
+        counting: what is counted for the judge of a rollout; None for nothing.
         layouts: of the arms that choose by a key, where there is a new one.
     """
 
@@ -49,6 +51,7 @@ class LiveConfig:
     arms: Mapping[str, LiveArm]
     labels: LabelCache
     auth: Authenticator | None
+    counting: Counting | None
     layouts: Mapping[str, Layout] = attrs.field(repr=False)
     _seats: Mapping[str, tuple[Seat, ...]] = attrs.field(repr=False)
 

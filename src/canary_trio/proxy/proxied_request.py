@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canary_trio.proxy.arm_plan import ArmPlan, Context
+from canary_trio.proxy.counting import count_end, user_of
 from canary_trio.proxy.retry import Step, next_step, pause_s
 from canary_trio.routing.decision import Decision, Reason
 from canary_trio.telemetry.decision_labels import DecisionLabels
@@ -195,10 +196,8 @@ class ProxiedRequest(ForwardHooks):
             failure=failure,
             grpc_status=called,
         )
-        mirror = self._labels.mirror
-        if mirror is not None:
-            fields = self._fields + self._names
-            mirror.offer(request, stands_for, fields, answered=failure is None)
+        if self._labels.followed:
+            self._tell_followers(request, status, stands_for, answered=failure is None)
 
     # === elsewhere ===
 
@@ -350,6 +349,18 @@ class ProxiedRequest(ForwardHooks):
 
     # === counting ===
 
+    def _tell_followers(
+        self, request: ForwardedRequest, status: int, stands_for: int, *, answered: bool
+    ) -> None:
+        """Count it for the judge of a rollout, and offer it to the mirror."""
+        tally, mirror = self._labels.tally, self._labels.mirror
+        if tally is not None:
+            failed = self._failed or not answered or stands_for in tally.failing
+            count_end(tally, self._exchange, self._decision, status, failed=failed)
+        if mirror is not None:
+            fields = self._fields + self._names
+            mirror.offer(request, stands_for, fields, answered=answered)
+
     def _turn_away(self, reason: str) -> None:
         """Respond 503 for a request that no server has."""
         exchange = self._exchange
@@ -358,6 +369,8 @@ class ProxiedRequest(ForwardHooks):
         if exchange.head.method != b"HEAD":
             exchange.response_bytes = len(response.body)
         self._count(bad=True, saved=False)
+        if self._labels.tally is not None:
+            self._labels.tally.add(0.0, user_of(self._decision), failed=True)
         self._report_end(exchange, response.status)
         exchange.respond(response)
 

@@ -30,6 +30,7 @@ from canary_trio.config.model import Arm, Config, Server, ServerMode
 from canary_trio.proxy.auth.authenticator import Authenticator
 from canary_trio.proxy.auth.making import OF_SERVICE, RulesPlace, arm_of, make_auth
 from canary_trio.proxy.auth.password_lists import PasswordLists
+from canary_trio.proxy.counting import counting_of
 from canary_trio.proxy.live import LiveConfig, Seat
 from canary_trio.proxy.mirror import Mirror
 from canary_trio.routing.access.cells import SECRET, Cells
@@ -155,12 +156,15 @@ class Runtime:
             for name, taken in seats.items()
         }
         mirror = config.mirror
+        running = self.live.counting if self.live else None
+        counting = counting_of(config, running, self.chance)
         labels = LabelCache(
             config,
             revision,
             self.observer.counters,
             before=self.live.labels if self.live else None,
             service=self.service,
+            counting=counting,
             mirror=None
             if mirror is None
             else Mirror(
@@ -177,6 +181,7 @@ class Runtime:
             arms=MappingProxyType(arms),
             labels=labels,
             auth=auth,
+            counting=counting,
             seats=seats,
             layouts=layouts,
         )

@@ -35,6 +35,7 @@ class Decision:
             balance `hash` that of the arm's `hash_by`, unless users are sticky to
             servers; None if there is none.
         bucket: of the user, from 0 to 9,999; None where no key was asked for.
+        user: its key, where `key` is another; empty where it is not.
     """
 
     arm: str
@@ -43,6 +44,7 @@ class Decision:
     cookie: bytes | None = None
     key: bytes | None = None
     bucket: int | None = None
+    user: bytes = b""
 
     def __str__(self) -> str:
         """Give the reason as a word, such as `rule:beta` or `sticky`."""

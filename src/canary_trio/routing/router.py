@@ -173,7 +173,10 @@ class Router:
             if get_key is not None:
                 arm, reason, rule = decision.arm, decision.reason, decision.rule
                 key, cookie = get_key(view), decision.cookie
-                return Decision(arm, reason, rule, cookie, key, decision.bucket)
+                user = decision.key or b""
+                return Decision(
+                    *(arm, reason, rule, cookie, key, decision.bucket, user)
+                )
         return decision
 
     def _of_user(

@@ -111,8 +111,7 @@ class HostedService:
         control, keeper = self.control, self.control.keeper
         if client is not self._client:  # a new one, where there was another
             self._client = client
-            if (driving := self.running.pop("driver", None)) is not None:
-                driving.cancel()
+            self._end("driver", "evidence")
         if news.has(KeyKind.SECRET):
             secret = news.of(KeyKind.SECRET)
             if keeper.secret is None and secret is None:
@@ -133,6 +132,12 @@ class HostedService:
             await control.apply(self._document)
             self._look_at_move()
 
+    def _end(self, *tasks: str) -> None:
+        """End tasks, which are begun anew where they are needed."""
+        for name in tasks:
+            if (scope := self.running.pop(name, None)) is not None:
+                scope.cancel()
+
     def _look_at_move(self) -> None:
         live, status = self.runtime.live, self.control.status
         target = live.config.config_server if live else None
@@ -145,6 +150,8 @@ class HostedService:
         needed = self.runtime.needed_tasks()
         if self._client is not None and self.control.driver.is_due:
             needed["driver"] = partial(self.control.driver.run, self._client)
+        if self._client is not None and self.control.evidence.is_needed:
+            needed["evidence"] = partial(self.control.evidence.keep, self._client)
         if self.control.keeper.changes:
             needed["secret_time"] = self.control.keeper.keep_time
         live, long = self.runtime.live, self.view.long_connections

@@ -29,6 +29,7 @@ from urllib.parse import quote
 import attrs
 
 from canary_trio.config.model import Config
+from canary_trio.rollout.fleet.arm_tally import ArmTally, Counting
 from canary_trio.routing.decision import Decision, Reason
 from canary_trio.telemetry.counters import ArmCounters, Counters, RouteLabels
 from canary_trio.telemetry.split_check import SplitCheck
@@ -74,19 +75,16 @@ class DecisionLabels:
         served: the counts of the arm that served.
         chosen: of the arm that was chosen at first.
         mirror: who copies such requests; None for nobody.
+        tally: where they count for the judge of a rollout; None for nowhere.
+        followed: whether there is any of the two.
     """
 
+    # fmt: off
     __slots__ = (
-        "chosen",
-        "counts",
-        "fields",
-        "json",
-        "lines",
-        "mirror",
-        "route",
-        "served",
-        "text",
+        "chosen", "counts", "fields", "followed", "json", "lines", "mirror", "route",
+        "served", "tally", "text",
     )
+    # fmt: on
 
     def __init__(
         self,
@@ -97,7 +95,7 @@ class DecisionLabels:
         whose: Whose,
     ) -> None:
         self.route = route
-        self.mirror: MirrorLabels | None = None
+        self.follow(None, None)
         self.fields: dict[str, tuple[bytes, bytes]] = {}
         for protocol in () if name is None else _PROTOCOLS:
             value = _dictionary(route, revision, protocol)
@@ -111,6 +109,11 @@ class DecisionLabels:
 
     def __repr__(self) -> str:
         return f"<DecisionLabels {self.text.decode()}>"
+
+    def follow(self, mirror: MirrorLabels | None, tally: ArmTally | None) -> None:
+        """Let others know of each such request that is over."""
+        self.mirror, self.tally = mirror, tally
+        self.followed = mirror is not None or tally is not None
 
     def count(self, status: int, seconds: float) -> None:
         """Count a request that ended; status 0 where the client left first."""
@@ -128,6 +131,7 @@ class LabelCache:
         before: of the revision before, whose split goes on if the ratio is the same.
         mirror: who copies requests; those of its own arm are not copied.
         service: whose they are.
+        counting: what is counted for the judge of a rollout; None for nothing.
     """
 
     def __init__(
@@ -136,8 +140,10 @@ class LabelCache:
         revision: int,
         counters: Counters,
         before: LabelCache | None = None,
+        *,
         mirror: MirrorLabels | None = None,
         service: str = "",
+        counting: Counting | None = None,
     ) -> None:
         self._begin(Whose(service))
         self.split: SplitCheck = SplitCheck.of(
@@ -147,6 +153,7 @@ class LabelCache:
         self._name = config.decision_header
         self._counters = counters
         self._mirror = mirror
+        self._tallies = {} if counting is None else counting.tallies
 
     def __repr__(self) -> str:
         return f"<LabelCache revision={self._revision} known={len(self._labels)}>"
@@ -185,7 +192,7 @@ class LabelCache:
         if labels is None:
             route = RouteLabels("", "", kind, rule)
             labels = self._refused[kind, rule] = self._make(route)
-            labels.mirror = None
+            labels.follow(None, None)
         return labels
 
     def _begin(self, whose: Whose) -> None:
@@ -198,8 +205,11 @@ class LabelCache:
         labels = DecisionLabels(
             route, self._revision, self._name, self._counters, self._whose
         )
-        if self._mirror is not None and self._mirror.arm != route.arm:
-            labels.mirror = self._mirror
+        mirror = self._mirror
+        if mirror is not None and mirror.arm == route.arm:
+            mirror = None
+        # What a rule sent to an arm nobody drew: it says nothing of the version.
+        labels.follow(mirror, None if route.rule else self._tallies.get(route.chosen))
         return labels
 
 

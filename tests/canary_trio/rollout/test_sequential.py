@@ -234,3 +234,96 @@ def test_sums_of_logarithms(logs: list[float]) -> None:
     assert log_sum(logs) == pytest.approx(math.log(total), abs=1e-9)
     assert log_mean(logs) == pytest.approx(math.log(total / len(logs)), abs=1e-9)
     assert log_sum((-math.inf, -math.inf)) == -math.inf
+
+
+# === published results ===
+#
+# savvi 0.3 (github.com/assuncaolfi/savvi) has worked examples of Lindon and Malek 2022,
+# with data drawn by numpy.random.seed(1): a mixture of such likelihood ratios, with a
+# Dirichlet prior of concentration 100 about what is expected. Here the mixture is a sum
+# over a grid of `log_share_gain`; with three kinds it is the product of one kind against
+# the others and of these two.
+
+
+class Mixture:
+    """A mixture over shares of one arm's events, by Beta(k share, k (1 - share))."""
+
+    def __init__(self, share: float, k: float, points: int = 1000) -> None:
+        a, b, size = k * share, k * (1 - share), 10**9
+        whole = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+        ours = round(share * size)
+        sizes = ours, size - ours
+        self.logs, self.gains = [], []
+        for point in range(points):
+            true = (point + 0.5) / points
+            log = (a - 1) * math.log(true) + (b - 1) * math.log1p(-true) - whole
+            ratio = true / (1 - true) * (1 - share) / share
+            self.logs.append(log - math.log(points))
+            self.gains.append(
+                [
+                    log_share_gain(
+                        ArmCounts(sizes[0], event),
+                        ArmCounts(sizes[1], 1 - event),
+                        ratio,
+                        1.0,
+                    )
+                    for event in (0, 1)
+                ]
+            )
+
+    def see(self, event: bool) -> None:
+        pairs = zip(self.logs, self.gains, strict=True)
+        self.logs = [log + gains[event] for log, gains in pairs]
+
+    @property
+    def log_e(self) -> float:
+        return log_sum(self.logs)
+
+
+def as_numpy(seed: int) -> random.Random:
+    """Numbers as numpy's legacy generator gives them: the same twister, seeded as it does."""
+    state = [seed]
+    for at in range(1, 624):
+        before = state[-1] ^ (state[-1] >> 30)
+        state.append((1812433253 * before + at) & 0xFFFFFFFF)
+    draw = random.Random()
+    draw.setstate((3, (*state, 624), None))
+    return draw
+
+
+def one_of(draw: random.Random, parts: list[float]) -> int:
+    """One draw of several kinds, as `numpy.random.multinomial(1, parts)` makes it."""
+    left = 1.0
+    for at, part in enumerate(parts[:-1]):
+        share, drawn = part / left, draw.random()
+        if drawn > 1 - share if share <= 0.5 else drawn <= share:
+            return at
+        left -= part
+    return len(parts) - 1
+
+
+def test_a_published_result_of_three_kinds() -> None:
+    draw = as_numpy(1)
+    first, second = Mixture(0.1, 100), Mixture(0.4 / 0.9, 90)
+    n, p_value = 0, 1.0
+    while p_value > 0.05:
+        n += 1
+        kind = one_of(draw, [0.1, 0.3, 0.6])
+        first.see(kind == 0)
+        if kind:
+            second.see(kind == 1)
+        p_value = math.exp(-first.log_e - second.log_e)
+    assert n == 402
+    assert p_value == pytest.approx(0.04845591105969517, rel=1e-5)
+
+
+def test_a_published_result_of_a_canary() -> None:
+    draw, mixture = as_numpy(1), Mixture(0.8, 100)
+    rates = [0.8 * math.exp(1.5), 0.2 * math.exp(2)]
+    n, p_value = 0, 1.0
+    while p_value > 0.05:
+        n += 1
+        mixture.see(one_of(draw, [rate / sum(rates) for rate in rates]) == 0)
+        p_value = math.exp(-mixture.log_e)
+    assert n == 210
+    assert p_value == pytest.approx(0.045579631759249686, rel=1e-6)

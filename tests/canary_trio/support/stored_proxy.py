@@ -19,7 +19,6 @@ DOCUMENT = {
 }
 
 DEFAULTS = {
-    "admin": "127.0.0.1:0",
     "binds": ["127.0.0.1:0"],
     "bootstrap": json.dumps(DOCUMENT).encode(),
     "remember": False,
@@ -31,6 +30,7 @@ async def proxy_on(client: KeyStore, **options: object) -> AsyncIterator[Proxy]:
     async with trio.open_nursery() as nursery:
         chosen = ProxyOptions(
             config_server=client.url,
+            admin="127.0.0.1:0",
             **{**DEFAULTS, **options},  # type: ignore[arg-type]
         )
         with trio.fail_after(10):

@@ -52,6 +52,9 @@ MOST_STEPS = 100
 MOST_GATES = 20
 LONGEST_HOLD_S = 30 * 86400
 LONGEST_S = 90 * 86400
+MOST_QUANTILES = 5
+"""Of latency: what a judge leaves to the next driver must fit into a value of the store."""
+
 MOST_REQUESTS = 10**9
 _MOST_MS = 2**53
 
@@ -125,11 +128,16 @@ _QUANTILE = checked(
 )
 _JUDGE_TABLE = table(
     JudgeRules,
-    errors=table(JudgedErrors, tolerance=number(1, 1000), ceiling=number(1e-6, 1)),
+    errors=table(
+        JudgedErrors,
+        status=status_codes(least=1),
+        tolerance=number(1, 1000),
+        ceiling=number(1e-6, 1),
+    ),
     latency=optional(
         table(
             JudgedLatency,
-            quantiles=list_of(_QUANTILE, least=1, most=10, of="quantiles"),
+            quantiles=list_of(_QUANTILE, least=1, most=MOST_QUANTILES, of="quantiles"),
             tolerance=number(1, 1000),
         )
     ),
@@ -271,8 +279,8 @@ _STATE = table(
     RolloutState,
     phase=enumeration(Phase),
     step=integer(0, MOST_STEPS - 1),
-    target=optional(SHARE),
-    ratio=optional(SHARE),
+    target=SHARE,
+    ratio=SHARE,
     begun=_MOMENT,
     since=_MOMENT,
     by=_REASON,

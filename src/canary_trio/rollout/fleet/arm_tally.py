@@ -33,6 +33,9 @@ SLOTS = 1 << 16
 MOST_FAILED = 128
 """Hashes of the latest users that failed, which are told; what failed before is a number."""
 
+EPOCH_BYTES = 6
+"""Of chance that tell one epoch from another."""
+
 FAILING = frozenset(range(500, 600))
 """Statuses that count as failures, if nothing else is said."""
 

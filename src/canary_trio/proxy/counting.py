@@ -1,0 +1,59 @@
+"""What a request's end is for the judge of a rollout, and when anything is counted at all.
+
+    failed    a status that counts as a failure, a response that was cut, none in time, no
+              server; a try at the arm that failed, though another one saved the request
+    neither   its client left, before there was a response or in the middle of it
+
+A tunnel counts by how it began; what it took says nothing, and nor does what we said
+ourselves. The rule that it obeys: what the two arms are compared by is the same for both.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canary_trio.config.model import Config
+from canary_trio.rollout.fleet.arm_tally import EPOCH_BYTES, ArmTally, Counting
+from canary_trio.rollout.fleet.counting_rule import rule_of
+from canary_trio.routing.decision import Chance, Decision, Reason
+
+if TYPE_CHECKING:
+    from http_trio import Exchange
+
+SWITCHED = 101
+"""The status of a tunnel."""
+
+
+def counting_of(
+    config: Config, before: Counting | None, chance: Chance
+) -> Counting | None:
+    """Give what a configuration wants counted: what was before, where that is the same."""
+    rule = rule_of(config)
+    if rule is None:
+        return None
+    if before is not None and before.rule == rule:
+        return before
+    return Counting(rule, chance.bytes(EPOCH_BYTES).hex())
+
+
+def count_end(
+    tally: ArmTally,
+    exchange: Exchange,
+    decision: Decision,
+    status: int,
+    *,
+    failed: bool,
+) -> None:
+    """Count a request that a server had; `status` went out, 0 if its client left first."""
+    if status == SWITCHED:
+        tally.add(0.0, user_of(decision), failed=failed)
+    elif failed or (status and not exchange.gone):
+        seconds = exchange.loop.now - exchange.began
+        tally.add(seconds, user_of(decision), failed=failed)
+
+
+def user_of(decision: Decision) -> bytes | None:
+    """Give the key of a request's user; None if there is none, or it is made only now."""
+    if decision.bucket is None or decision.reason is Reason.RATIO:
+        return None
+    return decision.user or decision.key
