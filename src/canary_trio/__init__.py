@@ -9,15 +9,14 @@ if TYPE_CHECKING:
     from canary_trio.config.model import Arm, Balance, Config, Server, Sticky, Style
     from canary_trio.control.changes.documents import (
         change,
-        read_document,
-        read_fleet,
         read_history,
         read_revision,
         revise,
-        wait_applied,
         write_document,
     )
     from canary_trio.control.changes.history import Change, ChangeLog, Note
+    from canary_trio.control.changes.reading import read_document
+    from canary_trio.control.fleet.applied import read_fleet, wait_applied
     from canary_trio.control.fleet.report import (
         CertificateNotice,
         Fleet,
@@ -46,8 +45,10 @@ else:
         {
             "config.document": "dump load",
             "config.model": "Arm Balance Config Server Sticky Style",
-            "control.changes.documents": "change read_document read_fleet read_history read_revision revise wait_applied write_document",
+            "control.changes.documents": "change read_history read_revision revise write_document",
             "control.changes.history": "Change ChangeLog Note",
+            "control.changes.reading": "read_document",
+            "control.fleet.applied": "read_fleet wait_applied",
             "control.fleet.report": "CertificateNotice Fleet Refusal Report",
             "control.store_keys": "BadName",
             "errors": "BadAssignment BadNote CanaryError InvalidConfig NoDocument NoRevision Problem TooLargeTogether WrittenMeanwhile",

@@ -131,6 +131,10 @@ class CannotConfirm(CanaryError):
     """A change cannot be one that has to be confirmed. The fault of who makes it."""
 
 
+class RolloutRefused(CanaryError):
+    """A rollout cannot do in its phase what it is told; it says what can be done."""
+
+
 class CannotServe(CanaryError):
     """A proxy cannot serve as it was started, and another try would end as this one."""
 
@@ -141,6 +145,10 @@ class BadSource(CannotServe):
 
 class WrongServer(CannotServe):
     """Behind a source's address is a server of another kind. The operator's fault."""
+
+
+class AdminExposed(CannotServe):
+    """Others could ask an admin listener, and nothing says who may. The operator's fault."""
 
 
 class NameTaken(CannotServe):
@@ -170,4 +178,4 @@ class NoDocument(CanaryError):
 
 
 class BadToken(CanaryError):
-    """A file that is to hold the token of a store holds none. The operator's fault."""
+    """A file that is to hold a token, or tokens, cannot be used. The operator's fault."""

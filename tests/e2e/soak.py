@@ -31,12 +31,8 @@ from typing import Any
 import attrs
 import trio
 
-from canary_trio.control.changes.documents import (
-    read_document,
-    wait_applied,
-    write_document,
-    write_first,
-)
+from canary_trio import read_document, wait_applied, write_document
+from canary_trio.control.changes.documents import write_first
 from kv_trio import Client
 from tests.e2e.processes import BIN, Process, World, world
 from tests.e2e.soak_clients import (

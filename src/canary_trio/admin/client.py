@@ -1,20 +1,35 @@
-"""Asking a proxy's admin listener, from a command: one request, one short response."""
+"""Asking a proxy's admin listener, from a command: one request, one short response.
+
+Its address comes from the proxy's report, so from the store: whoever writes there could name
+a server of their own. So the operator's token is shown over TLS to who has a certificate of
+the authority that the operator named, or without it to an address that they named, and to
+nobody else: not to this machine either, which may read without one.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 from typing import Any
 
+import attrs
 import trio
 
-from http_trio import Address, NoResponse, Upstream, fetch
+from http_trio import (
+    Address,
+    BadCertificate,
+    NoResponse,
+    Upstream,
+    client_context,
+    fetch,
+)
 
 RESPONSE_BYTES = 64 * 1024 * 1024
 """Of a response at most."""
 
-_REQUEST = b"GET /status HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"
-
+IDENTITY_BYTES = 1024 * 1024
+"""Of what says who is there at most."""
 
 ASK_S = 2.0
 """How long another proxy has to say that it is alive."""
@@ -24,27 +39,101 @@ class AdminUnreachable(Exception):
     """A proxy's admin listener gave no usable response; says why."""
 
 
-async def read_status(address: str) -> dict[str, Any]:
+@attrs.frozen
+class AdminCredentials:
+    """What an operator shows to admin listeners, and how they are verified.
+
+    Attributes:
+        token: its secret; None to show none.
+        ca: the authorities that listeners with TLS are verified by, as PEM; None for the
+            system's, and then no token is shown to them.
+        named: addresses that are shown the token without TLS.
+        verify: False to take any certificate, where nothing is shown and nothing believed.
+    """
+
+    token: str | None = attrs.field(default=None, repr=False)
+    ca: str | os.PathLike[str] | None = None
+    named: frozenset[str] = frozenset()
+    verify: bool = True
+
+    def shown_to(self, address: str) -> str | None:
+        """Give the token that an address may be shown; None for none.
+
+        >>> AdminCredentials("s", ca="ca.pem").shown_to("https://10.0.0.1:8081")
+        's'
+        >>> AdminCredentials("s").shown_to("https://10.0.0.1:8081")
+        >>> AdminCredentials("s", ca="ca.pem").shown_to("10.0.0.1:8081")
+        >>> AdminCredentials("s", named={"10.0.0.1:8081"}).shown_to("10.0.0.1:8081")
+        's'
+        """
+        if address.startswith("https://"):
+            return self.token if self.ca is not None and self.verify else None
+        return self.token if address in self.named else None
+
+
+NOTHING = AdminCredentials()
+"""Of somebody who has no token."""
+
+
+async def read_status(
+    address: str, credentials: AdminCredentials = NOTHING
+) -> dict[str, Any]:
     """Give what a proxy says at `/status`; put it under a cancel scope.
 
     Args:
-        address: of its admin listener, `HOST:PORT` or `unix:PATH`.
+        address: of its admin listener: `HOST:PORT`, `https://HOST:PORT` or `unix:PATH`.
+        credentials: what it is shown.
 
     Raises:
         AdminUnreachable: nothing usable came.
     """
+    return await _read(address, b"/status", credentials, RESPONSE_BYTES)
+
+
+async def _read(
+    address: str, path: bytes, credentials: AdminCredentials, body_limit: int
+) -> dict[str, Any]:
+    where = address.removeprefix("https://")
+    secret = credentials.shown_to(address)
+    name = where.rpartition(":")[0].strip("[]")  # whom a certificate must name
+    lines = [b"GET %b HTTP/1.1" % path, b"Host: admin", b"Connection: close"]
+    if secret is not None:
+        lines.append(b"Authorization: Bearer " + secret.encode("ascii", "replace"))
     try:
-        admin = Upstream(address, await _resolve(address), b"admin")
-        response = await fetch(
-            admin, _REQUEST, method=b"GET", body_limit=RESPONSE_BYTES, keep_body=True
+        tls = None
+        if where != address:
+            tls = client_context(ca=credentials.ca, verify=credentials.verify)
+        admin = Upstream(
+            address, await _resolve(where), b"admin", tls=tls, server_name=name
         )
-    except (NoResponse, OSError, ValueError) as exc:  # such as a port of letters
-        raise AdminUnreachable(str(exc)) from exc
+        response = await fetch(
+            admin,
+            b"\r\n".join((*lines, b"", b"")),
+            method=b"GET",
+            body_limit=body_limit,
+            keep_body=True,
+        )
+    except (NoResponse, BadCertificate, OSError, ValueError) as exc:
+        raise AdminUnreachable(str(exc)) from exc  # such as a port of letters
+    if response.status in (401, 403):
+        raise AdminUnreachable(_why_refused(address, credentials, response.status))
     if response.status != 200:
         raise AdminUnreachable(f"answered with status {response.status}")
     if not response.whole:
-        raise AdminUnreachable(f"answered more than {RESPONSE_BYTES} bytes")
+        raise AdminUnreachable(f"answered more than {body_limit} bytes")
     return parse_status(response.body)
+
+
+def _why_refused(address: str, credentials: AdminCredentials, status: int) -> str:
+    if credentials.shown_to(address) is not None:
+        return f"it refuses the token (status {status})"
+    if credentials.token is None:
+        return f"it asks for a token (status {status}); give an --admin-token-file"
+    if address.startswith("https://"):
+        return "it asks for a token, which is shown only by the authority of --admin-ca"
+    return (
+        f"it asks for a token, which is shown without TLS only by --admin-at {address}"
+    )
 
 
 def parse_status(body: bytes) -> dict[str, Any]:
@@ -91,9 +180,18 @@ async def is_other_proxy(
     """
     with trio.move_on_after(ASK_S):
         try:
-            status = await read_status(address)
+            said = await _read(address, b"/identity", _UNVERIFIED, IDENTITY_BYTES)
         except AdminUnreachable:
             return False
-        same = (status.get("service"), status.get("id")) == (service, proxy_id)
-        return same and status.get("instance") != instance
+        proxies = said.get("proxies")
+        return isinstance(proxies, list) and any(
+            isinstance(one, dict)
+            and (one.get("service"), one.get("id")) == (service, proxy_id)
+            and one.get("instance") != instance
+            for one in proxies
+        )
     return False
+
+
+_UNVERIFIED = AdminCredentials(verify=False)
+"""What it says of its name is believed as the report is, which anybody writes who could lie."""

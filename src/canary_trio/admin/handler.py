@@ -35,7 +35,7 @@ from http_trio import Exchange, Response
 EXPLAIN_BYTES = 64 * 1024
 """Of a request that is described to /explain at most."""
 
-_PAGES = b"there are /status, /metrics, /live, /ready and POST /explain\n"
+_PAGES = b"there are /status, /metrics, /identity, /live, /ready and POST /explain\n"
 _JSON = b"application/json"
 _ALLOWED = {b"/explain": b"POST"}
 
@@ -62,6 +62,8 @@ class AdminHandler:
                 exchange.collect(EXPLAIN_BYTES, self._explain)
             case b"/metrics":
                 exchange.spawn(partial(_respond_metrics, self._view))
+            case b"/identity":
+                exchange.respond(_json(200, identity(self._view)))
             case b"/live" | b"/healthz":
                 exchange.respond(Response(200, b"ok\n"))
             case b"/ready":
@@ -133,6 +135,16 @@ def _served(found: Explanation, key: bytes | None, live: LiveConfig) -> Explanat
 
 def _json(status: int, shown: dict[str, object]) -> Response:
     return Response(status, json.dumps(shown, indent=2).encode() + b"\n", _JSON)
+
+
+def identity(view: ProxyView) -> dict[str, object]:
+    """Say which proxies are here: what tells one life of a name from another."""
+    own = {
+        "service": view.service,
+        "id": view.proxy_id,
+        "instance": view.control.instance,
+    }
+    return {"proxies": [own]}
 
 
 async def _respond_status(view: ProxyView, exchange: Exchange) -> None:

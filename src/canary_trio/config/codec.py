@@ -19,6 +19,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -117,9 +118,8 @@ def text(pattern: str, expected: str) -> Codec:
         pattern: in what Python's and JSON Schema's (ECMA 262) patterns share; no anchors.
         expected: in words.
     """
-    match = re.compile(rf"(?:{pattern})\Z").match
     return checked(
-        lambda v: isinstance(v, str) and match(v),
+        lambda v: isinstance(v, str) and re.fullmatch(pattern, v),  # `re` keeps it
         expected,
         type="string",
         pattern=f"^(?:{pattern})$",
@@ -258,21 +258,19 @@ def table(kind: type, /, **codecs: Codec) -> Codec:
         else cattrs.override(omit=True)
         for name, field in fields.items()
     }
-    decode_table = make_decode(
-        kind,
-        _converter,
-        _cattrs_forbid_extra_keys=True,
-        _cattrs_detailed_validation=True,
-        **overrides,
-    )
-    encode_table = make_encode(
-        kind, _converter, _cattrs_omit_if_default=True, **overrides
-    )
+    # Code is made for both when they are first used: most documents have few tables.
+    strict = {"_cattrs_forbid_extra_keys": True, "_cattrs_detailed_validation": True}
+    short = {"_cattrs_omit_if_default": True}
+    decoder = cache(partial(make_decode, kind, _converter, **strict, **overrides))
+    encoder = cache(partial(make_encode, kind, _converter, **short, **overrides))
 
     def decode(value: Any) -> Any:
         if not isinstance(value, dict):
             raise Fault(show(value), "a table")
-        return decode_table(value, kind)
+        return decoder()(value, kind)
+
+    def encode(value: Any) -> Any:
+        return encoder()(value)
 
     return Codec(
         decode,
@@ -289,7 +287,7 @@ def table(kind: type, /, **codecs: Codec) -> Codec:
             ],
             "additionalProperties": False,
         },
-        encode_table,
+        encode,
     )
 
 

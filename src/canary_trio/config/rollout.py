@@ -231,8 +231,13 @@ class RolloutState:
 
     phase: Phase = described("running, paused, waiting, aborting, aborted or done.")
     step: int = described("Which step, from 0.", default=0)
-    target: int = described("The ratio of that step when it began.", default=0)
-    ratio: int = described("The ratio that the rollout wrote last.", default=0)
+    target: int | None = described(
+        "The ratio of that step when it began; 0 before the first one; null for unknown.",
+        default=None,
+    )
+    ratio: int | None = described(
+        "The ratio that the rollout wrote last; null for unknown.", default=None
+    )
     begun: int = described("When the rollout began, ms since 1970.", default=0)
     since: int = described("When it moved last, ms since 1970.", default=0)
     by: str = described("Who moved it last.", default="")

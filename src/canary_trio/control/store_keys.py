@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 
 from canary_trio.errors import CanaryError
-from canary_trio.routing.edge.model import GATEWAY_MARK
+from canary_trio.routing.edge.names import GATEWAY_MARK
 
 ROOT = "canary/"
 """What all keys begin with."""

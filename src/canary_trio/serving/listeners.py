@@ -1,8 +1,16 @@
-"""Where a proxy listens: its sockets, and the listeners beside it."""
+"""Where a proxy listens: its sockets, and the listeners beside it.
+
+The admin listener says where the servers are, and who has the role `write` changes what is
+served. So beyond this machine it is opened only where it is said who may ask: by tokens, by
+an authority of clients, or by `admin_open`, which says that whoever reaches it may read.
+
+One file, since sockets are opened, looked at and listened on together.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import socket
 from collections.abc import Sequence
@@ -12,15 +20,18 @@ import attrs
 import trio
 
 import http_trio
-from canary_trio.admin.guard import AdminGuard
+from canary_trio.admin.guard import AdminAccess, AdminGuard
 from canary_trio.admin.handler import AdminHandler
 from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.admin.tokens import RoleFile
+from canary_trio.errors import AdminExposed
 from canary_trio.serving.options import Bind, ProxyOptions
 
 _log = logging.getLogger(__name__)
 
 ADMIN_LIMITS = http_trio.Limits(connections=256, spare_files=8)
 """Of an admin listener: it may take of the descriptors that clients have to leave."""
+
 
 TOO_MANY = http_trio.error_response(
     503, "too many clients are connected to this proxy", retry_after_s=1
@@ -53,7 +64,7 @@ class Sockets:
             sockets(options.h2c_binds, listening=at_once, introduced=True),
             sockets(options.tls_binds, listening=at_once, introduced=True),
             sockets(options.redirect_binds, introduced=True),
-            sockets([options.admin]),
+            sockets([] if options.admin is None else [options.admin]),
         )
 
     @property
@@ -79,10 +90,9 @@ class Sockets:
 
 
 def side_listeners(
-    view: ProxyView, sockets: Sockets, options: ProxyOptions
+    view: ProxyView, sockets: Sockets, options: ProxyOptions, door: AdminDoor
 ) -> dict[str, SideListener]:
     """Give the listeners beside the proxy's, by the names of their tasks."""
-    guard = AdminGuard(AdminHandler(view), admin_names(options))
     shared = options.reuse_port
     events = view.runtime.observer.events
 
@@ -90,10 +100,16 @@ def side_listeners(
         if notice.kind != "drain":  # the proxy's own is told
             events.take(notice)
 
-    admin = SideListener(
-        guard, sockets.admin, ADMIN_LIMITS, reuse_port=shared, tell=tell
-    )
-    found = {"admin": admin}
+    found = {}
+    if sockets.admin:
+        found["admin"] = SideListener(
+            door.guarding(AdminHandler(view)),
+            sockets.admin,
+            ADMIN_LIMITS,
+            reuse_port=shared,
+            tls=door.tls,
+            tell=tell,
+        )
     if sockets.redirecting:
         redirect = http_trio.HttpsRedirect(sockets.tls_port, options.acme_dir)
         found["redirect"] = SideListener(
@@ -119,9 +135,11 @@ class SideListener:
         reuse_port: bool = False,
         clients: http_trio.ForwardedPolicy | None = None,
         tell: http_trio.Tell | None = None,
+        tls: http_trio.Tls | None = None,
     ) -> None:
         self._tell = tell
         self._handler = handler
+        self._tls = tls
         self._clients = clients
         self._first: Sequence[socket.socket] = sockets
         self._binds = [http_trio.bind_of(sock) for sock in sockets]
@@ -142,6 +160,7 @@ class SideListener:
             limits=self._limits,
             forwarding=self._clients,
             tell=self._tell,
+            tls=self._tls,
         )
         async with trio.open_nursery() as nursery:
             self._server = await nursery.start(start)
@@ -157,16 +176,84 @@ class SideListener:
             self._server.drain(deadline_s, lame_duck_s=lame_duck_s)
 
 
-def admin_names(options: ProxyOptions) -> tuple[str, ...]:
-    """Give the names by which the admin listener is known; warn where strangers reach it."""
-    admin = options.admin
+@attrs.frozen(eq=False)
+class AdminDoor:
+    """What stands before the pages of an admin listener.
+
+    Attributes:
+        address: as the fleet is told it; empty where there is no such listener.
+        roles: of tokens and certificates; they are followed by whoever serves.
+    """
+
+    address: str
+    roles: RoleFile
+    _options: ProxyOptions
+
+    @classmethod
+    def of(cls, options: ProxyOptions, sockets: Sequence[socket.socket]) -> AdminDoor:
+        """Look who may ask, and whether the sockets may be open to them.
+
+        Raises:
+            AdminExposed: others could ask, and nothing says who may.
+            BadToken: the file of roles cannot be used.
+            http_trio.BadCertificate: the listener's certificate cannot be used.
+        """
+        if options.admin_tls is not None:
+            options.admin_tls.check()
+        roles = RoleFile(options.admin_token_file)
+        for sock in sockets:
+            _check(options, sock)
+        address = options.admin_address
+        if address is None:
+            address = ""
+        if options.admin_address is None and sockets:
+            scheme = "" if options.admin_tls is None else "https://"
+            address = scheme + http_trio.address_of(sockets[0])
+        return cls(address, roles, options)
+
+    @property
+    def tls(self) -> http_trio.Tls | None:
+        """The certificate of the listener, and whose its clients may show."""
+        return self._options.admin_tls
+
+    def guarding(self, handler: http_trio.Handler) -> AdminGuard:
+        """Give the handler that stands before another one."""
+        access = AdminAccess(self.roles, self._options.admin_open)
+        return AdminGuard(handler, _names(self._options), access)
+
+
+def _names(options: ProxyOptions) -> tuple[str, ...]:
+    """Give the names by which the admin listener is known."""
+    admin = options.admin or ""
     if not isinstance(admin, str):
         admin = http_trio.address_of(admin)
-    host = admin.rpartition(":")[0].strip("[]")
-    if host in ("", "0.0.0.0", "::") and not admin.startswith("unix:"):  # noqa: S104
-        _log.warning(
-            "the admin listener %s is open to every network of this machine; it asks for"
-            " no token and says where the servers are",
-            admin,
+    own = [admin, options.admin_address or ""]
+    hosts = (_host_of(address) for address in own)
+    return (*filter(None, hosts), *options.admin_hosts)
+
+
+def _host_of(address: str) -> str:
+    where = address.removeprefix("https://")
+    return "" if where.startswith("unix:") else where.rpartition(":")[0].strip("[]")
+
+
+def _check(options: ProxyOptions, sock: socket.socket) -> None:
+    if sock.family == socket.AF_UNIX:
+        return
+    if ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback:
+        return
+    where = http_trio.address_of(sock)
+    tls = options.admin_tls
+    named = options.admin_token_file is not None
+    if not named and (tls is None or tls.client_ca is None) and not options.admin_open:
+        raise AdminExposed(
+            f"the admin listener {where} can be reached from other machines, and says where"
+            " the servers are; name who may ask it (--admin-token-file, or --admin-tls-cert"
+            " with --admin-tls-client-ca), bind it to 127.0.0.1, or say --admin-open"
         )
-    return (host, *options.admin_hosts)
+    if named and tls is None:
+        _log.warning(
+            "the admin listener %s is asked without TLS: whoever reads along learns the"
+            " tokens; see --admin-tls-cert",
+            where,
+        )

@@ -70,7 +70,15 @@ class ProxyOptions:
         lame_duck_s: once it is asked to end, how long connections are still accepted,
             while clients are told to come back elsewhere.
         drain_s: how long what is in progress has to end after that.
-        admin: where `/status`, `/metrics`, `/live` and `/ready` are.
+        admin: where `/status`, `/metrics`, `/live` and `/ready` are; None for nowhere.
+        admin_address: where others find it, as HOST:PORT or https://HOST:PORT; by default
+            where it listens. In the reports of a proxy.
+        admin_token_file: who may ask there: tokens and roles, see `canary_trio.admin.tokens`;
+            read again when it changes.
+        admin_tls: the certificate of the admin listener, and whose certificates its
+            clients may show.
+        admin_open: whether whoever reaches it may read; it may listen beyond this
+            machine then.
         admin_hosts: names beside the machine's by which the admin listener is asked, as
             browsers and scrapers say them in `Host`.
         bootstrap: a document to write if the store has none.
@@ -104,7 +112,11 @@ class ProxyOptions:
     listen_late: bool = True
     lame_duck_s: float = 0.0
     drain_s: float = 30.0
-    admin: Bind = DEFAULT_ADMIN
+    admin: Bind | None = DEFAULT_ADMIN
+    admin_address: str | None = None
+    admin_token_file: str | os.PathLike[str] | None = None
+    admin_tls: http_trio.Tls | None = None
+    admin_open: bool = False
     admin_hosts: Sequence[str] = ()
     bootstrap: bytes | None = attrs.field(default=None, repr=False)
     passwords: str | os.PathLike[str] | None = None

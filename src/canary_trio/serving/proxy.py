@@ -23,10 +23,11 @@ from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.store_keys import check_service
 from canary_trio.proxy.auth.password_lists import PasswordLists
 from canary_trio.routing.access.cells import SECRET, Cells
-from canary_trio.routing.edge.model import is_gateway
+from canary_trio.routing.edge.names import is_gateway
 from canary_trio.serving.gateway import Gateway
 from canary_trio.serving.listeners import (
     TOO_MANY,
+    AdminDoor,
     SideListener,
     Sockets,
     side_listeners,
@@ -50,7 +51,7 @@ class Proxy:
     id: str
     _view: ProxyView
     _server: http_trio.HttpServer
-    _admin: str
+    _door: AdminDoor
     _sides: dict[str, SideListener]
     _name: NameFile | None
     _tokens: StoreTokens
@@ -68,8 +69,9 @@ class Proxy:
 
     @property
     def admin_url(self) -> str:
-        """The URL of its admin listener."""
-        return f"http://{self._admin}"
+        """The URL of its admin listener; empty where it has none."""
+        address = self._door.address
+        return address if not address or "://" in address else f"http://{address}"
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -118,6 +120,7 @@ class Proxy:
     def reload(self) -> None:
         """Read the files of tokens again; look at certificates and users at once."""
         self._tokens.reload()
+        self._door.roles.look_soon()
         self._server.reload()
         self._passwords.look_soon()
 
@@ -159,6 +162,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
     Raises:
         http_trio.BadBind: an address cannot be had.
         http_trio.BadCertificate: a certificate cannot be used.
+        AdminExposed: others could ask its admin listener, and nothing says who may.
         BadToken: a file holds no token.
         BadSource: the config server is none that there is.
         BadName: the service or the proxy has a name that cannot be part of a key.
@@ -184,7 +188,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
     with contextlib.ExitStack() as owned:
         sockets = Sockets.open(options, owned)
         addresses = sockets.addresses
-        admin_address = http_trio.address_of(sockets.admin[0])
+        door = AdminDoor.of(options, sockets.admin)
         id_, name_file = take_own_name(service, options, sockets.serving, owned)
         if on_named is not None:
             on_named(id_)
@@ -194,7 +198,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
             id_,
             options,
             addresses[0],
-            admin_address,
+            door.address,
             access_log,
             on_live,
             name_file,
@@ -211,11 +215,12 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
             nursery.start_soon(core.run)
             nursery.start_soon(keeper.run, "passwords", passwords.run)
             nursery.start_soon(keeper.run, "events", view.runtime.observer.events.run)
+            nursery.start_soon(keeper.run, "admin_tokens", door.roles.run)
             if access_log is not None:
                 nursery.start_soon(access_log.run, keeper)
             async with trio.open_nursery() as serving:
                 nursery.start_soon(_end_if_refused, view, nursery.cancel_scope)
-                sides = side_listeners(view, sockets, options)
+                sides = side_listeners(view, sockets, options, door)
                 for name, side in sides.items():
                     nursery.start_soon(keeper.run, name, side.run)
                 start = partial(
@@ -232,7 +237,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
                 )
                 if options.listen_late:
                     if on_waiting is not None:
-                        on_waiting(admin_address)
+                        on_waiting(door.address)
                     await control.ready.wait()
                 try:
                     server = await serving.start(start)
@@ -243,11 +248,11 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
                 view.server = server
                 nursery.start_soon(core.follow_connections, server)
                 if on_listening is not None:
-                    on_listening(", ".join(addresses), admin_address)
+                    on_listening(", ".join(addresses), door.address)
                 await control.ready.wait()
                 task_status.started(
                     Proxy(
-                        *(id_, view, server, admin_address, sides),
+                        *(id_, view, server, door, sides),
                         *(name_file, tokens, passwords),
                     )
                 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from canary_trio.admin.client import AdminUnreachable, read_status
+from canary_trio.admin.client import AdminCredentials, AdminUnreachable, read_status
 from http_trio import Exchange, Handler, Response
 from http_trio.testing.peers import serving
 
@@ -53,3 +53,37 @@ async def test_what_is_no_status_is_said_so(
 async def test_who_does_not_listen_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(AdminUnreachable, match="No such file"):
         await read_status(f"unix:{tmp_path / 'nobody'}")
+
+
+@pytest.mark.parametrize(
+    ("address", "credentials", "shown"),
+    [
+        ("127.0.0.1:1", AdminCredentials("s"), False),
+        ("unix:/a", AdminCredentials("s", ca="ca"), False),
+        ("10.0.0.1:1", AdminCredentials("s", ca="ca"), False),
+        ("https://10.0.0.1:1", AdminCredentials("s"), False),
+        ("https://10.0.0.1:1", AdminCredentials("s", ca="ca", verify=False), False),
+        ("https://10.0.0.1:1", AdminCredentials("s", ca="ca"), True),
+        ("10.0.0.1:1", AdminCredentials("s", named=frozenset({"10.0.0.1:1"})), True),
+        ("10.0.0.1:2", AdminCredentials("s", named=frozenset({"10.0.0.1:1"})), False),
+        ("https://evil:1", AdminCredentials("s", named=frozenset({"evil:1"})), False),
+    ],
+)
+def test_a_token_is_shown_only_where_the_operator_said(
+    address: str, credentials: AdminCredentials, shown: bool
+) -> None:
+    assert (credentials.shown_to(address) is not None) == shown
+
+
+async def test_a_token_that_is_asked_for_is_said_so() -> None:
+    async with serving(responding(401, b"")) as server:
+        for credentials, said in (
+            (AdminCredentials(), "give an --admin-token-file"),
+            (AdminCredentials("s"), f"--admin-at {server.addresses[0]}"),
+            (
+                AdminCredentials("s", named=frozenset(server.addresses)),
+                "refuses the token",
+            ),
+        ):
+            with pytest.raises(AdminUnreachable, match=said):
+                await read_status(server.addresses[0], credentials)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from canary_trio.admin.guard import AdminGuard
+from canary_trio.admin.guard import FOR_EVERYONE, AdminAccess, AdminGuard
+from canary_trio.admin.tokens import RoleFile, make_admin_token
 from http_trio import Exchange, Response
 from http_trio.testing.peers import connected, serving
 
@@ -33,10 +36,65 @@ def _respond(exchange: Exchange) -> None:
 )
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
 async def test_who_is_let_in(fields: bytes, status: int, method: bytes) -> None:
+    path = b"/status" if method == b"GET" else b"/explain"
     handler = AdminGuard(_respond, ["admin.example.org"])
     async with serving(handler) as server, connected(server) as client:
-        line = b"%b /status HTTP/1.1\r\n%b\r\nContent-Length: 0\r\n\r\n"
-        await client.send(line % (method, fields))
+        line = b"%b %b HTTP/1.1\r\n%b\r\nContent-Length: 0\r\n\r\n"
+        await client.send(line % (method, path, fields))
         head, _ = await client.response()
 
         assert head.startswith(b"HTTP/1.1 %d" % status)
+
+
+NEAR, FAR = "127.0.0.1", "192.0.2.1"
+READS = (b"GET /status", b"HEAD /metrics", b"POST /explain", b"GET /unknown")
+WRITES = (b"POST /api/v1/x", b"PUT /status", b"DELETE /metrics", b"POST /status")
+
+
+@pytest.mark.parametrize(
+    ("client", "is_open", "token", "reads", "writes"),
+    [
+        (NEAR, False, "", 200, 401),
+        (FAR, False, "", 401, 401),
+        (FAR, True, "", 200, 401),
+        (NEAR, False, "wrong", 401, 401),
+        (FAR, True, "wrong", 401, 401),
+        (FAR, False, "reader", 200, 403),
+        (FAR, False, "writer", 200, 200),
+        (NEAR, False, "reader", 200, 403),
+        (NEAR, False, "writer", 200, 200),
+        ("unix", False, "", 200, 401),
+    ],
+)
+async def test_what_a_role_may_ask(
+    client: str,
+    is_open: bool,
+    token: str,
+    reads: int,
+    writes: int,
+    tmp_path: Path,
+) -> None:
+    made = {name: make_admin_token(name, role) for name, role in ROLES.items()}
+    file = tmp_path / "admin.toml"
+    file.write_text("\n".join(lines for _, lines in made.values()))
+    guard = AdminGuard(_respond, (), AdminAccess(RoleFile(file), is_open))
+
+    def from_there(exchange: Exchange) -> None:
+        exchange.client = client
+        guard(exchange)
+
+    secret = made[token][0] if token in made else token
+    shown = f"Authorization: Bearer {secret}\r\n".encode() if token else b""
+    wanted = dict.fromkeys(READS, reads) | dict.fromkeys(WRITES, writes)
+    wanted |= {b"GET " + path: 200 for path in FOR_EVERYONE}
+    async with serving(from_there) as server, connected(server) as asker:
+        for line, status in wanted.items():
+            rest = b" HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n%b\r\n" % shown
+            await asker.send(line + rest)
+            head, _ = await asker.response(bodiless=line.startswith(b"HEAD"))
+
+            assert head.startswith(b"HTTP/1.1 %d" % status), line
+            assert (b"www-authenticate" in head.lower()) == (status == 401)
+
+
+ROLES = {"reader": "read", "writer": "write"}

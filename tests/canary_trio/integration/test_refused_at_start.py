@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from canary_trio import ProxyOptions, serve
-from canary_trio.serving.listeners import admin_names
+from canary_trio.command.process.log_options import LogOptions
+from canary_trio.command.process.supervisor import supervise
+from canary_trio.errors import AdminExposed
 from http_trio import BadCertificate
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on
 
 
-@pytest.mark.parametrize(
-    ("admin", "warned"),
-    [
-        *((f"{host}:8081", True) for host in ("0.0.0.0", "[::]", "")),
-        *((bind, False) for bind in ("127.0.0.1:8081", "[::1]:8081", "unix:/a.sock")),
-    ],
-)
-def test_an_admin_listener_for_everybody_is_told(
-    admin: str, warned: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    admin_names(ProxyOptions(admin=admin))
+@pytest.mark.parametrize("admin", ["0.0.0.0:0", "[::]:0", ":0"])
+async def test_an_admin_listener_for_everybody_is_refused(admin: str) -> None:
+    options = ProxyOptions(binds=["127.0.0.1:0"], admin=admin, remember=False)
+    with trio.fail_after(5), pytest.raises(AdminExposed, match="--admin-open"):
+        await serve("web", options)
 
-    assert ("open to every network" in caplog.text) == warned
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_the_words_do_not_depend_on_the_number_of_workers(workers: int) -> None:
+    options = ProxyOptions(binds=["127.0.0.1:0"], admin="0.0.0.0:0", remember=False)
+    start: Callable[[], Awaitable[object]] = partial(serve, "web", options)
+    if workers > 1:
+        start = partial(supervise, "web", workers, options, LogOptions())
+    with trio.fail_after(5), pytest.raises(AdminExposed, match="--admin-token-file"):
+        await start()
 
 
 async def test_authorities_that_are_a_pipe_are_refused_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import trio
 
 from canary_trio import Proxy, ProxyOptions, serve
 from canary_trio.control.changes.confirming import confirm, write_unconfirmed
-from canary_trio.control.changes.documents import read_document, write_document
+from canary_trio.control.changes.documents import write_document
+from canary_trio.control.changes.reading import read_document
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on

@@ -19,6 +19,7 @@ DOCUMENT = {
 }
 
 DEFAULTS = {
+    "admin": "127.0.0.1:0",
     "binds": ["127.0.0.1:0"],
     "bootstrap": json.dumps(DOCUMENT).encode(),
     "remember": False,
@@ -30,7 +31,6 @@ async def proxy_on(client: KeyStore, **options: object) -> AsyncIterator[Proxy]:
     async with trio.open_nursery() as nursery:
         chosen = ProxyOptions(
             config_server=client.url,
-            admin="127.0.0.1:0",
             **{**DEFAULTS, **options},  # type: ignore[arg-type]
         )
         with trio.fail_after(10):

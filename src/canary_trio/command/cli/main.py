@@ -15,6 +15,7 @@ from canary_health.commands import health_of
 _HERE = "canary_trio.command.cli."
 
 COMMANDS = {
+    "admin-token": _HERE + "admin_token:admin_token",
     "apply": _HERE + "changes.documents:apply",
     "diff": _HERE + "changes.history:diff",
     "demo": _HERE + "demo.command:demo",

@@ -10,6 +10,10 @@ import click
 
 from canary_trio.command.cli.changes.documents import read_valid
 from canary_trio.command.cli.options import store_options
+from canary_trio.command.cli.options.admin_options import (
+    listener_options,
+    settle_admin,
+)
 from canary_trio.command.cli.options.serve_options import (
     client_options,
     clients_of,
@@ -34,16 +38,7 @@ SPARE_FILES = 1024
 @token_options
 @listen_options
 @client_options
-@click.option(
-    "--admin", default="127.0.0.1:8081", show_default=True, help="Where /status is."
-)
-@click.option(
-    "--admin-host",
-    "admin_hosts",
-    multiple=True,
-    metavar="NAME",
-    help="A name with dots by which the admin listener is asked; may be repeated.",
-)
+@listener_options
 @click.option(
     "--bootstrap",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -98,8 +93,7 @@ def serve(
     reuse_port: bool,
     lame_duck_s: float,
     drain_s: float,
-    admin: str,
-    admin_hosts: tuple[str, ...],
+    admin: str | None,
     bootstrap: Path | None,
     passwords: Path | None,
     state: Path | None,
@@ -128,10 +122,6 @@ def serve(
 
     document = None if bootstrap is None else read_valid(bootstrap, service)
     addresses = settle(binds, tls_binds, h2c_binds)
-    if admin.endswith(",proxy"):
-        raise click.UsageError(
-            f"--admin {admin}: the PROXY protocol is for clients only"
-        )
     options = ProxyOptions(
         config_server=config_server,
         token_files=token_files,
@@ -145,8 +135,7 @@ def serve(
         listen_late=not listen_early,
         lame_duck_s=lame_duck_s,
         drain_s=drain_s,
-        admin=admin if addresses.admin is None else addresses.admin,
-        admin_hosts=admin_hosts,
+        **settle_admin(admin, addresses.admin),
         bootstrap=document,
         passwords=passwords,
         state=state,

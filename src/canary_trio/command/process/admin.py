@@ -77,6 +77,7 @@ class SupervisorAdmin:
             b"/status": self._status,
             b"/metrics": self._metrics,
             b"/ready": self._ready,
+            b"/identity": self._identity,
         }
         page = pages.get(exchange.path)
         if exchange.path in (b"/live", b"/healthz"):  # a worker that hangs is replaced
@@ -104,6 +105,16 @@ class SupervisorAdmin:
         ]
         table = {**merged, "id": self._id, "workers": rows}
         body = json.dumps(table, indent=2).encode() + b"\n"
+        exchange.respond(Response(200, body, b"application/json"))
+
+    async def _identity(self, exchange: Exchange) -> None:
+        found = [
+            proxy
+            for response in await self._ask(b"/identity")
+            if response is not None
+            for proxy in json.loads(response.body)["proxies"]
+        ]
+        body = json.dumps({"proxies": found}, indent=2).encode() + b"\n"
         exchange.respond(Response(200, body, b"application/json"))
 
     async def _metrics(self, exchange: Exchange) -> None:

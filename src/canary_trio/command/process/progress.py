@@ -39,12 +39,12 @@ class Console:
 
     def waiting(self, admin: str) -> None:
         """Tell that a document is waited for."""
-        told = f"canary {self._service} waits for a document, admin on {admin}"
+        told = f"canary {self._service} waits for a document, {_told(admin)}"
         _log.info("%s", told, extra={"admin": admin})
 
     def listening(self, addresses: str, admin: str) -> None:
         """Tell where the proxy listens."""
-        told = f"canary {self._service} listens on {addresses}, admin on {admin}"
+        told = f"canary {self._service} listens on {addresses}, {_told(admin)}"
         told += f", {self._workers} workers" if self._workers > 1 else ""
         shown = {"addresses": addresses, "admin": admin, "workers": self._workers}
         _log.info("%s", told, extra=shown)
@@ -56,3 +56,7 @@ class Console:
 
     def changed(self, revision: int) -> None:
         """Tell nothing: the proxy does."""
+
+
+def _told(admin: str) -> str:
+    return f"admin on {admin}" if admin else "no admin listener"

@@ -24,7 +24,6 @@ import trio
 
 import http_trio
 from canary_health import process_log
-from canary_trio.admin.guard import AdminGuard
 from canary_trio.command.process.admin import SupervisorAdmin
 from canary_trio.command.process.ipc import WorkerOptions
 from canary_trio.command.process.life_signs import HUNG_S, LATE_S, SIGNS, LifeSigns
@@ -35,7 +34,7 @@ from canary_trio.command.process.worker_process import WorkerProcess
 from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.store_keys import check_name, check_service
 from canary_trio.errors import CanaryError, CannotServe
-from canary_trio.serving.listeners import ADMIN_LIMITS, admin_names
+from canary_trio.serving.listeners import ADMIN_LIMITS, AdminDoor
 from canary_trio.serving.options import Bind, ProxyOptions, take_own_name
 from canary_trio.serving.shared_cells import shared_memory
 
@@ -76,10 +75,11 @@ async def supervise(
         if options.tls is not None:
             options.tls.check()  # refused here, once, and not by each worker
         with contextlib.ExitStack() as owned:
-            admin = http_trio.open_listeners(
-                [options.admin], reuse_port=options.reuse_port
-            )
-            owned.enter_context(admin[0])
+            binds = [] if options.admin is None else [options.admin]
+            admin = http_trio.open_listeners(binds, reuse_port=options.reuse_port)
+            for sock in admin:
+                owned.enter_context(sock)
+            door = AdminDoor.of(options, admin)
             addresses = _Addresses(owned, reuse_port=options.reuse_port)
             held = attrs.evolve(
                 options,
@@ -103,10 +103,15 @@ async def supervise(
             shared = _Shared(
                 name,
                 WorkerOptions(
-                    service, held, logs, addresses.inherited, hung_s / SIGNS, cells
+                    service,
+                    attrs.evolve(held, admin_address=door.address, admin_tls=None),
+                    logs,
+                    addresses.inherited,
+                    hung_s / SIGNS,
+                    cells,
                 ),
             )
-            return await _Supervisor(shared, workers, file).run(admin)
+            return await _Supervisor(shared, workers, file).run(admin, door)
     except CannotServe:
         raise
     except (http_trio.HttpError, CanaryError) as exc:
@@ -203,7 +208,7 @@ class _Supervisor:
         self._manager = http_trio.ServiceManager.take()
         self._admin: http_trio.HttpServer | None = None
 
-    async def run(self, admin: Sequence[socket.socket]) -> str:
+    async def run(self, admin: Sequence[socket.socket], door: AdminDoor) -> str:
         options = self._shared.options
         teller = Console(options.service, workers=len(self._workers))
         handler = SupervisorAdmin(self._shared.name, self._workers, self._stop.is_set)
@@ -213,17 +218,23 @@ class _Supervisor:
         ):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stop_on, stops, nursery.cancel_scope)
-                nursery.start_soon(self._pass_on, rotations)
-                checked = AdminGuard(handler, admin_names(options.options))
-                server = await nursery.start(
-                    partial(http_trio.serve, checked, admin, limits=ADMIN_LIMITS)
-                )
-                self._admin = server
+                nursery.start_soon(self._pass_on, rotations, door)
+                if admin:
+                    self._admin = await nursery.start(
+                        partial(
+                            http_trio.serve,
+                            door.guarding(handler),
+                            admin,
+                            limits=ADMIN_LIMITS,
+                            tls=door.tls,
+                        )
+                    )
+                    nursery.start_soon(door.roles.run)
                 nursery.start_soon(self._keep_alive)
                 nursery.start_soon(self._watch)
                 if self._name is not None:
                     nursery.start_soon(self._name.wait)  # as its workers do for theirs
-                nursery.start_soon(self._announce, teller, server.addresses[0])
+                nursery.start_soon(self._announce, teller, door.address)
                 async with trio.open_nursery() as working:
                     for worker in self._workers:
                         working.start_soon(self._keep, worker)
@@ -304,8 +315,12 @@ class _Supervisor:
         async for _ in signals:
             scope.cancel()
 
-    async def _pass_on(self, signals: AsyncIterator[int]) -> None:
+    async def _pass_on(self, signals: AsyncIterator[int], door: AdminDoor) -> None:
         async for number in signals:
+            if number == signal.SIGHUP:
+                door.roles.look_soon()
+                if self._admin is not None:
+                    self._admin.reload()
             is_told = number == signal.SIGHUP and self._revision >= 0
             is_told = is_told and not self._stop.is_set()
             if is_told:

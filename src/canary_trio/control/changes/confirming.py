@@ -22,13 +22,10 @@ import attrs
 from canary_trio.config.document import parse
 from canary_trio.control.changes.archive import own_note
 from canary_trio.control.changes.difference import is_same
-from canary_trio.control.changes.documents import (
-    check_document,
-    read_document,
-    write_document,
-)
+from canary_trio.control.changes.documents import check_document, write_document
 from canary_trio.control.changes.history import Note
 from canary_trio.control.changes.pending import PendingChange
+from canary_trio.control.changes.reading import read_document
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import config_key, pending_key
 from canary_trio.errors import (

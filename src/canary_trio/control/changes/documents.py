@@ -1,4 +1,4 @@
-"""Writing a document, its history, and waiting until the fleet routes by it.
+"""Writing a document, and its history.
 
 Every write is compare-and-set on the revision that was read, so of two writers one
 wins and the other is told who that was and what it changed. A document is validated here,
@@ -22,14 +22,13 @@ from canary_trio.control.changes.archive import RevisionWrite, Unnoted, new_id, 
 from canary_trio.control.changes.assignments import apply_assignments
 from canary_trio.control.changes.difference import Difference, differences, is_same
 from canary_trio.control.changes.history import SUMMARY, Change, ChangeLog, Note
-from canary_trio.control.fleet.report import Fleet, Report
+from canary_trio.control.changes.reading import read_document
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import (
     changes_prefix,
     check_service,
     config_key,
     past_document_key,
-    proxies_prefix,
 )
 from canary_trio.errors import (
     InvalidConfig,
@@ -37,24 +36,12 @@ from canary_trio.errors import (
     NoRevision,
     WrittenMeanwhile,
 )
-from canary_trio.routing.edge.model import GatewayConfig, is_gateway
+from canary_trio.routing.edge.model import GatewayConfig
+from canary_trio.routing.edge.names import is_gateway
 from canary_trio.routing.edge.table_codec import build_table
-from kv_trio import Entry, Listing, TxnOperation
+from kv_trio import Entry, TxnOperation
 
 _log = logging.getLogger(__name__)
-
-
-async def read_document(client: KeyStore, service: str) -> tuple[bytes, int]:
-    """Give a service's document, as it is written, and its revision.
-
-    Raises:
-        NoDocument: there is none.
-        KvError: the store cannot be read.
-    """
-    entry = (await client.get(config_key(service))).entry
-    if entry is None:
-        raise NoDocument(service)
-    return entry.value, entry.modify_index
 
 
 def check_document(service: str, document: dict[str, Any]) -> Config | GatewayConfig:
@@ -221,47 +208,6 @@ async def read_revision(client: KeyStore, service: str, revision: int) -> bytes:
         if copy.entry is not None:
             return copy.entry.value
     raise NoRevision(service, revision, [one.revision for one in history.changes])
-
-
-async def read_fleet(client: KeyStore, service: str, revision: int) -> Fleet:
-    """Give the live proxies of a service; who is missing, `read_missing` tells."""
-    return _fleet_of(await client.list(proxies_prefix(service)), revision)
-
-
-async def wait_applied(
-    client: KeyStore,
-    service: str,
-    revision: int,
-    *,
-    expect: int = 1,
-    until: Callable[[Fleet], bool] | None = None,
-) -> Fleet:
-    """Wait until there are proxies and none lags behind a revision; give the fleet then.
-
-    One that routes by it, but has not come to the store that it names, lags too. Nobody routes by a revision where no proxy runs, so the first one is waited for: after
-    a restart of the store it may not have reported yet. Put it under `trio.fail_after`:
-    there may never be a proxy, one that was killed counts as live until its session
-    ends, and one that hangs counts for ever. A store that is away is waited for, too.
-
-    Args:
-        client: of the store.
-        service: whose fleet.
-        revision: of its document.
-        expect: so many proxies at least.
-        until: tells of each state of the fleet whether it is what is waited for; by
-            default `is_applied` of a fleet of that many.
-    """
-    done = until or (lambda fleet: fleet.is_applied and len(fleet.reports) >= expect)
-    async with client.watch_prefix(proxies_prefix(service)) as listings:
-        while True:
-            fleet = _fleet_of(await anext(listings), revision)
-            if done(fleet):
-                return fleet
-
-
-def _fleet_of(listing: Listing, revision: int) -> Fleet:
-    reports = (Report.load(entry.value) for entry in listing.entries)
-    return Fleet(revision, tuple(report for report in reports if report is not None))
 
 
 async def _write(

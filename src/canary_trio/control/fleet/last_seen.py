@@ -18,16 +18,18 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import trio
 
 from canary_trio.control.fleet.report import Report, Sighting, sightings_in
-from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import ROOT, proxies_prefix, seen_key
 from canary_trio.errors import InvalidConfig
-from canary_trio.routing.edge.model import GATEWAY_MARK, is_gateway
-from canary_trio.routing.edge.table_codec import load_table
+from canary_trio.routing.edge.names import GATEWAY_MARK, is_gateway
 from kv_trio import KvError, StoreRefused
+
+if TYPE_CHECKING:
+    from canary_trio.control.sources.source import KeyStore
 
 _log = logging.getLogger(__name__)
 
@@ -146,6 +148,8 @@ def gateways_of(values: Mapping[bytes, bytes], service: str) -> list[str]:
     for key, value in values.items():
         name, _, last = key.removeprefix(ROOT.encode()).partition(b"/")
         if key.startswith(mark) and last == b"config":
+            from canary_trio.routing.edge.table_codec import load_table  # noqa: PLC0415
+
             with contextlib.suppress(InvalidConfig):
                 if service in load_table(value).services:
                     found.append(name.decode())

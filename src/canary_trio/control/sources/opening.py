@@ -1,19 +1,16 @@
-"""From a URL to a source, by its scheme."""
+"""From a URL to a source, by its scheme; only that kind of source is imported."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from canary_trio.control.sources.etcd import EtcdSource
-from canary_trio.control.sources.file import FileSource
-from canary_trio.control.sources.kv import KvSource
-from canary_trio.control.sources.poll import PollSource
-from canary_trio.control.sources.read_only import ReadOnlySource
-from canary_trio.control.sources.source import DocumentSource
 from canary_trio.errors import BadSource
-from http_trio import client_context
+
+if TYPE_CHECKING:
+    from canary_trio.control.sources.source import DocumentSource
 
 SCHEMES = {
     "http": "a kv-trio or a Consul",
@@ -50,15 +47,23 @@ def open_source(
     """
     scheme = _scheme_of(url)
     if scheme in ("http", "https"):
+        from canary_trio.control.sources.kv import KvSource  # noqa: PLC0415
+
         return KvSource(url, token=token, ca_file=ca_file)
     if scheme in ("etcd", "etcds"):
+        from canary_trio.control.sources.etcd import EtcdSource  # noqa: PLC0415
+
         try:
             return EtcdSource(url, token=token, ca_file=ca_file)
         except ValueError as exc:
             raise BadSource(str(exc)) from exc
     if scheme == "file":
+        from canary_trio.control.sources.file import FileSource  # noqa: PLC0415
+
         return FileSource(url)
     if scheme in ("http+poll", "https+poll"):
+        from canary_trio.control.sources.poll import PollSource  # noqa: PLC0415
+
         return PollSource(url, token=token, ca_file=ca_file)
     known = ", ".join(f"{name}:// ({what})" for name, what in SCHEMES.items())
     shown = re.sub(r"//[^/@]*@", "//...@", url)
@@ -85,6 +90,9 @@ def check_source(
     Raises:
         BadSource, http_trio.BadCertificate: as `open_source`.
     """
+    from canary_trio.control.sources.read_only import ReadOnlySource  # noqa: PLC0415
+    from http_trio import client_context  # noqa: PLC0415
+
     if ca_file is not None:
         client_context(ca=ca_file)
     source = open_source(url, token=token)

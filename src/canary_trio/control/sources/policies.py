@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from canary_trio.control.store_keys import ROOT, check_service
-from canary_trio.routing.edge.model import is_gateway
+from canary_trio.routing.edge.names import is_gateway
 from kv_trio import Right, operator_rights, proxy_rights, role_name
 
 

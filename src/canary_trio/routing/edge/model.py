@@ -18,9 +18,6 @@ from canary_trio.config.auth import BasicAuth, ForwardAuth
 from canary_trio.config.policies import described
 from canary_trio.config.rules import Condition
 
-GATEWAY_MARK = "@"
-"""What the name of a gateway begins with, and no service's does."""
-
 
 @attrs.frozen
 class Redirect:
@@ -119,12 +116,3 @@ class GatewayConfig:
         """The services that are named, each once, in order."""
         named = (route.service for route in self.routes)
         return tuple(dict.fromkeys(name for name in named if name is not None))
-
-
-def is_gateway(name: str) -> bool:
-    """Tell whether a name is a gateway's.
-
-    >>> is_gateway("@edge"), is_gateway("web")
-    (True, False)
-    """
-    return name.startswith(GATEWAY_MARK)

@@ -15,12 +15,9 @@ from canary_trio.control.changes.confirming import (
     take_back,
     write_unconfirmed,
 )
-from canary_trio.control.changes.documents import (
-    read_document,
-    read_history,
-    write_document,
-)
+from canary_trio.control.changes.documents import read_history, write_document
 from canary_trio.control.changes.history import Note
+from canary_trio.control.changes.reading import read_document
 from canary_trio.errors import CannotConfirm, NothingPending, WrittenMeanwhile
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.model_store import ModelStore

@@ -16,8 +16,9 @@ from canary_trio.control.changes.confirming import (
     revert,
     write_unconfirmed,
 )
-from canary_trio.control.changes.documents import read_document, write_document
+from canary_trio.control.changes.documents import write_document
 from canary_trio.control.changes.pending import GRACE_S
+from canary_trio.control.changes.reading import read_document
 from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.unconfirmed import Unconfirmed
 from canary_trio.errors import NothingPending

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @store_options.config_server
 def get(service: str, config_server: str) -> None:
     """Print the document of SERVICE."""
-    from canary_trio.control.changes.documents import read_document  # noqa: PLC0415
+    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
 
     text, _ = store_options.ask(
         config_server, lambda client: read_document(client, service)
@@ -42,7 +42,7 @@ def set_(service: str, assignments: tuple[str, ...], how: How) -> None:
     """Change fields of the document of SERVICE: canary set web ratio=0.25 --wait 2."""
     from canary_trio.config.document import parse  # noqa: PLC0415
     from canary_trio.control.changes.assignments import apply_assignments  # noqa: PLC0415
-    from canary_trio.control.changes.documents import read_document  # noqa: PLC0415
+    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
 
     async def changed(client: KeyStore) -> Draft:
         text, revision = await read_document(client, service)
@@ -60,7 +60,7 @@ def set_(service: str, assignments: tuple[str, ...], how: How) -> None:
 def apply(service: str, file: Path, how: How) -> None:
     """Make FILE (- for standard input) the document of SERVICE."""
     from canary_trio.config.document import parse  # noqa: PLC0415
-    from canary_trio.control.changes.documents import read_document  # noqa: PLC0415
+    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
     from canary_trio.errors import NoDocument  # noqa: PLC0415
 
     text = read_valid(file, service)

@@ -72,7 +72,8 @@ def diff(
     """Show what changed from revision A to B, or to the present: canary diff web 41."""
     from canary_trio.config.document import parse  # noqa: PLC0415
     from canary_trio.control.changes.difference import differences  # noqa: PLC0415
-    from canary_trio.control.changes.documents import read_document, read_revision  # noqa: PLC0415
+    from canary_trio.control.changes.documents import read_revision  # noqa: PLC0415
+    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
 
     async def read(client: KeyStore) -> tuple[bytes, bytes, int]:
         if b is None:

@@ -143,7 +143,8 @@ def write(
     """Write what `prepare` gives over the revision that it gives; wait, and say so."""
     import trio  # noqa: PLC0415
 
-    from canary_trio.control.changes.documents import read_fleet, write_document  # noqa: PLC0415
+    from canary_trio.control.changes.documents import write_document  # noqa: PLC0415
+    from canary_trio.control.fleet.applied import read_fleet  # noqa: PLC0415
     from kv_trio import KvError  # noqa: PLC0415
 
     unconfirmed = ""

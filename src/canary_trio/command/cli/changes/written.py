@@ -78,7 +78,7 @@ class Wait:
         """
         import trio  # noqa: PLC0415
 
-        from canary_trio.control.changes.documents import read_fleet, wait_applied  # noqa: PLC0415
+        from canary_trio.control.fleet.applied import read_fleet, wait_applied  # noqa: PLC0415
         from kv_trio import StoreUnreachable  # noqa: PLC0415
 
         end = trio.current_time() + self.for_s

@@ -125,9 +125,9 @@ async def _explain_all(
     store: KeyStore, name: str, spec: RequestSpec, document: bytes | None
 ) -> tuple[dict[str, Any], Explanation | None]:
     """Explain a request to a service, or to a gateway: what is said of its route too."""
-    from canary_trio.control.changes.documents import read_document  # noqa: PLC0415
+    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
     from canary_trio.routing.edge.explain_route import explain_route  # noqa: PLC0415
-    from canary_trio.routing.edge.model import is_gateway  # noqa: PLC0415
+    from canary_trio.routing.edge.names import is_gateway  # noqa: PLC0415
     from canary_trio.routing.edge.table_codec import load_table  # noqa: PLC0415
 
     if not is_gateway(name):
@@ -156,7 +156,7 @@ async def _explain(
     store: KeyStore, service: str, spec: RequestSpec, document: bytes | None
 ) -> Explanation:
     from canary_trio.config.document import load  # noqa: PLC0415
-    from canary_trio.control.changes.documents import read_document  # noqa: PLC0415
+    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
     from canary_trio.routing.access.explain import with_refusal  # noqa: PLC0415
     from canary_trio.routing.decision import Chance  # noqa: PLC0415
     from canary_trio.routing.explain import explain  # noqa: PLC0415

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from canary_trio.command.cli.options import store_options
+from canary_trio.command.cli.options import admin_options, store_options
 
 if TYPE_CHECKING:
+    from canary_trio.admin.client import AdminCredentials
     from canary_trio.control.fleet.report import Fleet, Report, Sighting
     from canary_trio.control.sources.source import KeyStore
 
@@ -39,6 +40,7 @@ Statuses = dict[str, dict[str, Any] | str]
     is_flag=True,
     help="Ask each proxy's admin listener for its arms and all certificates too.",
 )
+@admin_options.asker_options
 @store_options.as_json
 def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> None:
     """Show what each live proxy of SERVICE runs, and what it refused.
@@ -47,11 +49,13 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
     their certificates those are shown that expire within 30 days, or that clients
     refuse. Exit status 1 if any that lives does not route by the newest revision.
     """
-    from canary_trio.control.changes.documents import read_document, read_fleet  # noqa: PLC0415
+    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
+    from canary_trio.control.fleet.applied import read_fleet  # noqa: PLC0415
     from canary_trio.control.fleet.last_seen import read_missing  # noqa: PLC0415
 
     unverified: list[str] = []
     missing: list[dict[str, Any]] = []
+    shown_to_admins = admin_options.credentials()
 
     async def read(client: KeyStore) -> tuple[int, Fleet, Statuses]:
         text, revision = await read_document(client, service)
@@ -60,7 +64,7 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
         now = time.time()
         found = await read_missing(client, service, now)
         missing[:] = [_missing(sighting, now) for sighting in found]
-        return revision, fleet, await _ask_all(fleet) if arms else {}
+        return revision, fleet, await _ask_all(fleet, shown_to_admins) if arms else {}
 
     revision, fleet, statuses = store_options.ask(config_server, read)
     now = time.time()
@@ -118,6 +122,10 @@ def _missing_line(shown: dict[str, Any]) -> str:
 
 def _unverified_arms(document: bytes) -> list[str]:
     """Give the arms of a document whose servers nobody verifies; of no valid one, none."""
+    if (
+        b"false" not in document
+    ):  # the word that JSON has for it, so it need not be read
+        return []
     from canary_trio.config.document import load  # noqa: PLC0415
     from canary_trio.errors import InvalidConfig, printable  # noqa: PLC0415
 
@@ -128,7 +136,7 @@ def _unverified_arms(document: bytes) -> list[str]:
     return [printable(name) for name, arm in arms.items() if arm.is_unverified]
 
 
-async def _ask_all(fleet: Fleet) -> Statuses:
+async def _ask_all(fleet: Fleet, shown: AdminCredentials) -> Statuses:
     import trio  # noqa: PLC0415
 
     from canary_trio.admin.client import AdminUnreachable, read_status  # noqa: PLC0415
@@ -139,7 +147,7 @@ async def _ask_all(fleet: Fleet) -> Statuses:
         statuses[id_] = f"no response within {ADMIN_S:g} s"
         with trio.move_on_after(ADMIN_S):
             try:
-                statuses[id_] = await read_status(address)
+                statuses[id_] = await read_status(address, shown)
             except AdminUnreachable as exc:
                 statuses[id_] = str(exc)
 

@@ -11,7 +11,8 @@ import trio
 from click.testing import CliRunner
 
 from canary_trio.command.cli.main import main
-from canary_trio.control.changes import documents
+from canary_trio.control.changes import documents, reading
+from canary_trio.control.fleet import applied
 from canary_trio.control.fleet.report import Fleet, Report
 from kv_trio import StoreRefused, StoreUnreachable
 
@@ -27,7 +28,7 @@ def replace_revision_seven(monkeypatch: pytest.MonkeyPatch) -> None:
     async def write(*_: Any, over: int, **__: Any) -> int:
         return over + 1
 
-    monkeypatch.setattr(documents, "read_document", read)
+    monkeypatch.setattr(reading, "read_document", read)
     monkeypatch.setattr(documents, "write_document", write)
 
 
@@ -43,7 +44,7 @@ def test_what_is_written_and_not_confirmed_has_a_status_of_its_own(
         raise failure
 
     replace_revision_seven(monkeypatch)
-    monkeypatch.setattr(documents, "wait_applied", wait)
+    monkeypatch.setattr(applied, "wait_applied", wait)
     command = ["set", "web", "update_rate=9", "--config-server", "http://127.0.0.1:1"]
     ran = CliRunner().invoke(main, [*command, "--wait", "1"])
     assert ran.exit_code == 3
@@ -59,8 +60,8 @@ def test_a_store_that_hangs_is_waited_for_little_longer_than_asked(
         return Fleet(8, ())
 
     replace_revision_seven(monkeypatch)
-    monkeypatch.setattr(documents, "wait_applied", never)
-    monkeypatch.setattr(documents, "read_fleet", never)
+    monkeypatch.setattr(applied, "wait_applied", never)
+    monkeypatch.setattr(applied, "read_fleet", never)
     monkeypatch.setattr("canary_trio.command.cli.changes.written.LAST_LOOK_S", 0.02)
     command = ["set", "web", "update_rate=9", "--config-server", "http://127.0.0.1:1"]
     ran = CliRunner().invoke(main, [*command, "--wait", "0.01"])
@@ -107,8 +108,8 @@ def test_what_is_waited_for(
         return Fleet(8, reports)
 
     replace_revision_seven(monkeypatch)
-    monkeypatch.setattr(documents, "wait_applied", wait)
-    monkeypatch.setattr(documents, "read_fleet", read)
+    monkeypatch.setattr(applied, "wait_applied", wait)
+    monkeypatch.setattr(applied, "read_fleet", read)
     ran = waited("--wait", "0.05", *words)
     assert (ran.exit_code, said in ran.output) == (status, True), ran.output
 
@@ -128,8 +129,8 @@ def test_the_first_proxy_is_not_waited_for_as_long_as_one_that_is_expected(
         return Fleet(8, ())
 
     replace_revision_seven(monkeypatch)
-    monkeypatch.setattr(documents, "wait_applied", wait)
-    monkeypatch.setattr(documents, "read_fleet", read)
+    monkeypatch.setattr(applied, "wait_applied", wait)
+    monkeypatch.setattr(applied, "read_fleet", read)
     monkeypatch.setattr("canary_trio.command.cli.changes.written.FIRST_S", 0.02)
     ran = waited("--wait", "20")
     assert (ran.exit_code, "with --expect N they are waited" in ran.output) == (3, True)

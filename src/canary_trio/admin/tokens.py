@@ -1,0 +1,241 @@
+"""Who may ask an admin listener what: tokens and roles, from a file that is read again.
+
+    [[token]]
+    name = "grafana"
+    role = "read"
+    hash = "sha256:9f86d0..."   # of the secret; `canary admin-token` makes both
+
+    [[certificate]]
+    subject = "CN=anna,O=Example"   # of a client's certificate, as RFC 4514 writes it
+    role = "write"
+
+Who has the role `write` may also read. A secret is 256 random bits, so one SHA-256 hides it
+as well as a slow hash would, and the file may be read by others; whoever could write it could
+give themselves a role, so one that others can write is refused. A file that is broken later
+changes nothing: what was read last stays valid, and the reason is logged once.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from canary_trio.errors import BadToken, printable
+from http_trio import file_stamp, may_pass, read_file
+
+_log = logging.getLogger(__name__)
+
+CHECK_S = 1.0
+"""Seconds between two looks at the file."""
+
+FILE_BYTES = 1024 * 1024
+"""Of the file at most."""
+
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,63}")
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class AdminRole(enum.IntEnum):
+    """What somebody may do; each includes those before it."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+
+
+@attrs.frozen
+class Caller:
+    """Somebody who asks, by the name that is written beside what they change."""
+
+    name: str
+    role: AdminRole
+
+
+@attrs.frozen
+class Roles:
+    """What a file grants.
+
+    Attributes:
+        tokens: who has each token, by the SHA-256 of its secret.
+        certificates: the roles of certificates, by their subjects.
+    """
+
+    tokens: Mapping[bytes, Caller] = attrs.field(factory=dict)
+    certificates: Mapping[str, AdminRole] = attrs.field(factory=dict)
+
+    def find(self, secret: bytes) -> Caller | None:
+        """Give whose a secret is; in a time that does not tell which one is near."""
+        digest = hashlib.sha256(secret).digest()
+        found: Caller | None = None
+        for known, caller in self.tokens.items():
+            if hmac.compare_digest(known, digest):
+                found = caller
+        return found
+
+
+def parse_roles(text: str) -> Roles:
+    """Read a file of roles.
+
+    Raises:
+        BadToken: with all its faults.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise BadToken(f"it is no TOML: {exc}") from exc
+    faults = [
+        f"{printable(name)}: unknown, expected [[token]] or [[certificate]]"
+        for name in document
+        if name not in ("token", "certificate")
+    ]
+    tokens: dict[bytes, Caller] = {}
+    certificates: dict[str, AdminRole] = {}
+    names: set[str] = set()
+    for place, table in _tables(document, "token", faults):
+        name, hash_ = table.get("name"), table.get("hash")
+        role = _role(place, table, ("name", "hash"), faults)
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            faults.append(f"{place}.name: expected 1 to 63 of A-Z a-z 0-9 _ . @ -")
+        elif name in names:
+            faults.append(f"{place}.name: {name} is there already")
+        elif not isinstance(hash_, str) or not _HASH.fullmatch(hash_):
+            faults.append(
+                f"{place}.hash: expected sha256: and 64 hexadecimal digits;"
+                " `canary admin-token` makes one"
+            )
+        else:
+            names.add(name)
+            tokens[bytes.fromhex(hash_.removeprefix("sha256:"))] = Caller(name, role)
+    for place, table in _tables(document, "certificate", faults):
+        subject = table.get("subject")
+        role = _role(place, table, ("subject",), faults)
+        if not isinstance(subject, str) or not subject:
+            faults.append(f"{place}.subject: expected a subject such as CN=anna")
+        else:
+            certificates[subject] = role
+    if faults:
+        raise BadToken("; ".join(faults))
+    return Roles(tokens, certificates)
+
+
+def make_admin_token(name: str, role: str) -> tuple[str, str]:
+    """Make a secret, and the lines of a file that give it a role.
+
+    Raises:
+        ValueError: a token cannot have that name.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"found the name {name!r}, expected 1 to 63 of A-Za-z0-9_.@-")
+    secret = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    lines = f'[[token]]\nname = "{name}"\nrole = "{role}"\nhash = "sha256:{digest}"\n'
+    return secret, lines
+
+
+class RoleFile:
+    """The roles that are granted now."""
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        """Read the file; None for one that grants nothing.
+
+        Raises:
+            BadToken: it cannot be read, makes no sense, or others may write it.
+        """
+        self._path = None if path is None else Path(path)
+        self._soon = trio.Event()
+        self._stamp: object = None
+        self.roles = Roles()
+        if self._path is not None:
+            self._stamp = file_stamp(self._path)
+            self.roles = _read(self._path)
+
+    def __repr__(self) -> str:
+        return f"<RoleFile {self._path} tokens={len(self.roles.tokens)}>"
+
+    def look_soon(self) -> None:
+        """Let `run` read the file at once, whether it has changed or not."""
+        self._stamp = None
+        self._soon.set()
+
+    async def run(self) -> None:
+        """Read the file again whenever it changes, until cancelled."""
+        path = self._path
+        if path is None:
+            return
+        told = ""
+        while True:
+            with trio.move_on_after(CHECK_S):
+                await self._soon.wait()
+            self._soon = trio.Event()
+            try:
+                stamp = await trio.to_thread.run_sync(file_stamp, path)
+                if stamp == self._stamp:
+                    continue
+                self._stamp = stamp
+                self.roles = await trio.to_thread.run_sync(_read, path)
+            except BadToken as exc:
+                if may_pass(exc):
+                    self._stamp = None  # read again, though it does not change
+                if str(exc) != told:
+                    _log.error("the admin tokens stay as they were: %s", exc)
+                told = str(exc)
+            else:
+                told = ""
+                _log.info("%d admin tokens read from %s", len(self.roles.tokens), path)
+
+
+def _tables(
+    document: Mapping[str, Any], kind: str, faults: list[str]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    tables = document.get(kind, [])
+    if not isinstance(tables, list):
+        faults.append(f"{kind}: expected tables, each under [[{kind}]]")
+        return
+    for number, table in enumerate(tables):
+        if isinstance(table, dict):
+            yield f"{kind}[{number}]", table
+        else:
+            faults.append(f"{kind}[{number}]: expected a table")
+
+
+def _role(
+    place: str, table: Mapping[str, Any], others: tuple[str, ...], faults: list[str]
+) -> AdminRole:
+    """Read a role; a fault is noted, and gives none."""
+    unknown = sorted(table.keys() - {"role", *others})
+    faults += [f"{place}.{printable(name)}: unknown" for name in unknown]
+    found = table.get("role")
+    if found not in ("read", "write"):
+        faults.append(f"{place}.role: expected read or write")
+        return AdminRole.NONE
+    return AdminRole.WRITE if found == "write" else AdminRole.READ
+
+
+def _read(path: Path) -> Roles:
+    shown = printable(str(path))
+    try:
+        if path.stat().st_mode & _OTHERS_WRITE:
+            raise BadToken(
+                f"{shown}: others than its owner may write it, and so give themselves a"
+                " role; chmod go-w"
+            )
+        return parse_roles(read_file(path, FILE_BYTES).decode())
+    except BadToken as exc:
+        raise BadToken(f"{shown}: {str(exc).removeprefix(f'{shown}: ')}") from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+        raise BadToken(f"{shown} cannot be read: {reason}") from exc
