@@ -104,6 +104,16 @@ class NoRevision(CanaryError):
         self.kept = tuple(kept)
 
 
+class MissingExtra(CanaryError):
+    """What is asked for needs a package that is not installed. The operator's to add."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs an extra that is not installed: pip install"
+            f" 'canary-trio[{extra}]'"
+        )
+
+
 class NothingToUndo(CanaryError):
     """The change before the first that is kept is to be taken back. Its asker's fault."""
 

@@ -93,7 +93,7 @@ async def test_what_is_set_badly_is_not_written(tmp_path: Path) -> None:
         for words, expected in (
             (["ratio=1.5", "stil=3"], "$.stil: found an unknown field"),
             (["ratio"], "expected FIELD=VALUE"),
-            (["arms.stable.servers[7]=x"], "there is no $.arms.stable.servers[7]"),
+            (["arms.stable.servers[7]=x"], "there is no arms.stable.servers[7]"),
             (["arms.canary={}"], "$.arms.canary.servers: found nothing"),
         ):
             ran = await here.canary("set", *words, status=1)

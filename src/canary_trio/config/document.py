@@ -43,6 +43,7 @@ from canary_trio.config.parts.condition_codec import (
 )
 from canary_trio.config.parts.rollout_codec import ROLLOUT
 from canary_trio.config.parts.rule_codec import RULE_LIST
+from canary_trio.config.parts.schema_mark import marked
 from canary_trio.config.policies import (
     CertificateHeader,
     Connections,
@@ -198,44 +199,46 @@ _CONNECTIONS_TABLE = table(
     Connections, change=enumeration(OnChange), time=seconds(0, DAY_S)
 )
 
-DOCUMENT = table(
-    Config,
-    style=enumeration(Style),
-    hash_by=KEY,
-    ratio=RATIO,
-    sticky_sessions=word_or(
-        {False: None, True: Sticky()},
-        Codec(_decode_sticky, _STICKY_TABLE.schema, _encode_sticky),
-        'true, false, or a table such as {"cookie": "canary", "epoch": 1}',
-    ),
-    rules=RULE_LIST,
-    mirror=optional(
-        table(
-            MirrorRule,
-            arm=ARM_NAME,
-            share=SHARE,
-            methods=list_of(METHOD, least=1, most=20, of="methods"),
-            body=integer(0, 64 * 1024 * 1024),
-            concurrency=integer(1, 10_000),
-            timeout=seconds(0.01, 600),
-        )
-    ),
-    connections=word_or(
-        {change.value: Connections(change) for change in OnChange},
-        _CONNECTIONS_TABLE,
-        "keep, drain, recall, or a table with change and time",
-    ),
-    request_id=optional(CHANGED_NAME),
-    start_traces=optional(number(0, 1)),
-    decision_header=optional(CHANGED_NAME),
-    forwarded=optional(enumeration(Forwarded)),
-    client_cert_header=optional(enumeration(CertificateHeader)),
-    strict_transport_security=optional(STRICT_TRANSPORT),
-    access=ACCESS,
-    rollout=optional(ROLLOUT),
-    config_server=CONFIG_SERVER,
-    update_rate=seconds(0.1, 600),
-    arms=ARMS,
+DOCUMENT = marked(
+    table(
+        Config,
+        style=enumeration(Style),
+        hash_by=KEY,
+        ratio=RATIO,
+        sticky_sessions=word_or(
+            {False: None, True: Sticky()},
+            Codec(_decode_sticky, _STICKY_TABLE.schema, _encode_sticky),
+            'true, false, or a table such as {"cookie": "canary", "epoch": 1}',
+        ),
+        rules=RULE_LIST,
+        mirror=optional(
+            table(
+                MirrorRule,
+                arm=ARM_NAME,
+                share=SHARE,
+                methods=list_of(METHOD, least=1, most=20, of="methods"),
+                body=integer(0, 64 * 1024 * 1024),
+                concurrency=integer(1, 10_000),
+                timeout=seconds(0.01, 600),
+            )
+        ),
+        connections=word_or(
+            {change.value: Connections(change) for change in OnChange},
+            _CONNECTIONS_TABLE,
+            "keep, drain, recall, or a table with change and time",
+        ),
+        request_id=optional(CHANGED_NAME),
+        start_traces=optional(number(0, 1)),
+        decision_header=optional(CHANGED_NAME),
+        forwarded=optional(enumeration(Forwarded)),
+        client_cert_header=optional(enumeration(CertificateHeader)),
+        strict_transport_security=optional(STRICT_TRANSPORT),
+        access=ACCESS,
+        rollout=optional(ROLLOUT),
+        config_server=CONFIG_SERVER,
+        update_rate=seconds(0.1, 600),
+        arms=ARMS,
+    )
 )
 """The whole document."""
 

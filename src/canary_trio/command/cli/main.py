@@ -19,6 +19,7 @@ COMMANDS = {
     "apply": _HERE + "changes.documents:apply",
     "diff": _HERE + "changes.history:diff",
     "demo": _HERE + "demo.command:demo",
+    "edit": _HERE + "changes.edit:edit",
     "explain": _HERE + "views.explain:explain",
     "get": _HERE + "changes.documents:get",
     "history": _HERE + "changes.history:history",
@@ -33,6 +34,7 @@ COMMANDS = {
     "set": _HERE + "changes.documents:set_",
     "status": _HERE + "views.status:status",
     "undo": _HERE + "changes.history:undo",
+    "unset": _HERE + "changes.documents:unset",
     "validate": _HERE + "changes.documents:validate",
 }
 """Where each command is, as `module:attribute`; it is imported when it is run."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import attrs
 
-_WORD = re.compile(r"[A-Za-z_][\w-]*\Z", re.ASCII)
+_WORD = re.compile(r"[A-Za-z_$][\w-]*\Z", re.ASCII)
 _SHOWN = 60  # characters of a value in one line
 
 Step = str | int

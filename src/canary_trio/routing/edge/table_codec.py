@@ -26,6 +26,7 @@ from canary_trio.config.codec import (
 )
 from canary_trio.config.document import parse
 from canary_trio.config.parts.checks import oddities
+from canary_trio.config.parts.schema_mark import marked
 from canary_trio.config.policies import described
 from canary_trio.config.rules import Condition, MethodIs
 from canary_trio.errors import InvalidConfig, Problem
@@ -129,7 +130,7 @@ class _Table:
     )
 
 
-_DOCUMENT = table(_Table, routes=ROUTE_LIST, update_rate=seconds(0.1, 600))
+_DOCUMENT = marked(table(_Table, routes=ROUTE_LIST, update_rate=seconds(0.1, 600)))
 
 TABLE_SCHEMA: Schema = _DOCUMENT.schema
 """The whole document, in JSON Schema."""

@@ -39,7 +39,12 @@ def get(service: str, config_server: str) -> None:
 @click.argument("assignments", nargs=-1, required=True, metavar="FIELD=VALUE...")
 @writing.options
 def set_(service: str, assignments: tuple[str, ...], how: How) -> None:
-    """Change fields of the document of SERVICE: canary set web ratio=0.25 --wait 2."""
+    """Change fields of the document of SERVICE: canary set web ratio=0.25 --wait 2.
+
+    A path goes by names and places, as in arms.canary.servers[0].weight=3; names of other
+    signs are written ["a.b"]. A value is JSON, or else text. A place behind the end of a
+    list adds to it. `canary unset` removes a field.
+    """
     from canary_trio.config.document import parse  # noqa: PLC0415
     from canary_trio.control.changes.assignments import apply_assignments  # noqa: PLC0415
     from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
@@ -53,12 +58,35 @@ def set_(service: str, assignments: tuple[str, ...], how: How) -> None:
 
 @click.command()
 @click.argument("service")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@writing.options
+def unset(service: str, paths: tuple[str, ...], how: How) -> None:
+    """Remove fields of the document of SERVICE: canary unset web arms.canary.fallback.
+
+    All paths are of the document as it is, so rules[0] rules[1] are the first two rules.
+    """
+    from canary_trio.config.document import parse  # noqa: PLC0415
+    from canary_trio.control.changes.assignments import remove_fields  # noqa: PLC0415
+    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
+
+    async def changed(client: KeyStore) -> Draft:
+        text, revision = await read_document(client, service)
+        return Draft(remove_fields(parse(text), paths), revision)
+
+    writing.write(service, changed, how)
+
+
+@click.command()
+@click.argument("service")
 @click.argument(
     "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 )
 @writing.options
 def apply(service: str, file: Path, how: How) -> None:
-    """Make FILE (- for standard input) the document of SERVICE."""
+    """Make FILE the document of SERVICE: canary apply web web.json --wait 2.
+
+    FILE is JSON, or by its name YAML (.yaml, .yml) or TOML; - is JSON on standard input.
+    """
     from canary_trio.config.document import parse  # noqa: PLC0415
     from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
     from canary_trio.errors import NoDocument  # noqa: PLC0415
@@ -80,7 +108,7 @@ def apply(service: str, file: Path, how: How) -> None:
 def validate(names: tuple[str, ...]) -> None:
     """Tell whether FILE is a valid document, and all that is wrong with it.
 
-    It is taken for the table of a gateway if it has routes, or if SERVICE is such as
+    It is JSON, or by its name YAML or TOML, as for `apply`. It is taken for the table of a gateway if it has routes, or if SERVICE is such as
     @edge.
     """
     if len(names) > 2:
@@ -106,27 +134,33 @@ def schema(*, markdown: bool, gateway: bool) -> None:
 
 
 def read_valid(file: Path, service: str | None = None) -> bytes:
-    """Give the text of a file that holds a valid document, or end the command.
+    """Give the JSON of a file that holds a valid document, or end the command.
 
     Args:
         file: - for standard input.
         service: whose document it is to be; None to tell by what it has.
     """
-    from canary_trio.config.document import parse  # noqa: PLC0415
     from canary_trio.control.changes.documents import check_document  # noqa: PLC0415
+    from canary_trio.control.changes.formats import parse_file, yaml_hint  # noqa: PLC0415
     from canary_trio.control.store_keys import BadName  # noqa: PLC0415
-    from canary_trio.errors import InvalidConfig  # noqa: PLC0415
+    from canary_trio.errors import InvalidConfig, MissingExtra  # noqa: PLC0415
 
     try:
         text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as exc:
         store_options.fail(f"cannot read {file}: {exc.strerror}")
     try:
-        document = parse(text)
+        document = parse_file(text, file.name)
         is_table = "routes" in document and "arms" not in document
         check_document(service or ("@" if is_table else "") + "any", document)
     except BadName as exc:
         store_options.fail(str(exc))
     except InvalidConfig as exc:
-        store_options.fail(*(f"{file}: {problem}" for problem in exc.problems))
+        hint = yaml_hint(exc.problems, file.name)
+        faults = [f"{file}: {problem}" for problem in exc.problems]
+        store_options.fail(*faults, *([hint] if hint else []))
+    except MissingExtra as exc:
+        store_options.fail(f"{file}: {exc}")
+    if file.suffix.lower() in (".yaml", ".yml", ".toml"):
+        return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
     return text

@@ -152,6 +152,7 @@ def write(
 
     async def write(client: DocumentSource) -> tuple[Written, Fleet | None]:
         nonlocal unconfirmed
+        check_writable(client)
         draft = await prepare(client)
         moves_to = str(draft.document.get("config_server") or "").rstrip("/")
         if wait is not None and moves_to not in ("", client.url):
@@ -186,6 +187,18 @@ def write(
         click.echo(f"canary: where it is live is not known: {unconfirmed}", err=True)
         sys.exit(3)
     say_written(written, fleet, wait, as_json=how.as_json)
+
+
+def check_writable(client: DocumentSource) -> None:
+    """Check that documents can be written here.
+
+    Raises:
+        SourceCannot: it says why not.
+    """
+    from canary_trio.control.sources.source import SourceCannot  # noqa: PLC0415
+
+    if client.read_only:
+        raise SourceCannot(f"{client.url} takes no document: {client.read_only}")
 
 
 def _waiting(wait_s: float | None, expect: int | None) -> Wait | None:
