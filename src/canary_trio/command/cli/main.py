@@ -2,7 +2,8 @@
 
 Exit status: 0 done; 1 refused or failed, with one line on stderr per fault; 2 wrong
 usage; 3 written, but when `--wait` ran out not live everywhere, no proxy was live, or
-the store went away before that was known.
+the store went away before that was known; or nobody is about to take back what has to be
+confirmed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ _HERE = "canary_trio.command.cli."
 COMMANDS = {
     "admin-token": _HERE + "admin_token:admin_token",
     "apply": _HERE + "changes.documents:apply",
+    "confirm": _HERE + "changes.pending:confirm",
     "diff": _HERE + "changes.history:diff",
     "demo": _HERE + "demo.command:demo",
     "edit": _HERE + "changes.edit:edit",
@@ -24,6 +26,7 @@ COMMANDS = {
     "get": _HERE + "changes.documents:get",
     "history": _HERE + "changes.history:history",
     "passwd": _HERE + "passwd:passwd",
+    "revert": _HERE + "changes.pending:revert",
     "rollback": _HERE + "changes.history:rollback",
     "policy": _HERE + "views.policy:policy",
     "rollout": _HERE + "rollout.simulate:rollout",

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 
@@ -26,6 +26,7 @@ from canary_trio.control.changes.documents import check_document, write_document
 from canary_trio.control.changes.history import Note
 from canary_trio.control.changes.pending import PendingChange
 from canary_trio.control.changes.reading import read_document
+from canary_trio.control.changes.waiting import Found, read_pending
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import config_key, pending_key
 from canary_trio.errors import (
@@ -35,9 +36,7 @@ from canary_trio.errors import (
     NothingPending,
     WrittenMeanwhile,
 )
-from kv_trio import Entry, TxnOperation
-
-T = TypeVar("T")
+from kv_trio import TxnOperation
 
 _log = logging.getLogger(__name__)
 
@@ -46,75 +45,6 @@ AUTHOR = "canary (unconfirmed)"
 
 TRIES = 5
 """So often something is read anew that others change meanwhile."""
-
-_ADDED_FIELDS = 400  # characters of what is written beside a document
-
-
-@attrs.frozen
-class Found:
-    """What waits, and what the document is.
-
-    Attributes:
-        change: that waits; None for none.
-        replaced: one whose document was written past us: it waits no more.
-        is_odd: whether there is something that is no pending change.
-        index: of the key; 0 where it is absent.
-        revision: of the document; 0 where there is none.
-    """
-
-    change: PendingChange | None
-    replaced: PendingChange | None
-    is_odd: bool
-    index: int
-    revision: int
-
-    def check(self, service: str) -> PendingChange:
-        """Give what waits.
-
-        Raises:
-            NothingPending: nothing does.
-        """
-        if self.change is not None:
-            return self.change
-        if self.replaced is not None:
-            raise NothingPending(
-                f"{service}: revision {self.replaced.index} is no longer waited for:"
-                f" revision {self.revision} replaced it"
-            )
-        odd = (
-            f"; {pending_key(service)} holds something else, which the next change of the"
-            " document removes"
-        )
-        raise NothingPending(
-            f"{service}: no change waits to be confirmed{odd if self.is_odd else ''}"
-        )
-
-
-async def read_pending(client: KeyStore, service: str) -> Found:
-    """Give what waits to be confirmed.
-
-    Raises:
-        KvError: the store cannot be read.
-    """
-    entry = (await client.get(pending_key(service))).entry
-    document = (await client.get(config_key(service))).entry
-    change = pending_of(entry)
-    revision = document.modify_index if document else 0
-    holds = change is not None and change.holds(revision)
-    return Found(
-        change if holds else None,
-        None if holds else change,
-        entry is not None and change is None,
-        entry.modify_index if entry else 0,
-        revision,
-    )
-
-
-def pending_of(entry: Entry | None) -> PendingChange | None:
-    """Give the pending change that an entry of the store is; None if it is none."""
-    return (
-        None if entry is None else PendingChange.load(entry.value, entry.modify_index)
-    )
 
 
 async def write_unconfirmed(
@@ -228,34 +158,15 @@ async def confirm(client: KeyStore, service: str) -> PendingChange:
         NothingPending: nothing waits.
         KvError: the store cannot be read or written.
     """
-
-    async def attempt(change: PendingChange) -> PendingChange | None:
+    for _ in range(TRIES):
+        change = (await read_pending(client, service)).check(service)
         same = TxnOperation("check-index", config_key(service), index=change.index)
-        done = (await client.transact([same, _drop(service, change.index)])).done
-        return change if done else None
-
-    return await _with_pending(client, service, attempt)
-
-
-async def revert(
-    client: KeyStore, service: str, note: Note | None = None
-) -> tuple[PendingChange, int]:
-    """Go back from what waits, at once; give it, and the new revision.
-
-    Raises:
-        NothingPending: nothing waits.
-        InvalidConfig: what it goes back to is not valid any more.
-        KvError: the store cannot be read or written.
-    """
-    by = note or own_note()
-    if not by.message:
-        by = attrs.evolve(by, message="reverted before it was confirmed")
-
-    async def attempt(change: PendingChange) -> tuple[PendingChange, int] | None:
-        revision = await _go_back(client, service, change, by)
-        return None if revision is None else (change, revision)
-
-    return await _with_pending(client, service, attempt)
+        if (await client.transact([same, _drop(service, change.index)])).done:
+            return change
+    raise NothingPending(
+        f"{service}: what waits was changed by others {TRIES} times meanwhile; look at"
+        " what is there, and try again"
+    )
 
 
 async def take_back(client: KeyStore, service: str, change: PendingChange) -> None:
@@ -282,7 +193,7 @@ async def take_back(client: KeyStore, service: str, change: PendingChange) -> No
                 )
             continue
         try:
-            note = Note(AUTHOR, words[:1000])
+            note = Note(AUTHOR, words[:1000], copy_of=change.revision)
             revision = await _go_back(client, service, found.change, note)
         except InvalidConfig as exc:
             _log.error(
@@ -318,20 +229,3 @@ async def _go_back(
 
 def _drop(service: str, index: int) -> TxnOperation:
     return TxnOperation("delete-cas", pending_key(service), index=index)
-
-
-async def _with_pending(
-    client: KeyStore,
-    service: str,
-    attempt: Callable[[PendingChange], Awaitable[T | None]],
-) -> T:
-    """Do something with what waits, anew where that changes meanwhile."""
-    for _ in range(TRIES):
-        found = await read_pending(client, service)
-        done = await attempt(found.check(service))
-        if done is not None:
-            return done
-    raise NothingPending(
-        f"{service}: what waits was changed by others {TRIES} times meanwhile; look at"
-        " what is there, and try again"
-    )

@@ -281,6 +281,19 @@ class Driver:
         return int(self._now() * 1000)
 
 
+async def wait_driven(client: KeyStore, service: str) -> None:
+    """Wait until a proxy drives a service; there may never be one.
+
+    Raises:
+        KvError: the store cannot be watched at all.
+    """
+    async with client.watch(driver_key(service)) as states:
+        while True:
+            entry = (await anext(states)).entry
+            if entry is not None and entry.session is not None:
+                return
+
+
 def _holder(value: bytes) -> str:
     """Give the proxy that a lock's value names."""
     try:

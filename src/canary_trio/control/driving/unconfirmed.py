@@ -13,8 +13,9 @@ from typing import Any
 
 import trio
 
-from canary_trio.control.changes.confirming import pending_of, take_back
+from canary_trio.control.changes.confirming import take_back
 from canary_trio.control.changes.pending import PendingChange
+from canary_trio.control.changes.waiting import pending_of
 from canary_trio.control.driving.duty import Turn
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import pending_key

@@ -10,14 +10,13 @@ import pytest
 from canary_trio.control.changes.confirming import (
     AUTHOR,
     confirm,
-    read_pending,
-    revert,
     take_back,
     write_unconfirmed,
 )
 from canary_trio.control.changes.documents import read_history, write_document
 from canary_trio.control.changes.history import Note
 from canary_trio.control.changes.reading import read_document
+from canary_trio.control.changes.waiting import read_pending
 from canary_trio.errors import CannotConfirm, NothingPending, WrittenMeanwhile
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.model_store import ModelStore
@@ -57,7 +56,7 @@ async def test_on_a_real_store_both_keys_have_one_index() -> None:
         assert await ratio_of(store) == 0
         history = await read_history(store, "web")
         newest = history.changes[0]
-        assert (newest.author, newest.over) == (AUTHOR, second)
+        assert (newest.author, newest.copy_of, newest.over) == (AUTHOR, first, second)
         assert f"revision {second} by ann@host was not confirmed" in newest.message
         assert (await store.get(KEY)).entry is None
 
@@ -72,19 +71,6 @@ async def test_a_confirmed_one_stays() -> None:
     assert await ratio_of(store) == 0.5
     with pytest.raises(NothingPending, match="no change waits"):
         await confirm(store, "web")
-
-
-async def test_reverted_by_hand() -> None:
-    store = ModelStore()
-    first = await write_document(store, "web", at(0), over=0)
-    await unconfirmed(store, 0.5, first)
-    change, revision = await revert(store, "web", Note("bob"))
-    assert change.revision == first
-    assert await ratio_of(store) == 0
-    newest = (await read_history(store, "web")).changes[0]
-    assert (newest.revision, newest.author) == (revision, "bob")
-    with pytest.raises(NothingPending):
-        await revert(store, "web")
 
 
 async def test_the_first_good_document_stays_what_it_goes_back_to() -> None:
@@ -145,8 +131,6 @@ async def test_a_write_past_us_ends_what_waits() -> None:
     await store.put("canary/web/config", b'{"by": "hand"}')
     with pytest.raises(NothingPending, match=f"revision {second} is no longer waited"):
         await confirm(store, "web")
-    with pytest.raises(NothingPending):
-        await revert(store, "web")
     await take_back(store, "web", change)
     assert (await store.get(KEY)).entry is None
     assert (await read_document(store, "web"))[0] == b'{"by": "hand"}'

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from canary_trio.control.changes.confirming import (
     confirm,
-    read_pending,
-    revert,
     write_unconfirmed,
 )
 from canary_trio.control.changes.documents import write_document
 from canary_trio.control.changes.pending import GRACE_S
 from canary_trio.control.changes.reading import read_document
+from canary_trio.control.changes.waiting import read_pending
 from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.unconfirmed import Unconfirmed
 from canary_trio.errors import NothingPending
@@ -116,7 +115,9 @@ class Operator:
                 self.good = await ratio_of(store)
         elif what == "revert":
             if await self._is_waiting():
-                await revert(store, "web")
+                change = (await read_pending(store, "web")).check("web")
+                former = json.loads(change.document)
+                await write_document(store, "web", former, over=change.index)
         elif what == "start":
             self.fleet.start(given or 0.0)
         elif what == "kill":

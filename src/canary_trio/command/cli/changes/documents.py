@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from canary_trio.command.cli.changes.writing import Draft, How
 from canary_trio.command.cli.options import store_options
 
 if TYPE_CHECKING:
+    from canary_trio.control.changes.pending import PendingChange
     from canary_trio.control.sources.source import KeyStore
 
 
@@ -25,13 +27,21 @@ if TYPE_CHECKING:
 @click.argument("service")
 @store_options.config_server
 def get(service: str, config_server: str) -> None:
-    """Print the document of SERVICE."""
+    """Print the document of SERVICE; on stderr, what of it waits to be confirmed."""
+    from canary_trio.control.changes.pending import words_of  # noqa: PLC0415
     from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
+    from canary_trio.control.changes.waiting import read_pending  # noqa: PLC0415
 
-    text, _ = store_options.ask(
-        config_server, lambda client: read_document(client, service)
-    )
+    async def read(client: KeyStore) -> tuple[bytes, PendingChange | None]:
+        text, _ = await read_document(client, service)
+        return text, (await read_pending(client, service)).change
+
+    text, change = store_options.ask(config_server, read)
     sys.stdout.buffer.write(text)
+    sys.stdout.flush()
+    if change is not None:
+        shown = change.shown(round(time.time() * 1000))
+        click.echo(f"canary: {words_of(service, shown)}", err=True)
 
 
 @click.command("set")

@@ -15,6 +15,7 @@ import attrs
 import click
 
 from canary_health.finite import Finite
+from canary_trio.command.cli.changes.unconfirmed import write_and_look
 from canary_trio.command.cli.changes.written import FIRST_S, Wait, Written, say_written
 from canary_trio.command.cli.options import store_options
 
@@ -59,6 +60,15 @@ _OPTIONS = (
     ),
 )
 
+_CONFIRM_WITHIN = click.option(
+    "--confirm-within",
+    "within_s",
+    type=Finite(min=1.0, max=7 * 86400.0),
+    metavar="SECONDS",
+    help="Go back by itself unless `canary confirm` comes in time, even where this terminal"
+    " and its network are gone: a proxy does it. Status 3 if none is about to.",
+)
+
 
 @attrs.frozen
 class Draft:
@@ -90,6 +100,7 @@ class How:
         config_server: the URL of the store.
         message, author: what it is noted with; no author for who the store knows.
         wait: for the fleet; None to return at once.
+        within_s: seconds in which it has to be confirmed; None where it is for good.
         as_json: whether JSON is printed.
     """
 
@@ -98,6 +109,7 @@ class How:
     author: str | None
     wait: Wait | None
     as_json: bool
+    within_s: float | None = None
 
     async def note(self, client: DocumentSource, draft: Draft) -> Note:
         """Give what the change is noted with."""
@@ -115,6 +127,11 @@ class How:
 
 def options(command: F) -> F:
     """Give a command the options of all that write, which it gets as one value, `how`."""
+    return _CONFIRM_WITHIN(options_for_good(command))
+
+
+def options_for_good(command: F) -> F:
+    """Give a command the same, but for whether what it writes has to be confirmed."""
 
     @functools.wraps(command)
     def with_how(
@@ -125,11 +142,13 @@ def options(command: F) -> F:
         wait_s: float | None,
         expect: int | None,
         as_json: bool,
+        within_s: float | None = None,
         **rest: Any,
     ) -> Any:
         _check_note(author, message)
         wait = _waiting(wait_s, expect)
-        return command(how=How(config_server, message, author, wait, as_json), **rest)
+        how = How(config_server, message, author, wait, as_json, within_s)
+        return command(how=how, **rest)
 
     found: Any = store_options.config_server(store_options.as_json(with_how))
     for option in reversed(_OPTIONS):
@@ -143,14 +162,13 @@ def write(
     """Write what `prepare` gives over the revision that it gives; wait, and say so."""
     import trio  # noqa: PLC0415
 
-    from canary_trio.control.changes.documents import write_document  # noqa: PLC0415
     from canary_trio.control.fleet.applied import read_fleet  # noqa: PLC0415
     from kv_trio import KvError  # noqa: PLC0415
 
     unconfirmed = ""
     wait = how.wait
 
-    async def write(client: DocumentSource) -> tuple[Written, Fleet | None]:
+    async def write(client: DocumentSource) -> tuple[Written, Fleet | None, str]:
         nonlocal unconfirmed
         check_writable(client)
         draft = await prepare(client)
@@ -161,8 +179,11 @@ def write(
             wait.before = frozenset(report.id for report in fleet.reports)
         note = await how.note(client, draft)
         begun = trio.current_time()
-        revision = await write_document(
-            client, service, draft.document, over=draft.over, note=note
+        revision, outlook = await write_and_look(
+            *(client, service, draft.document),
+            over=draft.over,
+            note=note,
+            within_s=how.within_s,
         )
         found = None
         if wait is not None:
@@ -176,17 +197,23 @@ def write(
                 changed=revision != draft.over,
                 took_s=trio.current_time() - begun,
                 told=draft.told,
-                fields=draft.fields,
+                waits=outlook.words,
+                fields={**draft.fields, **outlook.fields},
             ),
             found,
+            outlook.fault,
         )
 
-    written, fleet = store_options.ask(how.config_server, write)
+    written, fleet, fault = store_options.ask(how.config_server, write)
+    if fault:
+        click.echo(f"canary: {fault}", err=True)
     if unconfirmed:
         say_written(written, None, None, as_json=how.as_json)
         click.echo(f"canary: where it is live is not known: {unconfirmed}", err=True)
         sys.exit(3)
     say_written(written, fleet, wait, as_json=how.as_json)
+    if fault:
+        sys.exit(3)
 
 
 def check_writable(client: DocumentSource) -> None:

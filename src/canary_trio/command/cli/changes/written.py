@@ -35,6 +35,7 @@ class Written:
         changed: False if the same document was there already.
         took_s: from the write to the end of the wait.
         told: more that is to be said of it; empty for nothing.
+        waits: what is waited for then, or no longer is; empty for nothing.
         fields: what else JSON says of it.
     """
 
@@ -42,6 +43,7 @@ class Written:
     changed: bool = attrs.field(kw_only=True)
     took_s: float = attrs.field(kw_only=True)
     told: str = ""
+    waits: str = ""
     fields: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
@@ -49,8 +51,10 @@ class Written:
         """What became of it, in words."""
         if self.changed:
             told = f", {self.told}" if self.told else ""
-            return f"revision {self.revision} written{told}"
-        return f"nothing changed; revision {self.revision} is there already"
+            words = f"revision {self.revision} written{told}"
+        else:
+            words = f"nothing changed; revision {self.revision} is there already"
+        return f"{words}; {self.waits}" if self.waits else words
 
 
 @attrs.define
@@ -183,7 +187,7 @@ def _say(written: Written, fleet: Fleet, wait: Wait) -> None:
     if not fleet.reports and not left:
         click.echo(f"{written.words}; no proxy is live")
         return
-    if written.told or not written.changed:
+    if written.told or written.waits or not written.changed:
         click.echo(written.words)
     if fleet.reports:
         live, known = len(fleet.live), len(fleet.reports)

@@ -49,16 +49,23 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
     their certificates those are shown that expire within 30 days, or that clients
     refuse. Exit status 1 if any that lives does not route by the newest revision.
     """
+    from canary_trio.control.changes.pending import words_of  # noqa: PLC0415
     from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
+    from canary_trio.control.changes.waiting import read_pending  # noqa: PLC0415
     from canary_trio.control.fleet.applied import read_fleet  # noqa: PLC0415
     from canary_trio.control.fleet.last_seen import read_missing  # noqa: PLC0415
 
     unverified: list[str] = []
     missing: list[dict[str, Any]] = []
     shown_to_admins = admin_options.credentials()
+    pending: dict[str, Any] | None = None
 
     async def read(client: KeyStore) -> tuple[int, Fleet, Statuses]:
+        nonlocal pending
         text, revision = await read_document(client, service)
+        change = (await read_pending(client, service)).change
+        if change is not None:
+            pending = change.shown(round(time.time() * 1000))
         unverified[:] = _unverified_arms(text)
         fleet = await read_fleet(client, service, revision)
         now = time.time()
@@ -73,11 +80,19 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
             report.shown(now) | ({"status": statuses[report.id]} if arms else {})
             for report in fleet.reports
         ]
-        said = {"revision": revision, "unverified": unverified, "proxies": shown}
-        click.echo(json.dumps(said | {"missing": missing}, indent=2))
+        said = {
+            "revision": revision,
+            "pending": pending,
+            "unverified": unverified,
+            "proxies": shown,
+            "missing": missing,
+        }
+        click.echo(json.dumps(said, indent=2))
     else:
         live, known = len(fleet.live), len(fleet.reports)
         click.echo(f"{service}: revision {revision}, live on {live}/{known} proxies")
+        if pending is not None:
+            click.echo(f"  {words_of(service, pending)}")
         for name in unverified:
             told = "certificates of servers are not verified (tls.verify is false)"
             click.echo(f"  {name}: {told}")

@@ -11,7 +11,7 @@ import trio
 from click.testing import CliRunner
 
 from canary_trio.command.cli.main import main
-from canary_trio.control.changes import documents, reading
+from canary_trio.control.changes import documents, reading, waiting
 from canary_trio.control.fleet import applied
 from canary_trio.control.fleet.report import Fleet, Report
 from kv_trio import StoreRefused, StoreUnreachable
@@ -28,6 +28,10 @@ def replace_revision_seven(monkeypatch: pytest.MonkeyPatch) -> None:
     async def write(*_: Any, over: int, **__: Any) -> int:
         return over + 1
 
+    async def nothing(*_: Any) -> waiting.Found:
+        return waiting.Found()
+
+    monkeypatch.setattr(waiting, "read_pending", nothing)
     monkeypatch.setattr(reading, "read_document", read)
     monkeypatch.setattr(documents, "write_document", write)
 

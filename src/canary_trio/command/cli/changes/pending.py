@@ -1,0 +1,71 @@
+"""The commands for a change that has to be confirmed: confirm and revert; and what is said of it.
+
+A change is made one by `--confirm-within`, which each command that writes a document has. It
+is a proxy that takes it back, so it is also looked whether one of them is about to.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from canary_trio.command.cli.changes import writing
+from canary_trio.command.cli.changes.writing import Draft, How
+from canary_trio.command.cli.options import store_options
+
+if TYPE_CHECKING:
+    from canary_trio.control.sources.source import KeyStore
+
+
+@click.command()
+@click.argument("service")
+@store_options.config_server
+@store_options.as_json
+def confirm(service: str, config_server: str, *, as_json: bool) -> None:
+    """Let the change of SERVICE stay that was made with --confirm-within.
+
+    Exit status 1 where none waits: it was confirmed, taken back or replaced before.
+    """
+    from canary_trio.control.changes import confirming  # noqa: PLC0415
+
+    change = store_options.ask(
+        config_server, lambda client: confirming.confirm(client, service)
+    )
+    shown = change.shown(round(time.time() * 1000))
+    if as_json:
+        click.echo(json.dumps({**shown, "confirmed": True}))
+        return
+    why = f" ({shown['message']})" if shown["message"] else ""
+    click.echo(
+        f"revision {change.index} by {change.author}{why} is confirmed,"
+        f" {shown['left_s']:.0f} s before it would have gone back to revision"
+        f" {change.revision}"
+    )
+
+
+@click.command()
+@click.argument("service")
+@writing.options_for_good
+def revert(service: str, how: How) -> None:
+    """Go back at once from the change of SERVICE that waits to be confirmed.
+
+    Exit status 1 where none waits; `canary undo` takes back one that is for good.
+    """
+    from canary_trio.config.document import parse  # noqa: PLC0415
+    from canary_trio.control.changes.waiting import read_pending  # noqa: PLC0415
+
+    async def former(client: KeyStore) -> Draft:
+        change = (await read_pending(client, service)).check(service)
+        return Draft(
+            parse(change.document),
+            change.index,
+            copy_of=change.revision,
+            message=f"revision {change.index} is not confirmed",
+            told=f"a copy of {change.revision}",
+            fields={"copy_of": change.revision, "reverted": change.index},
+        )
+
+    writing.write(service, former, how)

@@ -1,0 +1,126 @@
+"""What an operator sees of a change that has to be confirmed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from canary_trio import read_document, write_document
+from kv_trio import Client
+from kv_trio.testing import in_memory_store
+from tests.canary_trio.support.commands import canary
+from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on
+
+ALONE = "no proxy is live, so nobody takes it back by itself"
+
+
+async def present(client: Client) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((await read_document(client, "web"))[0])
+    return found
+
+
+async def test_where_a_proxy_is_live_all_is_told_and_confirmed() -> None:
+    async with in_memory_store() as client, proxy_on(client):
+        _, first = await read_document(client, "web")
+        ran = await canary(
+            *(client, "set", "web", "ratio=0.5", "--confirm-within", "60"),
+            *("-m", "try", "--author", "ann"),
+        )
+        second = first + 1
+        assert ran.stderr == ""
+        _, second = await read_document(client, "web")
+        assert ran.stdout == (
+            f"revision {second} written; it goes back to revision {first} in 1 min 0 s"
+            " unless it is confirmed: canary confirm web\n"
+        )
+        waits = f"revision {second} by ann (try) goes back to revision {first} in "
+        assert f"canary: {waits}" in (await canary(client, "get", "web")).stderr
+        assert waits in (await canary(client, "status", "web")).stdout
+        shown = json.loads((await canary(client, "status", "web", "--json")).stdout)
+        assert shown["pending"]["revision"] == second
+        assert 0 < shown["pending"]["left_s"] <= 60
+
+        again = await canary(client, "set", "web", "ratio=0.5")
+        assert f"revision {second} is there already; it waits still:" in again.stdout
+
+        ran = await canary(client, "confirm", "web")
+        assert ran.stdout.startswith(f"revision {second} by ann (try) is confirmed, ")
+        ran = await canary(client, "confirm", "web", status=1)
+        assert ran.stderr == "canary: web: no change waits to be confirmed\n"
+        assert (await present(client))["ratio"] == 0.5
+        assert (await canary(client, "get", "web")).stderr == ""
+        shown = json.loads((await canary(client, "status", "web", "--json")).stdout)
+        assert shown["pending"] is None
+
+
+async def test_where_no_proxy_is_live_nobody_takes_it_back() -> None:
+    async with in_memory_store() as client:
+        first = await write_document(client, "web", DOCUMENT, over=0)
+        ran = await canary(
+            *(client, "set", "web", "ratio=0.5", "--confirm-within", "60", "--json"),
+            status=3,
+        )
+        assert ALONE in ran.stderr
+        shown = json.loads(ran.stdout)
+        assert shown["changed"] is True
+        assert shown["pending"]["back_to"] == first
+        ran = await canary(client, "revert", "web", "-m", "it hurts")
+        assert f"written, a copy of {first}" in ran.stdout
+        assert await present(client) == DOCUMENT
+        ran = await canary(client, "revert", "web", status=1)
+        assert "no change waits to be confirmed" in ran.stderr
+        shown = json.loads((await canary(client, "history", "web", "--json")).stdout)
+        assert shown["changes"][0]["message"] == "it hurts"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("set", "web", "ratio=0.7"), "is no longer waited for: it was replaced"),
+        (("undo", "web"), "is no longer waited for: it was replaced"),
+        (
+            ("set", "web", "ratio=0.7", "--confirm-within", "9"),
+            "is no longer waited for: it was replaced",
+        ),
+        (
+            ("undo", "web", "--confirm-within", "9"),
+            "there is nothing to confirm: that is what it would go back to",
+        ),
+    ],
+    ids=["set", "undo", "set again", "undo that waits"],
+)
+async def test_whoever_writes_over_it_is_told(
+    words: tuple[str, ...], said: str
+) -> None:
+    waits = words[0] == "set" and "--confirm-within" in words
+    async with in_memory_store() as client:
+        await write_document(client, "web", DOCUMENT, over=0)
+        within = ("--confirm-within", "60")
+        await canary(client, "set", "web", "ratio=0.5", *within, status=3)
+        _, second = await read_document(client, "web")
+        ran = await canary(client, *words, status=3 if waits else 0)
+        assert f"revision {second} is no longer waited for" in ran.stdout
+        assert said in ran.stdout
+
+
+async def test_what_cannot_be_is_refused_in_words() -> None:
+    async with in_memory_store() as client:
+        first = await write_document(client, "web", DOCUMENT, over=0)
+        for seconds in ("0", "nan", "1e9", "-1", "soon"):
+            within = ("--confirm-within", seconds)
+            await canary(client, "set", "web", "ratio=1", *within, status=2)
+        ran = await canary(
+            *(
+                client,
+                "set",
+                "web",
+                "config_server=http://b:1",
+                "--confirm-within",
+                "9",
+            ),
+            status=1,
+        )
+        assert "cannot be taken back here" in ran.stderr
+        assert (await read_document(client, "web"))[1] == first
