@@ -14,6 +14,7 @@ import trio
 
 from canary_trio.control.fleet.acknowledger import Acknowledger
 from canary_trio.control.last_good import LastGoodFile
+from canary_trio.control.moving import NextStore
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
@@ -155,8 +156,11 @@ async def _wait(condition: Callable[[], bool]) -> None:
 async def test_a_task_that_has_an_end_outlives_it_too(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = {"recall": "_fall_back", "move": "_wait_valid_at"}[task]
-    original, left = getattr(Supervisor, name), 1
+    owner, name = {
+        "recall": (Supervisor, "_fall_back"),
+        "move": (NextStore, "wait_valid"),
+    }[task]
+    original, left = getattr(owner, name), 1
 
     async def fail_once(*args: Any) -> None:
         nonlocal left
@@ -169,7 +173,7 @@ async def test_a_task_that_has_an_end_outlives_it_too(
     async with in_memory_store() as one, in_memory_store() as two:
         async with proxy_on(one, **options) as proxy:
             await _wait((tmp_path / "web@p.json").exists)
-        monkeypatch.setattr(Supervisor, name, fail_once)
+        monkeypatch.setattr(owner, name, fail_once)
         async with proxy_on(one, **options) as proxy:
             tasks = proxy._view.runtime.observer.tasks
             if task == "move":
