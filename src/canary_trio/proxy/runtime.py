@@ -39,6 +39,7 @@ from canary_trio.routing.decision import Chance
 from canary_trio.routing.router import Router
 from canary_trio.routing.weighted_sequence import WeightedSequence
 from canary_trio.telemetry.decision_labels import LabelCache
+from canary_trio.telemetry.event_sources.arm_events import ArmEvents
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.arm import ArmState, LiveArm
 from canary_trio.upstream.consistent_hash import points_of
@@ -93,8 +94,8 @@ class Runtime:
         self.sequence = WeightedSequence()
         self.chance = chance or Chance(random.random, secrets.token_bytes)
         self.arms: dict[str, ArmState] = {}
-        self.now = now
-        self.service = service
+        self.now, self.service = now, service
+        self._arm_events = ArmEvents(service, self.observer.events, self.arms, now)
         self.cells = cells
         self._on_due = on_due
         self._upstreams: dict[Target, Upstream] = {}
@@ -339,9 +340,8 @@ class Runtime:
                 self.chance.uniform,
                 on_due=self._wake,
                 on_left=lambda state: self._left(name, state),
-                on_unreachable=lambda state: self._resolver.refresh_soon(
-                    state.upstream
-                ),
+                on_unreachable=lambda it: self._resolver.refresh_soon(it.upstream),
+                on_news=partial(self._arm_events.tell, name),
             )
             arm = self.arms[name] = ArmState(name, server_set)
         return arm

@@ -6,6 +6,7 @@ One file, since all of it begins and ends together.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 from collections.abc import Callable
 from functools import partial
@@ -35,6 +36,7 @@ from canary_trio.serving.listeners import (
 from canary_trio.serving.options import ProxyOptions, read_tokens, take_own_name
 from canary_trio.serving.single_service import SingleService, Site
 from canary_trio.telemetry.access_log import AccessLog
+from canary_trio.telemetry.event_sources.lookout import LOOK_S, LOOKS, Lookout
 
 REFUSED_S = 5.0
 """How long requests in progress have where this proxy's name is another one's."""
@@ -214,6 +216,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         async with trio.open_nursery() as nursery:
             nursery.start_soon(core.run)
             nursery.start_soon(keeper.run, "passwords", passwords.run)
+            nursery.start_soon(keeper.run, "lookout", partial(_look_out, view))
             nursery.start_soon(keeper.run, "events", view.runtime.observer.events.run)
             nursery.start_soon(keeper.run, "admin_tokens", door.roles.run)
             if access_log is not None:
@@ -260,6 +263,24 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         if failed is not None:
             raise failed
         control.check_refused()
+
+
+async def _look_out(view: ProxyView) -> None:
+    """Tell what only counts show, until cancelled."""
+    observer = view.runtime.observer
+    lookout = Lookout(observer.events)
+    for turn in itertools.count(1):
+        await trio.sleep(LOOK_S)
+        services = {one.service: one.runtime for one in view.all}
+        for name, runtime in services.items():
+            counters = runtime.observer.counters
+            lookout.look_at_limits(name, counters, trio.current_time())
+            if turn % LOOKS == 0 and runtime.live is not None:
+                lookout.look_at_split(name, runtime.live.labels.split)
+                await trio.lowlevel.checkpoint()
+        lookout.forget_others(services.__contains__)
+        if observer.log is not None:
+            lookout.look_at_log(observer.log)
 
 
 async def _end_if_refused(view: ProxyView, scope: trio.CancelScope) -> None:

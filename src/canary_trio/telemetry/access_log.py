@@ -61,6 +61,7 @@ class AccessLog:
     Attributes:
         path: as given.
         written: lines that are with the kernel.
+        trouble: why the last write failed; empty if it did not.
 
     Raises:
         BadLog: the file cannot be opened.
@@ -78,7 +79,7 @@ class AccessLog:
         self._reopen = False
         self._torn = False
         self._refused = self._lost = 0  # counted by the event loop, and by the thread
-        self._trouble = ""
+        self.trouble = ""
         try:
             self._fd = 1 if path is None else _open(path)
         except OSError as exc:
@@ -186,9 +187,9 @@ class AccessLog:
                 while written < len(data):
                     written += os.write(self._fd, data[written:] if written else data)
             except OSError as exc:
-                self._failed(_why(exc))
+                self.trouble = _why(exc)
             else:
-                self._trouble = ""
+                self.trouble = "" if data else self.trouble
             whole = (
                 len(lines) if written == len(data) else data.count(b"\n", 0, written)
             )
@@ -205,11 +206,6 @@ class AccessLog:
             return
         os.close(self._fd)
         self._fd, self._torn = fd, False
-
-    def _failed(self, why: str) -> None:
-        if why != self._trouble:  # once, not for each batch
-            self._trouble = why
-            _log.error("lines of the access log are dropped: %s", why)
 
 
 def _open(path: Path) -> int:

@@ -118,8 +118,7 @@ class _Crowd:
     sum_up: Callable[[int, str], str]
     kind: EventKind
     level: int
-    service: str
-    fields: Mapping[str, Field]
+    services: set[str] = attrs.field(factory=set)
     singles: deque[float] = attrs.field(factory=lambda: deque(maxlen=SINGLES))
     names: dict[str, None] = attrs.field(factory=dict)
     count: int = 0
@@ -135,11 +134,13 @@ class _Crowd:
         self.singles.append(now)
         return True
 
-    def gather(self, name: str, now: float) -> None:
+    def gather(self, name: str, service: str, now: float) -> None:
         """Take one that is told with others."""
         if not self.count:
             self.due = max(now + GATHER_S, self.told_at + CROWD_S)
         self.count += 1
+        if len(self.services) <= 1:
+            self.services.add(service)
         if len(self.names) < NAMED:
             self.names[name] = None
 
@@ -308,33 +309,30 @@ class Events:
         sum_up: Callable[[int, str], str],
         level: int = logging.INFO,
         service: str = "",
-        crowd: Mapping[str, Field] | None = None,
         **fields: Field,
     ) -> None:
         """Tell what may come in a crowd: the first by themselves, the rest together.
 
         Args:
-            key: of the crowd.
+            key: of the crowd, of all services; the line that sums it up has the fields
+                `count` and `names`.
             kind: as in `tell`.
             message: of this one, as in `tell`.
             name: of this one.
             sum_up: gives the words for so many, of which some are named.
             level: as in `tell`.
             service: as in `tell`.
-            crowd: fields of the line that sums up, beside `count` and `names`.
             fields: as in `tell`.
         """
         self.sum_up_due()
         gathered = self._crowds.get(key)
         if gathered is None:
-            gathered = self._crowds[key] = _Crowd(
-                sum_up, kind, level, service, crowd or {}
-            )
+            gathered = self._crowds[key] = _Crowd(sum_up, kind, level)
         now = self._now()
         if gathered.is_single(now):
             self.tell(kind, message, level=level, service=service, **fields)
             return
-        gathered.gather(name, now)
+        gathered.gather(name, service, now)
         self._sooner.set()
 
     def sum_up_due(self, *, everything: bool = False) -> float:
@@ -346,10 +344,12 @@ class Events:
                 more = crowd.count - len(crowd.names)
                 names = f"{some} and {more} more" if more > 0 else some
                 told = crowd.sum_up(crowd.count, names)
-                fields = {**crowd.fields, "count": crowd.count, "names": names}
+                fields: dict[str, Field] = {"count": crowd.count, "names": names}
+                service = next(iter(crowd.services)) if len(crowd.services) == 1 else ""
                 crowd.count, crowd.told_at, crowd.due = 0, now, math.inf
                 crowd.names.clear()
-                self._tell(crowd.kind, told, crowd.level, crowd.service, fields)
+                crowd.services.clear()
+                self._tell(crowd.kind, told, crowd.level, service, fields)
         return min((crowd.due for crowd in self._crowds.values()), default=math.inf)
 
     async def run(self) -> None:

@@ -248,10 +248,6 @@ class HealthChecker:
             server.listener.reached(server, self._now())
         if not changed:
             return
-        if up:
-            _log.info("%s is up", server.name)
-        else:
-            _log.warning("%s is down: %s", server.name, error)
         server.listener.checked(server, self._now(), up=up, unreachable=unreachable)
 
     def _schedule(self, watch: _Watch, at: float) -> None:

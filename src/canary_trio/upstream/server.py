@@ -7,7 +7,9 @@ what that changes for the choice of servers it tells its `ServerListener`, at on
 
 from __future__ import annotations
 
+import enum
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
@@ -19,6 +21,27 @@ from canary_trio.upstream.pending_queue import PendingQueue, Waiter
 from http_trio import Upstream
 
 _SMOOTHING = 0.1  # the weight of the newest response in the mean latency
+
+
+class ArmNews(enum.Enum):
+    """What changes for an arm or one of its servers; the first four are of a server, the others of the arm."""
+
+    EJECTED = "ejected"
+    """Requests failed at it, so it is out for a time."""
+    READMITTED = "readmitted"
+    """That time is over, or a check finds it well."""
+    DOWN = "down"
+    """Its checks fail."""
+    UP = "up"
+    """They do no more, or it is not checked any more."""
+    PANIC = "panic"
+    """Too few servers are healthy, so health is ignored."""
+    CALM = "calm"
+    """Enough are again."""
+    EMPTY = "empty"
+    """No server is usable."""
+    SERVING = "serving"
+    """One is again."""
 
 
 class ServerListener(Protocol):
@@ -200,3 +223,7 @@ class ServerState:
             self.queue.freed()
         if self.removed and not self.in_flight:
             self.listener.left(self)
+
+
+OnNews = Callable[[ArmNews, ServerState | None], None]
+"""Takes a change, and the server that it is of."""

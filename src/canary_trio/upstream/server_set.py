@@ -30,7 +30,7 @@ from collections.abc import Callable, Collection, Sequence
 from canary_trio.config.model import Arm, Balance, ServerMode
 from canary_trio.upstream.balancers import Draw
 from canary_trio.upstream.picker import Layout, Picker, follow
-from canary_trio.upstream.server import ServerState
+from canary_trio.upstream.server import ArmNews, OnNews, ServerState
 
 _LEAST_WARM = 0.1  # of its weight that a cold server begins with: Envoy's default
 _WARMING_STEPS = 20  # of a slow start
@@ -56,6 +56,7 @@ class ServerSet:
         on_due: Callable[[], None] = lambda: None,
         on_left: Callable[[ServerState], None] = lambda _: None,
         on_unreachable: Callable[[ServerState], None] = lambda _: None,
+        on_news: OnNews = lambda *_: None,
     ) -> None:
         """Begin empty.
 
@@ -64,6 +65,7 @@ class ServerSet:
             on_due: called when `next_due` is earlier than it was.
             on_left: called when the last request of a removed server has ended.
             on_unreachable: called when a server could not be connected to.
+            on_news: called when a server or the arm fares better or worse.
         """
         self.servers: tuple[ServerState, ...] = ()
         self.picker = Picker(draw)
@@ -76,6 +78,8 @@ class ServerSet:
         self._on_due = on_due
         self._on_left = on_left
         self._on_unreachable = on_unreachable
+        self._on_news = on_news
+        self._is_empty = False
         self._arm: Arm | None = None
         self._falls_back = False
         self._due: list[_Due] = []
@@ -91,6 +95,11 @@ class ServerSet:
     def usable(self) -> Collection[ServerState]:
         """The servers that may serve new users now."""
         return self.picker.usable
+
+    @property
+    def fallback(self) -> str | None:
+        """The arm that serves when no server is usable here; None for none."""
+        return self._arm.fallback if self._arm and self._falls_back else None
 
     # === what changes ===
 
@@ -153,6 +162,7 @@ class ServerSet:
         for server in list(self.usable):
             self.picker.remove(server)
         self.picker.sticky = None
+        self._is_empty = self.panic = False
 
     def left(self, server: ServerState) -> None:
         """Take that the last request of a removed server has ended."""
@@ -171,6 +181,7 @@ class ServerSet:
                 rule, now, unreachable=unreachable
             )
             server.unreachable = unreachable
+            self._on_news(ArmNews.EJECTED, server)
             self._remind(server.ejected_until, server)
             self._refresh(now)
 
@@ -178,6 +189,8 @@ class ServerSet:
         self, server: ServerState, now: float, *, up: bool, unreachable: bool = False
     ) -> None:
         """Take what active checks have decided of a server."""
+        if up != server.up and not server.removed:
+            self._on_news(ArmNews.UP if up else ArmNews.DOWN, server)
         server.up = up
         server.unreachable = unreachable and not up
         if server.unreachable:
@@ -249,6 +262,8 @@ class ServerSet:
         server.ejected_until = 0.0
         server.unreachable = server.unreachable and not server.up
         server.record.came_back(now)
+        if not server.removed:
+            self._on_news(ArmNews.READMITTED, server)
 
     def _remind(self, due: float, server: ServerState) -> None:
         sooner = due < self.next_due
@@ -284,6 +299,9 @@ class ServerSet:
                 self._add_usable(server, now, warm=warm or self.panic)
         if self.picker.sticky is not None:
             self._refresh_sticky(self.picker.sticky)
+        if self._is_empty == bool(usable):
+            self._is_empty = not usable
+            self._on_news(ArmNews.SERVING if usable else ArmNews.EMPTY, None)
 
     def _find_usable(self) -> dict[ServerState, None]:
         assert self._arm is not None, "it is configured first"
@@ -292,7 +310,9 @@ class ServerSet:
         enough = len(healthy) >= self._arm.panic_threshold * len(ready)
         panic = not enough and bool(healthy or not self._falls_back)
         self.panics += panic and not self.panic
-        self.panic = panic
+        if panic != self.panic:
+            self.panic = panic
+            self._on_news(ArmNews.PANIC if panic else ArmNews.CALM, None)
         return dict.fromkeys(_reachable(ready) if panic else healthy)
 
     def _add_usable(self, server: ServerState, now: float, *, warm: bool) -> None:
