@@ -15,6 +15,9 @@ FLOOR_HTTP   := 93
 FLOOR_KV     := 92
 FLOOR_CANARY := 93.5
 
+# What is imported is compiled once: the tests start a thousand processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage check format bench docs crash fuzz handover soak wheel clean
 
@@ -30,6 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --target $(VENV)/other-clients/python-consul2 python-consul2==0.1.5
+	@$(BIN)/python -m compileall -q src
 	@touch $(STAMP)
 
 install: $(STAMP)  ## Make the virtual environment .venv with the package in it
@@ -87,6 +91,7 @@ bench: install  ## Measure: the proxy and the store beside others, a change's wa
 	$(BIN)/python -m benchmarks.rate_limits
 	$(BIN)/python -m benchmarks.auth
 	$(BIN)/python -m benchmarks.swap
+	$(BIN)/python -m benchmarks.commands
 	$(BIN)/python -m benchmarks.judge --quick
 
 docs: install  ## Write the tables of docs/ that are made from the code anew

@@ -6,6 +6,7 @@ health check.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,13 @@ from canary_health.probe import NotReady, ask_ready
 
 PATIENCE_S = 5.0
 """How long a server has to respond, by default."""
+
+
+SPARED = ("httpx._main", "httpcore._async.http2", "httpcore._sync.http2")
+"""The command of httpx, which draws on a terminal, and its HTTP/2; we use neither."""
+
+GC_THRESHOLD = 200_000
+"""Objects more than before until cycles are looked for; a short command ends before."""
 
 
 @attrs.frozen
@@ -94,4 +102,15 @@ def kv_trio() -> None:
 def _run(name: str, rest: str) -> None:
     if sys.argv[1:2] == ["health"]:
         health_of(name).main(sys.argv[2:], prog_name=f"{name} health")
+    make_quick()
     importlib.import_module(rest).main()
+
+
+def make_quick() -> None:
+    """Spare this process what no command of ours needs, a fifth of the time of a short one.
+
+    Python's word for a module that cannot be had is None. So httpx finds itself as it is
+    without its extras, which its packages are made for.
+    """
+    sys.modules.update(dict.fromkeys(SPARED))  # type: ignore[arg-type]
+    gc.set_threshold(GC_THRESHOLD)

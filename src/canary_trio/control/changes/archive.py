@@ -18,11 +18,11 @@ import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 
 import attrs
 
 from canary_trio.control.changes.history import Change, ChangeLog, Note, make_id
-from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import (
     changes_prefix,
     config_key,
@@ -31,6 +31,9 @@ from canary_trio.control.store_keys import (
 )
 from canary_trio.errors import TooLargeTogether
 from kv_trio import StoreRefused, TransactionResult, TxnOperation
+
+if TYPE_CHECKING:
+    from canary_trio.control.sources.source import KeyStore
 
 TRANSACTION_BYTES = 500_000
 """Of the JSON of a transaction; a kv-trio and a Consul take 512 KiB."""

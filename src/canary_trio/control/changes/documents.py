@@ -12,18 +12,16 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from canary_trio.config.document import build, parse
-from canary_trio.config.model import Config
 from canary_trio.control.changes.archive import RevisionWrite, Unnoted, new_id, own_note
 from canary_trio.control.changes.assignments import apply_assignments
 from canary_trio.control.changes.difference import Difference, differences, is_same
 from canary_trio.control.changes.history import SUMMARY, Change, ChangeLog, Note
 from canary_trio.control.changes.reading import read_document
-from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import (
     changes_prefix,
     check_service,
@@ -36,10 +34,13 @@ from canary_trio.errors import (
     NoRevision,
     WrittenMeanwhile,
 )
-from canary_trio.routing.edge.model import GatewayConfig
 from canary_trio.routing.edge.names import is_gateway
-from canary_trio.routing.edge.table_codec import build_table
 from kv_trio import Entry, TxnOperation
+
+if TYPE_CHECKING:
+    from canary_trio.config.model import Config
+    from canary_trio.control.sources.source import KeyStore
+    from canary_trio.routing.edge.model import GatewayConfig
 
 _log = logging.getLogger(__name__)
 
@@ -51,8 +52,11 @@ def check_document(service: str, document: dict[str, Any]) -> Config | GatewayCo
         BadName: there is no such service.
         InvalidConfig: with all of its faults.
     """
-    is_table = is_gateway(check_service(service))
-    return build_table(document) if is_table else build(document, service=service)
+    if not is_gateway(check_service(service)):
+        return build(document, service=service)
+    from canary_trio.routing.edge.table_codec import build_table  # noqa: PLC0415
+
+    return build_table(document)
 
 
 async def write_document(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from canary_trio.control.changes.pending import PendingChange
-from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import config_key, pending_key
 from canary_trio.errors import NothingPending
 from kv_trio import Entry
+
+if TYPE_CHECKING:
+    from canary_trio.control.sources.source import KeyStore
 
 
 @attrs.frozen

@@ -57,7 +57,7 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
 
     unverified: list[str] = []
     missing: list[dict[str, Any]] = []
-    shown_to_admins = admin_options.credentials()
+    shown_to_admins = admin_options.credentials() if arms else None
     pending: dict[str, Any] | None = None
 
     async def read(client: KeyStore) -> tuple[int, Fleet, Statuses]:
@@ -71,7 +71,7 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
         now = time.time()
         found = await read_missing(client, service, now)
         missing[:] = [_missing(sighting, now) for sighting in found]
-        return revision, fleet, await _ask_all(fleet, shown_to_admins) if arms else {}
+        return revision, fleet, await _ask_all(fleet, shown_to_admins)
 
     revision, fleet, statuses = store_options.ask(config_server, read)
     now = time.time()
@@ -151,7 +151,10 @@ def _unverified_arms(document: bytes) -> list[str]:
     return [printable(name) for name, arm in arms.items() if arm.is_unverified]
 
 
-async def _ask_all(fleet: Fleet, shown: AdminCredentials) -> Statuses:
+async def _ask_all(fleet: Fleet, shown: AdminCredentials | None) -> Statuses:
+    """Ask the proxies by their admin listeners, if there is what they are shown."""
+    if shown is None:
+        return {}
     import trio  # noqa: PLC0415
 
     from canary_trio.admin.client import AdminUnreachable, read_status  # noqa: PLC0415
