@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from canary_trio.control.fleet.report import Refusal
+from canary_trio.control.fleet.report import Refusal, digest_of
 from canary_trio.control.last_good import LastGood
 from canary_trio.errors import Problem, printable
 from canary_trio.telemetry.events import EventKind, Events
@@ -99,6 +99,7 @@ class Status:
         contact: with the store.
         move_error: why a document's `config_server` is not followed yet.
         remembered: whether what runs came from disk, not from the store.
+        digest: of the document that runs; empty for none.
     """
 
     config_server: str
@@ -109,13 +110,15 @@ class Status:
     contact: Contact = attrs.field()
     move_error: str = attrs.field(default="", on_setattr=_tell_move)
     remembered: bool = False
+    digest: str = ""
 
     @contact.default
     def _new_contact(self) -> Contact:
         return StoreContact(events=self.events)
 
-    def is_live(self, revision: int) -> None:
+    def is_live(self, revision: int, document: bytes) -> None:
         """Take, and tell, that a revision runs which the store has."""
+        self.digest = digest_of(document)
         self.failed = None
         self.remembered = False
         self.events.tell(
@@ -169,11 +172,12 @@ class Status:
             service=self.service,
         )
 
-    def tell_remembered(self, revision: int) -> None:
+    def tell_remembered(self, revision: int, document: bytes) -> None:
         """Note that a revision runs which came from disk, and tell it.
 
         What the store said meanwhile is still the newest that was seen.
         """
+        self.digest = digest_of(document)
         self.attempted = self.attempted or revision
         self.remembered = True
         self.events.tell(

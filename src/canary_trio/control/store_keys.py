@@ -98,6 +98,11 @@ def past_document_key(service: str, id_: str) -> str:
     return f"{HISTORY_ROOT}{check_service(service)}/documents/{id_}"
 
 
+def service_prefix(service: str) -> str:
+    """Where all is that a service has, but for its history."""
+    return f"{ROOT}{check_service(service)}/"
+
+
 def proxies_prefix(service: str) -> str:
     """Where a service's proxies report."""
     return f"{ROOT}{check_service(service)}/proxies/"

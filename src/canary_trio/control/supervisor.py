@@ -168,6 +168,7 @@ class Supervisor:
             admin=self._admin,
             move=self._why_not_moved(),
             certificates=self._certificates(),
+            digest=self.status.digest,
         )
 
     def _why_not_moved(self) -> str:
@@ -293,7 +294,7 @@ class Supervisor:
             self.status.refuse(revision, (problem,))
         else:
             self._remember(revision, entry.value)
-            self.status.is_live(revision)
+            self.status.is_live(revision, entry.value)
         self._tell()
 
     def _look(self) -> None:
@@ -371,6 +372,6 @@ class Supervisor:
             self._runtime.install(live)
             self._tell_unverified(config)
             self._use_secrets()
-            self.status.tell_remembered(live.revision)
+            self.status.tell_remembered(live.revision, remembered.document)
             self.ready.set()
             self._tell()

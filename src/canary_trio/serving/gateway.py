@@ -97,7 +97,7 @@ class Gateway:
         own = site.proxy_id, lambda: self.session
         self._reports = ServiceReports(*own, self._report_of)
         self._acknowledger: Acknowledger = site.acknowledger(
-            self.report, self.instance, self._told
+            self.report, self.instance, self._told, self._reports.forget
         )
         self.unconfirmed = Unconfirmed(site.name, lambda: self.driver.look())  # noqa: PLW0108  # it is made next
         self.driver: Driver = Driver(
@@ -292,7 +292,7 @@ class Gateway:
             if self._memory is not None:
                 good = LastGood(revision, entry.value, None)
                 self._memory.save_named(self._name, good)
-            self.status.is_live(revision)
+            self.status.is_live(revision, entry.value)
         self._acknowledger.tell()
 
     def _install(self, config: GatewayConfig, auth: Made, revision: int) -> None:
@@ -368,7 +368,7 @@ class Gateway:
                     return
                 if self.config is None:  # the store may have had one meanwhile
                     self._install(*loaded, good.revision)
-                    self.status.tell_remembered(good.revision)
+                    self.status.tell_remembered(good.revision, good.document)
                     self._acknowledger.tell()
         for service in list(self.services.values()):
             if service.runtime.live is None:

@@ -61,6 +61,12 @@ class ServiceReports:
         self._due.update(services)
         self._news.set()
 
+    def forget(self) -> None:
+        """Write all reports anew: the store may have older ones."""
+        self._due |= self._written.keys()
+        self._written = {}
+        self._news.set()
+
     async def run(self, client: KeyStore) -> None:
         """Write until cancelled; what cannot be written is tried again."""
         backoff = Backoff()

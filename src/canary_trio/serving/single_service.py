@@ -86,6 +86,7 @@ class Site:
             address=self.address,
             admin=self.admin,
             certificates=certificates,
+            digest=status.digest,
         )
 
     def new_runtime(self) -> Runtime:
@@ -103,9 +104,13 @@ class Site:
         return state_file(self.options, f"{service}.secret")
 
     def acknowledger(
-        self, report: Callable[[], Report], instance: str, on_told: Callable[[], None]
+        self,
+        report: Callable[[], Report],
+        instance: str,
+        on_told: Callable[[], None],
+        on_doubt: Callable[[], None],
     ) -> Acknowledger:
-        """Make what tells the fleet of a gateway that this is, and calls `on_told` then."""
+        """Make what tells the fleet of a gateway that this is; see `Acknowledger`."""
         name, id_ = self.name, self.proxy_id
         is_alive = partial(
             is_other_proxy, service=name, proxy_id=id_, instance=instance
@@ -115,6 +120,7 @@ class Site:
             name=self.name_file,
             is_alive=is_alive,
             on_told=on_told,
+            on_doubt=on_doubt,
         )
 
     def memory(self) -> LastGoodFiles | None:

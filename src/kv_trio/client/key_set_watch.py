@@ -83,7 +83,7 @@ class KeySetWatch:
         self.wait_s = wait_s
         self.reads = 0
         self._client = client
-        self._known: dict[str, int] = {}  # the last change of each that was given
+        self._known: dict[str, object] = {}  # what was given of each last
         self._index = 0
         self._by_prefix = False
         self._backoff = Backoff()
@@ -110,6 +110,12 @@ class KeySetWatch:
         self._keys = found
         self._body = json.dumps(found, separators=(",", ":")).encode()
         self._known = {key: self._known[key] for key in found if key in self._known}
+        self._index = 0
+        if self._polling is not None:
+            self._polling.cancel()
+
+    def ask_anew(self) -> None:
+        """Read at once, as if nothing were known: the store may be another one now."""
         self._index = 0
         if self._polling is not None:
             self._polling.cancel()
@@ -156,8 +162,9 @@ class KeySetWatch:
             keys = tuple(k for k in keys if k in state.entries or k in state.gone)
         for key in keys:
             entry = state.entries.get(key)
-            at = 0 if entry is None else entry.modify_index
-            if self._known.get(key) != at:
+            # Its number alone is not enough: a store that was restored gives it twice.
+            at = entry and (entry.modify_index, hash(entry.value))
+            if self._known.get(key, _UNKNOWN) != at:
                 self._known[key] = at
                 changes[key] = entry
         return changes

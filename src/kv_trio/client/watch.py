@@ -142,9 +142,16 @@ class Watch(Generic[S]):
         self._last: S | None = None
         self._backoff = Backoff()
         self._budget = PollBudget()
+        self._asking: trio.CancelScope | None = None
 
     def __repr__(self) -> str:
         return f"<Watch {self._name} index={self._index}>"
+
+    def ask_anew(self) -> None:
+        """Read at once, as if nothing were known: the store may be another one now."""
+        self._index = 0
+        if self._asking is not None:
+            self._asking.cancel()
 
     def __aiter__(self) -> Self:
         """Give the watch itself, which is its own iterator."""
@@ -154,13 +161,19 @@ class Watch(Generic[S]):
         """Wait for a state that is another than the last one given."""
         while True:
             await wait_turn(self._budget)
+            state: S | None = None
             try:
-                state = await self._read(index=self._index, wait_s=self.wait_s)
+                with trio.CancelScope() as self._asking:
+                    state = await self._read(index=self._index, wait_s=self.wait_s)
             except KvError as exc:
                 self.contact.failed(exc)
                 self._index = 0
                 await self._backoff.pause()
                 continue
+            finally:
+                self._asking = None
+            if state is None:
+                continue  # it is to be asked anew
             self.contact.heard()
             self._backoff.reset()
             if state.index < self._index:

@@ -265,7 +265,7 @@ class EtcdKeySetWatch(EtcdWatch[Mapping[str, Entry | None]]):
         self._has_keys = trio.Event()
         if self._keys:
             self._has_keys.set()
-        self._told: dict[str, int] = {}  # the revision of each that was given
+        self._told: dict[str, object] = {}  # what was given of each last
         super().__init__(
             endpoints,
             self._prefix(),
@@ -302,8 +302,9 @@ class EtcdKeySetWatch(EtcdWatch[Mapping[str, Entry | None]]):
         changes: dict[str, Entry | None] = {}
         for key in self._keys:
             entry = state.entries.get(key.encode())
-            at = entry.modify_index if entry else 0
-            if self._told.get(key) != at:
+            # Its number alone is not enough: an etcd that was restored gives it twice.
+            at = entry and (entry.modify_index, hash(entry.value))
+            if self._told.get(key, self) != at:
                 self._told[key] = at
                 changes[key] = entry
         return changes

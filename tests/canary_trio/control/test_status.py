@@ -81,11 +81,11 @@ def test_of_a_refused_document_most_faults_are_told_and_all_are_kept() -> None:
 
 def test_what_changes_is_an_event() -> None:
     status = Status("http://store", "web")
-    status.is_live(7)
+    status.is_live(7, b"{}")
     status.tell_absent()
     status.move_error = "http://other: no document there"
     status.move_error = "http://other: no document there"
-    status.tell_remembered(6)
+    status.tell_remembered(6, b"{}")
 
     kinds = [event.kind.value for event in status.events.after(0)]
     assert kinds == ["change", "change", "store", "change"]

@@ -33,6 +33,11 @@ They end a session within twice its time to live; for so long after its last sig
 a proxy counts as live.
 """
 
+RENEW_S = SESSION_TTL_S / 3
+"""Between two renewals of the session, at each of which it is looked whether the report is
+there still; so long a store may be another one before a proxy notices, where no connection
+broke."""
+
 OUTLIVED_S = 2 * SESSION_TTL_S + 5.0
 """After so long a session that still lives is renewed by somebody."""
 
@@ -71,6 +76,7 @@ class Acknowledger:
         name: NameFile | None = None,
         is_alive: IsAlive = nobody_is,
         on_told: Callable[[], None] = lambda: None,
+        on_doubt: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin without a session, and with nothing written.
 
@@ -81,6 +87,8 @@ class Acknowledger:
             name: the file that shows which session was ours before.
             is_alive: asks whether another proxy of this name is alive.
             on_told: called when a report was written.
+            on_doubt: called where the store has our session, or our report, no more: it
+                may be another one, or an older state of it.
         """
         self.refused = trio.Event()
         """Set where this proxy is to end: another one has its name, or the store is none."""
@@ -93,6 +101,7 @@ class Acknowledger:
         self._is_alive = is_alive
         self._reason: CannotServe | None = None
         self._on_told = on_told
+        self._doubts: list[Callable[[], None]] = [on_doubt]
         self._own = {name.session} - {""} if name is not None else set()
         self._refusal, self._refused_at = "", -math.inf
         self._other = ""  # the session of another proxy that has our key
@@ -125,14 +134,13 @@ class Acknowledger:
                 now = trio.current_time()
                 if not self._session:
                     await self._begin_session(client)
-                    acknowledged, renew_at = None, now + SESSION_TTL_S / 3
+                    acknowledged, renew_at = None, now + RENEW_S
                     self._note.begin()
                 elif now >= renew_at:  # however often there is news
-                    if not await client.renew_session(self._session):
-                        self._session = ""
-                        await self._check_given_up()
+                    acknowledged = await self._renew(client, acknowledged)
+                    if not self._session:
                         continue
-                    renew_at = now + SESSION_TTL_S / 3
+                    renew_at = now + RENEW_S
                 report = self._report()
                 if report != acknowledged:
                     if not await self._acknowledge(client, report):
@@ -176,6 +184,7 @@ class Acknowledger:
             contact: with it; told what goes wrong.
             steps: what is written or read first.
         """
+        self._doubts[1:] = [client.doubt]
         backoff, ends_at = Backoff(), trio.current_time() + WRONG_S
         while True:
             try:
@@ -245,6 +254,24 @@ class Acknowledger:
         """Report nothing any more, if a successor has ended our session."""
         if self._name is not None and self._name.is_given_up:
             await trio.sleep_forever()
+
+    async def _renew(self, client: KeyStore, report: Report | None) -> Report | None:
+        """Keep the session, if it lives; give the report, if the store has it still."""
+        if not await client.renew_session(self._session):
+            self._session = ""
+            await self._check_given_up()
+        elif report is None or await self._is_told(client, report):
+            return report
+        for doubt in self._doubts:
+            doubt()
+        return None
+
+    async def _is_told(self, client: KeyStore, report: Report) -> bool:
+        """Look whether the store has our report still, as it was written."""
+        entry = (await client.get(self._key)).entry
+        if entry is not None and entry.session == self._session:
+            return entry.value == report.dump()
+        return False
 
     async def _begin_session(self, client: KeyStore) -> None:
         name = f"canary {self._service} {self._id}"

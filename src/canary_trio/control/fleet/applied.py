@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from canary_trio.control.fleet.report import Fleet, Report
-from canary_trio.control.store_keys import proxies_prefix
+from canary_trio.control.fleet.report import Fleet, Report, digest_of
+from canary_trio.control.store_keys import config_key, proxies_prefix, service_prefix
 
 if TYPE_CHECKING:
     from canary_trio.control.sources.source import KeyStore
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 async def read_fleet(client: KeyStore, service: str, revision: int) -> Fleet:
     """Give the live proxies of a service; who is missing, `read_missing` tells."""
-    return _fleet_of(await client.list(proxies_prefix(service)), revision)
+    return _fleet_of(await client.list(service_prefix(service)), service, revision)
 
 
 async def wait_applied(
@@ -28,11 +28,15 @@ async def wait_applied(
 ) -> Fleet:
     """Wait until there are proxies and none lags behind a revision; give the fleet then.
 
+    They are compared with what the store holds at the same time: its very revision, and the
+    very document. Where another writer was quicker, that is the newer one. A store that was
+    restored may have lost the revision (`Fleet.is_lost`); then nobody is live by it.
+
     One that routes by it, but has not come to the store that it names, lags too. Nobody
     routes by a revision where no proxy runs, so the first one is waited for: after a
     restart of the store it may not have reported yet. Put it under `trio.fail_after`:
-    there may never be a proxy, one that was killed counts as live until its session ends,
-    and one that hangs counts for ever. A store that is away is waited for, too.
+    there may never be a proxy, one that was killed counts as live until its session
+    ends, and one that hangs counts for ever. A store that is away is waited for, too.
 
     Args:
         client: of the store.
@@ -42,14 +46,28 @@ async def wait_applied(
         until: tells of each state of the fleet whether it is what is waited for; by
             default `is_applied` of a fleet of that many.
     """
-    done = until or (lambda fleet: fleet.is_applied and len(fleet.reports) >= expect)
-    async with client.watch_prefix(proxies_prefix(service)) as listings:
+
+    def is_applied(fleet: Fleet) -> bool:
+        enough = len(fleet.reports) >= expect
+        return fleet.is_applied and enough and not fleet.is_lost
+
+    done = until or is_applied
+    async with client.watch_prefix(service_prefix(service)) as listings:
         while True:
-            fleet = _fleet_of(await anext(listings), revision)
+            fleet = _fleet_of(await anext(listings), service, revision)
             if done(fleet):
                 return fleet
 
 
-def _fleet_of(listing: Listing, revision: int) -> Fleet:
-    reports = (Report.load(entry.value) for entry in listing.entries)
-    return Fleet(revision, tuple(report for report in reports if report is not None))
+def _fleet_of(listing: Listing, service: str, asked: int) -> Fleet:
+    """Give a fleet with what the store held at the same time."""
+    document, prefix = config_key(service).encode(), proxies_prefix(service).encode()
+    revision, digest = asked, ""
+    reports = []
+    for entry in listing.entries:
+        if entry.key == document:
+            revision, digest = entry.modify_index, digest_of(entry.value)
+        elif entry.key.startswith(prefix):
+            reports.append(Report.load(entry.value))
+    found = tuple(report for report in reports if report is not None)
+    return Fleet(revision, found, digest, asked or None)

@@ -1,7 +1,11 @@
-"""What proxies say of themselves in the store, one by one and as a fleet. Pure."""
+"""What proxies say of themselves in the store, one by one and as a fleet. Pure.
+
+One file, since what a report says is what a fleet is asked about.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -89,6 +93,7 @@ class Report:
         move: why it is not yet at the store that its document names (`config_server`);
             empty where it is, or where none is named.
         certificates: that expire soon, or are not valid; no others.
+        digest: of the document that runs, see `digest_of`; empty where nobody knows.
     """
 
     id: str = attrs.field(converter=printable)
@@ -99,6 +104,7 @@ class Report:
     admin: str = attrs.field(default="", converter=printable)
     move: str = attrs.field(default="", converter=printable)
     certificates: tuple[CertificateNotice, ...] = ()
+    digest: str = attrs.field(default="", converter=printable)
 
     def shown(self, now: float) -> dict[str, Any]:
         """Give the report as a value of JSON, with what its certificates have left."""
@@ -182,20 +188,56 @@ def _revision(value: object) -> int:
     raise ValueError("no revision")
 
 
+def digest_of(document: bytes) -> str:
+    """Give 48 bits that tell a document from another one of the same revision.
+
+    A store that was restored gives its numbers a second time.
+
+    >>> digest_of(b"{}")
+    '44136fa355b3'
+    """
+    return hashlib.sha256(document).hexdigest()[:12]
+
+
 @attrs.frozen
 class Fleet:
     """The live proxies of a service, as they report.
 
+    A proxy routes by a revision if it runs just that one, not if its number is higher:
+    that may be one of another store, or of this one before it was restored.
+
     Attributes:
-        revision: the one that they are looked at for.
+        revision: the one that they are looked at for: what the store holds.
+        digest: of that document; empty where nobody knows.
+        asked: the revision that was asked for; None for the one that is there.
     """
 
     revision: int
     reports: tuple[Report, ...]
+    digest: str = ""
+    asked: int | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the store has what was asked for no more, and holds an older one."""
+        return self.asked is not None and self.asked > self.revision
+
+    def runs_it(self, report: Report) -> bool:
+        """Tell whether a proxy routes by what the store holds."""
+        return report.running == self.revision and (
+            not report.digest or not self.digest or report.digest == self.digest
+        )
+
+    def said_of(self, report: Report) -> str:
+        """Say what a proxy runs."""
+        said = f"runs {report.running or 'nothing'}"
+        if report.running < self.revision or self.runs_it(report):
+            return said
+        return f"{said}, which this store does not have"
 
     @property
     def live(self) -> tuple[Report, ...]:
-        """Those that route by the revision, or a later one, where it sends them."""
+        """Those that route by the revision where it sends them."""
         return tuple(report for report in self._routing if not report.move)
 
     @property
@@ -210,7 +252,7 @@ class Fleet:
             report
             for report in self.reports
             if report.failed is not None
-            and report.failed.revision >= self.revision > report.running
+            and report.failed.revision == self.revision != report.running
         )
 
     @property
@@ -231,6 +273,4 @@ class Fleet:
 
     @property
     def _routing(self) -> tuple[Report, ...]:
-        return tuple(
-            report for report in self.reports if report.running >= self.revision
-        )
+        return tuple(report for report in self.reports if self.runs_it(report))

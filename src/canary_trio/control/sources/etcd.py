@@ -15,6 +15,9 @@ class EtcdSource(EtcdClient):
 
     read_only = ""
 
+    def doubt(self) -> None:
+        """Do nothing: a watch looks every two seconds whether it is the same etcd."""
+
     async def check_server(self, key: str) -> None:
         """Look whether a member of it is an etcd.
 

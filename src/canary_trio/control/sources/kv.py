@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakSet
 
 import trio
 
+from canary_trio.control.sources.source import WAIT_S
 from canary_trio.errors import WrongServer
 from kv_trio import (
     Client,
     Contact,
     KeySetWatch,
     KvError,
+    Snapshot,
     StoreRefused,
     UnexpectedResponse,
+    Watch,
 )
 
 HINT = "an etcd is etcd://HOST:PORT"
@@ -35,6 +41,26 @@ class KvSource(Client):
     """
 
     read_only = ""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | Callable[[], str | None] | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Make a client; the arguments are those of `kv_trio.Client`."""
+        super().__init__(url, token=token, ca_file=ca_file)
+        self._followed: WeakSet[Watch[Any] | KeySetWatch] = WeakSet()
+
+    def doubt(self) -> None:
+        """Ask anew for all that is followed: its server may be another one by now.
+
+        A poll waits for an index that a store which was restored, or that another one
+        behind the same address, may not reach for long.
+        """
+        for watch in tuple(self._followed):
+            watch.ask_anew()
 
     async def check_server(self, key: str) -> None:
         """Look whether a kv-trio or a Consul is there: each says the index of a key.
@@ -76,5 +102,16 @@ class KvSource(Client):
         self, keys: Iterable[str], *, contact: Contact | None = None
     ) -> AsyncIterator[KeySetWatch]:
         """Follow many keys, whose present states come first."""
-        yield KeySetWatch(self, keys, contact=contact)
+        watch = KeySetWatch(self, keys, contact=contact)
+        self._followed.add(watch)
+        yield watch
         await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def watch(
+        self, key: str, *, wait_s: float = WAIT_S, contact: Contact | None = None
+    ) -> AsyncIterator[Watch[Snapshot]]:
+        """Follow a key, as `kv_trio.Client.watch`."""
+        async with super().watch(key, wait_s=wait_s, contact=contact) as states:
+            self._followed.add(states)
+            yield states

@@ -126,6 +126,9 @@ class ReadOnlySource(ABC):
         """Read the key; whatever server is there may have a document."""
         await self.read(key)
 
+    def doubt(self) -> None:  # noqa: B027  # for all of them
+        """Do nothing: it is read whole each time."""
+
     async def token_name(self) -> str:
         """Give nothing: nobody writes here."""
         await trio.lowlevel.checkpoint()

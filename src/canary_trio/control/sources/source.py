@@ -145,6 +145,9 @@ class DocumentSource(KeyStore, Protocol):
             KvError: that cannot be told now.
         """
 
+    def doubt(self) -> None:
+        """Ask anew for all that is followed: its server may be another one by now."""
+
     async def token_name(self) -> str:
         """Give the name of the token that it is shown; empty where nobody knows one."""
 

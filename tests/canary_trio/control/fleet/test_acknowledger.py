@@ -9,20 +9,20 @@ import trio
 
 from canary_trio import change, read_fleet, wait_applied
 from canary_trio.control.fleet import acknowledger, own_name
-from canary_trio.control.fleet.report import Report
+from canary_trio.control.fleet.report import Report, digest_of
 from canary_trio.control.sources.opening import open_source
 from canary_trio.errors import NameTaken, WrongServer
 from canary_trio.testing import says_stable, url_of
 from http_trio.testing.peers import fake_upstream
 from http_trio.testing.ports import free_port
-from kv_trio import Client
+from kv_trio import Client, Snapshot, Watch
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.stored_proxy import proxy_on
 
 
 async def test_a_busy_proxy_keeps_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
     """News came more often than renewals, and put them off until the session ended."""
-    monkeypatch.setattr(acknowledger, "SESSION_TTL_S", 0.3)
+    monkeypatch.setattr(acknowledger, "RENEW_S", 0.1)
     renewed = 0
     renew = Client.renew_session
 
@@ -31,13 +31,7 @@ async def test_a_busy_proxy_keeps_its_session(monkeypatch: pytest.MonkeyPatch) -
         renewed += 1
         return await renew(self, id_)
 
-    async def create(self: Client, name: str, ttl_s: float, *, deletes: bool) -> str:
-        assert ttl_s == 0.3
-        return await made(self, name, 10, deletes=deletes)
-
-    made = Client.create_session
     monkeypatch.setattr(Client, "renew_session", count)
-    monkeypatch.setattr(Client, "create_session", create)
     async with in_memory_store() as client, proxy_on(client):
         with trio.fail_after(10):
             n = 0
@@ -249,3 +243,71 @@ async def test_a_server_that_is_no_store_ends_nobody_who_remembers(
         await trio.sleep(1.5)  # beyond the time that one has that runs nothing
         assert proxy.revision > 0
         assert not proxy._view.control.refused.is_set()
+
+
+async def test_a_report_that_the_store_lost_or_has_older_is_written_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after the restore of a snapshot that has our session: nothing of it has ended."""
+    monkeypatch.setattr(acknowledger, "RENEW_S", 0.1)
+    key = "canary/web/proxies/p"
+    async with in_memory_store() as client, proxy_on(client, proxy_id="p") as proxy:
+        with trio.fail_after(10):
+            await wait_applied(client, "web", proxy.revision)
+            entry = (await client.get(key)).entry
+            assert entry is not None
+            older = Report("p", running=1, attempted=1).dump()
+            for harm in (
+                client.delete(key),
+                client.put(key, older, acquire=entry.session),
+            ):
+                await harm
+                while (now := (await client.get(key)).entry) is None or (
+                    now.value != entry.value
+                ):
+                    await trio.sleep(0.02)
+
+
+async def test_a_store_that_was_replaced_is_read_anew_though_nothing_broke(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As behind a balancer: the poll waits at the old one, and the session is at neither."""
+    monkeypatch.setattr(acknowledger, "RENEW_S", 0.1)
+    asked = 0
+
+    class Counted(Watch[Snapshot]):
+        def ask_anew(self) -> None:
+            nonlocal asked
+            asked += 1
+            super().ask_anew()
+
+    monkeypatch.setattr("kv_trio.client.client.Watch", Counted)
+    async with in_memory_store() as client, proxy_on(client, proxy_id="p") as proxy:
+        with trio.fail_after(10):
+            await wait_applied(client, "web", proxy.revision)
+            (session,) = await client.sessions()
+            await client.destroy_session(session.id)
+            while not asked:
+                await trio.sleep(0.02)
+            revision = await change(client, "web", "ratio=0.25")
+            await wait_applied(client, "web", revision)
+
+
+async def test_a_revision_that_the_store_lost_is_live_nowhere() -> None:
+    """A proxy that runs 34 of a store that is at 5 again, and at another 34 later."""
+    async with in_memory_store() as client:
+        revision = (await client.put("canary/web/config", b"{}")).index
+        old = Report("p", revision + 30, revision + 30, digest=digest_of(b"[]"))
+        await client.put("canary/web/proxies/p", old.dump())
+        fleet = await read_fleet(client, "web", revision)
+        assert fleet.live == ()
+        assert fleet.said_of(old).endswith("which this store does not have")
+        with trio.fail_after(10):
+            lost = await wait_applied(
+                client, "web", revision + 30, until=lambda fleet: fleet.is_lost
+            )
+        assert lost.revision == revision
+        while revision < old.running:
+            revision = (await client.put("canary/web/config", b"{%d}" % revision)).index
+        assert revision == old.running, "the number, given a second time"
+        assert (await read_fleet(client, "web", revision)).live == ()

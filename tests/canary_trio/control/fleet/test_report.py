@@ -29,9 +29,35 @@ def test_a_proxy_is_live_or_refusing_or_lagging() -> None:
     recovered = Report("recovered", 5, 6, Refusal(6, refused.problems))
     fleet = Fleet(5, (live, later, behind, refusing, recovered))
 
-    assert fleet.live == (live, later, recovered)
+    assert fleet.live == (live, recovered)
     assert fleet.refusing == (refusing,)
-    assert fleet.lagging == (behind,)
+    assert fleet.lagging == (later, behind)
+
+
+@pytest.mark.parametrize(
+    ("running", "digest", "runs_it", "words"),
+    [
+        (5, "aa", True, "runs 5"),
+        (5, "", True, "runs 5"),
+        (5, "bb", False, "runs 5, which this store does not have"),
+        (34, "aa", False, "runs 34, which this store does not have"),
+        (4, "aa", False, "runs 4"),
+        (0, "", False, "runs nothing"),
+    ],
+)
+def test_a_proxy_is_live_by_the_very_document_that_the_store_holds(
+    running: int, digest: str, words: str, *, runs_it: bool
+) -> None:
+    report = Report("p", running, running, digest=digest)
+    fleet = Fleet(5, (report,), "aa")
+    assert fleet.runs_it(report) is runs_it
+    assert fleet.is_applied is runs_it
+    assert fleet.said_of(report) == words
+
+
+@pytest.mark.parametrize(("asked", "lost"), [(4, False), (5, False), (6, True)])
+def test_a_revision_above_the_stores_is_lost(asked: int, *, lost: bool) -> None:
+    assert Fleet(5, (), asked=asked).is_lost is lost
 
 
 def test_one_that_has_not_moved_to_the_documents_store_is_not_live() -> None:

@@ -128,6 +128,8 @@ class Wait:
         return f"{said} (with --expect N they are waited for as long as --wait says)"
 
     def _is_over(self, fleet: Fleet) -> bool:
+        if fleet.is_lost:
+            return True
         if not fleet.is_settled:
             return False
         return bool(fleet.refusing) or not self.is_short(fleet)
@@ -152,19 +154,30 @@ def say_written(
             click.echo(f"canary: refused by {report.id}: {problem}", err=True)
     if fleet.refusing:
         sys.exit(1)
+    faults = _faults(written, fleet, wait)
+    for fault in faults:
+        click.echo(f"canary: {fault}", err=True)
+    if faults:
+        sys.exit(3)
+
+
+def _faults(written: Written, fleet: Fleet, wait: Wait) -> list[str]:
+    """Say why it is not live everywhere."""
     faults = [
         f"{report.id} has not moved to the store of the document: {report.move}"
         for report in fleet.staying
     ]
+    if fleet.is_lost:
+        faults.append(
+            f"revision {written.revision} is lost: the store holds {fleet.revision} now, so"
+            " it was restored, or is another one"
+        )
     if fleet.lagging:
         lagging = ", ".join(report.id for report in fleet.lagging)
         faults.append(f"not yet live on: {lagging}")
     if not faults and wait.is_short(fleet):
         faults.append(wait.why_short(fleet))
-    for fault in faults:
-        click.echo(f"canary: {fault}", err=True)
-    if faults:
-        sys.exit(3)
+    return faults
 
 
 def _shown(written: Written, fleet: Fleet, wait: Wait) -> dict[str, Any]:
@@ -189,9 +202,12 @@ def _say(written: Written, fleet: Fleet, wait: Wait) -> None:
         return
     if written.told or written.waits or not written.changed:
         click.echo(written.words)
-    if fleet.reports:
+    if fleet.reports and not fleet.is_lost:
         live, known = len(fleet.live), len(fleet.reports)
-        said = f"revision {written.revision} live on {live}/{known} proxies{in_time}"
+        name = f"revision {fleet.revision}"
+        if fleet.revision != written.revision:
+            name += f", which replaced {written.revision},"
+        said = f"{name} live on {live}/{known} proxies{in_time}"
         click.echo(said)
     if left:
         said = (

@@ -98,7 +98,7 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
             click.echo(f"  {name}: {told}")
         for report in fleet.reports:
             answer = of_service(statuses[report.id], service) if arms else None
-            for line in report_lines(report, now, answer):
+            for line in report_lines(report, now, answer, fleet.said_of(report)):
                 click.echo(line)
         for one in missing:
             click.echo(_missing_line(one))
@@ -107,10 +107,10 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
 
 
 def report_lines(
-    report: Report, now: float, answer: dict[str, Any] | str | None
+    report: Report, now: float, answer: dict[str, Any] | str | None, runs: str = ""
 ) -> Iterator[str]:
     """Give what a proxy reports as lines, and what it says of itself if it was asked."""
-    yield f"  {report.id}  {report.address}  runs {report.running}"
+    yield f"  {report.id}  {report.address}  {runs or f'runs {report.running}'}"
     if report.move:
         yield f"    has not moved to the document's store: {report.move}"
     if report.failed is not None:
@@ -284,7 +284,7 @@ def services(config_server: str, *, as_json: bool) -> None:
 
 def _note(found: Found, key: str, entry: Any) -> None:
     """Note what one key says."""
-    from canary_trio.control.fleet.report import Report  # noqa: PLC0415
+    from canary_trio.control.fleet.report import Report, digest_of  # noqa: PLC0415
     from canary_trio.control.store_keys import BadName, check_service  # noqa: PLC0415
 
     _, name, *rest = key.split("/")
@@ -294,7 +294,8 @@ def _note(found: Found, key: str, entry: Any) -> None:
         return
     shown = found.setdefault(name, {"revision": None, "proxies": []})
     if rest == ["config"]:
-        shown |= {"revision": entry.modify_index, **_described(name, entry.value)}
+        shown |= {"revision": entry.modify_index, "digest": digest_of(entry.value)}
+        shown |= _described(name, entry.value)
     elif rest[:1] == ["proxies"]:
         report = Report.load(entry.value)
         if report is not None:
@@ -303,6 +304,7 @@ def _note(found: Found, key: str, entry: Any) -> None:
                     "id": report.id,
                     "address": report.address,
                     "running": report.running,
+                    "digest": report.digest,
                     "refused": report.failed.revision if report.failed else None,
                     "move": report.move,
                 }
@@ -329,7 +331,7 @@ def _described(name: str, text: bytes) -> dict[str, Any]:
 def _service_lines(name: str, found: Found) -> list[str]:
     shown = found[name]
     revision, proxies = shown["revision"], shown["proxies"]
-    live = [proxy for proxy in proxies if not _why_not_live(proxy, revision)]
+    live = [proxy for proxy in proxies if not _why_not_live(proxy, shown)]
     what = "no document" if revision is None else f"revision {revision}"
     line = f"{name}: {what}, live on {len(live)}/{len(proxies)} proxies"
     if faults := shown.get("faults"):
@@ -344,7 +346,7 @@ def _service_lines(name: str, found: Found) -> list[str]:
         if service is not None and found.get(service, _ABSENT)["revision"] is None:
             lines[-1] += ", which has no document"
     for proxy in proxies:
-        why_not = _why_not_live(proxy, revision)
+        why_not = _why_not_live(proxy, shown)
         lines.append(f"  proxy {proxy['id']}  {proxy['address']}{why_not}")
     return [*lines, *map(_missing_line, shown["missing"])]
 
@@ -352,10 +354,14 @@ def _service_lines(name: str, found: Found) -> list[str]:
 _ABSENT: dict[str, Any] = {"revision": None}
 
 
-def _why_not_live(proxy: dict[str, Any], revision: int | None) -> str:
-    """Say why a proxy is not live by a revision; empty if it is."""
-    if revision is None or proxy["running"] < revision:
-        runs = f"  runs {proxy['running'] or 'nothing'}"
+def _why_not_live(proxy: dict[str, Any], shown: dict[str, Any]) -> str:
+    """Say why a proxy is not live by the revision of its service; empty if it is."""
+    revision, running = shown["revision"], proxy["running"]
+    is_same = proxy["digest"] in ("", shown.get("digest"))
+    if running != revision or not is_same:
+        runs = f"  runs {running or 'nothing'}"
+        if revision is not None and running >= revision:
+            runs += ", which this store does not have"
         refused = proxy["refused"]
         return runs + (f", refused {refused}" if refused is not None else "")
     move = proxy["move"]
