@@ -100,6 +100,7 @@ class Status:
         move_error: why a document's `config_server` is not followed yet.
         remembered: whether what runs came from disk, not from the store.
         digest: of the document that runs; empty for none.
+        live_at: `trio.current_time()` when what runs came live; None before.
     """
 
     config_server: str
@@ -111,6 +112,7 @@ class Status:
     move_error: str = attrs.field(default="", on_setattr=_tell_move)
     remembered: bool = False
     digest: str = ""
+    live_at: float | None = None
 
     @contact.default
     def _new_contact(self) -> Contact:
@@ -121,6 +123,7 @@ class Status:
         self.digest = digest_of(document)
         self.failed = None
         self.remembered = False
+        self.live_at = self.events.now()
         self.events.tell(
             EventKind.CHANGE,
             f"revision {revision} of {self.service} is live",
@@ -180,6 +183,7 @@ class Status:
         self.digest = digest_of(document)
         self.attempted = self.attempted or revision
         self.remembered = True
+        self.live_at = self.events.now()
         self.events.tell(
             EventKind.CHANGE,
             f"nothing of {self.service} from {self.config_server} yet that can run;"

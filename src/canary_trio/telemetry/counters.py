@@ -15,13 +15,18 @@ import attrs
 from canary_trio.routing.access.rate_limit import LimitCounts
 from canary_trio.telemetry.auth_counts import AuthCounts
 
-# fmt: off
+_STEPS = (1, 1.2, 1.4, 1.6, 1.8, 2.1, 2.5, 3, 3.5, 4.2, 5, 6, 7, 8.4)
+
 BOUNDS_S = (
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    *(0.0001, 0.00025, 0.0005),
+    *(float(f"{step}e{power}") for power in range(-3, 1) for step in _STEPS),
+    *(10.0, 30.0, 60.0),
 )
-# fmt: on
-"""Upper ends of the histogram of latency, in seconds; beyond the last is one more."""
+"""Upper ends of the histogram of latency, in seconds; beyond the last is one more.
+
+From 1 ms to 10 s one is at most 1.2 times the one before, so that a version that takes 1.2
+times as long is seen in its quantiles.
+"""
 
 CLASSES = ("499", "1xx", "2xx", "3xx", "4xx", "5xx")
 """Of statuses, by their hundreds; `499` where the client left before any went out."""

@@ -18,7 +18,7 @@ import enum
 import logging
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -162,7 +162,9 @@ class Events:
         now: Callable[[], float] = _clock,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._now = now
+        self.now = now
+        self.counts: Counter[tuple[str, EventKind]] = Counter()
+        """Of events, by service and kind."""
         self._wall = wall
         self._ring: deque[ProxyEvent] = deque(maxlen=KEPT)
         self._number = 0
@@ -235,6 +237,7 @@ class Events:
     ) -> None:
         given = {name: value for name, value in fields.items() if value is not None}
         self._number += 1
+        self.counts[service, kind] += 1
         event = ProxyEvent(
             self._number, self._wall(), kind, service, level, message, given
         )
@@ -272,7 +275,7 @@ class Events:
         trouble = self._troubles.get(key)
         if trouble is None:
             trouble = self._troubles[key] = Trouble()
-        told = trouble.happens(self._now(), times)
+        told = trouble.happens(self.now(), times)
         if told:
             more = {} if told == 1 else {"times": told}
             self._tell(kind, message, level, service, {**fields, **more})
@@ -289,7 +292,7 @@ class Events:
     ) -> None:
         """Tell that a trouble is over, if it was told; nothing if there was none."""
         trouble = self._troubles.get(key)
-        lasted_s = None if trouble is None else trouble.ends(self._now())
+        lasted_s = None if trouble is None else trouble.ends(self.now())
         if lasted_s is not None:
             all_fields = {**fields, "lasted_s": round(lasted_s, 1)}
             self._tell(kind, message, logging.INFO, service, all_fields)
@@ -328,7 +331,7 @@ class Events:
         gathered = self._crowds.get(key)
         if gathered is None:
             gathered = self._crowds[key] = _Crowd(sum_up, kind, level)
-        now = self._now()
+        now = self.now()
         if gathered.is_single(now):
             self.tell(kind, message, level=level, service=service, **fields)
             return
@@ -337,7 +340,7 @@ class Events:
 
     def sum_up_due(self, *, everything: bool = False) -> float:
         """Tell the crowds whose time has come; give when the next one's does."""
-        now = self._now()
+        now = self.now()
         for crowd in self._crowds.values():
             if crowd.count and (everything or crowd.due <= now):
                 some = ", ".join(crowd.names)

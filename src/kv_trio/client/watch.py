@@ -85,10 +85,12 @@ class Contact:
     Attributes:
         last_s: `trio.current_time()` of the last good response; None before the first.
         error: why the last try failed; empty if it did not.
+        failures: tries that failed, in all.
     """
 
     last_s: float | None = None
     error: str = ""
+    failures: int = 0
 
     def heard(self) -> None:
         """Take that the server gave a good response."""
@@ -98,6 +100,7 @@ class Contact:
     def failed(self, exc: Exception) -> None:
         """Take that a try failed, and why."""
         self.error = str(exc)
+        self.failures += 1
 
 
 class State(Protocol):

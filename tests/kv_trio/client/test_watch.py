@@ -222,7 +222,7 @@ async def test_errors_are_paused_after_and_shown(autojump_clock: object) -> None
         nursery.start_soon(look)
         await anext(watch)
     assert errors == ["gone"]
-    assert watch.contact == Contact(trio.current_time(), "")
+    assert watch.contact == Contact(trio.current_time(), "", 2)
     first, second = BACKOFF_S[0], 2 * BACKOFF_S[0]
     assert trio.current_time() - began == pytest.approx(3 + first + second)
 

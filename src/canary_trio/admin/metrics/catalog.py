@@ -11,6 +11,7 @@ from canary_trio.admin.certificates import expiries
 from canary_trio.admin.merge_rules import PROCESS_RULES, MergeRule
 from canary_trio.admin.metrics import readers as readings
 from canary_trio.admin.metrics.access_families import ACCESS
+from canary_trio.admin.metrics.control_families import CONTROL
 from canary_trio.admin.metrics.family import counter as _counter
 from canary_trio.admin.metrics.family import gauge as _gauge
 from canary_trio.admin.metrics.family import histogram as _histogram
@@ -319,29 +320,7 @@ CATALOG = (
         ("name",),
         expiries,
     ),
-    _gauge(
-        MergeRule.LOWEST,
-        "canary_config_revision",
-        "The revision that runs, the newest that was seen, and the last that was"
-        " refused, unless a newer one runs; 0 for none.",
-        ("state",),
-        readings.revisions,
-    ),
-    _gauge(
-        MergeRule.HIGHEST,
-        "canary_config_remembered",
-        "1 if what runs came from the disk, since the store has not been reached.",
-        (),
-        lambda view, _: iter([((), int(view.control.status.remembered))]),
-    ),
-    _gauge(
-        MergeRule.HIGHEST,
-        "canary_store_contact_age_seconds",
-        "Time since the store's last good response; +Inf before the first. With a quiet"
-        " store it grows up to the document's update_rate.",
-        (),
-        readings.contact_age,
-    ),
+    *CONTROL,
     _counter(
         "canary_task_failures_total",
         "Failures of tasks beside the requests that nobody foresaw, by task; each is"

@@ -23,6 +23,14 @@ from canary_trio.upstream.arm import ArmState
 from canary_trio.upstream.server import ServerState
 from http_trio import TrafficCounts
 
+# fmt: off
+COARSE = frozenset((
+    "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05",
+    "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf",
+))
+# fmt: on
+"""The ends of histograms where there are many arms: each is one more number of each arm."""
+
 
 @attrs.frozen
 class Buckets:
@@ -31,6 +39,12 @@ class Buckets:
     ends: tuple[str, ...]
     counts: tuple[int, ...]
     total: float
+
+    def coarse(self) -> Buckets:
+        """Give the same with the ends of `COARSE` only."""
+        some = [at for at, end in enumerate(self.ends) if end in COARSE]
+        ends = tuple(self.ends[at] for at in some)
+        return Buckets(ends, tuple(self.counts[at] for at in some), self.total)
 
 
 Row = tuple[Sequence[str], float | Buckets]
@@ -284,6 +298,26 @@ def of_log(read: Callable[[AccessLog], float]) -> Read:
             yield (), read(log)
 
     return rows
+
+
+def config_age(view: ProxyView, now: float) -> Rows:
+    """Give the time since what runs came live."""
+    live_at = view.control.status.live_at
+    if live_at is not None:
+        yield (), now - live_at
+
+
+def store_errors(view: ProxyView, _: float) -> Rows:
+    """Give the tries to read the store that failed."""
+    if not view.is_part:  # they have the same watch
+        yield (), view.control.status.contact.failures
+
+
+def events(view: ProxyView, _: float) -> Rows:
+    """Give the events, by kind; those of no service are the process'."""
+    for (service, kind), count in view.runtime.observer.events.counts.items():
+        if service == view.service or not (service or view.is_part):
+            yield (kind.value,), count
 
 
 def lost_lines(view: ProxyView, _: float) -> Rows:

@@ -23,7 +23,7 @@ from prometheus_client.core import (
 from canary_trio.admin.exposition import exposition
 from canary_trio.admin.metrics.catalog import CATALOG
 from canary_trio.admin.metrics.family import Family, Kind
-from canary_trio.admin.metrics.readers import Buckets, Row
+from canary_trio.admin.metrics.readers import COARSE, Buckets, Row
 from canary_trio.admin.proxy_view import ProxyView
 
 SERVICE = "service"
@@ -31,6 +31,10 @@ SERVICE = "service"
 
 SLICE = 100
 """Numbers that are rendered in one step: about a millisecond."""
+
+
+FINE_ARMS = 100
+"""With more arms in a process than that, histograms have the ends of `COARSE` only."""
 
 
 async def render(view: ProxyView) -> bytes:
@@ -49,10 +53,15 @@ def rendered(
     families: Iterable[Family], view: ProxyView, now: float
 ) -> Iterator[bytes]:
     """Give the text in slices."""
+    arms = sum(len(one.runtime.arms) for one in view.all)
     for family in families:
         rows = _rows(family, view, now)
+        step = SLICE
+        if family.kind is Kind.HISTOGRAM:
+            rows = map(_coarse, rows) if arms > FINE_ARMS else rows
+            step = 1 if arms <= FINE_ARMS else SLICE // len(COARSE)
         first = True
-        while chunk := list(islice(rows, SLICE)):
+        while chunk := list(islice(rows, step)):
             yield exposition(_metric(family, chunk), headed=first)
             first = False
     yield from (exposition(metric) for metric in _PROCESS.collect())
@@ -63,6 +72,12 @@ def _rows(family: Family, view: ProxyView, now: float) -> Iterator[Row]:
     for one in view.all:
         for labels, value in family.read(one, now):
             yield (one.service, *labels), value
+
+
+def _coarse(row: Row) -> Row:
+    labels, buckets = row
+    assert isinstance(buckets, Buckets), "as its kind says"
+    return labels, buckets.coarse()
 
 
 _PROCESS = ProcessCollector(registry=None)

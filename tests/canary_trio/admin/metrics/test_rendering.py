@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from canary_trio.admin.merge_rules import MergeRule
 from canary_trio.admin.metrics import rendering as metrics
 from canary_trio.admin.metrics.catalog import CATALOG, RULES
 from canary_trio.admin.metrics.family import Family, Kind
+from canary_trio.admin.metrics.readers import COARSE
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import describe
 from canary_trio.command.process.merge import merge_metrics
@@ -24,7 +26,10 @@ from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.decision import Decision, Reason
+from canary_trio.telemetry.counters import BOUNDS_S
+from canary_trio.telemetry.events import EventKind
 from http_trio.testing.peers import connected, serving
+from kv_trio import StoreRefused
 from tests.canary_trio.proxy.test_long_connections import (
     RECALL,
     here,
@@ -115,7 +120,7 @@ async def test_the_figures_are_those_that_were_counted() -> None:
     assert _get(samples, failures, arm="canary", condition="unreachable") == 1
     seconds = "canary_request_seconds"
     assert _get(samples, f"{seconds}_bucket", arm="canary", le="0.0025") == 0
-    assert _get(samples, f"{seconds}_bucket", arm="canary", le="0.005") == 1
+    assert _get(samples, f"{seconds}_bucket", arm="canary", le="0.003") == 1
     assert _get(samples, f"{seconds}_bucket", arm="canary", le="+Inf") == 2
     assert _get(samples, f"{seconds}_count", arm="canary") == 2
     assert _get(samples, f"{seconds}_sum", arm="canary") == pytest.approx(20.003)
@@ -133,6 +138,7 @@ async def test_every_metric_is_shown_with_its_kind_and_its_meaning() -> None:
     view.runtime.observer.counters.failed("canary", "unreachable")
     view.runtime.observer.mirror_counters.of_arm("canary")
     view.runtime.observer.tasks.note("dns", ValueError("no"))
+    view.control.status.is_live(57, b"{}")
     text = (await metrics.render(view)).decode()
     shown = {
         (family.name, family.type, family.documentation)
@@ -175,6 +181,50 @@ async def test_an_arm_that_is_removed_is_shown_until_its_last_request_ends() -> 
 
     server.ended(0.1, True, 0.0)
     assert describe(view)["removed_arms"] == {}
+
+
+async def test_ends_of_latency_are_close_unless_there_are_many_arms() -> None:
+    assert all(
+        later / sooner <= 1.2 + 1e-9
+        for sooner, later in pairwise(end for end in BOUNDS_S if 0.001 <= end <= 10)
+    )
+    assert {f"{end:g}" for end in BOUNDS_S} >= COARSE - {"+Inf"}
+    view = await _view()
+    view.runtime.observer.counters.of_arm("canary").add(0.0031)
+
+    async def ends() -> dict[str, float]:
+        found = _samples(await metrics.render(view))
+        return {
+            dict(labels)["le"]: count
+            for (name, labels), count in found.items()
+            if name == "canary_request_seconds_bucket"
+        }
+
+    assert set(await ends()) == {f"{end:g}" for end in BOUNDS_S} | {"+Inf"}
+    for n in range(metrics.FINE_ARMS):
+        view.runtime.arms[f"arm-{n}"] = view.runtime.arms["canary"]
+    coarse = await ends()
+    assert set(coarse) == COARSE
+    assert (coarse["0.0025"], coarse["0.005"], coarse["+Inf"]) == (0, 1, 1)
+
+
+async def test_what_the_control_plane_does_is_counted() -> None:
+    view = await _view()
+    status = view.control.status
+    status.is_live(57, b"{}")
+    status.contact.failed(StoreRefused(403, "no", key="k", right="key:read"))
+    status.contact.failed(StoreRefused(403, "no", key="k", right="key:read"))
+    view.runtime.observer.events.tell(EventKind.DRAIN, "of the process")
+    view.runtime.observer.events.tell(EventKind.CHANGE, "another's", service="shop")
+    samples = _samples(await metrics.render(view))
+    assert _get(samples, "canary_store_errors_total") == 2
+    assert _get(samples, "canary_config_age_seconds") < 60
+    counted = {
+        dict(labels)["kind"]: count
+        for (name, labels), count in samples.items()
+        if name == "canary_events_total"
+    }
+    assert counted == {"change": 1, "store": 1, "drain": 1}
 
 
 async def test_a_thousand_servers_are_rendered_in_slices() -> None:
