@@ -10,15 +10,10 @@ ourselves. The rule that it obeys: what the two arms are compared by is the same
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from canary_trio.config.model import Config
 from canary_trio.rollout.fleet.arm_tally import EPOCH_BYTES, ArmTally, Counting
 from canary_trio.rollout.fleet.counting_rule import rule_of
 from canary_trio.routing.decision import Chance, Decision, Reason
-
-if TYPE_CHECKING:
-    from http_trio import Exchange
 
 SWITCHED = 101
 """The status of a tunnel."""
@@ -36,20 +31,12 @@ def counting_of(
     return Counting(rule, chance.bytes(EPOCH_BYTES).hex())
 
 
-def count_end(
-    tally: ArmTally,
-    exchange: Exchange,
-    decision: Decision,
-    status: int,
-    *,
-    failed: bool,
+def count_other(
+    tally: ArmTally, decision: Decision, status: int, *, failed: bool
 ) -> None:
-    """Count a request that a server had; `status` went out, 0 if its client left first."""
-    if status == SWITCHED:
-        tally.add(0.0, user_of(decision), failed=failed)
-    elif failed or (status and not exchange.gone):
-        seconds = exchange.loop.now - exchange.began
-        tally.add(seconds, user_of(decision), failed=failed)
+    """Count a request that was not just answered; `status` is 0 if its client left first."""
+    if failed or status == SWITCHED:
+        tally.add(user_of(decision), failed=failed)
 
 
 def user_of(decision: Decision) -> bytes | None:

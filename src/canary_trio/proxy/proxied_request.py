@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canary_trio.proxy.arm_plan import ArmPlan, Context
-from canary_trio.proxy.counting import count_end, user_of
+from canary_trio.proxy.counting import count_other, user_of
 from canary_trio.proxy.retry import Step, next_step, pause_s
 from canary_trio.routing.decision import Decision, Reason
 from canary_trio.telemetry.decision_labels import DecisionLabels
@@ -355,8 +355,13 @@ class ProxiedRequest(ForwardHooks):
         """Count it for the judge of a rollout, and offer it to the mirror."""
         tally, mirror = self._labels.tally, self._labels.mirror
         if tally is not None:
+            exchange = self._exchange
             failed = self._failed or not answered or stands_for in tally.failing
-            count_end(tally, self._exchange, self._decision, status, failed=failed)
+            if not failed and status >= 200 and exchange.connection is not None:
+                user = user_of(self._decision) if tally.by_user else None
+                tally.answered(exchange.loop.now - exchange.began, user)
+            else:
+                count_other(tally, self._decision, status, failed=failed)
         if mirror is not None:
             fields = self._fields + self._names
             mirror.offer(request, stands_for, fields, answered=answered)
@@ -370,7 +375,7 @@ class ProxiedRequest(ForwardHooks):
             exchange.response_bytes = len(response.body)
         self._count(bad=True, saved=False)
         if self._labels.tally is not None:
-            self._labels.tally.add(0.0, user_of(self._decision), failed=True)
+            self._labels.tally.add(user_of(self._decision), failed=True)
         self._report_end(exchange, response.status)
         exchange.respond(response)
 

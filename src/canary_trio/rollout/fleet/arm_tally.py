@@ -68,7 +68,7 @@ class ArmTally:
 
     Attributes:
         failing: statuses that count as failures.
-        requests: that are over.
+        by_user: whether a user counts once.
         errors: units that failed.
         latencies: of requests that did not fail, by `rollout.latency.BOUNDS_S`.
     """
@@ -80,17 +80,20 @@ class ArmTally:
         "_occupied",
         "_salt",
         "_slots",
+        "_untimed",
+        "by_user",
         "errors",
         "failing",
         "latencies",
-        "requests",
     )
 
     def __init__(self, rule: CountingRule) -> None:
         self.failing = rule.failing
-        self.requests = self.errors = 0
+        self.by_user = rule.by_user
+        self.errors = 0
         self.latencies = [0] * (len(BOUNDS_S) + 1)
-        self._slots = bytearray(SLOTS) if rule.by_user else None
+        self._untimed = 0
+        self._slots = bytearray(SLOTS if rule.by_user else 0)
         self._fresh = self._occupied = self._hashed = 0
         self._latest: deque[bytes] = deque(maxlen=MOST_FAILED)
         self._salt = hashlib.blake2b(rule.window.encode(), digest_size=16).digest()
@@ -98,34 +101,51 @@ class ArmTally:
     def __repr__(self) -> str:
         return f"<ArmTally {self.errors} of {self.requests} failed>"
 
-    def add(self, seconds: float, user: bytes | None, *, failed: bool) -> None:
-        """Count a request that is over.
+    @property
+    def requests(self) -> int:
+        """That are over."""
+        return sum(self.latencies) + self._untimed
+
+    def answered(self, seconds: float, user: bytes | None = None) -> None:
+        """Count a request that did not fail: what most of them cost.
 
         Args:
-            seconds: that it took; 0 of one whose time says nothing, such as a tunnel.
-            user: the key of its user; None if there is none, or it is given one only now.
-            failed: whether it counts as a failure.
+            seconds: that it took.
+            user: the key of its user, where users count; None if there is none, or it is
+                given one only now.
         """
-        self.requests += 1
-        slots = self._slots
-        if slots is not None and user is not None:
+        self.latencies[bisect_left(BOUNDS_S, seconds)] += 1
+        if self.by_user:
+            if user is None:
+                self._fresh += 1
+                return
             slot = hash(user) & _MASK
-            if not slots[slot]:
-                slots[slot] = _SEEN
+            if not self._slots[slot]:
+                self._slots[slot] = _SEEN
                 self._occupied += 1
-            if failed and slots[slot] == _SEEN:
-                slots[slot] = _FAILED
-                self._note_failed(user)
-        else:
+
+    def add(self, user: bytes | None, *, failed: bool) -> None:
+        """Count a request that failed, or one whose time says nothing, as a tunnel's."""
+        self._untimed += 1
+        if not self.by_user:
+            self.errors += failed
+            return
+        if user is None:
             self._fresh += 1
             self.errors += failed
-        if not failed and seconds:
-            self.latencies[bisect_left(BOUNDS_S, seconds)] += 1
+            return
+        slot, slots = hash(user) & _MASK, self._slots
+        if not slots[slot]:
+            slots[slot] = _SEEN
+            self._occupied += 1
+        if failed and slots[slot] == _SEEN:
+            slots[slot] = _FAILED
+            self._note_failed(user)
 
     def sums(self) -> ArmSums:
         """Give what is told of it."""
         counts = {at: count for at, count in enumerate(self.latencies) if count}
-        if self._slots is None:
+        if not self.by_user:
             return ArmSums(self.requests, self.errors, None, counts)
         users = max(self._fresh + _users_of(self._occupied), self.errors)
         return ArmSums(

@@ -39,7 +39,7 @@ from canary_trio.rollout.fleet.sums import (
 from canary_trio.rollout.judge import Judge, JudgeNumbers, JudgeSettings
 from canary_trio.rollout.verdict import Verdict
 
-MOST_STATE = 3800
+MOST_STATE = 3400
 """Bytes of what `dump` gives, at most: it is part of a lock's value of 4 KiB."""
 
 MOST_PROXIES = 10_000

@@ -22,10 +22,17 @@ BY_REQUEST = CountingRule("w", ("canary", "stable"))
 BY_USER = CountingRule("w", ("canary", "stable"), by_user=True)
 
 
+def count(tally: ArmTally, seconds: float, user: bytes | None, *, failed: bool) -> None:
+    if failed:
+        tally.add(user, failed=True)
+    else:
+        tally.answered(seconds, user)
+
+
 def test_requests_are_counted_one_by_one() -> None:
     tally = ArmTally(BY_REQUEST)
     for failed in (False, True, False, True):
-        tally.add(0.02, b"u", failed=failed)
+        count(tally, 0.02, b"u", failed=failed)
     sums = tally.sums()
     assert (sums.requests, sums.errors, sums.users) == (4, 2, None)
     assert sums.latencies == {interval_of(0.02): 2}  # what failed took no time
@@ -34,14 +41,15 @@ def test_requests_are_counted_one_by_one() -> None:
 
 def test_what_took_no_time_has_no_latency() -> None:
     tally = ArmTally(BY_REQUEST)
-    tally.add(0.0, None, failed=False)
+    tally.add(None, failed=False)
+    assert tally.requests == 1
     assert tally.sums().latencies == {}
 
 
 def test_a_user_fails_once() -> None:
     tally = ArmTally(BY_USER)
     for user, failed in ((b"a", True), (b"a", True), (b"b", False), (b"a", False)):
-        tally.add(0.02, user, failed=failed)
+        count(tally, 0.02, user, failed=failed)
     sums = tally.sums()
     assert (sums.requests, sums.errors, sums.users) == (4, 1, 2)
     assert sums.failed == len(sums.latest) == 1
@@ -50,7 +58,7 @@ def test_a_user_fails_once() -> None:
 def test_who_has_no_key_yet_is_somebody_each_time() -> None:
     tally = ArmTally(BY_USER)
     for failed in (True, True, False):
-        tally.add(0.02, None, failed=failed)
+        count(tally, 0.02, None, failed=failed)
     sums = tally.sums()
     assert (sums.errors, sums.users, sums.failed, sums.latest) == (2, 3, 0, ())
 
@@ -58,13 +66,13 @@ def test_who_has_no_key_yet_is_somebody_each_time() -> None:
 def test_the_latest_who_failed_are_told_by_hashes() -> None:
     tally, other = ArmTally(BY_USER), ArmTally(BY_USER)
     for number in range(3 * MOST_FAILED):
-        tally.add(0.02, b"%d" % number, failed=True)
-    other.add(0.02, b"%d" % number, failed=True)
+        count(tally, 0.02, b"%d" % number, failed=True)
+    count(other, 0.02, b"%d" % number, failed=True)
     sums = tally.sums()
     assert sums.failed > len(sums.latest) == MOST_FAILED
     assert sums.latest[-1:] == other.sums().latest  # alike at all proxies
     elsewhere = ArmTally(CountingRule("another", ("canary",), by_user=True))
-    elsewhere.add(0.02, b"%d" % number, failed=True)
+    count(elsewhere, 0.02, b"%d" % number, failed=True)
     assert elsewhere.sums().latest != other.sums().latest
 
 
@@ -73,7 +81,7 @@ def test_many_users_are_estimated(users: int) -> None:
     tally = ArmTally(BY_USER)
     draw = random.Random(1)
     for _ in range(users):
-        tally.add(0.02, draw.randbytes(12), failed=False)
+        count(tally, 0.02, draw.randbytes(12), failed=False)
     assert tally.sums().users == pytest.approx(users, rel=0.02)
 
 
@@ -88,7 +96,7 @@ def test_counts_only_grow_and_can_be_told(
     before = counting.evidence().arms["canary"]
     for user, failed, seconds in requests:
         key = b"%d" % user if user else None
-        counting.tallies["canary"].add(seconds, key, failed=failed)
+        count(counting.tallies["canary"], seconds, key, failed=failed)
         told = counting.evidence()
         assert ProxyEvidence.load(told.dump()) == told
         now = told.arms["canary"]

@@ -20,6 +20,7 @@ from canary_trio.rollout.fleet.published import ArmSums, ProxyEvidence
 from canary_trio.rollout.judge import JudgeSettings
 from canary_trio.rollout.latency import BOUNDS_S
 from canary_trio.rollout.verdict import Finding, Verdict
+from tests.canary_trio.rollout.fleet.test_arm_tally import count
 
 ARMS = JudgedArms("canary", "baseline", "stable")
 ERRORS_ONLY = JudgeSettings(latency_quantiles=())
@@ -50,7 +51,7 @@ class Fleet:
             for _ in range(requests):
                 user = b"%d" % self.draw.randrange(10_000)
                 seconds = 0.02 * self.draw.lognormvariate(0, 0.5)
-                tallies[name].add(seconds, user, failed=self.draw.random() < rate)
+                count(tallies[name], seconds, user, failed=self.draw.random() < rate)
 
     def tell(self, *proxies: str) -> None:
         for proxy in proxies or self.counting:
@@ -147,7 +148,7 @@ def test_a_user_who_fails_at_several_proxies_is_one() -> None:
         for name in ARMS.names:
             for user in range(100):
                 failed = name == "canary" and user < 20
-                tallies[name].add(0.02, b"%d" % user, failed=failed)
+                count(tallies[name], 0.02, b"%d" % user, failed=failed)
         fleet.tell(proxy)
         look(state, fleet)
     assert state.judge.verdict().e_value < 1e7
