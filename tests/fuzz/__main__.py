@@ -37,7 +37,7 @@ _MODULES = [
     "canary_trio.control.fleet_secret",
     "canary_trio.control.last_good",
     "canary_trio.control.fleet.report",
-    "canary_trio.admin.client",
+    "canary_trio.admin.asking.client",
     "canary_trio.command.cli.views.status",
     "canary_trio.config.document",
     "canary_trio.config.scalars",

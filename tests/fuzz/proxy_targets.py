@@ -11,7 +11,7 @@ import contextlib
 import json
 from datetime import UTC, datetime
 
-from canary_trio.admin.client import AdminUnreachable, parse_status
+from canary_trio.admin.asking.client import AdminUnreachable, parse_status
 from canary_trio.command.cli.views.status import status_lines
 from canary_trio.config import document
 from canary_trio.control.fleet.report import Fleet, Report

@@ -9,6 +9,7 @@ import attrs
 import trio
 
 import http_trio
+from canary_trio.admin.last_minute import LastMinute
 from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.unconfirmed import Unconfirmed
 from canary_trio.control.status import Status
@@ -73,6 +74,7 @@ class ProxyView:
         long_connections: what a change does to them; None where nobody looks.
         gateway: what a gateway has; None for a service.
         is_part: whether it is a service of a gateway.
+        minute: what its arms were counted at, within the last minute.
     """
 
     service: str
@@ -83,6 +85,7 @@ class ProxyView:
     long_connections: LongConnections | None = None
     gateway: GatewayParts | None = attrs.field(default=None, repr=False)
     is_part: bool = False
+    minute: LastMinute = attrs.field(factory=LastMinute, repr=False)
 
     @property
     def all(self) -> list[ProxyView]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import attrs
 import trio
 
-from canary_trio.admin import certificates
+from canary_trio.admin import arm_traffic, certificates
 from canary_trio.admin.merge_rules import ByName, MergeRule, Rows, Shape
 from canary_trio.admin.proxy_view import Control, ProxyView
 from canary_trio.config.model import WHOLE, Config
@@ -90,6 +90,7 @@ _ARM: Mapping[str, Shape] = {
     "safe_to_remove": MergeRule.ALL,
     "held_by": MergeRule.UNION,
     "servers": Rows("url", _SERVER),
+    **arm_traffic.RULES,
 }
 
 _RATE_LIMIT: Mapping[str, Shape] = {
@@ -180,7 +181,7 @@ def describe_service(view: ProxyView) -> Table:
         "config": None if live is None else _config(live.config),
         "split": None if live is None else _split(live),
         "mirror": _mirror(runtime),
-        "arms": {} if live is None else _arms(live, runtime),
+        "arms": {} if live is None else _arms(live, view),
         "removed_arms": {} if live is None else _removed(live, runtime),
         "rate_limits": {
             name: attrs.asdict(counts)
@@ -262,8 +263,12 @@ def _mirror(runtime: Runtime) -> Table:
     }
 
 
-def _arms(live: LiveConfig, runtime: Runtime) -> Table:
-    return {name: _arm(name, arm, live, runtime) for name, arm in live.arms.items()}
+def _arms(live: LiveConfig, view: ProxyView) -> Table:
+    traffic = arm_traffic.arm_traffic(view)
+    return {
+        name: {**_arm(name, arm, live, view.runtime), **traffic[name]}
+        for name, arm in live.arms.items()
+    }
 
 
 def _arm(name: str, arm: LiveArm, live: LiveConfig, runtime: Runtime) -> Table:

@@ -20,10 +20,10 @@ import attrs
 import trio
 
 import http_trio
-from canary_trio.admin.guard import AdminAccess, AdminGuard
+from canary_trio.admin.asking.guard import AdminAccess, AdminGuard
+from canary_trio.admin.asking.tokens import RoleFile
 from canary_trio.admin.handler import AdminHandler
 from canary_trio.admin.proxy_view import ProxyView
-from canary_trio.admin.tokens import RoleFile
 from canary_trio.errors import AdminExposed
 from canary_trio.serving.options import Bind, ProxyOptions
 

@@ -73,7 +73,7 @@ class ProxyOptions:
         admin: where `/status`, `/metrics`, `/live` and `/ready` are; None for nowhere.
         admin_address: where others find it, as HOST:PORT or https://HOST:PORT; by default
             where it listens. In the reports of a proxy.
-        admin_token_file: who may ask there: tokens and roles, see `canary_trio.admin.tokens`;
+        admin_token_file: who may ask there: tokens and roles, see `canary_trio.admin.asking.tokens`;
             read again when it changes.
         admin_tls: the certificate of the admin listener, and whose certificates its
             clients may show.

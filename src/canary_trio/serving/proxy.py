@@ -15,6 +15,7 @@ import attrs
 import trio
 
 import http_trio
+from canary_trio.admin.arm_traffic import note_minutes
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import Table, describe
 from canary_trio.config.model import Config
@@ -218,6 +219,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
             nursery.start_soon(keeper.run, "passwords", passwords.run)
             nursery.start_soon(keeper.run, "lookout", partial(_look_out, view))
             nursery.start_soon(keeper.run, "events", view.runtime.observer.events.run)
+            nursery.start_soon(keeper.run, "minutes", partial(note_minutes, view))
             nursery.start_soon(keeper.run, "admin_tokens", door.roles.run)
             if access_log is not None:
                 nursery.start_soon(access_log.run, keeper)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import attrs
 
+from canary_trio.admin.asking.client import is_other_proxy
 from canary_trio.admin.certificates import notices
-from canary_trio.admin.client import is_other_proxy
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.control.fleet.acknowledger import Acknowledger
 from canary_trio.control.fleet.own_name import NameFile

@@ -115,7 +115,9 @@ async def everything() -> AsyncIterator[ProxyView]:
             control.status.failed = Refusal(3, (problem,))
             long = LongConnections(proxy.runtime, proxy.server, lambda: 0.5)
             proxy.server._certificates = certificates_of("a.example", "*.b.example")
-            yield ProxyView("web", "one", proxy.runtime, control, proxy.server, long)
+            view = ProxyView("web", "one", proxy.runtime, control, proxy.server, long)
+            view.minute.note(trio.current_time() - 30, {})
+            yield view
 
 
 def certificates_of(*names: str) -> CertificateStore:
@@ -204,8 +206,11 @@ async def test_what_is_spread_over_the_workers_is_added() -> None:
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
 
+    latencies = {path for path in numbers if ".latency." in path}
+    assert latencies
     added = {path for path in numbers if path.rpartition(".")[2] in SPREAD}
     assert {path.rpartition(".")[2] for path in added} == SPREAD
+    added |= latencies
     assert {path: both[path] for path in added} == {p: 2 * numbers[p] for p in added}
     rest = numbers.keys() - added
     assert {path: both[path] for path in rest} == {p: numbers[p] for p in rest}

@@ -9,8 +9,12 @@ import httpx
 import pytest
 import trio
 
-from canary_trio.admin.client import AdminCredentials, is_other_proxy, read_status
-from canary_trio.admin.tokens import make_admin_token
+from canary_trio.admin.asking.client import (
+    AdminCredentials,
+    is_other_proxy,
+    read_status,
+)
+from canary_trio.admin.asking.tokens import make_admin_token
 from canary_trio.control.fleet.report import Report
 from http_trio import Tls
 from kv_trio import Client

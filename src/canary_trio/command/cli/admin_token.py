@@ -20,7 +20,7 @@ def admin_token(name: str, role: str) -> None:
     The file is that of `canary serve --admin-token-file`. For example: canary admin-token
     grafana >> admin.toml
     """
-    from canary_trio.admin.tokens import make_admin_token  # noqa: PLC0415  # keeps --help quick
+    from canary_trio.admin.asking.tokens import make_admin_token  # noqa: PLC0415  # keeps --help quick
 
     try:
         secret, lines = make_admin_token(name, role)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 async def read_fleet(client: KeyStore, service: str, revision: int) -> Fleet:
     """Give the live proxies of a service; who is missing, `read_missing` tells."""
-    return _fleet_of(await client.list(service_prefix(service)), service, revision)
+    return fleet_of(await client.list(service_prefix(service)), service, revision)
 
 
 async def wait_applied(
@@ -54,13 +54,19 @@ async def wait_applied(
     done = until or is_applied
     async with client.watch_prefix(service_prefix(service)) as listings:
         while True:
-            fleet = _fleet_of(await anext(listings), service, revision)
+            fleet = fleet_of(await anext(listings), service, revision)
             if done(fleet):
                 return fleet
 
 
-def _fleet_of(listing: Listing, service: str, asked: int) -> Fleet:
-    """Give a fleet with what the store held at the same time."""
+def fleet_of(listing: Listing, service: str, asked: int) -> Fleet:
+    """Give a fleet with what the store held at the same time.
+
+    Args:
+        listing: of `service_prefix`.
+        service: whose fleet.
+        asked: the revision that is asked for; 0 for that of the store.
+    """
     document, prefix = config_key(service).encode(), proxies_prefix(service).encode()
     revision, digest = asked, ""
     reports = []

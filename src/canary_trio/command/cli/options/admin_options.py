@@ -18,7 +18,7 @@ import click
 if TYPE_CHECKING:
     import socket
 
-    from canary_trio.admin.client import AdminCredentials
+    from canary_trio.admin.asking.client import AdminCredentials
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -166,7 +166,7 @@ def credentials() -> AdminCredentials:
     Raises:
         click.UsageError: the file holds no token, or others than its owner may read it.
     """
-    from canary_trio.admin.client import AdminCredentials  # noqa: PLC0415
+    from canary_trio.admin.asking.client import AdminCredentials  # noqa: PLC0415
     from canary_trio.control.sources.store_tokens import read_token  # noqa: PLC0415
     from canary_trio.errors import BadToken  # noqa: PLC0415
 

@@ -16,20 +16,14 @@ import click
 from canary_trio.command.cli.options import admin_options, store_options
 
 if TYPE_CHECKING:
-    from canary_trio.admin.client import AdminCredentials
-    from canary_trio.control.fleet.report import Fleet, Report, Sighting
+    from canary_trio.command.cli.views.overview import Overview, Status
+    from canary_trio.control.fleet.report import Report, Sighting
     from canary_trio.control.sources.source import KeyStore
-
-ADMIN_S = 2.0
-"""How long a proxy has to say how its arms are."""
 
 _ODD = (
     *(LookupError, TypeError, ValueError, AttributeError),
     *(ArithmeticError, RecursionError),  # of a number of 400 digits, of deep nesting
 )
-
-Statuses = dict[str, dict[str, Any] | str]
-"""What each proxy says of itself, by its id; why not, where it says nothing."""
 
 
 @click.command()
@@ -49,61 +43,90 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
     their certificates those are shown that expire within 30 days, or that clients
     refuse. Exit status 1 if any that lives does not route by the newest revision.
     """
-    from canary_trio.control.changes.pending import words_of  # noqa: PLC0415
-    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
-    from canary_trio.control.changes.waiting import read_pending  # noqa: PLC0415
-    from canary_trio.control.fleet.applied import read_fleet  # noqa: PLC0415
-    from canary_trio.control.fleet.last_seen import read_missing  # noqa: PLC0415
+    from canary_trio.command.cli.views import overview as views  # noqa: PLC0415
 
-    unverified: list[str] = []
-    missing: list[dict[str, Any]] = []
-    shown_to_admins = admin_options.credentials() if arms else None
-    pending: dict[str, Any] | None = None
+    credentials = admin_options.credentials() if arms else None
 
-    async def read(client: KeyStore) -> tuple[int, Fleet, Statuses]:
-        nonlocal pending
-        text, revision = await read_document(client, service)
-        change = (await read_pending(client, service)).change
-        if change is not None:
-            pending = change.shown(round(time.time() * 1000))
-        unverified[:] = _unverified_arms(text)
-        fleet = await read_fleet(client, service, revision)
-        now = time.time()
-        found = await read_missing(client, service, now)
-        missing[:] = [_missing(sighting, now) for sighting in found]
-        return revision, fleet, await _ask_all(fleet, shown_to_admins)
+    async def read(client: KeyStore) -> tuple[Overview, dict[str, Status]]:
+        found = await views.read_overview(client, service)
+        if credentials is None:
+            return found, {}
+        return found, await views.ask_admins(found.fleet, credentials)
 
-    revision, fleet, statuses = store_options.ask(config_server, read)
-    now = time.time()
+    found, statuses = store_options.ask(config_server, read)
+    fleet = found.fleet
+    said = {
+        report.id: views.status_of(report, statuses, service)
+        for report in fleet.reports
+        if arms
+    }
     if as_json:
-        shown = [
-            report.shown(now) | ({"status": statuses[report.id]} if arms else {})
-            for report in fleet.reports
-        ]
-        said = {
-            "revision": revision,
-            "pending": pending,
-            "unverified": unverified,
-            "proxies": shown,
-            "missing": missing,
-        }
-        click.echo(json.dumps(said, indent=2))
+        click.echo(json.dumps(_shown(found, statuses, said, arms=arms), indent=2))
     else:
-        live, known = len(fleet.live), len(fleet.reports)
-        click.echo(f"{service}: revision {revision}, live on {live}/{known} proxies")
-        if pending is not None:
-            click.echo(f"  {words_of(service, pending)}")
-        for name in unverified:
-            told = "certificates of servers are not verified (tls.verify is false)"
-            click.echo(f"  {name}: {told}")
-        for report in fleet.reports:
-            answer = of_service(statuses[report.id], service) if arms else None
-            for line in report_lines(report, now, answer, fleet.said_of(report)):
-                click.echo(line)
-        for one in missing:
-            click.echo(_missing_line(one))
+        for line in _status_text(found, statuses, said, arms=arms):
+            click.echo(line)
     if len(fleet.live) < len(fleet.reports):
         sys.exit(1)
+
+
+def _shown(
+    found: Overview,
+    statuses: dict[str, Status],
+    said: dict[str, Status],
+    *,
+    arms: bool,
+) -> dict[str, Any]:
+    """Give a service as JSON has it."""
+    from canary_trio.command.cli.views.arm_table import arm_rows, shown_row  # noqa: PLC0415
+    from canary_trio.command.cli.views.overview import of_service  # noqa: PLC0415
+
+    pending = found.pending
+    shown: dict[str, Any] = {
+        "revision": found.revision,
+        "unverified": _unverified_arms(found.document),
+        "proxies": [
+            report.shown(found.at) | ({"status": said[report.id]} if arms else {})
+            for report in found.fleet.reports
+        ],
+        "missing": [_missing(sighting, found.at) for sighting in found.missing],
+        "pending": None if pending is None else pending.shown(round(found.at * 1000)),
+    }
+    if arms:
+        rows = arm_rows(of_service(one, found.service) for one in statuses.values())
+        shown["arms"] = {name: shown_row(row) for name, row in rows.items()}
+    return shown
+
+
+def _status_text(
+    found: Overview,
+    statuses: dict[str, Status],
+    said: dict[str, Status],
+    *,
+    arms: bool,
+) -> Iterator[str]:
+    """Give a service as lines."""
+    from canary_trio.command.cli.views.arm_table import arm_rows, table_lines  # noqa: PLC0415
+    from canary_trio.command.cli.views.overview import of_service  # noqa: PLC0415
+    from canary_trio.control.changes.pending import words_of  # noqa: PLC0415
+
+    service, fleet = found.service, found.fleet
+    live, known = len(fleet.live), len(fleet.reports)
+    yield f"{service}: revision {fleet.revision}, live on {live}/{known} proxies"
+    if found.pending is not None:
+        waits = found.pending.shown(round(found.at * 1000))
+        yield f"  {words_of(service, waits)}"
+    for name in _unverified_arms(found.document):
+        told = "certificates of servers are not verified (tls.verify is false)"
+        yield f"  {name}: {told}"
+    rows = arm_rows(of_service(one, service) for one in statuses.values())
+    if rows:
+        yield from table_lines(rows)
+    for report in fleet.reports:
+        yield from report_lines(
+            report, found.at, said[report.id] if arms else None, fleet.said_of(report)
+        )
+    for sighting in found.missing:
+        yield _missing_line(_missing(sighting, found.at))
 
 
 def report_lines(
@@ -149,40 +172,6 @@ def _unverified_arms(document: bytes) -> list[str]:
     except InvalidConfig:
         return []
     return [printable(name) for name, arm in arms.items() if arm.is_unverified]
-
-
-async def _ask_all(fleet: Fleet, shown: AdminCredentials | None) -> Statuses:
-    """Ask the proxies by their admin listeners, if there is what they are shown."""
-    if shown is None:
-        return {}
-    import trio  # noqa: PLC0415
-
-    from canary_trio.admin.client import AdminUnreachable, read_status  # noqa: PLC0415
-
-    statuses: Statuses = {}
-
-    async def ask(id_: str, address: str) -> None:
-        statuses[id_] = f"no response within {ADMIN_S:g} s"
-        with trio.move_on_after(ADMIN_S):
-            try:
-                statuses[id_] = await read_status(address, shown)
-            except AdminUnreachable as exc:
-                statuses[id_] = str(exc)
-
-    async with trio.open_nursery() as nursery:
-        for report in fleet.reports:
-            nursery.start_soon(ask, report.id, report.admin)
-    return statuses
-
-
-def of_service(status: dict[str, Any] | str, service: str) -> dict[str, Any] | str:
-    """Give what a gateway says of one of its services; of a proxy of one, all of it."""
-    if isinstance(status, str) or status.get("service") == service:
-        return status
-    try:
-        return {**status["services"][service], "certificates": status["certificates"]}
-    except _ODD:
-        return status
 
 
 def status_lines(status: dict[str, Any] | str, admin: str) -> list[str]:

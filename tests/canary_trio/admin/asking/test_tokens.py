@@ -10,7 +10,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_trio.admin.tokens import (
+from canary_trio.admin.asking.tokens import (
     AdminRole,
     Caller,
     RoleFile,

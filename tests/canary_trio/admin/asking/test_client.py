@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from canary_trio.admin.client import AdminCredentials, AdminUnreachable, read_status
+from canary_trio.admin.asking.client import (
+    AdminCredentials,
+    AdminUnreachable,
+    read_status,
+)
 from http_trio import Exchange, Handler, Response
 from http_trio.testing.peers import serving
 
@@ -44,7 +48,7 @@ async def test_the_status_is_read_over_a_unix_socket(tmp_path: Path) -> None:
 async def test_what_is_no_status_is_said_so(
     status: int, body: bytes, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("canary_trio.admin.client.RESPONSE_BYTES", 100)
+    monkeypatch.setattr("canary_trio.admin.asking.client.RESPONSE_BYTES", 100)
     async with serving(responding(status, body)) as server:
         with pytest.raises(AdminUnreachable, match=said):
             await read_status(server.addresses[0])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from canary_trio.admin.guard import FOR_EVERYONE, AdminAccess, AdminGuard
-from canary_trio.admin.tokens import RoleFile, make_admin_token
+from canary_trio.admin.asking.guard import FOR_EVERYONE, AdminAccess, AdminGuard
+from canary_trio.admin.asking.tokens import RoleFile, make_admin_token
 from http_trio import Exchange, Response
 from http_trio.testing.peers import connected, serving
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from canary_trio.admin.tokens import AdminRole, Caller, RoleFile
+from canary_trio.admin.asking.tokens import AdminRole, Caller, RoleFile
 from http_trio import Exchange, Handler, KnownHosts, Response, is_foreign_page
 
 FOR_EVERYONE = frozenset((b"/live", b"/healthz", b"/ready", b"/identity"))

@@ -1,0 +1,1 @@
+"""Asking an admin listener: who may, and how commands do."""
