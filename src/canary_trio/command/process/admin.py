@@ -61,8 +61,14 @@ class SupervisorAdmin:
     """The handler of the supervisor's admin listener."""
 
     def __init__(
-        self, proxy_id: str, workers: Sequence[Asked], draining: Callable[[], bool]
+        self,
+        proxy_id: str,
+        workers: Sequence[Asked],
+        draining: Callable[[], bool],
+        *,
+        service: str = "",
     ) -> None:
+        self._service = service
         self._id = proxy_id
         self._workers = workers
         self._draining = draining
@@ -141,23 +147,23 @@ class SupervisorAdmin:
         restarts = CounterMetricFamily(
             "canary_worker_restarts",
             "Times that a worker was started again after it had ended.",
-            labels=["worker"],
+            labels=["service", "worker"],
         )
         hangs = CounterMetricFamily(
             "canary_worker_hangs",
             "Times that a worker gave no sign of life for too long, and was killed.",
-            labels=["worker"],
+            labels=["service", "worker"],
         )
         for worker in self._workers:
-            restarts.add_metric([str(worker.number)], worker.restarts)
-            hangs.add_metric([str(worker.number)], worker.hangs)
+            restarts.add_metric([self._service, str(worker.number)], worker.restarts)
+            hangs.add_metric([self._service, str(worker.number)], worker.hangs)
         workers = GaugeMetricFamily(
             "canary_workers",
             "Workers, as asked for and as they answer.",
-            labels=["state"],
+            labels=["service", "state"],
         )
-        workers.add_metric(["asked"], len(self._workers))
-        workers.add_metric(["answering"], answering)
+        workers.add_metric([self._service, "asked"], len(self._workers))
+        workers.add_metric([self._service, "answering"], answering)
         return [restarts, hangs, workers]
 
     async def _ask(self, path: bytes) -> list[FetchResult | None]:

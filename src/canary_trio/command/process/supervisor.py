@@ -211,7 +211,10 @@ class _Supervisor:
     async def run(self, admin: Sequence[socket.socket], door: AdminDoor) -> str:
         options = self._shared.options
         teller = Console(options.service, workers=len(self._workers))
-        handler = SupervisorAdmin(self._shared.name, self._workers, self._stop.is_set)
+        handler = SupervisorAdmin(
+            *(self._shared.name, self._workers, self._stop.is_set),
+            service=options.service,
+        )
         with (
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as stops,
             trio.open_signal_receiver(signal.SIGUSR1, signal.SIGHUP) as rotations,
