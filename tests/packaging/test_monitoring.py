@@ -94,6 +94,13 @@ def test_an_alert_waits_says_what_is_wrong_and_what_to_do(rule: dict[str, Any]) 
     assert all(text.strip() for text in rule["annotations"].values())
 
 
+def test_the_docs_list_every_alert() -> None:
+    page = (DEPLOY.parent / "docs" / "metrics.md").read_text()
+    for rule in RULES:
+        name = rule["alert"].replace("CanaryCertificateExpired", "...Expired")
+        assert f"`{name}`" in page
+
+
 def test_the_dashboard_is_whole() -> None:
     numbers = [one["id"] for one in DASHBOARD["panels"]]
     assert len(set(numbers)) == len(numbers)
