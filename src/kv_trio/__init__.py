@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from canary_health.face import lazy_face
 
 if TYPE_CHECKING:
+    from kv_trio.api.writing.audit_log import AuditLog
     from kv_trio.client.client import Client
     from kv_trio.client.key_set_watch import KeySetWatch
     from kv_trio.client.limits import ResponseLimits
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from kv_trio.client.transport import Transport
     from kv_trio.client.watch import Backoff, Contact, Watch
     from kv_trio.errors import (
+        BadAuditLog,
         BadKey,
         BadQuery,
         BadTokens,
@@ -49,7 +51,8 @@ else:
             "client.results": "Listing Snapshot WriteResult",
             "client.transport": "Transport",
             "client.watch": "Backoff Contact Watch",
-            "errors": "BadKey BadQuery BadTokens Compacted KvError LockLost StorageError StoreDamaged StoreLocked StoreRefused StoreUnreachable UnexpectedResponse",
+            "api.writing.audit_log": "AuditLog",
+            "errors": "BadAuditLog BadKey BadQuery BadTokens Compacted KvError LockLost StorageError StoreDamaged StoreLocked StoreRefused StoreUnreachable UnexpectedResponse",
             "etcd.client": "EtcdClient",
             "limits": "StoreLimits",
             "serving": "KvServer serve",
@@ -61,7 +64,9 @@ else:
     )
 
 __all__ = [
+    "AuditLog",
     "Backoff",
+    "BadAuditLog",
     "BadKey",
     "BadQuery",
     "BadTokens",

@@ -119,5 +119,9 @@ class BadTokens(KvError):
         self.faults = faults
 
 
+class BadAuditLog(KvError):
+    """The audit log cannot be opened. The operator's fault."""
+
+
 class LockLost(KvError):
     """A lock was lost while it was needed: its session ended, or could not be renewed."""

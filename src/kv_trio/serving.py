@@ -29,6 +29,8 @@ from kv_trio.api.snapshot import SnapshotEndpoint
 from kv_trio.api.tokens import Grants, Tokens
 from kv_trio.api.txn import TxnEndpoint
 from kv_trio.api.watch import WatchEndpoint
+from kv_trio.api.writing.audit_log import AuditLog
+from kv_trio.api.writing.writes import Writes
 from kv_trio.errors import BadQuery, StorageError
 from kv_trio.limits import StoreLimits
 from kv_trio.state.store import Store
@@ -107,9 +109,11 @@ class KvServer:
         return self._server.addresses
 
     def reload(self) -> None:
-        """Read tokens and certificates again at once, also where they look unchanged."""
+        """Read tokens and certificates again at once, and open the audit log anew."""
         self._service.tokens.reload()
         self._server.reload()
+        if self._service.audit is not None:
+            self._service.audit.reopen()
 
     def drain(self, deadline_s: float = DRAIN_S, *, lame_duck_s: float = 0.0) -> None:
         """Begin to stop: respond to those who wait, then let `serve` return.
@@ -138,6 +142,7 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
     tls: http_trio.Tls | None = None,
     hosts: Sequence[str] = (),
     observe: Observer | None = None,
+    audit: AuditLog | None = None,
     task_status: trio.TaskStatus[KvServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve a store until cancelled or drained.
@@ -160,6 +165,7 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
             and its machine's; a request that means another host gets a 403.
         observe: called after each durable batch of changes, with the changed keys, the
             store's index and the `trio.current_time()` at which its first was queued.
+        audit: where all writes are told of, with who made them.
         task_status: `started` gets the `KvServer` once it listens.
 
     Raises:
@@ -200,7 +206,9 @@ async def serve(  # noqa: ASYNC128  # _serve calls it
         names += [bind for bind in given if not bind.startswith("unix:")]
         check = HostCheck(filter(None, names))
         service = _Service(
-            store, engine, valid_tokens, check, observe, sockets, limits=store_limits
+            *(store, engine, valid_tokens, check, observe, sockets),
+            limits=store_limits,
+            audit=audit,
         )
         await service.run(sockets, limits, tls, task_status)
 
@@ -223,6 +231,7 @@ class _Service:
         sockets: Sequence[socket.socket],
         *,
         limits: StoreLimits,
+        audit: AuditLog | None,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -244,33 +253,17 @@ class _Service:
             self._blocking_queries.counts,
         )
         self._writer = Writer(store, engine, self._committed)
+        self.audit = audit
+        self.writes = Writes(self._writer, audit)
         self._metrics = Metrics(store, self._blocking_queries, self._streams)
-        self._metrics.follow(
-            "kv_trio_large_responses",
-            "Large responses that are being sent.",
-            lambda: self._blocking_queries.large.places.taken,
-        )
-        self._metrics.follow(
-            "kv_trio_key_sets",
-            "Requests that wait for a change of any of many keys.",
-            lambda: self._key_sets.waiting,
-        )
-        self._metrics.follow(
-            "kv_trio_writes_refused",
-            "Operations that the disk refused.",
-            lambda: self._writer.refused,
-        )
         bodies = RequestBodies(limits.bodies_bytes, tokens.holds)
-        self._metrics.follow(
-            "kv_trio_bodies_bytes",
-            "Bytes that request bodies on their way may come to.",
-            lambda: bodies.taken,
-        )
+        large = self._blocking_queries.large
+        self._metrics.follow_parts(large, self._key_sets, self._writer, bodies, audit)
         node = socket.gethostname()
         self._api = ApiRouter(
             KvEndpoint(
                 store,
-                self._writer,
+                self.writes,
                 self._blocking_queries,
                 self._streams,
                 self._read_history,
@@ -279,17 +272,16 @@ class _Service:
             ),
             SessionEndpoint(
                 store,
-                self._writer,
+                self.writes,
                 self._blocking_queries,
                 bodies,
                 limits=limits,
                 node=node,
             ),
-            TxnEndpoint(
-                self._writer, self._blocking_queries.large, bodies, limits=limits
-            ),
+            TxnEndpoint(self.writes, large, bodies, limits=limits),
             SnapshotEndpoint(engine, self._run_blocking, limits),
             WatchEndpoint(self._key_sets, bodies, limits=limits),
+            writes=self.writes,
             tokens=tokens,
             metrics=self._metrics,
             hosts=hosts,
@@ -307,6 +299,8 @@ class _Service:
         task_status: trio.TaskStatus[KvServer],
     ) -> None:
         async with trio.open_nursery() as nursery:
+            if self.audit is not None:
+                nursery.start_soon(self.audit.run)
             nursery.start_soon(self._writer.run)
             nursery.start_soon(self._writer.expire_sessions)
             nursery.start_soon(self._writer.run_checkpoints)

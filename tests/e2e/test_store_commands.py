@@ -172,7 +172,7 @@ async def test_a_check_tells_what_is_wrong(tmp_path: Path) -> None:
 
 
 async def test_tokens_guard_a_store_and_the_proxy_has_one(tmp_path: Path) -> None:
-    made_token = await run("kv-trio", "token", "proxy", "--write", "canary/web/")
+    made_token = await run("kv-trio", "token", "--for-proxy", "web")
     file = tmp_path / "tokens.toml"
     file.write_text(made_token.out)
     secret = made_token.err.split()[-1]

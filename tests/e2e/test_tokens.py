@@ -21,7 +21,7 @@ async def test_a_token_is_read_again_at_sighup_and_a_broken_file_changes_nothing
     document.write_text(json.dumps({"ratio": 0, "arms": {"stable": servers}}))
 
     async def make() -> str:
-        made = await run("kv-trio", "token", "proxy", "--write", "canary/web/")
+        made = await run("kv-trio", "token", "--for-proxy", "web")
         grants.write_text(made.out)
         return made.err.split()[-1]
 

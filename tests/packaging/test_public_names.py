@@ -28,7 +28,7 @@ PUBLIC: dict[str, str] = {
         upstream_request_of
     """,
     "kv_trio": """
-        Backoff BadKey BadQuery BadTokens Bounds Client Compacted Contact Entry EtcdClient
+        AuditLog Backoff BadAuditLog BadKey BadQuery BadTokens Bounds Client Compacted Contact Entry EtcdClient
         Invalid KeySetWatch KvError KvServer Listing Live LockLost ResponseLimits Revision Right
         Session Snapshot StorageError StoreDamaged StoreLimits StoreLocked StoreRefused
         StoreUnreachable TransactionResult Transport TxnOperation TxnOperationFailed

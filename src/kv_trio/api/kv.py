@@ -15,7 +15,7 @@ import trio
 
 from http_trio import Exchange, Response
 from kv_trio.api.bodies import RequestBodies
-from kv_trio.api.writes import submit
+from kv_trio.api.writing.writes import Writes
 from kv_trio.consul.encode import (
     JSON,
     bad_query,
@@ -46,7 +46,6 @@ from kv_trio.state.acl import Acl
 from kv_trio.state.entry import Outcome, Revision
 from kv_trio.state.operations import Delete, Put
 from kv_trio.state.store import Store
-from kv_trio.storage.group_commit import Writer
 from kv_trio.storage.history import History
 from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
 from kv_trio.watch.event_streams import EventStreams
@@ -74,7 +73,7 @@ class KvEndpoint:
     def __init__(
         self,
         store: Store,
-        writer: Writer,
+        writes: Writes,
         blocking_queries: BlockingQueries,
         streams: EventStreams,
         read_history: Callable[[PastQuery], Awaitable[Response | LargeListing]],
@@ -83,7 +82,7 @@ class KvEndpoint:
         limits: StoreLimits,
     ) -> None:
         self._store = store
-        self._writer = writer
+        self._writes = writes
         self._blocking_queries = blocking_queries
         self._streams = streams
         self._read_history = read_history
@@ -203,7 +202,7 @@ class KvEndpoint:
                 exchange.respond(bad_query(exc))
                 return
             put = Put(key, value, condition.flags, condition.cas, acquire, release)
-            submit(self._writer, exchange, put, _render_outcome)
+            self._writes.submit(exchange, acl, put, _render_outcome)
 
         self._bodies.collect(exchange, acl, VALUE_LIMIT, write, _too_large)
 
@@ -230,7 +229,7 @@ class KvEndpoint:
         if not may(key):
             raise BadQuery(403, "Permission denied")
         delete = Delete(key, recurse, cas, self._limits.changed_keys)
-        submit(self._writer, exchange, delete, _render_outcome)
+        self._writes.submit(exchange, acl, delete, _render_outcome)
 
 
 def _wants_events(exchange: Exchange) -> bool:

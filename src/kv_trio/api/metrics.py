@@ -17,7 +17,12 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from kv_trio.api.bodies import RequestBodies
+from kv_trio.api.writing.audit_log import AuditLog
 from kv_trio.state.store import Store
+from kv_trio.storage.group_commit import Writer
+from kv_trio.watch.key_sets import KeySets
+from kv_trio.watch.large_responses import LargeResponses
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode()
 _COMMIT_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
@@ -84,6 +89,38 @@ class Metrics:
         """Show a figure that a function gives whenever it is read."""
         Gauge(name, help_, registry=self.registry).set_function(value)
 
+    def follow_parts(
+        self,
+        large: LargeResponses,
+        key_sets: KeySets,
+        writer: Writer,
+        bodies: RequestBodies,
+        audit: AuditLog | None,
+    ) -> None:
+        """Show the figures of the parts of a server."""
+        self.follow(
+            "kv_trio_large_responses",
+            "Large responses that are being sent.",
+            lambda: large.places.taken,
+        )
+        self.follow(
+            "kv_trio_key_sets",
+            "Requests that wait for a change of any of many keys.",
+            lambda: key_sets.waiting,
+        )
+        self.follow(
+            "kv_trio_writes_refused",
+            "Operations that the disk refused.",
+            lambda: writer.refused,
+        )
+        self.follow(
+            "kv_trio_bodies_bytes",
+            "Bytes that request bodies on their way may come to.",
+            lambda: bodies.taken,
+        )
+        if audit is not None:
+            self.registry.register(_AuditLines(audit))
+
     def _gauge(self, name: str, help_: str, things: Sized) -> None:
         self.follow(name, help_, lambda: len(things))
 
@@ -101,4 +138,20 @@ class _Requests(Collector):
         )
         for endpoint, count in self._requests.items():
             family.add_metric([endpoint], count)
+        yield family
+
+
+class _AuditLines(Collector):
+    """The lines of the audit log, by what became of them."""
+
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Give the counts as Prometheus wants them."""
+        family = CounterMetricFamily(
+            "kv_trio_audit_lines", "Lines of the audit log.", labels=["outcome"]
+        )
+        family.add_metric(["written"], self._audit.written)
+        family.add_metric(["lost"], self._audit.lost)
         yield family

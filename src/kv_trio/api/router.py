@@ -7,7 +7,9 @@ stands in docs/store.md.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 
 from http_trio import Exchange, Response
 from kv_trio.api.cluster import render_cluster
@@ -19,6 +21,7 @@ from kv_trio.api.snapshot import SnapshotEndpoint
 from kv_trio.api.tokens import Tokens
 from kv_trio.api.txn import TxnEndpoint
 from kv_trio.api.watch import WatchEndpoint
+from kv_trio.api.writing.writes import Writes
 from kv_trio.consul.encode import (
     bad_query,
     failed,
@@ -31,6 +34,7 @@ from kv_trio.state.acl import EVERYTHING, Acl
 
 _SESSION = b"/v1/session/"
 _SELF = b"/v1/acl/token/self"
+_WRITING = frozenset({"PUT", "POST", "DELETE"})
 _FOR_ALL = frozenset({b"/", b"/live", b"/ready", b"/v1/status/leader"})  # no token
 
 _NO_SNAPSHOT = (
@@ -50,6 +54,7 @@ class ApiRouter:
         snapshot: SnapshotEndpoint,
         watch: WatchEndpoint,
         *,
+        writes: Writes,
         tokens: Tokens,
         metrics: Metrics,
         hosts: HostCheck,
@@ -63,6 +68,7 @@ class ApiRouter:
         self._txn = txn
         self._snapshot = snapshot
         self._watch = watch
+        self._writes = writes
         self._tokens = tokens
         self._metrics = metrics
         self._hosts = hosts
@@ -80,6 +86,8 @@ class ApiRouter:
             self._hosts.check(exchange)
             self._route(exchange, parse_target(exchange.head.target))
         except BadQuery as exc:
+            if exc.status == HTTPStatus.FORBIDDEN and exchange.method in _WRITING:
+                self._tell_refused(exchange, str(exc))
             exchange.respond(bad_query(exc))
         except Moved as exc:
             exchange.respond(moved(exc, exchange.query, exchange.method))
@@ -111,6 +119,13 @@ class ApiRouter:
         else:
             self._metrics.requests["other"] += 1
             self._respond_other(exchange, path, parameters, acl)
+
+    def _tell_refused(self, exchange: Exchange, why: str) -> None:
+        acl = None
+        with suppress(BadQuery, Moved):
+            target = parse_target(exchange.head.target)
+            acl = self._tokens.acl_of(exchange, target.parameters)
+        self._writes.tell(exchange, acl, why)
 
     def _respond_without_token(self, exchange: Exchange, path: bytes) -> None:
         """Respond to a request that needs no token."""
@@ -151,7 +166,7 @@ class ApiRouter:
                 if not acl.may_write_under(b""):
                     raise BadQuery(403, "Permission denied")
                 index = parse_unsigned(parameters, "index", status=400)
-                exchange.spawn(partial(self._respond_compact, index))
+                exchange.spawn(partial(self._respond_compact, acl, index))
             case "GET", _:
                 exchange.respond(
                     render_cluster(path, node=self._node, address=self._address)
@@ -159,7 +174,9 @@ class ApiRouter:
             case _:
                 raise BadQuery(404, "")
 
-    async def _respond_compact(self, index: int | None, exchange: Exchange) -> None:
+    async def _respond_compact(
+        self, acl: Acl, index: int | None, exchange: Exchange
+    ) -> None:
         try:
             forgotten = await self._compact(index)
         except StorageError as exc:
@@ -167,6 +184,7 @@ class ApiRouter:
         except BadQuery as exc:
             exchange.respond(bad_query(exc))
         else:
+            self._writes.tell(exchange, acl)
             exchange.respond(json_response({"Forgotten": forgotten}))
 
 

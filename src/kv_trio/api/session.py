@@ -9,7 +9,7 @@ from functools import partial
 
 from http_trio import Exchange, Response
 from kv_trio.api.bodies import RequestBodies
-from kv_trio.api.writes import submit
+from kv_trio.api.writing.writes import Writes
 from kv_trio.consul.encode import (
     JSON,
     bad_query,
@@ -31,7 +31,6 @@ from kv_trio.state.acl import EVERYTHING, Acl
 from kv_trio.state.entry import Outcome, Session
 from kv_trio.state.operations import CreateSession, DestroySession
 from kv_trio.state.store import Store
-from kv_trio.storage.group_commit import Writer
 from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
 
 _SHOWN = 256  # small responses to the same questions that are kept
@@ -53,7 +52,7 @@ class SessionEndpoint:
     def __init__(
         self,
         store: Store,
-        writer: Writer,
+        writes: Writes,
         blocking_queries: BlockingQueries,
         bodies: RequestBodies,
         *,
@@ -61,7 +60,7 @@ class SessionEndpoint:
         node: str,
     ) -> None:
         self._store = store
-        self._writer = writer
+        self._writes = writes
         self._blocking_queries = blocking_queries
         self._bodies = bodies
         self._limits = limits
@@ -118,14 +117,16 @@ class SessionEndpoint:
         if session and not acl.may_use(session, self._store.held_by(argument)):
             raise BadQuery(403, "Permission denied")
         if verb == "renew":
-            if not self._writer.renew(argument):
+            if not self._writes.renew(argument):
                 raise BadQuery(404, f"Session id '{argument}' not found")
             shown = [self._visible(acl, one) for one in self._find("info", argument)]
             body = b"[%b]" % b",".join(self._write(one) for one in shown if one)
             exchange.respond(Response(200, body, JSON))
             return
         destroyed = Response(200, b"true", JSON)
-        submit(self._writer, exchange, DestroySession(argument), lambda _: destroyed)
+        self._writes.submit(
+            exchange, acl, DestroySession(argument), lambda _: destroyed
+        )
 
     def _create(self, acl: Acl, exchange: Exchange, body: bytes) -> None:
         owner = "" if acl is EVERYTHING else acl.name
@@ -141,7 +142,7 @@ class SessionEndpoint:
         def render(outcome: Outcome) -> Response:
             return created if outcome.done else bad_query(self._no_room())
 
-        submit(self._writer, exchange, create, render)
+        self._writes.submit(exchange, acl, create, render)
 
     def _no_room(self) -> BadQuery:
         return BadQuery(

@@ -7,7 +7,7 @@ from functools import partial
 from http_trio import Exchange, Response
 from kv_trio.api.bodies import RequestBodies
 from kv_trio.api.kv import VALUE_LIMIT
-from kv_trio.api.writes import submit
+from kv_trio.api.writing.writes import Writes
 from kv_trio.consul.encode import (
     JSON,
     bad_query,
@@ -23,7 +23,6 @@ from kv_trio.limits import StoreLimits
 from kv_trio.state.acl import Acl
 from kv_trio.state.entry import Entry, Outcome
 from kv_trio.state.txn import TransactionResult
-from kv_trio.storage.group_commit import Writer
 from kv_trio.watch.large_responses import LargeResponses
 
 METHODS = "OPTIONS,PUT,POST"
@@ -40,13 +39,13 @@ class TxnEndpoint:
 
     def __init__(
         self,
-        writer: Writer,
+        writes: Writes,
         large: LargeResponses,
         bodies: RequestBodies,
         *,
         limits: StoreLimits,
     ) -> None:
-        self._writer = writer
+        self._writes = writes
         self._large = large
         self._bodies = bodies
         self._limits = limits
@@ -76,7 +75,7 @@ class TxnEndpoint:
                 return
             render = partial(render_outcome, writes=transaction.writes)
             respond = partial(self._respond_large, writes=transaction.writes)
-            submit(self._writer, exchange, transaction, render, respond)
+            self._writes.submit(exchange, acl, transaction, render, respond)
 
         self._bodies.collect(exchange, acl, BODY_LIMIT, run, _too_large)
 

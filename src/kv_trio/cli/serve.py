@@ -20,6 +20,7 @@ from kv_trio.cli.output import fail
 
 if TYPE_CHECKING:
     from http_trio import ProcessLife
+    from kv_trio.api.writing.audit_log import AuditLog
     from kv_trio.serving import KvServer
 
 _log = logging.getLogger(__name__)
@@ -134,6 +135,13 @@ _DAY_S = 86400.0
     help="Its private key.  [default: in the file of the certificate]",
 )
 @click.option(
+    "--audit-log",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Append a line of JSON for each write: who, what, from where; - for standard"
+    " output. SIGHUP opens it anew.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
@@ -159,13 +167,14 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     insecure: bool,
+    audit_log: Path | None,
     log_format: str,
 ) -> None:
     """Serve a store until SIGTERM or Ctrl-C.
 
     It listens once its data is loaded. SIGTERM and Ctrl-C end it as --lame-duck and --drain
-    say, a second one at once. SIGHUP reads the token file and the certificate again; when
-    these change that needs no signal.
+    say, a second one at once. SIGHUP opens the audit log anew, and reads the token file and
+    the certificate again; when these change that needs no signal.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has a meaning
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -196,6 +205,7 @@ def serve(
         "hosts": hosts,
         "reuse_port": reuse_port,
         "wait_s": wait_s,
+        "audit": _open_audit_log(audit_log),
     }
     try:
         settings["store_limits"] = parse_limits(given_limits)
@@ -206,6 +216,19 @@ def serve(
         ServiceManager.take(), lame_duck_s, drain_s, partial(_tell_serving, where)
     )
     _run(life, addresses, where, settings)
+
+
+def _open_audit_log(path: Path | None) -> AuditLog | None:
+    """Open the audit log, if there is to be one; where that fails, end the command."""
+    from kv_trio.api.writing.audit_log import AuditLog  # noqa: PLC0415
+    from kv_trio.errors import BadAuditLog  # noqa: PLC0415
+
+    if path is None:
+        return None
+    try:
+        return AuditLog(None if str(path) == "-" else path)
+    except BadAuditLog as exc:
+        fail(str(exc))
 
 
 def _run(

@@ -1,0 +1,1 @@
+"""Writes of clients: queued, answered, and told to the audit log."""
