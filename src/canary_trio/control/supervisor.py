@@ -27,6 +27,7 @@ from canary_trio.config.model import Config
 from canary_trio.control.changes.documents import write_first
 from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.duty import Duty
+from canary_trio.control.driving.own_trial import OwnTrial
 from canary_trio.control.driving.unconfirmed import Unconfirmed
 from canary_trio.control.fleet.acknowledger import Acknowledger, nobody_is
 from canary_trio.control.fleet.evidence import EvidencePublisher
@@ -113,6 +114,12 @@ class Supervisor:
         )
         self._good: LastGood | None = None  # what is remembered, or about to be
         self.unconfirmed = Unconfirmed(service, self._look)
+        self.own_trial = OwnTrial(
+            *(self.unconfirmed, proxy_id),
+            take=self._take,
+            running=lambda: self.running,
+            refused=lambda: self.status.failed.revision if self.status.failed else 0,
+        )
         self.driver = Driver(
             service,
             proxy_id,
@@ -169,6 +176,7 @@ class Supervisor:
             move=self._why_not_moved(),
             certificates=self._certificates(),
             digest=self.status.digest,
+            tries_over=self.own_trial.over,
         )
 
     def _why_not_moved(self) -> str:
@@ -217,7 +225,9 @@ class Supervisor:
                     secret = partial(self.keeper.follow, client)
                     nursery.start_soon(self._keep, "secret", secret)
                     if not client.read_only:
-                        pending = partial(self.unconfirmed.follow, client)
+                        pending = partial(
+                            self.unconfirmed.follow, client, self.own_trial.look
+                        )
                         nursery.start_soon(self._keep, "pending", pending)
                     drive = partial(self.driver.run, client)
                     nursery.start_soon(self._keep, "driver", drive)
@@ -281,11 +291,15 @@ class Supervisor:
         """Take a document as the store has it: run it, or refuse it, and say so."""
         if entry is None:
             self.status.tell_absent()
-            return
-        revision = entry.modify_index
+        else:
+            await self.own_trial.apply(entry)
+
+    async def _take(
+        self, document: bytes, revision: int, *, is_trial: bool = False
+    ) -> None:
         self.status.attempted = revision
         try:
-            await self._install(entry.value, revision)
+            await self._install(document, revision)
         except InvalidConfig as exc:
             self.status.refuse(revision, exc.problems)
         except Exception as exc:
@@ -293,8 +307,9 @@ class Supervisor:
             problem = Problem("$", f"{type(exc).__name__}: {exc}", "what can be built")
             self.status.refuse(revision, (problem,))
         else:
-            self._remember(revision, entry.value)
-            self.status.is_live(revision, entry.value)
+            if not is_trial:
+                self._remember(revision, document)
+            self.status.is_live(revision, document)
         self._tell()
 
     def _look(self) -> None:

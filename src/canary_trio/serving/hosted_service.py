@@ -131,6 +131,8 @@ class HostedService:
             self._is_held = False
             await control.apply(self._document)
             self._look_at_move()
+        if news.has(KeyKind.PENDING):
+            await control.own_trial.look()
 
     def _end(self, *tasks: str) -> None:
         """End tasks, which are begun anew where they are needed."""

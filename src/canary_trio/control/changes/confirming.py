@@ -12,9 +12,10 @@ One file, since each step must leave what all others can go on from.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -24,7 +25,7 @@ from canary_trio.control.changes.archive import own_note
 from canary_trio.control.changes.difference import is_same
 from canary_trio.control.changes.documents import check_document, write_document
 from canary_trio.control.changes.history import Note
-from canary_trio.control.changes.pending import PendingChange
+from canary_trio.control.changes.pending import PendingChange, PendingKind
 from canary_trio.control.changes.reading import read_document
 from canary_trio.control.changes.waiting import Found, read_pending
 from canary_trio.control.sources.source import KeyStore
@@ -36,6 +37,7 @@ from canary_trio.errors import (
     NothingPending,
     WrittenMeanwhile,
 )
+from canary_trio.routing.edge.names import is_gateway
 from kv_trio import TxnOperation
 
 _log = logging.getLogger(__name__)
@@ -113,8 +115,9 @@ async def _good(
     client: KeyStore, service: str, found: Found, over: int
 ) -> tuple[str, int]:
     """Give the document to go back to, and its revision."""
-    if found.change is not None and found.revision == over:
-        return found.change.document, found.change.revision
+    held = found.change
+    if held is not None and not held.is_trial and found.revision == over:
+        return held.document, held.revision
     try:
         text, revision = await read_document(client, service)
     except NoDocument:
@@ -151,17 +154,106 @@ def _target(document: dict[str, Any]) -> str:
     return str(document.get("config_server") or "").rstrip("/")
 
 
+async def write_trial(
+    client: KeyStore,
+    service: str,
+    document: dict[str, Any],
+    proxies: Sequence[str],
+    *,
+    within_s: float,
+    note: Note | None = None,
+    now: Callable[[], float] = time.time,
+) -> PendingChange:
+    """Let some proxies try a document while the rest stay at the present one; give that.
+
+    Args:
+        client: of the store.
+        service: whose document it is; no gateway, whose table is one for all.
+        document: parsed JSON.
+        proxies: that try it, by their names.
+        within_s: seconds in which it has to be confirmed.
+        note: who tries it, and why; by default who runs this process, and where.
+        now: gives the time, in seconds since 1970.
+
+    Raises:
+        CannotConfirm: it cannot be tried.
+        NoDocument: there is none that the rest could stay at.
+        InvalidConfig: with all of its faults; nothing is written.
+        WrittenMeanwhile: another writer was first; nothing is written.
+        KvError: the store cannot be written.
+    """
+    note = note or own_note()
+    check_document(service, document)
+    if is_gateway(service):
+        raise CannotConfirm(
+            f"{service}: the table of a gateway cannot be tried by some of its proxies; try"
+            " the document of a service, or use --confirm-within alone"
+        )
+    found = await read_pending(client, service)
+    if found.change is not None and not found.change.is_trial:
+        raise CannotConfirm(
+            f"{service}: revision {found.change.index} waits to be confirmed; confirm or"
+            " revert it before another document is tried"
+        )
+    text, over = await read_document(client, service)
+    _check_stays(client, service, document, parse(text))
+    if is_same(parse(text), document):
+        raise CannotConfirm(
+            f"{service}: that is the document already, as revision {over}"
+        )
+    at = round(now() * 1000)
+    change = PendingChange(
+        json.dumps(document, ensure_ascii=False),
+        over,
+        note.author,
+        note.message,
+        at,
+        at + round(within_s * 1000),
+        kind=PendingKind.TRIAL,
+        proxies=tuple(proxies),
+    )
+    same = TxnOperation("check-index", config_key(service), index=over)
+    key = pending_key(service)
+    write = TxnOperation("cas", key, change.dump(), index=found.index)
+    written = await client.transact([same, write])
+    if not written.done:
+        raise WrittenMeanwhile(service, over)
+    return attrs.evolve(change, index=written.index)
+
+
+async def stop_trial(client: KeyStore, service: str, change: PendingChange) -> bool:
+    """Let a document be tried no more; False where somebody was first.
+
+    Raises:
+        KvError: the store cannot be written.
+    """
+    return (await client.transact([_drop(service, change.index)])).done
+
+
 async def confirm(client: KeyStore, service: str) -> PendingChange:
-    """Let what waits stay for good; give it.
+    """Let what waits stay for good; give it. What is tried is written as the document.
 
     Raises:
         NothingPending: nothing waits.
+        InvalidConfig: what was tried is not valid any more.
         KvError: the store cannot be read or written.
     """
     for _ in range(TRIES):
         change = (await read_pending(client, service)).check(service)
+        drop = _drop(service, change.index)
+        if change.is_trial:
+            try:
+                await write_document(
+                    *(client, service, parse(change.document)),
+                    over=change.revision,
+                    note=Note(change.author, change.message),
+                    also=[drop],
+                )
+            except WrittenMeanwhile:
+                continue
+            return change
         same = TxnOperation("check-index", config_key(service), index=change.index)
-        if (await client.transact([same, _drop(service, change.index)])).done:
+        if (await client.transact([same, drop])).done:
             return change
     raise NothingPending(
         f"{service}: what waits was changed by others {TRIES} times meanwhile; look at"
@@ -190,6 +282,14 @@ async def take_back(client: KeyStore, service: str, change: PendingChange) -> No
                 _log.info(
                     "revision %d of %s is no longer waited for: revision %d replaced it",
                     *(change.index, service, found.revision),
+                )
+            continue
+        if change.is_trial:
+            if await client.delete(pending_key(service), cas=found.index):
+                _log.warning(
+                    "%s: revision %d by %s is tried no more: it was not confirmed within"
+                    " %g s",
+                    *(service, change.index, change.author, change.period_s),
                 )
             continue
         try:

@@ -4,6 +4,9 @@
                               |  \\--> replaced by another write: the key goes with it
                               +-----> in time nobody did: the former document is written
 
+Or another document is tried: some proxies run it while the rest stay at the present one,
+until it is confirmed, and so written as the document, or its time is over.
+
 A service has one pending change at most. It is written in the same transaction as the
 document that it is about, so the two keys have one index: where they have not, somebody
 wrote the document past us, and nothing is waited for any more. The document that it goes
@@ -15,8 +18,11 @@ what it has seen itself (`due_in_s`), since nobody's clock is sure to be right.
 
 from __future__ import annotations
 
+import enum
+import hashlib
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, Self
 
 import attrs
@@ -35,18 +41,31 @@ GRACE_S = 10.0
 _LATEST = 2**53  # milliseconds that every reader of JSON takes as they are
 
 
+class PendingKind(enum.StrEnum):
+    """What is not for good yet."""
+
+    CONFIRM = "confirm"
+    """The document itself, which goes back to a former one."""
+
+    TRIAL = "trial"
+    """Another document, which some proxies run meanwhile."""
+
+
 @attrs.frozen
 class PendingChange:
-    """A revision that goes back by itself unless it is confirmed.
+    """A change that goes back by itself unless it is confirmed.
 
     Attributes:
-        document: the text of the document that it goes back to.
-        revision: of that document.
+        kind: what is not for good.
+        document: the text of the document that it goes back to; or that is tried.
+        revision: of the document that it goes back to, which is the present one where
+            another one is tried.
         author: who made the change.
         message: why.
         at: when, in milliseconds since 1970 by the author's clock.
         until: when it goes back, by the same clock.
         index: the revision that is to be confirmed; 0 while it is not written.
+        proxies: that try it; of a trial.
     """
 
     document: str = attrs.field(repr=False)
@@ -56,6 +75,8 @@ class PendingChange:
     at: int
     until: int
     index: int = 0
+    kind: PendingKind = PendingKind.CONFIRM
+    proxies: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, value: bytes, index: int) -> Self | None:
@@ -67,12 +88,14 @@ class PendingChange:
         """
         try:
             shown: dict[str, Any] = json.loads(value)
-            if shown["kind"] != "confirm":
-                return None
-            back_to = shown["back_to"]
+            kind = PendingKind(shown["kind"])
+            is_trial = kind is PendingKind.TRIAL
+            held = shown["trial" if is_trial else "back_to"]
             return cls(
-                document=_text(back_to["document"]),
-                revision=_number(back_to["revision"]),
+                kind=kind,
+                proxies=tuple(map(_text, held["proxies"])) if is_trial else (),
+                document=_text(held["document"]),
+                revision=_number(held["over" if is_trial else "revision"]),
                 author=_text(shown["author"]),
                 message=_text(shown["message"]),
                 at=_number(shown["at"]),
@@ -84,15 +107,27 @@ class PendingChange:
 
     def dump(self) -> bytes:
         """Write it; its index is the store's."""
-        shown = {
-            "kind": "confirm",
+        shown: dict[str, Any] = {
+            "kind": self.kind.value,
             "at": self.at,
             "until": self.until,
             "author": self.author,
             "message": self.message,
-            "back_to": {"revision": self.revision, "document": self.document},
         }
+        if self.is_trial:
+            shown["trial"] = {
+                "over": self.revision,
+                "proxies": list(self.proxies),
+                "document": self.document,
+            }
+        else:
+            shown["back_to"] = {"revision": self.revision, "document": self.document}
         return json.dumps(shown, ensure_ascii=False).encode()
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is another document that some proxies try."""
+        return self.kind is PendingKind.TRIAL
 
     @property
     def period_s(self) -> float:
@@ -101,7 +136,7 @@ class PendingChange:
 
     def holds(self, revision: int) -> bool:
         """Tell whether it is about a document of this revision."""
-        return revision == self.index
+        return revision == (self.revision if self.is_trial else self.index)
 
     def left_s(self, now_ms: int) -> float:
         """Give the seconds that are left, by a clock that may not be the author's."""
@@ -125,23 +160,38 @@ class PendingChange:
     def shown(self, now_ms: int) -> dict[str, Any]:
         """Give what is told of it, as a value of JSON."""
         return {
-            "kind": "confirm",
+            "kind": self.kind.value,
             "revision": self.index,
             "back_to": self.revision,
             "author": self.author,
             "message": self.message,
             "left_s": round(self.left_s(now_ms), 1),
+            **({"proxies": list(self.proxies)} if self.is_trial else {}),
         }
 
 
 def words_of(service: str, shown: dict[str, Any]) -> str:
     """Say what is told of a pending change."""
     why = f" ({shown['message']})" if shown["message"] else ""
+    tried = f", tried by {', '.join(shown['proxies'])}," if "proxies" in shown else ""
     return (
-        f"revision {shown['revision']} by {shown['author']}{why} goes back to revision"
-        f" {shown['back_to']} {in_time(shown['left_s'])} unless it is confirmed: canary"
-        f" confirm {service}"
+        f"revision {shown['revision']} by {shown['author']}{why}{tried} goes back to"
+        f" revision {shown['back_to']} {in_time(shown['left_s'])} unless it is confirmed:"
+        f" canary confirm {service}"
     )
+
+
+def chosen_of(service: str, proxies: Iterable[str], count: int) -> tuple[str, ...]:
+    """Choose so many proxies to try something: always the same ones of the same fleet.
+
+    >>> chosen_of("web", ["a", "b", "c"], 2) == chosen_of("web", ["c", "b", "a"], 2)
+    True
+    """
+
+    def order(name: str) -> bytes:
+        return hashlib.blake2b(f"{service}/{name}".encode(), digest_size=8).digest()
+
+    return tuple(sorted(sorted(set(proxies), key=order)[:count]))
 
 
 def in_time(left_s: float) -> str:

@@ -8,7 +8,7 @@ the clock, within bounds (`PendingChange.due_in_s`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
@@ -71,16 +71,27 @@ class Unconfirmed:
         left_s = round(max(0.0, self.due_at - trio.current_time()), 1)
         return self.change.shown(0) | {"left_s": left_s}
 
+    def trial_of(self, proxy: str, revision: int) -> PendingChange | None:
+        """Give what a proxy is to try while the document is at a revision; None for nothing."""
+        change = self.change
+        if change is None or not change.is_trial or not change.holds(revision):
+            return None
+        return change if proxy in change.proxies else None
+
     def begin(self) -> None:
         """Look at another store: what is found there first was not seen coming."""
         self._has_looked = False
 
-    async def follow(self, client: KeyStore) -> None:
-        """Follow what waits, until cancelled."""
+    async def follow(
+        self, client: KeyStore, then: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Follow what waits, until cancelled; do something after each change of it."""
         self.begin()
         async with client.watch(self._key) as states:
             async for snapshot in states:
                 self.note(snapshot.entry)
+                if then is not None:
+                    await then()
 
     def note(self, entry: Entry | None) -> None:
         """Note what the store has."""

@@ -94,6 +94,8 @@ class Report:
             empty where it is, or where none is named.
         certificates: that expire soon, or are not valid; no others.
         digest: of the document that runs, see `digest_of`; empty where nobody knows.
+        tries_over: the revision of the document in place of which it tries the one that it
+            runs; 0 where it tries none.
     """
 
     id: str = attrs.field(converter=printable)
@@ -105,6 +107,7 @@ class Report:
     move: str = attrs.field(default="", converter=printable)
     certificates: tuple[CertificateNotice, ...] = ()
     digest: str = attrs.field(default="", converter=printable)
+    tries_over: int = 0
 
     def shown(self, now: float) -> dict[str, Any]:
         """Give the report as a value of JSON, with what its certificates have left."""
@@ -128,6 +131,7 @@ class Report:
                 failed = Refusal(_revision(failed["revision"]), problems)
             for name in ("running", "attempted"):
                 shown[name] = _revision(shown[name])
+            shown["tries_over"] = _revision(shown.get("tries_over", 0))
             notices = map(CertificateNotice.load, shown.pop("certificates", ()))
             return cls(failed=failed, certificates=tuple(notices), **shown)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -230,10 +234,21 @@ class Fleet:
 
     def said_of(self, report: Report) -> str:
         """Say what a proxy runs."""
+        if report in self.trying:
+            return f"tries {report.running} in place of {report.tries_over}"
         said = f"runs {report.running or 'nothing'}"
         if report.running < self.revision or self.runs_it(report):
             return said
         return f"{said}, which this store does not have"
+
+    @property
+    def trying(self) -> tuple[Report, ...]:
+        """Those that try another document in place of the revision, as they are to."""
+        return tuple(
+            report
+            for report in self.reports
+            if report.tries_over and report.tries_over == self.revision
+        )
 
     @property
     def live(self) -> tuple[Report, ...]:
@@ -257,8 +272,9 @@ class Fleet:
 
     @property
     def lagging(self) -> tuple[Report, ...]:
-        """Those that neither route by it yet, nor have refused it."""
-        done = {report.id for report in (*self._routing, *self.refusing)}
+        """Those that neither route by it yet, nor have refused it, nor try another."""
+        settled = (*self._routing, *self.refusing, *self.trying)
+        done = {report.id for report in settled}
         return tuple(report for report in self.reports if report.id not in done)
 
     @property

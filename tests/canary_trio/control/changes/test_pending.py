@@ -15,6 +15,8 @@ from canary_trio.control.changes.pending import (
     LEAST_WITHIN_S,
     MOST_WITHIN_S,
     PendingChange,
+    PendingKind,
+    chosen_of,
     words_of,
 )
 
@@ -45,6 +47,28 @@ def test_it_is_read_as_it_was_written(
 
 
 ODD: list[Any] = [None, -1, 1e300, True, [], {"revision": "1"}]
+TRIAL = waiting(kind=PendingKind.TRIAL, proxies=("a", "b"))
+
+
+def test_a_trial_is_about_the_document_that_it_is_beside() -> None:
+    assert PendingChange.load(TRIAL.dump(), 41) == TRIAL
+    assert TRIAL.holds(40)
+    assert not TRIAL.holds(41)
+    assert waiting().holds(41)
+    assert "tried by a, b, goes back" in words_of("web", TRIAL.shown(NOW))
+
+
+@given(st.sets(st.text("abc", min_size=1, max_size=3), min_size=1), st.data())
+def test_more_proxies_are_the_same_and_others(
+    names: set[str], data: st.DataObject
+) -> None:
+    few = data.draw(st.integers(1, len(names)))
+    more = data.draw(st.integers(few, len(names)))
+    chosen = chosen_of("web", names, few)
+    assert len(chosen) == few
+    assert set(chosen) <= set(chosen_of("web", names, more)) <= names
+
+
 GOOD = json.loads(waiting().dump())
 
 
@@ -58,6 +82,10 @@ GOOD = json.loads(waiting().dump())
         ),
         *(json.dumps(GOOD | {name: odd}).encode() for name in GOOD for odd in ODD),
         json.dumps(GOOD | {"until": 2**60}).encode(),
+        *(
+            json.dumps({**json.loads(TRIAL.dump()), "trial": odd}).encode()
+            for odd in (*ODD, {"over": 1, "document": "", "proxies": [1]})
+        ),
         json.dumps(GOOD | {"kind": "another"}).encode(),
     ],
 )

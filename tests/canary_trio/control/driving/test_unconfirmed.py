@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import partial
 
 import attrs
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from canary_trio.control.changes.confirming import (
     confirm,
+    stop_trial,
+    write_trial,
     write_unconfirmed,
 )
 from canary_trio.control.changes.documents import write_document
@@ -20,7 +23,7 @@ from canary_trio.control.changes.reading import read_document
 from canary_trio.control.changes.waiting import read_pending
 from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.unconfirmed import Unconfirmed
-from canary_trio.errors import NothingPending
+from canary_trio.errors import CannotConfirm, NothingPending
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from kv_trio import KvError
 from tests.canary_trio.support.model_store import ModelStore
@@ -86,6 +89,7 @@ async def ratio_of(store: ModelStore) -> float:
 CLOCKS = st.floats(-300, 300)
 STEPS = st.one_of(
     st.tuples(st.just("set"), st.integers(1, 99), st.floats(1, 300)),
+    st.tuples(st.just("try"), st.integers(1, 99), st.floats(1, 300)),
     st.tuples(st.just("for good"), st.integers(1, 99), st.none()),
     st.tuples(st.just("by hand"), st.integers(1, 99), st.none()),
     st.tuples(st.just("confirm"), st.none(), st.none()),
@@ -114,10 +118,7 @@ class Operator:
                 await confirm(store, "web")
                 self.good = await ratio_of(store)
         elif what == "revert":
-            if await self._is_waiting():
-                change = (await read_pending(store, "web")).check("web")
-                former = json.loads(change.document)
-                await write_document(store, "web", former, over=change.index)
+            await self._revert()
         elif what == "start":
             self.fleet.start(given or 0.0)
         elif what == "kill":
@@ -127,11 +128,25 @@ class Operator:
         elif given is not None:
             await trio.sleep(given)
 
+    async def _revert(self) -> None:
+        store = self.fleet.store
+        change = (await read_pending(store, "web")).change
+        if change is not None and change.is_trial:
+            await stop_trial(store, "web", change)
+        elif change is not None:
+            former = json.loads(change.document)
+            await write_document(store, "web", former, over=change.index)
+
     async def _write(self, what: str, ratio: float, within_s: float | None) -> None:
         store = self.fleet.store
         _, over = await read_document(store, "web")
         document = {**DOCUMENT, "ratio": ratio}
-        if what == "by hand":
+        if what == "try":
+            with suppress(CannotConfirm):
+                await write_trial(
+                    *(store, "web", document, ["a"]), within_s=within_s or 1, now=clock
+                )
+        elif what == "by hand":
             await store.put("canary/web/config", json.dumps(document).encode())
             self.good = ratio
         elif within_s is None:

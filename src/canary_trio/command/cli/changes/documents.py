@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from canary_trio.command.cli.changes import writing
+from canary_trio.command.cli.changes import trying, writing
 from canary_trio.command.cli.changes.writing import Draft, How
 from canary_trio.command.cli.options import store_options
 
@@ -91,8 +91,15 @@ def unset(service: str, paths: tuple[str, ...], how: How) -> None:
 @click.argument(
     "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 )
+@click.option(
+    "--to",
+    metavar="N|NAME",
+    help="Let only N of the live proxies, or the one of this name, try it, while the rest stay"
+    " at the present document: until `canary confirm`, `canary revert`, or the end of"
+    " --confirm-within (here by default an hour).",
+)
 @writing.options
-def apply(service: str, file: Path, how: How) -> None:
+def apply(service: str, file: Path, to: str | None, how: How) -> None:
     """Make FILE the document of SERVICE: canary apply web web.json --wait 2.
 
     FILE is JSON, or by its name YAML (.yaml, .yml) or TOML; - is JSON on standard input.
@@ -102,6 +109,9 @@ def apply(service: str, file: Path, how: How) -> None:
     from canary_trio.errors import NoDocument  # noqa: PLC0415
 
     text = read_valid(file, service)
+    if to is not None:
+        trying.try_out(service, parse(text), to, how)
+        return
 
     async def replacing(client: KeyStore) -> Draft:
         try:

@@ -17,6 +17,7 @@ from canary_trio.command.cli.changes.writing import Draft, How
 from canary_trio.command.cli.options import store_options
 
 if TYPE_CHECKING:
+    from canary_trio.control.changes.pending import PendingChange
     from canary_trio.control.sources.source import KeyStore
 
 
@@ -39,6 +40,12 @@ def confirm(service: str, config_server: str, *, as_json: bool) -> None:
         click.echo(json.dumps({**shown, "confirmed": True}))
         return
     why = f" ({shown['message']})" if shown["message"] else ""
+    if change.is_trial:
+        click.echo(
+            f"revision {change.index} by {change.author}{why}, tried by"
+            f" {', '.join(change.proxies)}, is confirmed: all proxies take it now"
+        )
+        return
     click.echo(
         f"revision {change.index} by {change.author}{why} is confirmed,"
         f" {shown['left_s']:.0f} s before it would have gone back to revision"
@@ -55,7 +62,28 @@ def revert(service: str, how: How) -> None:
     Exit status 1 where none waits; `canary undo` takes back one that is for good.
     """
     from canary_trio.config.document import parse  # noqa: PLC0415
+    from canary_trio.control.changes.confirming import stop_trial  # noqa: PLC0415
     from canary_trio.control.changes.waiting import read_pending  # noqa: PLC0415
+
+    async def stopped(client: KeyStore) -> PendingChange | None:
+        """Stop what is tried; None where nothing is."""
+        change = (await read_pending(client, service)).change
+        is_tried = change is not None and change.is_trial
+        if not is_tried or change is None:
+            return None
+        if await stop_trial(client, service, change):
+            return change
+        return await stopped(client)
+
+    trial = store_options.ask(how.config_server, stopped)
+    if trial is not None:
+        shown = {"reverted": trial.index, "revision": trial.revision}
+        words = (
+            f"revision {trial.index} is tried no more; {', '.join(trial.proxies)} goes"
+            f" back to {trial.revision}"
+        )
+        click.echo(json.dumps(shown) if how.as_json else words)
+        return
 
     async def former(client: KeyStore) -> Draft:
         change = (await read_pending(client, service)).check(service)

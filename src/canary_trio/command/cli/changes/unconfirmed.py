@@ -78,16 +78,18 @@ async def write_and_look(
     if change is None:
         return revision, Outlook("; ".join(words), fields)
     said, fields["pending"] = _shown(service, change, is_new=revision != over)
-    fault = await _why_alone(client, service)
+    fault = await why_alone(client, service)
     return revision, Outlook("; ".join([said, *words]), fields, fault)
 
 
 def _shown(
     service: str, change: PendingChange, *, is_new: bool
 ) -> tuple[str, dict[str, Any]]:
-    from canary_trio.control.changes.pending import in_time  # noqa: PLC0415
+    from canary_trio.control.changes.pending import in_time, words_of  # noqa: PLC0415
 
     shown = change.shown(round(time.time() * 1000))
+    if change.is_trial:
+        return words_of(service, shown), shown
     words = (
         f"it goes back to revision {change.revision} {in_time(shown['left_s'])} unless it"
         f" is confirmed: canary confirm {service}"
@@ -95,7 +97,7 @@ def _shown(
     return (words if is_new else f"it waits still: {words}"), shown
 
 
-async def _why_alone(client: KeyStore, service: str) -> str:
+async def why_alone(client: KeyStore, service: str) -> str:
     """Say why nobody takes back what waits; empty where somebody will."""
     import trio  # noqa: PLC0415
 

@@ -65,7 +65,7 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
     else:
         for line in _status_text(found, statuses, said, arms=arms):
             click.echo(line)
-    if len(fleet.live) < len(fleet.reports):
+    if len(fleet.live) + len(fleet.trying) < len(fleet.reports):
         sys.exit(1)
 
 
@@ -294,6 +294,7 @@ def _note(found: Found, key: str, entry: Any) -> None:
                     "address": report.address,
                     "running": report.running,
                     "digest": report.digest,
+                    "tries_over": report.tries_over,
                     "refused": report.failed.revision if report.failed else None,
                     "move": report.move,
                 }
@@ -346,6 +347,8 @@ _ABSENT: dict[str, Any] = {"revision": None}
 def _why_not_live(proxy: dict[str, Any], shown: dict[str, Any]) -> str:
     """Say why a proxy is not live by the revision of its service; empty if it is."""
     revision, running = shown["revision"], proxy["running"]
+    if revision and proxy["tries_over"] == revision:
+        return f"  tries {running}"
     is_same = proxy["digest"] in ("", shown.get("digest"))
     if running != revision or not is_same:
         runs = f"  runs {running or 'nothing'}"

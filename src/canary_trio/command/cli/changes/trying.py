@@ -1,0 +1,139 @@
+"""`canary apply --to`: some proxies try a document, while the rest stay at the present one.
+
+Which ones is decided here, once: those that are live are put in an order that hangs on their
+names alone, so the same fleet gives the same proxies; and their names stand in the store.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from canary_trio.command.cli.changes.unconfirmed import why_alone
+from canary_trio.command.cli.changes.writing import Draft, How
+from canary_trio.command.cli.options import store_options
+
+if TYPE_CHECKING:
+    from canary_trio.control.changes.pending import PendingChange
+    from canary_trio.control.fleet.report import Fleet
+    from canary_trio.control.sources.source import DocumentSource
+
+TRIAL_S = 3600.0
+"""How long a document is tried, if `--confirm-within` does not say."""
+
+
+@attrs.frozen
+class _Tried:
+    change: PendingChange
+    live: int
+    fault: str
+    fleet: Fleet | None
+
+
+def try_out(service: str, document: dict[str, Any], to: str, how: How) -> None:
+    """Let proxies try a document; wait for them if that is asked, and say so."""
+
+    async def write(client: DocumentSource) -> _Tried:
+        from canary_trio.control.changes.confirming import write_trial  # noqa: PLC0415
+        from canary_trio.control.fleet.applied import read_fleet  # noqa: PLC0415
+
+        fleet = await read_fleet(client, service, 0)
+        live = [report.id for report in fleet.reports]
+        change = await write_trial(
+            *(client, service, document, _chosen(service, live, to)),
+            within_s=TRIAL_S if how.within_s is None else how.within_s,
+            note=await how.note(client, Draft(document, 0)),
+        )
+        fault = await why_alone(client, service)
+        return _Tried(
+            change, len(live), fault, await _wait(client, service, change, how)
+        )
+
+    _say(service, store_options.ask(how.config_server, write), how)
+
+
+def _chosen(service: str, live: Sequence[str], to: str) -> tuple[str, ...]:
+    from canary_trio.control.changes.pending import chosen_of  # noqa: PLC0415
+    from canary_trio.errors import CannotConfirm  # noqa: PLC0415
+
+    count = int(to) if to.isascii() and to.isdigit() else None
+    if count == 0 or to.endswith("%"):
+        raise click.UsageError(
+            f"found --to {to}, expected a number of proxies, or the name of one"
+        )
+    if count is None and to in live:
+        return (to,)
+    if count is not None and count <= len(live):
+        return chosen_of(service, live, count)
+    there = ", ".join(sorted(live)) or "none"
+    raise CannotConfirm(
+        f"{service}: --to {to} needs proxies that are live; there are: {there}"
+    )
+
+
+async def _wait(
+    client: DocumentSource, service: str, change: PendingChange, how: How
+) -> Fleet | None:
+    """Wait until those that try it run it; give the fleet then, None if none is waited for."""
+    import trio  # noqa: PLC0415
+
+    from canary_trio.control.fleet.applied import read_fleet, wait_applied  # noqa: PLC0415
+
+    if how.wait is None:
+        return None
+    with trio.move_on_after(how.wait.for_s):
+        return await wait_applied(
+            *(client, service, change.index),
+            until=lambda fleet: not _lagging(fleet, change),
+        )
+    return await read_fleet(client, service, change.index)
+
+
+def _lagging(fleet: Fleet, change: PendingChange) -> list[str]:
+    """Give those that are to try it, and neither do nor have refused it."""
+    done = {
+        report.id
+        for report in fleet.reports
+        if report.running == change.index
+        or (report.failed is not None and report.failed.revision == change.index)
+    }
+    return [name for name in change.proxies if name not in done]
+
+
+def _say(service: str, tried: _Tried, how: How) -> None:
+    from canary_trio.control.changes.pending import in_time  # noqa: PLC0415
+
+    change, fleet = tried.change, tried.fleet
+    shown = change.shown(round(time.time() * 1000))
+    names = ", ".join(change.proxies)
+    lagging = [] if fleet is None else _lagging(fleet, change)
+    if how.as_json:
+        waited = {} if fleet is None else {"lagging": lagging}
+        click.echo(json.dumps({"revision": change.index, "pending": shown, **waited}))
+    else:
+        click.echo(
+            f"revision {change.index} is tried by {len(change.proxies)} of {tried.live}"
+            f" proxies ({names}); the rest stay at {change.revision}, and they go back to"
+            f" it {in_time(shown['left_s'])} unless it is confirmed: canary confirm"
+            f" {service}"
+        )
+    refused = False
+    for report in () if fleet is None else fleet.reports:
+        if report.failed is not None and report.failed.revision == change.index:
+            for problem in report.failed.problems:
+                refused = True
+                click.echo(f"canary: refused by {report.id}: {problem}", err=True)
+    if lagging:
+        click.echo(f"canary: not yet tried by: {', '.join(lagging)}", err=True)
+    if tried.fault:
+        click.echo(f"canary: {tried.fault}", err=True)
+    if refused:
+        sys.exit(1)
+    if lagging or tried.fault:
+        sys.exit(3)

@@ -1,0 +1,97 @@
+"""What one proxy of the fleet tries: another document in place of the store's.
+
+The rule that it obeys: the store's document is taken first, and is what is remembered on
+disk; the one that is tried comes after it, once, and only as long as it is tried over that
+very revision. Where it cannot run here, that is reported, and the store's goes on. One thing
+is installed at a time, so the last to be asked for is the one that runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from canary_trio.control.changes.pending import PendingChange
+from canary_trio.control.driving.unconfirmed import Unconfirmed
+from kv_trio import Entry
+
+
+class Take(Protocol):
+    """Runs a document, or refuses it and says so."""
+
+    async def __call__(
+        self, document: bytes, revision: int, *, is_trial: bool = False
+    ) -> None:
+        """Run it; one that is tried is not remembered."""
+
+
+class OwnTrial:
+    """Which document a proxy runs: the store's, or one that it tries.
+
+    Args:
+        unconfirmed: what waits of the service.
+        proxy_id: the proxy's name.
+        take: runs a document.
+        running: gives the revision that runs.
+        refused: gives the revision that was refused last; 0 for none.
+    """
+
+    def __init__(
+        self,
+        unconfirmed: Unconfirmed,
+        proxy_id: str,
+        *,
+        take: Take,
+        running: Callable[[], int],
+        refused: Callable[[], int],
+    ) -> None:
+        self._unconfirmed = unconfirmed
+        self._id = proxy_id
+        self._take = take
+        self._running, self._refused = running, refused
+        self._installing = trio.Lock()
+        self._document: Entry | None = None  # as the store has it
+        self._tried = 0  # the revision that is tried here; 0 for none
+
+    def __repr__(self) -> str:
+        return f"<OwnTrial of {self._id} tries={self._tried}>"
+
+    @property
+    def over(self) -> int:
+        """The revision in place of which another document is tried; 0 for none."""
+        document = self._document
+        is_tried = self._tried and self._tried == self._running()
+        return document.modify_index if document is not None and is_tried else 0
+
+    async def apply(self, document: Entry) -> None:
+        """Take the store's document, and then what is tried over it."""
+        async with self._installing:
+            self._document = document
+            trial = self._trial()
+            if trial is None or self._running() != trial.index:
+                await self._take(document.value, document.modify_index)
+                self._tried = 0
+                await self._follow()
+
+    async def look(self) -> None:
+        """Try what is to be tried, or go back, as the store says now."""
+        async with self._installing:
+            await self._follow()
+
+    def _trial(self) -> PendingChange | None:
+        document = self._document
+        if document is None:
+            return None
+        return self._unconfirmed.trial_of(self._id, document.modify_index)
+
+    async def _follow(self) -> None:
+        trial, before, document = self._trial(), self._tried, self._document
+        self._tried = 0 if trial is None else trial.index
+        if self._tried == before or document is None:
+            return
+        if trial is not None:
+            await self._take(trial.document.encode(), trial.index, is_trial=True)
+        elif before in (self._running(), self._refused()):
+            await self._take(document.value, document.modify_index)

@@ -1,0 +1,177 @@
+"""Some proxies of a fleet try another document, and go back, or the rest follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from canary_trio import Proxy, ProxyOptions, read_document, serve, write_document
+from canary_trio.control.changes.confirming import confirm, stop_trial, write_trial
+from canary_trio.errors import CannotConfirm
+from kv_trio import Client
+from kv_trio.testing import in_memory_store
+from tests.canary_trio.support.commands import canary
+from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on
+
+PATIENCE_S = 30.0
+OTHER = {**DOCUMENT, "ratio": 0.5}
+
+
+async def until(condition: Callable[[], object]) -> None:
+    with trio.fail_after(PATIENCE_S):
+        while not condition():
+            await trio.sleep(0.01)
+
+
+@asynccontextmanager
+async def fleet() -> AsyncIterator[tuple[Client, Proxy, Proxy, int]]:
+    """Run two proxies of one service; give them, and the revision of its document."""
+    async with (
+        in_memory_store() as store,
+        proxy_on(store, proxy_id="a") as a,
+        proxy_on(store, proxy_id="b") as b,
+    ):
+        _, revision = await read_document(store, "web")
+        yield store, a, b, revision
+
+
+async def try_other(store: Client, within_s: float = 60.0) -> Any:
+    return await write_trial(store, "web", OTHER, ["b"], within_s=within_s)
+
+
+async def test_one_tries_it_and_the_rest_follows() -> None:
+    async with fleet() as (store, a, b, first):
+        trial = await try_other(store)
+        await until(lambda: b.revision == trial.index)
+        assert b.config.ratio == {"canary": 5000}
+        assert a.revision == first
+        shown: Any = a.status()
+        await until(lambda: shown["pending"] or a.status()["pending"])
+        assert (await read_document(store, "web"))[1] == first
+        await confirm(store, "web")
+        text, second = await read_document(store, "web")
+        assert json.loads(text) == OTHER
+        await until(lambda: a.revision == b.revision == second)
+        assert (await store.get("canary/web/pending")).entry is None
+
+
+async def test_one_that_tried_it_goes_back_by_itself_or_by_hand() -> None:
+    async with fleet() as (store, a, b, first):
+        trial = await try_other(store, within_s=2)
+        await until(lambda: b.revision == trial.index)
+        await until(lambda: b.revision == first)
+        again = await try_other(store)
+        await until(lambda: b.revision == again.index)
+        assert await stop_trial(store, "web", again)
+        await until(lambda: b.revision == first)
+        assert a.revision == first
+        assert b.config.ratio == a.config.ratio
+
+
+async def test_a_change_of_the_document_ends_the_trial() -> None:
+    async with fleet() as (store, a, b, first):
+        trial = await try_other(store)
+        await until(lambda: b.revision == trial.index)
+        changed = {**DOCUMENT, "ratio": 0.25}
+        second = await write_document(store, "web", changed, over=first)
+        await until(lambda: a.revision == b.revision == second)
+        assert (await store.get("canary/web/pending")).entry is None
+
+
+async def test_one_that_cannot_run_it_says_so_and_goes_on() -> None:
+    async with fleet() as (store, _, b, first):
+        broken = json.loads(json.dumps(OTHER))
+        broken["arms"]["canary"]["servers"] = ["https://127.0.0.1:9"]
+        broken["arms"]["canary"]["tls"] = {"ca": "/nowhere/ca.pem"}
+        trial = await write_trial(store, "web", broken, ["b"], within_s=60)
+        shown: Callable[[], Any] = b.status
+        await until(lambda: shown()["failed"])
+        assert shown()["failed"]["revision"] == trial.index
+        assert b.revision == first
+        assert await stop_trial(store, "web", trial)
+        await until(lambda: shown()["failed"] is None)
+        assert b.revision == first
+
+
+async def test_one_that_starts_meanwhile_tries_it_too() -> None:
+    async with in_memory_store() as store, proxy_on(store, proxy_id="a"):
+        trial = await try_other(store)
+        async with proxy_on(store, proxy_id="b") as b:
+            await until(lambda: b.revision == trial.index)
+
+
+async def test_a_service_of_a_gateway_is_tried_and_its_table_is_not() -> None:
+    table = {"routes": [{"host": "a.org", "service": "web"}]}
+    async with in_memory_store() as store, trio.open_nursery() as nursery:
+        first = await write_document(store, "web", DOCUMENT, over=0)
+        await write_document(store, "@edge", table, over=0)
+        options = ProxyOptions(
+            config_server=store.url,
+            binds=["127.0.0.1:0"],
+            admin="127.0.0.1:0",
+            remember=False,
+            proxy_id="b",
+        )
+        with trio.fail_after(PATIENCE_S):
+            proxy: Proxy = await nursery.start(serve, "@edge", options)
+
+        def running() -> int:
+            status: Any = proxy.status()
+            return int(status["services"]["web"]["running"])
+
+        trial = await try_other(store)
+        await until(lambda: running() == trial.index)
+        assert await stop_trial(store, "web", trial)
+        await until(lambda: running() == first)
+        with pytest.raises(CannotConfirm, match="table of a gateway cannot be tried"):
+            await write_trial(store, "@edge", {"routes": []}, ["b"], within_s=60)
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_command_chooses_waits_and_tells() -> None:
+    async with fleet() as (store, a, b, first):
+        given: dict[str, Any] = {"input": json.dumps(OTHER)}
+        ran = await canary(
+            *(store, "apply", "web", "-", "--to", "1", "--wait", "20", "-m", "half"),
+            **given,
+        )
+        assert "is tried by 1 of 2 proxies (" in ran.stdout
+        assert "in 1 h 0 min unless it is confirmed: canary confirm web" in ran.stdout
+        (tries,) = (one for one in (a, b) if one.revision != first)
+        status = (await canary(store, "status", "web")).stdout
+        assert f"(half), tried by {tries.id}, goes back to revision {first}" in status
+        assert f"revision {first}, live on 1/2 proxies" in status
+        assert f"tries {tries.revision} in place of {first}" in status
+        assert f"tries {tries.revision}" in (await canary(store, "services")).stdout
+        shown = json.loads((await canary(store, "status", "web", "--json")).stdout)
+        assert shown["pending"]["proxies"] == [tries.id]
+        assert shown["revision"] == first
+
+        both = ("apply", "web", "-", "--to", "2", "--wait", "20", "--json")
+        ran = await canary(store, *both, **given)
+        assert json.loads(ran.stdout)["pending"]["proxies"] == ["a", "b"]
+        ran = await canary(store, "revert", "web")
+        assert "is tried no more; a, b goes back to" in ran.stdout
+        await until(lambda: a.revision == b.revision == first)
+
+        for to, status_, said in (
+            ("3", 1, "--to 3 needs proxies that are live; there are: a, b"),
+            ("c", 1, "--to c needs proxies that are live; there are: a, b"),
+            ("0", 2, "expected a number of proxies, or the name of one"),
+            ("10%", 2, "expected a number of proxies, or the name of one"),
+        ):
+            words = ("apply", "web", "-", "--to", to)
+            ran = await canary(store, *words, status=status_, **given)
+            assert said in " ".join(ran.stderr.split())
+        same: dict[str, Any] = {"input": json.dumps(DOCUMENT)}
+        ran = await canary(store, "apply", "web", "-", "--to", "b", status=1, **same)
+        assert "that is the document already" in ran.stderr
+        await canary(store, "apply", "web", "-", "--to", "b", **given)
+        ran = await canary(store, "confirm", "web")
+        assert "tried by b, is confirmed: all proxies take it now" in ran.stdout
+        assert json.loads((await read_document(store, "web"))[0]) == OTHER
