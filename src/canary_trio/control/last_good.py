@@ -22,6 +22,13 @@ from http_trio import read_file
 
 _log = logging.getLogger(__name__)
 
+SETTLE_S = 0.1
+"""How long a document is not kept yet: what follows it takes its place, and what routes by it
+comes first."""
+
+LAST_S = 1.0
+"""How long a proxy that ends has to keep what is not kept yet."""
+
 FILE_LIMIT = 2 * 1024 * 1024
 """Bytes of the file at most: a document in base64 has a third of that."""
 
@@ -130,18 +137,26 @@ class LastGoodFiles:
         self._news.set()
 
     async def run(self) -> None:
-        """Write what is latest, time and again, until cancelled."""
-        while True:
-            await self._news.wait()
-            self._news = trio.Event()
-            while self._latest:
-                name = next(iter(self._latest))
-                latest = self._latest.pop(name)
-                path = self._paths(name)
-                try:
-                    await trio.to_thread.run_sync(_replace, path, latest)
-                except OSError as exc:
-                    _log.warning("cannot keep %s: %s", path, exc)
+        """Write what is latest, time and again, until cancelled; then what is left."""
+        try:
+            while True:
+                await self._news.wait()
+                self._news = trio.Event()
+                await trio.sleep(SETTLE_S)
+                await self._write_all()
+        finally:
+            with trio.move_on_after(LAST_S, shield=True):
+                await self._write_all()
+
+    async def _write_all(self) -> None:
+        while self._latest:
+            name = next(iter(self._latest))
+            latest = self._latest.pop(name)
+            path = self._paths(name)
+            try:
+                await trio.to_thread.run_sync(_replace, path, latest)
+            except OSError as exc:
+                _log.warning("cannot keep %s: %s", path, exc)
 
 
 class LastGoodFile(LastGoodFiles):

@@ -22,7 +22,7 @@ import trio
 
 from kv_trio.client.client import GRACE_S, WAIT_S, Client
 from kv_trio.client.poll_budget import PollBudget
-from kv_trio.client.watch import Backoff, Contact, wait_turn
+from kv_trio.client.watch import Backoff, Contact, OwnLoad, wait_turn
 from kv_trio.consul.decode import read_changes, read_index
 from kv_trio.consul.durations import format_duration
 from kv_trio.errors import KvError, StoreRefused
@@ -88,6 +88,7 @@ class KeySetWatch:
         self._by_prefix = False
         self._backoff = Backoff()
         self._budget = PollBudget()
+        self._load = OwnLoad()
         self._polling: trio.CancelScope | None = None
         self._keys: tuple[str, ...] = ()
         self._body = b""
@@ -150,7 +151,7 @@ class KeySetWatch:
             self._index = max(1, state.index)
             changes = self._take(state)
             if changes:
-                self._budget.brought_news()
+                self._budget.brought_news(is_busy=self._load.is_busy())
                 return changes
 
     # === private ===

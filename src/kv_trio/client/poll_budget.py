@@ -7,7 +7,8 @@ is asked for at once, and a loop that spins is held to the rate, whatever the re
 
 A request that brought something new was worth it, so it costs a share of one that did not:
 changes that come one after the other are followed as they come, and from some hundreds a
-second on only the newest of them is taken.
+second on only the newest of them is taken. Where the process is busy without a pause, what
+they cost is taken from its other work; then fewer a second are taken, so that this goes on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ POLLS_PER_S = 10.0
 
 NEWS_PER_S = 400.0
 """Requests a second of one loop in the long run where each of them brings something new."""
+
+BUSY_NEWS_PER_S = 90.0
+"""The same where the process has no processor time to spare: 11 ms between two of them."""
 
 POLL_BURST = 5
 """Requests of one loop that need not wait, after a time in which there were none."""
@@ -49,6 +53,7 @@ class PollBudget:
         self._rate = rate
         self._burst = burst
         self._news_cost = rate / news_rate
+        self._busy_news_cost = rate / min(news_rate, BUSY_NEWS_PER_S)
         self._draw = draw
         self._tokens = burst - 1.0
         self._cost = 0.0  # of the request before; the first is paid for
@@ -65,14 +70,19 @@ class PollBudget:
         """
         since_s = 0.0 if self._seen_at is None else max(0.0, now - self._seen_at)
         self._seen_at = now
-        filled = min(
-            self._burst - 1.0 + self._cost, self._tokens + since_s * self._rate
-        )
-        self._tokens, self._cost = filled - self._cost, 1.0
+        cost, self._cost = self._cost, 1.0
+        filled = min(self._burst - 1.0 + cost, self._tokens + since_s * self._rate)
+        self._tokens = filled - cost
         if self._tokens >= 0.0:
             return 0.0
-        return -self._tokens / self._rate * (1.0 + _JITTER * self._draw())
+        # Of news each client has its own pace anyway.
+        jitter = _JITTER * self._draw() if cost == 1.0 else 0.0
+        return -self._tokens / self._rate * (1.0 + jitter)
 
-    def brought_news(self) -> None:
-        """Note that the last request brought something that was not known before."""
-        self._cost = self._news_cost
+    def brought_news(self, *, is_busy: bool = False) -> None:
+        """Note that the last request brought something that was not known before.
+
+        Args:
+            is_busy: whether the process has no processor time to spare.
+        """
+        self._cost = self._busy_news_cost if is_busy else self._news_cost

@@ -12,7 +12,10 @@ the same one twice.
 
 from __future__ import annotations
 
+import math
+import os
 import random
+import time
 from collections.abc import Callable
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -76,6 +79,48 @@ async def wait_turn(budget: PollBudget) -> None:
     pause_s = budget.next_s(trio.current_time())
     if pause_s:
         await trio.sleep(pause_s)
+
+
+BUSY = 0.7
+"""A thread that ran, or waited for a processor, for this share of the time has none to spare."""
+
+SOON_S = 0.05
+"""News that come sooner after each other are a series, of which it is asked what they cost."""
+
+_SCHEDSTAT = "/proc/thread-self/schedstat"  # ns that it ran, and that it waited
+
+
+def _used_s() -> float:
+    """Give the seconds for which this thread ran, or waited for a processor."""
+    try:
+        descriptor = os.open(_SCHEDSTAT, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            ran, waited = os.read(descriptor, 100).split()[:2]
+        finally:
+            os.close(descriptor)
+        return (int(ran) + int(waited)) / 1e9
+    except (OSError, ValueError):  # no Linux, or one that does not count it
+        return time.thread_time()
+
+
+class OwnLoad:
+    """How busy this thread is while news come."""
+
+    def __init__(self) -> None:
+        self._at = self._used_s = -math.inf
+
+    def __repr__(self) -> str:
+        return f"<OwnLoad since {self._at:.3f}>"
+
+    def is_busy(self) -> bool:
+        """Tell whether it had no pause since the last look, if that was just now."""
+        at, before = time.monotonic(), self._at
+        self._at = at
+        if at - before > SOON_S:
+            self._used_s = -math.inf
+            return False
+        used_s, self._used_s = self._used_s, _used_s()
+        return self._used_s - used_s >= BUSY * (at - before) and used_s >= 0.0
 
 
 @attrs.define
@@ -145,6 +190,7 @@ class Watch(Generic[S]):
         self._last: S | None = None
         self._backoff = Backoff()
         self._budget = PollBudget()
+        self._load = OwnLoad()
         self._asking: trio.CancelScope | None = None
 
     def __repr__(self) -> str:
@@ -185,5 +231,5 @@ class Watch(Generic[S]):
             self._index = max(1, state.index)  # 0 would not wait
             if self._last is None or state.content != self._last.content:
                 self._last = state
-                self._budget.brought_news()
+                self._budget.brought_news(is_busy=self._load.is_busy())
                 return state

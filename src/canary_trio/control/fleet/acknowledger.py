@@ -38,6 +38,9 @@ RENEW_S = SESSION_TTL_S / 3
 there still; so long a store may be another one before a proxy notices, where no connection
 broke."""
 
+REPORT_EVERY_S = 0.02
+"""Between two reports of one proxy at least, where changes follow each other."""
+
 OUTLIVED_S = 2 * SESSION_TTL_S + 5.0
 """After so long a session that still lives is renewed by somebody."""
 
@@ -126,7 +129,7 @@ class Acknowledger:
         """Tell a store what runs, at once; keep the session; begin anew if it ends."""
         acknowledged: Report | None = None
         renew_at = 0.0
-        backoff = Backoff()
+        backoff, reported_at = Backoff(), -math.inf
         self._session = ""
         await self._wait_for_name()
         while True:
@@ -143,6 +146,8 @@ class Acknowledger:
                     renew_at = now + RENEW_S
                 report = self._report()
                 if report != acknowledged:
+                    await trio.sleep_until(reported_at + REPORT_EVERY_S)
+                    report, reported_at = self._report(), trio.current_time()
                     if not await self._acknowledge(client, report):
                         await backoff.pause()
                         continue
