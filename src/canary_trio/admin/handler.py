@@ -13,6 +13,7 @@ from time import monotonic_ns
 import attrs
 import trio
 
+from canary_trio.admin.event_pages import EventPages, follow_events
 from canary_trio.admin.exposition import CONTENT_TYPE
 from canary_trio.admin.metrics import rendering as metrics
 from canary_trio.admin.proxy_view import ProxyView
@@ -35,7 +36,7 @@ from http_trio import Exchange, Response
 EXPLAIN_BYTES = 64 * 1024
 """Of a request that is described to /explain at most."""
 
-_PAGES = b"there are /status, /metrics, /identity, /live, /ready and POST /explain\n"
+_PAGES = b"there are /status, /metrics, /events, /identity, /live, /ready and POST /explain\n"
 _JSON = b"application/json"
 _ALLOWED = {b"/explain": b"POST"}
 
@@ -45,6 +46,8 @@ class AdminHandler:
 
     def __init__(self, view: ProxyView) -> None:
         self._view = view
+        events = view.runtime.observer.events
+        self._events = EventPages(follow_events(events, view.control.instance))
 
     def __repr__(self) -> str:
         return f"<Admin of {self._view.service}>"
@@ -62,6 +65,8 @@ class AdminHandler:
                 exchange.collect(EXPLAIN_BYTES, self._explain)
             case b"/metrics":
                 exchange.spawn(partial(_respond_metrics, self._view))
+            case b"/events":
+                self._events(exchange)
             case b"/identity":
                 exchange.respond(_json(200, identity(self._view)))
             case b"/live" | b"/healthz":

@@ -239,6 +239,11 @@ class RolloutState:
         "The ratio that the rollout wrote last; null for unknown.", default=None
     )
     begun: int = described("When the rollout began, ms since 1970.", default=0)
+    judged_from: int = described(
+        "Since when the judge counts, ms since 1970: an operator who lets go on what it"
+        " stopped lets it begin anew; 0 for since it began.",
+        default=0,
+    )
     since: int = described("When it moved last, ms since 1970.", default=0)
     by: str = described("Who moved it last.", default="")
     reason: str = described("Why, in words.", default="")

@@ -7,6 +7,7 @@ canary/<service>/proxies/<id>/seen    when it was alive, which outlives it
 canary/<service>/proxies/<id>/evidence    what it counts for a rollout's judge, while one runs
 canary/<service>/driver           the lock of the proxy that drives it, while one has to
 canary/<service>/driver/state     what it leaves to the next one
+canary/<service>/freeze           why no step of a rollout begins, and until when
 canary/<service>/pending          a change that is to be confirmed
 canary-history/<service>/changes/<UTC ms>-<hex>      who made a revision, when and why
 canary-history/<service>/documents/<UTC ms>-<hex>    the document of that revision
@@ -126,3 +127,8 @@ def driver_key(service: str) -> str:
 def driver_state_key(service: str) -> str:
     """Where a service's driver keeps what the next one needs."""
     return f"{driver_key(service)}/state"
+
+
+def freeze_key(service: str) -> str:
+    """Where it stands that no step of a service's rollout begins."""
+    return f"{ROOT}{check_service(service)}/freeze"

@@ -110,7 +110,8 @@ def resume(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move | None:
     step = state.step if is_known else 0
     if present not in (0, rollout.steps[step].ratio):
         step = place_of(rollout, present)
-    return at_step(rollout, ratio, step, seen, "resumed", present)
+    found = at_step(rollout, ratio, step, seen, "resumed", present)
+    return _judged_anew(found, seen)
 
 
 def abort(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move | None:
@@ -134,7 +135,7 @@ def retry(rollout: Rollout, ratio: Ratio, seen: Situation, step: int = 0) -> Mov
     share = toward(rollout, ratio.get(rollout.arm, 0), rollout.steps[step].ratio)
     again = at_step(rollout, ratio, step, seen, f"again, from step {step}", share)
     state = attrs.evolve(again.state, begun=seen.now_ms, verdict=None)
-    return attrs.evolve(again, state=state)
+    return _judged_anew(attrs.evolve(again, state=state), seen)
 
 
 def skip_gates(
@@ -272,4 +273,10 @@ def _to(rollout: Rollout, ratio: Ratio, step: int, seen: Situation) -> Move:
     share = rollout.steps[step].ratio
     found = at_step(rollout, ratio, step, seen, f"promoted to step {step}", share)
     assert found.ratio == shares(rollout, ratio, share), "all at once"
-    return found
+    was_paused = rollout.state is not None and rollout.state.phase is Phase.PAUSED
+    return _judged_anew(found, seen) if was_paused else found
+
+
+def _judged_anew(move: Move, seen: Situation) -> Move:
+    """Let the judge begin with nothing: or what it stopped, it would stop again."""
+    return attrs.evolve(move, state=attrs.evolve(move.state, judged_from=seen.now_ms))

@@ -85,6 +85,7 @@ class HostedService:
             admin=site.admin,
             part_of=self,
             own_secret=site.secret_of(name),
+            duties=[site.rollout_duty(self.runtime, name)],
         )
         self.view = ProxyView(
             name, site.proxy_id, self.runtime, self.control, is_part=True

@@ -84,6 +84,8 @@ class ProxyOptions:
         bootstrap: a document to write if the store has none.
         passwords: the directory of the files of users that documents name; they are read
             again when they change.
+        rollout_files: the directory of the files of header fields and keys that the gates
+            and hooks of rollouts name.
         state: the directory where the last good document is kept; by default
             `canary-trio` in the user's directory for state.
         remember: False to keep nothing on disk.
@@ -120,6 +122,7 @@ class ProxyOptions:
     admin_hosts: Sequence[str] = ()
     bootstrap: bytes | None = attrs.field(default=None, repr=False)
     passwords: str | os.PathLike[str] | None = None
+    rollout_files: str | os.PathLike[str] | None = None
     state: str | os.PathLike[str] | None = None
     remember: bool = True
     proxy_id: str | None = None

@@ -11,6 +11,7 @@ import attrs
 from canary_trio.admin.asking.client import is_other_proxy
 from canary_trio.admin.certificates import notices
 from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.control.driving.rollout_duty import RolloutDuty
 from canary_trio.control.fleet.acknowledger import Acknowledger
 from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.fleet.report import CertificateNotice, Report
@@ -99,6 +100,12 @@ class Site:
             passwords=self.passwords,
         )
 
+    def rollout_duty(self, runtime: Runtime, service: str) -> RolloutDuty:
+        """Make what drives a service's rollout, when this proxy is its driver."""
+        given = self.options.rollout_files
+        files = None if given is None else Path(given)
+        return RolloutDuty(service, self.proxy_id, runtime, files=files)
+
     def secret_of(self, service: str) -> Path | None:
         """Give the path of a service's own secret; None if nothing is kept."""
         return state_file(self.options, f"{service}.secret")
@@ -160,6 +167,7 @@ class SingleService:
             is_alive=is_other_proxy,
             certificates=lambda: notices(self.view),
             own_secret=site.secret_of(site.name),
+            duties=[site.rollout_duty(runtime, site.name)],
         )
         self.handler = ProxyHandler(runtime)
         self.view = ProxyView(site.name, site.proxy_id, runtime, self.control)

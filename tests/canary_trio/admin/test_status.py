@@ -89,6 +89,9 @@ class Due:
 
     name, is_due = "rollout", True
 
+    def look(self) -> None:
+        pass
+
     async def run(self, turn: Turn) -> None:
         await trio.sleep_forever()
 

@@ -54,6 +54,15 @@ SPARE_FILES = 1024
     " auth; read again when they change.",
 )
 @click.option(
+    "--rollout-files",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    envvar="CANARY_ROLLOUT_FILES",
+    show_envvar=True,
+    metavar="DIR",
+    help="The directory of the files of header fields and keys that gates and hooks of rollouts"
+    " name.",
+)
+@click.option(
     "--data",
     "state",
     type=click.Path(path_type=Path, file_okay=False),
@@ -96,6 +105,7 @@ def serve(
     admin: str | None,
     bootstrap: Path | None,
     passwords: Path | None,
+    rollout_files: Path | None,
     state: Path | None,
     proxy_id: str | None,
     rate_limit_clients: int,
@@ -138,6 +148,7 @@ def serve(
         **settle_admin(admin, addresses.admin),
         bootstrap=document,
         passwords=passwords,
+        rollout_files=rollout_files,
         state=state,
         proxy_id=proxy_id,
         rate_limit_clients=rate_limit_clients,

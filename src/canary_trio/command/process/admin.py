@@ -19,6 +19,7 @@ import trio
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from canary_trio.admin import status
+from canary_trio.admin.event_pages import EventPages
 from canary_trio.admin.exposition import CONTENT_TYPE
 from canary_trio.admin.metrics import catalog as families
 from canary_trio.command.process.merge import (
@@ -26,6 +27,7 @@ from canary_trio.command.process.merge import (
     merge_status,
     with_reference,
 )
+from canary_trio.command.process.merged_events import follow_workers
 from http_trio import (
     Exchange,
     FetchResult,
@@ -72,6 +74,8 @@ class SupervisorAdmin:
         self._id = proxy_id
         self._workers = workers
         self._draining = draining
+        follow = follow_workers(lambda: {one.number: one.admin for one in workers})
+        self._events = EventPages(follow)
         self._upstreams = itertools.cycle([_upstream(worker) for worker in workers])
 
     def __repr__(self) -> str:
@@ -88,6 +92,8 @@ class SupervisorAdmin:
         page = pages.get(exchange.path)
         if exchange.path in (b"/live", b"/healthz"):  # a worker that hangs is replaced
             exchange.respond(Response(200, b"ok\n"))
+        elif exchange.path == b"/events" and exchange.method in ("GET", "HEAD"):
+            self._events(exchange)
         elif page is None or exchange.method not in ("GET", "HEAD"):
             forward(exchange, next(self._upstreams), ForwardHooks())
         else:

@@ -282,6 +282,7 @@ _STATE = table(
     target=optional(SHARE),
     ratio=optional(SHARE),
     begun=_MOMENT,
+    judged_from=_MOMENT,
     since=_MOMENT,
     by=_REASON,
     reason=_REASON,

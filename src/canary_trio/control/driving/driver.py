@@ -84,7 +84,7 @@ class Driver:
         self._service = service
         self._id = proxy_id
         self._key = driver_key(service)
-        self._duties = tuple(duties)
+        self.duties = tuple(duties)
         self._session = session
         self._keep = keep
         self._now = now
@@ -102,12 +102,12 @@ class Driver:
     @property
     def is_due(self) -> bool:
         """Whether somebody must drive, and this proxy may."""
-        return not self.retired and any(duty.is_due for duty in self._duties)
+        return not self.retired and any(duty.is_due for duty in self.duties)
 
     @property
     def shown(self) -> Driving:
         """Say who drives."""
-        due = tuple(duty.name for duty in self._duties if duty.is_due)
+        due = tuple(duty.name for duty in self.duties if duty.is_due)
         since_s = None
         if due and not self._by and self._free_since is not None:
             since_s = trio.current_time() - self._free_since
@@ -115,6 +115,8 @@ class Driver:
 
     def look(self) -> None:
         """Look again: a duty is due or is not any more, or the session is another one."""
+        for duty in self.duties:
+            duty.look()
         self._news.set()
         self._news = trio.Event()
         if self._contending is not None:
@@ -229,7 +231,7 @@ class Driver:
         turn = Turn(client, self._service, self._id, session)
         await self._again(partial(self._take_over, turn))
         async with trio.open_nursery() as nursery:
-            for duty in self._duties:
+            for duty in self.duties:
                 nursery.start_soon(self._do, duty, turn)
             nursery.start_soon(self._show, turn)
 

@@ -112,6 +112,9 @@ class Duty(Protocol):
     def is_due(self) -> bool:
         """Whether somebody must drive for it; whoever changes it calls `Driver.look`."""
 
+    def look(self) -> None:
+        """Look again: another document is live, or the session is another one."""
+
     async def run(self, turn: Turn) -> None:
         """Do it; return once it is not due any more.
 

@@ -103,6 +103,9 @@ class Unconfirmed:
             self.due_at = trio.current_time() + due_in_s
         self._use(change)
 
+    def look(self) -> None:
+        """Look at nothing: what waits is followed, not what is live."""
+
     async def run(self, turn: Turn) -> None:
         """Wait until its time is over, and take it back; return once nothing waits."""
         while (change := self.change) is not None:

@@ -1,9 +1,9 @@
-"""What a document wants counted: a rollout that is judged and not over. Pure."""
+"""What a document wants counted: a rollout that is not over, by judge or by number. Pure."""
 
 from __future__ import annotations
 
 from canary_trio.config.model import STABLE, Config, Style
-from canary_trio.config.rollout import Rollout
+from canary_trio.config.rollout import JudgeRules, Rollout
 from canary_trio.rollout.fleet.arm_tally import CountingRule
 from canary_trio.rollout.fleet.judge_state import JudgedArms
 
@@ -11,14 +11,13 @@ from canary_trio.rollout.fleet.judge_state import JudgedArms
 def rule_of(config: Config) -> CountingRule | None:
     """Give what is counted; None for nothing."""
     rollout = config.rollout
-    if rollout is None or rollout.judge is None or rollout.state is None:
+    if rollout is None or rollout.state is None or rollout.is_over:
         return None
-    if rollout.is_over:
+    if rollout.judge is None and not any(step.requests for step in rollout.steps):
         return None
+    rules = rollout.judge or JudgeRules()
     failing = frozenset(
-        status
-        for low, high in rollout.judge.errors.status
-        for status in range(low, high + 1)
+        status for low, high in rules.errors.status for status in range(low, high + 1)
     )
     return CountingRule(
         window=window_of(rollout),
@@ -37,4 +36,6 @@ def judged_arms(rollout: Rollout) -> JudgedArms:
 def window_of(rollout: Rollout) -> str:
     """Name the step that a rollout is in: what is counted in it belongs together."""
     state = rollout.state
-    return rollout.id if state is None else f"{rollout.id} {state.begun} {state.step}"
+    if state is None:
+        return rollout.id
+    return f"{rollout.id} {state.judged_from or state.begun} {state.step}"

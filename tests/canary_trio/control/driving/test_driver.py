@@ -29,6 +29,9 @@ class Work:
     running: bool = False
     fails: int = 0
 
+    def look(self) -> None:
+        pass
+
     async def run(self, turn: Turn) -> None:
         if self.fails:
             self.fails -= 1
