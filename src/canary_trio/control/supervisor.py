@@ -140,6 +140,7 @@ class Supervisor:
                     is_alive, service=service, proxy_id=proxy_id, instance=self.instance
                 ),
                 on_told=self.driver.look,
+                events=runtime.observer.events,
             )
         self._memory = None if memory is None else LastGoodFile(memory)
 

@@ -97,7 +97,7 @@ class Gateway:
         own = site.proxy_id, lambda: self.session
         self._reports = ServiceReports(*own, self._report_of)
         self._acknowledger: Acknowledger = site.acknowledger(
-            self.report, self.instance, self._told, self._reports.forget
+            self.report, self.instance, self._told, self._reports.forget, self._events
         )
         self.unconfirmed = Unconfirmed(site.name, lambda: self.driver.look())  # noqa: PLW0108  # it is made next
         self.driver: Driver = Driver(

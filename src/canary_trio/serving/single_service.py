@@ -28,6 +28,7 @@ from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.access.cells import Cells
 from canary_trio.serving.options import ProxyOptions, state_file
 from canary_trio.telemetry.access_log import AccessLog
+from canary_trio.telemetry.events import Events
 from canary_trio.telemetry.observer import Observer
 from http_trio import HttpServer
 
@@ -116,6 +117,7 @@ class Site:
         instance: str,
         on_told: Callable[[], None],
         on_doubt: Callable[[], None],
+        events: Events,
     ) -> Acknowledger:
         """Make what tells the fleet of a gateway that this is; see `Acknowledger`."""
         name, id_ = self.name, self.proxy_id
@@ -128,6 +130,7 @@ class Site:
             is_alive=is_alive,
             on_told=on_told,
             on_doubt=on_doubt,
+            events=events,
         )
 
     def memory(self) -> LastGoodFiles | None:

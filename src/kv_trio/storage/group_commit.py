@@ -23,6 +23,7 @@ from functools import partial
 import attrs
 import trio
 
+from http_trio import Trouble
 from kv_trio.errors import KvError, OperationFailed, StorageError
 from kv_trio.state.entry import Outcome
 from kv_trio.state.operations import DestroySession
@@ -100,6 +101,7 @@ class Writer:
             committed: called after each batch, when its writers are answered.
         """
         self.refused = 0
+        self._refusing = Trouble()
         self.after_batch: AfterBatch = lambda _: False
         self._clocks = SessionClocks()
         self._store = store
@@ -260,10 +262,18 @@ class Writer:
         _respond(done, failure)
 
     def _refuse(self, batch: _Batch, exc: StorageError) -> None:
-        _log.error("%d writes refused: %s", len(batch.operations), exc)
-        self.refused += len(batch.operations)
+        count = len(batch.operations)
+        self.refused += count
+        if times := self._refusing.happens(trio.current_time(), count):
+            _log.error("%d writes refused: %s", times, exc, extra={"refused": times})
         for _, done in batch.operations:
             _respond(done, exc)
+
+    def _tell_taken(self, now: float) -> None:
+        lasted_s = self._refusing.ends(now)
+        if lasted_s is not None:
+            shown = {"refused": self.refused, "lasted_s": round(lasted_s, 1)}
+            _log.info("writes are taken again", extra=shown)
 
     def _finish(self, batch: _Batch) -> None:
         """Publish a batch that is durable, respond to its writers, wake its watchers.
@@ -277,6 +287,8 @@ class Writer:
             return
         commit_s = time.perf_counter() - batch.began
         now = trio.current_time()
+        if self._refusing.since is not None:
+            self._tell_taken(now)
         keys = self._store.publish(write_batch, now)
         if write_batch.sessions:
             self._follow_sessions(write_batch, now)

@@ -17,7 +17,7 @@ import trio
 
 from http_trio.testing.peers import connected
 from kv_trio import serve
-from kv_trio.errors import KvError, OperationFailed
+from kv_trio.errors import KvError, OperationFailed, StorageError
 from kv_trio.state.entry import Outcome, Session
 from kv_trio.state.operations import CreateSession, Put
 from kv_trio.state.store import Store
@@ -369,3 +369,37 @@ async def test_a_checkpoint_that_fails_is_tried_again(
         nursery.cancel_scope.cancel()
 
     assert len(tried) == len(errors_in(caplog)) == 2
+
+
+async def test_a_disk_that_refuses_is_told_at_a_rate_and_when_it_takes_again(
+    engine: StorageEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    is_full = True
+    commit = StorageEngine.commit_at_once
+
+    def refuse(engine: StorageEngine, write_batch: WriteBatch) -> bool:
+        if is_full:
+            raise StorageError("the disk is full")
+        return commit(engine, write_batch)
+
+    monkeypatch.setattr(StorageEngine, "commit_at_once", refuse)
+    writer = Writer(engine.load(), engine, lambda _: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        for n in range(62):
+            is_full = n < 61
+            writer.submit(Put(b"%d" % n, b""), lambda _: None)
+            await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+
+    assert writer.refused == 61
+    assert [record.message for record in caplog.records] == [
+        "1 writes refused: the disk is full",
+        "30 writes refused: the disk is full",
+        "30 writes refused: the disk is full",
+        "writes are taken again",
+    ]

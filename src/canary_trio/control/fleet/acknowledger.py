@@ -22,6 +22,7 @@ from canary_trio.control.fleet.report import Report
 from canary_trio.control.sources.source import DocumentSource, KeyStore, SourceCannot
 from canary_trio.control.store_keys import proxies_prefix
 from canary_trio.errors import CannotServe, NameTaken, WrongServer
+from canary_trio.telemetry.events import EventKind, Events
 from kv_trio import Backoff, Contact, Entry, KvError, StoreRefused, TxnOperation
 
 _log = logging.getLogger(__name__)
@@ -50,11 +51,11 @@ WRONG_S = 1.0
 What is remembered runs by then; who serves by it goes on.
 """
 
+ASK_S = 30.0
+"""How often a proxy that may have our name is asked whether it lives."""
+
 START_S = 60.0
 """How long a proxy is so new that it ends itself where another one has its name."""
-
-TELL_S = 30.0
-"""How often it is told, at most, that another proxy has our name."""
 
 IsAlive = Callable[[str], Awaitable[bool]]
 """Asks an admin listener whether it is one of a proxy of our name that is not we."""
@@ -79,6 +80,7 @@ class Acknowledger:
         name: NameFile | None = None,
         is_alive: IsAlive = nobody_is,
         on_told: Callable[[], None] = lambda: None,
+        events: Events | None = None,
         on_doubt: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin without a session, and with nothing written.
@@ -90,6 +92,7 @@ class Acknowledger:
             name: the file that shows which session was ours before.
             is_alive: asks whether another proxy of this name is alive.
             on_told: called when a report was written.
+            events: where it is told what goes wrong.
             on_doubt: called where the store has our session, or our report, no more: it
                 may be another one, or an older state of it.
         """
@@ -104,11 +107,11 @@ class Acknowledger:
         self._is_alive = is_alive
         self._reason: CannotServe | None = None
         self._on_told = on_told
+        self._events = events or Events()
         self._doubts: list[Callable[[], None]] = [on_doubt]
         self._own = {name.session} - {""} if name is not None else set()
-        self._refusal, self._refused_at = "", -math.inf
         self._other = ""  # the session of another proxy that has our key
-        self._other_since = self._told_at = self._warned_at = -math.inf
+        self._other_since = self._asked_at = -math.inf
         self._new_until = trio.current_time() + START_S
         self._session = ""
         self._news = trio.Event()
@@ -153,7 +156,7 @@ class Acknowledger:
                         continue
                     self._new_until = -math.inf
                     acknowledged = report
-                    self._on_told()
+                    self._tell_told()
                 backoff.reset()
                 await self._note.keep(client, report)
                 await self._wait_for_news(renew_at - trio.current_time())
@@ -162,16 +165,28 @@ class Acknowledger:
                 return
             except KvError as exc:
                 if isinstance(exc, StoreRefused):  # such as: the session has ended
-                    self._tell_refusal(str(exc))
+                    self._tell_refusal(exc)
                     self._session = ""
                 await backoff.pause()
 
-    def _tell_refusal(self, reason: str) -> None:
-        """Tell that the store refuses the report; the same again only after a while."""
-        now = trio.current_time()
-        if reason != self._refusal or now - self._refused_at >= TELL_S:
-            self._refusal, self._refused_at = reason, now
-            _log.warning("not acknowledged: %s", reason)
+    def _tell_told(self) -> None:
+        """Take that a report was written."""
+        told = "this proxy is reported to the fleet again"
+        for trouble in ("report", "held", "taken"):
+            self._events.tell_over(
+                *(trouble, EventKind.STORE, told), service=self._service
+            )
+        self._on_told()
+
+    def _tell_refusal(self, refusal: StoreRefused) -> None:
+        """Tell that the store refuses the report, and for the lack of which right."""
+        self._events.tell_trouble(
+            *("report", EventKind.STORE, f"not acknowledged: {refusal}"),
+            service=self._service,
+            status=refusal.status,
+            key=refusal.key or self._key,
+            right=refusal.right or None,
+        )
 
     async def prepare(
         self,
@@ -316,8 +331,8 @@ class Acknowledger:
         now = trio.current_time()
         if entry.session != self._other:
             self._other, self._other_since = entry.session or "", now
-            self._warned_at = -math.inf
-        elif now - self._other_since < OUTLIVED_S and now - self._warned_at < TELL_S:
+            self._asked_at = -math.inf
+        elif now - self._other_since < OUTLIVED_S and now - self._asked_at < ASK_S:
             return
         theirs = Report.load(entry.value)
         admin = "" if theirs is None else theirs.admin
@@ -325,11 +340,14 @@ class Acknowledger:
         if lives or (admin and await self._is_alive(admin)):
             self._refuse(admin)
             return
-        self._warned_at = now
-        _log.warning(
-            "%s is held by the session of a proxy that does not respond at %s; if it has"
-            " ended, its session does too within %g s, and this one is reported then",
-            *(self._key, admin or "its admin listener", OUTLIVED_S),
+        self._asked_at = now
+        self._events.tell_trouble(
+            *("held", EventKind.STORE),
+            f"{self._key} is held by the session of a proxy that does not respond at"
+            f" {admin or 'its admin listener'}; if it has ended, its session does too within"
+            f" {OUTLIVED_S:g} s, and this one is reported then",
+            service=self._service,
+            key=self._key,
         )
 
     def _refuse(self, admin: str) -> None:
@@ -342,9 +360,14 @@ class Acknowledger:
         if now < self._new_until:
             self._reason = reason
             self.refused.set()
-        elif now - self._told_at >= TELL_S:
-            self._told_at = now
-            _log.error("this proxy is not reported to the fleet: %s", reason)
+        else:
+            self._events.tell_trouble(
+                *("taken", EventKind.STORE),
+                f"this proxy is not reported to the fleet: {reason}",
+                level=logging.ERROR,
+                service=self._service,
+                key=self._key,
+            )
 
     async def _wait_for_news(self, longest_s: float) -> None:
         with trio.move_on_after(max(0.0, longest_s)):
