@@ -23,7 +23,7 @@ import trio
 
 from canary_trio.config.document import build, parse
 from canary_trio.config.model import Config
-from canary_trio.config.rollout import Rollout, RolloutState
+from canary_trio.config.rollout import Phase, Rollout, RolloutState
 from canary_trio.control.changes.documents import write_document
 from canary_trio.control.changes.history import MESSAGE_LENGTH, Note
 from canary_trio.control.changes.reading import read_document
@@ -33,6 +33,7 @@ from canary_trio.control.driving.fleet_judge import FleetJudge
 from canary_trio.control.driving.gate_asker import GateAsker
 from canary_trio.control.driving.hook import HookTeller
 from canary_trio.control.driving.rollout_news import RolloutNews
+from canary_trio.control.store_keys import pending_key
 from canary_trio.errors import InvalidConfig, NoDocument, WrittenMeanwhile
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.rollout.moves import Judgement, Move, Ratio, Rest, Situation
@@ -169,7 +170,11 @@ class RolloutDuty:
             self._frozen = await read_freeze(turn.client, self._service, self._now())
             found = plan(rollout, read.ratio, self._situation(read, rollout, *judged))
         if isinstance(found, Move):
-            await self._write(turn, read, rollout, found)
+            if await self._may_write(turn, found):
+                await self._write(turn, read, rollout, found)
+            else:
+                self.waits_for = "a change waits to be confirmed: canary confirm"
+                await self._rest(TICK_S, live)
             return
         self.waits_for = found.reason
         await self._keep(turn)
@@ -264,6 +269,12 @@ class RolloutDuty:
         return ""
 
     # === what follows ===
+
+    async def _may_write(self, turn: Turn, move: Move) -> bool:
+        """Tell whether a move would not confirm a change; an abort does not wait for that."""
+        if move.state.phase is Phase.ABORTED:
+            return True
+        return (await turn.client.get(pending_key(self._service))).entry is None
 
     async def _write(
         self, turn: Turn, read: _Read, rollout: Rollout, move: Move

@@ -1,13 +1,15 @@
 """What all commands that write a document have in common: their options, and the write.
 
 A command says what the document is to be, and of which revision it was made (`Draft`); how it
-is written, noted, waited for and told of is the same for each of them (`How`).
+is written, noted, waited for and told of is the same for each of them (`How`). One file,
+since it is one way, from what a user says to what is printed.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -81,6 +83,8 @@ class Draft:
         undoes: the revision that it takes back, if it does.
         message: why, where the user does not say.
         told, fields: as of `Written`.
+        moves_rollout: whether it says itself how a rollout stands; else that stays as it is
+            in the store, and one in progress pauses where the ratio changes.
     """
 
     document: dict[str, Any]
@@ -90,6 +94,7 @@ class Draft:
     message: str = ""
     told: str = ""
     fields: Mapping[str, Any] = attrs.field(factory=dict)
+    moves_rollout: bool = False
 
 
 @attrs.frozen
@@ -172,12 +177,13 @@ def write(
         nonlocal unconfirmed
         check_writable(client)
         draft = await prepare(client)
+        note = await how.note(client, draft)
+        draft = await _with_rollout(client, service, draft, note.author)
         moves_to = str(draft.document.get("config_server") or "").rstrip("/")
         if wait is not None and moves_to not in ("", client.url):
             wait.moves_to = moves_to
             fleet = await read_fleet(client, service, 0)
             wait.before = frozenset(report.id for report in fleet.reports)
-        note = await how.note(client, draft)
         begun = trio.current_time()
         revision, outlook = await write_and_look(
             *(client, service, draft.document),
@@ -214,6 +220,24 @@ def write(
     say_written(written, fleet, wait, as_json=how.as_json)
     if fault:
         sys.exit(3)
+
+
+async def _with_rollout(
+    client: DocumentSource, service: str, draft: Draft, author: str
+) -> Draft:
+    """Let a rollout stand as it does in the store; say so where it pauses."""
+    if draft.moves_rollout or "rollout" not in draft.document or not draft.over:
+        return draft
+    from canary_trio.config.document import parse  # noqa: PLC0415
+    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
+    from canary_trio.control.changes.rollouts import keep_state  # noqa: PLC0415
+    from canary_trio.rollout.moves import Situation  # noqa: PLC0415
+
+    text, _ = await read_document(client, service)
+    seen = Situation(round(time.time() * 1000), by=author)
+    document, said = keep_state(parse(text), draft.document, seen)
+    told = "; ".join(filter(None, (draft.told, said)))
+    return attrs.evolve(draft, document=document, told=told)
 
 
 def check_writable(client: DocumentSource) -> None:

@@ -1,4 +1,4 @@
-"""The command `canary rollout`: what the judge of a rollout would say."""
+"""The command `canary rollout simulate`: what the judge of a rollout would say."""
 
 from __future__ import annotations
 
@@ -34,12 +34,7 @@ class Rate(click.ParamType[float]):
         return rate
 
 
-@click.group()
-def rollout() -> None:
-    """Look at what the judge of a rollout would say."""
-
-
-@rollout.command()
+@click.command()
 @click.option(
     "--baseline",
     type=Rate(),

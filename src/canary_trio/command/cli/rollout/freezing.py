@@ -1,0 +1,110 @@
+"""The commands `canary freeze` and `canary unfreeze`: no step begins for a while."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from canary_trio.command.cli.options import store_options
+from canary_trio.command.cli.rollout.words import read_duration
+
+if TYPE_CHECKING:
+    from canary_trio.control.sources.source import DocumentSource
+
+
+class Moment(click.ParamType[float]):
+    """A time to come: a duration from now, or a date."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read `2h` or `2026-12-24T18:00`, of UTC if it names no zone."""
+        text = str(value).strip()
+        try:
+            return time.time() + read_duration(text)
+        except ValueError:
+            pass
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            expected = "expected a time such as 2h, or 2026-12-24T18:00"
+            self.fail(f"found {text!r}, {expected}", param, ctx)
+        at = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+        if at.timestamp() <= time.time():
+            self.fail(f"{text} has passed", param, ctx)
+        return at.timestamp()
+
+
+@click.command()
+@click.argument("service")
+@click.option(
+    "--until",
+    type=Moment(),
+    metavar="TIME",
+    help="When it ends: 2h from now, or 2026-12-24T18:00.  [default: at `unfreeze`]",
+)
+@click.option("-m", "--message", default="", metavar="TEXT", help="Why.")
+@click.option("--author", envvar="CANARY_AUTHOR", show_envvar=True, metavar="NAME")
+@store_options.config_server
+@store_options.as_json
+def freeze(
+    service: str,
+    config_server: str,
+    *,
+    until: float | None,
+    message: str,
+    author: str | None,
+    as_json: bool,
+) -> None:
+    """Let no step of SERVICE's rollouts begin; aborts work as ever.
+
+    What a driver does stops at the end of a step; operators may still promote.
+    """
+    from canary_trio.control.changes.archive import own_note  # noqa: PLC0415
+    from canary_trio.control.changes.rollouts import FREEZE_WORDS, Freeze  # noqa: PLC0415
+    from canary_trio.control.store_keys import freeze_key  # noqa: PLC0415
+
+    if len(message) > FREEZE_WORDS:
+        raise click.UsageError(f"found a message beyond {FREEZE_WORDS} characters")
+
+    async def write(client: DocumentSource) -> Freeze:
+        name = author or await client.token_name() or own_note().author
+        found = Freeze(name, message, until)
+        await client.put(freeze_key(service), found.dump())
+        return found
+
+    found = store_options.ask(config_server, write)
+    if as_json:
+        click.echo(json.dumps({"frozen": True, "by": found.by, "until": found.until}))
+        return
+    end = (
+        ""
+        if until is None
+        else f" until {datetime.fromtimestamp(until, UTC):%F %R} UTC"
+    )
+    click.echo(f"{service} is {found.words}{end}; canary unfreeze {service} ends it")
+
+
+@click.command()
+@click.argument("service")
+@store_options.config_server
+def unfreeze(service: str, config_server: str) -> None:
+    """Let steps of SERVICE's rollouts begin again."""
+    from canary_trio.control.store_keys import freeze_key  # noqa: PLC0415
+
+    async def end(client: DocumentSource) -> bool:
+        found = (await client.get(freeze_key(service))).entry is not None
+        if found:
+            await client.delete(freeze_key(service))
+        return found
+
+    was = store_options.ask(config_server, end)
+    click.echo(
+        f"{service} is not frozen any more" if was else f"{service} was not frozen"
+    )

@@ -1,0 +1,161 @@
+"""The commands that tell a rollout what to do; each prints the revision that it wrote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from canary_trio.command.cli.changes import writing
+from canary_trio.command.cli.changes.writing import Draft, How
+
+if TYPE_CHECKING:
+    from canary_trio.config.rollout import Rollout
+    from canary_trio.control.sources.source import DocumentSource
+    from canary_trio.rollout.moves import Move, Ratio, Situation
+
+    Told = Callable[[Rollout, Ratio, Situation], Move | None]
+
+
+def tell(service: str, told: Told, how: How, what: str) -> None:
+    """Write what a command says of a service's rollout, over what is there."""
+    from canary_trio.config.document import build, parse  # noqa: PLC0415
+    from canary_trio.config.model import format_share  # noqa: PLC0415
+    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
+    from canary_trio.control.changes.rollouts import with_move  # noqa: PLC0415
+    from canary_trio.errors import RolloutRefused  # noqa: PLC0415
+    from canary_trio.rollout.moves import Situation  # noqa: PLC0415
+
+    async def moved(client: DocumentSource) -> Draft:
+        text, revision = await read_document(client, service)
+        document = parse(text)
+        config = build(document, service=service)
+        if config.rollout is None:
+            raise RolloutRefused(
+                f"{service} has no rollout; begin one with: canary rollout start {service}"
+            )
+        note = await how.note(client, Draft(document, revision))
+        now_ms = round(time.time() * 1000)
+        seen = Situation(now_ms, by=note.author, before=revision)
+        move = told(config.rollout, config.ratio, seen)
+        if move is None:
+            return Draft(document, revision, moves_rollout=True)
+        share = format_share(move.ratio.get(config.rollout.arm, 0))
+        state = move.state
+        words = (
+            f"rollout {config.rollout.id} is {state.phase.value}, step {state.step},"
+            f" ratio {share}"
+        )
+        fields = {"phase": state.phase.value, "step": state.step, "ratio": float(share)}
+        return Draft(
+            with_move(document, move),
+            revision,
+            message=f"rollout {what}",
+            told=words,
+            fields={"rollout": {"id": config.rollout.id, **fields}},
+            moves_rollout=True,
+        )
+
+    writing.write(service, moved, how)
+
+
+@click.command()
+@click.argument("service")
+@click.option(
+    "--full", is_flag=True, help="Go to the last step, without holds, gates and judge."
+)
+@writing.options
+def promote(service: str, how: How, *, full: bool) -> None:
+    """End the present step of SERVICE's rollout now: the next one begins.
+
+    It goes exactly one step, whatever the step waits for; from the last one, the rollout is
+    done.
+    """
+    from canary_trio.rollout import commands  # noqa: PLC0415
+
+    if full:
+        tell(service, commands.promote_full, how, "promote --full")
+    else:
+        tell(service, commands.promote, how, "promote")
+
+
+@click.command()
+@click.argument("service")
+@writing.options
+def pause(service: str, how: How) -> None:
+    """Let nothing of SERVICE's rollout move until `resume` or `promote`."""
+    from canary_trio.rollout import commands  # noqa: PLC0415
+
+    tell(service, commands.pause, how, "pause")
+
+
+@click.command()
+@click.argument("service")
+@writing.options
+def resume(service: str, how: How) -> None:
+    """Let SERVICE's rollout go on from the ratio that is there.
+
+    The hold of its step begins anew, and so does the judge.
+    """
+    from canary_trio.rollout import commands  # noqa: PLC0415
+
+    tell(service, commands.resume, how, "resume")
+
+
+@click.command()
+@click.argument("service")
+@writing.options
+def abort(service: str, how: How) -> None:
+    """Give the arm of SERVICE's rollout no traffic any more, at once.
+
+    It needs no driver, and no gate or freeze holds it up.
+    """
+    from canary_trio.rollout import commands  # noqa: PLC0415
+
+    tell(service, commands.abort, how, "abort")
+
+
+@click.command()
+@click.argument("service")
+@click.option(
+    "--from",
+    "step",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="The step to begin with.",
+)
+@writing.options
+def retry(service: str, step: int, how: How) -> None:
+    """Begin SERVICE's rollout again after an abort."""
+    from canary_trio.rollout import commands  # noqa: PLC0415
+
+    tell(service, partial(commands.retry, step=step), how, f"retry --from {step}")
+
+
+@click.command("skip-gate")
+@click.argument("service")
+@click.argument("gates", nargs=-1)
+@writing.options
+def skip_gate(service: str, gates: tuple[str, ...], how: How) -> None:
+    """Let the next step of SERVICE's rollout begin without GATES, or without any."""
+    from canary_trio.rollout import commands  # noqa: PLC0415
+
+    told = partial(commands.skip_gates, names=gates)
+    tell(service, told, how, " ".join(["skip-gate", *gates]))
+
+
+@click.command()
+@click.argument("service")
+@click.argument("gates", nargs=-1)
+@writing.options
+def approve(service: str, gates: tuple[str, ...], how: How) -> None:
+    """Approve the next step of SERVICE's rollout, for GATES or for all that wait for it."""
+    from canary_trio.rollout import commands  # noqa: PLC0415
+
+    told = partial(commands.skip_gates, names=gates, approvals=True)
+    tell(service, told, how, " ".join(["approve", *gates]))

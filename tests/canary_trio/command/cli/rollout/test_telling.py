@@ -1,0 +1,227 @@
+"""Rollouts by commands, on a store without a proxy: no command needs a driver."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from canary_trio import read_document
+from canary_trio.command.cli.main import main
+from canary_trio.control.changes.documents import read_history
+from kv_trio import Client
+from kv_trio.testing import in_memory_store
+from tests.canary_trio.support.commands import canary
+from tests.canary_trio.support.rollouts import ARMS
+
+START = ("start", "web", "--steps", "1%,50%,100%", "--hold", "10m", "--id", "v1")
+
+
+async def present(client: Client) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((await read_document(client, "web"))[0])
+    return found
+
+
+async def rollout(client: Client, *words: str) -> str:
+    return (await canary(client, "rollout", *words)).stdout
+
+
+async def prepared(client: Client) -> None:
+    await client.put("canary/web/config", json.dumps({"arms": ARMS}).encode())
+
+
+async def test_a_rollout_by_words_from_its_start_to_its_end(tmp_path: Path) -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        said = await rollout(client, *START, "--judge", "--against", "baseline")
+        assert "written, rollout v1 is running: begun" in said
+        found = await present(client)
+        assert found["ratio"] == {"canary": 0.01, "baseline": 0.01}
+        assert found["rollout"]["steps"][0] == {"ratio": 0.01, "hold": 600}
+        assert found["rollout"]["judge"] is True
+
+        said = await rollout(client, "promote", "web", "-m", "it is fine")
+        assert "rollout v1 is running, step 1, ratio 0.5" in said
+        assert (await present(client))["ratio"] == {"canary": 0.5, "baseline": 0.5}
+        said = await rollout(client, "promote", "web", "--full")
+        assert "rollout v1 is done, step 2, ratio 1" in said
+
+        said = await rollout(client, "finish", "web", "--unchecked")
+        assert "the servers of canary are stable's" in said
+        found = await present(client)
+        assert found["ratio"] == 0
+        assert found["arms"]["stable"]["servers"] == found["arms"]["canary"]["servers"]
+        history = await read_history(client, "web")
+        assert "it is fine" in [change.message for change in history.changes]
+
+
+async def test_abort_retry_pause_resume_and_undo() -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        before = await present(client)
+        await rollout(client, *START)
+        await rollout(client, "pause", "web")
+        again = await rollout(client, "pause", "web")
+        assert "nothing changed" in again
+        await rollout(client, "resume", "web")
+        assert "ratio 0" in await rollout(client, "abort", "web")
+        assert (await present(client))["ratio"] == 0
+        said = await rollout(client, "retry", "web", "--from", "1", "--json")
+        assert json.loads(said)["rollout"] == {
+            "id": "v1",
+            "phase": "running",
+            "step": 1,
+            "ratio": 0.1,
+        }
+        assert "from before rollout v1" in await rollout(client, "undo", "web")
+        assert await present(client) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("promote", "web"), 1, "web has no rollout"),
+        (("start", "web"), 2, "expected FILE, or --steps"),
+        (("start", "web", "--steps", "x"), 2, "expected a share"),
+        (("start", "web", "--steps", "50%,5%"), 1, "$.rollout.steps[1]"),
+        (("start", "web", "--steps", "5%", "--arm", "gone"), 1, "$.rollout.arm"),
+        (("start", "web", "--steps", "5%", "--hold", "soon"), 2, "expected a time"),
+        (("status", "web"), 1, "web has no rollout"),
+        (("undo", "web"), 1, "not known what was there"),
+    ],
+)
+async def test_what_cannot_be_is_said(
+    words: tuple[str, ...], status: int, said: str
+) -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        ran = await canary(client, "rollout", *words, status=status)
+        assert said in ran.stderr
+        assert "rollout" not in await present(client)
+
+
+async def test_another_one_is_refused_while_one_is_in_progress() -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        await rollout(client, *START)
+        other = (*START[:-1], "v2")
+        ran = await canary(client, "rollout", *other, status=1)
+        assert "rollout v1 is running" in ran.stderr
+        assert "--replace" in ran.stderr
+        await rollout(client, *other, "--replace")
+        assert (await present(client))["rollout"]["id"] == "v2"
+
+
+async def test_set_ratio_pauses_a_rollout_and_says_so(tmp_path: Path) -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        await rollout(client, *START)
+        ran = await canary(client, "set", "web", "ratio=0.2")
+        assert "rollout v1 is paused: the ratio was set to 0.2 by hand" in ran.stdout
+        found = await present(client)
+        assert found["ratio"] == 0.2
+        assert found["rollout"]["state"]["phase"] == "paused"
+
+        ran = await canary(client, "set", "web", "update_rate=7")
+        assert "paused" not in ran.stdout
+        del found["rollout"]["state"]  # a file that knows nothing of how it stands
+        (tmp_path / "web.json").write_text(json.dumps(found))
+        await canary(client, "apply", "web", str(tmp_path / "web.json"))
+        assert (await present(client))["rollout"]["state"]["phase"] == "paused"
+
+
+async def test_r03_a_file_does_not_begin_an_aborted_rollout_again(
+    tmp_path: Path,
+) -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        await rollout(client, *START)
+        found = await present(client)
+        await rollout(client, "abort", "web")
+        for state in (found["rollout"].pop("state"), None):
+            if state is not None:
+                found["rollout"]["state"] = state
+            (tmp_path / "web.json").write_text(json.dumps({**found, "ratio": 0}))
+            await canary(client, "apply", "web", str(tmp_path / "web.json"))
+            found["rollout"].pop("state", None)
+            now = await present(client)
+            assert now["rollout"]["state"]["phase"] == "aborted"
+            assert now["ratio"] == 0
+
+
+async def test_a_freeze_lets_a_rollout_wait() -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        ran = await canary(client, "freeze", "web", "--until", "2h", "-m", "holidays")
+        assert "holidays" in ran.stdout
+        said = await rollout(client, *START)
+        assert "rollout v1 is waiting: frozen by" in said
+        assert (await present(client))["ratio"] == 0
+        assert "not frozen any more" in (await canary(client, "unfreeze", "web")).stdout
+        assert "was not frozen" in (await canary(client, "unfreeze", "web")).stdout
+        ran = await canary(client, "freeze", "web", "--until", "2001-01-01", status=2)
+        assert "has passed" in ran.stderr
+
+
+async def test_gates_are_approved_and_skipped(tmp_path: Path) -> None:
+    gates = [{"approval": True, "at": [1]}, {"url": "http://a", "at": [1]}]
+    file = tmp_path / "rollout.json"
+    file.write_text(json.dumps({"id": "v1", "steps": [0.1, 1], "gates": gates}))
+    async with in_memory_store() as client:
+        await prepared(client)
+        await rollout(client, "start", "web", str(file))
+        for words, passed in (
+            (("approve", "web"), ["approval"]),
+            (("skip-gate", "web", "url"), ["approval", "url"]),
+        ):
+            await rollout(client, *words)
+            state = (await present(client))["rollout"]["state"]
+            assert state["passed"] == passed
+        assert "nothing changed" in await rollout(client, "skip-gate", "web")
+        ran = await canary(client, "rollout", "skip-gate", "web", "gone", status=1)
+        assert "expected one of: approval, url" in ran.stderr
+
+
+async def test_status_says_how_it_stands_and_what_to_do() -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        await rollout(client, *START)
+        said = await rollout(client, "status", "web")
+        assert "web: rollout v1 is running, step 0 of 3" in said
+        assert "canary has 0.01; steps [0.01]  0.5  1" in said
+        assert "no driver: the ratio stays as it is" in said
+        found = json.loads(await rollout(client, "status", "web", "--json"))
+        assert (found["phase"], found["step"], found["ratio"]) == ("running", 0, 0.01)
+        await rollout(client, "abort", "web")
+        ran = await canary(client, "rollout", "status", "web", "--watch", status=1)
+        assert "is aborted" in ran.stdout
+        assert "canary rollout retry" in ran.stdout
+
+
+def test_lint_says_what_a_file_would_do(tmp_path: Path) -> None:
+    file = tmp_path / "rollout.json"
+    steps = [{"ratio": 0.01, "hold": None}, 1]
+    file.write_text(json.dumps({"id": "v1", "steps": steps, "judge": True}))
+    said = CliRunner().invoke(main, ["rollout", "lint", str(file)])
+    assert said.exit_code == 0
+    assert "step 0: 0.01, until it is promoted" in said.stdout
+    assert "no deadline" in said.stdout
+    file.write_text(json.dumps({"id": "v1", "steps": [0.5, 0.1]}))
+    said = CliRunner().invoke(main, ["rollout", "lint", str(file)])
+    assert said.exit_code == 1
+    assert "$.rollout.steps[1]: found 0.1 after 0.5" in said.stderr
+
+
+async def test_finish_asks_the_proxies_first() -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        await rollout(client, *START)
+        ran = await canary(client, "rollout", "finish", "web", status=1)
+        assert "cannot finish: rollout v1 is running" in ran.stderr
+        await rollout(client, "promote", "web", "--full")
+        ran = await canary(client, "rollout", "finish", "web", status=1)
+        assert "no proxy of web is live" in ran.stderr
+        assert (await present(client))["ratio"] == 1
