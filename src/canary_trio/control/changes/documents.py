@@ -35,7 +35,7 @@ from canary_trio.errors import (
     WrittenMeanwhile,
 )
 from canary_trio.routing.edge.names import is_gateway
-from kv_trio import Entry, TxnOperation
+from kv_trio import Entry, KvError, TxnOperation
 
 if TYPE_CHECKING:
     from canary_trio.config.model import Config
@@ -93,6 +93,19 @@ async def write_document(
     at = entry.modify_index if entry else 0
     if at != over:
         raise await _lost(client, service, over)
+    return await _write_over(client, service, entry, document, note, also)
+
+
+async def _write_over(
+    client: KeyStore,
+    service: str,
+    entry: Entry | None,
+    document: dict[str, Any],
+    note: Note | None,
+    also: Sequence[TxnOperation],
+) -> int:
+    """Write a document that was checked over what was read; as `write_document`."""
+    over = entry.modify_index if entry else 0
     before = _parsed(entry)
     if before is not None and is_same(before, document):
         return over
@@ -149,12 +162,13 @@ async def revise(
         NoDocument, InvalidConfig, WrittenMeanwhile, TooLargeTogether, KvError: as above.
     """
     while True:
-        text, over = await read_document(client, service)
-        document, tries = changed(parse(text)), tries - 1
+        entry = (await client.get(config_key(service))).entry
+        if entry is None:
+            raise NoDocument(service)
+        document, tries = changed(parse(entry.value)), tries - 1
+        check_document(service, document)
         try:
-            return await write_document(
-                client, service, document, over=over, note=note, also=also
-            )
+            return await _write_over(client, service, entry, document, note, also)
         except WrittenMeanwhile:
             if tries <= 0:
                 raise
@@ -256,7 +270,11 @@ async def _note_by_hand(
 
 async def _lost(client: KeyStore, service: str, over: int) -> WrittenMeanwhile:
     """Give the error of who was not first, which says who was and what that changed."""
-    history = await read_history(client, service)
+    try:
+        history = await read_history(client, service)
+    except KvError:  # who may not read it is told as much as is known
+        entry = (await client.get(config_key(service))).entry
+        return WrittenMeanwhile(service, entry.modify_index if entry else 0)
     winner = history.find(history.present)
     summary: list[str] = []
     try:

@@ -126,7 +126,7 @@ def apply(service: str, file: Path, to: str | None, how: How) -> None:
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="[SERVICE] FILE")
 def validate(names: tuple[str, ...]) -> None:
-    """Tell whether FILE is a valid document, and all that is wrong with it.
+    """Tell whether FILE is a valid document, and all that is wrong: canary validate web.json.
 
     It is JSON, or by its name YAML or TOML, as for `apply`. It is taken for the table of a gateway if it has routes, or if SERVICE is such as
     @edge.
@@ -144,7 +144,7 @@ def validate(names: tuple[str, ...]) -> None:
 @click.option("--markdown", is_flag=True, help="Print tables for people instead.")
 @click.option("--gateway", is_flag=True, help="Of a gateway's document instead.")
 def schema(*, markdown: bool, gateway: bool) -> None:
-    """Print the JSON Schema of a document (draft 2020-12)."""
+    """Print the JSON Schema of a document (2020-12): canary schema > canary.json."""
     from canary_trio.config.document import DOCUMENT  # noqa: PLC0415
     from canary_trio.config.json_schema import json_schema, reference  # noqa: PLC0415
     from canary_trio.routing.edge.table_codec import TABLE_SCHEMA  # noqa: PLC0415

@@ -21,7 +21,7 @@ from canary_trio.command.cli.options import store_options
 if TYPE_CHECKING:
     from canary_trio.control.changes.difference import Difference
     from canary_trio.control.changes.history import Change, ChangeLog
-    from canary_trio.control.sources.source import KeyStore
+    from canary_trio.control.sources.source import DocumentSource, KeyStore
 
 LIMIT = 20
 """Changes that are shown, if nothing else is said."""
@@ -70,12 +70,12 @@ def diff(
     service: str, a: int, b: int | None, config_server: str, *, as_json: bool
 ) -> None:
     """Show what changed from revision A to B, or to the present: canary diff web 41."""
-    from canary_trio.config.document import parse  # noqa: PLC0415
     from canary_trio.control.changes.difference import differences  # noqa: PLC0415
     from canary_trio.control.changes.documents import read_revision  # noqa: PLC0415
     from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
 
-    async def read(client: KeyStore) -> tuple[bytes, bytes, int]:
+    async def read(client: DocumentSource) -> tuple[bytes, bytes, int]:
+        _check_history(client)
         if b is None:
             after, revision = await read_document(client, service)
         else:
@@ -83,7 +83,7 @@ def diff(
         return await read_revision(client, service, a), after, revision
 
     before, after, to = store_options.ask(config_server, read)
-    found = differences(parse(before), parse(after))
+    found = differences(_parsed(before, a), _parsed(after, to))
     if as_json:
         listed = [shown_difference(one) for one in found]
         click.echo(json.dumps({"from": a, "to": to, "differences": listed}, indent=2))
@@ -219,11 +219,30 @@ def shown_difference(one: Difference) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value is not ABSENT}
 
 
+def _parsed(text: bytes, revision: int) -> dict[str, Any]:
+    """Give the document of a revision; one that was written by hand may be none."""
+    from canary_trio.config.document import parse  # noqa: PLC0415
+    from canary_trio.errors import InvalidConfig  # noqa: PLC0415
+
+    try:
+        return parse(text)
+    except InvalidConfig as exc:
+        store_options.fail(f"revision {revision} is no document: {exc}")
+
+
+def _check_history(client: DocumentSource) -> None:
+    from canary_trio.control.sources.source import SourceCannot  # noqa: PLC0415
+
+    if client.read_only:
+        raise SourceCannot(f"{client.url} keeps no history: {client.read_only}")
+
+
 def _read(service: str, config_server: str) -> ChangeLog:
     from canary_trio.control.changes.documents import read_history  # noqa: PLC0415
     from canary_trio.errors import NoDocument  # noqa: PLC0415
 
-    async def read(client: KeyStore) -> ChangeLog:
+    async def read(client: DocumentSource) -> ChangeLog:
+        _check_history(client)
         found = await read_history(client, service)
         if not found.changes:
             raise NoDocument(service)

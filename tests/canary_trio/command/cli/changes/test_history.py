@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from canary_trio import Note, change, read_document, write_document
 from canary_trio.command.cli.changes.history import difference_lines, table_lines
+from canary_trio.command.cli.main import main
 from canary_trio.control.changes.difference import differences
 from canary_trio.control.changes.history import Change
 from canary_trio.control.store_keys import config_key
@@ -70,6 +73,26 @@ async def test_a_diff_is_by_path() -> None:
         assert (same.stdout, "no difference" in same.stderr) == ("", True)
         ran = await canary(client, "diff", "web", "999", status=1)
         assert "revision 999 is not kept; there are" in ran.stderr
+
+
+async def test_what_is_no_document_has_no_difference() -> None:
+    async with in_memory_store() as client:
+        (one,) = await written(client)
+        await client.put(config_key("web"), b"gone")
+        ran = await canary(client, "diff", "web", str(one), status=1)
+    assert "is no document: $: found" in ran.stderr
+
+
+@pytest.mark.parametrize("words", [("history", "web"), ("diff", "web", "1")], ids=str)
+def test_what_is_only_read_keeps_no_history(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    asked = ("--config-server", f"file://{tmp_path}/")
+    ran = CliRunner().invoke(main, [*words, *asked])
+    assert ran.exit_code == 1
+    assert "keeps no history: " in ran.stderr
+    ran = CliRunner().invoke(main, ["unset", "web", "ratio", *asked])
+    assert "takes no document: " in ran.stderr
 
 
 async def test_a_rollback_is_a_new_revision_with_the_old_content() -> None:
