@@ -24,6 +24,9 @@ def references_to(config: Config, arm: str) -> list[str]:
     ]
     if config.mirror is not None and config.mirror.arm == arm:
         found.append("it gets copies of requests")
+    rollout = config.rollout
+    if rollout is not None and arm in (rollout.arm, rollout.against):
+        found.append("the rollout is about it")
     if arm == STABLE and not found:
         found.append(f"arm {STABLE} is always required")
     return found
