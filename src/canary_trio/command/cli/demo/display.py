@@ -6,6 +6,7 @@ runs from its arrival at the store to the step in which the proxy routes by it.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import statistics
@@ -25,6 +26,16 @@ from canary_trio.control.store_keys import config_key
 from canary_trio.serving.proxy import Proxy
 
 SERVICE = "demo"
+
+STEPS = (
+    {"ratio": 0.1, "hold": 20},
+    {"ratio": 0.25, "hold": 20},
+    {"ratio": 0.5, "hold": 20},
+    {"ratio": 1.0},
+)
+JUDGE = {"then": "abort", "requests": 100, "latency": None}
+"""At 100 requests/s nobody would wait for the 5,000 of the default."""
+
 FRAME_S = 0.25
 """How often what is shown at a terminal is drawn anew."""
 
@@ -99,7 +110,7 @@ async def _show_plain(console: Console, record: DemoRecord, proxy: Proxy) -> Non
         )
         console.print(
             f"revision {proxy.revision}  {shares}  requests {record.total}"
-            f"  errors {record.errors}"
+            f"  errors {record.errors}{_rollout(proxy)}"
         )
 
 
@@ -123,12 +134,25 @@ def _table(record: DemoRecord, proxy: Proxy) -> Table:
     last = ", ".join(f"{revision}: {ms:.2f} ms" for revision, ms in record.changes[-4:])
     table.caption = (
         f"write to live: {last or 'no change yet'}   errors: {record.errors}"
+        f"{_rollout(proxy)}"
     )
     table.caption_justify = "left"
     return table
 
 
-def introduce(console: Console, proxy: Proxy, store_url: str) -> None:
+def _rollout(proxy: Proxy) -> str:
+    """Say how the rollout stands; nothing if there is none."""
+    rollout = proxy.config.rollout
+    if rollout is None:
+        return ""
+    state = rollout.state
+    if state is None:
+        return f"   rollout {rollout.id}: begins"
+    words = f"   rollout {rollout.id}: {state.phase.value}, step {state.step}"
+    return f"{words}, {state.reason}" if state.reason else words
+
+
+def introduce(console: Console, proxy: Proxy, store_url: str, version_url: str) -> None:
     """Say where everything is, and what can be done."""
     command = _command()
     to = "" if store_url == "http://127.0.0.1:8500" else f" --config-server {store_url}"
@@ -140,7 +164,16 @@ def introduce(console: Console, proxy: Proxy, store_url: str) -> None:
         console.print(
             f"  {command} set {SERVICE} {change} --wait 2{to}", soft_wrap=True
         )
-    console.print(f"  {command} status {SERVICE}{to}\n", soft_wrap=True)
+    console.print(f"  {command} status {SERVICE}{to}", soft_wrap=True)
+    rollout = json.dumps({"id": "v2", "steps": list(STEPS), "judge": JUDGE})
+    console.print(
+        f"  echo '{rollout}' | {command} rollout start {SERVICE} -{to}",
+        soft_wrap=True,
+        markup=False,
+    )
+    console.print(f"  curl -X POST {version_url}/fail    (or /heal)\n", soft_wrap=True)
+    if console.is_terminal:
+        console.print("Or press r for a rollout, and f to let v2 fail.\n")
 
 
 def _command() -> str:

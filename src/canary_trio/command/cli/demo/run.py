@@ -1,7 +1,8 @@
 """The demonstration: the main job in one process, with traffic of its own.
 
 Two example versions, a store, a proxy and a trickle of requests run in one nursery; what
-they do is counted by what is shown (`display`).
+they do is counted by what is shown (`display`). The second version can be made to fail, by
+a key or by a request, while a rollout raises its share (`rollout`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import json
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -28,10 +29,14 @@ from canary_trio.command.cli.demo.display import (
     show,
     summarize,
 )
+from canary_trio.command.cli.demo.rollout import (
+    Version,
+    begin_rollout,
+    pressed_keys,
+)
 from canary_trio.command.process.own_directory import own_directory
 from canary_trio.serving.options import ProxyOptions
 from canary_trio.serving.proxy import serve
-from http_trio import Exchange, Response
 
 _REQUESTS_PER_S = 100
 
@@ -65,16 +70,6 @@ def run(
     return failure
 
 
-def version(name: str) -> http_trio.Handler:
-    """Give the handler of an example version: it says its name."""
-    response = Response(200, name.encode() + b"\n")
-
-    def handler(exchange: Exchange) -> None:
-        exchange.respond(response)
-
-    return handler
-
-
 async def _run(
     console: Console, record: DemoRecord, for_s: float | None, places: _Places
 ) -> None:
@@ -84,9 +79,10 @@ async def _run(
         trio.open_signal_receiver(*ends) as signals,
     ):
         async with trio.open_nursery() as nursery:
+            versions = [Version("v1"), Version("v2")]
             servers = [
-                await nursery.start(http_trio.serve, version(name), ["127.0.0.1:0"])
-                for name in ("v1", "v2")
+                await nursery.start(http_trio.serve, one, ["127.0.0.1:0"])
+                for one in versions
             ]
             kv = await nursery.start(
                 partial(
@@ -107,7 +103,12 @@ async def _run(
             start = partial(serve, SERVICE, options, on_live=record.live)
             proxy = await nursery.start(start)
             record.changes.clear()  # the first document is no change
-            introduce(console, proxy, kv.url)
+            keys: dict[str, Callable[[], Awaitable[None]]] = {
+                "f": versions[1].turn,
+                "r": partial(begin_rollout, kv.url),
+            }
+            introduce(console, proxy, kv.url, servers[1].url)
+            nursery.start_soon(pressed_keys, keys)
             nursery.start_soon(_trickle, proxy.addresses[0], record)
             nursery.start_soon(show, console, record, proxy)
             async for _ in signals:
@@ -127,6 +128,10 @@ async def _trickle(address: str, record: DemoRecord) -> None:
                     sent = len(record.changes)
                     await stream.send_all(b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
                     response = await stream.receive_some()
+                    if response.startswith(b"HTTP/1.1 500 "):
+                        record.errors += 1
+                        await trio.sleep(1 / _REQUESTS_PER_S)
+                        continue
                     if not response.startswith(b"HTTP/1.1 200 "):
                         break
                     name = response.rpartition(b"\r\n\r\n")[2].strip().decode()
