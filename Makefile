@@ -72,8 +72,8 @@ coverage: install  ## Pass the tests, and hold each package to its floor of cove
 check: install  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	find src examples -name '*.py' | \
-	  xargs -P 2 -n 40 $(BIN)/flake8-async --enable=ASYNC --disable=$(ASYNC_OFF)
+	grep -rlE --include='*.py' '\b(async|await|import trio|trio\.)' src examples | \
+	  xargs -P 2 -n 33 $(BIN)/flake8-async --enable=ASYNC --disable=$(ASYNC_OFF)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 

@@ -17,8 +17,10 @@ from typing import Any
 import attrs
 import trio
 
+import http_trio
 from http_trio.testing.peers import RawClient
 from http_trio.testing.ports import free_port
+from tests.e2e import version
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 40.0
@@ -118,7 +120,7 @@ class World:
     nursery: trio.Nursery
     store_port: int = attrs.field(factory=free_port)
     versions: dict[str, str] = attrs.field(factory=dict)
-    processes: dict[str, Process] = attrs.field(factory=dict)
+    asked_to_be_slow: dict[str, trio.Event] = attrs.field(factory=dict)
     store: Process | None = None
 
     @property
@@ -133,11 +135,13 @@ class World:
         return one
 
     async def start_versions(self, *names: str) -> None:
+        """Serve versions in this process; those that a test kills it starts itself."""
         for name in names:
-            process = await self.start("python", "-m", "tests.e2e.version", name)
-            match = await process.says(r"listens on (\S+)")
-            self.versions[name] = f"http://{match[1]}"
-            self.processes[name] = process
+            asked = self.asked_to_be_slow[name] = trio.Event()
+            handler = partial(version.response, name.encode(), asked.set)
+            serving = partial(http_trio.serve, handler, ["127.0.0.1:0"])
+            server: http_trio.HttpServer = await self.nursery.start(serving)
+            self.versions[name] = f"http://{server.addresses[0]}"
 
     async def start_store(self) -> Process:
         bind = f"127.0.0.1:{self.store_port}"

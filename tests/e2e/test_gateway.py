@@ -52,7 +52,7 @@ async def status_of(address: str, host: str, path: str = "/") -> int:
 
 
 async def becomes(status: int, address: str, host: str, path: str = "/") -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(40):
         while await status_of(address, host, path) != status:
             await trio.sleep(0.05)
 
@@ -78,10 +78,10 @@ async def the_story(here: World, store: str) -> None:
         assert await status_of(first, "shop.org") == 200
         assert await status_of(second, "blog.org", "/b/x") == 200
         assert await status_of(first, "nobody.org") == 404
-        wait = ("--wait", "5", "--expect", "4")
+        wait = ("--wait", "40", "--expect", "4")
         ran = await change("set", "shop", "ratio=0.2", *wait)
         assert "live on 4/4 proxies" in ran.out, "two gateways, one of two workers"
-        ran = await change("set", "@edge", "update_rate=20", "--wait", "5")
+        ran = await change("set", "@edge", "update_rate=20", "--wait", "40")
         assert "live on 3/3 proxies" in ran.out
 
         ran = await change("services", "--json")

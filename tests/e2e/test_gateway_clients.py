@@ -184,7 +184,7 @@ async def test_no_request_of_the_others_fails_while_services_come_and_go(
 
         async def until(name: str, status: int) -> None:
             async with httpx.AsyncClient() as http:
-                with trio.fail_after(10):
+                with trio.fail_after(40):
                     while True:
                         reply = await http.get(url, headers={"Host": name})
                         if reply.status_code == status:

@@ -73,5 +73,5 @@ async def test_a_server_that_is_killed_fails_nobody_and_comes_back(
 
     arm["servers"][0] = {"url": f"http://{one}", "mode": "drain"}
     here.write(arms={"stable": arm})
-    await here.canary("apply", here.path / "web.json", "--wait", "20")
+    await here.canary("apply", here.path / "web.json", "--wait", "40")
     assert set(await ask(address, 12)) == {"other", "third"}

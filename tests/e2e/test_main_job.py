@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.e2e.processes import World, ask, connected_to, run, world
+from canary_trio import change, wait_applied
+from kv_trio import Client
+from tests.e2e.processes import PATIENCE_S, World, ask, connected_to, run, world
 
 
 @pytest.fixture
@@ -26,13 +28,12 @@ async def test_1_all_requests_follow_a_change_that_was_waited_for(here: World) -
     _, address = await here.start_proxy()
     assert set(await ask(address, 50)) == {"v1"}
 
-    ran = await here.canary("set", "ratio=1", "--wait", "5")
+    ran = await here.canary("set", "ratio=1", "--wait", "40")
 
     assert set(await ask(address, 50)) == {"v2"}
     assert re.fullmatch(r"revision \d+ live on 1/1 proxies in [\d.]+ ms\n", ran.out)
 
 
-@pytest.mark.timeout(240)  # twenty commands start beside fifty busy clients
 async def test_2_twenty_changes_under_load_lose_nothing(here: World) -> None:
     _, address = await here.start_proxy()
     responses: Counter[str] = Counter()
@@ -48,14 +49,23 @@ async def test_2_twenty_changes_under_load_lose_nothing(here: World) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(50):
             nursery.start_soon(load)
-        for at in range(20):
-            style = ("round_robin", "random")[at % 2]
-            ratio = round(random.random(), 4)
-            await here.canary("set", f"ratio={ratio}", f"style={style}", "--wait", "5")
+        async with Client(here.store_url) as client:
+            for at in range(20):
+                style = ("round_robin", "random")[at % 2]
+                ratio = round(random.random(), 4)
+                revision = await change(
+                    client, "web", f"ratio={ratio}", f"style={style}"
+                )
+                with trio.fail_after(PATIENCE_S):
+                    await wait_applied(client, "web", revision)
+                before = responses.total()
+                with trio.fail_after(PATIENCE_S):
+                    while responses.total() < before + 50:  # by this document
+                        await trio.sleep(0.01)
         stop.set()
 
     assert set(responses) == {"v1", "v2"}
-    assert responses.total() > 1000
+    assert responses.total() >= 1000
 
 
 async def test_3_traffic_never_notices_that_the_store_was_killed(here: World) -> None:
@@ -67,7 +77,7 @@ async def test_3_traffic_never_notices_that_the_store_was_killed(here: World) ->
 
     await here.start_store()
     assert set(await ask(address, 50)) == {"v1"}
-    ran = await here.canary("set", "ratio=1", "--wait", "10")
+    ran = await here.canary("set", "ratio=1", "--wait", "40")
     assert "live on 1/1" in ran.out
 
     assert set(await ask(address, 50)) == {"v2"}
@@ -87,7 +97,7 @@ async def test_4_with_the_store_down_the_last_good_document_serves(here: World) 
     assert set(await ask(address, 50)) == {"v2"}
     assert "as remembered" in again.output
     await here.start_store()
-    ran = await here.canary("set", "ratio=0", "--wait", "10")
+    ran = await here.canary("set", "ratio=0", "--wait", "40")
     assert "live on 1/1" in ran.out
     assert set(await ask(address, 50)) == {"v1"}
 
@@ -108,7 +118,7 @@ async def test_5_an_invalid_document_is_refused_and_the_old_one_runs(
     written = await run(*put)
     revision = written.out.split()[1]
 
-    with trio.fail_after(10):
+    with trio.fail_after(40):
         while "refused" not in (ran := await here.canary("status", status=None)).out:
             pass
 
@@ -121,7 +131,7 @@ async def test_5_an_invalid_document_is_refused_and_the_old_one_runs(
     assert f"refused {revision}: $.stlye: found an unknown field" in ran.out
     assert "did you mean style?" in ran.out
 
-    fixed = await here.canary("apply", here.write(ratio=1), "--wait", "5")
+    fixed = await here.canary("apply", here.write(ratio=1), "--wait", "40")
     assert "live on 1/1" in fixed.out
     assert "refused" not in (await here.canary("status")).out
     assert set(await ask(address, 50)) == {"v2"}
@@ -137,11 +147,11 @@ async def test_5_an_invalid_document_is_refused_and_the_old_one_runs(
 
 async def test_5b_what_changes_nothing_says_so(here: World) -> None:
     await here.start_proxy()
-    first = await here.canary("set", "ratio=0.25", "--wait", "5")
+    first = await here.canary("set", "ratio=0.25", "--wait", "40")
     assert re.fullmatch(r"revision \d+ live on 1/1 proxies in [\d.]+ ms\n", first.out)
     again = await here.canary("set", "ratio=0.25")
     assert re.fullmatch(r"nothing changed; revision \d+ is there already\n", again.out)
-    waited = await here.canary("set", "ratio=0.25", "--wait", "5", "--json")
+    waited = await here.canary("set", "ratio=0.25", "--wait", "40", "--json")
     shown = json.loads(waited.out)
     assert (shown["changed"], shown["live"]) == (False, 1)
 
@@ -184,14 +194,14 @@ async def test_7_a_user_on_the_canary_stays_while_the_ratio_rises(here: World) -
         assert cookie is not None
         seen = [body]
         for ratio in (0.1, 0.3, 0.5, 0.7, 0.9):
-            await here.canary("set", f"ratio={ratio}", "--wait", "5")
+            await here.canary("set", f"ratio={ratio}", "--wait", "40")
             for _ in range(40):
                 head, body = await client.ask(b"/", b"Cookie: x=y; " + cookie[1])
                 assert b"Set-Cookie" not in head
                 seen.append(body)
         assert b"v1" not in seen[seen.index(b"v2") :] if b"v2" in seen else True
         for ratio, arm in ((1, b"v2"), (0, b"v1")):
-            await here.canary("set", f"ratio={ratio}", "--wait", "5")
+            await here.canary("set", f"ratio={ratio}", "--wait", "40")
             assert (await client.ask(b"/", b"Cookie: " + cookie[1]))[1] == arm
         _, body = await client.ask(b"/cookie", b"Cookie: a=b; " + cookie[1] + b"; c=d")
         assert body == b"a=b; c=d"
@@ -216,7 +226,7 @@ async def test_users_are_split_by_the_ratio_and_forged_cookies_replaced(
 async def test_the_whole_fleet_is_waited_for(here: World) -> None:
     addresses = [(await here.start_proxy("--id", f"p{n}"))[1] for n in range(3)]
 
-    ran = await here.canary("set", "ratio=1", "--wait", "5")
+    ran = await here.canary("set", "ratio=1", "--wait", "40")
 
     assert "live on 3/3 proxies" in ran.out
     for address in addresses:
@@ -228,7 +238,7 @@ async def test_who_lags_is_named_when_the_wait_runs_out(here: World) -> None:
     await here.start_proxy("--id", "quick")
     stuck.process.send_signal(signal.SIGSTOP)
 
-    ran = await here.canary("set", "ratio=1", "--wait", "1", status=3)
+    ran = await here.canary("set", "ratio=1", "--wait", "3", status=3)
 
     assert "live on 1/2 proxies" in ran.out
     assert "not yet live on: stuck" in ran.err
@@ -240,7 +250,7 @@ async def test_a_proxy_that_ended_is_not_waited_for(here: World) -> None:
     await here.start_proxy("--id", "stays")
     assert await gone.ends() == 0
 
-    ran = await here.canary("set", "ratio=1", "--wait", "5")
+    ran = await here.canary("set", "ratio=1", "--wait", "40")
 
     assert "live on 1/1 proxies" in ran.out
 
@@ -249,7 +259,8 @@ async def test_sigterm_lets_the_requests_in_progress_end(here: World) -> None:
     proxy, address = await here.start_proxy()
     async with connected_to(address) as client, trio.open_nursery() as nursery:
         await client.send(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
-        await trio.sleep(0.1)
+        with trio.fail_after(PATIENCE_S):
+            await here.asked_to_be_slow["v1"].wait()
         nursery.start_soon(proxy.ends)
         head, body = await client.response()
 
@@ -265,7 +276,7 @@ async def test_a_proxy_moves_to_the_config_server_that_its_document_names(
     async with world(tmp_path_factory.mktemp("other"), versions=False) as other:
         other.versions = here.versions
         move = f"config_server={other.store_url}"
-        ran = await here.canary("set", move, "--wait", "1", status=3)
+        ran = await here.canary("set", move, "--wait", "3", status=3)
         assert "live on 0/1 proxies" in ran.out
         assert "has not moved to the store of the document: " in ran.err
         assert "no document there" in ran.err
@@ -273,12 +284,12 @@ async def test_a_proxy_moves_to_the_config_server_that_its_document_names(
         assert set(await ask(address, 20)) == {"v1"}, "there is no document there yet"
 
         await other.canary("apply", other.write(ratio=1))
-        with trio.fail_after(10):
+        with trio.fail_after(40):
             while "live on 1/1" not in (await other.canary("status", status=None)).out:
                 pass
 
         assert set(await ask(address, 20)) == {"v2"}
         move = f"config_server={here.store_url}"
         await here.canary("set", "config_server=null")
-        ran = await other.canary("set", move, "--wait", "5")
+        ran = await other.canary("set", move, "--wait", "40")
         assert f"1 proxies left for {here.store_url} in " in ran.out

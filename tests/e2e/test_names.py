@@ -59,6 +59,6 @@ async def test_who_comes_back_after_a_crash_takes_over_at_once(tmp_path: Path) -
             await trio.sleep(0.01)
         first.kill()
         _, address = await made.start_proxy("--id", "same")
-        with trio.fail_after(5):  # its session would live for 20 s more
+        with trio.fail_after(15):  # its session would live for 20 s more
             while await ids(made) != [("same", address)]:
                 await trio.sleep(0.01)

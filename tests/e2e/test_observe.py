@@ -60,7 +60,7 @@ async def test_each_answer_says_by_what_it_was_routed(here: World) -> None:
             in text
         )
 
-        written = await here.canary("set", "sticky_sessions=true", "--wait", "5")
+        written = await here.canary("set", "sticky_sessions=true", "--wait", "40")
         head, _ = await client.ask()
         assert field(head, b"X-Canary").startswith(f"revision={written.out.split()[1]}")
         cookie = field(head, b"Set-Cookie").partition(";")[0].encode()
@@ -266,7 +266,7 @@ async def test_the_status_says_when_an_arm_can_be_removed(here: World) -> None:
     ]
     assert arms["canary"]["held_by"] == ["the ratio gives it 0.5"]
 
-    await here.canary("set", "ratio=0", "--wait", "5")
+    await here.canary("set", "ratio=0", "--wait", "40")
     said = await here.canary("status", "--arms")
     _, canary, server = (
         line
@@ -300,6 +300,6 @@ async def test_a_mirror_that_is_dead_or_answers_otherwise_harms_nobody(
     dead = f"http://127.0.0.1:{free_port()}"
     other = here.store_url  # which answers something else
     for url, outcome in ((dead, "no_response"), (other, "other_size")):
-        await here.canary("set", f'arms.canary.servers=["{url}"]', "--wait", "5")
+        await here.canary("set", f'arms.canary.servers=["{url}"]', "--wait", "40")
         assert set(await ask(address, 20)) == {"v1"}
         assert set((await skipped(same=20, **{outcome: 20})).values()) == {0}

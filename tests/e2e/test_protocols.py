@@ -51,7 +51,7 @@ async def test_http2_without_tls_where_it_is_asked_for(
         assert upgraded == "v1 1.1"
         head = await fetch(H2C, "-D", "-", "-o", "/dev/null", either)
         assert ", protocol=HTTP/2, arm=" in head
-        with trio.fail_after(20):
+        with trio.fail_after(40):
             refused = await trio.run_process(
                 ["curl", "--silent", H2C, plain], check=False, capture_stdout=True
             )

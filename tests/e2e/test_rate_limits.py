@@ -56,7 +56,7 @@ async def test_workers_refuse_at_the_right_number(tmp_path: Path) -> None:
         # a worker that is started again finds what was counted
         os.kill(table["workers"][0]["pid"], signal.SIGKILL)
         await process.says("it is started again")
-        with trio.fail_after(20):
+        with trio.fail_after(40):
             while (await get(admin, "/ready")).status_code != 200:
                 await trio.sleep(0.05)
         assert await codes(address, 8) == {b"429": 8}

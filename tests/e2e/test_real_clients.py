@@ -240,6 +240,6 @@ async def test_a_websocket_through_the_proxy(
         async with proxying(upstream_at(address)) as proxy:
             url = proxy.url.replace("http://", "ws://")
             await trio.to_thread.run_sync(client, url)
-            with trio.fail_after(5):
+            with trio.fail_after(40):
                 while proxy.connections:
                     await trio.sleep(0.01)

@@ -175,7 +175,7 @@ async def test_a_lease_that_is_ended_by_others_is_begun_anew(tmp_path: Path) -> 
 async def test_the_command_writes_and_waits(tmp_path: Path) -> None:
     async with one(tmp_path) as (store, client), proxy_on(client):
         asked = ("--config-server", store.url)
-        done = await run("canary", "set", "web", "ratio=0.25", "--wait", "20", *asked)
+        done = await run("canary", "set", "web", "ratio=0.25", "--wait", "40", *asked)
         assert "live on 1/1 proxies" in done.out
         shown = await run("canary", "get", "web", *asked)
         assert '"ratio": 0.25' in shown.out

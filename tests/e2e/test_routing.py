@@ -45,7 +45,7 @@ async def test_users_by_header_are_where_arithmetic_says_on_every_proxy(
             assert await who_serves(address) == wanted
         if epoch == 0:
             more = ("ratio=0.6", "sticky_sessions.epoch=1")
-            await here.canary("set", *more, "--wait", "5")
+            await here.canary("set", *more, "--wait", "40")
 
 
 async def test_rules_lead_before_the_user_and_say_so(here: World) -> None:

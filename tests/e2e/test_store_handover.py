@@ -72,7 +72,7 @@ async def test_a_service_manager_restarts_it_and_no_client_is_refused(
 async def until_watched(url: str) -> None:
     """Wait until somebody waits for a change."""
     async with httpx.AsyncClient(trust_env=False) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(40):
             while (
                 "\nkv_trio_watchers 1.0\n"
                 not in (await client.get(f"{url}/metrics")).text
@@ -101,7 +101,7 @@ async def test_a_lame_duck_says_so_and_serves(tmp_path: Path) -> None:
         await store.says("listens on")
         assert (await run("kv-trio", "health", url)).out == "ready\n"
         store.process.send_signal(signal.SIGTERM)
-        with trio.fail_after(10):
+        with trio.fail_after(40):
             while (await client.get(f"{url}/ready")).text != "draining\n":
                 await trio.sleep(0.01)
         told = await run("kv-trio", "health", url, status=1)

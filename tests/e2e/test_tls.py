@@ -15,6 +15,7 @@ import trio
 
 from http_trio.testing.ports import free_port
 from tests.e2e.processes import (
+    PATIENCE_S,
     Process,
     World,
     ask,
@@ -58,7 +59,7 @@ async def start_secure(
 
 
 async def fetch(*words: object) -> str:
-    with trio.fail_after(20):
+    with trio.fail_after(40):
         done = await trio.run_process(
             ["curl", "--silent", "--show-error", *map(str, words)], capture_stdout=True
         )
@@ -115,7 +116,7 @@ async def test_each_name_has_its_certificate(
             r"c\.example\.crt \(c\.example\) expires in \d+\.\d days", said
         )
         told = f"certificate {directory}/soon.example.crt (soon.example) expires in"
-        with trio.fail_after(20):  # what is reported is looked at every few seconds
+        with trio.fail_after(40):  # what is reported is looked at every few seconds
             while told not in (plain := (await run(*asked)).out):
                 await trio.sleep(0.1)
         assert "c.example.crt" not in plain, "it has long enough"
@@ -249,7 +250,7 @@ async def test_a_store_with_tls_serves_the_commands(
         address, admin = says[1], says[2]
         await proxy.says("runs revision")
         assert await ask(address, 2, b"/v1/kv/a?raw") == ["1", "1"]
-        words = ("web", "ratio=0.5", "--wait", "10", "--config-server", url)
+        words = ("web", "ratio=0.5", "--wait", "40", "--config-server", url)
         changed = await run("canary", "set", *words, *ca)
         assert "live on 1/1 proxies" in changed.out
         async with connected_to(address) as client:
@@ -288,6 +289,7 @@ async def test_sigterm_drains_http2(tmp_path: Path, authority: Authority) -> Non
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
-            await made.processes["v1"].says("asked to be slow")
+            with trio.fail_after(PATIENCE_S):
+                await made.asked_to_be_slow["v1"].wait()
             assert await process.ends(signal.SIGTERM) == 0
     assert responses == ["v1"]

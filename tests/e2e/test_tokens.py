@@ -55,7 +55,7 @@ async def test_a_token_is_read_again_at_sighup_and_a_broken_file_changes_nothing
             with trio.fail_after(PATIENCE_S):
                 while "live on 1/1 proxies" not in said:
                     ran = await run(
-                        *("canary", "set", *ask, "update_rate=20", "--wait", 10),
+                        *("canary", "set", *ask, "update_rate=20", "--wait", "40"),
                         status=None,
                     )
                     said = ran.out

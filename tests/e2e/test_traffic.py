@@ -103,12 +103,12 @@ async def test_a_recalled_websocket_hears_1012_and_others_stay(
     with contextlib.ExitStack() as stack:
         stays = await run(stack.enter_context, connect(url))
         goes = await run(stack.enter_context, connect(url, additional_headers=canary))
-        await here.canary("set", "update_rate=20", "--wait", "5")
+        await here.canary("set", "update_rate=20", "--wait", "40")
         for websocket in (stays, goes):
             assert await run(ask, websocket, "hello") == "hello"
 
         file = here.write(arms={"stable": arms["stable"]}, connections=recall)
-        await here.canary("apply", file, "--wait", "5")
+        await here.canary("apply", file, "--wait", "40")
 
         with pytest.raises(ConnectionClosed) as closed:
             await run(goes.recv, 10)
@@ -151,7 +151,7 @@ async def test_an_arm_is_compressed_from_when_it_asks(here: World) -> None:
     assert await asked("--compressed") == ["v1", " "]
     arms = here.document()["arms"]
     arms["stable"]["compress"] = {"least": 1, "codings": ["gzip"]}
-    await here.canary("apply", here.write(arms=arms), "--wait", "5")
+    await here.canary("apply", here.write(arms=arms), "--wait", "40")
     assert await asked("--compressed") == ["v1", "gzip Accept-Encoding"]
     assert await asked() == ["v1", " Accept-Encoding"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import trio
 
-from tests.e2e.processes import Process, World, ask, run, world
+from tests.e2e.processes import PATIENCE_S, Process, World, ask, run, world
 
 
 async def start(made: World, *words: object) -> tuple[Process, str, str]:
@@ -70,7 +70,7 @@ async def test_workers_are_one_proxy(tmp_path: Path) -> None:
         async with httpx.AsyncClient(transport=transport) as client:
             assert (await client.get("http://a/")).text == "v1"
 
-        said = (await made.canary("set", "ratio=1", "--wait", 10)).out
+        said = (await made.canary("set", "ratio=1", "--wait", "40")).out
         assert "live on 2/2 proxies" in said
         assert set(await ask(address, 4)) == {"v2"}
         fleet = json.loads((await made.canary("status", "--json")).out)
@@ -93,7 +93,8 @@ async def drain(made: World, process: Process, address: str) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask_slowly)
-        await made.processes["v2"].says("asked to be slow")
+        with trio.fail_after(PATIENCE_S):
+            await made.asked_to_be_slow["v2"].wait()
         assert await process.ends(signal.SIGTERM) == 0
     assert responses == [["v2"]]
 
@@ -105,7 +106,7 @@ async def end_at_once(process: Process, address: str, admin: str) -> None:
     async with await trio.open_tcp_stream(host, int(port)) as held:
         await held.send_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
         process.process.send_signal(signal.SIGINT)
-        with trio.fail_after(10):
+        with trio.fail_after(40):
             while (await get(admin, "/ready")).text != "draining\n":
                 pass
         assert process.process.poll() is None
@@ -123,7 +124,7 @@ async def test_a_worker_that_is_killed_while_all_drain_is_told(tmp_path: Path) -
                 b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
             )
             process.process.send_signal(signal.SIGTERM)
-            with trio.fail_after(10):
+            with trio.fail_after(40):
                 while sum(map(is_running, pids)) != 1:
                     await trio.sleep(0.02)
             os.kill(next(filter(is_running, pids)), signal.SIGKILL)
@@ -137,7 +138,7 @@ async def test_workers_live_as_long_as_their_supervisor(tmp_path: Path) -> None:
         first, second = (row["pid"] for row in (await status(admin))["workers"])
         os.kill(first, signal.SIGKILL)
         await process.says(r"worker 1 \(pid \d+\) was ended by SIGKILL")
-        with trio.fail_after(20):
+        with trio.fail_after(40):
             while (await get(admin, "/ready")).status_code != 200:
                 assert await ask(address, 1) == ["v1"]  # the other one serves
         rows = (await status(admin))["workers"]
@@ -148,7 +149,7 @@ async def test_workers_live_as_long_as_their_supervisor(tmp_path: Path) -> None:
         assert number(metrics, "canary_worker_restarts_total") == 1
 
         await process.ends(signal.SIGKILL)
-        with trio.fail_after(10):
+        with trio.fail_after(40):
             while any(is_running(row["pid"]) for row in rows):
                 await trio.sleep(0.02)
 
@@ -160,7 +161,7 @@ async def test_a_worker_that_hangs_is_replaced_and_told_of(tmp_path: Path) -> No
         os.kill(first, signal.SIGSTOP)
         await process.says(rf"worker 1 \(pid {first}\) gives no sign of life for 3 s")
         await process.says(r"worker 1 \(pid \d+\) was ended by SIGKILL")
-        with trio.fail_after(20):
+        with trio.fail_after(40):
             while (await get(admin, "/ready")).status_code != 200:
                 await trio.sleep(0.05)
         for _ in range(20):  # each a connection of its own, to either worker
