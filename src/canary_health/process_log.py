@@ -70,6 +70,7 @@ class ProcessLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; it is written soon."""
         try:
+            _spread(record)
             line = self.format(record)
         except Exception as exc:  # a line that is wrong is said, and ends nothing
             record.msg, record.args = f"{record.msg!r} cannot be told: {exc!r}", ()
@@ -173,8 +174,6 @@ def configure(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=first,
             processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _arranged,
                 *(_as_json() if form is LogForm.JSON else _as_text()),
             ],
         )
@@ -195,6 +194,8 @@ def _as_json() -> list[Processor]:
 
     transformer = ExceptionDictTransformer(show_locals=False)
     return [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        _arranged,
         structlog.processors.ExceptionRenderer(transformer),
         structlog.processors.JSONRenderer(),
     ]
@@ -204,6 +205,8 @@ def _as_text() -> list[Processor]:
     import structlog  # noqa: PLC0415
 
     return [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        _arranged,
         _plain,
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=_write_traceback
@@ -218,11 +221,21 @@ def _arranged(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return {**first, **found}
 
 
+def _spread(record: logging.LogRecord) -> None:
+    """Have what stands in the words as values too, with the words that stay the same."""
+    if isinstance(record.args, tuple) and record.args and record.msg != "%s":
+        record.template = record.msg
+        record.values = [
+            one if isinstance(one, (int, float)) else str(one) for one in record.args
+        ]
+
+
 def _plain(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Leave nothing that moves a cursor or begins a line."""
     return {
         name: escaped(value) if isinstance(value, str) else value
         for name, value in event.items()
+        if name not in ("template", "values")  # they are in the words
     }
 
 

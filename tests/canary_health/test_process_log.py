@@ -71,6 +71,8 @@ def test_json_has_time_level_event_and_who_it_is_first(said: io.StringIO) -> Non
     handler.flush()
 
     first, second = map(json.loads, said.getvalue().splitlines())
+    assert (first["template"], first["values"]) == ("before %s", ["its name"])
+    assert "template" not in second
     assert list(second)[:6] == [
         "timestamp",
         "level",

@@ -22,9 +22,8 @@ from canary_trio.control.sources.own_secret import own_secret
 from canary_trio.control.sources.source import KeyStore, SourceCannot
 from canary_trio.control.store_keys import proxies_prefix, secret_key
 from canary_trio.errors import CanaryError, WrittenMeanwhile
+from canary_trio.telemetry.events import EventKind, Events
 from kv_trio import Backoff, Entry, KvError, Snapshot, StoreRefused
-
-_log = logging.getLogger(__name__)
 
 GIVEN_BACK_S = 3.0
 """How long a new proxy waits for the others to write back a secret that is lost."""
@@ -56,6 +55,8 @@ class SecretKeeper:
         on_change: Callable[[], None],
         now: Now = utc_now,
         own: Path | None = None,
+        *,
+        events: Events | None = None,
     ) -> None:
         """Begin without one.
 
@@ -64,7 +65,9 @@ class SecretKeeper:
             on_change: called when other secrets sign or verify than before.
             now: gives the time.
             own: the file of this machine's secret, where the source cannot keep one.
+            events: where it is told what becomes of it.
         """
+        self._events = events or Events()
         self.secret: FleetSecret | None = None
         self.on_change = on_change
         self.service = service
@@ -166,7 +169,13 @@ class SecretKeeper:
         self._told, self._uses_own = "", False
         if secret != self.secret:
             if self.secret is not None:
-                _log.info("the fleet's secret is another now")
+                self._tell(
+                    *(
+                        EventKind.CHANGE,
+                        "the fleet's secret is another now",
+                        logging.INFO,
+                    )
+                )
             self.secret = secret
             self._changed.set()
             self.on_change()
@@ -187,7 +196,7 @@ class SecretKeeper:
             told = f"{self.key} holds no secret: {exc}"
             if told != self._told:
                 goes_on = "; the last good one goes on" if self.secret else ""
-                _log.error("%s%s", told, goes_on)
+                self._tell(EventKind.REFUSAL, told + goes_on, logging.ERROR)
             self._told = told
             return
         self.use(secret)
@@ -203,17 +212,15 @@ class SecretKeeper:
                 self._tell_own(str(exc))
                 return
             except StoreRefused as exc:
-                _log.warning(
-                    "%s was lost, and cannot be written back: %s", self.key, exc
-                )
+                told_why = f"{self.key} was lost, and cannot be written back: {exc}"
+                self._tell(EventKind.STORE, told_why, logging.WARNING)
                 told = True
             except KvError:
                 await backoff.pause()
                 continue
             if not told:
-                _log.warning(
-                    "%s was lost; the fleet's secret was written back", self.key
-                )
+                told_why = f"{self.key} was lost; the fleet's secret was written back"
+                self._tell(EventKind.STORE, told_why, logging.WARNING)
             return  # if another proxy was first, its write is the next state
 
     async def _read_own(self) -> FleetSecret | None:
@@ -225,10 +232,14 @@ class SecretKeeper:
         except (OSError, BadSecret) as exc:
             raise StoreRefused(200, f"no secret to sign with: {exc}") from exc
 
+    def _tell(self, kind: EventKind, words: str, level: int) -> None:
+        self._events.tell(kind, words, level=level, service=self.service, key=self.key)
+
     def _tell_own(self, reason: str) -> None:
         """Tell once that the secret is not the fleet's."""
         if not self._uses_own:
-            _log.info("cookies are signed by this machine's own secret: %s", reason)
+            told = f"cookies are signed by this machine's own secret: {reason}"
+            self._tell(EventKind.CHANGE, told, logging.INFO)
         self._uses_own = True
 
     async def _write(self, client: KeyStore, over: Entry | None) -> None:

@@ -104,7 +104,11 @@ class Supervisor:
         self._certificates = certificates
         self._unverified: list[str] = []
         self._part_of = part_of
-        self.keeper = SecretKeeper(service, self._use_secrets, own=own_secret)
+        self.keeper = SecretKeeper(
+            *(service, self._use_secrets),
+            own=own_secret,
+            events=runtime.observer.events,
+        )
         self._next_store = NextStore(
             service,
             self.status,

@@ -119,6 +119,6 @@ class ArmEvents:
             fallback=fallback,
             why=why if how.level == logging.WARNING else None,
             seconds=seconds,
-            usable=len(arm.server_set.usable),
+            usable=len(arm.server_set.usable) if server is None else None,
             of=len(arm.server_set.servers),
         )
