@@ -27,6 +27,7 @@ from canary_trio.control.changes.documents import check_document, write_document
 from canary_trio.control.changes.history import Note
 from canary_trio.control.changes.pending import PendingChange, PendingKind
 from canary_trio.control.changes.reading import read_document
+from canary_trio.control.changes.rollouts import with_abort_kept
 from canary_trio.control.changes.waiting import Found, read_pending
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import config_key, pending_key
@@ -88,9 +89,11 @@ async def write_unconfirmed(
                 client, service, document, over=over, note=note
             )
             return revision, None
-        at = round(now() * 1000)
+        at, held = round(now() * 1000), found.change
         change = PendingChange(
-            back_to, good, note.author, note.message, at, at + round(within_s * 1000)
+            *(back_to, good, note.author, note.message),
+            *(at, at + round(within_s * 1000)),
+            carried=0 if held is None else held.carried + 1,  # never the same text
         )
         key = pending_key(service)
         wait = TxnOperation("cas", key, change.dump(), index=found.index)
@@ -211,6 +214,7 @@ async def write_trial(
         at + round(within_s * 1000),
         kind=PendingKind.TRIAL,
         proxies=tuple(proxies),
+        carried=0 if found.change is None else found.change.carried + 1,
     )
     same = TxnOperation("check-index", config_key(service), index=over)
     key = pending_key(service)
@@ -314,13 +318,15 @@ async def _go_back(
     """Write the former document; None where somebody else was first."""
     drop = _drop(service, change.index)
     try:
+        present, _ = await read_document(client, service)
+        former = with_abort_kept(parse(present), parse(change.document))
         revision = await write_document(
-            *(client, service, parse(change.document)),
+            *(client, service, former),
             over=change.index,
             note=note,
             also=[drop],
         )
-    except WrittenMeanwhile:
+    except (WrittenMeanwhile, NoDocument):
         return None
     if revision == change.index:  # it is there already, so nothing was written
         await client.transact([drop])

@@ -66,6 +66,7 @@ class PendingChange:
         until: when it goes back, by the same clock.
         index: the revision that is to be confirmed; 0 while it is not written.
         proxies: that try it; of a trial.
+        carried: how often it was taken along to another revision.
     """
 
     document: str = attrs.field(repr=False)
@@ -77,6 +78,7 @@ class PendingChange:
     index: int = 0
     kind: PendingKind = PendingKind.CONFIRM
     proxies: tuple[str, ...] = ()
+    carried: int = 0
 
     @classmethod
     def load(cls, value: bytes, index: int) -> Self | None:
@@ -100,6 +102,7 @@ class PendingChange:
                 message=_text(shown["message"]),
                 at=_number(shown["at"]),
                 until=_number(shown["until"]),
+                carried=_number(shown.get("carried", 0)),
                 index=index,
             )
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
@@ -114,6 +117,8 @@ class PendingChange:
             "author": self.author,
             "message": self.message,
         }
+        if self.carried:
+            shown["carried"] = self.carried
         if self.is_trial:
             shown["trial"] = {
                 "over": self.revision,

@@ -11,7 +11,7 @@ import attrs
 from canary_trio.config.document import build
 from canary_trio.config.model import CANARY, WHOLE
 from canary_trio.config.parts.rollout_codec import STATE
-from canary_trio.config.rollout import Rollout
+from canary_trio.config.rollout import Phase, Rollout
 from canary_trio.config.scalars import RATIO
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import freeze_key
@@ -109,6 +109,24 @@ def keep_state(
     if is_paused:
         said = f"rollout {old.id} is paused: {move.state.reason}"
     return with_move(after, move), said
+
+
+def with_abort_kept(present: dict[str, Any], former: dict[str, Any]) -> dict[str, Any]:
+    """Give a former document that is gone back to, where its rollout was aborted since.
+
+    An abort is not undone by anything but a command for it: its ratio and its state stay.
+    """
+    now, _ = rollout_in(present)
+    then, _ = rollout_in(former)
+    if now is None or then is None or now.id != then.id or now.state is None:
+        return former
+    if now.state.phase not in (Phase.ABORTING, Phase.ABORTED):
+        return former
+    kept = {name: one for name, one in former.items() if name != "ratio"}
+    if "ratio" in present:
+        kept["ratio"] = present["ratio"]
+    state = present["rollout"]["state"]
+    return {**kept, "rollout": {**former["rollout"], "state": state}}
 
 
 def rollout_in(document: dict[str, Any] | None) -> tuple[Rollout | None, Ratio]:

@@ -9,7 +9,7 @@ import attrs
 from canary_trio.control.changes.pending import PendingChange
 from canary_trio.control.store_keys import config_key, pending_key
 from canary_trio.errors import NothingPending
-from kv_trio import Entry
+from kv_trio import Entry, TxnOperation
 
 if TYPE_CHECKING:
     from canary_trio.control.sources.source import KeyStore
@@ -75,6 +75,24 @@ async def read_pending(client: KeyStore, service: str) -> Found:
         entry.modify_index,
         revision,
     )
+
+
+async def carried_over(client: KeyStore, service: str) -> list[TxnOperation]:
+    """Give what lets a change wait on while something else than an operator writes.
+
+    Whoever decides on the document ends what waits; a rollout's step decides on nothing of
+    it. So its writer takes what waits along to the revision that it makes. What is tried
+    ends: it is tried in place of one very revision.
+
+    Raises:
+        KvError: the store cannot be read.
+    """
+    found = await read_pending(client, service)
+    if found.change is None or found.change.is_trial:
+        return []
+    # another text, for a key that is written as it is keeps its index
+    along = attrs.evolve(found.change, carried=found.change.carried + 1)
+    return [TxnOperation("cas", pending_key(service), along.dump(), index=found.index)]
 
 
 def pending_of(entry: Entry | None) -> PendingChange | None:

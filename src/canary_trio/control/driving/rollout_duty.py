@@ -28,13 +28,19 @@ from canary_trio.control.changes.documents import write_document
 from canary_trio.control.changes.history import MESSAGE_LENGTH, Note
 from canary_trio.control.changes.reading import read_document
 from canary_trio.control.changes.rollouts import read_freeze, with_move
+from canary_trio.control.changes.waiting import carried_over
 from canary_trio.control.driving.duty import Turn
 from canary_trio.control.driving.fleet_judge import FleetJudge
 from canary_trio.control.driving.gate_asker import GateAsker
 from canary_trio.control.driving.hook import HookTeller
 from canary_trio.control.driving.rollout_news import RolloutNews
 from canary_trio.control.store_keys import pending_key
-from canary_trio.errors import InvalidConfig, NoDocument, WrittenMeanwhile
+from canary_trio.errors import (
+    InvalidConfig,
+    NoDocument,
+    TooLargeTogether,
+    WrittenMeanwhile,
+)
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.rollout.moves import Judgement, Move, Ratio, Rest, Situation
 from canary_trio.rollout.plan import plan
@@ -271,8 +277,8 @@ class RolloutDuty:
     # === what follows ===
 
     async def _may_write(self, turn: Turn, move: Move) -> bool:
-        """Tell whether a move would not confirm a change; an abort does not wait for that."""
-        if move.state.phase is Phase.ABORTED:
+        """Tell whether a move has not to wait for a change; an abort takes it along."""
+        if move.state.phase in (Phase.ABORTING, Phase.ABORTED):
             return True
         return (await turn.client.get(pending_key(self._service))).entry is None
 
@@ -287,12 +293,15 @@ class RolloutDuty:
         note = Note(self._by[:128], f"{words}: {move.state.reason}"[:MESSAGE_LENGTH])
         try:
             revision = await write_document(
-                turn.client, self._service, document, over=read.revision, note=note
+                *(turn.client, self._service, document),
+                over=read.revision,
+                note=note,
+                also=await carried_over(turn.client, self._service),
             )
         except WrittenMeanwhile as exc:
             _log.info("the plan is made anew: %s", exc)
             self._known = None
-        except InvalidConfig as exc:
+        except (InvalidConfig, TooLargeTogether) as exc:
             self._known = None
             self.waits_for = f"the next step cannot be written: {exc}"
             _log.error("%s: %s", self._service, self.waits_for)

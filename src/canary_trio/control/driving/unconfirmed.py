@@ -53,6 +53,7 @@ class Unconfirmed:
         self._on_change = on_change
         self._now = now
         self._has_looked = False
+        self._timed: tuple[int, int] | None = None  # what `due_at` was computed of
         self._news = trio.Event()
 
     def __repr__(self) -> str:
@@ -97,8 +98,8 @@ class Unconfirmed:
         """Note what the store has."""
         came, self._has_looked = self._has_looked, True
         change = pending_of(entry)
-        known = self.change
-        if change is not None and (known is None or known.index != change.index):
+        if change is not None and self._timed != (change.at, change.until):
+            self._timed = change.at, change.until  # where it is carried over, they stay
             due_in_s = change.due_in_s(round(self._now() * 1000), came=came)
             self.due_at = trio.current_time() + due_in_s
         self._use(change)

@@ -163,3 +163,13 @@ async def test_what_cannot_be_taken_back_is_refused() -> None:
     _, by_hand = await read_document(store, "web")
     with pytest.raises(CannotConfirm, match="no valid document"):
         await write_unconfirmed(store, "web", at(1), over=by_hand, within_s=60)
+
+
+async def test_two_in_one_moment_are_two() -> None:
+    async with in_memory_store() as store:
+        over = await write_document(store, "web", at(0), over=0)
+        for ratio in (0.1, 0.2):
+            over, _ = await write_unconfirmed(
+                *(store, "web", at(ratio)), over=over, within_s=60, now=lambda: 5.0
+            )
+            assert (await read_pending(store, "web")).check("web").index == over

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import trio
 
-from canary_trio import Proxy
+from canary_trio import Proxy, read_document
 from canary_trio.config.document import build
+from canary_trio.control.changes.confirming import confirm, write_unconfirmed
 from canary_trio.control.changes.documents import read_history, revise
 from canary_trio.control.changes.history import Note
 from canary_trio.control.changes.rollouts import Freeze, with_move
+from canary_trio.control.changes.waiting import read_pending
 from canary_trio.control.driving import rollout_duty
 from canary_trio.control.driving.duty import Turn
 from canary_trio.rollout import commands
@@ -268,3 +270,32 @@ async def test_two_that_drive_at_once_write_no_step_twice(
             if "running, step" in change.message and ": step" in change.message
         ]
         assert len(begun) == len(set(begun)) == 4
+
+
+async def test_a_step_waits_for_a_change_and_an_abort_takes_it_along() -> None:
+    async with in_memory_store() as client, proxy_on(client, proxy_id="p") as proxy:
+        _, first = await read_document(client, "web")
+        steps = [{"ratio": 0.1, "hold": 3600}, 1]
+        rollout = {"id": "v1", "steps": steps, "deadline": 3, "when": "abort"}
+        document = {"arms": ARMS, "rollout": rollout}
+        second, _ = await write_unconfirmed(
+            client, "web", document, over=first, within_s=600
+        )
+        with trio.fail_after(30):
+            while proxy.revision < second:
+                await trio.sleep(0.01)
+            await trio.sleep(1)  # in which it would have begun
+        change = (await read_pending(client, "web")).check("web")
+        assert change.index == second
+        await confirm(client, "web")
+        begun = await until(client, phase_is("running", 0))
+
+        changed = {**begun, "update_rate": 9}
+        _, over = await read_document(client, "web")
+        third, _ = await write_unconfirmed(
+            client, "web", changed, over=over, within_s=600
+        )
+        await until(client, phase_is("aborted"))
+        change = (await read_pending(client, "web")).check("web")
+        assert change.index > third
+        assert (change.revision, change.period_s) == (over, 600)

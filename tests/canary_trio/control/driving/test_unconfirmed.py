@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import attrs
+import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,13 +16,14 @@ from hypothesis import strategies as st
 from canary_trio.control.changes.confirming import (
     confirm,
     stop_trial,
+    take_back,
     write_trial,
     write_unconfirmed,
 )
 from canary_trio.control.changes.documents import write_document
 from canary_trio.control.changes.pending import GRACE_S
 from canary_trio.control.changes.reading import read_document
-from canary_trio.control.changes.waiting import read_pending
+from canary_trio.control.changes.waiting import carried_over, read_pending
 from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.unconfirmed import Unconfirmed
 from canary_trio.errors import CannotConfirm, NothingPending
@@ -273,3 +276,50 @@ async def test_the_last_moment_belongs_to_one_of_the_two(
             assert await ratio_of(store) == expected
         nursery.cancel_scope.cancel()
     assert outcomes == {True, False}, "both are seen"
+
+
+async def test_what_is_carried_over_has_no_more_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = ModelStore()
+    first = await write_document(store, "web", {**DOCUMENT, "ratio": 0.0}, over=0)
+    changed = {**DOCUMENT, "ratio": 0.5}
+    second, _ = await write_unconfirmed(store, "web", changed, over=first, within_s=60)
+    duty = Unconfirmed("web", lambda: None, clock)
+    duty.note(None)
+    duty.note((await store.get("canary/web/pending")).entry)
+    due_at = duty.due_at
+    await trio.sleep(30)
+    third = await write_document(
+        *(store, "web", {**DOCUMENT, "ratio": 0.6}),
+        over=second,
+        also=await carried_over(store, "web"),
+    )
+    duty.note((await store.get("canary/web/pending")).entry)
+    assert duty.change is not None
+    assert (duty.change.index, duty.change.revision) == (third, first)
+    assert duty.due_at == due_at
+
+
+@pytest.mark.parametrize("phase", ["aborted", "running"])
+async def test_an_abort_is_not_taken_back(phase: str) -> None:
+    store = ModelStore()
+    rollout: dict[str, Any] = {"id": "v1", "steps": [0.5, 1]}
+    state = {"step": 0, "since": 5, "reason": "", "by": "p", "ratio": 0.5}
+    running = {**rollout, "state": {**state, "phase": "running"}}
+    good = {**DOCUMENT, "ratio": 0.5, "rollout": running}
+    first = await write_document(store, "web", good, over=0)
+    changed = {**good, "update_rate": 9}
+    second, _ = await write_unconfirmed(store, "web", changed, over=first, within_s=60)
+    now = {**state, "phase": phase, "ratio": 0.0, "step": 0}
+    moved = {**changed, "ratio": 0.0, "rollout": {**rollout, "state": now}}
+    await write_document(
+        *(store, "web", moved), over=second, also=await carried_over(store, "web")
+    )
+    await take_back(store, "web", (await read_pending(store, "web")).check("web"))
+    found = json.loads((await read_document(store, "web"))[0])
+    assert "update_rate" not in found
+    if phase == "aborted":
+        assert (found["ratio"], found["rollout"]["state"]["phase"]) == (0.0, phase)
+    else:
+        assert found == good
