@@ -83,6 +83,11 @@ class EtcdClient:
         """The URL of the etcd."""
         return self._endpoints.url
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The URLs of its members."""
+        return self._endpoints.urls
+
     async def __aenter__(self) -> Self:
         """Open the client."""
         await self._endpoints.__aenter__()

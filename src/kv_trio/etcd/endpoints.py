@@ -155,6 +155,11 @@ class Endpoints:
         await self._open.__aexit__(kind, error, trace)  # noqa: ASYNC102  # each shields
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """Where they are."""
+        return tuple(member.url for member in self._members)
+
+    @property
     def member(self) -> Transport:
         """The member that is asked now."""
         return self._members[self._at]

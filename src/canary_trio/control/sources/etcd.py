@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from canary_trio.control.sources.other_server import ask_or_look, what_speaks
 from canary_trio.errors import WrongServer
-from kv_trio import EtcdClient, UnexpectedResponse
+from kv_trio import EtcdClient, StoreRefused, UnexpectedResponse
+
+_MOVED = range(300, 400)  # statuses that no etcd gives
 
 
 class EtcdSource(EtcdClient):
@@ -26,8 +31,22 @@ class EtcdSource(EtcdClient):
             KvError: that cannot be told now.
         """
         try:
-            await self.get(key)
+            await ask_or_look(partial(self.get, key), self._look_at_members)
         except UnexpectedResponse as exc:
-            raise WrongServer(
-                f"{self.url} is no etcd: {exc}; a kv-trio or a Consul is http://HOST:PORT"
-            ) from exc
+            raise WrongServer(self._is_none(exc)) from exc
+        except StoreRefused as exc:
+            if exc.status in _MOVED:
+                raise WrongServer(self._is_none(exc)) from exc
+            raise
+
+    async def _look_at_members(self) -> None:
+        """Raise WrongServer if each member is a server of another kind."""
+        said = ""
+        for url in self.members:
+            said = await what_speaks(url)
+            if not said:
+                return
+        raise WrongServer(self._is_none(said))
+
+    def _is_none(self, reason: object) -> str:
+        return f"{self.url} is no etcd: {reason}; a kv-trio or a Consul is http://HOST:PORT"

@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 import trio
 
+from canary_trio.control.sources.other_server import ask_or_look, what_speaks
 from canary_trio.control.sources.source import WAIT_S
 from canary_trio.errors import WrongServer
 from kv_trio import (
@@ -70,7 +72,7 @@ class KvSource(Client):
             KvError: that cannot be told now.
         """
         try:
-            await self.get(key)
+            await ask_or_look(partial(self.get, key), self._look)
         except UnexpectedResponse as exc:
             raise WrongServer(self._is_none(exc)) from exc
         except StoreRefused as exc:
@@ -94,7 +96,11 @@ class KvSource(Client):
             return ""  # it has no tokens, or will not say
         return " ".join(found.split()) if isinstance(found, str) else ""
 
-    def _is_none(self, reason: Exception) -> str:
+    async def _look(self) -> None:
+        if said := await what_speaks(self.url):
+            raise WrongServer(self._is_none(said))
+
+    def _is_none(self, reason: object) -> str:
         return f"{self.url} is no kv-trio and no Consul: {reason}; {HINT}"
 
     @asynccontextmanager
