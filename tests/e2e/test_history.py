@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from canary_trio import change, read_document, write_document
-from canary_trio.control.changes import archive, history
+from canary_trio.control.changes import archive
 from canary_trio.control.changes.documents import read_history, read_revision, revise
 from canary_trio.control.changes.history import Note
 from canary_trio.control.sources.source import DocumentSource
@@ -137,18 +137,20 @@ async def test_what_is_pending_ends_with_any_other_change(
     assert (await source.get(pending)).entry is None
 
 
+@pytest.mark.parametrize(
+    ("name", "field"), [("web", "ratio"), ("@edge", "update_rate")]
+)
 async def test_old_revisions_are_cleared_with_their_documents(
-    source: DocumentSource, monkeypatch: pytest.MonkeyPatch
+    source: DocumentSource, name: str, field: str
 ) -> None:
-    monkeypatch.setattr(
-        history.ChangeLog.to_clear, "__kwdefaults__", {"revisions": 3, "days": 9}
-    )
-    made = [await write_document(source, "web", DOCUMENT, over=0)]
-    made += [await change(source, "web", f"ratio=0.{n}") for n in range(1, 6)]
-    assert await revisions(source) == made[:-4:-1]
-    prefix = past_document_key("web", "")
+    given = DOCUMENT if name == "web" else TABLE
+    document = given | {"history": {"revisions": 3}}
+    made = [await write_document(source, name, document, over=0)]
+    made += [await change(source, name, f"{field}=0.{n}") for n in range(1, 6)]
+    assert await revisions(source, name) == made[:-4:-1]
+    prefix = past_document_key(name, "")
     assert len((await source.list(prefix)).entries) == 3
-    assert json.loads(await read_revision(source, "web", made[-3]))["ratio"] == 0.3
+    assert json.loads(await read_revision(source, name, made[-3]))[field] == 0.3
 
 
 @pytest.mark.parametrize("size", [150_000, 250_000, 450_000])

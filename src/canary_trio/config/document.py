@@ -41,6 +41,7 @@ from canary_trio.config.parts.condition_codec import (
     key_of,
     write_key,
 )
+from canary_trio.config.parts.history_codec import HISTORY
 from canary_trio.config.parts.rollout_codec import ROLLOUT
 from canary_trio.config.parts.rule_codec import RULE_LIST
 from canary_trio.config.parts.schema_mark import marked
@@ -235,6 +236,7 @@ DOCUMENT = marked(
         strict_transport_security=optional(STRICT_TRANSPORT),
         access=ACCESS,
         rollout=optional(ROLLOUT),
+        history=HISTORY,
         config_server=CONFIG_SERVER,
         update_rate=seconds(0.1, 600),
         arms=ARMS,

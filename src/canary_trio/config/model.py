@@ -26,6 +26,7 @@ from canary_trio.config.policies import (
     Forwarded,
     HeaderRules,
     Health,
+    KeptHistory,
     MirrorRule,
     Retries,
     ServerLimits,
@@ -295,6 +296,10 @@ class Config:
     rollout: Rollout | None = described(
         "Steps by which the ratio of an arm is raised, and how that stands; null for none.",
         default=None,
+    )
+    history: KeptHistory = described(
+        "How many revisions of the document are kept; who writes clears older ones.",
+        factory=KeptHistory,
     )
     config_server: str | None = described(
         "Where the next document is read; by default where this one was.", default=None

@@ -246,6 +246,19 @@ class Connections:
     time: float = described("Seconds.", default=30.0)
 
 
+@attrs.frozen
+class KeptHistory:
+    """How many revisions of a document are kept, and for how long."""
+
+    revisions: int = described(
+        "The newest so many, the present one among them, 1 to 1000.", default=50
+    )
+    days: float = described(
+        "Older ones than so many days are cleared, but for the newest five, 0.01 to 3650.",
+        default=365.0,
+    )
+
+
 class Forwarded(enum.Enum):
     """What servers are told of the balancers between the client and us."""
 

@@ -355,6 +355,7 @@ DOCUMENTS = table(
     request_id=st.none() | FIELD_NAMES,
     start_traces=st.none() | st.floats(0, 1),
     decision_header=st.none() | FIELD_NAMES,
+    history=table(revisions=st.integers(1, 1000), days=st.floats(0.01, 3650)),
     forwarded=st.sampled_from(["append", "replace", None]),
     client_cert_header=st.none()
     | st.sampled_from(["Client-Cert", "X-Forwarded-Client-Cert"]),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from canary_trio.config.policies import KeptHistory
 from canary_trio.control.changes.history import Change, ChangeLog, Note, make_id
 from canary_trio.control.store_keys import (
     changes_prefix,
@@ -70,6 +71,7 @@ class RevisionWrite:
         change: who makes it; without a revision yet.
         unnoted: what it replaces, where that was written past us.
         history: as it is.
+        bounds: of history.
     """
 
     service: str
@@ -77,6 +79,7 @@ class RevisionWrite:
     change: Change
     unnoted: Unnoted | None
     history: ChangeLog
+    bounds: KeptHistory
 
     async def write(self, client: KeyStore, also: Sequence[TxnOperation] = ()) -> int:
         """Write it; give the revision, or 0 where another writer was first.
@@ -156,7 +159,7 @@ class RevisionWrite:
     @property
     def _clearing(self) -> list[TxnOperation]:
         at = self.change.at or datetime.now(UTC)
-        ids = self.history.to_clear(self.service, at)
+        ids = self.history.to_clear(self.service, at, self.bounds)
         notes = [changes_prefix(self.service) + id_ for id_ in ids]
         copies = [past_document_key(self.service, id_) for id_ in ids]
         return [TxnOperation("delete", key) for key in (*notes, *copies)]

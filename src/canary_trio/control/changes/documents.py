@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from canary_trio.config.document import build, parse
+from canary_trio.config.policies import KeptHistory
 from canary_trio.control.changes.archive import RevisionWrite, Unnoted, new_id, own_note
 from canary_trio.control.changes.assignments import apply_assignments
 from canary_trio.control.changes.difference import Difference, differences, is_same
@@ -88,12 +89,14 @@ async def write_document(
         TooLargeTogether: with `also`, and no room for both.
         KvError: the store cannot be written. If the response was lost, it may be.
     """
-    check_document(service, document)
+    bounds = check_document(service, document).history
     entry = (await client.get(config_key(service))).entry
     at = entry.modify_index if entry else 0
     if at != over:
         raise await _lost(client, service, over)
-    return await _write_over(client, service, entry, document, note, also)
+    return await _write_over(
+        client, service, entry, document, bounds=bounds, note=note, also=also
+    )
 
 
 async def _write_over(
@@ -101,6 +104,8 @@ async def _write_over(
     service: str,
     entry: Entry | None,
     document: dict[str, Any],
+    *,
+    bounds: KeptHistory,
     note: Note | None,
     also: Sequence[TxnOperation],
 ) -> int:
@@ -115,6 +120,7 @@ async def _write_over(
         service,
         text.encode(),
         replaced=entry,
+        bounds=bounds,
         found=differences({} if before is None else before, document),
         note=note,
         also=also,
@@ -135,7 +141,8 @@ async def write_first(client: KeyStore, service: str, document: bytes) -> None:
     if (await client.get(config_key(service))).entry is not None:
         return
     note = Note(own_note().author, "the first document, by --bootstrap")
-    if await _write(client, service, document, replaced=None, note=note):
+    bounds = check_document(service, parse(document)).history
+    if await _write(client, service, document, replaced=None, bounds=bounds, note=note):
         _log.info("wrote the first document of %s", service)
 
 
@@ -166,9 +173,11 @@ async def revise(
         if entry is None:
             raise NoDocument(service)
         document, tries = changed(parse(entry.value)), tries - 1
-        check_document(service, document)
+        bounds = check_document(service, document).history
         try:
-            return await _write_over(client, service, entry, document, note, also)
+            return await _write_over(
+                client, service, entry, document, bounds=bounds, note=note, also=also
+            )
         except WrittenMeanwhile:
             if tries <= 0:
                 raise
@@ -234,6 +243,7 @@ async def _write(
     text: bytes,
     *,
     replaced: Entry | None,
+    bounds: KeptHistory,
     found: Sequence[Difference] = (),
     note: Note | None = None,
     also: Sequence[TxnOperation] = (),
@@ -247,7 +257,7 @@ async def _write(
     if replaced is not None and not history.changes[0].id:
         noted = await _note_by_hand(client, service, replaced, history)
         unnoted = Unnoted(noted, replaced.value)
-    return await RevisionWrite(service, text, change, unnoted, history).write(
+    return await RevisionWrite(service, text, change, unnoted, history, bounds).write(
         client, also
     )
 

@@ -19,15 +19,10 @@ from typing import Any, Protocol, Self
 
 import attrs
 
+from canary_trio.config.policies import KeptHistory
 from canary_trio.control.changes.difference import Difference
 from canary_trio.control.store_keys import changes_prefix
 from canary_trio.errors import BadNote
-
-REVISIONS = 50
-"""Of a document that are kept, the present one among them, if nothing else is said."""
-
-DAYS = 365.0
-"""For which a revision is kept, if nothing else is said."""
 
 LEAST = 5
 """Revisions that are kept however old they are."""
@@ -263,16 +258,14 @@ class ChangeLog:
         self,
         service: str,
         now: datetime,
-        *,
-        revisions: int = REVISIONS,
-        days: float = DAYS,
+        bounds: KeptHistory,
     ) -> tuple[str, ...]:
         """Give the ids that a write clears, which adds one: the oldest beyond the bounds."""
         prefix = changes_prefix(service)
         ids = [key.removeprefix(prefix) for key in self.keys]
         ids = [id_ for id_ in ids if _ID.match(id_)]
-        kept = max(revisions, 1) - 1
-        oldest = now - timedelta(days=days)
+        kept = max(bounds.revisions, 1) - 1
+        oldest = now - timedelta(days=bounds.days)
         count = 0
         for number, id_ in enumerate(ids):
             left = len(ids) - number

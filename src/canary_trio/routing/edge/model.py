@@ -15,7 +15,7 @@ import attrs
 
 from canary_trio.config.access import RateLimit
 from canary_trio.config.auth import BasicAuth, ForwardAuth
-from canary_trio.config.policies import described
+from canary_trio.config.policies import KeptHistory, described
 from canary_trio.config.rules import Condition
 
 
@@ -106,10 +106,12 @@ class GatewayConfig:
     Attributes:
         routes: in the order of the document.
         update_rate: seconds after which the store is asked again at the latest.
+        history: how many revisions of it are kept.
     """
 
     routes: tuple[Route, ...]
     update_rate: float = 30.0
+    history: KeptHistory = KeptHistory()
 
     @property
     def services(self) -> tuple[str, ...]:

@@ -26,8 +26,9 @@ from canary_trio.config.codec import (
 )
 from canary_trio.config.document import parse
 from canary_trio.config.parts.checks import oddities
+from canary_trio.config.parts.history_codec import HISTORY
 from canary_trio.config.parts.schema_mark import marked
-from canary_trio.config.policies import described
+from canary_trio.config.policies import KeptHistory, described
 from canary_trio.config.rules import Condition, MethodIs
 from canary_trio.errors import InvalidConfig, Problem
 from canary_trio.routing.edge.model import GatewayConfig, Route
@@ -128,9 +129,15 @@ class _Table:
         "Seconds after which the store is asked again at the latest, 0.1 to 600.",
         default=30.0,
     )
+    history: KeptHistory = described(
+        "How many revisions of the table are kept; who writes clears older ones.",
+        factory=KeptHistory,
+    )
 
 
-_DOCUMENT = marked(table(_Table, routes=ROUTE_LIST, update_rate=seconds(0.1, 600)))
+_DOCUMENT = marked(
+    table(_Table, routes=ROUTE_LIST, update_rate=seconds(0.1, 600), history=HISTORY)
+)
 
 TABLE_SCHEMA: Schema = _DOCUMENT.schema
 """The whole document, in JSON Schema."""
@@ -159,7 +166,7 @@ def build_table(document: Mapping[str, Any]) -> GatewayConfig:
     except Exception as exc:
         faults = [_of_service(problem) for problem in problems(exc)]
         raise InvalidConfig(sorted(faults, key=lambda problem: problem.path)) from exc
-    return GatewayConfig(found.routes, found.update_rate)
+    return GatewayConfig(found.routes, found.update_rate, found.history)
 
 
 def _of_service(problem: Problem) -> Problem:
@@ -175,5 +182,5 @@ def _of_service(problem: Problem) -> Problem:
 
 def dump_table(config: GatewayConfig) -> str:
     """Write a document so that `load_table` gives the same value."""
-    shown = _DOCUMENT.encode(_Table(config.routes, config.update_rate))
+    shown = _DOCUMENT.encode(_Table(config.routes, config.update_rate, config.history))
     return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from canary_trio.config.policies import KeptHistory
 from canary_trio.control.changes.difference import differences
 from canary_trio.control.changes.history import (
     CLEARED,
@@ -105,7 +106,7 @@ def test_clearing_takes_the_oldest_and_leaves_the_newest(
     entries = [noted(age, number) for number, age in enumerate(ages, 1)]
     entries = list({one.key: one for one in entries}.values())
     history = ChangeLog.of(1, entries)
-    cleared = history.to_clear("web", NOW, revisions=revisions, days=days)
+    cleared = history.to_clear("web", NOW, KeptHistory(revisions, days))
     ids = sorted(one.key.decode().removeprefix(PREFIX) for one in entries)
     assert list(cleared) == ids[: len(cleared)]
     assert len(cleared) <= CLEARED
@@ -119,7 +120,7 @@ def test_clearing_takes_the_oldest_and_leaves_the_newest(
 
 def test_keys_of_others_are_never_cleared() -> None:
     entries = [entry(f"of-others-{n}", b"{}", n) for n in range(1, 99)]
-    assert ChangeLog.of(1, entries).to_clear("web", NOW, revisions=1, days=1) == ()
+    assert ChangeLog.of(1, entries).to_clear("web", NOW, KeptHistory(1, 1)) == ()
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,6 @@ def test_the_schema_is_printed() -> None:
     ran = CliRunner().invoke(main, ["schema", "--gateway"])
     tables = CliRunner().invoke(main, ["schema", "--gateway", "--markdown"])
 
-    fields = {"$schema", "routes", "update_rate"}
+    fields = {"$schema", "routes", "update_rate", "history"}
     assert json.loads(ran.output)["properties"].keys() == fields
     assert "| `path_prefix` |" in tables.output
