@@ -54,6 +54,7 @@ OTHERS = {
     "prometheus_client",
     "structlog",
     "sqlite3",
+    "anyio",
     "asyncio",
     "importlib.metadata",
 }

@@ -26,11 +26,17 @@ def test_the_wheel_works_alone(tmp_path: Path) -> None:
         *("--outdir", tmp_path, ROOT),
     )
     (wheel,) = tmp_path.glob("canary_trio-*.whl")
-    _run(sys.executable, "-m", "venv", tmp_path / "alone")
+    _run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "alone")
     bin_ = tmp_path / "alone" / "bin"
     _run(
-        *(bin_ / "python", "-m", "pip", "install", "--quiet"),
-        *("--disable-pip-version-check", "-c", ROOT / "constraints.txt", wheel),
+        *(sys.executable, "-m", "pip", "--python", bin_ / "python", "install"),
+        *(
+            "--quiet",
+            "--disable-pip-version-check",
+            "-c",
+            ROOT / "constraints.txt",
+            wheel,
+        ),
     )
 
     assert "ratio" in _run(bin_ / "canary", "set", "--help")

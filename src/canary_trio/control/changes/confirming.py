@@ -16,7 +16,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -29,7 +29,6 @@ from canary_trio.control.changes.pending import PendingChange, PendingKind
 from canary_trio.control.changes.reading import read_document
 from canary_trio.control.changes.rollouts import with_abort_kept
 from canary_trio.control.changes.waiting import Found, read_pending
-from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import config_key, pending_key
 from canary_trio.errors import (
     CannotConfirm,
@@ -40,6 +39,9 @@ from canary_trio.errors import (
 )
 from canary_trio.routing.edge.names import is_gateway
 from kv_trio import TxnOperation
+
+if TYPE_CHECKING:
+    from canary_trio.control.sources.source import KeyStore
 
 _log = logging.getLogger(__name__)
 
