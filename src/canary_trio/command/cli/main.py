@@ -41,6 +41,7 @@ COMMANDS = {
     "undo": _HERE + "changes.history:undo",
     "unfreeze": _HERE + "rollout.freezing:unfreeze",
     "unset": _HERE + "changes.documents:unset",
+    "watch": _HERE + "watching.watch:watch",
     "validate": _HERE + "changes.documents:validate",
 }
 """Where each command is, as `module:attribute`; it is imported when it is run."""

@@ -1,0 +1,1 @@
+"""A service watched live: what is known of it, and how that is shown."""
