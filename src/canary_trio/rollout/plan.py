@@ -182,7 +182,9 @@ def _judge(
     said = (
         "would have been aborted: " if rules.then is Then.SAY else "judged by nobody: "
     )
-    return moved(rollout, ratio, seen, reason=said + judgement.words)
+    noted = moved(rollout, ratio, seen, reason=said + judgement.words)
+    # nothing moves by it, so a hold goes on
+    return attrs.evolve(noted, state=attrs.evolve(noted.state, since=state.since))
 
 
 def _is_bad(judgement: Judgement) -> bool:

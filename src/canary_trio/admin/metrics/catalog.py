@@ -15,6 +15,7 @@ from canary_trio.admin.metrics.control_families import CONTROL
 from canary_trio.admin.metrics.family import counter as _counter
 from canary_trio.admin.metrics.family import gauge as _gauge
 from canary_trio.admin.metrics.family import histogram as _histogram
+from canary_trio.admin.metrics.rollout_families import ROLLOUT
 
 _SERVER = ("arm", "server")
 
@@ -321,6 +322,7 @@ CATALOG = (
         expiries,
     ),
     *CONTROL,
+    *ROLLOUT,
     _counter(
         "canary_task_failures_total",
         "Failures of tasks beside the requests that nobody foresaw, by task; each is"

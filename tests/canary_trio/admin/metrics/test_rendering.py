@@ -44,6 +44,7 @@ ELSEWHERE = (
     *("canary_connections", "canary_open_", "canary_client_connections_total"),
     *("canary_streams_total", "canary_stream_resets_total", "canary_goaways_total"),
     "canary_recall",
+    "canary_rollout_",
     "canary_refused_",
     "canary_refusals_total",
     "canary_rate_limit_",
