@@ -15,6 +15,7 @@ import trio
 from canary_trio import Proxy
 from http_trio.testing.ports import free_port
 from kv_trio import Client, KvError, TxnOperation, live
+from tests.canary_trio.support.failing_canary import let_canary_fail
 from tests.canary_trio.support.stored_proxy import proxy_on
 from tests.e2e.processes import PATIENCE_S, run
 
@@ -172,3 +173,7 @@ def secrets_of(proxy: Proxy) -> tuple[bytes, ...]:
     live = proxy._view.runtime.live
     assert live is not None
     return live.router._secrets
+
+
+async def test_a_rollout_of_a_canary_that_fails_is_aborted(client: Client) -> None:
+    await let_canary_fail(client)

@@ -23,6 +23,7 @@ from kv_trio import Contact, EtcdClient, KvError, Snapshot, StoreRefused
 from kv_trio.client.transport import Transport
 from kv_trio.etcd import endpoints, watch
 from kv_trio.etcd.wire import range_of
+from tests.canary_trio.support.failing_canary import let_canary_fail
 from tests.canary_trio.support.stored_proxy import proxy_on
 from tests.e2e.etcds import Etcd, Member, etcd, needs_etcd
 from tests.e2e.processes import PATIENCE_S, run
@@ -354,3 +355,8 @@ async def test_a_member_that_was_cut_off_brings_nothing_old_back(
             await put(other, b"newest")
             seen = await until(states, has(b"newest"))
             assert not any(has(b"old")(state) for state in seen)
+
+
+async def test_a_rollout_of_a_canary_that_fails_is_aborted(tmp_path: Path) -> None:
+    async with one(tmp_path) as (_, client):
+        await let_canary_fail(client)

@@ -15,6 +15,9 @@ import attrs
 
 from canary_trio.config.policies import described, may_lack
 
+MOST_E_VALUE = 1e15
+"""Of evidence, as it is written: more says nothing more, and no field takes any number."""
+
 
 class Phase(enum.Enum):
     """How a rollout stands."""

@@ -15,6 +15,7 @@ import attrs
 
 from canary_trio.config.model import STABLE, WHOLE
 from canary_trio.config.rollout import (
+    MOST_E_VALUE,
     Phase,
     Rollout,
     RolloutGate,
@@ -189,7 +190,8 @@ def open_gates(rollout: Rollout, step: int) -> tuple[RolloutGate, ...]:
 
 
 def verdict_of(seen: Situation) -> StoredVerdict | None:
+    """Give what the judge says as a document takes it; an e-value has no bound."""
     if seen.judgement is None:
         return None
-    e_value = min(seen.judgement.e_value, 1e308)
+    e_value = min(seen.judgement.e_value, MOST_E_VALUE)
     return StoredVerdict(seen.judgement.words, e_value, seen.requests[:2])

@@ -31,6 +31,7 @@ from canary_trio.config.codec import (
     word_or,
 )
 from canary_trio.config.rollout import (
+    MOST_E_VALUE,
     AtDeadline,
     ExpectedJson,
     JudgedErrors,
@@ -292,7 +293,7 @@ _STATE = table(
         table(
             StoredVerdict,
             finding=_REASON,
-            e_value=number(0, 1e308),
+            e_value=number(0, MOST_E_VALUE),
             requests=list_of(integer(0, _MOST_MS), most=2, of="numbers"),
         )
     ),
