@@ -8,10 +8,18 @@ from typing import Any
 import pytest
 
 from canary_trio import read_document, write_document
+from canary_trio.command.cli.changes import unconfirmed
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.commands import canary
 from tests.canary_trio.support.stored_proxy import DOCUMENT, proxy_on
+
+
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for no proxy where none is."""
+    monkeypatch.setattr(unconfirmed, "DRIVEN_S", 0.05)
+
 
 ALONE = "no proxy is live, so nobody takes it back by itself"
 
@@ -55,6 +63,7 @@ async def test_where_a_proxy_is_live_all_is_told_and_confirmed() -> None:
         assert shown["pending"] is None
 
 
+@pytest.mark.usefixtures("little_patience")
 async def test_where_no_proxy_is_live_nobody_takes_it_back() -> None:
     async with in_memory_store() as client:
         first = await write_document(client, "web", DOCUMENT, over=0)
@@ -75,6 +84,7 @@ async def test_where_no_proxy_is_live_nobody_takes_it_back() -> None:
         assert shown["changes"][0]["message"] == "it hurts"
 
 
+@pytest.mark.usefixtures("little_patience")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
