@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -22,6 +23,9 @@ T = TypeVar("T")
 
 LISTING_BYTES = 1024 * 1024 * 1024
 """Bytes of a listing that a command takes: a process of its own, that shares nothing."""
+
+TOKEN_BYTES = 4096
+"""Of a file that holds a secret at most."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -51,6 +55,14 @@ _token = click.option(
     show_envvar=True,
     help="The secret of a token.",
 )
+_token_file = click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="CANARY_TOKEN_FILE",
+    show_envvar=True,
+    metavar="FILE",
+    help="The file that holds that secret, in place of --token.",
+)
 _ca_file = click.option(
     "--ca-file",
     envvar=["CANARY_CA_FILE", "CONSUL_CACERT"],
@@ -66,11 +78,32 @@ def connect_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_target(
-        *args: Any, url: str, token: str | None, ca_file: str | None, **options: Any
+        *args: Any,
+        url: str,
+        token: str | None,
+        token_file: Path | None,
+        ca_file: str | None,
+        **options: Any,
     ) -> None:
+        if token_file is not None:
+            token = _read_token(token_file)
         command(*args, target=ConnectOptions(url, token, ca_file), **options)
 
-    return _url(_token(_ca_file(with_target)))
+    return _url(_token(_token_file(_ca_file(with_target))))
+
+
+def _read_token(file: Path) -> str:
+    """Read a secret, with nothing else but space around it."""
+    from http_trio import read_file  # noqa: PLC0415
+
+    try:
+        token = read_file(file, TOKEN_BYTES).decode("ascii").strip()
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "found bytes beyond ASCII"
+        fail(f"cannot read a token from {file}: {why or exc}")
+    if not token or not token.isprintable() or " " in token:
+        fail(f"{file} holds no token: expected one word")
+    return token
 
 
 def run(target: ConnectOptions, use: Callable[[Client], Awaitable[T]]) -> T:

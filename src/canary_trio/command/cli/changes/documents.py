@@ -10,8 +10,9 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+import attrs
 import click
 
 from canary_trio.command.cli.changes import trying, writing
@@ -26,22 +27,39 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("service")
 @store_options.config_server
-def get(service: str, config_server: str) -> None:
-    """Print the document of SERVICE; on stderr, what of it waits to be confirmed."""
+@store_options.as_json
+def get(service: str, config_server: str, *, as_json: bool) -> None:
+    """Print the document of SERVICE; on stderr, what of it waits to be confirmed.
+
+    With --json its revision, and what waits, stand beside it.
+    """
     from canary_trio.control.changes.pending import words_of  # noqa: PLC0415
     from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
     from canary_trio.control.changes.waiting import read_pending  # noqa: PLC0415
 
-    async def read(client: KeyStore) -> tuple[bytes, PendingChange | None]:
-        text, _ = await read_document(client, service)
-        return text, (await read_pending(client, service)).change
+    async def read(client: KeyStore) -> tuple[bytes, int, PendingChange | None]:
+        text, revision = await read_document(client, service)
+        return text, revision, (await read_pending(client, service)).change
 
-    text, change = store_options.ask(config_server, read)
+    text, revision, change = store_options.ask(config_server, read)
+    if as_json:
+        waits = None if change is None else change.shown(round(time.time() * 1000))
+        table = {"service": service, "revision": revision, "document": _json(text)}
+        click.echo(json.dumps({**table, "pending": waits}, indent=2))
+        return
     sys.stdout.buffer.write(text)
     sys.stdout.flush()
     if change is not None:
         shown = change.shown(round(time.time() * 1000))
         click.echo(f"canary: {words_of(service, shown)}", err=True)
+
+
+def _json(text: bytes) -> object:
+    """Give what a document is; one that is no JSON, as its text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text.decode("utf-8", "replace")
 
 
 @click.command("set")
@@ -125,7 +143,8 @@ def apply(service: str, file: Path, to: str | None, how: How) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="[SERVICE] FILE")
-def validate(names: tuple[str, ...]) -> None:
+@store_options.as_json
+def validate(names: tuple[str, ...], *, as_json: bool) -> None:
     """Tell whether FILE is a valid document, and all that is wrong: canary validate web.json.
 
     It is JSON, or by its name YAML or TOML, as for `apply`. It is taken for the table of a gateway if it has routes, or if SERVICE is such as
@@ -136,8 +155,24 @@ def validate(names: tuple[str, ...]) -> None:
     file = Path(names[-1])
     if file.is_dir():
         raise click.BadParameter(f"{file} is a directory, expected a file")
-    read_valid(file, names[0] if len(names) == 2 else None)
+    service = names[0] if len(names) == 2 else None
+    if as_json:
+        _tell_validity(file, service)
+    read_valid(file, service)
     click.echo(f"{file} is valid")
+
+
+def _tell_validity(file: Path, service: str | None) -> NoReturn:
+    """Tell as JSON whether a file holds a valid document; what cannot be read, in words."""
+    from canary_trio.errors import InvalidConfig  # noqa: PLC0415
+
+    problems = []
+    try:
+        _load_valid(file, service)
+    except InvalidConfig as exc:
+        problems = [attrs.asdict(problem) for problem in exc.problems]
+    click.echo(json.dumps({"valid": not problems, "problems": problems}, indent=2))
+    sys.exit(1 if problems else 0)
 
 
 @click.command()
@@ -160,10 +195,27 @@ def read_valid(file: Path, service: str | None = None) -> bytes:
         file: - for standard input.
         service: whose document it is to be; None to tell by what it has.
     """
+    from canary_trio.control.changes.formats import yaml_hint  # noqa: PLC0415
+    from canary_trio.errors import InvalidConfig  # noqa: PLC0415
+
+    try:
+        return _load_valid(file, service)
+    except InvalidConfig as exc:
+        hint = yaml_hint(exc.problems, file.name)
+        faults = [f"{file}: {problem}" for problem in exc.problems]
+        store_options.fail(*faults, *([hint] if hint else []))
+
+
+def _load_valid(file: Path, service: str | None) -> bytes:
+    """Give the JSON of a file that holds a valid document.
+
+    Raises:
+        InvalidConfig: what it holds is none.
+    """
     from canary_trio.control.changes.documents import check_document  # noqa: PLC0415
-    from canary_trio.control.changes.formats import parse_file, yaml_hint  # noqa: PLC0415
+    from canary_trio.control.changes.formats import parse_file  # noqa: PLC0415
     from canary_trio.control.store_keys import BadName  # noqa: PLC0415
-    from canary_trio.errors import InvalidConfig, MissingExtra  # noqa: PLC0415
+    from canary_trio.errors import MissingExtra  # noqa: PLC0415
 
     try:
         text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
@@ -175,10 +227,6 @@ def read_valid(file: Path, service: str | None = None) -> bytes:
         check_document(service or ("@" if is_table else "") + "any", document)
     except BadName as exc:
         store_options.fail(str(exc))
-    except InvalidConfig as exc:
-        hint = yaml_hint(exc.problems, file.name)
-        faults = [f"{file}: {problem}" for problem in exc.problems]
-        store_options.fail(*faults, *([hint] if hint else []))
     except MissingExtra as exc:
         store_options.fail(f"{file}: {exc}")
     if file.suffix.lower() in (".yaml", ".yml", ".toml"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,3 +141,37 @@ def test_the_first_proxy_is_not_waited_for_as_long_as_one_that_is_expected(
     assert (ran.exit_code, "with --expect N they are waited" in ran.output) == (3, True)
     assert waited("--wait", "20", "--expect", "2").exit_code == 0
     assert seen == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "paths"),
+    [
+        ('{"arms": {"stable": {"servers": ["http://a:1"]}}}', 0, []),
+        ('{"ratio": 7, "arms": 3}', 1, ["$.arms", "$.ratio"]),
+        ("[", 1, ["$"]),
+    ],
+)
+def test_faults_are_told_to_programs(
+    text: str, status: int, paths: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "web.json"
+    file.write_text(text)
+    ran = CliRunner().invoke(main, ["validate", str(file), "--json"])
+
+    said = json.loads(ran.output)
+    assert (ran.exit_code, said["valid"]) == (status, not status)
+    assert sorted(problem["path"] for problem in said["problems"]) == paths
+
+
+def test_a_document_has_its_revision_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replace_revision_seven(monkeypatch)
+    ran = CliRunner().invoke(main, ["get", "web", "--json"])
+
+    assert json.loads(ran.output) == {
+        "service": "web",
+        "revision": 7,
+        "document": DOCUMENT,
+        "pending": None,
+    }
