@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import trio
+import trustme
 
 from canary_trio import change, wait_applied
 from canary_trio.control.sources.opening import open_source
@@ -360,3 +361,46 @@ async def test_a_member_that_was_cut_off_brings_nothing_old_back(
 async def test_a_rollout_of_a_canary_that_fails_is_aborted(tmp_path: Path) -> None:
     async with one(tmp_path) as (_, client):
         await let_canary_fail(client)
+
+
+# === certificates ===
+
+
+async def test_members_that_ask_for_a_certificate_are_shown_one(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    ca, own, theirs = (tmp_path / name for name in ("ca.pem", "own.pem", "etcd.pem"))
+    authority.cert_pem.write_to_path(ca)
+    for file in (own, theirs):
+        pair = authority.issue_cert("127.0.0.1", "localhost")
+        pair.private_key_and_cert_chain_pem.write_to_path(file)
+    member = Member(
+        "m",
+        tmp_path / "m",
+        f"https://127.0.0.1:{free_port()}",
+        f"http://127.0.0.1:{free_port()}",
+    )
+    member.options = (
+        *(f"--initial-cluster=m={member.peer}", "--client-cert-auth"),
+        *(f"--cert-file={theirs}", f"--key-file={theirs}", f"--trusted-ca-file={ca}"),
+    )
+    url = member.client.replace("https://", "etcds://")
+    member.start()
+    try:
+        async with open_source(url, ca_file=ca, cert_file=own) as source:
+            with trio.fail_after(PATIENCE_S):
+                while True:
+                    try:
+                        await source.check_server(KEY)
+                        break
+                    except KvError:
+                        await trio.sleep(0.1)
+                options = {"ca_file": str(ca), "cert_file": str(own)}
+                async with proxy_on(source, **options) as proxy:
+                    revision = await change(source, "web", "ratio=0.5")
+                    await wait_applied(source, "web", revision)
+                    assert proxy.revision == revision
+        async with open_source(url, ca_file=ca) as stranger:
+            with pytest.raises(KvError):
+                await stranger.get(KEY)
+    finally:
+        member.kill()

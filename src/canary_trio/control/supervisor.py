@@ -69,6 +69,7 @@ class Supervisor:
         config_server: str,
         tokens: StoreTokens,
         ca_file: str | None = None,
+        cert_file: str | None = None,
         bootstrap: bytes | None,
         memory: Path | None,
         address: str,
@@ -96,7 +97,7 @@ class Supervisor:
         self._service = service
         self._id = proxy_id
         self._tokens = tokens
-        self._ca_file = ca_file
+        self._files = {"ca_file": ca_file, "cert_file": cert_file}
         self._keep = runtime.observer.tasks.run
         self._bootstrap = bootstrap
         self._address, self._admin = address, admin
@@ -210,7 +211,7 @@ class Supervisor:
     def _open(self, url: str) -> DocumentSource:
         """Make a source; one that the operator did not name is shown no token."""
         token = partial(self._tokens.get, url)
-        return open_source(url, token=token, ca_file=self._ca_file)
+        return open_source(url, token=token, **self._files)
 
     async def _follow_all(self) -> None:
         while True:

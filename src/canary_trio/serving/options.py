@@ -56,6 +56,7 @@ class ProxyOptions:
             read again at `Proxy.reload`.
         ca_file: the authorities that an https:// store is verified by, as PEM; by
             default the system's.
+        cert_file: the certificate that the store is shown, as PEM with its private key.
         binds: where to serve, such as `127.0.0.1:8080` or `unix:PATH`, or sockets that
             listen already. Port 0 is any free one.
         tls: the certificate of `tls_binds`; its files are read again when they change.
@@ -103,6 +104,7 @@ class ProxyOptions:
     token_file: str | os.PathLike[str] | None = None
     token_files: Mapping[str, str | os.PathLike[str]] = attrs.field(factory=dict)
     ca_file: str | None = None
+    cert_file: str | None = None
     binds: tuple[Bind, ...] = attrs.field(default=(DEFAULT_BIND,), converter=_several)
     tls: http_trio.Tls | None = None
     tls_binds: tuple[Bind, ...] = attrs.field(default=(), converter=_several)

@@ -185,6 +185,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         options.config_server,
         token,
         options.ca_file,
+        cert_file=options.cert_file,
         is_gateway=is_gateway(service),
         writes=options.bootstrap is not None,
     )

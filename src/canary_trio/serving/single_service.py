@@ -74,6 +74,7 @@ class Site:
             self.store,
             token=partial(self.tokens.get, self.store),
             ca_file=self.options.ca_file,
+            cert_file=self.options.cert_file,
         )
 
     def report(
@@ -161,6 +162,7 @@ class SingleService:
             config_server=site.store,
             tokens=site.tokens,
             ca_file=site.options.ca_file,
+            cert_file=site.options.cert_file,
             bootstrap=site.options.bootstrap,
             memory=site.file_of(".json"),
             address=site.address,

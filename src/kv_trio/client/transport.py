@@ -52,6 +52,7 @@ _REASON = 500  # characters of a refusal that are shown
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "kv-trio"}
 _PLAIN = {"", "identity"}  # content codings that need no decoding
 _USER = re.compile(r"(?<=//)[^/@]*@")
+_File = str | os.PathLike[str] | None
 
 
 @attrs.frozen
@@ -82,8 +83,10 @@ class Transport:
         self,
         url: str,
         token: Token,
-        ca_file: str | os.PathLike[str] | None,
+        ca_file: _File,
         http: httpx.AsyncBaseTransport | None = None,
+        *,
+        cert_file: _File = None,
     ) -> None:
         """Make the connections; none is opened yet.
 
@@ -92,6 +95,7 @@ class Transport:
             token: the secret that it is shown, or what gives it for each request.
             ca_file: the authorities that an https:// server is verified by.
             http: what sends requests, instead of connections.
+            cert_file: the certificate that it is shown, with its private key.
 
         Raises:
             http_trio.BadCertificate: the authorities cannot be read.
@@ -105,7 +109,7 @@ class Transport:
                 max_keepalive_connections=_KEPT,
                 keepalive_expiry=_KEPT_S,
             ),
-            verify=_trust(self.url, ca_file),
+            verify=_trust(self.url, ca_file, cert_file),
             trust_env=False,  # a proxy for the web is none for the store
         )
 
@@ -372,11 +376,11 @@ def _check_plain(response: httpx.Response, url: str) -> None:
         )
 
 
-def _trust(url: str, ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | bool:
+def _trust(url: str, ca_file: _File, cert_file: _File) -> ssl.SSLContext | bool:
     """Give what verifies a server; only for http:// no authorities are read."""
     if url.lower().startswith("http:"):
         return False
-    return client_context(ca=ca_file)
+    return client_context(ca=ca_file, cert=cert_file)
 
 
 def _one_line(text: str) -> str:

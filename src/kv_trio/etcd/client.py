@@ -58,6 +58,7 @@ class EtcdClient:
         *,
         token: Token = None,
         ca_file: str | os.PathLike[str] | None = None,
+        cert_file: str | os.PathLike[str] | None = None,
     ) -> None:
         """Make a client; nothing is sent yet.
 
@@ -67,13 +68,17 @@ class EtcdClient:
                 when it asks.
             ca_file: the authorities that its members are verified by, as PEM; by
                 default the system's.
+            cert_file: the certificate that they are shown, as PEM with its private key,
+                where they ask for one.
 
         Raises:
             ValueError: the URL, or the token, is none.
             http_trio.BadCertificate: the authorities cannot be read.
         """
         self.limits = ResponseLimits()
-        self._endpoints = Endpoints(url, token=token, ca_file=ca_file)
+        self._endpoints = Endpoints(
+            url, token=token, ca_file=ca_file, cert_file=cert_file
+        )
 
     def __repr__(self) -> str:
         return f"<EtcdClient {self.url}>"

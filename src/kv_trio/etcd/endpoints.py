@@ -111,6 +111,7 @@ class Endpoints:
         *,
         token: Token = None,
         ca_file: str | os.PathLike[str] | None = None,
+        cert_file: str | os.PathLike[str] | None = None,
     ) -> None:
         """Make the connections; none is opened yet.
 
@@ -118,13 +119,17 @@ class Endpoints:
             url: such as `etcd://10.0.0.1:2379,10.0.0.2:2379`.
             token: `NAME:PASSWORD` of a user, where etcd asks for one, or what gives it.
             ca_file: the authorities that members are verified by.
+            cert_file: the certificate that they are shown, with its private key.
 
         Raises:
             ValueError: the URL, or the token, is none.
             http_trio.BadCertificate: the authorities cannot be read.
         """
         self.url = url.rstrip("/")
-        self._members = [Transport(one, None, ca_file) for one in members_of(url)]
+        self._members = [
+            Transport(one, None, ca_file, cert_file=cert_file)
+            for one in members_of(url)
+        ]
         self._at = 0
         self._user = user_of(token) if isinstance(token, str) else None
         self._given = token

@@ -22,6 +22,7 @@ from kv_trio import (
     KvError,
     Snapshot,
     StoreRefused,
+    Transport,
     UnexpectedResponse,
     Watch,
 )
@@ -50,9 +51,18 @@ class KvSource(Client):
         *,
         token: str | Callable[[], str | None] | None = None,
         ca_file: str | os.PathLike[str] | None = None,
+        cert_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        """Make a client; the arguments are those of `kv_trio.Client`."""
+        """Make a client; the arguments are those of `kv_trio.Client`, and a certificate.
+
+        Args:
+            url: of the server.
+            token: that it is shown.
+            ca_file: the authorities that it is verified by.
+            cert_file: the certificate that it is shown, with its private key.
+        """
         super().__init__(url, token=token, ca_file=ca_file)
+        self._transport = Transport(url, token, ca_file, cert_file=cert_file)
         self._followed: WeakSet[Watch[Any] | KeySetWatch] = WeakSet()
 
     def doubt(self) -> None:

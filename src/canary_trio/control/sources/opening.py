@@ -31,6 +31,7 @@ def open_source(
     *,
     token: str | Callable[[], str | None] | None = None,
     ca_file: str | os.PathLike[str] | None = None,
+    cert_file: str | os.PathLike[str] | None = None,
 ) -> DocumentSource:
     """Make the source that a URL names; nothing is sent before it is entered.
 
@@ -40,6 +41,7 @@ def open_source(
             gives it for each request.
         ca_file: the authorities that a server with TLS is verified by, as PEM; by
             default the system's.
+        cert_file: the certificate that it is shown, as PEM with its private key.
 
     Raises:
         BadSource: there is no such source.
@@ -49,12 +51,12 @@ def open_source(
     if scheme in ("http", "https"):
         from canary_trio.control.sources.kv import KvSource  # noqa: PLC0415
 
-        return KvSource(url, token=token, ca_file=ca_file)
+        return KvSource(url, token=token, ca_file=ca_file, cert_file=cert_file)
     if scheme in ("etcd", "etcds"):
         from canary_trio.control.sources.etcd import EtcdSource  # noqa: PLC0415
 
         try:
-            return EtcdSource(url, token=token, ca_file=ca_file)
+            return EtcdSource(url, token=token, ca_file=ca_file, cert_file=cert_file)
         except ValueError as exc:
             raise BadSource(str(exc)) from exc
     if scheme == "file":
@@ -64,7 +66,7 @@ def open_source(
     if scheme in ("http+poll", "https+poll"):
         from canary_trio.control.sources.poll import PollSource  # noqa: PLC0415
 
-        return PollSource(url, token=token, ca_file=ca_file)
+        return PollSource(url, token=token, ca_file=ca_file, cert_file=cert_file)
     known = ", ".join(f"{name}:// ({what})" for name, what in SCHEMES.items())
     shown = re.sub(r"//[^/@]*@", "//...@", url)
     raise BadSource(f"found the source {shown!r}, expected one of {known}")
@@ -75,6 +77,7 @@ def check_source(
     token: str | None,
     ca_file: str | None,
     *,
+    cert_file: str | None = None,
     is_gateway: bool = False,
     writes: bool = False,
 ) -> None:
@@ -84,6 +87,7 @@ def check_source(
         url: of the source.
         token: that it is shown.
         ca_file: that its server is verified by.
+        cert_file: that it is shown.
         is_gateway: whether many documents are read.
         writes: whether a first document is to be written.
 
@@ -93,8 +97,8 @@ def check_source(
     from canary_trio.control.sources.read_only import ReadOnlySource  # noqa: PLC0415
     from http_trio import client_context  # noqa: PLC0415
 
-    if ca_file is not None:
-        client_context(ca=ca_file)
+    if ca_file is not None or cert_file is not None:
+        client_context(ca=ca_file, cert=cert_file)
     source = open_source(url, token=token)
     if not isinstance(source, ReadOnlySource):
         return

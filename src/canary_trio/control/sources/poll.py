@@ -52,6 +52,7 @@ class PollSource(ReadOnlySource):
         *,
         token: Secret = None,
         ca_file: str | os.PathLike[str] | None = None,
+        cert_file: str | os.PathLike[str] | None = None,
     ) -> None:
         """Take the URL of a document, or with / at its end of a place of many.
 
@@ -71,7 +72,7 @@ class PollSource(ReadOnlySource):
         self.is_directory = self._path.endswith("/")
         self._token = token
         server = f"{parts.scheme}://{parts.netloc}"
-        self._transport = Transport(server, None, ca_file)
+        self._transport = Transport(server, None, ca_file, cert_file=cert_file)
         self._known: dict[str, tuple[str, Entry]] = {}  # tag and entry, by path
 
     async def __aenter__(self) -> Self:

@@ -63,7 +63,17 @@ def config_server(command: F) -> F:
         help="The authorities that an https:// store is verified by, as PEM."
         "  [default: the system's]",
     )
-    return url(token(token_file(ca_file(command))))
+    cert_file = click.option(
+        "--cert-file",
+        envvar="CANARY_CERT_FILE",
+        show_envvar=True,
+        expose_value=False,
+        callback=_keep,
+        metavar="FILE",
+        help="The certificate that the store is shown, as PEM with its private key in the same"
+        " file, where it asks for one.",
+    )
+    return url(token(token_file(ca_file(cert_file(command)))))
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
