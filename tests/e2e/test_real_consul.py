@@ -15,6 +15,7 @@ import trio
 from canary_trio import Proxy
 from http_trio.testing.ports import free_port
 from kv_trio import Client, KvError, TxnOperation, live
+from tests.canary_trio.control.driving.test_rollout_duty import takes_over
 from tests.canary_trio.support.failing_canary import let_canary_fail
 from tests.canary_trio.support.stored_proxy import proxy_on
 from tests.e2e.processes import PATIENCE_S, run
@@ -139,6 +140,10 @@ async def test_a_live_value_follows_its_key(client: Client) -> None:
 async def test_what_only_our_server_has_is_refused_clearly(client: Client) -> None:
     with pytest.raises(KvError, match="the store answered 40"):
         await client.compact()
+
+
+async def test_a_rollout_goes_on_with_another_driver(client: Client) -> None:
+    await takes_over(client)
 
 
 async def test_the_secret_of_a_fleet_rotates_and_is_given_back(client: Client) -> None:

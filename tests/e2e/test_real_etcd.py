@@ -24,6 +24,7 @@ from kv_trio import Contact, EtcdClient, KvError, Snapshot, StoreRefused
 from kv_trio.client.transport import Transport
 from kv_trio.etcd import endpoints, watch
 from kv_trio.etcd.wire import range_of
+from tests.canary_trio.control.driving.test_rollout_duty import takes_over
 from tests.canary_trio.support.failing_canary import let_canary_fail
 from tests.canary_trio.support.stored_proxy import proxy_on
 from tests.e2e.etcds import Etcd, Member, etcd, needs_etcd
@@ -172,6 +173,11 @@ async def test_a_lease_that_is_ended_by_others_is_begun_anew(tmp_path: Path) -> 
             await client.destroy_session(first)
             while await session() in (None, first):
                 await trio.sleep(0.02)
+
+
+async def test_a_rollout_goes_on_with_another_driver(tmp_path: Path) -> None:
+    async with one(tmp_path) as (_, client):
+        await takes_over(client)
 
 
 async def test_the_command_writes_and_waits(tmp_path: Path) -> None:

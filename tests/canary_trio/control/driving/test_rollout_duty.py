@@ -13,16 +13,21 @@ import trio
 from canary_trio import Proxy, read_document
 from canary_trio.config.document import build
 from canary_trio.control.changes.confirming import confirm, write_unconfirmed
-from canary_trio.control.changes.documents import read_history, revise
+from canary_trio.control.changes.documents import (
+    read_history,
+    revise,
+    write_document,
+)
 from canary_trio.control.changes.history import Note
 from canary_trio.control.changes.rollouts import Freeze, with_move
 from canary_trio.control.changes.waiting import read_pending
 from canary_trio.control.driving import rollout_duty
 from canary_trio.control.driving.duty import Turn
+from canary_trio.control.sources.source import KeyStore
+from canary_trio.errors import WrittenMeanwhile
 from canary_trio.rollout import commands
 from canary_trio.rollout.moves import Situation
 from http_trio.testing.peers import ReceivedRequest, fake_upstream
-from kv_trio import Client
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.rollouts import ARMS
 from tests.canary_trio.support.stored_proxy import proxy_on
@@ -30,13 +35,13 @@ from tests.canary_trio.support.stored_proxy import proxy_on
 KEY = "canary/web/config"
 
 
-async def write(client: Client, **rollout: Any) -> None:
+async def write(client: KeyStore, **rollout: Any) -> None:
     """Write a document with a rollout that has not begun."""
     document = {"arms": ARMS, "rollout": {"id": "v1", "slope": 1, **rollout}}
     await client.put(KEY, json.dumps(document).encode())
 
 
-async def read(client: Client) -> dict[str, Any]:
+async def read(client: KeyStore) -> dict[str, Any]:
     entry = (await client.get(KEY)).entry
     assert entry is not None
     found: dict[str, Any] = json.loads(entry.value)
@@ -44,7 +49,7 @@ async def read(client: Client) -> dict[str, Any]:
 
 
 async def until(
-    client: Client, condition: Callable[[dict[str, Any]], object]
+    client: KeyStore, condition: Callable[[dict[str, Any]], object]
 ) -> dict[str, Any]:
     with trio.fail_after(30):
         async with client.watch(KEY) as states:
@@ -66,7 +71,7 @@ def phase_is(phase: str, step: int | None = None) -> Callable[[dict[str, Any]], 
     return test
 
 
-async def tell(client: Client, command: commands.Command) -> None:
+async def tell(client: KeyStore, command: commands.Command) -> None:
     """Tell the rollout something, as the command line does."""
 
     def changed(document: dict[str, Any]) -> dict[str, Any]:
@@ -99,8 +104,9 @@ async def test_a_rollout_walks_its_steps_and_history_says_so() -> None:
         await knows_driver(proxy, "")
 
 
-async def test_the_next_proxy_goes_on_where_the_driver_ended() -> None:
-    async with in_memory_store() as client, AsyncExitStack() as stack:
+async def takes_over(client: KeyStore) -> None:
+    """Let a rollout's driver lose its session: the other proxy walks it to its end."""
+    async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(proxy_on(client, proxy_id="a"))
         await write(client, steps=[0.1, {"ratio": 0.5, "hold": None}, 1])
         await until(client, phase_is("waiting", 1))
@@ -114,12 +120,12 @@ async def test_the_next_proxy_goes_on_where_the_driver_ended() -> None:
         await client.destroy_session(entry.session)  # as if it were dead
         await tell(client, commands.promote)
         await until(client, lambda d: d["ratio"] == 1)
-        await tell_done(client)
+        await until(client, phase_is("done"))
 
 
-async def tell_done(client: Client) -> None:
-    await until(client, lambda d: phase_is("done")(d) or phase_is("running", 2)(d))
-    await until(client, phase_is("done"))
+async def test_the_next_proxy_goes_on_where_the_driver_ended() -> None:
+    async with in_memory_store() as client:
+        await takes_over(client)
 
 
 async def knows_driver(proxy: Proxy, id_: str) -> None:
@@ -299,3 +305,42 @@ async def test_a_step_waits_for_a_change_and_an_abort_takes_it_along() -> None:
         change = (await read_pending(client, "web")).check("web")
         assert change.index > third
         assert (change.revision, change.period_s) == (over, 600)
+
+
+async def test_r18_promote_full_and_undo_at_once_have_one_winner() -> None:
+    """Whoever loses is told who was first."""
+    async with in_memory_store() as client:
+        lost = 0
+        for _ in range(20):
+            document = {"arms": ARMS, "rollout": {"id": "v1", "steps": [0.1, 1]}}
+            await client.put(KEY, json.dumps(document).encode())
+            text, revision = await read_document(client, "web")
+            config = build(json.loads(text))
+            assert config.rollout is not None
+            begun = commands.start(config.rollout, config.ratio, Situation(1, by="ann"))
+            table = with_move(json.loads(text), begun)
+            revision = await write_document(client, "web", table, over=revision)
+            rollout = build(table).rollout
+            assert rollout is not None
+            move = commands.promote_full(rollout, begun.ratio, Situation(2, by="bob"))
+            tries = [("bob", with_move(table, move)), ("eve", {"arms": ARMS})]
+            won: list[str] = []
+
+            async def attempt(
+                author: str, document: Any, over: int, won: list[str] = won
+            ) -> None:
+                nonlocal lost
+                try:
+                    await write_document(
+                        client, "web", document, over=over, note=Note(author)
+                    )
+                    won.append(author)
+                except WrittenMeanwhile as exc:
+                    lost += 1
+                    assert "bob" in str(exc) or "eve" in str(exc)
+
+            async with trio.open_nursery() as nursery:
+                for author, changed in tries:
+                    nursery.start_soon(attempt, author, changed, revision)
+            assert len(won) == 1
+        assert lost == 20
