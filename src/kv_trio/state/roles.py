@@ -62,6 +62,7 @@ def operator_rights(name: str) -> tuple[Right, ...]:
         *secret,
         Right(True, f"canary-history/{name}/", is_prefix=True),
         Right(True, root + "pending"),
+        Right(True, root + "freeze"),
     )
 
 
@@ -93,4 +94,5 @@ def _proxy_rights(name: str, *, drives: bool) -> tuple[Right, ...]:
         Right(True, f"canary-history/{name}/", is_prefix=True),
         Right(True, root + "pending"),
         Right(True, root + "driver", is_prefix=True),
+        Right(False, root + "freeze"),
     )
