@@ -218,7 +218,7 @@ class Http2Client:
 
     # === reading ===
 
-    async def wait(self, until: Callable[[], object], within_s: float = 10) -> None:
+    async def wait(self, until: Callable[[], object], within_s: float = 40) -> None:
         """Read until something holds; fails if it does not in time, or at an end."""
         with trio.fail_after(within_s):
             while not until():
@@ -231,14 +231,14 @@ class Http2Client:
             while not self.closed:
                 await self._read()
 
-    async def wait_over(self, *streams: int, within_s: float = 10) -> ClientStream:
+    async def wait_over(self, *streams: int, within_s: float = 40) -> ClientStream:
         """Read until the streams are over; give the last one's."""
         await self.wait(
             lambda: all(self.streams[one].over for one in streams), within_s
         )
         return self.streams[streams[-1]]
 
-    async def wait_closed(self, within_s: float = 10) -> int:
+    async def wait_closed(self, within_s: float = 40) -> int:
         """Read until the server closes; give the code of its GOAWAY."""
         with trio.fail_after(within_s):
             while not self.closed:
