@@ -1,6 +1,17 @@
 """A real etcd that is killed, paused, cut off, compacted and emptied while it is followed.
 
-Each of these is a way in which a watch of an etcd was seen to fail in silence elsewhere.
+Each of these is a way in which a watch of an etcd was seen to fail in silence elsewhere. Those
+that are not held here:
+
+- what a stream swallowed, or what came between two streams: `etcd/test_watch.py`, by what
+  the next look and each opening read; a watch is not believed before that read
+- progress that never comes is not asked for: a look every 2 s is
+- a watch that ends at once, an etcd that is away: `etcd/test_watch.py`, by their rate
+- a member that hangs: `etcd/test_endpoints.py`, `etcd/test_watch.py`
+- garbage in a response: `etcd/test_endpoints.py`, by whatever bytes
+- a backup that is brought back: `test_restored.py`
+- a document that is not valid: `test_sources.py`
+- a driver that lost its lock: `control/driving`
 """
 
 from __future__ import annotations

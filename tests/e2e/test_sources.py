@@ -341,6 +341,23 @@ async def test_a_change_is_live_when_its_wait_returns(source: DocumentSource) ->
             await trio.sleep(0.02)
 
 
+async def test_a_document_that_is_not_valid_leaves_the_last_good_one(
+    source: DocumentSource,
+) -> None:
+    async with proxy_on(source) as proxy:
+        with trio.fail_after(PATIENCE_S):
+            good = await change(source, "web", "ratio=0.25")
+            await wait_applied(source, "web", good)
+            bad = (await source.put("canary/web/config", b'{"arms": 1}')).index
+            fleet = await wait_applied(source, "web", bad)
+            assert [report.running for report in fleet.refusing] == [good]
+            assert (proxy.revision, proxy.config.shares["canary"]) == (good, 2_500)
+            again = json.dumps({**DOCUMENT, "ratio": 0.5}).encode()
+            better = (await source.put("canary/web/config", again)).index
+            fleet = await wait_applied(source, "web", better)
+            assert [report.running for report in fleet.live] == [better]
+
+
 async def test_all_proxies_of_a_service_have_one_secret(source: DocumentSource) -> None:
     keepers = [SecretKeeper("web", lambda: None) for _ in range(5)]
     async with trio.open_nursery() as nursery:
