@@ -46,9 +46,12 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
     from canary_trio.command.cli.views import overview as views  # noqa: PLC0415
 
     credentials = admin_options.credentials() if arms else None
+    rollout: dict[str, Any] | None = None
 
     async def read(client: KeyStore) -> tuple[Overview, dict[str, Status]]:
+        nonlocal rollout
         found = await views.read_overview(client, service)
+        rollout = await _rollout(client, service, found)
         if credentials is None:
             return found, {}
         return found, await views.ask_admins(found.fleet, credentials)
@@ -61,12 +64,33 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
         if arms
     }
     if as_json:
-        click.echo(json.dumps(_shown(found, statuses, said, arms=arms), indent=2))
+        shown = _shown(found, statuses, said, arms=arms) | {"rollout": rollout}
+        click.echo(json.dumps(shown, indent=2))
     else:
         for line in _status_text(found, statuses, said, arms=arms):
             click.echo(line)
+        if rollout is not None:
+            from canary_trio.command.cli.views.rollout_view import rollout_lines  # noqa: PLC0415
+
+            for line in rollout_lines(rollout):
+                click.echo(line)
     if len(fleet.live) + len(fleet.trying) < len(fleet.reports):
         sys.exit(1)
+
+
+async def _rollout(
+    client: KeyStore, service: str, found: Overview
+) -> dict[str, Any] | None:
+    """Give a service's rollout, and who drives it; None if it has none."""
+    if b'"rollout"' not in found.document:
+        return None
+    from canary_trio.command.cli.views.rollout_view import read_rollout  # noqa: PLC0415
+    from canary_trio.errors import InvalidConfig, RolloutRefused  # noqa: PLC0415
+
+    try:
+        return await read_rollout(client, service, found.at)
+    except (RolloutRefused, InvalidConfig):
+        return None
 
 
 def _shown(

@@ -131,7 +131,7 @@ async def _rollout(
 ) -> tuple[str, ...]:
     if b'"rollout"' not in document:
         return ()
-    from canary_trio.command.cli.rollout.view import (  # noqa: PLC0415
+    from canary_trio.command.cli.views.rollout_view import (  # noqa: PLC0415
         read_rollout,
         rollout_lines,
     )

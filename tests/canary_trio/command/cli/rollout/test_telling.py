@@ -193,6 +193,9 @@ async def test_status_says_how_it_stands_and_what_to_do() -> None:
         assert "web: rollout v1 is running, step 0 of 3" in said
         assert "canary has 0.01; steps [0.01]  0.5  1" in said
         assert "no driver: the ratio stays as it is" in said
+        whole = (await canary(client, "status", "web")).stdout
+        assert "web: rollout v1 is running, step 0 of 3" in whole
+        assert "no driver" in whole
         found = json.loads(await rollout(client, "status", "web", "--json"))
         assert (found["phase"], found["step"], found["ratio"]) == ("running", 0, 0.01)
         await rollout(client, "abort", "web")
