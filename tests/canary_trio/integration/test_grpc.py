@@ -92,6 +92,8 @@ async def test_metadata_chooses_the_arm() -> None:
             assert (len(stable.calls), len(canary.calls)) == (1, 1)
 
 
+STATE = {"phase": "paused", "step": 0, "target": 1, "begun": 1, "since": 1}
+JUDGED = {"id": "v1", "steps": [1], "judge": True, "state": STATE}
 FAULTS = {2, 4, 12, 13, 14, 15}
 
 
@@ -101,7 +103,7 @@ async def test_a_status_of_grpc_is_one_of_the_server(tmp_path: Path, code: int) 
     log, is_fault = AccessLog(tmp_path / "log"), code in FAULTS
     with grpc_server() as server:
         arms = {"stable": arm(closed_url()), "canary": arm(h2c(server), fallback=None)}
-        async with calling(arms, log) as called:
+        async with calling(arms, log, rollout=JUDGED) as called:
             if code:
                 assert (await called.ask("fail", b"%d" % code))[0] == code
             else:
@@ -111,6 +113,11 @@ async def test_a_status_of_grpc_is_one_of_the_server(tmp_path: Path, code: int) 
             assert called.proxy.counts("canary")[:2] == (1, int(is_fault))
             stands_for = 5 if is_fault else 4 if code else 2
             assert counts_of(called) == {stands_for: 1}
+            live = called.proxy.runtime.live
+            assert live is not None
+            assert live.counting is not None
+            told = live.counting.evidence().arms["canary"]
+            assert (told.requests, told.errors) == (1, int(is_fault))
             with trio.move_on_after(0.1):
                 await log.run()
     line = (tmp_path / "log").read_text()
