@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from bisect import bisect_left
+from array import array
 from collections import deque
 from collections.abc import Mapping
 
 import attrs
 
 from canary_trio.rollout.fleet.published import HASH_BYTES, ArmSums, ProxyEvidence
-from canary_trio.rollout.latency import BOUNDS_S
+from canary_trio.rollout.latency import BOUNDS_S, interval_of
 
 SLOTS = 1 << 16
 """Of users in an arm: 64 KiB, while something is counted."""
@@ -91,7 +91,7 @@ class ArmTally:
         self.failing = rule.failing
         self.by_user = rule.by_user
         self.errors = 0
-        self.latencies = [0] * (len(BOUNDS_S) + 1)
+        self.latencies = array("Q", bytes(8 * (len(BOUNDS_S) + 1)))  # in one place
         self._untimed = 0
         self._slots = bytearray(SLOTS if rule.by_user else 0)
         self._fresh = self._occupied = self._hashed = 0
@@ -114,7 +114,7 @@ class ArmTally:
             user: the key of its user, where users count; None if there is none, or it is
                 given one only now.
         """
-        self.latencies[bisect_left(BOUNDS_S, seconds)] += 1
+        self.latencies[interval_of(seconds)] += 1
         if self.by_user:
             if user is None:
                 self._fresh += 1
