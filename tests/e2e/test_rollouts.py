@@ -1,0 +1,52 @@
+"""A rollout by real processes: three proxies, whose driver is ended on the way."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from canary_trio.command.cli.views.rollout_view import read_rollout
+from kv_trio import Client
+from tests.e2e.processes import PATIENCE_S, Process, ask, run, world
+
+
+async def reads(client: Client, condition: Callable[[dict[str, Any]], bool]) -> Any:
+    """Wait until a rollout stands so; give how it does."""
+    with trio.fail_after(PATIENCE_S):
+        while not condition(found := await read_rollout(client, "web", time.time())):
+            await trio.sleep(0.02)
+    return found
+
+
+async def test_five_steps_are_walked_though_the_driver_ends(tmp_path: Path) -> None:
+    async with world(tmp_path) as here, Client(here.store_url) as client:
+        proxies: dict[str, Process] = {}
+        addresses: dict[str, str] = {}
+        for id_ in ("a", "b", "c"):
+            proxies[id_], addresses[id_] = await here.start_proxy("--id", id_)
+        table = {
+            "id": "v2",
+            "slope": 1,
+            "steps": [0.01, {"ratio": 0.05, "hold": None}, 0.25, 0.5, 1],
+        }
+        (tmp_path / "rollout.json").write_text(json.dumps(table))
+        asked = ("--config-server", here.store_url)
+        file = tmp_path / "rollout.json"
+        await run("canary", "rollout", "start", "web", file, *asked)
+        found = await reads(client, lambda one: one["phase"] == "waiting")
+        first = found["driver"]["by"]
+        assert await proxies[first].ends() == 0
+        await run("canary", "rollout", "promote", "web", *asked)
+        found = await reads(client, lambda one: one["phase"] == "done")
+        assert found["ratio"] == 1
+        assert found["by"] in {f"rollout ({id_})" for id_ in "abc" if id_ != first}
+        for id_ in "abc":
+            if id_ != first:
+                with trio.fail_after(PATIENCE_S):
+                    while set(await ask(addresses[id_], 4)) != {"v2"}:
+                        await trio.sleep(0.05)
