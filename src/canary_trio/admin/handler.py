@@ -17,6 +17,7 @@ from canary_trio.admin.event_pages import EventPages, follow_events
 from canary_trio.admin.exposition import CONTENT_TYPE
 from canary_trio.admin.metrics import rendering as metrics
 from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.admin.rehearsal_page import REHEARSAL_BYTES, RehearsalPage
 from canary_trio.admin.status import describe, describe_service
 from canary_trio.config.access import Access
 from canary_trio.config.model import Balance
@@ -36,9 +37,12 @@ from http_trio import Exchange, Response
 EXPLAIN_BYTES = 64 * 1024
 """Of a request that is described to /explain at most."""
 
-_PAGES = b"there are /status, /metrics, /events, /identity, /live, /ready and POST /explain\n"
+_PAGES = (
+    b"there are /status, /metrics, /events, /identity, /live, /ready, POST /explain"
+    b" and POST /rehearse\n"
+)
 _JSON = b"application/json"
-_ALLOWED = {b"/explain": b"POST"}
+_ALLOWED = {b"/explain": b"POST", b"/rehearse": b"POST"}
 
 
 class AdminHandler:
@@ -47,6 +51,7 @@ class AdminHandler:
     def __init__(self, view: ProxyView) -> None:
         self._view = view
         events = view.runtime.observer.events
+        self._rehearsal = RehearsalPage(view)
         self._events = EventPages(follow_events(events, view.control.instance))
 
     def __repr__(self) -> str:
@@ -63,6 +68,8 @@ class AdminHandler:
                 exchange.spawn(partial(_respond_status, self._view))
             case b"/explain":
                 exchange.collect(EXPLAIN_BYTES, self._explain)
+            case b"/rehearse":
+                exchange.collect(REHEARSAL_BYTES, self._rehearsal)
             case b"/metrics":
                 exchange.spawn(partial(_respond_metrics, self._view))
             case b"/events":

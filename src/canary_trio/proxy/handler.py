@@ -28,6 +28,7 @@ from canary_trio.routing.decision import Decision
 from canary_trio.routing.sticky_cookie import without_cookie
 from canary_trio.telemetry.decision_labels import Whose, unrouted
 from http_trio import BodyLimit, Exchange, Response, error_response
+from http_trio.http1.request_head import RequestHead
 
 _COOKIE = re.compile(rb"\r\n[cC][oO][oO][kK][iI][eE]:[ \t]*([^\r\n]*)")
 _CLAIMS = re.compile(
@@ -131,6 +132,10 @@ class ProxyHandler:
             secure=exchange.secure,
             certificate=certificate,
         )
+        noted = runtime.noted
+        noted.left -= 1
+        if noted.left < 0:
+            self._note(exchange, shown, arm_plans.live)
         if arm_plans.hidden_cookie is not None:
             fields = _without_cookie(fields, arm_plans.hidden_cookie)
         request_id = b""
@@ -154,6 +159,14 @@ class ProxyHandler:
             request.start_when_ready()
         else:
             request.start()
+
+    def _note(self, exchange: Exchange, head: RequestHead, live: LiveConfig) -> None:
+        """Note a request, so that it can be asked what another document would do."""
+        self._runtime.noted.note(
+            *(live.router, head, exchange.client, exchange.loop.now),
+            secure=exchange.secure,
+            certificate=exchange.client_certificate is not None,
+        )
 
     def _authenticate(
         self, exchange: Exchange, fields: bytes, context: Context, auth: Authenticator
@@ -198,6 +211,10 @@ class ProxyHandler:
         if gate is not None:
             found = gate.turn_down(exchange.client, exchange.head.framing)
             if found is not None:
+                noted = self._runtime.noted
+                noted.left -= 1
+                if noted.left < 0:
+                    self._note(exchange, exchange.head, context.arm_plans.live)
                 self._turn_down(exchange, context, found.kind, found.response())
                 return False
             if gate.body is not None and exchange.head.framing:

@@ -60,3 +60,9 @@ class LiveConfig:
         for name, seats in self._seats.items():
             for seat in seats:
                 yield name, seat
+
+
+def keeps_servers(config: Config) -> bool:
+    """Tell whether users are sticky to servers."""
+    sticky = config.sticky_sessions
+    return sticky is not None and sticky.server

@@ -31,11 +31,12 @@ from canary_trio.proxy.auth.authenticator import Authenticator
 from canary_trio.proxy.auth.making import OF_SERVICE, RulesPlace, arm_of, make_auth
 from canary_trio.proxy.auth.password_lists import PasswordLists
 from canary_trio.proxy.counting import counting_of
-from canary_trio.proxy.live import LiveConfig, Seat
+from canary_trio.proxy.live import LiveConfig, Seat, keeps_servers
 from canary_trio.proxy.mirror import Mirror
 from canary_trio.routing.access.cells import SECRET, Cells
 from canary_trio.routing.access.rate_limiter import RateLimiter
 from canary_trio.routing.decision import Chance
+from canary_trio.routing.rehearsal.ring import NOTED, NotedRequests
 from canary_trio.routing.router import Router
 from canary_trio.routing.weighted_sequence import WeightedSequence
 from canary_trio.telemetry.decision_labels import LabelCache
@@ -74,6 +75,7 @@ class Runtime:
         asking: what asks who clients are, of the service or of a gateway's routes.
         service: its name.
         cells: where it is kept what clients have left; None while nobody asks.
+        noted: the last requests, for who asks what another document would do.
     """
 
     def __init__(
@@ -88,11 +90,13 @@ class Runtime:
         check_places: trio.Semaphore | None = None,
         cells: Cells | None = None,
         passwords: PasswordLists | None = None,
+        noted_requests: int = NOTED,
     ) -> None:
         self.live: LiveConfig | None = None
         self.observer = observer or Observer(service=service)
         self.sequence = WeightedSequence()
         self.chance = chance or Chance(random.random, secrets.token_bytes)
+        self.noted = NotedRequests(noted_requests, random.random, secrets.token_bytes)
         self.arms: dict[str, ArmState] = {}
         self.now, self.service = now, service
         self._arm_events = ArmEvents(service, self.observer.events, self.arms, now)
@@ -145,7 +149,7 @@ class Runtime:
             taken = seats[name] = await self._seat_all(name, arm)
             states = [seat.state for seat in taken]
             server_set = self._arm(name).server_set
-            if server_set.needs_layout(arm, states, sticky=_keeps_servers(config)):
+            if server_set.needs_layout(arm, states, sticky=keeps_servers(config)):
                 layouts[name] = await self._lay_out(server_set, taken)
         await self._resolver.wait_first()
         arms = {
@@ -347,7 +351,7 @@ class Runtime:
         return arm
 
     def _configure(self, live: LiveConfig, now: float) -> None:
-        sticky = _keeps_servers(live.config)
+        sticky = keeps_servers(live.config)
         for name, arm in live.arms.items():
             fallback = arm.config.fallback
             arm.state.server_set.configure(
@@ -392,9 +396,3 @@ class Runtime:
                 soonest = min(soonest, arm.server_set.next_due)
             with trio.move_on_after(max(0.0, soonest - now)):
                 await self._sooner.wait()
-
-
-def _keeps_servers(config: Config) -> bool:
-    """Tell whether users are sticky to servers."""
-    sticky = config.sticky_sessions
-    return sticky is not None and sticky.server

@@ -51,6 +51,7 @@ class Router:
     Attributes:
         config: that it was made of.
         asks_certificate: whether a rule looks at clients' certificates.
+        salt: of the users' buckets.
     """
 
     def __init__(
@@ -66,12 +67,12 @@ class Router:
         self.config = config = with_cookie_named(config, service)
         sticky = config.sticky_sessions
         epoch = sticky.epoch if sticky else 0
-        self._epoch = epoch
-        self._salt = salt_of(service, epoch)
+        self._service, self._epoch = service, epoch
+        self.salt = salt_of(service, epoch)
         self._ranges = BucketRanges.of(config.ratio)
         self._shares = config.ratio
         self._is_random = config.style is Style.RANDOM
-        self._rules = RuleMatcher(config.rules, self._salt) if config.rules else None
+        self._rules = RuleMatcher(config.rules, self.salt) if config.rules else None
         self._by_rule = [Decision(r.arm, Reason.RULE, r.name) for r in config.rules]
         self._by_ratio = {arm: Decision(arm, Reason.RATIO) for arm in config.arms}
         self._get_user: GetKey | None = None
@@ -125,6 +126,36 @@ class Router:
         signers = [CookieSigner(secret, self._epoch) for secret in secrets]
         self._signer, self._older = signers[0], signers[1:]
         self._known.clear()
+
+    def of_another(self, config: Config) -> Router:
+        """Give the router of another configuration of the same service."""
+        return Router(config, service=self._service, secrets=self._secrets)
+
+    def user_of(self, head: RequestHead, client: str) -> bytes | None:
+        """Give the key of the user who asks; None where he has none. It mints none."""
+        view = self._read(head, client)
+        if self._cookie is None:
+            key = self._get_user(view) if self._get_user is not None else None
+            if key is None and self._get_hashed is not None:
+                key = self._get_hashed(view)
+            return key
+        values = view.cookies_named(self._cookie)[:SAME_NAMED]
+        for signer in (self._signer, *self._older):
+            for value in values:
+                key = signer.verify(value)
+                if key is not None:
+                    return key
+        return None
+
+    def cookie_of(self, user: bytes) -> bytes:
+        """Give the cookie that shows who a user is; empty where no cookie does.
+
+        Args:
+            user: his key, in the form of those that are minted.
+        """
+        if self._cookie is None:
+            return b""
+        return b"%b=%b" % (self._cookie, self._signer.value_of(user))
 
     def choose(
         self,
@@ -249,7 +280,7 @@ class Router:
         return self._keep(key, self._by_key(key, reason), kept)
 
     def _by_key(self, key: bytes, reason: Reason) -> Decision:
-        place = bucket(key, self._salt)
+        place = bucket(key, self.salt)
         return Decision(self._ranges.arm_of(place), reason, key=key, bucket=place)
 
     def _keep(
@@ -263,7 +294,7 @@ class Router:
 
     def _mint(self, chance: Chance, *, secure: bool) -> Decision:
         key, value = self._signer.mint(chance.bytes)
-        place = bucket(key, self._salt)
+        place = bucket(key, self.salt)
         cookie = (self._set_secure if secure else self._set_cookie) % value
         return Decision(
             self._ranges.arm_of(place), Reason.RATIO, None, cookie, key, place

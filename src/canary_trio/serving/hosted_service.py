@@ -72,6 +72,7 @@ class HostedService:
             check_places=places,
             cells=site.cells,
             passwords=site.passwords,
+            noted_requests=site.options.noted_requests,
         )
         self.control = Supervisor(
             self.runtime,

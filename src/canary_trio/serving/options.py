@@ -22,6 +22,7 @@ from canary_trio.control.last_good import default_directory
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.store_keys import check_name
 from canary_trio.routing.access.cells import CELLS
+from canary_trio.routing.rehearsal.ring import NOTED
 
 DEFAULT_BIND = "127.0.0.1:8080"
 DEFAULT_ADMIN = "127.0.0.1:8081"
@@ -94,6 +95,8 @@ class ProxyOptions:
             default the host's with the port.
         rate_limit_clients: clients that limits of the rate of requests tell apart, of all
             limits and workers together; 16 bytes each. Beyond them some are forgotten.
+        noted_requests: of each service, the last requests that are noted, so that it can
+            be asked what another document would do (`canary rehearse`); 0 for none.
         limits: of the listeners and of the connections to the upstreams, in bytes and
             seconds; by default the engine's.
     """
@@ -129,6 +132,7 @@ class ProxyOptions:
     remember: bool = True
     proxy_id: str | None = None
     rate_limit_clients: int = CELLS
+    noted_requests: int = NOTED
     limits: http_trio.Limits | None = None
 
 

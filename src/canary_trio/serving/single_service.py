@@ -100,6 +100,7 @@ class Site:
             observer=observer,
             cells=self.cells,
             passwords=self.passwords,
+            noted_requests=self.options.noted_requests,
         )
 
     def rollout_duty(self, runtime: Runtime, service: str) -> RolloutDuty:

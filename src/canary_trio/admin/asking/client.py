@@ -12,10 +12,12 @@ import json
 import os
 import socket
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 import trio
 
+from canary_trio.errors import printable
 from http_trio import (
     Address,
     BadCertificate,
@@ -30,6 +32,8 @@ RESPONSE_BYTES = 64 * 1024 * 1024
 
 IDENTITY_BYTES = 1024 * 1024
 """Of what says who is there at most."""
+
+_SAID = 300  # bytes of why it refuses
 
 ASK_S = 2.0
 """How long another proxy has to say that it is alive."""
@@ -90,13 +94,42 @@ async def read_status(
     return await _read(address, b"/status", credentials, RESPONSE_BYTES)
 
 
-async def _read(
-    address: str, path: bytes, credentials: AdminCredentials, body_limit: int
+async def ask_rehearsal(
+    address: str,
+    service: str,
+    document: bytes,
+    credentials: AdminCredentials = NOTHING,
 ) -> dict[str, Any]:
+    """Give what a proxy says of a proposed document at `/rehearse`, as `read_status`.
+
+    Args:
+        address: of its admin listener.
+        service: whose document it is.
+        document: JSON.
+        credentials: what it is shown.
+
+    Raises:
+        AdminUnreachable: nothing usable came.
+    """
+    path = b"/rehearse?service=" + quote(service, "").encode()
+    return await _read(address, path, credentials, RESPONSE_BYTES, document)
+
+
+async def _read(
+    address: str,
+    path: bytes,
+    credentials: AdminCredentials,
+    body_limit: int,
+    document: bytes | None = None,
+) -> dict[str, Any]:
+    """Ask for a page; by POST where a document is sent to it."""
+    method = b"GET" if document is None else b"POST"
     where = address.removeprefix("https://")
     secret = credentials.shown_to(address)
     name = where.rpartition(":")[0].strip("[]")  # whom a certificate must name
-    lines = [b"GET %b HTTP/1.1" % path, b"Host: admin", b"Connection: close"]
+    lines = [b"%b %b HTTP/1.1" % (method, path), b"Host: admin", b"Connection: close"]
+    if document is not None:
+        lines.append(b"Content-Length: %d" % len(document))
     if secret is not None:
         lines.append(b"Authorization: Bearer " + secret.encode("ascii", "replace"))
     try:
@@ -108,8 +141,8 @@ async def _read(
         )
         response = await fetch(
             admin,
-            b"\r\n".join((*lines, b"", b"")),
-            method=b"GET",
+            b"\r\n".join((*lines, b"", document or b"")),
+            method=method,
             body_limit=body_limit,
             keep_body=True,
         )
@@ -118,7 +151,9 @@ async def _read(
     if response.status in (401, 403):
         raise AdminUnreachable(_why_refused(address, credentials, response.status))
     if response.status != 200:
-        raise AdminUnreachable(f"answered with status {response.status}")
+        said = response.body[:_SAID].decode("utf-8", "replace").strip()
+        said = f": {printable(said)}" if document is not None and said else ""
+        raise AdminUnreachable(f"answered with status {response.status}{said}")
     if not response.whole:
         raise AdminUnreachable(f"answered more than {body_limit} bytes")
     return parse_status(response.body)

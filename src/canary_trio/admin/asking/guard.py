@@ -21,7 +21,7 @@ FOR_EVERYONE = frozenset((b"/live", b"/healthz", b"/ready", b"/identity"))
 """The pages that need no role."""
 
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
-_READING = (b"/explain",)  # asked by POST, and changes nothing
+_READING = (b"/explain", b"/rehearse")  # asked by POST, and changes nothing
 
 ANYBODY = Caller("", AdminRole.READ)
 """Somebody without a name, who may read."""

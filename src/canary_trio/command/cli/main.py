@@ -28,6 +28,7 @@ COMMANDS = {
     "freeze": _HERE + "rollout.freezing:freeze",
     "history": _HERE + "changes.history:history",
     "passwd": _HERE + "passwd:passwd",
+    "rehearse": _HERE + "views.rehearse:rehearse",
     "revert": _HERE + "changes.pending:revert",
     "rollback": _HERE + "changes.history:rollback",
     "policy": _HERE + "views.policy:policy",

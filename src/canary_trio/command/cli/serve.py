@@ -23,6 +23,7 @@ from canary_trio.command.cli.options.serve_options import (
     token_options,
 )
 from canary_trio.routing.access.cells import CELLS, MOST_CLIENTS
+from canary_trio.routing.rehearsal.ring import MOST_NOTED, NOTED
 
 if TYPE_CHECKING:
     from canary_trio.command.process.log_options import LogOptions
@@ -83,6 +84,15 @@ SPARE_FILES = 1024
     metavar="N",
     help="Clients that limits of the rate of requests tell apart; 16 bytes each.",
 )
+@click.option(
+    "--noted-requests",
+    type=click.IntRange(0, MOST_NOTED),
+    default=NOTED,
+    show_default=True,
+    metavar="N",
+    help="Requests of each service that are noted for `canary rehearse`, without values that"
+    " are secret or tell who somebody is; 0 for none.",
+)
 @log_options
 def serve(
     service: str,
@@ -109,6 +119,7 @@ def serve(
     state: Path | None,
     proxy_id: str | None,
     rate_limit_clients: int,
+    noted_requests: int,
     access_log: Path | None,
     access_log_format: str,
     log_format: str,
@@ -152,6 +163,7 @@ def serve(
         state=state,
         proxy_id=proxy_id,
         rate_limit_clients=rate_limit_clients,
+        noted_requests=noted_requests,
         **click.get_current_context().meta[store_options.CLIENT_OPTIONS],
     )
     logs = LogOptions(

@@ -2,7 +2,8 @@
 
 Each worker has an admin listener of its own, on a Unix socket; they are asked at once
 when somebody asks here. `/status` and `/metrics` are merged (`merge`), `/ready` says
-what the least ready says, and every other page is that of one worker.
+what the least ready says, `/rehearse` adds up, and every other page is that of one worker. One file, since all pages ask
+the same workers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,12 +24,14 @@ from canary_trio.admin import status
 from canary_trio.admin.event_pages import EventPages
 from canary_trio.admin.exposition import CONTENT_TYPE
 from canary_trio.admin.metrics import catalog as families
+from canary_trio.admin.rehearsal_page import REHEARSAL_BYTES
 from canary_trio.command.process.merge import (
     merge_metrics,
     merge_status,
     with_reference,
 )
 from canary_trio.command.process.merged_events import follow_workers
+from canary_trio.routing.rehearsal.sums import Sums
 from http_trio import (
     Exchange,
     FetchResult,
@@ -90,6 +94,9 @@ class SupervisorAdmin:
             b"/identity": self._identity,
         }
         page = pages.get(exchange.path)
+        if exchange.path == b"/rehearse" and exchange.method == "POST":
+            exchange.collect(REHEARSAL_BYTES, self._rehearse)
+            return
         if exchange.path in (b"/live", b"/healthz"):  # a worker that hangs is replaced
             exchange.respond(Response(200, b"ok\n"))
         elif exchange.path == b"/events" and exchange.method in ("GET", "HEAD"):
@@ -127,6 +134,24 @@ class SupervisorAdmin:
             for proxy in json.loads(response.body)["proxies"]
         ]
         body = json.dumps({"proxies": found}, indent=2).encode() + b"\n"
+        exchange.respond(Response(200, body, b"application/json"))
+
+    def _rehearse(self, exchange: Exchange, document: bytes) -> None:
+        exchange.spawn(partial(self._rehearse_all, document))
+
+    async def _rehearse_all(self, document: bytes, exchange: Exchange) -> None:
+        """Add up what the workers say of a proposed document, or say what one refuses."""
+        responses = await self._ask(exchange.head.target, document)
+        told = [response for response in responses if response is not None]
+        refused = next((one for one in told if one.status != 200), None)
+        if refused is not None or not told:
+            status = 503 if refused is None else refused.status
+            body = b"no worker responds\n" if refused is None else refused.body
+            exchange.respond(Response(status, body))
+            return
+        pages = [json.loads(response.body) for response in told]
+        sums = sum(map(Sums.load, pages), Sums())
+        body = json.dumps({**pages[0], **sums.shown()}, indent=2).encode() + b"\n"
         exchange.respond(Response(200, body, b"application/json"))
 
     async def _metrics(self, exchange: Exchange) -> None:
@@ -172,13 +197,20 @@ class SupervisorAdmin:
         workers.add_metric([self._service, "answering"], answering)
         return [restarts, hangs, workers]
 
-    async def _ask(self, path: bytes) -> list[FetchResult | None]:
-        """Ask all workers at once; None for one that does not answer."""
+    async def _ask(
+        self, path: bytes, document: bytes | None = None
+    ) -> list[FetchResult | None]:
+        """Ask all workers at once; None for one that does not answer.
+
+        Args:
+            path: of the page, with its query.
+            document: that is sent to it; None to read the page.
+        """
         responses: list[FetchResult | None] = [None] * len(self._workers)
 
         async def ask(at: int, worker: Asked) -> None:
             with trio.move_on_after(ASK_S):
-                responses[at] = await ask_worker(_upstream(worker), path)
+                responses[at] = await ask_worker(_upstream(worker), path, document)
 
         async with trio.open_nursery() as nursery:
             for at, worker in enumerate(self._workers):
@@ -186,12 +218,18 @@ class SupervisorAdmin:
         return responses
 
 
-async def ask_worker(worker: Upstream, path: bytes) -> FetchResult | None:
-    """Ask for one page; None if the worker gives no whole response."""
-    request = b"GET %b HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n" % path
+async def ask_worker(
+    worker: Upstream, path: bytes, document: bytes | None = None
+) -> FetchResult | None:
+    """Ask for one page, by POST if a document is sent; None for no whole response."""
+    method, length = b"GET", b""
+    if document is not None:
+        method, length = b"POST", b"Content-Length: %d\r\n" % len(document)
+    lines = b"Host: worker\r\nConnection: close\r\n%b\r\n" % length
+    request = b"%b %b HTTP/1.1\r\n%b%b" % (method, path, lines, document or b"")
     try:
         response = await fetch(
-            worker, request, method=b"GET", body_limit=PAGE_BYTES, keep_body=True
+            worker, request, method=method, body_limit=PAGE_BYTES, keep_body=True
         )
     except NoResponse:
         return None

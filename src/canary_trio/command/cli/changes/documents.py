@@ -65,7 +65,7 @@ def _json(text: bytes) -> object:
 @click.command("set")
 @click.argument("service")
 @click.argument("assignments", nargs=-1, required=True, metavar="FIELD=VALUE...")
-@writing.options
+@writing.options_rehearsed
 def set_(service: str, assignments: tuple[str, ...], how: How) -> None:
     """Change fields of the document of SERVICE: canary set web ratio=0.25 --wait 2.
 
@@ -116,7 +116,7 @@ def unset(service: str, paths: tuple[str, ...], how: How) -> None:
     " at the present document: until `canary confirm`, `canary revert`, or the end of"
     " --confirm-within (here by default an hour).",
 )
-@writing.options
+@writing.options_rehearsed
 def apply(service: str, file: Path, to: str | None, how: How) -> None:
     """Make FILE the document of SERVICE: canary apply web web.json --wait 2.
 

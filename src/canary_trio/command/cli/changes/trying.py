@@ -16,7 +16,7 @@ import attrs
 import click
 
 from canary_trio.command.cli.changes.unconfirmed import why_alone
-from canary_trio.command.cli.changes.writing import Draft, How
+from canary_trio.command.cli.changes.writing import Draft, How, say_rehearsal
 from canary_trio.command.cli.options import store_options
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def try_out(service: str, document: dict[str, Any], to: str, how: How) -> None:
         from canary_trio.control.changes.confirming import write_trial  # noqa: PLC0415
         from canary_trio.control.fleet.applied import read_fleet  # noqa: PLC0415
 
+        await say_rehearsal(client, service, document, how)
         fleet = await read_fleet(client, service, 0)
         live = [report.id for report in fleet.reports]
         change = await write_trial(

@@ -8,6 +8,7 @@ since it is one way, from what a user says to what is printed.
 from __future__ import annotations
 
 import functools
+import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,9 +20,10 @@ import click
 from canary_health.finite import Finite
 from canary_trio.command.cli.changes.unconfirmed import write_and_look
 from canary_trio.command.cli.changes.written import FIRST_S, Wait, Written, say_written
-from canary_trio.command.cli.options import store_options
+from canary_trio.command.cli.options import admin_options, store_options
 
 if TYPE_CHECKING:
+    from canary_trio.admin.asking.client import AdminCredentials
     from canary_trio.control.changes.history import Note
     from canary_trio.control.fleet.report import Fleet
     from canary_trio.control.sources.source import DocumentSource
@@ -72,6 +74,15 @@ _CONFIRM_WITHIN = click.option(
 )
 
 
+_REHEARSE = click.option(
+    "--rehearse",
+    "rehearses",
+    is_flag=True,
+    help="Say first how many requests and users would move, and then write: in short what"
+    " `canary rehearse` says.",
+)
+
+
 @attrs.frozen
 class Draft:
     """What is to be written.
@@ -105,6 +116,8 @@ class How:
         config_server: the URL of the store.
         message, author: what it is noted with; no author for who the store knows.
         wait: for the fleet; None to return at once.
+        rehearsal: what is shown to admin listeners, to say first what the document would
+            do; None not to ask them.
         within_s: seconds in which it has to be confirmed; None where it is for good.
         as_json: whether JSON is printed.
     """
@@ -115,6 +128,7 @@ class How:
     wait: Wait | None
     as_json: bool
     within_s: float | None = None
+    rehearsal: AdminCredentials | None = None
 
     async def note(self, client: DocumentSource, draft: Draft) -> Note:
         """Give what the change is noted with."""
@@ -135,6 +149,25 @@ def options(command: F) -> F:
     return _CONFIRM_WITHIN(options_for_good(command))
 
 
+def options_rehearsed(command: F) -> F:
+    """Give a command the options of all that write, and `--rehearse`."""
+
+    @functools.wraps(command)
+    def with_rehearsal(*, rehearses: bool, **rest: Any) -> Any:
+        shown = None
+        if rehearses:
+            from canary_trio.command.cli.changes import rehearsal  # noqa: PLC0415
+
+            rehearsal.check_service(rest["service"])
+            shown = admin_options.credentials()
+        return whole(rehearsal=shown, **rest)
+
+    whole: Any = options(command)
+    with_rehearsal.__click_params__ = whole.__click_params__  # type: ignore[attr-defined]
+    found: Any = _REHEARSE(admin_options.asker_options(with_rehearsal))
+    return found  # type: ignore[no-any-return]
+
+
 def options_for_good(command: F) -> F:
     """Give a command the same, but for whether what it writes has to be confirmed."""
 
@@ -148,11 +181,12 @@ def options_for_good(command: F) -> F:
         expect: int | None,
         as_json: bool,
         within_s: float | None = None,
+        rehearsal: AdminCredentials | None = None,
         **rest: Any,
     ) -> Any:
         _check_note(author, message)
         wait = _waiting(wait_s, expect)
-        how = How(config_server, message, author, wait, as_json, within_s)
+        how = How(*(config_server, message, author, wait, as_json, within_s, rehearsal))
         return command(how=how, **rest)
 
     found: Any = store_options.config_server(store_options.as_json(with_how))
@@ -179,6 +213,7 @@ def write(
         draft = await prepare(client)
         note = await how.note(client, draft)
         draft = await _with_rollout(client, service, draft, note.author)
+        await say_rehearsal(client, service, draft.document, how)
         moves_to = str(draft.document.get("config_server") or "").rstrip("/")
         if wait is not None and moves_to not in ("", client.url):
             wait.moves_to = moves_to
@@ -220,6 +255,24 @@ def write(
     say_written(written, fleet, wait, as_json=how.as_json)
     if fault:
         sys.exit(3)
+
+
+async def say_rehearsal(
+    client: DocumentSource, service: str, document: dict[str, Any], how: How
+) -> None:
+    """Say in short what a document would do, if the user wants to know that first."""
+    if how.rehearsal is None:
+        return
+    from canary_trio.command.cli.changes import rehearsal  # noqa: PLC0415
+    from canary_trio.control.changes.documents import check_document  # noqa: PLC0415
+
+    check_document(service, document)
+    text = json.dumps(document).encode()
+    found = await rehearsal.ask_fleet(client, service, text, how.rehearsal)
+    for line in rehearsal.short_lines(found):
+        click.echo(line, err=how.as_json)
+    for line in found.silent:
+        click.echo(f"canary: {line}", err=True)
 
 
 async def _with_rollout(

@@ -1,0 +1,1 @@
+"""What a proposed document would do to the requests that were seen; pure."""
