@@ -1,7 +1,7 @@
 """Both commands call the same thing by one name: the option and its variable.
 
 Who has exported a variable for one command has done so for the other; who knows an option of
-one knows it of the other. Only a server's own directory has a variable for each command,
+one knows it of the other; `--url` and `--state` are what one command's users have called them. Only a server's own directory has a variable for each command,
 since two servers must not share it.
 """
 
@@ -69,7 +69,9 @@ def test_a_variable_is_named_after_its_option(option: click.Option) -> None:
         assert option.show_envvar, variable
 
 
-def test_the_store_has_one_name() -> None:
-    names = {option.opts[0] for option in ALL}
-    assert {"--config-server", "--data"} <= names
-    assert not names & {"--url", "--state"}
+@pytest.mark.parametrize(
+    ("name", "alias"), [("--config-server", "--url"), ("--data", "--state")]
+)
+def test_the_store_and_the_directory_have_one_alias(name: str, alias: str) -> None:
+    found = {tuple(option.opts) for option in ALL if {name, alias} & {*option.opts}}
+    assert found == {(name, alias)}

@@ -41,6 +41,7 @@ class ConnectOptions:
 
 _url = click.option(
     "--config-server",
+    "--url",
     "url",
     envvar="CANARY_CONFIG_SERVER",
     show_envvar=True,

@@ -45,6 +45,7 @@ _DAY_S = 86400.0
 )
 @click.option(
     "--data",
+    "--state",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="KV_TRIO_DATA",
     show_envvar=True,

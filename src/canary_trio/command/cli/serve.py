@@ -65,6 +65,7 @@ SPARE_FILES = 1024
 )
 @click.option(
     "--data",
+    "--state",
     "state",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="CANARY_DATA",

@@ -24,6 +24,7 @@ from canary_trio.command.cli.options import store_options
 @click.option("--store", default="127.0.0.1:8500", show_default=True)
 @click.option(
     "--data",
+    "--state",
     type=click.Path(path_type=Path, file_okay=False),
     help="The store's directory.  [default: one that is removed at the end]",
 )

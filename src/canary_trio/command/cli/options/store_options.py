@@ -26,6 +26,7 @@ def config_server(command: F) -> F:
     """Give a command the options that say where the store is, and who asks."""
     url = click.option(
         "--config-server",
+        "--url",
         envvar="CANARY_CONFIG_SERVER",
         show_envvar=True,
         default="http://127.0.0.1:8500",
