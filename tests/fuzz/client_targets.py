@@ -15,7 +15,7 @@ def store_bytes(data: bytes) -> None:
     """Whatever comes, each request gives a value, or an error of ours, and soon."""
 
     async def ask() -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await ask_all(lambda: sending(data))
 
     trio.run(ask)

@@ -98,7 +98,7 @@ async def test_the_first_change_of_a_store_is_not_missed(tmp_path: Path) -> None
         async with Client(await serving(nursery, tmp_path)) as client:
             index = (await client.get("first")).index
             await client.put("first", b"")
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 snapshot = await client.get("first", index=index)
         nursery.cancel_scope.cancel()
     assert snapshot.entry is not None
@@ -107,7 +107,7 @@ async def test_the_first_change_of_a_store_is_not_missed(tmp_path: Path) -> None
 
 async def test_a_wait_ends_with_its_time(client: Client) -> None:
     index = (await client.put("a", b"1")).index
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         snapshot = await client.get("a", index=index, wait_s=0.05)
     assert snapshot.index == index
 
@@ -116,7 +116,7 @@ async def test_an_index_that_was_never_given_is_answered_at_once(
     client: Client,
 ) -> None:
     index = (await client.put("a", b"1")).index
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         snapshot = await client.get("a", index=index + 1000)
     assert snapshot.index == index
 
@@ -314,7 +314,7 @@ async def test_who_waits_for_a_directory_serves_what_was_written_before(
             beside.start_soon(follow)
             await waiting.wait()
             first.drain()
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 found = await client.get("a", index=index - 1)  # by either of them
                 assert found.entry is not None
         assert [one.addresses for one in followed] == [first.addresses]

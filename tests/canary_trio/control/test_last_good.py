@@ -68,7 +68,7 @@ async def test_without_descriptors_it_is_told_and_the_next_is_written(
     file = LastGoodFile(path)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(file.run)
-        with monkeypatch.context() as patched, trio.fail_after(10):
+        with monkeypatch.context() as patched, trio.fail_after(30):
             patched.setattr(os, "open", refuse)
             file.save(LastGood(1, b"{}", SECRET))
             while "cannot keep" not in caplog.text:
@@ -76,7 +76,7 @@ async def test_without_descriptors_it_is_told_and_the_next_is_written(
         assert not path.exists()
         assert len(caplog.records) == 1
         file.save(LastGood(2, b"{}", SECRET))
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while not path.exists():
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()

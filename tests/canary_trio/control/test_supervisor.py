@@ -19,7 +19,7 @@ async def test_a_refused_document_is_reported_with_its_paths() -> None:
     async with in_memory_store() as client, proxy_on(client) as proxy:
         good = proxy.revision
         index = (await client.put("canary/web/config", b'{"ratio": 7}')).index
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             fleet = await wait_applied(
                 client, "web", index, until=lambda f: bool(f.refusing)
             )
@@ -38,7 +38,7 @@ async def test_a_deleted_document_changes_nothing() -> None:
         await client.put(
             "canary/web/config", json.dumps(DOCUMENT | {"ratio": 1}).encode()
         )
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while proxy.config.ratio != {"canary": 10_000}:
                 await trio.testing.wait_all_tasks_blocked(0.001)
 
@@ -51,7 +51,7 @@ async def test_counters_and_debts_outlive_a_change() -> None:
         server = live.arms["stable"].servers[0]
         server.requests = 41
         revision = await change(client, "web", "ratio=0.5")
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await wait_applied(client, "web", revision)
         assert runtime.live is not live
         assert runtime.live is not None
@@ -63,7 +63,7 @@ async def test_what_was_remembered_runs_without_a_store(tmp_path: Path) -> None:
     async with in_memory_store() as client:
         async with proxy_on(client, **options) as proxy:
             revision = proxy.revision
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 while not (tmp_path / "web@p.json").exists():
                     await trio.testing.wait_all_tasks_blocked(0.001)
     async with proxy_on(client, **options) as proxy:
@@ -92,7 +92,7 @@ async def test_a_secret_that_cannot_be_used_is_refused_and_said(
             remember=False,
         )
         nursery.start_soon(serve, "web", options)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while not any(said in one.message for one in caplog.records):
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
@@ -108,13 +108,13 @@ async def test_stores_that_name_each_other_are_no_move() -> None:
         await two.put("canary/web/config", json.dumps(there).encode())
         here = DOCUMENT | {"config_server": two.url}
         await one.put("canary/web/config", json.dumps(here).encode())
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while "a circle" not in _store_of(proxy.status())["move_error"]:
                 await trio.sleep(0.01)
         assert _store_of(proxy.status())["url"] == one.url
 
         await two.put("canary/web/config", json.dumps(DOCUMENT).encode())
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while _store_of(proxy.status())["url"] != two.url:
                 await trio.sleep(0.01)
 
@@ -135,7 +135,7 @@ async def test_servers_that_nobody_verifies_are_told_once(
         for ratio in (0.1, 0.2, 0.3):
             document = json.dumps({"arms": arms, "ratio": ratio}).encode()
             index = (await client.put("canary/web/config", document)).index
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 await wait_applied(client, "web", index, until=lambda f: bool(f.live))
         told: Any = proxy.status()["arms"]
         assert {name: one["unverified"] for name, one in told.items()} == {

@@ -37,7 +37,7 @@ def secured(tmp_path: Path, **more: Any) -> tuple[Authority, dict[str, Any], str
 
 async def reported(client: Client) -> str:
     """Give the admin listener that the one proxy reports, once it does."""
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while not (found := (await client.list("canary/web/proxies/")).entries):
             await trio.sleep(0.01)
     report = Report.load(found[0].value)

@@ -292,7 +292,7 @@ async def served(
         start = partial(serve, ProxyHandler(runtime), [], h2c_binds=["127.0.0.1:0"])
         proxy = Proxied(await nursery.start(start), runtime)
         await proxy.install(document)
-        with trio.fail_after(10):  # noqa: ASYNC100
+        with trio.fail_after(30):  # noqa: ASYNC100
             yield proxy
         nursery.cancel_scope.cancel()
 

@@ -280,7 +280,7 @@ async def test_a_call_in_one_piece_is_mirrored() -> None:
         async with calling(arms, ratio=0, mirror=mirror) as called:
             assert await called.ask("unary", b"ab") == b"ba"
             learnt = called.observer.mirror_counters.of_arm("canary")
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 while not learnt.outcomes[MirrorOutcome.SAME]:
                     await trio.sleep(0.01)
             assert canary.calls == ["unary"]

@@ -221,14 +221,14 @@ async def test_what_nobody_foresaw_is_counted_told_once_and_holds_no_place(
 
     async with _proxy(called, {"concurrency": 2}) as proxy:
         tasks = proxy.runtime.observer.tasks
-        with monkeypatch.context() as failing, trio.fail_after(10):
+        with monkeypatch.context() as failing, trio.fail_after(30):
             failing.setattr(where, _fail)
             for count in range(1, 6):  # more than there are places
                 assert (await proxy.client.ask())[1] == b"v1"
                 while tasks.failures.get("mirror", 0) < count:
                     await trio.sleep(0.005)
         assert proxy.runtime.observer.mirror_counters.in_progress == 0
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             assert (await proxy.client.ask())[1] == b"v1"
             while not proxy.outcomes.keys() & {MirrorOutcome.SAME}:
                 await trio.sleep(0.005)

@@ -33,7 +33,7 @@ async def proxy_on(client: KeyStore, **options: object) -> AsyncIterator[Proxy]:
             config_server=client.url,
             **{**DEFAULTS, **options},  # type: ignore[arg-type]
         )
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             proxy: Proxy = await nursery.start(serve, "web", chosen)
         yield proxy
         nursery.cancel_scope.cancel()

@@ -51,7 +51,7 @@ async def _writing(path: Path) -> AsyncIterator[AccessLog]:
     log = AccessLog(path)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(log.run)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             yield log
         nursery.cancel_scope.cancel()
 
@@ -189,7 +189,7 @@ async def test_a_line_that_was_torn_does_not_spoil_the_next(tmp_path: Path) -> N
     async with trio.open_nursery() as nursery:
         nursery.start_soon(log.run)
         count = 0
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while not log.dropped:
                 count += 1
                 _record(log, b"/" + b"x" * 9999)

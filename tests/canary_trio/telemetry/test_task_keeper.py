@@ -147,7 +147,7 @@ async def test_each_task_of_a_proxy_outlives_what_nobody_foresaw(
 
 
 async def _wait(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while not condition():
             await trio.sleep(0.01)
 

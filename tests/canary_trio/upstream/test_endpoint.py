@@ -39,13 +39,13 @@ async def test_what_cannot_be_read_for_now_is_taken_up_later(
     upstreams = {target: make_upstream(server, target, contexts)}
     async with trio.open_nursery() as nursery:
         nursery.start_soon(contexts.watch, upstreams)
-        with monkeypatch.context() as lacking, trio.fail_after(10):
+        with monkeypatch.context() as lacking, trio.fail_after(30):
             lacking.setattr(tls_context, "read_file", refuse)
             authority.issue("new.example")
             while tries < 10:
                 await trio.sleep(0.01)
             assert contexts.of(tls) is before
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while contexts.of(tls) is before:
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()

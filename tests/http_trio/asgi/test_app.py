@@ -57,7 +57,7 @@ async def asking(port: int, authority: Authority, *, http2: bool) -> AsyncIterat
         base_url=f"https://localhost:{port}",
         trust_env=False,
     ) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             yield client
 
 
@@ -181,7 +181,7 @@ async def test_a_client_that_leaves_releases_the_upstream(
                     nursery.start_soon(ask)
                     await asked.wait()
                     nursery.cancel_scope.cancel()
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 await released.wait()
 
 
@@ -201,7 +201,7 @@ async def test_a_client_that_leaves_ends_a_large_upload(authority: Authority) ->
                     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx"
                 )
                 await begun.wait()
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 await released.wait()
 
 

@@ -272,7 +272,7 @@ async def run(connections: int, seconds: float, seed: int, wait_s: float) -> Tal
                 while proxy.connections or upstream.open != len(upstream.idle):
                     await trio.sleep(0.05)
             upstream.close_idle()
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 while Left.now() != before:
                     await trio.sleep(0.2)
         nursery.cancel_scope.cancel()

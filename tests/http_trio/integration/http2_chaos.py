@@ -281,7 +281,7 @@ async def run(clients: int, seconds: float, seed: int, directory: Path) -> Tally
                 while proxy.connections or upstream.open != len(upstream.idle):
                     await trio.sleep(0.05)
             upstream.close_idle()
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 while left() > before:
                     await trio.sleep(0.2)
         nursery.cancel_scope.cancel()

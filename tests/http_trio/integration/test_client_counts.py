@@ -53,7 +53,7 @@ def handle(exchange: Exchange) -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while not condition():
             await trio.sleep(0.005)
 

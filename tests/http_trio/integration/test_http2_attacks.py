@@ -432,7 +432,7 @@ async def attack(client: Http2Client, pieces: Iterator[bytes]) -> int:
 
 
 async def settled(server: HttpServer, connections: int) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while server.connections > connections:
             await trio.sleep(0.01)
 
@@ -520,7 +520,7 @@ async def test_a_client_that_pings_is_idle_all_the_same(authority: Authority) ->
                     await client.send(frame(PING, 0, 0, bytes(8)))
                     await trio.sleep(0.02)
 
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(ping)
                     assert await client.wait_closed() == 0

@@ -166,7 +166,7 @@ async def test_a_client_that_leaves_its_websocket_lets_the_server_go(
         number, _ = await open_websocket(client)
         request = server.asked[0]
         await end(client, number, request)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await request.wait(lambda one: one.ended or one.reset is not None)
         await ask_beside(client)
         assert len(server.talks) == 1

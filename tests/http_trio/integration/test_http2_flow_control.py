@@ -193,7 +193,7 @@ async def test_who_takes_nothing_is_not_held_for_ever(
                 await client.fetch("/0")
             stream = await client.ask("/1")
             await client.wait_over(stream)
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while one.proxy.connections:
                     await trio.sleep(0.01)
 
@@ -209,7 +209,7 @@ async def test_of_a_stream_that_is_not_read_the_others_know_nothing(
             await client.wait(lambda: len(client.streams[stream].body) == 65_535)
             client.reads = True
             await client.open_window(0, 65_535)
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while not client.streams[stream].over:
                     assert (await client.fetch("/5")).body == b"z" * 5
             assert client.streams[stream].reset in (2, 8)
@@ -227,7 +227,7 @@ async def test_who_sends_but_does_not_read_is_cut_too(
     async with watched_http2(script, authority, caplog, limits) as one:
         async with http2_client(one.proxy, authority, window=0) as client:
             stream = await client.ask("/", method="POST", ends=False)
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while not client.streams[stream].over:
                     await client.data(stream, b"x" * 100)
                     await client.idle(0.1)

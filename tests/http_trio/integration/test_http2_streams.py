@@ -152,7 +152,7 @@ async def test_a_reset_releases_the_server_and_is_told_once(
             stream = await begin(client)
             await client.idle(0.05)
             await client.reset(stream, code)
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while len(one.books.ends) < 1 or one.upstream.open != len(
                     one.upstream.idle
                 ):
@@ -245,7 +245,7 @@ async def test_who_waits_is_told_once_that_the_client_is_gone(
             await asked.wait()
             await client.reset(stream)
             assert (await client.fetch("/")).body == b"good"
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while server.exchanges:
                     await client.idle(0.01)
             await client.idle(0.03)
@@ -388,7 +388,7 @@ async def test_what_is_closed_is_freed_without_a_collection(
                 await client.send(client.head(get("/wait")) + client.head(get("/")))
                 await client.wait_over(3)
                 assert all(one() is not None for one in seen)
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while server.connections:
                     await trio.sleep(0.01)
             await trio.sleep(0.02)

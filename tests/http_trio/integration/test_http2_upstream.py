@@ -52,7 +52,7 @@ async def says_its_path(request: H2Request) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while not condition():
             await trio.sleep(0.005)
 
@@ -398,7 +398,7 @@ async def test_clients_that_leave_take_no_window_with_them(
                     await trio.sleep(0.1)
             await until(lambda: all(one.reset is not None for one in server.asked))
         async with connected(proxy) as client:
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 assert (await client.ask(b"/after"))[1] == b"/after"
     assert len(server.talks) == 1
 
@@ -745,7 +745,7 @@ async def test_a_single_request_is_spoken_in_http2_too() -> None:
 
     head = b"POST /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 200000"
     async with h2_server(script) as server:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             found = await fetch(
                 server.upstream(),
                 head + b"\r\n\r\n" + b"x" * 200_000,

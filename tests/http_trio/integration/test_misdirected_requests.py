@@ -51,7 +51,7 @@ async def client_of(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols([protocol])
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         port = int(server.addresses[0].rpartition(":")[2])
         stream = await trio.open_tcp_stream("127.0.0.1", port)
         secure = trio.SSLStream(

@@ -77,7 +77,7 @@ async def test_handlers_and_servers_know_the_protocol(
             else:
                 exchange.respond(Response(200, exchange.protocol.encode()))
 
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with (
                 running(handle, authority) as port,  # type: ignore[operator]
                 httpx.AsyncClient(

@@ -101,10 +101,10 @@ async def test_hooks_that_raise_leave_no_client_waiting(
     hooks = Raising(at)
     async with fake_upstream(ok if is_ok else closing) as fake:
         async with proxying(fake.upstream, hooks) as proxy, connected(proxy) as client:
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 start, _ = await client.ask(b"/", *fields)
             assert start.split()[1] == status
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while fake.upstream.open != len(fake.upstream.idle):
                     await trio.sleep(0.005)
     assert hooks.ends == 1
@@ -120,7 +120,7 @@ async def test_a_status_that_is_none_is_a_bad_response(
 ) -> None:
     async with fake_upstream(Answering(status)) as fake:
         async with proxying(fake.upstream) as proxy, connected(proxy) as client:
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 start, _ = await client.ask(b"/", *fields)
             assert start.split()[1] == b"502"
             assert not fake.upstream.open
@@ -134,7 +134,7 @@ async def test_an_odd_status_within_the_range_goes_on(
 ) -> None:
     async with fake_upstream(Answering(status)) as fake:
         async with proxying(fake.upstream) as proxy, connected(proxy) as client:
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 start, body = await client.ask(b"/", *fields)
     assert start.split()[1] == status
     assert body == b"ok"

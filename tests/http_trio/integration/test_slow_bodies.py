@@ -78,7 +78,7 @@ async def swallow(asked: ReceivedRequest) -> None:
 async def test_who_collects_a_trickling_body_gets_none(name: str) -> None:
     framing, pieces = TRICKLES[name]
     async with serving(echo, LIMITS) as server, connected(server) as client:
-        with trio.fail_after(6):
+        with trio.fail_after(30):
             assert await trickle(client, framing, pieces()) == b"408"
 
 
@@ -94,7 +94,7 @@ async def test_who_is_forwarded_a_trickling_body_is_let_go(name: str) -> None:
         fake.raw = drain
         async with proxying(fake.upstream, limits=LIMITS) as proxy:
             async with connected(proxy) as client:
-                with trio.fail_after(6):
+                with trio.fail_after(30):
                     assert await trickle(client, framing, pieces()) == b"408"
         assert not fake.upstream.open
 

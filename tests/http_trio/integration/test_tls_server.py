@@ -275,7 +275,7 @@ async def test_a_client_that_leaves_releases_its_exchange(
                 nursery.start_soon(client.get, "/")
                 await parked.wait()
                 nursery.cancel_scope.cancel()
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await gone.wait()
             while server.connections:  # noqa: ASYNC110
                 await trio.sleep(0.01)
@@ -464,7 +464,7 @@ async def refuses(port: int) -> None:
 
 async def test_draining_answers_what_has_begun(authority: Authority) -> None:
     slow = Slow()
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         async with trio.open_nursery() as serving:
             server = await serving.start(partial(slow.serve, authority))
             port, context = port_of(server), authority.trusting()
@@ -484,7 +484,7 @@ async def test_draining_answers_what_has_begun(authority: Authority) -> None:
 
 async def test_draining_asks_http2_clients_for_no_more(authority: Authority) -> None:
     slow = Slow()
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         async with trio.open_nursery() as serving:
             server = await serving.start(partial(slow.serve, authority))
             context = authority.trusting("h2")
@@ -511,7 +511,7 @@ async def test_draining_asks_http2_clients_for_no_more(authority: Authority) -> 
 async def test_a_drain_has_a_deadline(authority: Authority, http2: bool) -> None:
     asked = trio.Event()
     tls = Tls(*authority.issue())
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         async with trio.open_nursery() as serving:
             start = partial(serve, lambda ex: asked.set(), ["127.0.0.1:0"], tls=tls)
             server = await serving.start(start)
@@ -532,7 +532,7 @@ async def test_an_idle_client_holds_no_drain_up(
     authority: Authority, http2: bool
 ) -> None:
     tls = Tls(*authority.issue())
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         async with trio.open_nursery() as serving:
             server = await serving.start(
                 partial(serve, whoami, ["127.0.0.1:0"], tls=tls)
@@ -628,7 +628,7 @@ async def test_a_name_that_is_none_is_nobody_s_fault(
             for at in range(0, len(hello), 40 if in_pieces else len(hello)):
                 await stream.send_all(hello[at : at + (40 if in_pieces else 4096)])
                 await trio.lowlevel.checkpoint()
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 said = await stream.receive_some(5)
     assert said[:1] == b"\x16", "a handshake, and no alert"
     assert capfd.readouterr().err == ""

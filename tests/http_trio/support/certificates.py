@@ -69,7 +69,7 @@ async def hypercorn_serving(
 @asynccontextmanager
 async def tls_client(port: int, context: ssl.SSLContext) -> AsyncIterator[RawClient]:
     """Connect with TLS; the whole is done within ten seconds."""
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         stream = await trio.open_tcp_stream("127.0.0.1", port)
         secure = trio.SSLStream(
             stream, context, server_hostname="localhost", https_compatible=True

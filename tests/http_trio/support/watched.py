@@ -59,7 +59,7 @@ class Watched:
     async def wait_settled(self) -> None:
         """Wait until no exchange is in progress and no connection in use."""
         upstream = self.upstream
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while (
                 self.proxy.connections
                 or len(self.books.ends) < self.books.begun

@@ -55,7 +55,7 @@ async def ask(
     body_limit: int = BODY,
     keep_body: bool = False,
 ) -> FetchResult:
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         return await fetch(
             upstream,
             REQUEST,
@@ -272,7 +272,7 @@ async def test_a_cancelled_fetch_closes_its_connection() -> None:
             while not fake.asked:
                 await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await closed.wait()
 
 

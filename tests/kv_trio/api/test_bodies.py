@@ -37,7 +37,7 @@ async def taken(client: RawClient) -> int:
 
 
 async def wait_taken(client: RawClient, size: int) -> None:
-    with trio.fail_after(8):
+    with trio.fail_after(30):
         while await taken(client) != size:
             await trio.sleep(0.01)
 

@@ -382,7 +382,7 @@ async def test_a_watch_survives_a_restart_and_a_reset(tmp_path: Path) -> None:
                 await serving(nursery, tmp_path / "two", bind)
                 async with Client(url) as writer:
                     await writer.put("k", b"after")
-                with trio.fail_after(10):
+                with trio.fail_after(30):
                     second = await anext(states)
                 assert second.entry is not None
                 assert second.entry.value == b"after"

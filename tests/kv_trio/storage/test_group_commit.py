@@ -144,7 +144,7 @@ async def test_what_comes_while_the_disk_is_busy_shares_the_next_transaction(
         writer.submit(Put(b"c", b""), called.done("c"))
         assert not later  # the task will see to it
         gate.set()
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while len(called.calls) < 5:
                 await trio.sleep(0.001)
         nursery.cancel_scope.cancel()
@@ -276,13 +276,13 @@ async def test_an_error_that_nobody_foresaw_is_that_of_one_operation(
             writer.submit(operation, partial(outcomes.__setitem__, number))
         for call in later:
             call()
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while len(outcomes) <= others:
                 await trio.sleep(0.001)
         writer.submit(Put(b"last", b""), partial(outcomes.__setitem__, -1))
         for call in later[1:]:
             call()
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while -1 not in outcomes:
                 await trio.sleep(0.001)
         nursery.cancel_scope.cancel()

@@ -30,7 +30,7 @@ class Waiter:
         self.engine.close()
 
     async def until(self, what: str) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while what not in self.told:
                 await trio.sleep(0.01)
 

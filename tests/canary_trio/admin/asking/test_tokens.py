@@ -91,7 +91,7 @@ async def test_a_change_holds_and_a_broken_one_does_not(
 
     async def until(text: str) -> None:
         roles.look_soon()
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while text not in caplog.text:
                 await trio.sleep(0.01)
 

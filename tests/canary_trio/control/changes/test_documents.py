@@ -54,7 +54,7 @@ async def test_a_fleet_without_a_proxy_is_waited_for() -> None:
             await client.put(KEY, Report("p", running=5, attempted=5).dump())
 
         nursery.start_soon(report)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             fleet = await wait_applied(client, "web", 5)
     assert [report.running for report in fleet.live] == [5]
 

@@ -111,7 +111,7 @@ async def test_nobody_contends_without_a_duty() -> None:
         a.work.is_due = False
         a.driver.look()
         await until(lambda: not a.work.running)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while await holder(client) is not None:
                 await trio.testing.wait_all_tasks_blocked(0.001)
         assert a.driver.shown.by == ""
@@ -128,7 +128,7 @@ async def test_a_deposed_driver_keeps_nothing() -> None:
         turn = a.work.turns[0]
         await client.destroy_session(a.session)
         session = await client.create_session("b", 10, deletes=True)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while not (await client.put(LOCK, b'{"by": "b"}', acquire=session)).done:
                 await trio.testing.wait_all_tasks_blocked(0.001)
         assert not await turn.keep("work", {"late": True}, at_ms=9)

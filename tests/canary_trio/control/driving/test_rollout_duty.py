@@ -98,7 +98,7 @@ async def test_a_rollout_walks_its_steps_and_history_says_so() -> None:
         assert by == {"rollout (p)"}
         assert [one for one in said if "step 1" in one]
         assert said[-1] == "rollout v1: done, step 2: all steps are done"
-        with trio.fail_after(10):  # no duty, no lock
+        with trio.fail_after(30):  # no duty, no lock
             while (await client.get("canary/web/driver")).entry is not None:
                 await trio.testing.wait_all_tasks_blocked(0.001)
         await knows_driver(proxy, "")

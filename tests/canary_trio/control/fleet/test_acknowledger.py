@@ -33,7 +33,7 @@ async def test_a_busy_proxy_keeps_its_session(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Client, "renew_session", count)
     async with in_memory_store() as client, proxy_on(client):
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             n = 0
             while renewed < 3:
                 n += 1
@@ -42,7 +42,7 @@ async def test_a_busy_proxy_keeps_its_session(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_session_that_ended_is_begun_anew() -> None:
     async with in_memory_store() as client, proxy_on(client, proxy_id="p") as proxy:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await wait_applied(
                 client, "web", proxy.revision, until=lambda f: bool(f.live)
             )
@@ -61,7 +61,7 @@ async def test_what_a_former_life_holds_is_taken_over(tmp_path: Path) -> None:
         (tmp_path / "web@p.lock").write_text(old)
         options = {"state": tmp_path, "remember": True, "proxy_id": "p"}
         async with proxy_on(client, **options) as proxy:
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 await wait_applied(
                     client, "web", proxy.revision, until=lambda f: bool(f.live)
                 )
@@ -83,7 +83,7 @@ async def test_a_name_whose_proxy_responds_is_refused_before_anything_is_served(
     None
 ):
     async with in_memory_store() as client, proxy_on(client, proxy_id="p") as first:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await wait_applied(
                 client, "web", first.revision, until=lambda f: bool(f.live)
             )
@@ -100,7 +100,7 @@ async def test_a_silent_namesake_is_waited_for(
     async with in_memory_store() as client:
         session = await hold_name(client, f"127.0.0.1:{free_port()}")
         async with proxy_on(client, proxy_id="p") as proxy:
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 while "does not respond" not in caplog.text:
                     await trio.sleep(0.01)
                 held = (await client.get("canary/web/proxies/p")).entry
@@ -118,7 +118,7 @@ async def test_one_that_outlives_its_session_is_alive(
     monkeypatch.setattr(acknowledger, "OUTLIVED_S", 0.2)
     async with in_memory_store() as client:
         await hold_name(client)
-        with trio.fail_after(10), pytest.raises(ExceptionGroup) as caught:
+        with trio.fail_after(30), pytest.raises(ExceptionGroup) as caught:
             async with proxy_on(client, proxy_id="p"):
                 await trio.sleep_forever()
         assert caught.group_contains(NameTaken, match="serves web already")
@@ -132,7 +132,7 @@ async def test_one_that_has_served_for_long_only_tells(
     async with in_memory_store() as client:
         session = await hold_name(client)
         async with proxy_on(client, proxy_id="p"):
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 while "is not reported to the fleet" not in caplog.text:
                     await trio.sleep(0.01)
         entry = (await client.get("canary/web/proxies/p")).entry
@@ -144,7 +144,7 @@ async def test_one_that_has_served_for_long_only_tells(
 async def test_a_proxy_says_goodbye() -> None:
     async with in_memory_store() as client:
         async with proxy_on(client) as proxy:
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 await wait_applied(
                     client, "web", proxy.revision, until=lambda f: bool(f.live)
                 )
@@ -165,7 +165,7 @@ async def test_a_name_changes_hands_as_its_proxy_begins_to_leave(
     }
     key = "canary/web/proxies/p"
     async with in_memory_store() as client, proxy_on(client, **options) as old:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await wait_applied(
                 client, "web", old.revision, until=lambda f: bool(f.live)
             )
@@ -202,7 +202,7 @@ async def test_a_name_that_stays_taken_ends_who_waits_for_it(
         "proxy_id": "p",
     }
     async with in_memory_store() as client, proxy_on(client, **options) as first:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             with pytest.raises(ExceptionGroup) as caught:
                 async with proxy_on(client, **options):
                     await trio.sleep_forever()
@@ -230,14 +230,14 @@ async def test_a_server_that_is_no_store_ends_nobody_who_remembers(
     monkeypatch.setattr(acknowledger, "WRONG_S", 1.0)
     options = {"state": tmp_path, "remember": True, "proxy_id": "p"}
     async with in_memory_store() as client, proxy_on(client, **options):
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while not (tmp_path / "web@p.json").exists():
                 await trio.sleep(0.02)
     async with (
         fake_upstream(says_stable) as page,
         proxy_on(open_source(url_of(page)), **options) as proxy,
     ):
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while "no kv-trio" not in proxy._view.control.status.contact.error:
                 await trio.sleep(0.02)
         await trio.sleep(1.5)  # beyond the time that one has that runs nothing
@@ -252,7 +252,7 @@ async def test_a_report_that_the_store_lost_or_has_older_is_written_anew(
     monkeypatch.setattr(acknowledger, "RENEW_S", 0.1)
     key = "canary/web/proxies/p"
     async with in_memory_store() as client, proxy_on(client, proxy_id="p") as proxy:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await wait_applied(client, "web", proxy.revision)
             entry = (await client.get(key)).entry
             assert entry is not None
@@ -283,7 +283,7 @@ async def test_a_store_that_was_replaced_is_read_anew_though_nothing_broke(
 
     monkeypatch.setattr("kv_trio.client.client.Watch", Counted)
     async with in_memory_store() as client, proxy_on(client, proxy_id="p") as proxy:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await wait_applied(client, "web", proxy.revision)
             (session,) = await client.sessions()
             await client.destroy_session(session.id)
@@ -302,7 +302,7 @@ async def test_a_revision_that_the_store_lost_is_live_nowhere() -> None:
         fleet = await read_fleet(client, "web", revision)
         assert fleet.live == ()
         assert fleet.said_of(old).endswith("which this store does not have")
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             lost = await wait_applied(
                 client, "web", revision + 30, until=lambda fleet: fleet.is_lost
             )

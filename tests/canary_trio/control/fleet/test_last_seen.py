@@ -37,7 +37,7 @@ async def ids(client: Client, service: str = "web", now: float = NOW) -> list[st
 async def test_one_whose_session_ended_is_missed_and_one_that_ended_is_not() -> None:
     async with in_memory_store() as client:
         async with proxy_on(client, proxy_id="p") as proxy:
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 await wait_applied(client, "web", proxy.revision)
                 while (await client.get("canary/web/proxies/p/seen")).entry is None:
                     await trio.sleep(0.01)

@@ -66,7 +66,7 @@ async def server(kind: str) -> AsyncIterator[int]:
 async def test_what_is_no_store_is_told_apart(kind: str, scheme: str) -> None:
     async with server(kind) as port:
         async with open_source(f"{scheme}://127.0.0.1:{port}") as source:
-            with trio.fail_after(8):
+            with trio.fail_after(30):
                 with pytest.raises(
                     KvError if is_tls(kind, scheme) else WrongServer
                 ) as e:

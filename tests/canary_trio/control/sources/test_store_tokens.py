@@ -112,7 +112,7 @@ async def test_a_document_that_moves_the_fleet_gives_nobody_its_token() -> None:
         ):
             moved = DOCUMENT | {"config_server": f"http://127.0.0.1:{port}"}
             await client.put("canary/web/config", json.dumps(moved).encode())
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 while not seen:
                     await trio.sleep(0.01)
             assert proxy.revision > 0

@@ -404,7 +404,7 @@ class Held:
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while not condition():
             await trio.sleep(0.005)
 
@@ -460,7 +460,7 @@ async def test_a_client_that_leaves_cancels_the_question() -> None:
             async with connected(server) as client:
                 await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
                 await held.asked.wait()
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 await held.gone.wait()
             await wait_until(lambda: upstream.open == 0)
 

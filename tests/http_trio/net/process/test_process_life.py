@@ -62,7 +62,7 @@ async def living(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)
         await trio.testing.wait_all_tasks_blocked()  # the signals have their meaning
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             yield ended
         nursery.cancel_scope.cancel()
 

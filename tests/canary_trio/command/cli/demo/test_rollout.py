@@ -64,7 +64,7 @@ async def test_keys_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> Non
         before = termios.tcgetattr(terminal)
         monkeypatch.setattr(sys, "stdin", terminal)
         monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp())
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(pressed_keys, {"f": press})
                 while termios.tcgetattr(terminal) == before:

@@ -191,7 +191,7 @@ def test_a_live_proxy_is_asked(
     def ask(_: str, question: Callable[[Client], Awaitable[Any]]) -> Any:
         async def asked() -> Any:
             async with in_memory_store() as client, proxy_on(client):
-                with trio.fail_after(10):
+                with trio.fail_after(30):
                     while not (await read_overview(client, "web")).fleet.live:
                         await trio.sleep(0.01)
                 return await question(client)

@@ -56,7 +56,7 @@ async def fleet() -> AsyncIterator[tuple[CountingStore, Overview]]:
             for proxy, times in ((one, 1), (two, 2)):
                 for _ in range(times):
                     await user.get(proxy.url)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while True:
                 store.asked.clear()
                 found = await read_overview(store, "web", gateways=False)

@@ -139,12 +139,12 @@ async def test_a_store_and_a_proxy_are_watched_and_lost() -> None:
     found = Watched("web")
     async with in_memory_store() as client:
         async with proxy_on(client, proxy_id="one"):
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 while not found.statuses:
                     await look_once(client, found, shown)  # type: ignore[arg-type]
             assert "live on 1/1 proxies" in found.line(found.overview.at)  # type: ignore[union-attr]
             assert any("by hand" in line or "*" in line for line in found.changes)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while found.statuses:
                 await look_once(client, found, shown)  # type: ignore[arg-type]
         assert "live on 0/0" in found.line(found.overview.at)  # type: ignore[union-attr]
