@@ -253,7 +253,8 @@ class _Supervisor:
             began = trio.current_time()
             how = await worker.run(self._shared.of(worker), self._tell)
             if self._stop.is_set():
-                if worker.broke_off:
+                alike = bool(worker.failure) and worker.failure == self._failure
+                if worker.broke_off and not alike:  # which is said at the end
                     _log.error(
                         "worker %d %s while it drained; what it had in progress is lost",
                         *(worker.number, how),
