@@ -47,7 +47,13 @@ async def test_who_is_let_in(fields: bytes, status: int, method: bytes) -> None:
 
 
 NEAR, FAR = "127.0.0.1", "192.0.2.1"
-READS = (b"GET /status", b"HEAD /metrics", b"POST /explain", b"GET /unknown")
+READS = (
+    b"GET /status",
+    b"HEAD /metrics",
+    b"POST /explain",
+    b"POST /rehearse?service=web",
+    b"GET /unknown",
+)
 WRITES = (b"POST /api/v1/x", b"PUT /status", b"DELETE /metrics", b"POST /status")
 
 
