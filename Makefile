@@ -53,11 +53,11 @@ soak: install  ## Minutes with faults, one among hostile clients, a million requ
 demo: install  ## Run the main job: two versions, a store and a proxy, live
 	@$(BIN)/canary demo
 
-# Three at a time keep two processors busy: much of it waits for processes. A file stays with
+# Four at a time keep two processors busy: much of it waits for processes. A file stays with
 # one worker, and files keep their order: those with few tests, which start processes, would
 # come last otherwise, and one worker alone would run them.
 test: install  ## Pass the tests (TESTS="tests/kv_trio -k watch" for some of them)
-	@$(RUN) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations=15 --durations-min=3 $(TESTS)
+	@$(RUN) -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder --durations=15 --durations-min=3 $(TESTS)
 
 # Floors in percent of lines and branches, a point below what was measured. A process
 # that a test kills with SIGKILL tells nothing of what it ran.
