@@ -205,6 +205,7 @@ class HttpServer:
             await trio.sleep(min(HANDSHAKE_S, self._deadline_s / 2))
         for listener in self._listeners:
             listener.stop()
+        self.loop.catch_up()  # who has asked already is not idle
         self.loop.drain()
         for client in self._clients:
             client.drain()

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from http_trio import BadBind, Exchange, Response, open_listeners, serve
+from http_trio import BadBind, Exchange, Limits, Response, open_listeners, serve
 from http_trio.net.process.service_manager import adopt_listener
 from http_trio.testing.peers import RawClient, connected, serving
+
+ASKS = b"GET /asks HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 def hello(exchange: Exchange) -> None:
@@ -99,6 +101,43 @@ async def test_a_drain_takes_who_waits_to_be_accepted_and_who_asks_just_now() ->
                 for client in (kept, fresh, RawClient(stream)):
                     head, _ = await client.ask(b"/now")
                     assert b"Connection: close" in head
+
+
+@pytest.mark.parametrize("attempt", range(8))  # trio takes ready tasks in any order
+async def test_a_drain_lets_nobody_go_who_has_asked(attempt: int) -> None:
+    """The process slept, so their last response is long ago; what they sent is here."""
+    del attempt
+    limits = Limits(notice_s=0)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            partial(serve, hello, ["127.0.0.1:0"], limits=limits)
+        )
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [
+                await stack.enter_async_context(connected(server)) for _ in range(70)
+            ]
+            for client in clients:
+                await client.ask(b"/")
+            for client in clients:
+                os.write(client.stream.socket.fileno(), ASKS)
+            server.drain(5)
+            for client in clients:
+                assert (await client.response())[1] == b"hello /asks"
+
+
+async def test_who_has_asked_in_time_is_not_late_when_the_process_was() -> None:
+    async with serving(hello) as server:
+        async with connected(server) as kept, connected(server) as silent:
+            for client in (kept, silent):
+                await client.ask(b"/")
+            os.write(kept.stream.socket.fileno(), ASKS)
+            server.loop.now += 3600
+            server.loop.sweep()
+            assert (await kept.response())[1] == b"hello /asks"
+            for one in server.loop.sockets.values():
+                one.deadline = min(one.deadline, server.loop.now)
+            server.loop.sweep()
+            assert await silent.to_end() == b""
 
 
 async def test_of_sockets_that_others_hold_too_nobody_is_taken() -> None:

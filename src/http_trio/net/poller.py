@@ -13,7 +13,8 @@ from typing import Protocol
 
 READ = 1  # EPOLLIN
 WRITE = 4  # EPOLLOUT
-_BATCH = 64  # events a poll gives at most: 1 to 2 ms of work, then trio has its turn
+BATCH = 64
+"""Events a poll gives at most: 1 to 2 ms of work, then trio has its turn."""
 
 
 class Poller(Protocol):
@@ -53,7 +54,7 @@ class _Epoll:
         self.close = self._epoll.close
 
     def poll(self) -> list[tuple[int, int]]:
-        return self._epoll.poll(0, _BATCH)
+        return self._epoll.poll(0, BATCH)
 
 
 class _Selector:
