@@ -99,6 +99,44 @@ SERVER_URL = Codec(
 )
 
 
+# === of single requests ===
+
+
+def _request_url(expected: str, tail: str) -> Codec:
+    """Give the codec of a URL that is asked now and then, such as a gate's."""
+    pattern = rf"(https?)://([A-Za-z0-9][A-Za-z0-9_.-]{{0,252}}|\[[0-9A-Fa-f:.]+\])(?::([0-9]{{1,5}}))?{tail}"
+    matches = re.compile(pattern + r"\Z").match
+
+    def read(value: Any) -> str:
+        match = matches(value) if isinstance(value, str) else None
+        if match is None or len(value) > _LONGEST_REQUEST_URL:
+            raise Fault(show(value), expected)
+        scheme, host, port = match.groups()
+        usual = 443 if scheme == "https" else 80
+        _check_host_and_port(value, UrlParts(host, int(port) if port else usual))
+        return match[0]
+
+    schema = {"type": "string", "maxLength": _LONGEST_REQUEST_URL, "title": expected}
+    return Codec(read, {**schema, "pattern": f"^{pattern}$"})
+
+
+_LONGEST_REQUEST_URL = 2000
+
+REQUEST_URL = _request_url(
+    "http(s)://HOST[:PORT][/PATH][?QUERY] in ASCII, without a user and a fragment",
+    r"(?:[/?][!-\"$-~]*)?",
+)
+"""A URL that is asked as it stands."""
+
+BASE_URL = _request_url(
+    "http(s)://HOST[:PORT][/PREFIX] in ASCII, without a user, a query and a fragment",
+    r"(?:/[!\"$->@-~]*)?",
+)
+"""A URL that a path is put behind."""
+
+
+# === of a store ===
+
 _CONFIG_SERVER_URL = "a URL such as http://127.0.0.1:8500, or etcd://HOST,HOST"
 
 _ETCD = re.compile(r"etcds?://([A-Za-z0-9_.:,\[\]-]+)/?\Z")

@@ -117,6 +117,7 @@ def resume(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move | None:
 def abort(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move | None:
     """Give the arm no traffic any more, at once."""
     state = _begun(rollout, "abort")
+    _refuse_finished(rollout, state, "abort")
     gone = not ratio.get(rollout.arm, 0)
     if state.phase is Phase.ABORTED and gone:
         return None
@@ -188,6 +189,7 @@ def check_finish(rollout: Rollout, ratio: Ratio) -> None:
     state = _begun(rollout, "finish")
     if state.phase is not Phase.DONE:
         _refuse(rollout, "finish", state.phase)
+    _refuse_finished(rollout, state, "finish")
     share = ratio.get(rollout.arm, 0)
     if share != WHOLE:
         raise RolloutRefused(
@@ -240,10 +242,14 @@ _INSTEAD = {
     " another one",
 }
 
+_FINISHED = (
+    "`canary rollout undo` goes back to before it; another id begins another one"
+)
 
-def next_command(phase: Phase) -> str:
+
+def next_command(state: RolloutState) -> str:
     """Say what an operator does next."""
-    return _INSTEAD[phase]
+    return _FINISHED if _is_finished(state) else _INSTEAD[state.phase]
 
 
 def _begun(rollout: Rollout, command: str) -> RolloutState:
@@ -255,6 +261,20 @@ def _begun(rollout: Rollout, command: str) -> RolloutState:
     return rollout.state
 
 
+def _is_finished(state: RolloutState) -> bool:
+    """Tell whether `finish` was written: a rollout that is done has a ratio until then."""
+    return state.phase is Phase.DONE and state.ratio == 0
+
+
+def _refuse_finished(rollout: Rollout, state: RolloutState, command: str) -> None:
+    """Refuse what would be said of an arm whose servers are stable's by now."""
+    if _is_finished(state):
+        raise RolloutRefused(
+            f"cannot {command}: rollout {rollout.id} is finished, and the servers of"
+            f" {rollout.arm} are {STABLE}'s; {_FINISHED}"
+        )
+
+
 def _going(rollout: Rollout, command: str) -> RolloutState:
     state = _begun(rollout, command)
     if state.phase.is_over or state.phase is Phase.ABORTING:
@@ -263,8 +283,10 @@ def _going(rollout: Rollout, command: str) -> RolloutState:
 
 
 def _refuse(rollout: Rollout, command: str, phase: Phase) -> NoReturn:
+    state = rollout.state
+    instead = _INSTEAD[phase] if state is None else next_command(state)
     raise RolloutRefused(
-        f"cannot {command}: rollout {rollout.id} is {phase.value}; {_INSTEAD[phase]}"
+        f"cannot {command}: rollout {rollout.id} is {phase.value}; {instead}"
     )
 
 

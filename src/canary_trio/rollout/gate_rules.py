@@ -73,7 +73,7 @@ def _number_in(body: bytes) -> float | str:
         elif kind != "scalar":
             return f"the query gave a {kind}, expected one number"
         return float(result[1])
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, RecursionError, OverflowError):
         return "what came is no result of a query"
 
 

@@ -17,11 +17,11 @@ from hypothesis.stateful import (
 )
 
 from canary_trio.config.model import WHOLE
-from canary_trio.config.rollout import Phase, RolloutState
+from canary_trio.config.rollout import Phase, Rollout, RolloutState
 from canary_trio.errors import RolloutRefused
 from canary_trio.rollout import commands
 from canary_trio.rollout.commands import Command
-from canary_trio.rollout.moves import GateReport, shares
+from canary_trio.rollout.moves import GateReport, Ratio, Situation, shares
 from tests.canary_trio.support.rollouts import (
     FEW,
     FINE,
@@ -178,6 +178,21 @@ def test_r04_abort_leaves_nothing_in_any_phase(phase: Phase) -> None:
     assert (world.ratio.get("canary", 0), world.ratio.get("baseline", 0)) == (0, 0)
     world.run(600)
     assert (world.phase, world.share) == (ABORTED, 0)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "finish"])
+def test_what_is_finished_is_undone_and_nothing_else(command: str) -> None:
+    """Its servers are stable's: no traffic for its arm would be no way back."""
+    world = world_in(DONE)
+    state = attrs.evolve(world.state, ratio=0, reason="finished")
+    world.rollout = attrs.evolve(world.rollout, state=state)
+
+    def finish(rollout: Rollout, ratio: Ratio, seen: Situation) -> None:
+        commands.check_finish(rollout, ratio)
+
+    asked: dict[str, Command] = {**COMMANDS, "finish": finish}
+    with pytest.raises(RolloutRefused, match="canary rollout undo"):
+        asked[command](world.rollout, {"canary": 0}, world.seen("ann"))
 
 
 @pytest.mark.parametrize("step", range(5))

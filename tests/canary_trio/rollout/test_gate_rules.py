@@ -61,6 +61,8 @@ def prometheus(kind: str, result: Any) -> bytes:
         (b"{}", "no result"),
         (b"nonsense", "no result"),
         (prometheus("scalar", []), "no result"),
+        (prometheus("scalar", [1, 10**400]), "no result"),  # no float holds it
+        (prometheus("scalar", [1, "1" * 400]), "more than 1"),
     ],
 )
 def test_a_query_has_bounds(body: bytes, why: str) -> None:

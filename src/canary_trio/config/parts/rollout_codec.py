@@ -48,6 +48,7 @@ from canary_trio.config.rollout import (
     TimeWindow,
 )
 from canary_trio.config.scalars import ARM_NAME, METHOD, SHARE, VALUE, status_codes
+from canary_trio.config.url import BASE_URL, REQUEST_URL
 
 MOST_STEPS = 100
 MOST_GATES = 20
@@ -73,9 +74,6 @@ FILE_NAME = text(
     r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}",
     "the name of a file in the directory of --rollout-files: letters, digits, - _ and .,"
     " no slash",
-)
-URL = text(
-    r"https?://[!-~]{1,2000}", "a URL that begins with http:// or https://, in ASCII"
 )
 
 
@@ -207,7 +205,7 @@ _GATE_TABLE = table(
     at=optional(
         list_of(integer(0, MOST_STEPS - 1), least=1, most=MOST_STEPS, of="steps")
     ),
-    url=URL,
+    url=REQUEST_URL,
     method=METHOD,
     headers=FILE_NAME,
     status=status_codes(least=1),
@@ -216,7 +214,7 @@ _GATE_TABLE = table(
         path=text(r"[^\x00-\x1f\x7f]{1,200}", "names with dots between, such as a.b"),
         value=_SCALAR,
     ),
-    prometheus=URL,
+    prometheus=BASE_URL,
     query=text(r"[^\x00-\x1f\x7f]{1,4000}", "a query, in one line"),
     min=number(-1e300, 1e300),
     max=number(-1e300, 1e300),
@@ -313,7 +311,7 @@ _ROLLOUT_TABLE = table(
     hook=optional(
         table(
             RolloutHook,
-            url=URL,
+            url=REQUEST_URL,
             key=optional(FILE_NAME),
             timeout=seconds(0.1, 60),
             tries=integer(1, 20),

@@ -148,6 +148,29 @@ def test_r19_a_rollout_without_a_judge_is_valid(
             {"gates": [{"url": "http://a", "headers": "../x"}]},
             "$.rollout.gates[0].headers",
         ),
+        *(
+            case
+            for url in (
+                *("http://", "http:///x", "http://:80/", "http://a:b/", "http://a:0/"),
+                *("http://a:99999/", "http://me:key@a/", "http://[::1/", "http://[g]/"),
+                *("http://a/#part", "http://a/ b", "http://a b/", "http://a..b/"),
+                *("http://-a/", "http://é/", "http://a/é", f"http://{'a' * 64}/"),
+                *("http://a/" + "b" * 2000, "HTTP://a/", "//a/", "http://a\\b/"),
+                *("http://a/\n", "http://a/\r\nX: y", 5, None),
+            )
+            for case in (
+                ({"gates": [{"name": "a", "url": url}]}, "$.rollout.gates[0].url"),
+                ({"hook": {"url": url}}, "$.rollout.hook.url"),
+                (
+                    {"gates": [{"prometheus": url, "query": "up", "min": 1}]},
+                    "$.rollout.gates[0].prometheus",
+                ),
+            )
+        ),
+        (
+            {"gates": [{"prometheus": "http://a?b", "query": "up", "min": 1}]},
+            "$.rollout.gates[0].prometheus",
+        ),
         ({"deadline": 0}, "$.rollout.deadline"),
         ({"when": "say"}, "$.rollout.when"),
         ({"slope": 0}, "$.rollout.slope"),
@@ -161,6 +184,23 @@ def test_r08_a_bad_reference_is_refused_with_its_path(
     rollout: dict[str, Any], path: str
 ) -> None:
     assert list(problems(document(**rollout))) == [path]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://a", "https://a/", "http://a:1", "http://a.b-c_d:65535/p/q?r=s&t={u}"),
+        *("http://[::1]:80/x", "http://127.0.0.1?a", "http://a/b@c:d", "http://a./"),
+    ],
+)
+def test_urls_of_gates_and_hooks(url: str) -> None:
+    rollout = load(
+        json.dumps(document(gates=[{"url": url}], hook={"url": url}))
+    ).rollout
+
+    assert rollout is not None
+    assert rollout.hook is not None
+    assert (rollout.gates[0].url, rollout.hook.url) == (url, url)
 
 
 def test_r08_a_step_beyond_what_other_arms_leave_is_refused() -> None:

@@ -20,9 +20,11 @@ import trio
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from canary_trio.config.model import STABLE, WHOLE
 from canary_trio.control.store_keys import config_key
+from canary_trio.errors import printable
 from canary_trio.serving.proxy import Proxy
 
 SERVICE = "demo"
@@ -110,7 +112,9 @@ async def _show_plain(console: Console, record: DemoRecord, proxy: Proxy) -> Non
         )
         console.print(
             f"revision {proxy.revision}  {shares}  requests {record.total}"
-            f"  errors {record.errors}{_rollout(proxy)}"
+            f"  errors {record.errors}{_rollout(proxy)}",
+            soft_wrap=True,
+            markup=False,
         )
 
 
@@ -132,7 +136,7 @@ def _table(record: DemoRecord, proxy: Proxy) -> Table:
             str(record.responses[name]),
         )
     last = ", ".join(f"{revision}: {ms:.2f} ms" for revision, ms in record.changes[-4:])
-    table.caption = (
+    table.caption = Text(
         f"write to live: {last or 'no change yet'}   errors: {record.errors}"
         f"{_rollout(proxy)}"
     )
@@ -149,7 +153,7 @@ def _rollout(proxy: Proxy) -> str:
     if state is None:
         return f"   rollout {rollout.id}: begins"
     words = f"   rollout {rollout.id}: {state.phase.value}, step {state.step}"
-    return f"{words}, {state.reason}" if state.reason else words
+    return f"{words}, {printable(state.reason)}" if state.reason else words
 
 
 def introduce(console: Console, proxy: Proxy, store_url: str, version_url: str) -> None:
@@ -157,7 +161,8 @@ def introduce(console: Console, proxy: Proxy, store_url: str, version_url: str) 
     command = _command()
     to = "" if store_url == "http://127.0.0.1:8500" else f" --config-server {store_url}"
     console.print(
-        f"The proxy is at {proxy.url}, its status at {proxy.admin_url}/status"
+        f"The proxy is at {proxy.url}, its status at {proxy.admin_url}/status",
+        soft_wrap=True,
     )
     console.print("Paste into a second terminal:\n")
     for change in ("ratio=0.5", "ratio=1", "style=random ratio=0.25"):

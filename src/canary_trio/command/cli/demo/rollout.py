@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import random
+import re
 import sys
 import termios
 import tty
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 FAILING = 0.3
 """Which part of its requests a version fails that was told to."""
+
+_OWN_ID = re.compile(r"v2-([0-9]{1,9})")
 
 FAIL, HEAL = b"/fail", b"/heal"
 
@@ -69,15 +72,17 @@ async def begin_rollout(store_url: str) -> None:
     """Write a rollout into the demonstration's document; one that runs begins anew."""
 
     def begin(table: dict[str, Any]) -> dict[str, Any]:
-        before = table.get("rollout", {}).get("id", "v2-0")
-        number = int(before.rpartition("-")[2]) + 1
+        before = table.get("rollout")
+        id_ = before.get("id") if isinstance(before, dict) else None
+        found = _OWN_ID.fullmatch(str(id_))
+        number = int(found[1]) + 1 if found else 1
         rollout = {"id": f"v2-{number}", "steps": list(STEPS), "judge": JUDGE}
         return {**table, "ratio": 0, "rollout": rollout}
 
     try:
         async with KvSource(store_url) as client:
             await revise(client, SERVICE, begin)
-    except (KvError, CanaryError, ValueError) as exc:  # such as an id of another form
+    except (KvError, CanaryError) as exc:
         _log.warning("the rollout is not begun: %s", exc)
 
 
@@ -88,7 +93,13 @@ async def pressed_keys(keys: Mapping[str, Callable[[], Awaitable[None]]]) -> Non
     with _each_key(sys.stdin.fileno()) as terminal:
         while True:
             await trio.lowlevel.wait_readable(terminal)
-            for key in os.read(terminal, 64).decode("utf-8", "replace"):
+            try:
+                found = os.read(terminal, 64)
+            except OSError:  # it was closed
+                return
+            if not found:
+                return
+            for key in found.decode("utf-8", "replace"):
                 if key in keys:
                     await keys[key]()
 
@@ -109,4 +120,5 @@ def _each_key(terminal: int) -> Iterator[int]:
     try:
         yield terminal
     finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # it was closed
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from canary_trio.control.sources.source import DocumentSource
 
 
+LONGEST_S = 10 * 366 * 86400.0
+"""How far away the end of a freeze may be, in seconds."""
+
+
 class Moment(click.ParamType[float]):
     """A time to come: a duration from now, or a date."""
 
@@ -26,18 +30,31 @@ class Moment(click.ParamType[float]):
     ) -> float:
         """Read `2h` or `2026-12-24T18:00`, of UTC if it names no zone."""
         text = str(value).strip()
+        now = time.time()
         try:
-            return time.time() + read_duration(text)
+            at = now + read_duration(text)
         except ValueError:
-            pass
+            at = self._date(text, param, ctx)
+        if at <= now:
+            self.fail(f"{text} has passed", param, ctx)
+        if at > now + LONGEST_S:
+            days = f"{LONGEST_S / 86400:g} days from now at most"
+            self.fail(
+                f"found {text!r}, expected {days}; without --until it has no end",
+                param,
+                ctx,
+            )
+        return at
+
+    def _date(
+        self, text: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         try:
             found = datetime.fromisoformat(text)
         except ValueError:
             expected = "expected a time such as 2h, or 2026-12-24T18:00"
             self.fail(f"found {text!r}, {expected}", param, ctx)
         at = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-        if at.timestamp() <= time.time():
-            self.fail(f"{text} has passed", param, ctx)
         return at.timestamp()
 
 
@@ -68,7 +85,8 @@ def freeze(
     """
     from canary_trio.control.changes.archive import own_note  # noqa: PLC0415
     from canary_trio.control.changes.rollouts import FREEZE_WORDS, Freeze  # noqa: PLC0415
-    from canary_trio.control.store_keys import freeze_key  # noqa: PLC0415
+    from canary_trio.control.store_keys import config_key, freeze_key  # noqa: PLC0415
+    from canary_trio.errors import printable  # noqa: PLC0415
 
     if len(message) > FREEZE_WORDS:
         raise click.UsageError(f"found a message beyond {FREEZE_WORDS} characters")
@@ -77,6 +95,8 @@ def freeze(
         name = author or await client.token_name() or own_note().author
         found = Freeze(name, message, until)
         await client.put(freeze_key(service), found.dump())
+        if (await client.get(config_key(service))).entry is None:
+            click.echo(f"{service} has no document yet; is its name right?", err=True)
         return found
 
     found = store_options.ask(config_server, write)
@@ -86,9 +106,11 @@ def freeze(
     end = (
         ""
         if until is None
-        else f" until {datetime.fromtimestamp(until, UTC):%F %R} UTC"
+        else f"; it ends at {datetime.fromtimestamp(until, UTC):%F %R} UTC"
     )
-    click.echo(f"{service} is {found.words}{end}; canary unfreeze {service} ends it")
+    click.echo(
+        f"{service} is {printable(found.words)}{end}; canary unfreeze {service} ends it"
+    )
 
 
 @click.command()

@@ -56,7 +56,8 @@ def start(
 ) -> None:
     """Begin a rollout of SERVICE, by FILE or by words.
 
-    FILE is the table `rollout` of a document, as JSON; - is standard input. By words:
+    FILE is the table `rollout` of a document: JSON, or by its name YAML (.yaml, .yml) or TOML;
+    - is JSON on standard input. By words:
 
         canary rollout start web --steps 1%,5%,25%,50%,100% --hold 10m --judge
     """
@@ -158,15 +159,19 @@ def _table_of(file: Path | None, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    from canary_trio.config.document import parse  # noqa: PLC0415
-    from canary_trio.errors import InvalidConfig  # noqa: PLC0415
+    from canary_trio.control.changes.formats import parse_file, yaml_hint  # noqa: PLC0415
+    from canary_trio.errors import InvalidConfig, MissingExtra  # noqa: PLC0415
 
     try:
         with click.open_file(str(file), "rb") as opened:
-            found = parse(opened.read())
+            found = parse_file(opened.read(), file.name)
     except OSError as exc:
         store_options.fail(f"cannot read {file}: {exc.strerror}")
+    except MissingExtra as exc:
+        store_options.fail(f"{file}: {exc}")
     except InvalidConfig as exc:
-        store_options.fail(*(f"{file}: {problem}" for problem in exc.problems))
+        hint = yaml_hint(exc.problems, file.name)
+        faults = [f"{file}: {problem}" for problem in exc.problems]
+        store_options.fail(*faults, *([hint] if hint else []))
     inner = found.get("rollout")
     return inner if isinstance(inner, dict) else found

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from canary_trio.command.cli.options import store_options
-from canary_trio.command.cli.views.rollout_view import read_rollout, rollout_lines
+from canary_trio.command.cli.views.rollout_view import (
+    read_rollout,
+    rollout_lines,
+    timeless,
+)
 
 if TYPE_CHECKING:
     from canary_trio.control.sources.source import DocumentSource
@@ -33,14 +37,14 @@ def status(service: str, config_server: str, *, watch: bool, as_json: bool) -> N
     async def show(client: DocumentSource) -> dict[str, Any]:
         import trio  # noqa: PLC0415
 
-        before: list[str] = []
+        before: object = None
         while True:
             found = await read_rollout(client, service, time.time())
-            lines = [json.dumps(found)] if as_json else list(rollout_lines(found))
-            if watch and lines != before:
+            if watch and timeless(found) != before:
+                lines = [json.dumps(found)] if as_json else rollout_lines(found)
                 for line in lines:
                     click.echo(line)
-            before = lines
+            before = timeless(found)
             if not watch or found["phase"] in ("done", "aborted"):
                 return found
             await trio.sleep(WATCH_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from canary_trio.control.driving.duty import KeptState
     from canary_trio.control.sources.source import KeyStore
     from canary_trio.rollout.moves import Ratio
+
+_NUMBER = re.compile(r"[0-9]+")
 
 
 async def read_rollout(client: KeyStore, service: str, now_s: float) -> dict[str, Any]:
@@ -79,9 +82,20 @@ def _shown(
             "e_value": verdict.e_value,
             "requests": list(verdict.requests),
         },
-        "next": "its driver begins it" if state is None else next_command(state.phase),
+        "next": "its driver begins it" if state is None else next_command(state),
         "over": rollout.is_over,
     }
+
+
+def timeless(found: dict[str, Any]) -> object:
+    """Give what of a rollout is news when it changes: all but how much time went by.
+
+    Documents have other revisions for other reasons, and holds are counted down.
+    """
+    driver = {name: one for name, one in found["driver"].items() if name != "seen_s"}
+    waits_for = _NUMBER.sub("", found["waits_for"])
+    left_out = {"since_s": None, "revision": None, "waits_for": waits_for}
+    return {**found, **left_out, "driver": driver}
 
 
 def rollout_lines(found: dict[str, Any]) -> Iterator[str]:
@@ -101,7 +115,7 @@ def rollout_lines(found: dict[str, Any]) -> Iterator[str]:
             f", {found['since_s']:.0f} s ago" if found["since_s"] is not None else ""
         )
         yield printable(f"  {found['reason']} (by {found['by']}{since})")
-    if found["waits_for"] and not found["over"]:
+    if found["waits_for"] not in ("", found["reason"]) and not found["over"]:
         yield printable(f"  now: {found['waits_for']}")
     if found["verdict"] is not None:
         requests = " and ".join(f"{n:,}" for n in found["verdict"]["requests"])

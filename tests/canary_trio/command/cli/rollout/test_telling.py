@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from canary_trio import read_document
 from canary_trio.command.cli.main import main
+from canary_trio.command.cli.views.rollout_view import timeless
 from canary_trio.control.changes.documents import read_history
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
@@ -162,8 +163,33 @@ async def test_a_freeze_lets_a_rollout_wait() -> None:
         assert (await present(client))["ratio"] == 0
         assert "not frozen any more" in (await canary(client, "unfreeze", "web")).stdout
         assert "was not frozen" in (await canary(client, "unfreeze", "web")).stdout
-        ran = await canary(client, "freeze", "web", "--until", "2001-01-01", status=2)
-        assert "has passed" in ran.stderr
+        ran = await canary(client, "freeze", "wbe")
+        assert "wbe has no document yet" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("until", "why"),
+    [
+        *(
+            (one, "has passed")
+            for one in ("2001-01-01", "0s", "0001-01-01T00:00+23:59")
+        ),
+        *(
+            (one, "at most")
+            for one in ("99999999d", "9" * 39 + "d", "4000d", "9999-12-31")
+        ),
+        ("9999-12-31T23:59-23:59", "at most"),
+        *((one, "expected a time") for one in ("", "tomorrow", "-1h", "nan", "1e9")),
+    ],
+)
+async def test_a_freeze_that_cannot_be_is_refused_and_not_written(
+    until: str, why: str
+) -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        ran = await canary(client, "freeze", "web", "--until", until, status=2)
+        assert why in ran.stderr
+        assert "was not frozen" in (await canary(client, "unfreeze", "web")).stdout
 
 
 async def test_gates_are_approved_and_skipped(tmp_path: Path) -> None:
@@ -216,6 +242,29 @@ def test_lint_says_what_a_file_would_do(tmp_path: Path) -> None:
     said = CliRunner().invoke(main, ["rollout", "lint", str(file)])
     assert said.exit_code == 1
     assert "$.rollout.steps[1]: found 0.1 after 0.5" in said.stderr
+
+
+def test_a_file_of_another_format_goes_by_its_name(tmp_path: Path) -> None:
+    for name, text in (
+        ("r.yaml", "id: v1\nsteps: [0.1, 1]\n"),
+        ("r.toml", 'id = "v1"\nsteps = [0.1, 1]\n'),
+        ("d.toml", '[rollout]\nid = "v1"\nsteps = [0.1, 1]\n'),
+    ):
+        file = tmp_path / name
+        file.write_text(text)
+        said = CliRunner().invoke(main, ["rollout", "lint", str(file)])
+        assert (said.exit_code, said.stderr) == (0, "")
+        assert "is valid: rollout v1 of canary" in said.stdout
+
+
+def test_news_is_not_how_much_time_went_by() -> None:
+    driver = {"by": "p1", "last": "p1", "seen_s": 0.4}
+    found = {"phase": "running", "since_s": 1.0, "revision": 5, "driver": driver}
+    before = timeless({**found, "waits_for": "at 0.5 for 9 s more"})
+    later = {**found, "since_s": 2.0, "revision": 7, "driver": {**driver, "seen_s": 0}}
+    assert timeless({**later, "waits_for": "at 0.5 for 8 s more"}) == before
+    assert timeless({**later, "waits_for": "fewer than 8 requests"}) != before
+    assert timeless({**later, "phase": "done", "waits_for": "at"}) != before
 
 
 async def test_finish_asks_the_proxies_first() -> None:
