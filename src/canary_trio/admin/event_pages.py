@@ -3,7 +3,8 @@
 An event's id is the life of the process and a number, so a reader that comes back with
 `Last-Event-ID` goes on where it was, as far as events are kept; where some are gone, or the
 process is another, an event `reset` says so before all that are kept. Without an id a stream
-begins with what happens from now on, and with `0` with all that is kept.
+begins with what happens from now on, and with `0` with all that is kept. It begins with an id,
+so that who loses it before anything happened loses nothing either.
 
 A stream costs a buffer and no more: there are few of them, a reader that falls behind is told
 so and dropped, and comes back by its id.
@@ -127,6 +128,7 @@ def follow_events(events: Events, instance: str) -> Follow:
         number = int(text) if text.isdecimal() and len(text) < 20 else -1
         if not after:
             number = events.last
+            send(f"id: {instance}.{number}\n\n".encode())  # where it goes on after
         elif after == "0":
             number = 0
         elif life != instance or number > events.last:

@@ -39,7 +39,7 @@ async def reading(server: HttpServer, after: str | None = None) -> AsyncIterator
             with trio.fail_after(30):
                 while True:
                     block = (await client.until(b"\n\n")).decode()
-                    if block != ":":
+                    if "event: " in block:
                         return dict(line.split(": ", 1) for line in block.split("\n"))
 
         yield take
@@ -135,6 +135,7 @@ async def test_a_stream_where_nothing_happens_gives_signs_of_life(
         await client.send(b"GET /events HTTP/1.0\r\nHost: a\r\n\r\n")
         await client.until(b"retry: 1000\n\n")
         with trio.fail_after(30):
+            assert await client.until(b"\n\n") == b"id: a1.0"
             for _ in range(2):
                 assert await client.until(b"\n\n") == b":"
 
@@ -168,3 +169,38 @@ async def test_workers_are_one_stream_that_goes_on_in_all_of_them(
             event = await take()
             assert event["id"] == "1=a1.1,2=b2.2"
             assert json.loads(event["data"])["message"] == "number 2"
+
+
+@pytest.mark.parametrize("after", [None, "0", "odd", "1=a1.1", "1=a1.1,2=b2.1"])
+async def test_of_workers_nothing_is_lost_whatever_the_place(
+    tmp_path: Any, after: str | None
+) -> None:
+    """From now on without an id, all with 0, and after a place that lacks a worker."""
+    workers = {number: (Events(), tmp_path / f"{number}.sock") for number in (1, 2)}
+    paths = {number: str(path) for number, (_, path) in workers.items()}
+    page = EventPages(follow_workers(lambda: paths))
+    for events, _ in workers.values():
+        tell(events, 1)
+    async with (
+        pages(workers[1][0], "a1", bind=f"unix:{paths[1]}"),
+        pages(workers[2][0], "b2", bind=f"unix:{paths[2]}"),
+        serving(page) as server,
+    ):
+        if after is None:
+            async with connected(server) as client:
+                await client.send(b"GET /events HTTP/1.0\r\nHost: a\r\n\r\n")
+                await client.until(b"id: 1=a1.1,2=b2.1\n\n")
+            after = "1=a1.1,2=b2.1"  # nothing happened, and it is known where it was
+        for events, _ in workers.values():
+            tell(events, 2)
+        wanted = {"0": 4, "odd": 6, "1=a1.1": 4}.get(after, 2)
+        found = set()
+        async with reading(server, after) as take:
+            for _ in range(wanted):
+                event = await take()
+                shown = json.loads(event["data"])
+                found.add((shown["worker"], event["event"], shown.get("number")))
+        news = {(worker, "change", 2) for worker in (1, 2)}
+        assert found >= news
+        resets = {worker for worker, kind, _ in found if kind == "reset"}
+        assert resets == {"odd": {1, 2}, "1=a1.1": {2}}.get(after, set())

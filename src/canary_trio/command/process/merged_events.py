@@ -31,26 +31,32 @@ def follow_workers(paths: Callable[[], Mapping[int, str]]) -> Follow:
         places = _places(after)
         async with trio.open_nursery() as nursery:
             for number, path in paths().items():
-                nursery.start_soon(_follow_one, number, path, places, send)
+                nursery.start_soon(_follow_one, number, path, places, after, send)
 
     return follow
 
 
 async def _follow_one(
-    number: int, path: str, places: dict[int, str], send: Send
+    number: int, path: str, places: dict[int, str], after: str, send: Send
 ) -> None:
     while True:
         with contextlib.suppress(OSError, trio.BrokenResourceError, trio.TooSlowError):
-            await _read(number, path, places, send)
+            await _read(number, path, places, after, send)
         await trio.sleep(AGAIN_S)
 
 
-async def _read(number: int, path: str, places: dict[int, str], send: Send) -> None:
-    """Read a worker's stream to its end."""
+async def _read(
+    number: int, path: str, places: dict[int, str], after: str, send: Send
+) -> None:
+    """Read a worker's stream to its end.
+
+    What names no place in it is passed on: by `0` it gives all that it keeps, and by
+    anything else it says `reset` first.
+    """
     async with await trio.open_unix_socket(path) as stream:
         lines = [b"GET /events HTTP/1.0", b"Host: worker"]  # so that it is not chunked
-        if number in places:
-            lines.append(b"Last-Event-ID: " + places[number].encode("latin-1"))
+        if place := places.get(number, after):
+            lines.append(b"Last-Event-ID: " + place.encode("latin-1"))
         await stream.send_all(b"\r\n".join((*lines, b"", b"")))
         data = b""
         while True:
@@ -68,12 +74,14 @@ async def _read(number: int, path: str, places: dict[int, str], send: Send) -> N
 def _pass_on(number: int, block: bytes, places: dict[int, str], send: Send) -> None:
     """Send an event with the places of all; the head and signs of life are not events."""
     fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if b": " in line)
-    if b"event" not in fields or b"data" not in fields:
-        return
     lines = []
     if b"id" in fields:
         places[number] = fields[b"id"].decode("latin-1")
         lines.append(b"id: " + _written(places).encode("latin-1"))
+    if b"event" not in fields or b"data" not in fields:
+        if lines:
+            send(b"\n".join((*lines, b"", b"")))  # where it begins
+        return
     try:
         shown = {"worker": number, **json.loads(fields[b"data"])}
     except ValueError:
@@ -87,7 +95,7 @@ def _written(places: Mapping[int, str]) -> str:
 
 
 def _places(text: str) -> dict[int, str]:
-    """Read an id; what is odd in it is left out, and begins with what happens now.
+    """Read an id; what is odd in it is left out.
 
     >>> _places("1=a.3,2=b.4,x=c,3")
     {1: 'a.3', 2: 'b.4'}
