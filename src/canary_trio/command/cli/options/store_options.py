@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -99,8 +101,14 @@ def ask(url: str, question: Callable[[DocumentSource], Awaitable[T]]) -> T:
         async with open_source(url, **options) as client:
             return await question(client)
 
+    def answer() -> T:
+        try:
+            return trio.run(connected)
+        except BaseExceptionGroup as group:
+            raise _said_by(group) from None
+
     try:
-        return trio.run(connected)
+        return answer()
     except InvalidConfig as exc:
         fail(*map(str, exc.problems))
     except BadSource as exc:
@@ -111,6 +119,27 @@ def ask(url: str, question: Callable[[DocumentSource], Awaitable[T]]) -> T:
         fail(str(exc))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _said_by(group: BaseExceptionGroup) -> BaseException:
+    """Give why a command ends, of which its tasks made a group.
+
+    It is Ctrl-C before all else, then a reader that has left (`| head`): these say nothing of
+    the store, and go with whatever was asked at that time.
+    """
+    for kind in (KeyboardInterrupt, BrokenPipeError):
+        if group.subgroup(kind) is not None:
+            return kind(errno.EPIPE, os.strerror(errno.EPIPE))
+    first, *others = _leaves(group)
+    return group if others else first
+
+
+def _leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _leaves(one)
+        else:
+            yield one
 
 
 def fail(*reasons: str) -> NoReturn:
