@@ -194,7 +194,7 @@ def check_finish(rollout: Rollout, ratio: Ratio) -> None:
     if share != WHOLE:
         raise RolloutRefused(
             f"{rollout.arm} has a share of {format_share(share)}, expected 1: what it has"
-            f" not, {STABLE} has"
+            f" not, {STABLE} has; another rollout goes on from there"
         )
 
 
@@ -246,10 +246,17 @@ _FINISHED = (
     "`canary rollout undo` goes back to before it; another id begins another one"
 )
 
+_NOT_ALL = (
+    "another rollout goes on from there: only what has all traffic can be finished;"
+    " `canary rollout abort` takes it back"
+)
+
 
 def next_command(state: RolloutState) -> str:
     """Say what an operator does next."""
-    return _FINISHED if _is_finished(state) else _INSTEAD[state.phase]
+    if state.phase is Phase.DONE and state.ratio not in (None, WHOLE):
+        return _FINISHED if _is_finished(state) else _NOT_ALL
+    return _INSTEAD[state.phase]
 
 
 def _begun(rollout: Rollout, command: str) -> RolloutState:

@@ -127,6 +127,15 @@ def shares(rollout: Rollout, ratio: Ratio, share: int) -> Ratio:
     return found
 
 
+def mark_of(rollout: Rollout) -> str:
+    """Say of which moment of a rollout something is, such as a hold; empty before it began."""
+    state = rollout.state
+    if state is None:
+        return ""
+    parts = (state.since, state.phase.value, state.step, state.ratio)
+    return " ".join(map(str, (rollout.id, *parts)))
+
+
 def place_of(rollout: Rollout, share: int) -> int:
     """Give the first step whose ratio a share has not passed; else the last."""
     for place, step in enumerate(rollout.steps):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,11 +18,12 @@ from hypothesis.stateful import (
     rule,
 )
 
+from canary_trio.command.cli.rollout.group import COMMANDS as GROUP
 from canary_trio.config.model import WHOLE
 from canary_trio.config.rollout import Phase, Rollout, RolloutState
 from canary_trio.errors import RolloutRefused
 from canary_trio.rollout import commands
-from canary_trio.rollout.commands import Command
+from canary_trio.rollout.commands import Command, next_command
 from canary_trio.rollout.moves import GateReport, Ratio, Situation, shares
 from tests.canary_trio.support.rollouts import (
     FEW,
@@ -193,6 +196,38 @@ def test_what_is_finished_is_undone_and_nothing_else(command: str) -> None:
     asked: dict[str, Command] = {**COMMANDS, "finish": finish}
     with pytest.raises(RolloutRefused, match="canary rollout undo"):
         asked[command](world.rollout, {"canary": 0}, world.seen("ann"))
+
+
+@pytest.mark.parametrize(
+    ("phase", "ratio"),
+    [*((phase, None) for phase in Phase), (DONE, 5000), (DONE, 0)],
+    ids=lambda value: getattr(value, "value", value),
+)
+def test_r14_what_is_said_comes_next_is_a_command_that_is_taken(
+    phase: Phase, ratio: int | None
+) -> None:
+    world = world_in(phase)
+    if ratio is not None:
+        world.ratio = shares(world.rollout, world.ratio, ratio)
+        state = attrs.evolve(world.state, ratio=ratio)
+        world.rollout = attrs.evolve(world.rollout, state=state)
+    named = re.findall(r"`(?:canary rollout )?([a-z-]+)`", next_command(world.state))
+    assert named, "it names one at least"
+    for name in named:
+        assert name in GROUP
+        if name == "finish":
+            commands.check_finish(world.rollout, world.ratio)
+        elif name != "undo":  # which goes by history, whatever the phase
+            move = COMMANDS[name](world.rollout, world.ratio, world.seen("ann"))
+            assert move is not None, "it changes something"
+
+
+def test_r14_the_docs_and_the_commands_have_the_same_words() -> None:
+    lines = Path("docs/rollouts.md").read_text().splitlines()
+    rows = [line.split("|")[1] for line in lines if line.startswith("| `")]
+    found = {word for row in rows for word in re.findall(r"`([a-z-]+)", row)}
+    assert GROUP.keys() - found == {"simulate"}  # which is the judge's
+    assert "canary rollout simulate" in Path("docs/judge.md").read_text()
 
 
 @pytest.mark.parametrize("step", range(5))

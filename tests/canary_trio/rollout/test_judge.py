@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -134,6 +135,36 @@ def test_what_is_not_there_is_not_seen() -> None:
     seen = simulate(ERRORS_ONLY, Scenario(0.01, 0.01, limit=20_000), runs=60, seed=3)
     assert len(seen.requests) <= 3  # alpha is 1 %, and three standard deviations
     assert seen.quantile(0.5) is None
+
+
+def day(
+    judge: Judge, draw: random.Random, *, worse: float = 1.0, tick_s: int = 10
+) -> set[Finding]:
+    """Let a judge see a day: quiet nights, and outages that both arms have alike."""
+    said, outage_left = set(), 0
+    for tick in range(86_400 // tick_s):
+        busy = 1 + math.sin(2 * math.pi * tick * tick_s / 86_400)
+        requests = (int(40 * busy), int(55 * busy))  # of unequal shares
+        if outage_left == 0 and draw.random() < 0.002:
+            outage_left = draw.randint(1, 60)
+        rate = draw.uniform(0.2, 0.9) if outage_left else 0.005
+        outage_left = max(0, outage_left - 1)
+        ours = binomial(draw, requests[0], min(1.0, rate * worse))
+        theirs = binomial(draw, requests[1], rate)
+        judge.observe(ArmTick(requests[0], ours), ArmTick(requests[1], theirs))
+        said.add(judge.finding)
+    return said
+
+
+def test_r13_a_day_with_bursts_and_two_equal_arms_aborts_nothing() -> None:
+    draw = random.Random(13)
+    days = [day(Judge(ERRORS_ONLY), draw) for _ in range(6)]
+    assert sum(Finding.REGRESSION in said for said in days) == 0  # alpha is 1 %
+
+
+def test_r13_a_day_with_bursts_does_not_hide_what_is_worse() -> None:
+    said = day(Judge(ERRORS_ONLY), random.Random(13), worse=1.5)
+    assert Finding.REGRESSION in said
 
 
 def test_a_simulation_is_the_same_each_time() -> None:

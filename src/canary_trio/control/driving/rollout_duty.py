@@ -42,7 +42,14 @@ from canary_trio.errors import (
     WrittenMeanwhile,
 )
 from canary_trio.proxy.runtime import Runtime
-from canary_trio.rollout.moves import Judgement, Move, Ratio, Rest, Situation
+from canary_trio.rollout.moves import (
+    Judgement,
+    Move,
+    Ratio,
+    Rest,
+    Situation,
+    mark_of,
+)
 from canary_trio.rollout.plan import plan
 from canary_trio.upstream.server import ServerState
 from kv_trio import KvError
@@ -246,12 +253,9 @@ class RolloutDuty:
 
     def _held_s(self, rollout: Rollout) -> float:
         """Say how long nothing has moved, as drivers have measured it."""
-        state, now = rollout.state, trio.current_time()
-        if state is None:
+        of, now = mark_of(rollout), trio.current_time()
+        if not of:
             return 0.0
-        of = (
-            f"{rollout.id} {state.since} {state.phase.value} {state.step} {state.ratio}"
-        )
         if self._hold[0] != of:
             self._hold = (of, 0.0, now)
         return self._hold[1] + now - self._hold[2]

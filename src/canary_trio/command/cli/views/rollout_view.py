@@ -59,10 +59,13 @@ def _shown(
     rollout: Rollout, ratio: Ratio, kept: KeptState | None, now_s: float
 ) -> dict[str, Any]:
     from canary_trio.rollout.commands import next_command  # noqa: PLC0415
+    from canary_trio.rollout.moves import mark_of  # noqa: PLC0415
 
     state = rollout.state
     own = kept.state.get("rollout") if kept is not None else None
-    waits_for = own.get("waits_for", "") if isinstance(own, dict) else ""
+    own = own if isinstance(own, dict) else {}
+    # what is waited for is kept now and then: it may be of what is past
+    waits_for = own.get("waits_for", "") if own.get("of") == mark_of(rollout) else ""
     verdict = None if state is None else state.verdict
     return {
         "id": rollout.id,

@@ -12,7 +12,11 @@ from click.testing import CliRunner
 from canary_trio import read_document
 from canary_trio.command.cli.main import main
 from canary_trio.command.cli.views.rollout_view import timeless
+from canary_trio.config.document import build
 from canary_trio.control.changes.documents import read_history
+from canary_trio.control.driving.duty import KeptState
+from canary_trio.control.store_keys import driver_state_key
+from canary_trio.rollout.moves import mark_of
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.commands import canary
@@ -228,6 +232,23 @@ async def test_status_says_how_it_stands_and_what_to_do() -> None:
         ran = await canary(client, "rollout", "status", "web", "--watch", status=1)
         assert "is aborted" in ran.stdout
         assert "canary rollout retry" in ran.stdout
+
+
+async def test_status_says_what_is_waited_for_now_and_not_before() -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        await rollout(client, *START)
+        config = build(await present(client))
+        assert config.rollout is not None
+        session = await client.create_session("p1", 30, deletes=False)
+        await client.put("canary/web/driver", b'{"by": "p1"}', acquire=session)
+        for of, is_said in ((mark_of(config.rollout), True), ("v1 5", False)):
+            own = {"of": of, "waits_for": "a bus"}
+            kept = KeptState("p1", 5, {"rollout": own}).dump()
+            await client.put(driver_state_key("web"), kept)
+            said = await rollout(client, "status", "web")
+            assert "driven by p1" in said
+            assert ("now: a bus" in said) is is_said
 
 
 def test_lint_says_what_a_file_would_do(tmp_path: Path) -> None:
