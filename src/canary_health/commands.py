@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import attrs
 import click
 
-from canary_health.finite import Finite
+from canary_health.durations import Duration, write_duration
 from canary_health.probe import NotReady, ask_ready
 
 PATIENCE_S = 5.0
@@ -58,10 +58,10 @@ def health_of(name: str) -> click.Command:
     @click.option(
         "--timeout",
         "timeout_s",
-        type=Finite(min=0, min_open=True),
-        default=PATIENCE_S,
+        type=Duration(min_open=True),
+        default=write_duration(PATIENCE_S),
         show_default=True,
-        metavar="SECONDS",
+        metavar="TIME",
         help="How long it has to respond.",
     )
     @click.option(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from canary_health.finite import Finite
+from canary_health.durations import Duration
 from kv_trio.cli.output import fail
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ _DAY_S = 86400.0
 )
 @click.option(
     "--history-days",
-    type=Finite(min=0),
-    default=30,
+    type=Duration(unit="d"),
+    default="30d",
     show_default=True,
-    help="Days for which a state that was replaced is kept.",
+    help="So long a state that was replaced is kept; a plain number is days.",
 )
 @click.option(
     "--connections",
@@ -100,27 +100,27 @@ _DAY_S = 86400.0
 @click.option(
     "--wait-data",
     "wait_s",
-    type=Finite(min=0),
-    metavar="SECONDS",
-    help="So long wait for a server that has the directory.  [default: 60 with"
-    " --reuse-port or a socket that is handed down, otherwise 0]",
+    type=Duration(),
+    metavar="TIME",
+    help="So long wait for a server that has the directory.  [default: 60s with"
+    " --reuse-port or a socket that is handed down, otherwise 0s]",
 )
 @click.option(
     "--lame-duck",
     "lame_duck_s",
-    type=Finite(min=0),
-    default=0,
+    type=Duration(),
+    default="0s",
     show_default=True,
-    metavar="SECONDS",
+    metavar="TIME",
     help="At SIGTERM, so long still accept connections and send clients elsewhere.",
 )
 @click.option(
     "--drain",
     "drain_s",
-    type=Finite(min=0),
-    default=5,
+    type=Duration(),
+    default="5s",
     show_default=True,
-    metavar="SECONDS",
+    metavar="TIME",
     help="At SIGTERM, after --lame-duck, so long let end what is in progress.",
 )
 @click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from canary_health.finite import Finite
+from canary_health.durations import Duration
 from canary_trio.command.cli.options import store_options
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ def secret() -> None:
 @store_options.config_server
 @click.option(
     "--days",
-    type=Finite(min=0, max=3650),
-    default=OLD_DAYS,
+    type=Duration(max=3650, unit="d"),
+    default=f"{OLD_DAYS:g}d",
     show_default=True,
-    help="How long cookies of the old secret are taken still. Whoever comes in that time"
+    help="How long cookies of the old secret are taken still; a plain number is days. Whoever comes in that time"
     " keeps the arm, and gets a cookie of the new one. 0 ends the old one at once: all users"
     " are drawn anew.",
 )

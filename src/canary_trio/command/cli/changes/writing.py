@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
-from canary_health.finite import Finite
+from canary_health.durations import Duration
 from canary_trio.command.cli.changes.unconfirmed import write_and_look
 from canary_trio.command.cli.changes.written import FIRST_S, Wait, Written, say_written
 from canary_trio.command.cli.options import admin_options, store_options
@@ -49,8 +49,8 @@ _OPTIONS = (
     click.option(
         "--wait",
         "wait_s",
-        type=Finite(min=0, min_open=True),
-        metavar="SECONDS",
+        type=Duration(min_open=True),
+        metavar="TIME",
         help="Return when every live proxy routes by the new revision; status 3 if that is"
         " not so in time, or no proxy is live (the first is awaited for"
         f" {FIRST_S:g} s).",
@@ -67,8 +67,8 @@ _OPTIONS = (
 _CONFIRM_WITHIN = click.option(
     "--confirm-within",
     "within_s",
-    type=Finite(min=1.0, max=7 * 86400.0),
-    metavar="SECONDS",
+    type=Duration(min=1.0, max=7 * 86400.0),
+    metavar="TIME",
     help="Go back by itself unless `canary confirm` comes in time, even where this terminal"
     " and its network are gone: a proxy does it. Status 3 if none is about to.",
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from canary_health.finite import Finite
+from canary_health.durations import Duration
 from canary_trio.command.cli.options import store_options
 
 
@@ -15,8 +15,8 @@ from canary_trio.command.cli.options import store_options
 @click.option(
     "--for",
     "for_s",
-    type=Finite(min=0.1),
-    metavar="SECONDS",
+    type=Duration(min=0.1),
+    metavar="TIME",
     help="End by itself.  [default: run until Ctrl-C]",
 )
 @click.option("--bind", default="127.0.0.1:8080", show_default=True)

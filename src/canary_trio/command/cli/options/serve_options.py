@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import attrs
 import click
 
-from canary_health.finite import Finite
+from canary_health.durations import Duration
 from canary_trio.command.cli.options.tls_options import (
     TlsSettings,
     settle_tls,
@@ -84,10 +84,10 @@ _WORKERS = click.option(
 _WORKER_TIMEOUT = click.option(
     "--worker-timeout",
     "hung_s",
-    type=Finite(min=0),
-    default=10,
+    type=Duration(),
+    default="10s",
     show_default=True,
-    metavar="SECONDS",
+    metavar="TIME",
     help="A worker that gives no sign of life for so long is killed and replaced; 0 for"
     " never.",
 )
@@ -234,19 +234,19 @@ _REUSE_PORT = click.option(
 _LAME_DUCK = click.option(
     "--lame-duck",
     "lame_duck_s",
-    type=Finite(min=0),
-    default=0,
+    type=Duration(),
+    default="0s",
     show_default=True,
-    metavar="SECONDS",
+    metavar="TIME",
     help="At SIGTERM, so long still accept connections and send clients elsewhere.",
 )
 _DRAIN = click.option(
     "--drain",
     "drain_s",
-    type=Finite(min=0),
-    default=30,
+    type=Duration(),
+    default="30s",
     show_default=True,
-    metavar="SECONDS",
+    metavar="TIME",
     help="At SIGTERM, after --lame-duck, so long let end what is in progress.",
 )
 

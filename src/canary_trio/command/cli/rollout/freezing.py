@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from canary_health.durations import read_duration
 from canary_trio.command.cli.options import store_options
-from canary_trio.command.cli.rollout.words import read_duration
 
 if TYPE_CHECKING:
     from canary_trio.control.sources.source import DocumentSource

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from canary_health.durations import Duration
 from canary_trio.command.cli.changes import writing
 from canary_trio.command.cli.changes.writing import Draft, How
 from canary_trio.command.cli.options import store_options
-from canary_trio.command.cli.rollout.words import Duration, read_steps
+from canary_trio.command.cli.rollout.words import read_steps
 
 if TYPE_CHECKING:
     from canary_trio.control.sources.source import DocumentSource

@@ -1,32 +1,8 @@
-"""What the commands of rollouts take as words: times such as 10m, shares such as 5%."""
+"""What the commands of rollouts take as words: shares such as 5%, and steps of them."""
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Any
-
-import click
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)([smhd]?))+\Z")
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
-
-
-def read_duration(text: str) -> float:
-    """Read a time, in seconds.
-
-    >>> read_duration("10m"), read_duration("1h30m"), read_duration("90")
-    (600.0, 5400.0, 90.0)
-
-    Raises:
-        ValueError: it is none.
-    """
-    if len(text) > 40 or not _DURATION.match(text):
-        raise ValueError(
-            f"found {text!r}, expected a time such as 90s, 10m, 1h30m or 2d"
-        )
-    return math.fsum(float(n) * _UNITS[unit] for n, unit in _PART.findall(text))
 
 
 def read_share(text: str) -> float:
@@ -68,20 +44,3 @@ def read_steps(
         share if place == last or not more else {"ratio": share, **more}
         for place, share in enumerate(shares)
     ]
-
-
-class Duration(click.ParamType[float]):
-    """A time, such as 90s or 10m."""
-
-    name = "time"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Read it as seconds."""
-        if isinstance(value, float):
-            return value
-        try:
-            return read_duration(str(value).strip())
-        except ValueError as exc:
-            self.fail(str(exc), param, ctx)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from canary_health.finite import Finite
+from canary_health.durations import Duration
 from canary_trio.command.cli.options import admin_options, store_options
 
 if TYPE_CHECKING:
@@ -35,17 +35,17 @@ Show = Callable[["Watched", float], None]
 @click.option(
     "--interval",
     "every_s",
-    type=Finite(min=0.1),
-    default=1.0,
+    type=Duration(min=0.1),
+    default="1s",
     show_default=True,
-    metavar="SECONDS",
+    metavar="TIME",
     help="Between two looks.",
 )
 @click.option(
     "--for",
     "for_s",
-    type=Finite(min=0),
-    metavar="SECONDS",
+    type=Duration(),
+    metavar="TIME",
     help="End by itself.  [default: run until q or Ctrl-C]",
 )
 @store_options.config_server
