@@ -48,6 +48,9 @@ COMMANDS: dict[str, Command] = {
 GATES = [{"name": "ok", "at": [3], "url": "http://a"}]
 
 
+DOCS = Path(__file__).parents[3] / "docs"
+
+
 def world_in(phase: Phase, step: int = 2) -> World:
     """Give a rollout that has come to a phase, in a step."""
     share = 0 if phase is Phase.ABORTED else [100, 500, 2500, 5000, WHOLE][step]
@@ -223,11 +226,11 @@ def test_r14_what_is_said_comes_next_is_a_command_that_is_taken(
 
 
 def test_r14_the_docs_and_the_commands_have_the_same_words() -> None:
-    lines = Path("docs/rollouts.md").read_text().splitlines()
+    lines = (DOCS / "rollouts.md").read_text().splitlines()
     rows = [line.split("|")[1] for line in lines if line.startswith("| `")]
     found = {word for row in rows for word in re.findall(r"`([a-z-]+)", row)}
     assert GROUP.keys() - found == {"simulate"}  # which is the judge's
-    assert "canary rollout simulate" in Path("docs/judge.md").read_text()
+    assert "canary rollout simulate" in (DOCS / "judge.md").read_text()
 
 
 @pytest.mark.parametrize("step", range(5))

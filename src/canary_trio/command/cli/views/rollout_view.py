@@ -124,7 +124,7 @@ def rollout_lines(found: dict[str, Any]) -> Iterator[str]:
         requests = " and ".join(f"{n:,}" for n in found["verdict"]["requests"])
         told = f" after {requests} requests" if requests else ""
         yield printable(f"  judge: {found['verdict']['finding']}{told}")
-    if found["frozen"]:
+    if found["frozen"] not in ("", found["reason"]):
         yield printable(f"  {found['frozen']}")
     driver = found["driver"]
     if driver["by"]:

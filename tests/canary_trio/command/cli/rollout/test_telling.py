@@ -11,13 +11,13 @@ from click.testing import CliRunner
 
 from canary_trio import read_document
 from canary_trio.command.cli.main import main
-from canary_trio.command.cli.views.rollout_view import timeless
+from canary_trio.command.cli.views.rollout_view import read_rollout, timeless
 from canary_trio.config.document import build
 from canary_trio.control.changes.documents import read_history
 from canary_trio.control.driving.duty import KeptState
 from canary_trio.control.store_keys import driver_state_key
 from canary_trio.rollout.moves import mark_of
-from kv_trio import Client
+from kv_trio import Client, StoreUnreachable
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.commands import canary
 from tests.canary_trio.support.rollouts import ARMS
@@ -249,6 +249,32 @@ async def test_status_says_what_is_waited_for_now_and_not_before() -> None:
             said = await rollout(client, "status", "web")
             assert "driven by p1" in said
             assert ("now: a bus" in said) is is_said
+
+
+async def test_to_watch_outlasts_a_store_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+
+    async def read(client: Client, service: str, now_s: float) -> dict[str, Any]:
+        nonlocal looks
+        looks += 1
+        if looks in (2, 3):
+            raise StoreUnreachable("nobody is there")
+        found = await read_rollout(client, service, now_s)
+        return found | ({"phase": "aborted"} if looks == 4 else {})
+
+    monkeypatch.setattr("canary_trio.command.cli.rollout.view.read_rollout", read)
+    monkeypatch.setattr("canary_trio.command.cli.rollout.view.WATCH_S", 0.01)
+    async with in_memory_store() as client:
+        await prepared(client)
+        await rollout(client, *START)
+        ran = await canary(client, "rollout", "status", "web", "--watch", status=1)
+        assert ran.stderr.count("nobody is there; it is asked again") == 1
+        assert (ran.stdout.count("is running"), ran.stdout.count("is aborted")) == (
+            1,
+            1,
+        )
 
 
 def test_lint_says_what_a_file_would_do(tmp_path: Path) -> None:
