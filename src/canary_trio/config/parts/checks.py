@@ -12,6 +12,7 @@ before it is a value.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -74,7 +75,9 @@ def _of(path: str, depth: int, found: Any) -> Iterator[Problem]:
             yield Problem(path, "half of a surrogate pair", "text")
     elif isinstance(found, int | float):
         if not -LARGEST <= found <= LARGEST:
-            yield Problem(path, "a number beyond 2^63", "one that a field takes")
+            is_nan = isinstance(found, float) and math.isnan(found)
+            odd = "NaN, which is no number" if is_nan else "a number beyond 2^63"
+            yield Problem(path, odd, "one that a field takes")
     elif depth == DEPTH and isinstance(found, Mapping | list):
         yield Problem(path, "values nested too deeply", f"at most {DEPTH} levels")
     elif isinstance(found, Mapping):

@@ -21,6 +21,7 @@ VALUES = 200_000
 """Values of a file at most, each alias of YAML counted as all that it stands for."""
 
 _DEPTH = 64  # of tables and lists in each other
+_WORDS = 200  # characters of what a reader of YAML or TOML found
 _HINT = "; YAML takes on, off, yes and no for true and false: put it in quotes"
 
 
@@ -53,7 +54,7 @@ def _read_toml(text: str) -> Any:
     try:
         return tomllib.loads(text)
     except ValueError as exc:
-        raise _invalid(str(exc), "TOML") from exc
+        raise _invalid(_short(exc), "TOML") from exc
 
 
 def _read_yaml(text: str) -> Any:
@@ -86,8 +87,9 @@ def _read_yaml(text: str) -> Any:
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         what = getattr(exc, "problem", None) or str(exc).splitlines()[0]
         raise _invalid(f"{what}{place}", "YAML") from exc
-    except (ValueError, TypeError, OverflowError) as exc:  # such as a 13th month
-        raise _invalid(str(exc), "YAML") from exc
+    except (ValueError, TypeError, OverflowError, LookupError, AttributeError) as exc:
+        # such as a 13th month, or a tag that its text does not fit: `!!timestamp "x"`
+        raise _invalid(_short(exc), "YAML") from exc
 
 
 _MERGE = "tag:yaml.org,2002:merge"
@@ -140,5 +142,11 @@ def _plain(value: object) -> str:
     return words if len(words) <= 60 else words[:57] + "..."
 
 
+def _short(fault: Exception) -> str:
+    """Leave out what is said to programmers, such as how Python's limit is raised."""
+    return str(fault).partition("; use ")[0] or "what no value can be made of"
+
+
 def _invalid(found: str, expected: str) -> InvalidConfig:
-    return InvalidConfig([Problem("$", found, expected)])
+    shown = found if len(found) <= _WORDS else f"{found[:_WORDS]}..."
+    return InvalidConfig([Problem("$", shown, expected)])

@@ -134,3 +134,8 @@ def test_nor_in_the_cookie_that_the_service_gives_its_name(
             build(document, service="web")
     else:
         build(document, service="web")
+
+
+def test_what_is_no_number_is_called_so() -> None:
+    with pytest.raises(InvalidConfig, match="found NaN, which is no number"):
+        build({"arms": {}, "ratio": float("nan")})

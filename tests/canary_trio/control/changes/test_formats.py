@@ -64,6 +64,14 @@ LAUGHS = b"a: &a [x, x, x, x, x, x, x, x, x, x]\n" + b"".join(
             "$: found the key true, expected text; YAML takes on, off",
         ),
         ("a.yaml", b"1: 1", "$: found the key 1, expected text"),
+        *(
+            ("a.yaml", f'a: !!{tag} "{text}"'.encode(), "expected YAML")
+            for tag in ("int", "float", "bool", "timestamp")
+            for text in ("", "-", "0b", "x", "1:x", "2026-13-01", "9" * 5000)
+            if (tag, text) != ("float", "9" * 5000)
+        ),
+        ("a.yaml", b"a: *" + b"x" * 5000, "expected YAML"),
+        ("a.toml", b"a = " + b"9" * 5000, "has 5000 digits, expected TOML"),
         (
             "a.yaml",
             b"a: [2026-11-27]",

@@ -1,7 +1,8 @@
 """The command `canary edit`: a document in an editor, until it is valid.
 
 What the user typed is never lost: whatever goes wrong, it stays in a file whose name is said.
-An editor that changes nothing ends it, so one that is no person does not go on for ever.
+An editor that changes nothing ends it, and so do many that leave it invalid: one that is no
+person does not go on for ever.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _MARK = "//"
 _EDITOR = "vi"
+ROUNDS = 100
+"""How often the editor opens again while the document is not valid."""
 _WRITTEN = 3  # the status where it is written, and not live everywhere yet
 
 
@@ -113,7 +116,7 @@ class _Typed:
 def _edit(service: str, typed: _Typed, revision: int) -> dict[str, Any] | None:
     """Let the user edit until it is valid; None if the file is emptied."""
     text, faults = typed.given, list[str]()
-    while True:
+    for _ in range(ROUNDS):
         what = f"The document of {service}, revision {revision}."
         head = [
             f"{what} Lines at the top that begin with {_MARK} are left out.",
@@ -131,6 +134,8 @@ def _edit(service: str, typed: _Typed, revision: int) -> dict[str, Any] | None:
         if edited == text and faults:
             store_options.fail(*found)
         text, faults = edited, found
+    store_options.fail(*faults, f"not valid after {ROUNDS} times in the editor")
+    return None
 
 
 def _bare(text: str) -> str:

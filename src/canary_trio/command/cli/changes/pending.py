@@ -18,7 +18,7 @@ from canary_trio.command.cli.options import store_options
 
 if TYPE_CHECKING:
     from canary_trio.control.changes.pending import PendingChange
-    from canary_trio.control.sources.source import KeyStore
+    from canary_trio.control.sources.source import DocumentSource, KeyStore
 
 
 @click.command()
@@ -32,9 +32,11 @@ def confirm(service: str, config_server: str, *, as_json: bool) -> None:
     """
     from canary_trio.control.changes import confirming  # noqa: PLC0415
 
-    change = store_options.ask(
-        config_server, lambda client: confirming.confirm(client, service)
-    )
+    async def confirmed(client: DocumentSource) -> PendingChange:
+        writing.check_writable(client)
+        return await confirming.confirm(client, service)
+
+    change = store_options.ask(config_server, confirmed)
     shown = change.shown(round(time.time() * 1000))
     if as_json:
         click.echo(json.dumps({**shown, "confirmed": True}))

@@ -16,7 +16,12 @@ import attrs
 import click
 
 from canary_trio.command.cli.changes.unconfirmed import why_alone
-from canary_trio.command.cli.changes.writing import Draft, How, say_rehearsal
+from canary_trio.command.cli.changes.writing import (
+    Draft,
+    How,
+    check_writable,
+    say_rehearsal,
+)
 from canary_trio.command.cli.options import store_options
 
 if TYPE_CHECKING:
@@ -26,6 +31,9 @@ if TYPE_CHECKING:
 
 TRIAL_S = 3600.0
 """How long a document is tried, if `--confirm-within` does not say."""
+
+
+_DIGITS = 9  # of a number of proxies; a longer one is none of a fleet
 
 
 @attrs.frozen
@@ -43,6 +51,7 @@ def try_out(service: str, document: dict[str, Any], to: str, how: How) -> None:
         from canary_trio.control.changes.confirming import write_trial  # noqa: PLC0415
         from canary_trio.control.fleet.applied import read_fleet  # noqa: PLC0415
 
+        check_writable(client)
         await say_rehearsal(client, service, document, how)
         fleet = await read_fleet(client, service, 0)
         live = [report.id for report in fleet.reports]
@@ -63,7 +72,8 @@ def _chosen(service: str, live: Sequence[str], to: str) -> tuple[str, ...]:
     from canary_trio.control.changes.pending import chosen_of  # noqa: PLC0415
     from canary_trio.errors import CannotConfirm  # noqa: PLC0415
 
-    count = int(to) if to.isascii() and to.isdigit() else None
+    is_count = to.isascii() and to.isdigit() and len(to) <= _DIGITS
+    count = int(to) if is_count else None
     if count == 0 or to.endswith("%"):
         raise click.UsageError(
             f"found --to {to}, expected a number of proxies, or the name of one"

@@ -309,7 +309,7 @@ def _waiting(wait_s: float | None, expect: int | None) -> Wait | None:
     if wait_s is not None:
         return Wait(wait_s, expect)
     if expect is not None:
-        raise click.UsageError("--expect N says what --wait SECONDS is to wait for")
+        raise click.UsageError("--expect N says what --wait TIME is to wait for")
     return None
 
 

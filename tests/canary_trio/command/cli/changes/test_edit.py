@@ -98,6 +98,19 @@ async def test_faults_are_shown_until_it_is_valid(directory: Path) -> None:
     assert "FAULT $.ratio" not in editor.seen(2)
 
 
+async def test_an_editor_that_never_makes_it_valid_is_not_asked_for_ever(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("canary_trio.command.cli.changes.edit.ROUNDS", 2)
+    editor = Editor(directory, "text += 'x'")
+    async with in_memory_store() as client:
+        await write_document(client, "web", DOCUMENT, over=0)
+        ran = await editor.run(client, status=1)
+    assert "not valid after 2 times in the editor" in ran.stderr
+    assert "what was typed is in" in ran.stderr
+    assert editor.kept[0].endswith("xx")
+
+
 @pytest.mark.parametrize("script", ["", "text = ''", "text = text.replace('  ', ' ')"])
 async def test_where_nothing_changes_nothing_is_written(
     script: str, directory: Path

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from canary_trio import read_document, write_document
 from canary_trio.command.cli.changes import unconfirmed
+from canary_trio.command.cli.main import main
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.commands import canary
@@ -134,3 +137,32 @@ async def test_what_cannot_be_is_refused_in_words() -> None:
         )
         assert "cannot be taken back here" in ran.stderr
         assert (await read_document(client, "web"))[1] == first
+
+
+@pytest.mark.parametrize("to", ["9", "9" * 5000, "nobody", "٣", "-1", ""])
+async def test_a_number_of_proxies_that_are_not_there_is_refused(
+    to: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "web.json"
+    file.write_text(json.dumps({**DOCUMENT, "ratio": 0.5}))
+    async with in_memory_store() as client:
+        await write_document(client, "web", DOCUMENT, over=0)
+        ran = await canary(client, "apply", "web", str(file), f"--to={to}", status=1)
+    assert "needs proxies that are live; there are: none" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("confirm",), ("revert",), ("apply", "--to=1"), ("apply", "--to=me")]
+)
+@pytest.mark.parametrize("url", ["file://{}", "http+poll://127.0.0.1:1/web.json"])
+def test_what_is_only_read_is_refused_in_words(
+    words: tuple[str, ...], url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "web.json"
+    file.write_text(json.dumps(DOCUMENT))
+    name, *more = words
+    given = ["web", *([str(file)] if name == "apply" else []), *more]
+    asked = [name, *given, "--config-server", url.format(file)]
+    ran = CliRunner().invoke(main, asked)
+    assert ran.exit_code == 1
+    assert "takes no document: " in ran.stderr
