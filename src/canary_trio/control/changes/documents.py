@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -36,7 +37,7 @@ from canary_trio.errors import (
     WrittenMeanwhile,
 )
 from canary_trio.routing.edge.names import is_gateway
-from kv_trio import Entry, KvError, TxnOperation
+from kv_trio import Entry, KvError, StoreRefused, TxnOperation
 
 if TYPE_CHECKING:
     from canary_trio.config.model import Config
@@ -133,7 +134,8 @@ async def _write_over(
 async def write_first(client: KeyStore, service: str, document: bytes) -> None:
     """Write a document that was checked, if the store has none of the service.
 
-    It is looked for first: who finds one needs no right to write it.
+    It is looked for first: who finds one needs no right to write it. Who may write it, and
+    nothing beside it, writes it without its history, and says so.
 
     Raises:
         KvError: the store cannot be read, or not be written.
@@ -142,7 +144,19 @@ async def write_first(client: KeyStore, service: str, document: bytes) -> None:
         return
     note = Note(own_note().author, "the first document, by --bootstrap")
     bounds = check_document(service, parse(document)).history
-    if await _write(client, service, document, replaced=None, bounds=bounds, note=note):
+    try:
+        written = bool(
+            await _write(
+                client, service, document, replaced=None, bounds=bounds, note=note
+            )
+        )
+    except StoreRefused as exc:
+        if exc.status != HTTPStatus.FORBIDDEN:
+            raise
+        written = (await client.put(config_key(service), document, cas=0)).done
+        words = "the first document of %s has no history: %s"
+        _log.warning(words, service, exc)
+    if written:
         _log.info("wrote the first document of %s", service)
 
 

@@ -15,7 +15,11 @@ import trio
 
 from canary_trio import BadName, change, read_document, wait_applied
 from canary_trio.control.changes.confirming import write_unconfirmed
-from canary_trio.control.changes.documents import write_document
+from canary_trio.control.changes.documents import (
+    read_history,
+    write_document,
+    write_first,
+)
 from canary_trio.control.sources.policies import STORES, policy
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import (
@@ -190,6 +194,21 @@ async def test_a_right_that_a_gateway_misses_is_told(
                 nursery.start_soon(run_gateway, root, token)
                 await until_told(caplog, words.format(without))
                 nursery.cancel_scope.cancel()
+
+
+async def test_who_may_write_nothing_beside_it_writes_the_first_document(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rights = [Right(True, config_key("web"))]
+    document = json.dumps(DOCUMENT).encode()
+    async with guarded(tmp_path, rights) as (root, token):
+        async with Client(root.url, token=token) as client:
+            await write_first(client, "web", document)
+            await write_first(client, "web", b"{}")  # there is one
+        assert (await read_document(root, "web"))[0] == document
+        assert (await read_history(root, "web")).changes[0].by_hand
+    assert len(warnings(caplog)) == 1
+    assert "the first document of web has no history" in warnings(caplog)[0]
 
 
 async def run_proxy(root: Client, token: str) -> None:
