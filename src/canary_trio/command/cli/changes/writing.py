@@ -204,11 +204,12 @@ def write(
     from canary_trio.control.fleet.applied import read_fleet  # noqa: PLC0415
     from kv_trio import KvError  # noqa: PLC0415
 
-    unconfirmed = ""
+    unconfirmed, fault = "", ""
     wait = how.wait
+    done: Written | None = None
 
-    async def write(client: DocumentSource) -> tuple[Written, Fleet | None, str]:
-        nonlocal unconfirmed
+    async def write(client: DocumentSource) -> tuple[Written, Fleet | None]:
+        nonlocal unconfirmed, fault, done
         check_writable(client)
         draft = await prepare(client)
         note = await how.note(client, draft)
@@ -226,34 +227,40 @@ def write(
             note=note,
             within_s=how.within_s,
         )
-        found = None
+        fault, found = outlook.fault, None
+        done = Written(
+            revision,
+            changed=revision != draft.over,
+            took_s=trio.current_time() - begun,
+            told=draft.told,
+            waits=outlook.words,
+            fields={**draft.fields, **outlook.fields},
+        )
         if wait is not None:
             try:
                 found = await wait.run(client, service, revision)
             except KvError as exc:  # of the wait: what is written, is written
                 unconfirmed = str(exc)
-        return (
-            Written(
-                revision,
-                changed=revision != draft.over,
-                took_s=trio.current_time() - begun,
-                told=draft.told,
-                waits=outlook.words,
-                fields={**draft.fields, **outlook.fields},
-            ),
-            found,
-            outlook.fault,
-        )
+        return attrs.evolve(done, took_s=trio.current_time() - begun), found
 
-    written, fleet, fault = store_options.ask(how.config_server, write)
+    try:
+        written, fleet = store_options.ask(how.config_server, write)
+    except SystemExit as exc:
+        if done is None or exc.code != store_options.INTERRUPTED:
+            raise
+        written, fleet, unconfirmed = done, None, "the wait was interrupted"
     if fault:
         click.echo(f"canary: {fault}", err=True)
-    if unconfirmed:
-        say_written(written, None, None, as_json=how.as_json)
-        click.echo(f"canary: where it is live is not known: {unconfirmed}", err=True)
-        sys.exit(3)
-    say_written(written, fleet, wait, as_json=how.as_json)
+    _say(written, fleet, unconfirmed, how)
     if fault:
+        sys.exit(3)
+
+
+def _say(written: Written, fleet: Fleet | None, unconfirmed: str, how: How) -> None:
+    """Say that it is written, and where it is live, unless there is a reason not to know."""
+    say_written(written, fleet, None if unconfirmed else how.wait, as_json=how.as_json)
+    if unconfirmed:
+        click.echo(f"canary: where it is live is not known: {unconfirmed}", err=True)
         sys.exit(3)
 
 

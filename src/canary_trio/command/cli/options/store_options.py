@@ -18,6 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 CLIENT_OPTIONS = "canary_trio.client_options"
 """Of the context: how the client of the store is made."""
+INTERRUPTED = 130
+"""The status after Ctrl-C, as a shell has it."""
 
 
 def _keep(context: click.Context, option: click.Parameter, value: str | None) -> None:
@@ -118,7 +120,7 @@ def ask(url: str, question: Callable[[DocumentSource], Awaitable[T]]) -> T:
     except (CanaryError, HttpError, KvError) as exc:
         fail(str(exc))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def _said_by(group: BaseExceptionGroup) -> BaseException:

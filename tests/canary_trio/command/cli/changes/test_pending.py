@@ -166,3 +166,18 @@ def test_what_is_only_read_is_refused_in_words(
     ran = CliRunner().invoke(main, asked)
     assert ran.exit_code == 1
     assert "takes no document: " in ran.stderr
+
+
+async def test_who_interrupts_the_wait_is_told_that_it_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("canary_trio.command.cli.changes.written.Wait.run", interrupted)
+    async with in_memory_store() as client:
+        await write_document(client, "web", DOCUMENT, over=0)
+        ran = await canary(client, "set", "web", "ratio=0.5", "--wait=9", status=3)
+        _, revision = await read_document(client, "web")
+    assert f"revision {revision} written" in ran.stdout
+    assert "where it is live is not known: the wait was interrupted" in ran.stderr
