@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 
@@ -101,10 +102,24 @@ def kv_trio() -> None:
 
 
 def _run(name: str, rest: str) -> None:
+    have_standard_streams()
     if sys.argv[1:2] == ["health"]:
         health_of(name).main(sys.argv[2:], prog_name=f"{name} health")
     make_quick()
     importlib.import_module(rest).main()
+
+
+def have_standard_streams() -> None:
+    """Let what was closed (`2>&-`) go nowhere, in place of no stream at all.
+
+    The number of a closed one is that of the next file that is opened, such as a database:
+    whatever a library then writes to standard error would be written into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(nowhere, True)  # for workers too
+            setattr(sys, name, os.fdopen(nowhere, mode, closefd=False))
 
 
 def make_quick() -> None:

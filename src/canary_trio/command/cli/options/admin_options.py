@@ -7,6 +7,7 @@ secret.
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_ADMIN = "127.0.0.1:8081"
 
 _GIVEN = f"{__name__}.given"  # where a command's context keeps the values
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]")
 _OTHERS = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
 
 
@@ -138,6 +140,13 @@ def settle_admin(admin: str | None, inherited: socket.socket | None) -> dict[str
     """
     given = dict(click.get_current_context().meta[_GIVEN])
     none = given.pop("no_admin")
+    if given["admin_address"] is not None:
+        _check_address("--admin-address", given["admin_address"], "https://")
+    for name in given["admin_hosts"]:
+        if not _HOST.fullmatch(name):
+            raise click.UsageError(
+                f"--admin-host {name!r}: expected the name of a host"
+            )
     cert, key = given.pop("admin_tls_cert"), given.pop("admin_tls_key")
     client_ca = given.pop("admin_tls_client_ca")
     if none:
@@ -160,6 +169,16 @@ def settle_admin(admin: str | None, inherited: socket.socket | None) -> dict[str
     return given
 
 
+def _check_address(option: str, text: str, scheme: str = "") -> None:
+    """Refuse what is no address that a command could ask; a scheme may stand before it."""
+    host, _, port = text.removeprefix(scheme).rpartition(":")
+    is_path = text.startswith("unix:") and len(text) > len("unix:")
+    is_port = port.isascii() and port.isdecimal() and 0 < int(port[:9]) < 1 << 16
+    if not is_path and not (is_port and _HOST.fullmatch(host)):
+        wanted = f"HOST:PORT or {scheme}HOST:PORT" if scheme else "HOST:PORT"
+        raise click.UsageError(f"{option} {text!r}: expected {wanted}")
+
+
 def credentials() -> AdminCredentials:
     """Give what a command shows to admin listeners.
 
@@ -171,6 +190,8 @@ def credentials() -> AdminCredentials:
     from canary_trio.errors import BadToken  # noqa: PLC0415
 
     given = click.get_current_context().meta[_GIVEN]
+    for address in given["admin_at"]:
+        _check_address("--admin-at", address)
     path: Path | None = given["admin_token_file"]
     token = None
     if path is not None:

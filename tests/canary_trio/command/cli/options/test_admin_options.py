@@ -112,3 +112,41 @@ def test_where_it_is_shown_is_what_was_named() -> None:
     assert given == AdminCredentials(
         None, ca=Path("ca.pem"), named=frozenset({"a:1", "b:2"})
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "is_right"),
+    [
+        ("--admin-address", "proxy-1.example:8081", True),
+        ("--admin-address", "https://proxy-1.example:8081", True),
+        ("--admin-address", "https://[2001:db8::1]:8081", True),
+        ("--admin-address", "unix:/run/canary.sock", True),
+        ("--admin-address", "http://proxy:8081", False),
+        ("--admin-address", "proxy", False),
+        ("--admin-address", "proxy:http", False),
+        ("--admin-address", "proxy:0", False),
+        ("--admin-address", "proxy:65536", False),
+        ("--admin-address", "proxy:" + "9" * 5000, False),
+        ("--admin-address", "user@proxy:8081", False),
+        ("--admin-address", "proxy:8081/status", False),
+        ("--admin-address", "a b:1", False),
+        ("--admin-address", "2001:db8::1:8081", False),
+        ("--admin-address", "", False),
+        ("--admin-at", "10.0.0.1:8081", True),
+        ("--admin-at", "https://10.0.0.1:8081", False),
+        ("--admin-at", "10.0.0.1", False),
+        ("--admin-host", "canary.example.org", True),
+        ("--admin-host", "a b", False),
+        ("--admin-host", "https://a", False),
+        ("--admin-host", "", False),
+    ],
+)
+def test_an_address_that_nobody_could_ask_is_refused(
+    option: str, value: str, *, is_right: bool
+) -> None:
+    command = ask if option == "--admin-at" else serve
+    found = CliRunner().invoke(command, [option, value])
+
+    assert found.exit_code == (0 if is_right else 2)
+    if not is_right:
+        assert f"{option} {value!r}: expected " in found.output
