@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ from canary_trio.rollout.moves import (
 )
 from canary_trio.rollout.plan import plan
 from canary_trio.upstream.server import ServerState
-from kv_trio import KvError
+from kv_trio import KvError, StoreRefused
 
 _log = logging.getLogger(__name__)
 
@@ -186,7 +187,7 @@ class RolloutDuty:
             if await self._may_write(turn, found):
                 await self._write(turn, read, rollout, found)
             else:
-                self.waits_for = "a change waits to be confirmed: canary confirm"
+                await self._say(turn, "a change waits to be confirmed: canary confirm")
                 await self._rest(TICK_S, live)
             return
         self.waits_for = found.reason
@@ -254,8 +255,6 @@ class RolloutDuty:
     def _held_s(self, rollout: Rollout) -> float:
         """Say how long nothing has moved, as drivers have measured it."""
         of, now = mark_of(rollout), trio.current_time()
-        if not of:
-            return 0.0
         if self._hold[0] != of:
             self._hold = (of, 0.0, now)
         return self._hold[1] + now - self._hold[2]
@@ -305,19 +304,26 @@ class RolloutDuty:
         except WrittenMeanwhile as exc:
             _log.info("the plan is made anew: %s", exc)
             self._known = None
-        except (InvalidConfig, TooLargeTogether) as exc:
+        except (InvalidConfig, TooLargeTogether, StoreRefused) as exc:
+            if isinstance(exc, StoreRefused) and exc.status != HTTPStatus.FORBIDDEN:
+                raise  # it may be well again soon
             self._known = None
-            self.waits_for = f"the next step cannot be written: {exc}"
-            _log.error("%s: %s", self._service, self.waits_for)
+            _log.error("%s: the next step cannot be written: %s", self._service, exc)
+            await self._say(turn, f"the next step cannot be written: {exc}")
             await trio.sleep(LOOK_S)
         else:
             self._note(revision, document, build(document, service=self._service))
 
-    async def _keep(self, turn: Turn) -> None:
+    async def _say(self, turn: Turn, waits_for: str) -> None:
+        """Say at once what hinders a step, where who asks for the rollout finds it."""
+        is_news, self.waits_for = waits_for != self.waits_for, waits_for
+        await self._keep(turn, at_once=is_news)
+
+    async def _keep(self, turn: Turn, *, at_once: bool = False) -> None:
         """Keep what the next driver needs."""
         now = trio.current_time()
         judged = self.judge.kept()
-        if now - self._kept_at < (KEEP_S if judged else LOOK_S):
+        if not at_once and now - self._kept_at < (KEEP_S if judged else LOOK_S):
             return
         self._kept_at = now
         state = {

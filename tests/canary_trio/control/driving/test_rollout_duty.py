@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from canary_trio import Proxy, read_document
+from canary_trio.command.cli.views.rollout_view import read_rollout, rollout_lines
 from canary_trio.config.document import build
 from canary_trio.control.changes.confirming import confirm, write_unconfirmed
 from canary_trio.control.changes.documents import (
@@ -24,10 +25,16 @@ from canary_trio.control.changes.waiting import read_pending
 from canary_trio.control.driving import rollout_duty
 from canary_trio.control.driving.duty import Turn
 from canary_trio.control.sources.source import KeyStore
-from canary_trio.errors import WrittenMeanwhile
+from canary_trio.errors import (
+    InvalidConfig,
+    Problem,
+    TooLargeTogether,
+    WrittenMeanwhile,
+)
 from canary_trio.rollout import commands
 from canary_trio.rollout.moves import Situation
 from http_trio.testing.peers import ReceivedRequest, fake_upstream
+from kv_trio import StoreRefused
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.rollouts import ARMS
 from tests.canary_trio.support.stored_proxy import proxy_on
@@ -293,6 +300,8 @@ async def test_a_step_waits_for_a_change_and_an_abort_takes_it_along() -> None:
             await trio.sleep(1)  # in which it would have begun
         change = (await read_pending(client, "web")).check("web")
         assert change.index == second
+        said = (await read_rollout(client, "web", 1.0))["waits_for"]
+        assert "canary confirm" in said
         await confirm(client, "web")
         begun = await until(client, phase_is("running", 0))
 
@@ -305,6 +314,42 @@ async def test_a_step_waits_for_a_change_and_an_abort_takes_it_along() -> None:
         change = (await read_pending(client, "web")).check("web")
         assert change.index > third
         assert (change.revision, change.period_s) == (over, 600)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreRefused(403, "no right", key=KEY, right="key:write"),
+        TooLargeTogether(9, 5),
+        InvalidConfig([Problem("$.arms", "one", "two")]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_r08_what_hinders_a_step_is_said_where_its_status_is_asked_for(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_write = False
+
+    async def write_move(*args: Any, **more: Any) -> int:
+        if not may_write:
+            raise error
+        return await write_document(*args, **more)
+
+    monkeypatch.setattr(rollout_duty, "write_document", write_move)
+    monkeypatch.setattr(rollout_duty, "LOOK_S", 0.05)
+    async with in_memory_store() as client, proxy_on(client, proxy_id="p"):
+        await write(client, steps=[0.1, 1])
+        with trio.fail_after(30):
+            while True:
+                found = await read_rollout(client, "web", 1.0)
+                if found["waits_for"]:
+                    break
+                await trio.sleep(0.01)
+        assert found["waits_for"] == f"the next step cannot be written: {error}"
+        assert found["driver"]["by"] == "p"
+        assert any("cannot be written" in line for line in rollout_lines(found))
+        may_write = True
+        await until(client, phase_is("done"))
 
 
 async def test_r18_promote_full_and_undo_at_once_have_one_winner() -> None:
