@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 import click
@@ -73,13 +73,12 @@ def set_(service: str, assignments: tuple[str, ...], how: How) -> None:
     signs are written ["a.b"]. A value is JSON, or else text. A place behind the end of a
     list adds to it. `canary unset` removes a field.
     """
-    from canary_trio.config.document import parse  # noqa: PLC0415
     from canary_trio.control.changes.assignments import apply_assignments  # noqa: PLC0415
     from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
 
     async def changed(client: KeyStore) -> Draft:
         text, revision = await read_document(client, service)
-        return Draft(apply_assignments(parse(text), assignments), revision)
+        return Draft(apply_assignments(_stored(service, text), assignments), revision)
 
     writing.write(service, changed, how)
 
@@ -93,13 +92,12 @@ def unset(service: str, paths: tuple[str, ...], how: How) -> None:
 
     All paths are of the document as it is, so rules[0] rules[1] are the first two rules.
     """
-    from canary_trio.config.document import parse  # noqa: PLC0415
     from canary_trio.control.changes.assignments import remove_fields  # noqa: PLC0415
     from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
 
     async def changed(client: KeyStore) -> Draft:
         text, revision = await read_document(client, service)
-        return Draft(remove_fields(parse(text), paths), revision)
+        return Draft(remove_fields(_stored(service, text), paths), revision)
 
     writing.write(service, changed, how)
 
@@ -232,3 +230,18 @@ def _load_valid(file: Path, service: str | None) -> bytes:
     if file.suffix.lower() in (".yaml", ".yml", ".toml"):
         return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
     return text
+
+
+def _stored(service: str, text: bytes) -> dict[str, Any]:
+    """Give the document of the store, parsed; say what to do where it is none."""
+    from canary_trio.config.document import parse  # noqa: PLC0415
+    from canary_trio.errors import InvalidConfig  # noqa: PLC0415
+
+    try:
+        return parse(text)
+    except InvalidConfig as exc:
+        store_options.fail(
+            f"{service}: what the store holds is no document: {exc}",
+            f"go back with: canary undo {service}; or write one with: canary apply"
+            f" {service} FILE",
+        )

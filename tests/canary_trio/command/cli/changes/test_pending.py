@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from canary_trio import read_document, write_document
 from canary_trio.command.cli.changes import unconfirmed
 from canary_trio.command.cli.main import main
+from canary_trio.control.store_keys import config_key
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.commands import canary
@@ -181,3 +182,14 @@ async def test_who_interrupts_the_wait_is_told_that_it_is_written(
         _, revision = await read_document(client, "web")
     assert f"revision {revision} written" in ran.stdout
     assert "where it is live is not known: the wait was interrupted" in ran.stderr
+
+
+@pytest.mark.parametrize("words", [("set", "web", "ratio=0.1"), ("unset", "web", "a")])
+async def test_where_the_store_holds_no_document_the_way_back_is_said(
+    words: tuple[str, ...],
+) -> None:
+    async with in_memory_store() as client:
+        await client.put(config_key("web"), b"garbage")
+        ran = await canary(client, *words, status=1)
+    assert "web: what the store holds is no document: $: found" in ran.stderr
+    assert "go back with: canary undo web;" in ran.stderr
