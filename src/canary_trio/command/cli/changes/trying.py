@@ -46,8 +46,10 @@ class _Tried:
 
 def try_out(service: str, document: dict[str, Any], to: str, how: How) -> None:
     """Let proxies try a document; wait for them if that is asked, and say so."""
+    done: _Tried | None = None
 
     async def write(client: DocumentSource) -> _Tried:
+        nonlocal done
         from canary_trio.control.changes.confirming import write_trial  # noqa: PLC0415
         from canary_trio.control.fleet.applied import read_fleet  # noqa: PLC0415
 
@@ -61,11 +63,16 @@ def try_out(service: str, document: dict[str, Any], to: str, how: How) -> None:
             note=await how.note(client, Draft(document, 0)),
         )
         fault = await why_alone(client, service)
-        return _Tried(
-            change, len(live), fault, await _wait(client, service, change, how)
-        )
+        done = _Tried(change, len(live), fault, None)
+        return attrs.evolve(done, fleet=await _wait(client, service, change, how))
 
-    _say(service, store_options.ask(how.config_server, write), how)
+    try:
+        tried = store_options.ask(how.config_server, write)
+    except SystemExit as exc:
+        if done is None or exc.code != store_options.INTERRUPTED:
+            raise
+        tried = attrs.evolve(done, fault=done.fault or "the wait was interrupted")
+    _say(service, tried, how)
 
 
 def _chosen(service: str, live: Sequence[str], to: str) -> tuple[str, ...]:

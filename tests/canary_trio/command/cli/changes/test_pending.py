@@ -193,3 +193,19 @@ async def test_where_the_store_holds_no_document_the_way_back_is_said(
         ran = await canary(client, *words, status=1)
     assert "web: what the store holds is no document: $: found" in ran.stderr
     assert "go back with: canary undo web;" in ran.stderr
+
+
+async def test_who_interrupts_the_wait_of_a_trial_is_told_that_it_is_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("canary_trio.command.cli.changes.trying._wait", interrupted)
+    file = tmp_path / "web.json"
+    file.write_text(json.dumps({**DOCUMENT, "ratio": 0.5}))
+    async with in_memory_store() as client, proxy_on(client):
+        words = ("apply", "web", str(file), "--to=1", "--wait=9")
+        ran = await canary(client, *words, status=3)
+    assert "is tried by 1 of 1 proxies" in ran.stdout
+    assert "the wait was interrupted" in ran.stderr
