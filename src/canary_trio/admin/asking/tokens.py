@@ -12,7 +12,8 @@
 Who has the role `write` may also read. A secret is 256 random bits, so one SHA-256 hides it
 as well as a slow hash would, and the file may be read by others; whoever could write it could
 give themselves a role, so one that others can write is refused. A file that is broken later
-changes nothing: what was read last stays valid, and the reason is logged once.
+changes nothing: what was read last stays valid, and the reason is logged once. One file, since
+the rules are those of one file of roles: how it is made, parsed and read again.
 """
 
 from __future__ import annotations
@@ -102,8 +103,17 @@ def parse_roles(text: str) -> Roles:
         for name in document
         if name not in ("token", "certificate")
     ]
+    tokens = _parse_tokens(document, faults)
+    certificates = _parse_certificates(document, faults)
+    if faults:
+        raise BadToken("; ".join(faults))
+    return Roles(tokens, certificates)
+
+
+def _parse_tokens(
+    document: Mapping[str, Any], faults: list[str]
+) -> dict[bytes, Caller]:
     tokens: dict[bytes, Caller] = {}
-    certificates: dict[str, AdminRole] = {}
     names: set[str] = set()
     for place, table in _tables(document, "token", faults):
         name, hash_ = table.get("name"), table.get("hash")
@@ -117,19 +127,28 @@ def parse_roles(text: str) -> Roles:
                 f"{place}.hash: expected sha256: and 64 hexadecimal digits;"
                 " `canary admin-token` makes one"
             )
+        elif (digest := bytes.fromhex(hash_.removeprefix("sha256:"))) in tokens:
+            faults.append(f"{place}.hash: it is the secret of {tokens[digest].name}")
         else:
             names.add(name)
-            tokens[bytes.fromhex(hash_.removeprefix("sha256:"))] = Caller(name, role)
+            tokens[digest] = Caller(name, role)
+    return tokens
+
+
+def _parse_certificates(
+    document: Mapping[str, Any], faults: list[str]
+) -> dict[str, AdminRole]:
+    certificates: dict[str, AdminRole] = {}
     for place, table in _tables(document, "certificate", faults):
         subject = table.get("subject")
         role = _role(place, table, ("subject",), faults)
         if not isinstance(subject, str) or not subject:
             faults.append(f"{place}.subject: expected a subject such as CN=anna")
+        elif subject in certificates:
+            faults.append(f"{place}.subject: {printable(subject)} is there already")
         else:
             certificates[subject] = role
-    if faults:
-        raise BadToken("; ".join(faults))
-    return Roles(tokens, certificates)
+    return certificates
 
 
 def make_admin_token(name: str, role: str) -> tuple[str, str]:

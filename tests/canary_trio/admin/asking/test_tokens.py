@@ -63,6 +63,17 @@ def test_a_certificate_has_the_role_of_its_subject() -> None:
             "read: unknown",
         ),
         ('[[certificate]]\nrole = "read"', "subject: expected"),
+        (
+            "".join(
+                f'[[token]]\nname = "{name}"\nhash = "{HASH}"\nrole = "read"\n'
+                for name in "ab"
+            ),
+            r"token\[1\].hash: it is the secret of a",
+        ),
+        (
+            '[[certificate]]\nsubject = "CN=a"\nrole = "read"\n' * 2,
+            r"certificate\[1\].subject: CN=a is there already",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_its_place(text: str, said: str) -> None:
