@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from click.testing import CliRunner
 
 from canary_trio import read_document, write_document
 from canary_trio.command.cli.changes import unconfirmed
 from canary_trio.command.cli.main import main
+from canary_trio.control.fleet.applied import wait_applied
 from canary_trio.control.store_keys import config_key
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
@@ -205,6 +207,10 @@ async def test_who_interrupts_the_wait_of_a_trial_is_told_that_it_is_tried(
     file = tmp_path / "web.json"
     file.write_text(json.dumps({**DOCUMENT, "ratio": 0.5}))
     async with in_memory_store() as client, proxy_on(client):
+        with trio.fail_after(30):
+            await wait_applied(
+                client, "web", 0, until=lambda fleet: bool(fleet.reports)
+            )
         words = ("apply", "web", str(file), "--to=1", "--wait=9")
         ran = await canary(client, *words, status=3)
     assert "is tried by 1 of 1 proxies" in ran.stdout
