@@ -49,6 +49,8 @@ async def test_where_a_proxy_is_live_all_is_told_and_confirmed() -> None:
             f"revision {second} written; it goes back to revision {first} in 1 min 0 s"
             " unless it is confirmed: canary confirm web\n"
         )
+        with trio.fail_after(30):
+            await wait_applied(client, "web", second)  # else status says that it is not
         waits = f"revision {second} by ann (try) goes back to revision {first} in "
         assert f"canary: {waits}" in (await canary(client, "get", "web")).stderr
         assert waits in (await canary(client, "status", "web")).stdout
