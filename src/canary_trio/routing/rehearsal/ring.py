@@ -1,7 +1,7 @@
 """The last requests that came, as much of them as routing looks at. Pure but for its state.
 
 Requests are sampled: all are noted until the ring is full, and where few come; where many do,
-fewer, but one in 128 at least, drawn evenly. So a request costs a step of a counter, and what
+fewer, but one in 1,024 at least, drawn evenly. So a request costs a step of a counter, and what
 is noted reaches back seconds on a busy proxy, and up to an hour on a quiet one.
 """
 
@@ -39,7 +39,7 @@ VALUE_BYTES = 1024
 """Of a value that is kept as it is; of a longer one only its digest is."""
 
 _PACE_S = 0.02  # less between two noted ones, and fewer are noted
-_SPARSEST = 128
+_SPARSEST = 1024
 _KEY_BYTES = 32
 
 
