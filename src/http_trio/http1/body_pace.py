@@ -32,7 +32,8 @@ class BodyPace:
     """One body's sender.
 
     Attributes:
-        left_s: how long it may be waited for now.
+        left_s: how long it may be waited for now; 0 where its time is over, however late
+            that is found.
 
     >>> pace = BodyPace(Limits(body_s=30, body_rate=100))
     >>> pace.took(200, waited_s=10)
@@ -54,7 +55,7 @@ class BodyPace:
         left_s = self.left_s - waited_s
         if count:
             left_s += count * self._byte_s
-        self.left_s = min(self._most_s, left_s)
+        self.left_s = max(0.0, min(self._most_s, left_s))
 
 
 @attrs.frozen

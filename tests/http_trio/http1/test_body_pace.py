@@ -46,3 +46,10 @@ def test_without_a_rate_any_byte_earns_all_the_time() -> None:
     assert pace.left_s == 5
     pace.took(0, 4.9)
     assert pace.left_s < 0.2
+
+
+def test_who_is_found_late_has_no_time_less_than_none() -> None:
+    """The process may have had no processor between the byte and the look at the clock."""
+    pace = BodyPace(Limits(body_s=5, body_rate=100))
+    pace.took(1, waited_s=7)
+    assert pace.left_s == 0
