@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 import pytest
@@ -37,16 +38,16 @@ SECONDS = 10.0
 """Within which a proxy runs what the store holds; its `update_rate` is ten times that."""
 
 
-class Backup:
+class Backup(Protocol):
     """What makes a backup of a store that runs, and brings it back."""
 
-    url = ""
+    url: str
 
     async def save(self) -> None:
-        raise NotImplementedError
+        """Keep what the store holds."""
 
     async def restore(self) -> None:
-        raise NotImplementedError
+        """Bring the store back to it."""
 
 
 class OfConsul(Backup):

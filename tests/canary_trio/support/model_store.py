@@ -98,10 +98,10 @@ class ModelStore:
         await trio.lowlevel.checkpoint()
 
     def watch_prefix(self, prefix: str, **_: object) -> NoReturn:
-        raise NotImplementedError(prefix)
+        raise AssertionError(f"no command of the model follows a prefix: {prefix}")
 
     def lock(self, key: str, value: bytes = b"", **_: object) -> NoReturn:
-        raise NotImplementedError(key, value)
+        raise AssertionError(f"no command of the model locks: {key}, {value!r}")
 
     async def create_session(self, name: str, ttl_s: float, *, deletes: bool) -> str:
         await self._arrive()
