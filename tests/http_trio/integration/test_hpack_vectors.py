@@ -1,11 +1,11 @@
 """HPACK as others write it: the published vectors of http2jp/hpack-test-case.
 
-`HPACK_TEST_CASE` names a checkout of them; they are 20 MB, and no package has them, so where
-there is none that test is skipped, and says so. A story is the heads of one connection, as
-one encoder wrote them. What must hold: each head is told as it is, or, where it is none that
-HTTP/2 allows (the stories are old traffic, with `connection` fields), its stream alone is
-refused; at the end our table holds what the vectors' decoder holds; and what we write of the
-same heads is read by another decoder as it was.
+`HPACK_TEST_CASE` names a directory of them (`.ci/get-hpack-vectors` makes one out of a source
+package of Debian); they are 20 MB, so where there is none that test is skipped, and says so.
+A story is the heads of one connection, as one encoder wrote them. What must hold: each head
+is told as it is, or, where it is none that HTTP/2 allows (the stories are old traffic, with
+`connection` fields), its stream alone is refused; at the end our table holds what the vectors'
+decoder holds; and what we write of the same heads is read by another decoder as it was.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def judge(story: Any) -> tuple[int, int]:
 
 @pytest.mark.skipif(
     not VECTORS,
-    reason="HPACK_TEST_CASE names no checkout of github.com/http2jp/hpack-test-case",
+    reason="HPACK_TEST_CASE names no vectors: see .ci/get-hpack-vectors",
 )
 def test_the_published_vectors_are_read_and_written() -> None:
     told = refused = 0
