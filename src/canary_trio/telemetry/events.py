@@ -68,6 +68,8 @@ class EventKind(enum.Enum):
     """The store cannot be reached, refuses what is asked, or is none; or is back."""
     ROLLOUT = "rollout"
     """A rollout went a step on, or back."""
+    CLIENT = "client"
+    """Clients are closed before they ask anything: for their TLS, or as no balancer's."""
     LIMIT = "limit"
     """Something is short: descriptors, places, or requests that a client may make."""
     SPLIT = "split"

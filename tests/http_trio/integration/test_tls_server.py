@@ -291,11 +291,17 @@ async def test_a_handshake_has_a_limit(authority: Authority) -> None:
             assert await client.to_end() == b""
 
 
-async def test_what_is_no_tls_ends_itself_only(authority: Authority) -> None:
+async def test_what_is_no_tls_ends_itself_only(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
     async with secure(whoami, authority) as server:
-        async with connected(server) as client:
-            await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            await client.to_end()
+        for data in (b"", b"\x16\x03\x01", *[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"] * 2):
+            async with connected(server) as client:
+                await client.send(data)
+                await client.stream.send_eof()
+                await client.to_end()
+        (told,) = [one for one in caplog.records if one.levelname == "WARNING"]
+        assert " closed 127.0.0.1: TLS: " in told.getMessage()
         async with tls_client(port_of(server), authority.trusting()) as client:
             assert (await client.ask())[1] == b"127.0.0.1 True"
 

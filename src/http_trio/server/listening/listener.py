@@ -92,6 +92,7 @@ class Listener:
         self._turned_away: deque[tuple[float, ListenerClient]] = deque()
         self._will_retry = False
         self._starving = Trouble()
+        self._refusing = Trouble()  # never over: who comes next may be another client
         self._open = True
         self._handover = PortHandover(sock)
         loop.watch(sock.fileno(), self, READ)
@@ -165,6 +166,15 @@ class Listener:
             self.loop.counts.disconnected(client.protocol)
         if not self._accepting:
             self._resume()
+
+    def refused(self, client_address: str, why: str) -> None:
+        """Tell that a client is closed for how it began: at once, then once in 30 s."""
+        if times := self._refusing.happens(self.loop.now):
+            crowd = "" if times == 1 else f", the last of {times}"
+            told = f"{self.address} closed {client_address}{crowd}: {why}"
+            shown: dict[str, Field] = {"address": self.address, "times": times}
+            shown["client"] = client_address
+            self.loop.tell(Notice("client", told, logging.WARNING, shown))
 
     def replace(self, client: ListenerClient, by: ListenerClient) -> None:
         """Note that a client has become another kind of one."""

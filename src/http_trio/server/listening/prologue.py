@@ -54,6 +54,9 @@ class PrologueOwner(Protocol):
     def ended(self, client: ListenerClient) -> None:
         """Forget a client that is gone."""
 
+    def refused(self, client_address: str, why: str) -> None:
+        """Note that a client is closed for how it began."""
+
     def replace(self, client: ListenerClient, by: ListenerClient) -> None:
         """Note that a client has become another kind of one."""
 
@@ -126,6 +129,11 @@ class Prologue(ABC):
         self.loop.unwatch(self._sock.fileno())
         self._sock.close()
         self._owner.ended(self)
+
+    def refuse(self, why: str) -> None:
+        """Close it for how it began, and have that told."""
+        self._owner.refused(self._client_address, why)
+        self.abort()
 
     def drain(self) -> None:
         """Let it end soon: a request may follow at once."""

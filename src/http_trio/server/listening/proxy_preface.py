@@ -2,7 +2,8 @@
 
 Only what belongs to the header is taken from the kernel: what follows is read by the
 one whose protocol it is, TLS or another. The rule that it obeys: who is not trusted, or says
-what is no header, is closed without a word.
+what is no header, is closed without a word to it; the operator is told, for nobody gets in
+where a balancer does not send the header, or is not trusted.
 """
 
 from __future__ import annotations
@@ -57,9 +58,15 @@ class ProxyPreface(Prologue):
             self._read()
         except BlockingIOError:
             return
-        except (OSError, BadProxyHeader) as exc:
+        except BadProxyHeader as exc:
+            self.refuse(f"PROXY protocol: {exc}")
+        except OSError as exc:
             _log.debug("%r is closed: %s", self, exc)
             self.abort()
+
+    def expire(self) -> None:
+        """Close a client of whom no header came in time."""
+        self.refuse("PROXY protocol: no whole header came in time")
 
     def _read(self) -> None:
         ahead = self._sock.recv(HEADER_BYTES, socket.MSG_PEEK)

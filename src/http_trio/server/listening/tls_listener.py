@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import time
 
 from http_trio.http1.forwarded import ForwardedPolicy
@@ -107,9 +108,12 @@ class Handshake(Prologue):
             if not wanted and sock is not None:
                 self._done(sock)
                 return
-        except (OSError, ValueError) as exc:
-            _log.debug("no handshake with %s: %s", self._client_address, exc)
+        except (ConnectionError, ssl.SSLEOFError) as exc:
+            _log.debug("%s left its handshake: %s", self._client_address, exc)
             self.abort()
+            return
+        except (OSError, ValueError) as exc:
+            self.refuse(f"TLS: {exc}")
             return
         if wanted != self._mask:
             self._mask = wanted

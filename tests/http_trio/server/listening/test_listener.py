@@ -172,14 +172,26 @@ async def test_a_balancer_names_the_client(
 
 
 @pytest.mark.parametrize(
-    ("trusted", "data"), [("10.0.0.0/8", NAMED + HELLO), ("127.0.0.0/8", HELLO)]
+    ("trusted", "data", "why"),
+    [
+        ("10.0.0.0/8", NAMED + HELLO, "PROXY protocol: its address is not trusted"),
+        ("127.0.0.0/8", HELLO, "PROXY protocol: "),
+        ("127.0.0.0/8", NAMED[:7], "PROXY protocol: no whole header came in time"),
+    ],
 )
-async def test_nobody_else_names_a_client(trusted: str, data: bytes) -> None:
+async def test_nobody_else_names_a_client_and_that_is_told(
+    trusted: str, data: bytes, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
     clients = ForwardedPolicy(trusted=(trusted,), proxy_protocol=True)
-    async with serving(names, clients=clients) as server:
-        async with connected(server) as client:
-            await client.send(data)
-            assert await client.to_end() == b""
+    limits = Limits(head_s=0.3)
+    async with serving(names, clients=clients, limits=limits) as server:
+        for _ in range(3):
+            async with connected(server) as client:
+                await client.send(data)
+                assert await client.to_end() == b""
+    (told,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert f" closed 127.0.0.1: {why}" in told.getMessage()
+    assert told.__dict__["kind"] == "client"
 
 
 @pytest.mark.parametrize("sent", [0, 7, len(NAMED) - 1])
