@@ -6,6 +6,7 @@ from canary_health.face import lazy_face
 
 if TYPE_CHECKING:
     from http_trio.asgi.app import AsgiApp, as_asgi
+    from http_trio.asgi.hosted import Application, HostedApp
     from http_trio.errors import (
         BadBind,
         BadCertificate,
@@ -66,6 +67,7 @@ else:
         __name__,
         {
             "asgi.app": "AsgiApp as_asgi",
+            "asgi.hosted": "Application HostedApp",
             "errors": "BadBind BadCertificate BadRequest BadResponse HttpError ProtocolError",
             "hosts.addresses": "parse_address",
             "hosts.introduction": "ProxyVersion",
@@ -103,6 +105,7 @@ else:
 
 __all__ = [
     "Address",
+    "Application",
     "AsgiApp",
     "BadBind",
     "BadCertificate",
@@ -120,6 +123,7 @@ __all__ = [
     "ForwardedPolicy",
     "ForwardedRequest",
     "Handler",
+    "HostedApp",
     "Http2Upstream",
     "HttpError",
     "HttpServer",

@@ -18,9 +18,9 @@ SRC = Path(__file__).parents[2] / "src"
 
 PUBLIC: dict[str, str] = {
     "http_trio": """
-        Address AsgiApp BadBind BadCertificate BadRequest BadResponse BodyLimit Certificate Compression Exchange
+        Address Application AsgiApp BadBind BadCertificate BadRequest BadResponse BodyLimit Certificate Compression Exchange
         Failure FailureReason FetchResult Field ForwardHooks ForwardedPolicy
-        ForwardedRequest Handler Http2Upstream HttpError HttpServer HttpsRedirect IntroducingUpstream KnownHosts Limits
+        ForwardedRequest Handler HostedApp Http2Upstream HttpError HttpServer HttpsRedirect IntroducingUpstream KnownHosts Limits
         NoResponse Notice ProcessLife ProtocolError ProxyVersion Response Retry ServiceManager Tell Timeouts Tls TrafficCounts Trouble Upstream UpstreamRequest
         address_of adopt_listener as_asgi begins_with_proxy bind_of by_logging client_context count_processors error_response fetch
         fetch_pooled file_stamp forward inherited_listeners introduce is_foreign_page may_pass open_listeners others_on_port parse_address raise_file_limit read_file
@@ -62,6 +62,7 @@ PACKAGES = ["http_trio", "kv_trio", "canary_trio"]
 
 TYPE_ALIASES = {
     "Address",
+    "Application",
     "Field",
     "Handler",
     "STOPPING",
