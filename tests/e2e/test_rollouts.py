@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from canary_trio.command.cli.views.rollout_view import read_rollout
+from canary_trio.admin.asking.rollout_view import read_rollout
 from kv_trio import Client
 from tests.e2e.processes import PATIENCE_S, Process, ask, run, world
 

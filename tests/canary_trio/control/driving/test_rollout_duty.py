@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from canary_trio import Proxy, read_document
-from canary_trio.command.cli.views.rollout_view import read_rollout, rollout_lines
+from canary_trio.admin.asking.rollout_view import read_rollout, rollout_lines
 from canary_trio.config.document import build
 from canary_trio.control.changes.confirming import confirm, write_unconfirmed
 from canary_trio.control.changes.documents import (

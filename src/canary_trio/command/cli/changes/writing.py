@@ -156,9 +156,7 @@ def options_rehearsed(command: F) -> F:
     def with_rehearsal(*, rehearses: bool, **rest: Any) -> Any:
         shown = None
         if rehearses:
-            from canary_trio.command.cli.changes import rehearsal  # noqa: PLC0415
-
-            rehearsal.check_service(rest["service"])
+            check_rehearsed(rest["service"])
             shown = admin_options.credentials()
         return whole(rehearsal=shown, **rest)
 
@@ -270,7 +268,7 @@ async def say_rehearsal(
     """Say in short what a document would do, if the user wants to know that first."""
     if how.rehearsal is None:
         return
-    from canary_trio.command.cli.changes import rehearsal  # noqa: PLC0415
+    from canary_trio.admin.asking import rehearsal  # noqa: PLC0415
     from canary_trio.control.changes.documents import check_document  # noqa: PLC0415
 
     check_document(service, document)
@@ -298,6 +296,17 @@ async def _with_rollout(
     document, said = keep_state(parse(text), draft.document, seen)
     told = "; ".join(filter(None, (draft.told, said)))
     return attrs.evolve(draft, document=document, told=told)
+
+
+def check_rehearsed(service: str) -> None:
+    """End the command for a gateway, whose table of routes no proxy rehearses."""
+    from canary_trio.routing.edge.names import is_gateway  # noqa: PLC0415
+
+    if is_gateway(service):
+        raise click.UsageError(
+            f"{service} is a gateway, whose routes are not rehearsed; name one of its"
+            " services, and see `canary explain` for a route"
+        )
 
 
 def check_writable(client: DocumentSource) -> None:

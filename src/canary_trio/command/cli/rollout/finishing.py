@@ -108,7 +108,7 @@ async def _check_healthy(
     Raises:
         RolloutRefused: one does not, or cannot be asked, or there is none.
     """
-    from canary_trio.command.cli.views import overview as views  # noqa: PLC0415
+    from canary_trio.admin.asking import overview as views  # noqa: PLC0415
     from canary_trio.errors import RolloutRefused, printable  # noqa: PLC0415
 
     found = await views.read_overview(client, service)

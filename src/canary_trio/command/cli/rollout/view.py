@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from canary_trio.command.cli.options import store_options
-from canary_trio.command.cli.views.rollout_view import (
+from canary_trio.admin.asking.rollout_view import (
     read_rollout,
     rollout_lines,
     timeless,
 )
+from canary_trio.command.cli.options import store_options
 
 if TYPE_CHECKING:
     from canary_trio.control.sources.source import DocumentSource

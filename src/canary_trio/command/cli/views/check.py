@@ -18,7 +18,7 @@ import click
 from canary_trio.command.cli.options import admin_options, store_options
 
 if TYPE_CHECKING:
-    from canary_trio.command.cli.views.overview import Overview, Status
+    from canary_trio.admin.asking.overview import Overview, Status
     from canary_trio.control.sources.source import KeyStore
 
 YES, NO, UNKNOWN = 0, 1, 3
@@ -86,7 +86,7 @@ def check(
     0: yes. 1: no, with the reasons. 2: wrong usage. 3: unknown, since somebody could not be
     asked.
     """
-    from canary_trio.command.cli.views import overview as views  # noqa: PLC0415
+    from canary_trio.admin.asking import overview as views  # noqa: PLC0415
 
     if healthy == (arm is not None):
         raise click.UsageError("give one of --safe-to-remove ARM and --healthy")
@@ -171,7 +171,7 @@ def _each(
     found: Overview, statuses: Mapping[str, Status], unasked: list[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give what each admin listener says of the service, by its proxies' names."""
-    from canary_trio.command.cli.views.overview import of_service  # noqa: PLC0415
+    from canary_trio.admin.asking.overview import of_service  # noqa: PLC0415
     from canary_trio.errors import printable  # noqa: PLC0415
 
     names: dict[str, list[str]] = {}

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import json
-import random
-import secrets
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from canary_trio.command.cli.changes.documents import read_valid
 from canary_trio.command.cli.options import store_options
-
-if TYPE_CHECKING:
-    from canary_trio.config.model import Config
-    from canary_trio.control.sources.source import KeyStore
-    from canary_trio.routing.explain import Explanation
-    from canary_trio.routing.request.request_spec import RequestSpec
 
 
 @click.command()
@@ -104,91 +94,20 @@ def explain(
     except BadRequestSpec as exc:
         store_options.fail(*map(str, exc.problems))
     text = None if document is None else read_valid(document, service)
+    from canary_trio.admin.asking.explaining import (  # noqa: PLC0415
+        explain_request,
+        explained_lines,
+    )
+
     routed, found = store_options.ask(
-        config_server, lambda store: _explain_all(store, service, spec, text)
+        config_server, lambda store: explain_request(store, service, spec, text)
     )
     if as_json:
         shown = routed if found is None else {**routed, **attrs.asdict(found)}
         click.echo(json.dumps(shown))
         return
-    if routed:
-        click.echo(_shown_route(routed))
-        for line in _limit_lines(routed.get("route_rate_limits", ())):
-            click.echo(line)
-        for line in _auth_lines(routed.get("route_auth", ())):
-            click.echo(line)
-    if found is not None:
-        click.echo(_shown(found))
-
-
-async def _explain_all(
-    store: KeyStore, name: str, spec: RequestSpec, document: bytes | None
-) -> tuple[dict[str, Any], Explanation | None]:
-    """Explain a request to a service, or to a gateway: what is said of its route too."""
-    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
-    from canary_trio.routing.edge.explain_route import explain_route  # noqa: PLC0415
-    from canary_trio.routing.edge.names import is_gateway  # noqa: PLC0415
-    from canary_trio.routing.edge.table_codec import load_table  # noqa: PLC0415
-
-    if not is_gateway(name):
-        return {}, await _explain(store, name, spec, document)
-    text = document or (await read_document(store, name))[0]
-    service, spec, routed = explain_route(spec, load_table(text).routes)
-    if service is None:
-        return routed, None
-    return routed, await _explain(store, service, spec, None)
-
-
-def _shown_route(routed: dict[str, Any]) -> str:
-    if routed["route"] is None:
-        return f"status {routed['status']}: {routed['why']}"
-    if "location" in routed:
-        to = f"status {routed['status']} to {routed['location']}"
-    elif routed["service"] is None:
-        to = f"status {routed['status']}"
-    else:
-        to = f"service {routed['service']}"
-        to += f", as {routed['target']}" if "target" in routed else ""
-    return f"route {routed['route']}: {to}"
-
-
-async def _explain(
-    store: KeyStore, service: str, spec: RequestSpec, document: bytes | None
-) -> Explanation:
-    from canary_trio.config.document import load  # noqa: PLC0415
-    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
-    from canary_trio.routing.access.explain import with_refusal  # noqa: PLC0415
-    from canary_trio.routing.decision import Chance  # noqa: PLC0415
-    from canary_trio.routing.explain import explain  # noqa: PLC0415
-    from canary_trio.routing.router import Router  # noqa: PLC0415
-
-    if document is None:
-        text, revision = await read_document(store, service)
-    else:
-        text, revision = document, 0
-    config = load(text)
-    fleet_secrets = await _secrets(store, service, config)
-    router = Router(config, service=service, secrets=fleet_secrets)
-    chance = Chance(random.random, secrets.token_bytes)
-    found, _ = explain(spec, router, revision, chance)
-    return with_refusal(found, spec, config)
-
-
-async def _secrets(store: KeyStore, service: str, config: Config) -> tuple[bytes, ...]:
-    """Give what the fleet signs and verifies cookies with, where a cookie decides."""
-    from canary_trio.config.rules import Source  # noqa: PLC0415
-    from canary_trio.control.fleet_secret import BadSecret, FleetSecret  # noqa: PLC0415
-    from canary_trio.control.secret_keeper import utc_now  # noqa: PLC0415
-    from canary_trio.control.store_keys import secret_key  # noqa: PLC0415
-
-    sticky = config.sticky_sessions
-    if sticky is None or sticky.key.source is not Source.COOKIE:
-        return (b"",)
-    entry = (await store.get(secret_key(service))).entry
-    try:
-        return (b"",) if entry is None else FleetSecret.load(entry.value).at(utc_now())
-    except BadSecret:
-        return (b"",)
+    for line in explained_lines(routed, found):
+        click.echo(line)
 
 
 def _field(text: str) -> tuple[str, str]:
@@ -196,46 +115,3 @@ def _field(text: str) -> tuple[str, str]:
     if not colon:
         raise click.BadParameter(f"found {text!r}, expected 'NAME: VALUE'")
     return name.strip(), value.strip()
-
-
-def _shown(found: Explanation) -> str:
-    """Give the explanation in words, one fact a line."""
-    of = f"revision {found.revision}" if found.revision else "this document"
-    if found.refused is not None:
-        return f"{of}: refused, {found.refused}: it would reach no arm"
-    return "\n".join([*_arm_lines(found, of), *_auth_lines(found.auth)])
-
-
-def _auth_lines(checks: Iterable[Mapping[str, str]]) -> list[str]:
-    return [f"  only if {one['check']} lets it pass: {one['by']}" for one in checks]
-
-
-def _arm_lines(found: Explanation, of: str) -> list[str]:
-    from canary_trio.routing.arm_references import called  # noqa: PLC0415
-
-    if not found.certain:
-        shares = found.shares or {}
-        split = ", ".join(f"{arm} {share:.4g}" for arm, share in shares.items())
-        lines = [f"{of}: by the ratio: {split}"]
-        if found.new_user:
-            lines.append("  it would be given a cookie, and stay with its arm")
-        return [*lines, *_limit_lines(found.rate_limits)]
-    why = called(found.rule) if found.rule is not None else found.reason
-    lines = [f"{of}: arm {found.arm}, by {why}"]
-    if found.bucket is not None:
-        lines.append(f"  bucket {found.bucket} of 10,000")
-    if found.new_user:
-        lines.append("  it would be given a cookie")
-    lines += _limit_lines(found.rate_limits)
-    lines += [f"  server {url}" for url in found.servers]
-    if not found.servers:
-        lines.append(f"  no server is ready; fallback: {found.fallback or 'none'}")
-    return lines
-
-
-def _limit_lines(limits: Iterable[Any]) -> list[str]:
-    return [
-        f"  counts against {one['limit']}: {one['rule']}, by {one['by']}"
-        + (", dry run" if one["dry_run"] else "")
-        for one in limits
-    ]

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from canary_trio.command.cli.changes.documents import read_valid
-from canary_trio.command.cli.changes.rehearsal import (
+from canary_trio.admin.asking.rehearsal import (
     Rehearsal,
     ask_fleet,
-    check_service,
     short_lines,
 )
+from canary_trio.command.cli.changes.documents import read_valid
+from canary_trio.command.cli.changes.writing import check_rehearsed
 from canary_trio.command.cli.options import admin_options, store_options
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def rehearse(service: str, file: Path, config_server: str, *, as_json: bool) -> 
 
     Exit status 1 if no request can be told of, 3 if no live proxy says anything.
     """
-    check_service(service)
+    check_rehearsed(service)
     text = read_valid(file, service)
     credentials = admin_options.credentials()
     found = store_options.ask(

@@ -16,7 +16,7 @@ import click
 from canary_trio.command.cli.options import admin_options, store_options
 
 if TYPE_CHECKING:
-    from canary_trio.command.cli.views.overview import Overview, Status
+    from canary_trio.admin.asking.overview import Overview, Status
     from canary_trio.control.fleet.report import Report, Sighting
     from canary_trio.control.sources.source import KeyStore
 
@@ -43,7 +43,7 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
     their certificates those are shown that expire within 30 days, or that clients
     refuse. Exit status 1 if any that lives does not route by the newest revision.
     """
-    from canary_trio.command.cli.views import overview as views  # noqa: PLC0415
+    from canary_trio.admin.asking import overview as views  # noqa: PLC0415
 
     credentials = admin_options.credentials() if arms else None
     rollout: dict[str, Any] | None = None
@@ -70,7 +70,7 @@ def status(service: str, config_server: str, *, arms: bool, as_json: bool) -> No
         for line in _status_text(found, statuses, said, arms=arms):
             click.echo(line)
         if rollout is not None:
-            from canary_trio.command.cli.views.rollout_view import rollout_lines  # noqa: PLC0415
+            from canary_trio.admin.asking.rollout_view import rollout_lines  # noqa: PLC0415
 
             for line in rollout_lines(rollout):
                 click.echo(line)
@@ -84,7 +84,7 @@ async def _rollout(
     """Give a service's rollout, and who drives it; None if it has none."""
     if b'"rollout"' not in found.document:
         return None
-    from canary_trio.command.cli.views.rollout_view import read_rollout  # noqa: PLC0415
+    from canary_trio.admin.asking.rollout_view import read_rollout  # noqa: PLC0415
     from canary_trio.errors import InvalidConfig, RolloutRefused  # noqa: PLC0415
 
     try:
@@ -101,8 +101,8 @@ def _shown(
     arms: bool,
 ) -> dict[str, Any]:
     """Give a service as JSON has it."""
-    from canary_trio.command.cli.views.arm_table import arm_rows, shown_row  # noqa: PLC0415
-    from canary_trio.command.cli.views.overview import of_service  # noqa: PLC0415
+    from canary_trio.admin.asking.arm_table import arm_rows, shown_row  # noqa: PLC0415
+    from canary_trio.admin.asking.overview import of_service  # noqa: PLC0415
 
     pending = found.pending
     shown: dict[str, Any] = {
@@ -129,8 +129,8 @@ def _status_text(
     arms: bool,
 ) -> Iterator[str]:
     """Give a service as lines."""
-    from canary_trio.command.cli.views.arm_table import arm_rows, table_lines  # noqa: PLC0415
-    from canary_trio.command.cli.views.overview import of_service  # noqa: PLC0415
+    from canary_trio.admin.asking.arm_table import arm_rows, table_lines  # noqa: PLC0415
+    from canary_trio.admin.asking.overview import of_service  # noqa: PLC0415
     from canary_trio.control.changes.pending import words_of  # noqa: PLC0415
 
     service, fleet = found.service, found.fleet

@@ -93,7 +93,7 @@ async def look_once(
     """Ask the store and the proxies once; what they do not say is noted."""
     import trio  # noqa: PLC0415
 
-    from canary_trio.command.cli.views import overview as views  # noqa: PLC0415
+    from canary_trio.admin.asking import overview as views  # noqa: PLC0415
     from canary_trio.errors import CanaryError  # noqa: PLC0415
     from kv_trio import KvError  # noqa: PLC0415
 
@@ -131,7 +131,7 @@ async def _rollout(
 ) -> tuple[str, ...]:
     if b'"rollout"' not in document:
         return ()
-    from canary_trio.command.cli.views.rollout_view import (  # noqa: PLC0415
+    from canary_trio.admin.asking.rollout_view import (  # noqa: PLC0415
         read_rollout,
         rollout_lines,
     )

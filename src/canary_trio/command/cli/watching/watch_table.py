@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from canary_trio.command.cli.views.arm_table import HEADS
+from canary_trio.admin.asking.arm_table import HEADS
 from canary_trio.command.cli.watching.watched import PROXY_HEADS, arm_cells
 
 if TYPE_CHECKING:

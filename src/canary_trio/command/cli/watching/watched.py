@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from canary_trio.command.cli.views.arm_table import (
+from canary_trio.admin.asking.arm_table import (
     ArmRow,
     arm_rows,
     cells,
     shown_row,
 )
-from canary_trio.command.cli.views.overview import of_service, status_of
+from canary_trio.admin.asking.overview import of_service, status_of
 from canary_trio.errors import printable
 
 if TYPE_CHECKING:
-    from canary_trio.command.cli.views.overview import Overview, Status
+    from canary_trio.admin.asking.overview import Overview, Status
 
 OLD_S = 3.0
 """What is older is said to be."""

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from canary_trio import read_document
+from canary_trio.admin.asking.rollout_view import read_rollout, timeless
 from canary_trio.command.cli.main import main
-from canary_trio.command.cli.views.rollout_view import read_rollout, timeless
 from canary_trio.config.document import build
 from canary_trio.control.changes.documents import read_history
 from canary_trio.control.driving.duty import KeptState

@@ -11,6 +11,7 @@ import pytest
 import trio
 from click.testing import CliRunner
 
+from canary_trio.admin.asking.overview import Overview, read_overview
 from canary_trio.command.cli.main import main
 from canary_trio.command.cli.options import store_options
 from canary_trio.command.cli.views.check import (
@@ -20,7 +21,6 @@ from canary_trio.command.cli.views.check import (
     is_healthy,
     is_safe_to_remove,
 )
-from canary_trio.command.cli.views.overview import Overview, read_overview
 from canary_trio.control.changes.pending import PendingChange
 from canary_trio.control.fleet.report import Fleet, Report
 from kv_trio import Client

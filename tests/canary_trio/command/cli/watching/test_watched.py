@@ -11,7 +11,7 @@ import trio
 from rich.console import Console
 
 from canary_trio.admin.asking.client import AdminCredentials
-from canary_trio.command.cli.views.overview import Overview
+from canary_trio.admin.asking.overview import Overview
 from canary_trio.command.cli.watching.watch import look_once
 from canary_trio.command.cli.watching.watch_table import picture
 from canary_trio.command.cli.watching.watched import Watched

@@ -10,9 +10,9 @@ import httpx
 import pytest
 import trio
 
+from canary_trio.admin.asking.arm_table import arm_rows
 from canary_trio.admin.asking.client import AdminCredentials
-from canary_trio.command.cli.views.arm_table import arm_rows
-from canary_trio.command.cli.views.overview import (
+from canary_trio.admin.asking.overview import (
     Overview,
     ask_admins,
     read_overview,

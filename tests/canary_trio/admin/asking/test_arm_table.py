@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_trio.command.cli.views.arm_table import (
+from canary_trio.admin.asking.arm_table import (
     HEADS,
     arm_rows,
     cells,

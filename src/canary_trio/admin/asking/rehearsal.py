@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import click
 
 if TYPE_CHECKING:
     from canary_trio.admin.asking.client import AdminCredentials
@@ -37,17 +36,6 @@ class Rehearsal:
         """Give it as JSON has it."""
         rest = {"answered": self.answered, "silent": list(self.silent)}
         return {"service": self.service, **rest, **self.sums.shown()}
-
-
-def check_service(service: str) -> None:
-    """End the command for a gateway, whose table of routes no proxy rehearses."""
-    from canary_trio.routing.edge.names import is_gateway  # noqa: PLC0415
-
-    if is_gateway(service):
-        raise click.UsageError(
-            f"{service} is a gateway, whose routes are not rehearsed; name one of its"
-            " services, and see `canary explain` for a route"
-        )
 
 
 async def ask_fleet(
@@ -132,5 +120,6 @@ def _short_lines(found: Rehearsal) -> Iterator[str]:
 
 
 def part_of(count: int, whole: int, what: str) -> str:
+    """Say how many of how many, and what share that is."""
     share = f" ({count / whole:.1%})" if whole else ""
     return f"{count} of {whole} {what}{share}"
