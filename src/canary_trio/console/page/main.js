@@ -1,0 +1,120 @@
+// @ts-check
+/** The page: which service is looked at, what is heard of it, and the widgets that show it. */
+import { find, h, update, when } from "./dom.js";
+import { span } from "./format.js";
+import { changed, follow, isOld, show, state, take } from "./store.js";
+import { News } from "./stream.js";
+import { arms } from "./widgets/arms.js";
+import { charts } from "./widgets/charts.js";
+import { editor } from "./widgets/editor.js";
+import { events } from "./widgets/events.js";
+import { explain } from "./widgets/explain.js";
+import { fleet } from "./widgets/fleet.js";
+import { header, told } from "./widgets/header.js";
+import { followHistory, history } from "./widgets/history.js";
+import { judge } from "./widgets/judge.js";
+import { rolloutCard } from "./widgets/rollout.js";
+import { servers } from "./widgets/servers.js";
+import { services } from "./widgets/services.js";
+import { login, readSession, session } from "./widgets/session.js";
+import { split } from "./widgets/split.js";
+
+/** @type {News | null} */
+let news = null;
+/** @type {any} */
+let edited = null;
+
+const LINKS = { opening: "opening", live: "live", polling: "polling", lost: "lost", refused: "refused" };
+const SIGNS = { opening: "○", live: "●", polling: "◐", lost: "✕", refused: "✕" };
+
+const age = () => Date.now() / 1000 - state.link.heard;
+
+const linked = () =>
+  h("span", { class: () => `link ${state.link.mode}`, id: "link", title: () => state.link.why || null },
+    h("span.sign", { "aria-hidden": "true" }, () => SIGNS[state.link.mode]), " ",
+    () => LINKS[state.link.mode] + (isOld() ? ` · ${span(age())} old` : ""));
+
+const away = () =>
+  h("div.note.bad", { id: "away" }, h("strong", {}, () => (state.link.mode === "refused" ? "Not shown: " : state.link.mode === "polling" ? "No stream: " : "Out of touch: ")),
+    () => state.link.why, () => (isOld() ? ` What is shown is ${span(age())} old.` : ""));
+
+/** Dark, light, or as the system has it. */
+function turn() {
+  const themes = ["", "dark", "light"];
+  const next = themes[(themes.indexOf(document.documentElement.dataset.theme ?? "") + 1) % 3];
+  document.documentElement.dataset.theme = next;
+  try { localStorage.setItem("theme", next); } catch { /* it holds until the page is left */ }
+  changed();
+}
+
+const onePage = () => {
+  edited = editor();
+  return h("div.page", {}, header(),
+    h("div.columns", {},
+      h("div.wide", {}, rolloutCard(), judge(), arms(), charts(), servers()),
+      h("div.side", {}, split(), fleet(), history(), events())),
+    h("div.columns", {}, h("div.wide", {}, edited), h("div.side", {}, explain())));
+};
+
+const root = h("div", { class: () => (isOld() ? "old" : ""), id: "root" },
+  h("a.skip", { href: "#main", onclick: (event) => { event.preventDefault(); find("main").focus(); } }, "To the content"),
+  h("header.top", {},
+    h("nav", { "aria-label": "Console" }, h("a.brand", { href: "#/" }, "canary"),
+      when(() => state.service, () => h("span", {}, h("span.dim", { "aria-hidden": "true" }, " / "), h("span", {}, () => state.service)))),
+    linked(), h("button.quiet", { type: "button", id: "theme", onclick: turn, title: "Colours" }, () => ({ dark: "Dark", light: "Light" })[document.documentElement.dataset.theme ?? ""] ?? "System"),
+    session(go)),
+  told(),
+  h("main", { tabindex: "-1" },
+    when(() => !["live", "opening"].includes(state.link.mode) && state.link.why, away),
+    when(() => state.service && state.view, onePage),
+    when(() => !state.service && state.list, () => services(changed)),
+    when(() => !state.view && !state.list && state.link.mode === "opening", () => h("p.empty", {}, "Asking the proxy…"))),
+  h("footer.foot", {}, h("span", {}, () => state.said), h("span.dim", {}, () => (state.session ? `canary-trio ${state.session.version}` : ""))));
+
+/** Look at what the address names. */
+function go() {
+  news?.end();
+  news = null;
+  const named = /^#\/(.*)$/.exec(location.hash)?.[1];
+  const own = state.session?.service ?? "";
+  const service = named === undefined && own && !own.startsWith("@") ? own : decodeURIComponent(named ?? "") || null;
+  show(service);
+  document.title = service ? `${service} · canary` : "canary";
+  if (!state.session?.role) {
+    state.link = { mode: "refused", heard: 0, why: "Nobody is logged in." };
+    if (!find("dialog")) login(go);
+    return changed();
+  }
+  news = new News(service, take, (mode, why) => {
+    state.link = { mode, why, heard: news?.heard ?? Date.now() / 1000 };
+    changed();
+  });
+}
+
+function draw() {
+  update(root, state);
+  edited?.follow();
+  followHistory();
+  if (state.view?.rollout) document.title = `${state.service} · ${state.view.rollout.phase}`;
+}
+
+async function begin() {
+  try { document.documentElement.dataset.theme = localStorage.getItem("theme") ?? ""; } catch { /* as the system has it */ }
+  document.body.append(root);
+  follow(draw);
+  addEventListener("hashchange", go);
+  setInterval(() => { if (!document.hidden) changed(); }, 1000);
+  for (;;) {
+    try {
+      await readSession();
+      break;
+    } catch (exc) {
+      state.link = { mode: "lost", heard: 0, why: /** @type {Error} */ (exc).message };
+      changed();
+      await new Promise((done) => setTimeout(done, 2000));
+    }
+  }
+  go();
+}
+
+begin();

@@ -1,0 +1,112 @@
+// @ts-check
+/** The rollout as a rail of its steps, with what comes next and what may be told to it. */
+import { confirm, write } from "../dialog.js";
+import { each, h, when } from "../dom.js";
+import { countdown, count, isNumber, percent, span } from "../format.js";
+import { card } from "../parts.js";
+import { canWrite, state } from "../store.js";
+import { freeze } from "./header.js";
+import { assignment } from "./split.js";
+
+const rollout = () => state.view?.rollout;
+
+/** The step that a promotion begins; past the last one there is none. */
+function nextStep() {
+  const { steps, step } = rollout();
+  return steps[step === null ? 0 : step + 1];
+}
+
+/** What each action is called, and which ratio it leads to where that is known. */
+const ACTIONS = {
+  promote: { label: () => (nextStep() ? `Promote to ${percent(nextStep().ratio)}` : "Promote"), title: "Begin the next step now", to: () => nextStep()?.ratio ?? rollout().steps.at(-1)?.ratio, strong: true },
+  resume: { label: () => "Resume", title: "Go on with the rollout", strong: true },
+  retry: { label: () => "Retry", title: "Begin the rollout again", to: () => rollout().steps[0]?.ratio, strong: true },
+  finish: { label: () => "Finish", title: "Make its servers stable's", strong: true },
+  pause: { label: () => "Pause", title: "Pause the rollout" },
+  "promote-full": { label: () => "Promote full", title: "Go to the last step now", to: () => rollout().steps.at(-1)?.ratio, danger: true },
+  "skip-gate": { label: () => "Skip gates", title: "Wait for gates no more" },
+  undo: { label: () => "Undo", title: "Go back to before the rollout", danger: true },
+  abort: { label: () => "Abort", title: "Give the arm no traffic", to: () => 0, danger: true },
+};
+
+/** The same as numbers. @param {string} name */
+function effect(name) {
+  const { arm, ratio, gates, steps, against } = rollout();
+  const total = state.view.arms.reduce((sum, one) => sum + (one.rate || 0), 0);
+  const to = /** @type {any} */ (ACTIONS)[name].to?.();
+  if (isNumber(to)) {
+    return [
+      `${arm}: ${percent(ratio)} → ${percent(to)} of traffic`,
+      total > 0 && `about ${count(ratio * total)} → ${count(to * total)} requests/s`,
+      name === "promote-full" && `${steps.filter((one) => one.state === "future").length} steps, their holds and their gates are skipped`,
+    ];
+  }
+  if (name === "pause") return [`${arm} stays at ${percent(ratio)}; no step begins.`];
+  if (name === "resume") return [`${arm} goes on from ${percent(ratio)}; hold and judge begin anew.`];
+  if (name === "skip-gate") return [`No more waiting for: ${gates.join(", ")}.`];
+  if (name === "finish") return [`The ${count(state.view.servers.filter((one) => one.arm === arm).length)} servers of ${arm} become stable's, and its ratio 0.`];
+  return [`The document from before the rollout is written again; ${arm} beside ${against} as it was then.`];
+}
+
+/** @param {keyof typeof ACTIONS} name */
+function act(name) {
+  const action = /** @type {any} */ (ACTIONS)[name];
+  const to = action.to?.();
+  confirm({
+    title: action.title,
+    verb: action.label(),
+    danger: action.danger,
+    lines: () => /** @type {string[]} */ (effect(name).filter(Boolean)),
+    proposal: isNumber(to) && name !== "retry" ? { assignments: [assignment(rollout().arm, to)] } : undefined,
+    send: write("POST", `/rollout/${name}`),
+  });
+}
+
+const SIGNS = { past: "✓", present: "●", future: "○" };
+
+/** What a step asks for. @param {any} step */
+function terms(step) {
+  const hold = step.hold_s === null ? "until promoted" : step.hold_s ? span(step.hold_s) : "";
+  return [hold, step.requests ? `≥ ${count(step.requests)} req` : "", ...step.gates.map((one) => `gate ${one}`)].filter(Boolean).join(" · ");
+}
+
+/** How much of the hold is over. @param {any} step */
+function part(step) {
+  if (step.state === "past") return 1;
+  const { since, countdown_at } = rollout();
+  if (step.state === "future" || !since || !countdown_at) return 0;
+  return Math.min(1, Math.max(0, (state.now - since) / (countdown_at - since || 1)));
+}
+
+const rail = () =>
+  h("ol.rail", { "aria-label": "Steps" },
+    each(() => rollout().steps.map((one, place) => ({ ...one, place })), (one) => one.place, () =>
+      h("li", { class: (one) => one.state, "--part": (one) => part(one).toFixed(3), "aria-current": (one) => (one.state === "present" ? "step" : null) },
+        h("span.sign", { "aria-hidden": "true" }, (one) => SIGNS[one.state]),
+        h("b", {}, (one) => percent(one.ratio)),
+        h("span.unseen", {}, (one) => `, ${one.state}`),
+        h("small", {}, terms))));
+
+function waiting() {
+  const { over, waits_for, next, reason } = rollout();
+  return over ? next : waits_for || reason;
+}
+
+export const rolloutCard = () =>
+  h("div", {}, when(rollout, () =>
+    card("rollout", "Rollout",
+      h("div.about", {}, h("p", {}, h("b", {}, () => rollout().id), () => ` raises ${rollout().arm} against ${rollout().against}`),
+        h("p.dim", {}, () => [rollout().reason, rollout().by && `by ${rollout().by}`, isNumber(rollout().since) && `${span(state.now - rollout().since)} ago`].filter(Boolean).join(" · "))),
+      rail(),
+      h("div.next", {},
+        when(() => rollout().countdown_at && !rollout().over, () =>
+          h("p", {}, "Next step in ", h("time.big", { id: "countdown" }, () => countdown(rollout().countdown_at - state.now)))),
+        h("p.dim", {}, waiting),
+        when(() => rollout().deadline_at && !rollout().over, () => h("p.dim", {}, () => `It ends in ${span(rollout().deadline_at - state.now)} at the latest.`))),
+      when(canWrite, () =>
+        h("div.buttons", {},
+          each(() => Object.keys(ACTIONS).filter((name) => rollout()?.actions.includes(name)), (name) => name, (name) => {
+            const action = /** @type {any} */ (ACTIONS)[name];
+            return h("button", { type: "button", id: name, title: action.title, class: action.danger ? "danger" : action.strong ? "strong" : "", onclick: () => act(name) }, () => rollout() && action.label());
+          }),
+          when(() => !state.view.freeze && !rollout()?.over, () => h("button", { type: "button", id: "freeze", onclick: freeze }, "Freeze")))))));
