@@ -56,6 +56,12 @@ _MIRROR: Mapping[str, Shape] = {
     "skipped": ByName(MergeRule.ADDED),
 }
 
+_COMPARISONS: Mapping[str, Shape] = {
+    "in_progress": MergeRule.ADDED,
+    "outcomes": ByName(MergeRule.ADDED),
+    "dropped": ByName(MergeRule.ADDED),
+}
+
 _SERVER: Mapping[str, Shape] = {
     "url": MergeRule.SLOWEST,
     "mode": MergeRule.SLOWEST,
@@ -129,6 +135,7 @@ _SERVICE: Mapping[str, Shape] = {
     "config": MergeRule.SLOWEST,
     "split": _SPLIT,
     "mirror": ByName(_MIRROR),
+    "comparisons": _COMPARISONS,
     "arms": ByName(_ARM),
     "removed_arms": ByName(_REMOVED),
     "rate_limits": ByName(_RATE_LIMIT),
@@ -181,6 +188,7 @@ def describe_service(view: ProxyView) -> Table:
         "config": None if live is None else _config(live.config),
         "split": None if live is None else _split(live),
         "mirror": _mirror(runtime),
+        "comparisons": attrs.asdict(runtime.observer.mirror_counters.comparisons),
         "arms": {} if live is None else _arms(live, view),
         "removed_arms": {} if live is None else _removed(live, runtime),
         "rate_limits": {

@@ -63,7 +63,10 @@ class AtDeadline(enum.Enum):
 class RolloutStep:
     """One step: a ratio, and how long it lasts at least."""
 
-    ratio: int = described("The share of the arm, more than in the step before.")
+    ratio: int = described(
+        "The share of the arm, more than in the step before; 0 in a first step, in which"
+        " `judge.mirror` compares copies."
+    )
     hold: float | None = described(
         "Seconds at this ratio at least; null for until somebody promotes it.",
         default=0.0,
@@ -111,12 +114,66 @@ class JudgedLatency:
 
 
 @attrs.frozen
+class JudgedMirror:
+    """Answers to copies of requests, compared before any user is exposed."""
+
+    methods: tuple[str, ...] = described(
+        "The methods of requests that are copied. Others than GET, HEAD and OPTIONS may"
+        " change something, and three copies change it three times more.",
+        default=("GET", "HEAD", "OPTIONS"),
+    )
+    share: int = described("The share of requests compared, 0 to 1.", default=10_000)
+    rate: float = described(
+        "Comparisons that one proxy begins in a second, at most: three requests each.",
+        default=10.0,
+    )
+    concurrency: int = described(
+        "Comparisons in progress at one proxy at most; beyond it none is made.",
+        default=8,
+    )
+    timeout: float = described(
+        "Seconds that a copy may take; one that takes longer has no answer.",
+        default=5.0,
+    )
+    size: int = described(
+        "Bytes of a body, of a request and of an answer, that are looked at, at most.",
+        default=64 * 1024,
+    )
+    headers: tuple[str, ...] = described(
+        "Header fields of the answers that are compared.", default=("Content-Type",)
+    )
+    body: bool = described(
+        "Whether bodies are compared: JSON by its values, others by their bytes.",
+        default=True,
+    )
+    ignore: tuple[str, ...] = described(
+        "What of a body of JSON is left out, with all below it: names and places with dots"
+        " between, * for any, such as time or items.*.id.",
+        default=(),
+    )
+    tolerance: float = described(
+        "It is no regression that the canary differs from stable so many times as often as"
+        " stable does from itself.",
+        default=1.0,
+    )
+    requests: int = described(
+        "Comparisons at least before the first step that exposes users.", default=1000
+    )
+
+
+@attrs.frozen
 class JudgeRules:
     """The judge: whether the arm is worse than the one that it is compared with."""
 
     errors: JudgedErrors = described("Errors.", factory=JudgedErrors)
     latency: JudgedLatency | None = described(
         "Latency; null to judge errors only.", factory=JudgedLatency
+    )
+    mirror: JudgedMirror | None = described(
+        "Compares answers to copies of requests, in a first step of ratio 0: of stable, of"
+        " stable again, and of the arm. true for all of it as it is by default; null for"
+        " none.",
+        default=None,
     )
     alpha: float = described(
         "How likely a false alarm may be in the whole rollout, however often one looks.",
@@ -235,8 +292,11 @@ class RolloutState:
     phase: Phase = described("running, paused, waiting, aborting, aborted or done.")
     step: int = described("Which step, from 0.", default=0)
     target: int | None = described(
-        "The ratio of that step when it began; 0 before the first one; null for unknown.",
-        default=None,
+        "The ratio of that step when it began; null for unknown.", default=None
+    )
+    to_begin: bool = described(
+        "Whether the first step has not begun: a freeze or a gate holds it.",
+        default=False,
     )
     ratio: int | None = described(
         "The ratio that the rollout wrote last; null for unknown.", default=None
@@ -303,3 +363,16 @@ class Rollout:
     def is_over(self) -> bool:
         """Whether nothing more comes by itself."""
         return self.state is not None and self.state.phase.is_over
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether it is in the step that compares copies, and exposes nobody."""
+        state = self.state
+        if state is None or state.to_begin or state.step or not self.compares_first:
+            return False
+        return state.phase in (Phase.RUNNING, Phase.WAITING)
+
+    @property
+    def compares_first(self) -> bool:
+        """Whether its first step exposes nobody, and compares copies."""
+        return self.judge is not None and self.judge.mirror is not None

@@ -32,7 +32,7 @@ from canary_trio.proxy.auth.making import OF_SERVICE, RulesPlace, arm_of, make_a
 from canary_trio.proxy.auth.password_lists import PasswordLists
 from canary_trio.proxy.counting import counting_of
 from canary_trio.proxy.live import LiveConfig, Seat, keeps_servers
-from canary_trio.proxy.mirror import Mirror
+from canary_trio.proxy.mirroring.making import mirrors_of
 from canary_trio.routing.access.cells import SECRET, Cells
 from canary_trio.routing.access.rate_limiter import RateLimiter
 from canary_trio.routing.decision import Chance
@@ -160,7 +160,6 @@ class Runtime:
             )
             for name, taken in seats.items()
         }
-        mirror = config.mirror
         running = self.live.counting if self.live else None
         counting = counting_of(config, running, self.chance)
         labels = LabelCache(
@@ -170,14 +169,7 @@ class Runtime:
             before=self.live.labels if self.live else None,
             service=self.service,
             counting=counting,
-            mirror=None
-            if mirror is None
-            else Mirror(
-                mirror,
-                arms[mirror.arm],
-                self.observer.mirror_counters,
-                self.observer.tasks,
-            ),
+            mirrors=mirrors_of(config, arms, counting, self.observer, self.service),
         )
         return LiveConfig(
             revision=revision,

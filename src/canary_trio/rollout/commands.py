@@ -55,7 +55,7 @@ def start(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move:
         reason = seen.frozen or f"gate {gates[0].name}: not asked yet"
         state = RolloutState(
             Phase.WAITING,
-            target=0,
+            to_begin=True,
             ratio=present,
             begun=seen.now_ms,
             since=seen.now_ms,
@@ -71,7 +71,7 @@ def start(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move:
 def promote(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move:
     """End the present step now: the next one begins, or the rollout is done."""
     state = _going(rollout, "promote")
-    if state.target == 0:
+    if state.to_begin:
         return _to(rollout, ratio, 0, seen)
     if state.step + 1 < len(rollout.steps):
         return _to(rollout, ratio, state.step + 1, seen)
@@ -106,7 +106,9 @@ def resume(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move | None:
     if state.phase is not Phase.PAUSED:
         return None
     present = ratio.get(rollout.arm, 0)
-    is_known = state.step < len(rollout.steps) and state.target
+    is_known = state.step < len(rollout.steps) and not (
+        state.to_begin or state.target is None
+    )
     step = state.step if is_known else 0
     if present not in (0, rollout.steps[step].ratio):
         step = place_of(rollout, present)
@@ -157,7 +159,7 @@ def skip_gates(
         approvals: of those that wait for an approval only.
     """
     state = _going(rollout, "approve" if approvals else "skip-gate")
-    following = 0 if state.target == 0 else state.step + 1
+    following = 0 if state.to_begin else state.step + 1
     left = [
         gate
         for gate in rollout.gates

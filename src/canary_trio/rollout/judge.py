@@ -45,6 +45,7 @@ WARM_UP_REQUESTS = 500
 """Of the baseline in a step, until its quantiles are taken."""
 
 ERRORS = "errors"
+MIRROR = "answers"
 
 
 @attrs.frozen
@@ -61,6 +62,10 @@ class JudgeSettings:
         requests: least number per arm, in a step, before anything is called fine.
         bounds: multiples of the baseline's rate that "not worse than" is tried for.
         error_ceiling: rate of errors that is fine whatever the baseline's is.
+        comparisons: of copies of requests, least number in the step that compares them;
+            None where there is no such step.
+        mirror_tolerance: how often the canary may differ from the baseline, times as often
+            as that does from itself.
     """
 
     error_tolerance: float = 1.0
@@ -71,6 +76,8 @@ class JudgeSettings:
     requests: int = 5000
     bounds: tuple[float, ...] = (1.25, 1.5, 2.0, 3.0)
     error_ceiling: float = 0.001
+    comparisons: int | None = None
+    mirror_tolerance: float = 1.0
 
 
 @attrs.frozen
@@ -89,13 +96,26 @@ class JudgeNumbers:
 
 
 class Judge:
-    """Compares a canary with its baseline through a rollout."""
+    """Compares a canary with its baseline through a rollout.
 
-    __slots__ = ("_below", "_control", "_ratios", "_requests", "_tests", "settings")
+    Attributes:
+        settings: what is tolerated.
+        compares: whether the present step compares answers to copies of requests. What is
+            observed in it are comparisons, and those that speak for one of the two.
+    """
+
+    __slots__ = (
+        *("_below", "_control", "_mirror", "_ratios", "_requests", "_tests"),
+        *("compares", "settings"),
+    )
 
     def __init__(self, settings: JudgeSettings) -> None:
         self.settings = settings
+        self.compares = False
         self._tests = _Comparison(settings)
+        self._mirror = None
+        if settings.comparisons is not None:
+            self._mirror = RegressionTest(settings.mirror_tolerance, ERROR_RATIOS)
         self._control = (_Comparison(settings), _Comparison(settings))
         self._begin_counts()
 
@@ -124,6 +144,12 @@ class Judge:
         """
         self._requests[0] += canary.requests
         self._requests[1] += baseline.requests
+        if self.compares:
+            if self._mirror is not None:
+                counts = canary.error_counts, baseline.error_counts
+                self._mirror.observe(*counts)
+                self._ratios[-1].observe(*counts)
+            return
         self._below.observe(canary.error_counts)
         compared = self._tests.observe(canary, baseline)
         for ratio, (ours, theirs) in zip(self._ratios, compared, strict=False):
@@ -136,17 +162,20 @@ class Judge:
     @property
     def finding(self) -> Finding:
         """What the judge says now, in one word."""
-        needed = math.log(1 / self.settings.alpha)
-        log_e = self._tests.log_e
+        settings = self.settings
+        needed = math.log(1 / settings.alpha)
+        log_e = self._log_e
         if log_mean([control.log_e for control in self._control]) >= needed:
             return Finding.UNSOUND
         if log_e >= needed:
             return Finding.REGRESSION
         if log_e >= needed / 2:
             return Finding.SUSPICIOUS
-        if min(self._requests) < self.settings.requests:
+        least = (settings.comparisons or 0) if self.compares else settings.requests
+        if min(self._requests) < least:
             return Finding.NOT_ENOUGH_DATA
-        if self._is_below_ceiling() or self._not_worse_than() is not None:
+        is_fine = self._is_below_ceiling() or self._not_worse_than() is not None
+        if is_fine and not self.compares:
             return Finding.NOT_WORSE
         return Finding.NO_DIFFERENCE
 
@@ -155,14 +184,14 @@ class Judge:
         settings = self.settings
         return Verdict(
             finding=self.finding,
-            e_value=_exp(self._tests.log_e),
+            e_value=_exp(self._log_e),
             requests=(self._requests[0], self._requests[1]),
             metrics=tuple(
                 MetricVerdict(
                     name, _exp(test.log_e), ratio.interval(settings.beta), bound_s
                 )
                 for (name, test, bound_s), ratio in zip(
-                    self._tests.metrics(), self._ratios, strict=True
+                    self._metrics(), self._ratios, strict=True
                 )
             ),
             not_worse_than=self._not_worse_than(),
@@ -179,6 +208,8 @@ class Judge:
             shown += points
         for comparison in self._comparisons:
             proves += comparison.state()
+        if self._mirror is not None:
+            proves += self._mirror.state()
         warm_ups = tuple(one.warm_up for one in self._comparisons)
         return JudgeNumbers(tuple(proves), shown, warm_ups)
 
@@ -201,6 +232,18 @@ class Judge:
             ratio.restore(proves.take(len(lower)), shown.take(len(points)))
         for comparison, warm_up in zip(self._comparisons, kept.warm_ups, strict=True):
             comparison.restore(proves.take(len(comparison.state())), warm_up)
+        if self._mirror is not None:
+            self._mirror.restore(proves.take(len(self._mirror.state())))
+
+    @property
+    def _log_e(self) -> float:
+        """Of all metrics together."""
+        return log_mean([test.log_e for _, test, _ in self._metrics()])
+
+    def _metrics(self) -> Iterator[tuple[str, RegressionTest, float | None]]:
+        yield from self._tests.metrics()
+        if self._mirror is not None:
+            yield MIRROR, self._mirror, None
 
     @property
     def _comparisons(self) -> tuple[_Comparison, ...]:
@@ -211,7 +254,8 @@ class Judge:
         self._requests = [0, 0]
         self._below = CeilingTest(settings.error_ceiling)
         self._ratios = [RatioTest(settings.bounds)]
-        self._ratios += [RatioTest(()) for _ in settings.latency_quantiles]
+        others = len(settings.latency_quantiles) + (self._mirror is not None)
+        self._ratios += [RatioTest(()) for _ in range(others)]
 
     def _not_worse_than(self) -> float | None:
         return self._ratios[0].not_worse_than(self.settings.beta)

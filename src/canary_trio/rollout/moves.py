@@ -162,6 +162,7 @@ def at_step(
             since=seen.now_ms,
             by=seen.by,
             reason=reason,
+            to_begin=False,
             by_hand=False,
             passed=(),
             verdict=verdict_of(seen) or state.verdict,

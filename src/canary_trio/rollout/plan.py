@@ -52,7 +52,7 @@ AGAIN_S = 5.0
 def plan(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move | Rest:
     """Say what comes next."""
     state = rollout.state
-    if state is None or (state.phase is Phase.WAITING and state.target == 0):
+    if state is None or (state.phase is Phase.WAITING and state.to_begin):
         return _begin(rollout, ratio, seen)
     for look in (_rest_at_end, _yield, _look_at_deadline, _stand, _judge, _relocate):
         found = look(rollout, state, ratio, seen)
@@ -83,7 +83,7 @@ def _begin(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move | Rest:
     if isinstance(reason, Rest) or (state is not None and state.reason == reason):
         return reason if isinstance(reason, Rest) else _asking(rollout, 0, reason)
     begun = state or RolloutState(
-        Phase.WAITING, begun=seen.now_ms, before=seen.before, target=0
+        Phase.WAITING, begun=seen.now_ms, before=seen.before, to_begin=True
     )
     waiting = attrs.evolve(
         begun, ratio=present, since=seen.now_ms, by=seen.by, reason=reason
@@ -290,7 +290,8 @@ def _missing(
     if step.hold is None:
         found = "until somebody promotes it"
     elif step.requests and min(seen.requests or (0,)) < step.requests:
-        found = f"fewer than {step.requests:,} requests in this step"
+        what = "requests" if step.ratio else "comparisons"
+        found = f"fewer than {step.requests:,} {what} in this step"
     elif _suspects(rollout, seen):
         found = _words(seen)
     elif rules is None or rules.then is Then.SAY or not _is_compared(rollout, ratio):
@@ -303,7 +304,9 @@ def _missing(
 
 
 def _is_compared(rollout: Rollout, ratio: Ratio) -> bool:
-    """Tell whether the arm that it is compared with has traffic."""
+    """Tell whether there is something to compare it with: its traffic, or copies."""
+    if rollout.mirrors:
+        return True
     if rollout.against == STABLE:
         return sum(ratio.values()) < WHOLE
     return ratio.get(rollout.against, 0) > 0

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -129,7 +130,7 @@ class LabelCache:
         revision: its number.
         counters: where requests are counted, which outlives it.
         before: of the revision before, whose split goes on if the ratio is the same.
-        mirror: who copies requests; those of its own arm are not copied.
+        mirrors: who copy requests; none copies those of its own arm.
         service: whose they are.
         counting: what is counted for the judge of a rollout; None for nothing.
     """
@@ -141,7 +142,7 @@ class LabelCache:
         counters: Counters,
         before: LabelCache | None = None,
         *,
-        mirror: MirrorLabels | None = None,
+        mirrors: tuple[MirrorLabels, ...] = (),
         service: str = "",
         counting: Counting | None = None,
     ) -> None:
@@ -152,7 +153,7 @@ class LabelCache:
         self._revision = revision
         self._name = config.decision_header
         self._counters = counters
-        self._mirror = mirror
+        self._mirrors = mirrors
         self._tallies = {} if counting is None else counting.tallies
 
     def __repr__(self) -> str:
@@ -205,12 +206,27 @@ class LabelCache:
         labels = DecisionLabels(
             route, self._revision, self._name, self._counters, self._whose
         )
-        mirror = self._mirror
-        if mirror is not None and mirror.arm == route.arm:
-            mirror = None
+        wanted = [one for one in self._mirrors if one.arm != route.arm]
+        mirror = _Several(wanted) if len(wanted) > 1 else next(iter(wanted), None)
         # What a rule sent to an arm nobody drew: it says nothing of the version.
         labels.follow(mirror, None if route.rule else self._tallies.get(route.chosen))
         return labels
+
+
+class _Several:
+    """Some who copy requests, as one of them."""
+
+    __slots__ = ("_mirrors", "arm")
+
+    def __init__(self, mirrors: Sequence[MirrorLabels]) -> None:
+        self.arm = mirrors[0].arm
+        self._mirrors = mirrors
+
+    def offer(
+        self, exchange: Any, status: int, fields: bytes, *, answered: bool
+    ) -> None:
+        for mirror in self._mirrors:
+            mirror.offer(exchange, status, fields, answered=answered)
 
 
 NOWHERE = Whose("")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from canary_trio.rollout.fleet.compared import Comparison, Dropped
 from canary_trio.routing.weighted_sequence import WeightedSequence
 from canary_trio.telemetry.counters import ArmCounters
 
@@ -43,6 +44,23 @@ class Skip(enum.StrEnum):
 
     NO_ORIGINAL = "no_original"
     """There was no response to compare with: the client left, or no server gave one."""
+
+
+@attrs.define(eq=False)
+class ComparisonCounters:
+    """What the judge of a rollout learnt from copies, in all rollouts.
+
+    Attributes:
+        in_progress: comparisons that are.
+        outcomes: of those that are over.
+        dropped: requests whose turn it was and that were not compared.
+    """
+
+    in_progress: int = 0
+    outcomes: dict[Comparison, int] = attrs.field(
+        factory=lambda: dict.fromkeys(Comparison, 0)
+    )
+    dropped: dict[Dropped, int] = attrs.field(factory=lambda: dict.fromkeys(Dropped, 0))
 
 
 @attrs.define(eq=False)
@@ -83,10 +101,12 @@ class MirrorCounters:
 
     Attributes:
         in_progress: how many are.
+        comparisons: what the judge of a rollout learnt from copies of its own.
     """
 
     def __init__(self) -> None:
         self.in_progress = 0
+        self.comparisons = ComparisonCounters()
         self._arms: dict[str, ArmMirrorCounters] = {}
         self._sequence = WeightedSequence()
 

@@ -350,14 +350,21 @@ class AnyRollout(RuleBasedStateMachine):
         when=st.sampled_from(["abort", "pause"]),
         deadline=st.none() | st.sampled_from([10, 600]),
         gated=st.booleans(),
+        mirrored=st.booleans(),
     )
     def begin(
-        self, steps: Any, then: str, when: str, deadline: float | None, gated: bool
+        self,
+        steps: Any,
+        then: str,
+        when: str,
+        deadline: float | None,
+        gated: bool,
+        mirrored: bool,
     ) -> None:
         gates = [{"name": "ok", "url": "http://a", "tries": 3}] if gated else []
         rollout = rollout_of(
-            steps=steps,
-            judge={"then": then},
+            steps=[{"ratio": 0, "hold": 5}, *steps] if mirrored else steps,
+            judge={"then": then, "mirror": mirrored},
             against="baseline",
             gates=gates,
             deadline=deadline,

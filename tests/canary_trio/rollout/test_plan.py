@@ -364,6 +364,63 @@ def test_it_goes_slowly_while_the_arm_that_takes_over_is_short_of_room() -> None
     assert world.share > 0.1
 
 
+MIRRORED = {
+    "steps": [{"ratio": 0, "hold": 5}, 0.01, 1],
+    "judge": {"mirror": {"requests": 100}, "then": "abort"},
+    "slope": 1,
+}
+COMPARED = Judgement(Finding.NO_DIFFERENCE, "no difference yet")
+
+
+@pytest.mark.parametrize("against", ["stable", "baseline"])
+def test_copies_are_compared_before_any_user_is_exposed(against: str) -> None:
+    world = begun(**MIRRORED, against=against)
+    assert (world.phase, world.share, world.rollout.mirrors) == (RUNNING, 0, True)
+    world.judgement = FEW
+    world.run(3600)
+    assert (world.phase, world.state.step, world.most) == (WAITING, 0, 0)
+    assert world.state.reason == "not enough data"
+    assert world.rollout.mirrors
+    world.judgement = COMPARED
+    world.tick()
+    assert (world.state.step, world.share) == (1, 0.01)
+    assert not world.rollout.mirrors
+
+
+def test_a_version_that_answers_otherwise_is_never_exposed() -> None:
+    world = begun(**MIRRORED)
+    world.judgement = Judgement(Finding.REGRESSION, "regression: answers", 200.0)
+    world.run(10)
+    assert (world.phase, world.most) == (ABORTED, 0)
+    world.judgement = None
+    world.take(commands.retry(world.rollout, world.ratio, world.seen("ann")))
+    assert (world.phase, world.state.step, world.most) == (RUNNING, 0, 0)
+
+
+def test_nothing_is_compared_before_the_step_begins_or_while_it_is_paused() -> None:
+    world = World(rollout_of(**MIRRORED), frozen="frozen by ann")
+    world.take(commands.start(world.rollout, world.ratio, world.seen("ann")))
+    assert (world.phase, world.state.to_begin) == (WAITING, True)
+    assert not world.rollout.mirrors
+    world.frozen = ""
+    world.run(1)
+    assert (world.phase, world.rollout.mirrors) == (RUNNING, True)
+    world.take(commands.pause(world.rollout, world.ratio, world.seen("ann")))
+    assert not world.rollout.mirrors
+    world.take(commands.resume(world.rollout, world.ratio, world.seen("ann")))
+    assert world.rollout.mirrors
+    world.take(commands.promote(world.rollout, world.ratio, world.seen("ann")))
+    assert (world.state.step, world.share) == (1, 0.01)
+
+
+def test_a_step_of_copies_counts_comparisons() -> None:
+    steps = [{"ratio": 0, "requests": 50}, 1]
+    world = begun(**{**MIRRORED, "steps": steps})
+    world.judgement, world.requests = COMPARED, (49, 49)
+    world.run(10)
+    assert world.state.reason == "fewer than 50 comparisons in this step"
+
+
 def test_two_drivers_at_once_do_no_harm_at_any_step() -> None:
     """Each plans on what it read; who writes over another's write is refused."""
     chance = random.Random(5)

@@ -307,6 +307,16 @@ ROLLOUT_STATE = table(
     verdict=st.none()
     | table({"finding": VALUES}, requests=st.just([5, 6]), e_value=st.floats(0, 1e9)),
 )
+
+
+def _with_mirror(rollout: dict[str, Any]) -> dict[str, Any]:
+    """Give a rollout whose judge compares copies the step that it needs."""
+    judge = rollout.get("judge")
+    if not isinstance(judge, dict) or not isinstance(judge.get("mirror"), dict):
+        return rollout
+    return {**rollout, "steps": [0, *rollout["steps"]]}
+
+
 ROLLOUT = table(
     {
         "id": st.sampled_from(["v1", "v4.2-rc1"]),
@@ -321,6 +331,16 @@ ROLLOUT = table(
         errors=table(tolerance=st.floats(1, 1000)),
         latency=st.none() | table(quantiles=st.just([0.5, 0.99])),
         alpha=st.floats(1e-9, 0.5),
+        mirror=st.none()
+        | st.just(value=False)
+        | table(
+            share=st.sampled_from([0, 0.5, 1]),
+            rate=st.floats(0.01, 10_000),
+            headers=st.just(["Location"]),
+            body=st.booleans(),
+            ignore=st.just(["time", "items.*.id"]),
+            requests=st.integers(0, 10**9),
+        ),
         requests=st.integers(0, 10**9),
         then=st.sampled_from(["abort", "pause", "say"]),
     ),
@@ -330,7 +350,7 @@ ROLLOUT = table(
     slope=st.floats(0.0001, 1),
     hook=st.none() | table({"url": st.just("http://a")}, key=st.none() | st.just("k")),
     state=st.none() | ROLLOUT_STATE,
-)
+).map(_with_mirror)
 
 DOCUMENTS = table(
     {"arms": st.fixed_dictionaries({name: arm(name) for name in ARMS})},

@@ -22,12 +22,17 @@ async def read_rollout(client: KeyStore, service: str, now_s: float) -> dict[str
         RolloutRefused: there is none.
         NoDocument, InvalidConfig, KvError: it cannot be read.
     """
+    import attrs  # noqa: PLC0415
+
     from canary_trio.config.document import build, parse  # noqa: PLC0415
     from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
     from canary_trio.control.changes.rollouts import read_freeze  # noqa: PLC0415
     from canary_trio.control.driving.duty import KeptState  # noqa: PLC0415
+    from canary_trio.control.fleet.evidence import read_evidence  # noqa: PLC0415
     from canary_trio.control.store_keys import driver_key, driver_state_key  # noqa: PLC0415
     from canary_trio.errors import RolloutRefused  # noqa: PLC0415
+    from canary_trio.rollout.fleet.counting_rule import window_of  # noqa: PLC0415
+    from canary_trio.rollout.fleet.sums import learnt_in  # noqa: PLC0415
 
     text, revision = await read_document(client, service)
     config = build(parse(text), service=service)
@@ -41,6 +46,10 @@ async def read_rollout(client: KeyStore, service: str, now_s: float) -> dict[str
     is_driven = lock is not None and lock.session is not None
     shown = _shown(config.rollout, config.ratio, kept if is_driven else None, now_s)
     frozen = await read_freeze(client, service, now_s)
+    learnt = None
+    if config.rollout.mirrors:
+        told = await read_evidence(client, service)
+        learnt = learnt_in(told, window_of(config.rollout))
     driver = {
         "by": kept.by if is_driven else "",
         "last": kept.by,
@@ -50,6 +59,13 @@ async def read_rollout(client: KeyStore, service: str, now_s: float) -> dict[str
         "service": service,
         "revision": revision,
         **shown,
+        "mirror": None
+        if learnt is None
+        else {
+            "said": str(learnt),
+            **attrs.asdict(learnt),
+            "places": dict(learnt.places),
+        },
         "driver": driver,
         "frozen": frozen,
     }
@@ -71,7 +87,7 @@ def _shown(
         "id": rollout.id,
         "arm": rollout.arm,
         "phase": "not begun" if state is None else state.phase.value,
-        "step": None if state is None or state.target == 0 else state.step,
+        "step": None if state is None or state.to_begin else state.step,
         "steps": [step.ratio / 10_000 for step in rollout.steps],
         "ratio": ratio.get(rollout.arm, 0) / 10_000,
         "reason": "" if state is None else state.reason,
@@ -97,7 +113,8 @@ def timeless(found: dict[str, Any]) -> object:
     """
     driver = {name: one for name, one in found["driver"].items() if name != "seen_s"}
     waits_for = _NUMBER.sub("", found["waits_for"])
-    left_out = {"since_s": None, "revision": None, "waits_for": waits_for}
+    left_out: dict[str, Any] = {"since_s": None, "revision": None, "mirror": None}
+    left_out["waits_for"] = waits_for
     return {**found, **left_out, "driver": driver}
 
 
@@ -122,8 +139,14 @@ def rollout_lines(found: dict[str, Any]) -> Iterator[str]:
         yield printable(f"  now: {found['waits_for']}")
     if found["verdict"] is not None:
         requests = " and ".join(f"{n:,}" for n in found["verdict"]["requests"])
-        told = f" after {requests} requests" if requests else ""
+        at_first = found["step"] is not None and not steps[found["step"]]
+        what = "comparisons" if at_first else "requests"
+        told = f" after {requests} {what}" if requests else ""
         yield printable(f"  judge: {found['verdict']['finding']}{told}")
+    if found["mirror"] is not None:
+        yield printable(f"  mirror: {found['mirror']['said']}")
+        for place, count in found["mirror"]["places"].items():
+            yield printable(f"    {count:,} times in {place}")
     if found["frozen"] not in ("", found["reason"]):
         yield printable(f"  {found['frozen']}")
     driver = found["driver"]

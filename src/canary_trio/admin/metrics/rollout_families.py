@@ -63,6 +63,22 @@ def _judge_age(view: ProxyView, now: float) -> Iterator[Row]:
         yield (), now - duty.judged_at
 
 
+def _comparisons(view: ProxyView, _: float) -> Iterator[Row]:
+    counts = view.runtime.observer.mirror_counters.comparisons
+    for outcome, count in counts.outcomes.items():
+        yield (outcome,), count
+
+
+def _not_compared(view: ProxyView, _: float) -> Iterator[Row]:
+    counts = view.runtime.observer.mirror_counters.comparisons
+    for cause, count in counts.dropped.items():
+        yield (cause,), count
+
+
+def _comparing(view: ProxyView, _: float) -> Iterator[Row]:
+    yield (), view.runtime.observer.mirror_counters.comparisons.in_progress
+
+
 ROLLOUT = (
     gauge(
         MergeRule.HIGHEST,
@@ -97,7 +113,8 @@ ROLLOUT = (
         MergeRule.HIGHEST,
         "canary_rollout_e_value",
         "The judge's evidence for a regression, 1 for none, of the proxy that drives; of"
-        " all metrics together, of errors, and of slower responses by quantile.",
+        " all metrics together, of errors, of slower responses by quantile, and of answers"
+        " to copies.",
         ("metric",),
         _e_values,
     ),
@@ -107,6 +124,27 @@ ROLLOUT = (
         "Time since the judge looked last, of the proxy that drives, or drove last.",
         (),
         _judge_age,
+    ),
+    counter(
+        "canary_rollout_comparisons_total",
+        "Comparisons of answers to copies, of stable, of stable again and of the judged arm:"
+        " same; worse, where the arm differs in more than stable does from itself; better,"
+        " where stable does; restless, where both differ in as much.",
+        ("outcome",),
+        _comparisons,
+    ),
+    counter(
+        "canary_rollout_comparisons_dropped_total",
+        "Requests whose turn it was and that were not compared, by cause.",
+        ("cause",),
+        _not_compared,
+    ),
+    gauge(
+        MergeRule.ADDED,
+        "canary_rollout_comparisons_in_progress",
+        "Comparisons in progress, of three requests each.",
+        (),
+        _comparing,
     ),
 )
 """How rollouts stand."""

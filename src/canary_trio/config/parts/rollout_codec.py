@@ -28,15 +28,12 @@ from canary_trio.config.codec import (
     show,
     table,
     text,
-    word_or,
 )
+from canary_trio.config.parts.judge_codec import JUDGE, MOST_REQUESTS
 from canary_trio.config.rollout import (
     MOST_E_VALUE,
     AtDeadline,
     ExpectedJson,
-    JudgedErrors,
-    JudgedLatency,
-    JudgeRules,
     Phase,
     Rollout,
     RolloutGate,
@@ -44,7 +41,6 @@ from canary_trio.config.rollout import (
     RolloutState,
     RolloutStep,
     StoredVerdict,
-    Then,
     TimeWindow,
 )
 from canary_trio.config.scalars import ARM_NAME, METHOD, SHARE, VALUE, status_codes
@@ -54,10 +50,6 @@ MOST_STEPS = 100
 MOST_GATES = 20
 LONGEST_HOLD_S = 30 * 86400
 LONGEST_S = 90 * 86400
-MOST_QUANTILES = 5
-"""Of latency: what a judge leaves to the next driver must fit into a value of the store."""
-
-MOST_REQUESTS = 10**9
 _MOST_MS = 2**53
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -80,17 +72,9 @@ FILE_NAME = text(
 # === steps ===
 
 
-def _read_ratio(value: Any) -> int:
-    share: int = SHARE.decode(value)
-    if not share:
-        raise Fault(show(value), "more than 0: a rollout goes up")
-    return share
-
-
-_RATIO = Codec(_read_ratio, {**SHARE.schema, "exclusiveMinimum": 0}, SHARE.encode)
 _STEP_TABLE = table(
     RolloutStep,
-    ratio=_RATIO,
+    ratio=SHARE,
     hold=optional(seconds(0, LONGEST_HOLD_S)),
     requests=integer(0, MOST_REQUESTS),
 )
@@ -100,7 +84,7 @@ def _decode_step(value: Any) -> RolloutStep:
     if isinstance(value, dict):
         step: RolloutStep = _STEP_TABLE.decode(value)
         return step
-    return RolloutStep(_RATIO.decode(value))
+    return RolloutStep(SHARE.decode(value))
 
 
 def _encode_step(step: RolloutStep) -> Any:
@@ -109,47 +93,10 @@ def _encode_step(step: RolloutStep) -> Any:
 
 
 _STEPS = list_of(
-    Codec(_decode_step, any_of(_RATIO.schema, _STEP_TABLE.schema), _encode_step),
+    Codec(_decode_step, any_of(SHARE.schema, _STEP_TABLE.schema), _encode_step),
     least=1,
     most=MOST_STEPS,
     of="steps, such as [0.01, 0.05, 1]",
-)
-
-
-# === the judge ===
-
-_QUANTILE = checked(
-    lambda v: type(v) is float and 0 < v < 1,
-    "a number between 0 and 1, such as 0.99",
-    type="number",
-    exclusiveMinimum=0,
-    exclusiveMaximum=1,
-)
-_JUDGE_TABLE = table(
-    JudgeRules,
-    errors=table(
-        JudgedErrors,
-        status=status_codes(least=1),
-        tolerance=number(1, 1000),
-        ceiling=number(1e-6, 1),
-    ),
-    latency=optional(
-        table(
-            JudgedLatency,
-            quantiles=list_of(_QUANTILE, least=1, most=MOST_QUANTILES, of="quantiles"),
-            tolerance=number(1, 1000),
-        )
-    ),
-    alpha=number(1e-9, 0.5),
-    requests=integer(0, MOST_REQUESTS),
-    then=enumeration(Then),
-)
-_JUDGE = optional(
-    word_or(
-        {True: JudgeRules(), False: None},
-        _JUDGE_TABLE,
-        'true, false, or a table such as {"then": "abort"}',
-    )
 )
 
 
@@ -279,6 +226,7 @@ _STATE = table(
     phase=enumeration(Phase),
     step=integer(0, MOST_STEPS - 1),
     target=optional(SHARE),
+    to_begin=boolean(),
     ratio=optional(SHARE),
     begun=_MOMENT,
     judged_from=_MOMENT,
@@ -303,7 +251,7 @@ _ROLLOUT_TABLE = table(
     steps=_STEPS,
     arm=ARM_NAME,
     against=ARM_NAME,
-    judge=_JUDGE,
+    judge=JUDGE,
     gates=_GATES,
     deadline=optional(seconds(1, LONGEST_S)),
     when=enumeration(AtDeadline),
@@ -322,9 +270,10 @@ _ROLLOUT_TABLE = table(
 
 
 def _faults(rollout: Rollout) -> Iterator[Exception]:
+    yield from _first_faults(rollout)
     before = 0
     for place, step in enumerate(rollout.steps):
-        if step.ratio <= before:
+        if step.ratio <= before and place:
             found = f"{step.ratio / 10_000:g} after {before / 10_000:g}"
             yield note_step(Fault(found, "steps that rise"), f".steps[{place}]")
         before = step.ratio
@@ -340,6 +289,23 @@ def _faults(rollout: Rollout) -> Iterator[Exception]:
                     f"step {step_number}", f"a step from 0 to {len(rollout.steps) - 1}"
                 )
                 yield note_step(fault, f".gates[{place}].at")
+
+
+def _first_faults(rollout: Rollout) -> Iterator[Exception]:
+    """Find a first step that exposes users before copies were compared, or nobody at all."""
+    first, where = rollout.steps[0].ratio, ".steps[0]"
+    if not rollout.compares_first:
+        if not first:
+            expected = "more than 0: only with judge.mirror a step exposes nobody"
+            yield note_step(Fault("0", expected), where)
+    elif first:
+        expected = (
+            "0: with judge.mirror the first step exposes nobody, such as"
+            ' {"ratio": 0, "hold": 60}'
+        )
+        yield note_step(Fault(f"{first / 10_000:g}", expected), where)
+    elif len(rollout.steps) == 1:
+        yield note_step(Fault("0 alone", "steps that follow"), ".steps")
 
 
 def _named(gates: tuple[RolloutGate, ...]) -> tuple[RolloutGate, ...]:

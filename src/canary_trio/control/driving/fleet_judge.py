@@ -13,7 +13,8 @@ from canary_trio.control.fleet.evidence import read_evidence
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.rollout.fleet.counting_rule import judged_arms, window_of
 from canary_trio.rollout.fleet.judge_state import JudgeState, advance
-from canary_trio.rollout.judge import JudgeSettings
+from canary_trio.rollout.fleet.sums import learnt_in
+from canary_trio.rollout.judge import MIRROR, JudgeSettings
 from canary_trio.rollout.moves import Judgement
 from canary_trio.rollout.verdict import Verdict
 
@@ -65,9 +66,14 @@ class FleetJudge:
                 for name in (arms.arm, arms.against)
             )
         state = self._state_of(rollout, rollout.judge)
-        self._state, self.verdict = advance(state, found, window)
-        verdict = self.verdict
-        judgement = Judgement(verdict.finding, str(verdict), verdict.e_value)
+        self._state, self.verdict = advance(
+            state, found, window, compares=rollout.mirrors
+        )
+        verdict, words = self.verdict, str(self.verdict)
+        learnt = learnt_in(found, window)
+        if learnt is not None and learnt.places and words.endswith(MIRROR):
+            words += " differ in " + ", ".join(place for place, _ in learnt.places)
+        judgement = Judgement(verdict.finding, words, verdict.e_value)
         return judgement, verdict.requests
 
     def _state_of(self, rollout: Rollout, rules: JudgeRules) -> JudgeState:
@@ -86,7 +92,7 @@ class FleetJudge:
 
 def settings_of(rules: JudgeRules) -> JudgeSettings:
     """Give the judge's settings as a document has them."""
-    latency = rules.latency
+    latency, mirror = rules.latency, rules.mirror
     return JudgeSettings(
         error_tolerance=rules.errors.tolerance,
         error_ceiling=rules.errors.ceiling,
@@ -94,6 +100,8 @@ def settings_of(rules: JudgeRules) -> JudgeSettings:
         latency_tolerance=1.1 if latency is None else latency.tolerance,
         alpha=rules.alpha,
         requests=rules.requests,
+        comparisons=None if mirror is None else mirror.requests,
+        mirror_tolerance=1.0 if mirror is None else mirror.tolerance,
     )
 
 

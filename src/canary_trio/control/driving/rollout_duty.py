@@ -362,7 +362,7 @@ class RolloutDuty:
 
 def _begins(move: Move, state: RolloutState | None) -> bool:
     """Tell whether a step begins by a move."""
-    if state is None or not state.target:
+    if state is None or state.to_begin:
         return True
     return move.state.step > state.step
 

@@ -24,6 +24,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from canary_trio.rollout.fleet.compared import ComparedTally
 from canary_trio.rollout.fleet.published import HASH_BYTES, ArmSums, ProxyEvidence
 from canary_trio.rollout.latency import BOUNDS_S, interval_of
 
@@ -55,12 +56,15 @@ class CountingRule:
         arms: that are counted: the judged one, what it is compared with, and maybe a third.
         failing: statuses that count as failures.
         by_user: whether a user counts once.
+        compares: whether copies of requests are compared in this window, of the first two
+            arms; what users themselves have is not counted then.
     """
 
     window: str
     arms: tuple[str, ...]
     failing: frozenset[int] = FAILING
     by_user: bool = False
+    compares: bool = False
 
 
 class ArmTally:
@@ -166,16 +170,18 @@ class Counting:
     Attributes:
         rule: what.
         epoch: of this life of the proxy, for this window.
-        tallies: by arm.
+        tallies: by arm; none where copies are compared.
+        compared: what copies have shown; None where none are compared.
     """
 
-    __slots__ = ("epoch", "rule", "tallies")
+    __slots__ = ("compared", "epoch", "rule", "tallies")
 
     def __init__(self, rule: CountingRule, epoch: str) -> None:
         self.rule = rule
         self.epoch = epoch
+        self.compared = ComparedTally() if rule.compares else None
         self.tallies: Mapping[str, ArmTally] = {
-            arm: ArmTally(rule) for arm in rule.arms
+            arm: ArmTally(rule) for arm in rule.arms if not rule.compares
         }
 
     def __repr__(self) -> str:
@@ -183,8 +189,16 @@ class Counting:
 
     def evidence(self) -> ProxyEvidence:
         """Give what is told of all arms, at one moment."""
-        sums = {name: tally.sums() for name, tally in self.tallies.items()}
-        return ProxyEvidence(self.rule.window, self.epoch, sums)
+        compared = self.compared
+        if compared is None:
+            sums = {name: tally.sums() for name, tally in self.tallies.items()}
+            return ProxyEvidence(self.rule.window, self.epoch, sums)
+        # A comparison is one unit of either arm, and an event of the one it speaks against.
+        sums = dict.fromkeys(self.rule.arms, ArmSums())
+        arm, against = self.rule.arms[:2]
+        sums[arm] = ArmSums(compared.made, compared.worse)
+        sums[against] = ArmSums(compared.made, compared.better)
+        return ProxyEvidence(self.rule.window, self.epoch, sums, compared.learnt)
 
 
 def _users_of(occupied: int) -> int:

@@ -15,6 +15,8 @@ def rule_of(config: Config) -> CountingRule | None:
         return None
     if rollout.judge is None and not any(step.requests for step in rollout.steps):
         return None
+    if rollout.state.step == 0 and rollout.compares_first and not rollout.mirrors:
+        return None  # nothing has begun, or it is paused
     rules = rollout.judge or JudgeRules()
     failing = frozenset(
         status for low, high in rules.errors.status for status in range(low, high + 1)
@@ -23,6 +25,7 @@ def rule_of(config: Config) -> CountingRule | None:
         window=window_of(rollout),
         arms=judged_arms(rollout).names,
         failing=failing,
+        compares=rollout.mirrors,
         by_user=config.sticky_sessions is not None or config.style is Style.HASH,
     )
 

@@ -209,7 +209,7 @@ class JudgeState:
 
 
 def advance(
-    state: JudgeState, evidence: FleetEvidence, window: str
+    state: JudgeState, evidence: FleetEvidence, window: str, *, compares: bool = False
 ) -> tuple[JudgeState, Verdict]:
     """Take in what is new of a fleet's counts, and say what is known now.
 
@@ -217,7 +217,9 @@ def advance(
         state: before; it is used up.
         evidence: what the proxies tell at this moment.
         window: that is judged; where it is another one than before, a step has begun.
+        compares: whether copies of requests are compared in it.
     """
+    state.judge.compares = compares
     if state.window != window:
         if state.window:
             state.judge.begin_step()

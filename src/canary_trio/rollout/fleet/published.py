@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 
+from canary_trio.rollout.fleet.compared import MOST_PLACE, TOLD_PLACES, Learnt
 from canary_trio.rollout.latency import BOUNDS_S, Latencies
 
 MOST_BYTES = 16 * 1024
@@ -62,16 +63,21 @@ class ProxyEvidence:
         window: the step of a rollout that it counts for.
         epoch: tells this life of the proxy, in this window, from any other.
         arms: the sums, by name.
+        learnt: what copies of requests have shown, where they are compared.
     """
 
     window: str
     epoch: str
     arms: Mapping[str, ArmSums]
+    learnt: Learnt | None = None
 
     def dump(self) -> bytes:
         """Write it."""
         arms = {name: _row(sums) for name, sums in self.arms.items()}
-        table = {"window": self.window, "epoch": self.epoch, "arms": arms}
+        table: dict[str, Any] = {"window": self.window, "epoch": self.epoch}
+        table["arms"] = arms
+        if self.learnt is not None:
+            table["learnt"] = attrs.asdict(self.learnt)
         return json.dumps(table, separators=(",", ":")).encode()
 
     @classmethod
@@ -86,7 +92,10 @@ class ProxyEvidence:
                 return None
             if len(arms) > MOST_ARMS:
                 return None
-            return cls(window, epoch, {name: _sums(row) for name, row in arms.items()})
+            sums = {name: _sums(row) for name, row in arms.items()}
+            learnt = table.get("learnt")
+            said = None if learnt is None else _learnt(learnt)
+            return cls(window, epoch, sums, said)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 
@@ -124,6 +133,15 @@ def _sums(row: Any) -> ArmSums:
     if not len(sums.latest) <= sums.failed <= sums.errors:
         raise ValueError("more hashes than failed")
     return sums
+
+
+def _learnt(table: dict[str, Any]) -> Learnt:
+    places = [(str(place)[:MOST_PLACE], _count(n)) for place, n in table["places"]]
+    counts = {
+        name: _count(table[name])
+        for name in ("made", "differing", "restless", "dropped")
+    }
+    return Learnt(**counts, places=tuple(places[:TOLD_PLACES]))
 
 
 def _count(value: Any) -> int:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from canary_trio.rollout.evidence import ArmTick
+from canary_trio.rollout.fleet.compared import Learnt, added
 from canary_trio.rollout.fleet.published import ArmSums, ProxyEvidence
 
 MOST_HASHES = 100_000
@@ -81,3 +82,9 @@ def sums_of(arms: Iterable[str], fleet: FleetEvidence) -> Sums:
         )
         for name in arms
     )
+
+
+def learnt_in(fleet: FleetEvidence, window: str) -> Learnt | None:
+    """Add up what a fleet has learnt of copies in a window; None if that is nothing."""
+    told = (one.learnt for one in fleet.values() if one.window == window)
+    return added(one for one in told if one is not None)

@@ -220,3 +220,51 @@ def test_gates_without_a_name_are_told_apart() -> None:
     assert rollout is not None
     names = [gate.name for gate in rollout.gates]
     assert names == ["approval", "url", "url-3", "url-2", "url-4"]
+
+
+MIRROR = "with judge.mirror the first step exposes nobody"
+
+
+@pytest.mark.parametrize(
+    ("rollout", "path", "words"),
+    [
+        ({"steps": [0, 1]}, "$.rollout.steps[0]", "only with judge.mirror"),
+        ({"steps": [0.1, 0, 1]}, "$.rollout.steps[1]", "steps that rise"),
+        (
+            {"steps": [0.1, 1], "judge": {"mirror": True}},
+            "$.rollout.steps[0]",
+            MIRROR,
+        ),
+        ({"steps": [0], "judge": {"mirror": {}}}, "$.rollout.steps", "that follow"),
+        (
+            {"steps": [0, 1], "judge": {"mirror": {"ignore": ["a..b"]}}},
+            "$.rollout.judge.mirror.ignore[0]",
+            "names with dots between",
+        ),
+        (
+            {"steps": [0, 1], "judge": {"mirror": {"rate": 0}}},
+            "$.rollout.judge.mirror.rate",
+            "0.01",
+        ),
+        (
+            {"steps": [0, 1], "judge": {"mirror": 5}},
+            "$.rollout.judge.mirror",
+            "a table such as",
+        ),
+    ],
+)
+def test_a_step_that_exposes_nobody_is_for_a_judge_that_mirrors(
+    rollout: dict[str, Any], path: str, words: str
+) -> None:
+    found = problems(document(**rollout))
+    assert list(found) == [path]
+    assert words in found[path][1]
+
+
+@pytest.mark.parametrize("mirror", [True, {}, {"ignore": ["items.*.id"], "rate": 5}])
+def test_a_judge_that_mirrors_is_read_and_written(mirror: Any) -> None:
+    told = document(steps=[{"ratio": 0, "hold": 60}, 1], judge={"mirror": mirror})
+    config = load(json.dumps(told))
+    assert config.rollout is not None
+    assert config.rollout.compares_first
+    assert load(dump(config)) == config

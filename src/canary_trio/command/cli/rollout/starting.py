@@ -39,6 +39,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 )
 @click.option("--judge", is_flag=True, help="Judge errors and latency.")
 @click.option(
+    "--mirror",
+    is_flag=True,
+    help="Judges answers to copies, too, in a step before the first that exposes users.",
+)
+@click.option(
     "--then",
     type=click.Choice(["abort", "pause", "say"]),
     help="What follows from a regression; judges, too.  [default: pause]",
@@ -120,13 +125,20 @@ def lint(file: Path) -> None:
         hold = "until it is promoted" if step.hold is None else f"{step.hold:g} s"
         gates = [gate.name for gate in rollout.gates if gate.is_at(place)]
         after = f", after the gates {', '.join(gates)}" if gates else ""
-        least = f", {step.requests:,} requests" if step.requests else ""
+        what = "requests" if step.ratio else "comparisons"
+        least = f", {step.requests:,} {what}" if step.requests else ""
         click.echo(f"  step {place}: {format_share(step.ratio)}, {hold}{least}{after}")
     if rollout.judge is None:
         click.echo("  nobody judges it: only holds and gates are waited for")
     else:
         then = rollout.judge.then.value
         click.echo(f"  judged against {rollout.against}; at a regression: {then}")
+        if (mirror := rollout.judge.mirror) is not None:
+            click.echo(
+                f"  step 0 exposes nobody: at least {mirror.requests:,} comparisons of"
+                f" answers to copies of {', '.join(mirror.methods)}, at most"
+                f" {mirror.rate:g} a second of each proxy"
+            )
     if rollout.deadline is None and any(step.hold is None for step in rollout.steps):
         click.echo("  it has no deadline: a step that nobody promotes lasts for ever")
 
@@ -145,14 +157,16 @@ def _table_of(file: Path | None, given: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError("expected FILE, or --steps such as 1%,5%,25%,100%")
     try:
         steps = read_steps(
-            given["steps"], given["hold"] or 0, int(given["requests"] or 0)
+            *(given["steps"], given["hold"] or 0, int(given["requests"] or 0)),
+            mirror=given["mirror"],
         )
     except ValueError as exc:
         raise click.BadParameter(str(exc), param_hint="--steps") from exc
     found = {"id": given["id_"] or time.strftime("%Y%m%d-%H%M%S", time.gmtime())}
     table = {**found, "steps": steps}
-    if given["judge"] or given["then"]:
-        table["judge"] = {"then": given["then"]} if given["then"] else True
+    judge = {name: given[name] for name in ("mirror", "then") if given[name]}
+    if given["judge"] or judge:
+        table["judge"] = judge or True
     for name in ("arm", "against", "deadline"):
         if given[name] is not None:
             table[name] = given[name]

@@ -202,10 +202,10 @@ def _fail(*_: object, **__: object) -> NoReturn:
 @pytest.mark.parametrize(
     "where",
     [
-        "canary_trio.proxy.mirror._Copy",
-        "canary_trio.proxy.mirror.render_request",
-        "canary_trio.proxy.mirror.fetch",
-        "canary_trio.proxy.mirror.http_status_of",
+        "canary_trio.proxy.mirroring.mirror.Copy",
+        "canary_trio.proxy.mirroring.copies.render_request",
+        "canary_trio.proxy.mirroring.mirror.fetch",
+        "canary_trio.proxy.mirroring.copies.http_status_of",
         "canary_trio.telemetry.mirror_counters.ArmMirrorCounters.compare",
         "canary_trio.telemetry.mirror_counters.MirrorCounters.is_next",
     ],

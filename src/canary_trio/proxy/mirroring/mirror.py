@@ -21,26 +21,20 @@ import trio
 
 from canary_trio.config.policies import MirrorRule
 from canary_trio.proxy.fields.header_changes import compile_changes
+from canary_trio.proxy.mirroring.copies import Copy, stands_for
 from canary_trio.telemetry.mirror_counters import MirrorCounters, MirrorOutcome, Skip
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from canary_trio.upstream.arm import LiveArm
 from http_trio import (
-    FetchResult,
-    ForwardedRequest,
     NoResponse,
-    Upstream,
     fetch,
-    introduce,
 )
-from http_trio.http1.grpc import http_status_of, is_grpc, parse_grpc_status
-from http_trio.http1.request_head import render_request
 
 if TYPE_CHECKING:
-    from http_trio import Exchange, ForwardedRequest
+    from http_trio import ForwardedRequest
 
 _log = logging.getLogger(__name__)
 
-_ADDED = b"\r\nX-Canary-Mirror: 1\r\nConnection: close"
 _SPARE = 64 * 1024  # bytes that a copy's response is read beyond the original's size
 
 
@@ -123,14 +117,14 @@ class Mirror:
             else:
                 fields = self._changes.without(fields) + self._changes.lines
                 original = status, request.content_bytes
-                copy = _Copy(exchange, fields, body, server.upstream, original)
-                exchange.loop.spawn(self._make, copy)
+                copy = Copy(exchange, fields, body, server.upstream)
+                exchange.loop.spawn(self._make, copy, original)
                 self._copies.in_progress += 1  # last: who is not made gives none back
 
     def _skip(self, why: Skip) -> None:
         self._learnt.skips[why] += 1
 
-    async def _make(self, copy: _Copy) -> None:
+    async def _make(self, copy: Copy, original: tuple[int, int]) -> None:
         begun = trio.current_time()
         outcomes = self._learnt.outcomes
         try:
@@ -139,12 +133,12 @@ class Mirror:
                     copy.upstream,
                     copy.request,
                     method=copy.method,
-                    body_limit=copy.size + _SPARE,
+                    body_limit=original[1] + _SPARE,
                     lead=copy.lead,
                 )
                 seconds = trio.current_time() - begun
-                found = _stands_for(response), response.size
-                self._learnt.compare((copy.status, copy.size), found, seconds)
+                found = stands_for(response), response.size
+                self._learnt.compare(original, found, seconds)
             if scope.cancelled_caught:
                 outcomes[MirrorOutcome.LATE] += 1
         except NoResponse as exc:
@@ -155,38 +149,3 @@ class Mirror:
             self._told = self._tasks.note("mirror", exc, self._told)
         finally:
             self._copies.in_progress -= 1
-
-
-def _stands_for(response: FetchResult) -> int:
-    """Give the status of a response, or that which its grpc-status stands for."""
-    if not is_grpc(response.value(b"content-type")):
-        return response.status
-    return http_status_of(parse_grpc_status(response.value(b"grpc-status")))
-
-
-class _Copy:
-    """One request to be sent again, and what its original was answered."""
-
-    __slots__ = ("lead", "method", "request", "size", "status", "upstream")
-
-    def __init__(
-        self,
-        exchange: Exchange,
-        fields: bytes,
-        body: bytes,
-        upstream: Upstream,
-        original: tuple[int, int],
-    ) -> None:
-        head = exchange.head
-        added = exchange.forwarded_fields() + _ADDED
-        rendered = render_request(
-            *(head, upstream.host, added, len(body)),
-            prefix=upstream.prefix,
-            kept=fields,
-        )
-        self.method = head.method
-        self.request = rendered + body
-        self.upstream = upstream
-        version = upstream.proxy_protocol
-        self.lead = b"" if version is None else introduce(exchange, version)
-        self.status, self.size = original
