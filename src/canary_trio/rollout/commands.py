@@ -232,6 +232,26 @@ def after_operator(
     )
 
 
+def brought_back(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move | None:
+    """Say how a rollout stands that comes back with a former document; None for as it did.
+
+    One that was in progress there would go on by itself, though nobody asked for it now,
+    with a judge and a hold that know nothing of what came between: so it is paused.
+    """
+    if rollout.is_over:
+        return None
+    before = rollout.state
+    was = "had not begun" if before is None else f"was {before.phase.value}"
+    state = before or RolloutState(Phase.PAUSED, to_begin=True, begun=seen.now_ms)
+    return moved(
+        *(attrs.evolve(rollout, state=state), ratio, seen),
+        phase=Phase.PAUSED,
+        ratio=ratio.get(rollout.arm, 0),
+        by_hand=True,
+        reason=f"it came back with a former document, in which it {was}",
+    )
+
+
 # === small ===
 
 _INSTEAD = {

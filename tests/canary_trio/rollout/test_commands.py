@@ -24,7 +24,7 @@ from canary_trio.config.rollout import Phase, Rollout, RolloutState
 from canary_trio.errors import RolloutRefused
 from canary_trio.rollout import commands
 from canary_trio.rollout.commands import Command, next_command
-from canary_trio.rollout.moves import GateReport, Ratio, Situation, shares
+from canary_trio.rollout.moves import GateReport, Move, Ratio, Situation, shares
 from tests.canary_trio.support.rollouts import (
     FEW,
     FINE,
@@ -168,6 +168,24 @@ def test_r02_promote_goes_exactly_one_step_each_time(phase: Phase) -> None:
         assert world.share == FIVE[step], "it does not pause again, nor go on"
     world.take(commands.promote(world.rollout, world.ratio, world.seen("ann")))
     assert world.phase is DONE
+
+
+@pytest.mark.parametrize("phase", list(Phase), ids=lambda phase: phase.value)
+def test_r02_where_promote_is_refused_what_it_names_leads_on(phase: Phase) -> None:
+    """An abort is taken back by a word of its own, never by the one that is said each day."""
+    world = world_in(phase)
+    for _ in range(8):
+        if world.phase is DONE:
+            return
+        move: Move | None
+        try:
+            move = commands.promote(world.rollout, world.ratio, world.seen("ann"))
+        except RolloutRefused as exc:
+            (named,) = re.findall(r"`canary rollout ([a-z]+)`", str(exc))
+            move = COMMANDS[named](world.rollout, world.ratio, world.seen("ann"))
+            assert move is not None
+        world.take(move)
+    raise AssertionError(world.phase)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -337,6 +355,19 @@ STEPS = st.lists(
     max_size=4,
     unique_by=lambda step: step[0],
 ).map(lambda found: [{"ratio": r / WHOLE, "hold": h} for r, h in sorted(found)])
+
+
+@pytest.mark.parametrize("phase", [*Phase, None], ids=lambda one: one and one.value)
+def test_what_comes_back_with_a_former_document_does_not_go_on(
+    phase: Phase | None,
+) -> None:
+    world = World(rollout_of()) if phase is None else world_in(phase)
+    before = world.ratio
+    world.take(commands.brought_back(world.rollout, world.ratio, world.seen("ann")))
+    assert world.phase is (phase if phase in (ABORTED, DONE) else PAUSED)
+    world.run(10_000)
+    assert world.ratio == before
+    assert world.phase is (phase if phase in (ABORTED, DONE) else PAUSED)
 
 
 class AnyRollout(RuleBasedStateMachine):

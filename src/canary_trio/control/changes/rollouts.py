@@ -16,7 +16,7 @@ from canary_trio.config.scalars import RATIO
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import freeze_key
 from canary_trio.errors import InvalidConfig
-from canary_trio.rollout.commands import after_operator
+from canary_trio.rollout.commands import after_operator, brought_back
 from canary_trio.rollout.moves import Move, Ratio, Situation
 
 FREEZE_WORDS = 500
@@ -88,7 +88,11 @@ def with_move(document: dict[str, Any], move: Move) -> dict[str, Any]:
 
 
 def keep_state(
-    before: dict[str, Any] | None, after: dict[str, Any], seen: Situation
+    before: dict[str, Any] | None,
+    after: dict[str, Any],
+    seen: Situation,
+    *,
+    is_former: bool = False,
 ) -> tuple[dict[str, Any], str]:
     """Give a document that an operator writes, with its rollout as it stands; and what to say.
 
@@ -96,16 +100,26 @@ def keep_state(
         before: the document that is replaced; None for none.
         after: that is to be written.
         seen: when, and by whom.
+        is_former: whether it is one that was there before, and comes back.
     """
     old, ratio_before = rollout_in(before)
     new, ratio = rollout_in(after)
-    if old is None or new is None:
+    if new is None:
         return after, ""
+    if old is None or old.state is None or old.id != new.id:
+        if new.state is None and not is_former:
+            return after, ""  # another id begins another rollout
+        back = brought_back(new, ratio, seen)
+        if back is None:
+            return after, ""
+        return with_move(
+            after, back
+        ), f"rollout {new.id} is paused: {back.state.reason}"
     move = after_operator(old, ratio_before, new, ratio, seen)
     if move is None:
         return after, ""
     said = ""
-    is_paused = old.state is not None and move.state.phase is not old.state.phase
+    is_paused = move.state.phase is not old.state.phase
     if is_paused:
         said = f"rollout {old.id} is paused: {move.state.reason}"
     return with_move(after, move), said

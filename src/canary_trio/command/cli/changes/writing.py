@@ -293,7 +293,9 @@ async def _with_rollout(
 
     text, _ = await read_document(client, service)
     seen = Situation(round(time.time() * 1000), by=author)
-    document, said = keep_state(parse(text), draft.document, seen)
+    document, said = keep_state(
+        parse(text), draft.document, seen, is_former=bool(draft.copy_of)
+    )
     told = "; ".join(filter(None, (draft.told, said)))
     return attrs.evolve(draft, document=document, told=told)
 

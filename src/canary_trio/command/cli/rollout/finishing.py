@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,12 +71,17 @@ def finish(service: str, how: How, *, unchecked: bool) -> None:
 @click.argument("service")
 @writing.options
 def undo(service: str, how: How) -> None:
-    """Go back to the document of SERVICE that was there before its rollout began."""
+    """Go back to the document of SERVICE that was there before its rollout began.
+
+    Where another rollout was in progress then, it comes back paused, with the ratio that it
+    had: `canary rollout resume` or `abort` says what becomes of it.
+    """
     from canary_trio.config.document import parse  # noqa: PLC0415
     from canary_trio.control.changes.documents import read_revision  # noqa: PLC0415
     from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
-    from canary_trio.control.changes.rollouts import rollout_in  # noqa: PLC0415
+    from canary_trio.control.changes.rollouts import keep_state, rollout_in  # noqa: PLC0415
     from canary_trio.errors import RolloutRefused  # noqa: PLC0415
+    from canary_trio.rollout.moves import Situation  # noqa: PLC0415
 
     async def before(client: DocumentSource) -> Draft:
         text, revision = await read_document(client, service)
@@ -86,13 +92,17 @@ def undo(service: str, how: How) -> None:
                 " canary history, and canary rollback"
             )
         earlier = rollout.state.before
-        document = parse(await read_revision(client, service, earlier))
+        former = parse(await read_revision(client, service, earlier))
+        note = await how.note(client, Draft(former, revision))
+        seen = Situation(round(time.time() * 1000), by=note.author)
+        document, said = keep_state(None, former, seen, is_former=True)
+        told = f"a copy of {earlier}, from before rollout {rollout.id}"
         return Draft(
             document,
             revision,
             copy_of=earlier,
             message=f"back to before rollout {rollout.id}",
-            told=f"a copy of {earlier}, from before rollout {rollout.id}",
+            told="; ".join(filter(None, (told, said))),
             fields={"copy_of": earlier},
             moves_rollout=True,
         )

@@ -120,6 +120,37 @@ async def test_another_one_is_refused_while_one_is_in_progress() -> None:
         assert (await present(client))["rollout"]["id"] == "v2"
 
 
+@pytest.mark.parametrize("back", ["rollout undo", "rollback"])
+async def test_what_was_replaced_in_progress_comes_back_paused(back: str) -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        await rollout(client, *START)
+        revision = (await read_document(client, "web"))[1]
+        await rollout(client, *START[:-1], "v2", "--replace")
+        words = ["web"] if back == "rollout undo" else ["web", str(revision)]
+        ran = await canary(client, *back.split(), *words)
+        assert "rollout v1 is paused: it came back" in ran.stdout
+        found = await present(client)
+        assert found["ratio"] == 0.01
+        state = found["rollout"]["state"]
+        assert (found["rollout"]["id"], state["phase"]) == ("v1", "paused")
+        assert state["by_hand"]
+        assert "in which it was running" in state["reason"]
+        assert "ratio 0.01" in await rollout(client, "resume", "web")
+
+
+async def test_what_was_over_comes_back_as_it_was() -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        await rollout(client, *START)
+        await rollout(client, "abort", "web")
+        await rollout(client, *START[:-1], "v2")
+        await rollout(client, "undo", "web")
+        found = await present(client)
+        assert found["rollout"]["state"]["phase"] == "aborted"
+        assert found["ratio"] == 0
+
+
 async def test_set_ratio_pauses_a_rollout_and_says_so(tmp_path: Path) -> None:
     async with in_memory_store() as client:
         await prepared(client)
