@@ -30,7 +30,7 @@ from canary_trio.telemetry.decision_labels import Whose, unrouted
 from http_trio import BodyLimit, Exchange, Response, error_response
 from http_trio.http1.request_head import RequestHead
 
-_COOKIE = re.compile(rb"\r\n[cC][oO][oO][kK][iI][eE]:[ \t]*([^\r\n]*)")
+_COOKIE = b"\r\ncookie:"
 _CLAIMS = re.compile(
     rb"\r\n(?:x-canary-mirror|x[-_]forwarded[-_]client[-_]cert"
     rb"|client[-_]cert(?:[-_]chain)?)[ \t]*:[^\r\n]*",
@@ -109,7 +109,7 @@ class ProxyHandler:
             fields = passed
         self._send(exchange, fields, context, None)
 
-    def _send(
+    def _send(  # noqa: PLR0912  # the hot path
         self,
         exchange: Exchange,
         fields: bytes,
@@ -124,25 +124,33 @@ class ProxyHandler:
         certificate = (
             exchange.client_certificate if arm_plans.asks_certificate else None
         )
-        decision = arm_plans.live.router.choose(
-            shown,
-            exchange.client,
-            runtime.sequence,
-            runtime.chance,
-            secure=exchange.secure,
-            certificate=certificate,
-        )
+        router = arm_plans.live.router
+        if router.is_blind:
+            decision = router.draw(runtime.sequence, runtime.chance)
+        else:
+            decision = router.choose(
+                shown,
+                exchange.client,
+                runtime.sequence,
+                runtime.chance,
+                secure=exchange.secure,
+                certificate=certificate,
+            )
         noted = runtime.noted
         noted.left -= 1
         if noted.left < 0:
             self._note(exchange, shown, arm_plans.live)
         if arm_plans.hidden_cookie is not None:
-            fields = _without_cookie(fields, arm_plans.hidden_cookie)
+            fields = without_our_cookie(fields, arm_plans.hidden_cookie)
         request_id = b""
         names = b"" if certificate is None else arm_plans.certificate_line(certificate)
-        if arm_plans.ids is not None:
-            request_id, fields, line = arm_plans.ids.name(fields)
-            names += line
+        ids = arm_plans.ids
+        if ids is not None:
+            if head.is_quiet and ids.begins_with_x:  # then it has no name
+                request_id, names = ids.make(names)
+            else:
+                request_id, fields, line = ids.name(fields)
+                names += line
         if arm_plans.traces is not None:
             fields, line = arm_plans.traces.start(fields)
             names += line
@@ -173,7 +181,7 @@ class ProxyHandler:
     ) -> None:
         """Send a request once it is known who asks, or refuse it."""
         if context.arm_plans.hidden_cookie is not None:
-            fields = _without_cookie(fields, context.arm_plans.hidden_cookie)
+            fields = without_our_cookie(fields, context.arm_plans.hidden_cookie)
         auth.admit(
             exchange,
             fields,
@@ -285,7 +293,7 @@ def _without_claims_of(exchange: Exchange) -> bytes:
     head = exchange.head
     fields = head.passed
     if fields is None:
-        fields = head.pass_on(without_claims)
+        fields = head.pass_on(strip_claims)
     if fields is not head.kept and exchange.trusted:
         return without_forgeries(head.kept)
     return fields
@@ -296,8 +304,14 @@ def without_claims(kept: bytes) -> bytes:
 
     With `_` for `-` too, where that matters: many servers read both as the same name.
     """
+    left = strip_claims(kept)
+    return kept if left is None else left
+
+
+def strip_claims(kept: bytes) -> bytes | None:
+    """Leave out the same; give None where no field even begins as one of these."""
     if _MAY_CLAIM.search(kept) is None:
-        return kept
+        return None
     if _CLAIMS.search(kept) is not None:
         kept = _CLAIMS.sub(b"", kept)
     return kept if _OF_CLIENTS.search(kept) is None else _OF_CLIENTS.sub(b"", kept)
@@ -323,13 +337,19 @@ def _with_cookies(decision: Decision, lines: bytes) -> Decision:
     return attrs.evolve(decision, cookie=cookie)
 
 
-def _without_cookie(kept: bytes, name: str) -> bytes:
+def without_our_cookie(kept: bytes, name: str) -> bytes:
     """Keep our cookie from the upstream: it is between us and the user."""
-    if b"%b=" % name.encode() not in kept:
-        return kept
-
-    def rest(match: re.Match[bytes]) -> bytes:
-        left = without_cookie(match[1], name)
-        return b"\r\nCookie: " + left if left else b""
-
-    return _COOKIE.sub(rest, kept)
+    begins = name.encode() + b"="
+    at = kept.find(begins)
+    while at >= 0:
+        start, end = kept.rfind(b"\r\n", 0, at), kept.find(b"\r\n", at)
+        if end < 0:
+            end = len(kept)
+        value = start + len(_COOKIE)
+        if kept[start:value].lower() == _COOKIE:
+            left = without_cookie(kept[value:end].lstrip(b" \t"), name)
+            line = b"\r\nCookie: " + left if left else b""
+            kept = kept[:start] + line + kept[end:]
+            end = start + len(line)
+        at = kept.find(begins, end)
+    return kept

@@ -50,6 +50,7 @@ class Router:
 
     Attributes:
         config: that it was made of.
+        is_blind: whether nothing of a request matters, so that `draw` is enough.
         asks_certificate: whether a rule looks at clients' certificates.
         salt: of the users' buckets.
     """
@@ -99,6 +100,7 @@ class Router:
             }
         keys = _keys(config)
         self._read = RequestReader(keys).read
+        self.is_blind = not keys and self._rules is None
         self.asks_certificate = any(k.source is Source.CLIENT_CERT for k in keys)
         self._secrets: tuple[bytes, ...] = ()
         self.use_secrets(secrets)
@@ -193,12 +195,7 @@ class Router:
             if key is not None:
                 decision = self._of_key(key, Reason.HASH, self._hashed)
         if decision is None:
-            shares = self._shares
-            decision = self._by_ratio[
-                random_arm(shares, chance.uniform())
-                if self._is_random
-                else sequence.next(shares)
-            ]
+            decision = self.draw(sequence, chance)
         if self._server_keys:
             get_key = self._server_keys.get(decision.arm)
             if get_key is not None:
@@ -209,6 +206,13 @@ class Router:
                     *(arm, reason, rule, cookie, key, decision.bucket, user)
                 )
         return decision
+
+    def draw(self, sequence: WeightedSequence, chance: Chance) -> Decision:
+        """Choose an arm for whom nothing else decides; the arguments are as of `choose`."""
+        shares = self._shares
+        if self._is_random:
+            return self._by_ratio[random_arm(shares, chance.uniform())]
+        return self._by_ratio[sequence.next(shares)]
 
     def _of_user(
         self, view: RequestView, chance: Chance, *, secure: bool

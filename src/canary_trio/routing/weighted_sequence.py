@@ -26,7 +26,9 @@ class WeightedSequence:
 
     def __init__(self) -> None:
         self._debts: dict[str, int] = {}  # `stable` is owed what the others are not
-        self._shares: Mapping[str, int] | None = None
+        self._shares: Mapping[str, int] | None = None  # of the latest choice
+        self._arm: str | None = None  # the only one of them, beside `stable`
+        self._share = 0
         self._line: _Line | None = None
 
     def __repr__(self) -> str:
@@ -52,27 +54,34 @@ class WeightedSequence:
             shares: of the arms other than `stable`, in ten-thousandths; to be the same
                 object as long as it says the same is faster.
         """
-        if self._line is not None:
-            if shares is self._shares and self._line.lasts():
-                return self._line.next()
-            self._debts |= self._line.debts()
-            self._line = None
-        if not shares:
+        if shares is not self._shares:
+            self._follow(shares)
+        arm, share = self._arm, self._share
+        if arm is not None:
+            debt = self._debts[arm] + share
+            if share and debt + debt >= WHOLE:
+                self._debts[arm] = debt - WHOLE
+                return arm
+            if share == WHOLE:
+                return arm
+            self._debts[arm] = debt
             return STABLE
-        if len(shares) == 1:
-            return self._next_of_two(*next(iter(shares.items())))
-        self._shares, self._line = shares, _Line(shares, self._debts)
+        if self._line is None:
+            return STABLE
+        if not self._line.lasts():
+            self._follow(shares)
         return self._line.next()
 
-    def _next_of_two(self, arm: str, share: int) -> str:
-        debt = self._debts.get(arm, 0) + share
-        if share and 2 * debt >= WHOLE:
-            self._debts[arm] = debt - WHOLE
-            return arm
-        if share == WHOLE:
-            return arm
-        self._debts[arm] = debt
-        return STABLE
+    def _follow(self, shares: Mapping[str, int]) -> None:
+        """Take other shares; what the arms are owed goes on."""
+        if self._line is not None:
+            self._debts |= self._line.debts()
+        self._shares, self._line, self._arm = shares, None, None
+        if len(shares) == 1:
+            ((self._arm, self._share),) = shares.items()
+            self._debts.setdefault(self._arm, 0)
+        elif shares:
+            self._line = _Line(shares, self._debts)
 
 
 class _Line:

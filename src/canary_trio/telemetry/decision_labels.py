@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import copy
 import json
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -32,7 +33,7 @@ import attrs
 from canary_trio.config.model import Config
 from canary_trio.rollout.fleet.arm_tally import ArmTally, Counting
 from canary_trio.routing.decision import Decision, Reason
-from canary_trio.telemetry.counters import ArmCounters, Counters, RouteLabels
+from canary_trio.telemetry.counters import BOUNDS_S, ArmCounters, Counters, RouteLabels
 from canary_trio.telemetry.split_check import SplitCheck
 
 _PROTOCOLS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
@@ -119,7 +120,9 @@ class DecisionLabels:
     def count(self, status: int, seconds: float) -> None:
         """Count a request that ended; status 0 where the client left first."""
         self.counts[status // 100] += 1
-        self.served.add(seconds)
+        served = self.served
+        served.counts[bisect_left(BOUNDS_S, seconds)] += 1
+        served.sum_s += seconds
 
 
 class LabelCache:
@@ -171,11 +174,16 @@ class LabelCache:
         if reason is Reason.RATIO:
             counts = self.split.counts
             counts[arm] = counts.get(arm, 0) + 1
+            labels = self._by_ratio.get(arm)
+            if labels is not None:
+                return labels
         key = (arm, reason, decision.rule)
         labels = self._labels.get(key)
         if labels is None:
             route = RouteLabels(arm, arm, reason, decision.rule or "")
             labels = self._labels[key] = self._make(route)
+        if reason is Reason.RATIO:
+            self._by_ratio[arm] = labels
         return labels
 
     def moved(self, decision: Decision, arm: str, why: Reason) -> DecisionLabels:
@@ -199,6 +207,7 @@ class LabelCache:
     def _begin(self, whose: Whose) -> None:
         self._whose = whose
         self._labels: dict[tuple[str, Reason, str | None], DecisionLabels] = {}
+        self._by_ratio: dict[str, DecisionLabels] = {}  # the same, found sooner
         self._moved: dict[tuple[str, str | None, str, Reason], DecisionLabels] = {}
         self._refused: dict[tuple[str, str], DecisionLabels] = {}
 

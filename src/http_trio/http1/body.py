@@ -167,6 +167,12 @@ def kept_trailers(lines: bytes, passes: Callable[[bytes], bool]) -> bytes:
     return b"".join(kept)
 
 
+def announced_trailers(values: list[bytes]) -> bytes:
+    """Give the names that may stand in a trailer, of those that Trailer announces."""
+    names = [name.strip(b" \t") for value in values for name in value.split(b",")]
+    return b", ".join([name for name in names if name and is_allowed_in_trailer(name)])
+
+
 def is_allowed_in_trailer(line: bytes) -> bool:
     """Tell whether a field may stand in a trailer (RFC 9110 section 6.5.1)."""
     return line.partition(b":")[0].lower() not in _NOT_IN_TRAILERS

@@ -14,6 +14,7 @@ ABSENT: list[bytes] = []
 """The values of a field that is not there."""
 KEEP_ALIVE = [b"keep-alive"]
 """What Connection lists most often, where there is one at all."""
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _ORDINARY = frozenset({b"", b"close", b"keep-alive", b"upgrade", b"te"})
 
 
@@ -41,6 +42,11 @@ def collect_fields(pieces: list[bytes]) -> dict[bytes, list[bytes]]:
     return said
 
 
+def says_host_only(said: dict[bytes, list[bytes]]) -> bool:
+    """Tell whether special fields of a request are those of most: Host, and keep-alive."""
+    return len(said) == 1 or (len(said) == 2 and said.get(b"connection") == KEEP_ALIVE)
+
+
 def list_members(values: list[bytes]) -> list[bytes]:
     """Give the members of a list field, in lower case (RFC 9110 section 5.6.1)."""
     joined = values[0] if len(values) == 1 else b",".join(values)
@@ -62,6 +68,15 @@ def without_named(kept: bytes, options: list[bytes]) -> bytes:
     return b"\r\n".join(
         [line for line in lines if line.partition(b":")[0].lower() not in named]
     )
+
+
+def without_empty_lines(buffer: bytes) -> bytes:
+    """Leave out the empty lines before a request (RFC 9112 section 2.2).
+
+    All at once: one by one, a flood of them takes quadratic time.
+    """
+    found = _EMPTY_LINES.match(buffer)
+    return buffer if found is None else buffer[found.end() :]
 
 
 @functools.lru_cache(maxsize=256)

@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import cast
 
 import attrs
 import httptools
 
 from http_trio.errors import BadRequest
 from http_trio.hosts.host_field import is_host
-from http_trio.http1.body import is_allowed_in_trailer
+from http_trio.http1.body import announced_trailers
 from http_trio.http1.fields import (
     ABSENT,
     KEEP_ALIVE,
     collect_fields,
     list_members,
+    says_host_only,
     without_named,
 )
 from http_trio.http1.framing import CHUNKED, request_framing
@@ -53,7 +53,6 @@ _BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _KNOWN_TO_LLHTTP = frozenset({b"GET", b"HEAD", b"PRI"}) | _BODY_METHODS
 _NOT_FOR_US = frozenset({b"CONNECT"})  # however it is written
-_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _SAYS_FORWARDED = frozenset(
     {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"}
 )
@@ -86,6 +85,12 @@ class _RequestFields:
     trailer: bytes = b""
     _start: bytes = attrs.field(default=b"", init=False, repr=False)
     passed: bytes | None = attrs.field(default=None, init=False, repr=False)
+    is_quiet: bool = attrs.field(default=False, init=False, repr=False)
+
+
+_set_start, _set_passed, _set_is_quiet = (  # half the time of object.__setattr__
+    vars(_RequestFields)[name].__set__ for name in ("_start", "passed", "is_quiet")
+)
 
 
 class RequestHead(_RequestFields):
@@ -107,6 +112,7 @@ class RequestHead(_RequestFields):
             value) pairs.
         passed: `kept` without what the handler never passes on, once it has looked
             (`pass_on`): so it looks once a head, not once a request.
+        is_quiet: whether it found then that no field begins as those do.
         takes_plain: whether it can be answered with the bytes that most are, and its
             connection lives on: it is HTTP/1.1, not HEAD, and has no body.
         trailer: the names of those trailers of a chunked body that may go on, as Trailer
@@ -131,18 +137,21 @@ class RequestHead(_RequestFields):
         """What goes to most upstreams, up to our own fields; rendered once."""
         if not self._start:
             start = _request_start(self, self.kept, self.host or b"", b"", self.framing)
-            object.__setattr__(self, "_start", start)
+            _set_start(self, start)
         return self._start
 
-    def pass_on(self, strip: Callable[[bytes], bytes]) -> bytes:
-        """Set `passed`, and give it.
+    def pass_on(self, strip: Callable[[bytes], bytes | None]) -> bytes:
+        """Set `passed` and `is_quiet`, and give `passed`.
 
         Args:
-            strip: gives fields without what is never passed on, and the same object
-                where nothing of it is there; of one handler always the same function.
+            strip: gives fields without what is never passed on, and None where none
+                begins as those do; of one handler always the same function.
         """
         passed = strip(self.kept)
-        object.__setattr__(self, "passed", passed)
+        if passed is None:
+            _set_is_quiet(self, True)
+            passed = self.kept
+        _set_passed(self, passed)
         return passed
 
 
@@ -158,11 +167,20 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     if raw.count(b"\n") > limits.fields + 2:
         raise BadRequest(431, f"more than {limits.fields} header fields")
     _check_with_llhttp(raw)
-    method, target, http10 = _read_request_line(raw, line_end)
+    match = _REQUEST_LINE.match(raw)
+    if match is None:
+        raise _bad_request_line(raw[:line_end])
+    method, target, minor = match.groups()
+    if method == b"CONNECT":
+        raise BadRequest(501, "CONNECT is for forward proxies")
+    http10 = minor == b"0"
     pieces = _REQUEST_FIELDS.split(raw[line_end:-4])
     kept = b"".join(pieces[::3])
     said = collect_fields(pieces)
     host = _read_host(said.get(b"host", ABSENT), http10=http10)
+    settled = target[:1] == b"/" and b"#" not in target
+    if settled and minor == b"1" and says_host_only(said):
+        return _plain_head(raw, method, target, host, kept)
     framing = 0
     if b"content-length" in said or b"transfer-encoding" in said:
         lengths = said.get(b"content-length", ABSENT)
@@ -176,7 +194,7 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
         if http10 or _WISHES.isdisjoint(said)
         else _read_wishes(said, options)
     )
-    if target[:1] != b"/" or b"#" in target:
+    if not settled:
         host, target = _settle_target(method, target, host)
     keep_alive = (b"keep-alive" in options) if http10 else (b"close" not in options)
     head = _RequestFields(
@@ -184,10 +202,10 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
         keep_alive and not http10 and not framing and method != b"HEAD",
         *(framing, http10, keep_alive, *wishes),
         () if _SAYS_FORWARDED.isdisjoint(said) else _read_forwarded(said),
-        _read_trailer(said[b"trailer"]) if b"trailer" in said else b"",
+        announced_trailers(said[b"trailer"]) if b"trailer" in said else b"",
     )
     head.__class__ = RequestHead
-    return cast(RequestHead, head)
+    return head  # type: ignore[return-value]  # it is one now
 
 
 def bodiless_request_head(
@@ -199,12 +217,18 @@ def bodiless_request_head(
     is one that concerns the connection, the body, or those before the client.
     """
     start = b"%b %b HTTP/1.1\r\nHost: %b%b" % (method, target, host, kept)
-    raw = start + b"\r\n\r\n"
+    head = _plain_head(start + b"\r\n\r\n", method, target, host, kept)
+    _set_start(head, start)
+    return head
+
+
+def _plain_head(
+    raw: bytes, method: bytes, target: bytes, host: bytes | None, kept: bytes
+) -> RequestHead:
     repeatable, plain = method in IDEMPOTENT, method != b"HEAD"
-    head = _RequestFields(raw, method, target, host, kept, repeatable, plain)
-    head._start = start  # noqa: SLF001  # this file's own
-    head.__class__ = RequestHead
-    return cast(RequestHead, head)
+    made = _RequestFields(raw, method, target, host, kept, repeatable, plain)
+    made.__class__ = RequestHead
+    return made  # type: ignore[return-value]  # it is one now
 
 
 def check_unfinished_head(buffer: bytes, limits: Limits, checked: int = 0) -> None:
@@ -227,15 +251,6 @@ def check_unfinished_head(buffer: bytes, limits: Limits, checked: int = 0) -> No
     ends = buffer.count(b"\r\n", max(0, checked - 1))  # a CR may have come before
     if buffer.count(b"\n", checked) != ends:
         raise BadRequest(400, "a line that ends in a bare LF")
-
-
-def without_empty_lines(buffer: bytes) -> bytes:
-    """Leave out the empty lines before a request (RFC 9112 section 2.2).
-
-    All at once: one by one, a flood of them takes quadratic time.
-    """
-    found = _EMPTY_LINES.match(buffer)
-    return buffer if found is None else buffer[found.end() :]
 
 
 def render_request(
@@ -288,17 +303,6 @@ def _check_with_llhttp(raw: bytes) -> None:
         _check_with_llhttp(b"POST " + rest)  # llhttp's list of methods is not ours
 
 
-def _read_request_line(raw: bytes, end: int) -> tuple[bytes, bytes, bool]:
-    """Give the method, the target, and whether it is HTTP/1.0."""
-    match = _REQUEST_LINE.match(raw)
-    if match is None:
-        raise _bad_request_line(raw[:end])
-    method, target, minor = match.groups()
-    if method == b"CONNECT":
-        raise BadRequest(501, "CONNECT is for forward proxies")
-    return method, target, minor == b"0"
-
-
 def _bad_request_line(line: bytes) -> BadRequest:
     if b"\n" in line or b"\r" in line:
         # llhttp skips some before the method; after the target it sees HTTP/0.9.
@@ -346,12 +350,6 @@ def _read_wishes(
         # Others, above all h2c, would open a way past every rule behind this one.
         upgrade = protocol if protocol == b"websocket" else None
     return expects, upgrade, trailers
-
-
-def _read_trailer(values: list[bytes]) -> bytes:
-    """Give the names that may stand in a trailer, of those that are announced."""
-    names = [name.strip(b" \t") for value in values for name in value.split(b",")]
-    return b", ".join([name for name in names if name and is_allowed_in_trailer(name)])
 
 
 def _settle_target(

@@ -90,11 +90,10 @@ class _FastPath(UpstreamRequest):
         self._request = self._received = b""
         self._interims = 0
         self._retried = False
-        head = self.exchange.head
-        self._send_to(
-            self.upstream.take_idle(peek=not head.repeatable, lead=self.lead)
-            or self._connect()
-        )
+        upstream = self.upstream
+        lead = b"" if upstream.proxy_protocol is None else self.lead
+        idle = upstream.take_idle(peek=not self.exchange.head.repeatable, lead=lead)
+        self._send_to(idle or self._connect())
 
     def send_collected(self, exchange: Exchange, body: bytes) -> None:
         """Send the request, whose body has been collected."""
@@ -189,11 +188,12 @@ class _FastPath(UpstreamRequest):
         if isinstance(connection, Failure):
             self._try_elsewhere(connection)
             return
-        if not self._request:
+        request = self._request
+        if not request:
             body = self.body or b""
-            self._request = self.request_bytes(len(body)) + body
+            request = self._request = self.request_bytes(len(body)) + body
         self._connection = connection
-        connection.begin(self, self._request)
+        connection.begin(self, request)
 
     def _try_elsewhere(self, failure: Failure) -> None:
         after_s = self.after_failure(failure)
@@ -234,7 +234,14 @@ class _FastPath(UpstreamRequest):
             head = self._parse_head(data[:end])
             data = data[end:]
             if head.status >= 200:
-                self._begin(head, data)
+                if (
+                    head.framing == len(data)
+                    and not self.hooks.reads_responses
+                    and not exchange.head.http10
+                ):
+                    self._pass_whole(head, data)
+                else:
+                    self._begin(head, data)
                 return
             if head.status == 101:
                 raise BadResponse("101 to a request without Upgrade")
@@ -248,9 +255,6 @@ class _FastPath(UpstreamRequest):
     def _begin(self, head: ResponseHead, body: bytes) -> None:
         if self.hooks.reads_responses:
             head = head.private()
-        elif head.framing == len(body) and not self.exchange.head.http10:
-            self._pass_whole(head, body)
-            return
         after_s = self.after_response(head)
         if after_s is not None:
             self.release(reusable=head.keep_alive and len(body) == head.framing)
@@ -265,10 +269,10 @@ class _FastPath(UpstreamRequest):
             self._pass_on(self.transcoder, out)
 
     def _parse_head(self, raw: bytes) -> ResponseHead:
-        method = self.exchange.head.method
+        exchange = self.exchange
+        method, known = exchange.head.method, exchange.loop.response_heads
         if method == b"HEAD":  # what its responses mean is not in their bytes alone
             return parse_response_head(raw, method)
-        known = self.exchange.loop.response_heads
         head = known.get(raw)
         if head is None:
             head = parse_response_head(raw, method)
@@ -284,7 +288,7 @@ class _FastPath(UpstreamRequest):
         assert connection is not None, "a response comes over a connection"
         self.status, self.head = head.status, head
         exchange.response_bytes = len(body)
-        keep = exchange.keeps_connection()
+        keep = exchange.head.keep_alive and not exchange.loop.leaving
         added = hooks.response_fields
         if not keep:
             added = b"\r\nConnection: close" + added
@@ -298,7 +302,8 @@ class _FastPath(UpstreamRequest):
         else:
             connection.close()
         self.end(None)
-        exchange.send_last(b"%b%b\r\n\r\n%b" % (head.start, added, body), keep=keep)
+        data = b"".join((head.start, added, b"\r\n\r\n", body))
+        exchange.send_last(data, keep=keep)
 
     def _pass_body(self, transcoder: BodyTranscoder, data: bytes) -> None:
         assert self._connection is not None, "only a connection in use is received from"

@@ -163,16 +163,16 @@ class UpstreamRequest:
 
     def request_bytes(self, body_length: int | None) -> bytes:
         """Give the head to send to the present upstream."""
-        exchange, hooks = self.exchange, self.hooks
-        added = exchange.forwarded_fields() + hooks.request_fields
-        upstream = self.upstream
+        exchange, hooks, upstream = self.exchange, self.hooks, self.upstream
+        head, kept = exchange.head, hooks.fields
+        said, added = exchange.forwarded_fields(), hooks.request_fields
+        as_it_is = kept is head.kept and head.framing == body_length
+        if as_it_is and head.host is not None and not upstream.prefix:  # and no call
+            return b"".join((head.start, said, added, b"\r\n\r\n"))
         return render_request(
-            exchange.head,
-            upstream.host,
-            added,
-            body_length,
+            *(head, upstream.host, said + added, body_length),
             prefix=upstream.prefix,
-            kept=hooks.fields,
+            kept=kept,
         )
 
     def begin_response(self, head: ResponseHead, body: bytes, *, last: bool) -> bytes:

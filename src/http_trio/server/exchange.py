@@ -361,8 +361,9 @@ class Exchange(RequestFacts):
 
     def send_last(self, data: bytes, *, keep: bool) -> None:
         """Send the end of the response; the exchange is over."""
-        connection = self.connection
-        self._leave()
+        connection, self.connection = self.connection, None
+        if self.on_due is not None:
+            self.unpark()
         if connection is not None:
             connection.send_last(data, keep=keep)
 

@@ -246,8 +246,9 @@ class UpstreamConnection:
 
     def flush(self) -> None:
         """Send what there is of the request, as far as the server takes it."""
-        if self._outbox and self._phase is _BUSY:
-            data, self._outbox = self._outbox, b""
+        data = self._outbox
+        if data and self._phase is _BUSY:
+            self._outbox = b""
             self.sent = True
             self._send(data)
 
@@ -257,10 +258,10 @@ class UpstreamConnection:
 
     def release(self) -> None:
         """Go idle, to be used again; or close, where that cannot be."""
-        limits = self._loop.limits
-        idle = self.upstream.idle
+        loop, idle = self._loop, self.upstream.idle
+        limits = loop.limits
         self._receiver = None
-        if self._outbox or len(idle) >= limits.upstream_idle or self._loop.draining:
+        if self._outbox or len(idle) >= limits.upstream_idle or loop.draining:
             self.close()
             return
         self._phase = _IDLE
@@ -268,7 +269,7 @@ class UpstreamConnection:
             self.fresh = False
             if isinstance(self.sock, TlsSocket):
                 self.upstream.keep_session(self.sock)
-        self.deadline = self._loop.now + limits.upstream_idle_s
+        self.deadline = loop.now + limits.upstream_idle_s
         idle[self] = None
 
     def close(self) -> None:

@@ -104,7 +104,10 @@ class Upstream:
             lead: what it must have begun with, where there is a `proxy_protocol`.
         """
         del lead
-        return take_newest(self.idle, peek=peek)
+        idle = self.idle
+        if peek or not idle:
+            return take_newest(idle, peek=peek)
+        return idle.popitem()[0]
 
     def connect(self, loop: EventLoop, lead: bytes = b"") -> UpstreamChannel | Failure:
         """Begin a new connection; whoever begins on it is told when it is made.

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_trio.proxy.handler import without_claims, without_forgeries
+from canary_trio.proxy.fields.request_ids import RandomHex, RequestIds
+from canary_trio.proxy.handler import (
+    strip_claims,
+    without_claims,
+    without_forgeries,
+    without_our_cookie,
+)
 
 VALUES = st.text("abc: ,;", max_size=5).map(str.strip)
 CLAIMS = st.sampled_from(
@@ -76,3 +82,30 @@ def test_no_client_says_who_it_is_and_a_balancer_does(name: str) -> None:
 def test_nobody_writes_what_the_engine_says_with_underscores(name: str) -> None:
     assert without_claims(f"\r\n{name}: 1".encode()) == b""
     assert without_forgeries(f"\r\n{name}: 1".encode()) == b""
+
+
+@given(st.sampled_from("xX"), st.text("abXY-_0", max_size=8), VALUES)
+def test_no_name_that_begins_with_x_is_passed_by(x: str, rest: str, value: str) -> None:
+    """Else an id that the client has given would not be found."""
+    assert strip_claims(f"\r\nA: b\r\n{x}-{rest}: {value}".encode()) is not None
+
+
+@pytest.mark.parametrize("name", ["X-Request-Id", "x-id", "Request-Id", "X_Id", "Xid"])
+def test_only_names_that_begin_with_x_are_known_to_be_missing(name: str) -> None:
+    ids = RequestIds(name, RandomHex(bytes))
+    if strip_claims(f"\r\n{name}: 1".encode()) is None:
+        assert not ids.begins_with_x
+
+
+@pytest.mark.parametrize(
+    ("kept", "left"),
+    [
+        (b"\r\nCookie: a=1; canary=x; b=2\r\nA: b", b"\r\nCookie: a=1; b=2\r\nA: b"),
+        (b"\r\nA: canary=x\r\ncOOkie:canary=x", b"\r\nA: canary=x"),
+        (b"\r\nCookie: canary=x\r\nCookie: c=1;canary=y", b"\r\nCookie: c=1"),
+        (b"\r\nCookie: xcanary=x; a=canary=y", b"\r\nCookie: xcanary=x; a=canary=y"),
+        (b"\r\nCookie: canary=x; canary=y; a\r\nB: c", b"\r\nCookie: a\r\nB: c"),
+    ],
+)
+def test_our_cookie_is_between_us_and_the_user(kept: bytes, left: bytes) -> None:
+    assert without_our_cookie(kept, "canary") == left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import httptools
 import pytest
 from hypothesis import given
@@ -10,7 +11,11 @@ from hypothesis import strategies as st
 from http_trio.errors import BadRequest
 from http_trio.http1.fields import find_value, find_values
 from http_trio.http1.framing import CHUNKED
-from http_trio.http1.request_head import parse_request_head, render_request
+from http_trio.http1.request_head import (
+    RequestHead,
+    parse_request_head,
+    render_request,
+)
 from http_trio.limits import Limits
 
 LIMITS = Limits()
@@ -233,3 +238,32 @@ def test_what_a_handler_never_passes_on_is_looked_for_once() -> None:
 def test_fields_that_all_pass_are_the_same_object() -> None:
     head = parse_request_head(request(b"X-A: 1"), LIMITS)
     assert head.pass_on(lambda kept: kept) is head.kept
+
+
+_NAMES = st.sampled_from(["Accept", "Cookie", "X-Forwarded-By", "Hosts", "Connections"])
+_VALUES = st.text("aA:; =", max_size=6).map(str.strip)
+
+
+@given(
+    st.sampled_from(
+        [b"GET /a?b", b"HEAD /", b"POST /x", b"GET http://o/", b"OPTIONS *"]
+    ),
+    st.lists(st.tuples(_NAMES, _VALUES), max_size=4),
+    st.sampled_from([(), (b"Connection: keep-alive",), (b"connection: Keep-Alive",)]),
+)
+def test_a_head_of_host_alone_is_read_as_any_other(
+    line: bytes, fields: list[tuple[str, str]], said: tuple[bytes, ...]
+) -> None:
+    lines = [f"{name}: {value}".encode() for name, value in fields]
+    shorter = request(*lines, *said, line=line + b" HTTP/1.1")
+    longer = request(*lines, *said, b"Keep-Alive: 5", line=line + b" HTTP/1.1")
+
+    one, two = (parse_request_head(raw, LIMITS) for raw in (shorter, longer))
+
+    assert _facts(one) == _facts(two)
+
+
+def _facts(head: RequestHead) -> dict[str, object]:
+    return attrs.asdict(head, filter=lambda field, _: field.name != "raw") | {
+        "start": head.start
+    }

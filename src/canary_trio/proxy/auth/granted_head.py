@@ -14,7 +14,7 @@ import attrs
 
 from http_trio.http1.request_head import RequestHead
 
-_OWN = frozenset({"raw", "_start", "passed"})
+_OWN = frozenset({"raw", "_start", "passed", "is_quiet"})
 _SAME = tuple(
     (field.name, attrgetter(field.name))
     for field in attrs.fields(RequestHead)
@@ -49,4 +49,5 @@ def granted_head(
     _set(made, "raw", b"%b%b\r\n\r\n" % (raw[:-4], lines))
     _set(made, "_start", b"")
     _set(made, "passed", None)
+    _set(made, "is_quiet", False)
     return made

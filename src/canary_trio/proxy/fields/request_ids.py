@@ -58,9 +58,12 @@ class RequestIds:
     Args:
         name: of the field.
         random: for those that we give.
+
+    Attributes:
+        begins_with_x: whether its name begins with `X-`, as most do.
     """
 
-    __slots__ = ("_find", "_line", "_lines", "_take")
+    __slots__ = ("_find", "_line", "_lines", "_take", "begins_with_x")
 
     def __init__(self, name: str, random: RandomHex) -> None:
         either_case = "".join(
@@ -73,6 +76,12 @@ class RequestIds:
         self._line = b"\r\n%b: " % name.encode("ascii")
         self._lines = lines_of({name})
         self._take = random.take
+        self.begins_with_x = name[:2] in ("X-", "x-")
+
+    def make(self, lines: bytes) -> tuple[bytes, bytes]:
+        """Give a new id, and lines with its own behind them."""
+        made = self._take(_HEX_OF_ID)
+        return made, lines + self._line + made
 
     def name(self, kept: bytes) -> tuple[bytes, bytes, bytes]:
         """Give a request its id: the one it came with, or a new one.

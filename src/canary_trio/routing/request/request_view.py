@@ -122,13 +122,11 @@ class RequestReader:
         if cookies:
             fields.add(_COOKIE)
         self._find_fields = _field_pattern(fields).findall if fields else None
-        self._one_field = (
-            next(iter(fields)) if len(fields) == 1 and not cookies else None
-        )
+        self._one_field = next(iter(fields)) if len(fields) == 1 else None
         if self._one_field is not None:  # 0.2 us less than several
             self._find_one = _one_pattern(self._one_field).findall
         self._cookies = cookie_pattern(cookies) if cookies else None
-        self._has_query = bool(names[Source.QUERY])
+        self._parameters = tuple(names[Source.QUERY])
 
     def read(self, head: RequestHead, client: str) -> RequestView:
         """Read what the revision asks for from a request."""
@@ -136,15 +134,26 @@ class RequestReader:
         if self._one_field is not None:
             values = self._find_one(head.raw)
             if values:
-                value = values[0].rstrip(b" \t\r")
-                view.found[_FIELDS] = {self._one_field: value}
+                self._note_field(view.found, self._one_field, values)
         elif self._find_fields is not None:
             pairs = self._find_fields(head.raw)
             if pairs:
                 self._note_fields(view.found, pairs)
-        if self._has_query and _QUESTION_MARK in head.target:
-            view.found[_QUERY] = read_query(head.target.partition(b"?")[2])
+        if self._parameters and _QUESTION_MARK in head.target:
+            query = head.target.partition(b"?")[2]
+            if may_have(query, self._parameters):
+                view.found[_QUERY] = read_query(query)
         return view
+
+    def _note_field(
+        self, found: list[Found], name: bytes, values: Sequence[bytes]
+    ) -> None:
+        value = values[0].rstrip(b" \t\r")
+        if self._cookies is not None:
+            if len(values) > 1:
+                value = b"; ".join([one.rstrip(b" \t\r") for one in values])
+            found[_COOKIES] = find_cookies(value, self._cookies)
+        found[_FIELDS] = {name: value}
 
     def _note_fields(
         self, found: list[Found], pairs: Sequence[tuple[bytes, bytes]]
@@ -160,6 +169,7 @@ class RequestReader:
             found[_COOKIES] = find_cookies(fields[_COOKIE], self._cookies)
 
 
+@functools.lru_cache(maxsize=1024)
 def plain_host(asked: bytes | None) -> bytes:
     """Give a host in lower case, without its port and the dot of an absolute name.
 
@@ -178,6 +188,17 @@ def name_of(key: Key) -> bytes:
     """Give the name under which a key's value is found."""
     name = key.name.encode()
     return name.lower() if key.source is Source.HEADER else name
+
+
+def may_have(query: bytes, names: Sequence[bytes]) -> bool:
+    """Tell whether a query may have a parameter of these: one look, where it has not.
+
+    >>> may_have(b"page=1", [b"user"]), may_have(b"us%65r=1", [b"user"])
+    (False, True)
+    """
+    if len(names) > _SEVERAL or b"%" in query or b"+" in query:
+        return True
+    return any(name in query for name in names)
 
 
 def read_query(query: bytes) -> Found:

@@ -71,21 +71,22 @@ class PercentIndex:
 class PathIndex:
     """The rules that ask for a path, by how many steps it has."""
 
-    __slots__ = ("by_depth",)
+    __slots__ = ("_deepest", "by_depth")
 
     def __init__(self) -> None:
         self.by_depth: dict[int, dict[bytes, Entries]] = {}
+        self._deepest = 0
 
     def entries_of(self, prefix: bytes) -> Entries:
         stem = plain_path(prefix).rstrip(b"/")
+        self._deepest = max(self._deepest, stem.count(b"/"))
         return self.by_depth.setdefault(stem.count(b"/"), {}).setdefault(stem, [])
 
     def first(self, best: int, view: RequestView) -> int:
         path = view.path
         if path[:1] != b"/":  # OPTIONS *
             return best
-        deepest = max(self.by_depth)
-        steps = path.split(b"/", deepest + 1)
+        steps = path.split(b"/", self._deepest + 1)
         for depth, stems in self.by_depth.items():
             if depth < len(steps):
                 stem = b"/".join(steps[: depth + 1])
