@@ -4,6 +4,7 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+RUNS   := $(VENV)/.runs
 RUN    := $(BIN)/python
 
 # Not asked for: ASYNC114 and ASYNC127 (see pyproject.toml, whose users chose httpx), and
@@ -19,17 +20,22 @@ FLOOR_CANARY := 93.5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check format bench docs crash fuzz handover soak wheel clean
+.PHONY: help install demo test coverage check format bench docs site crash fuzz handover soak wheel clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-# python-consul2, a judge in the tests, has the module name of another one, py-consul;
-# so it gets a directory of its own.
-$(STAMP): pyproject.toml constraints.txt
+# What a user has: the package and what it needs, nothing of what makes and tests it.
+$(RUNS): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "canary-trio needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $(RUNS)
+
+# python-consul2, a judge in the tests, has the module name of another one, py-consul;
+# so it gets a directory of its own.
+$(STAMP): $(RUNS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --target $(VENV)/other-clients/python-consul2 python-consul2==0.1.5
@@ -50,7 +56,7 @@ soak: install  ## Minutes with faults, one among hostile clients, a million requ
 	@$(BIN)/python -m benchmarks.hostile
 	@$(BIN)/python -m benchmarks.leaks
 
-demo: install  ## Run the main job: two versions, a store and a proxy, live
+demo: $(RUNS)  ## Run the main job: two versions, a store and a proxy, live
 	@$(BIN)/canary demo
 
 # Four at a time keep two processors busy: much of it waits for processes. A file stays with
@@ -94,9 +100,13 @@ bench: install  ## Measure: the proxy and the store beside others, a change's wa
 	$(BIN)/python -m benchmarks.commands
 	$(BIN)/python -m benchmarks.judge --quick
 
-docs: install  ## Write the tables of docs/ that are made from the code anew
+docs: install  ## Write what docs/ has from the code anew: tables, reference, programs
 	$(BIN)/python -m canary_trio.config.json_schema docs/document.md
 	$(BIN)/python -m canary_trio.command.process.admin docs/workers.md
+	$(BIN)/python -m docs.tools.reference
+
+site: install  ## Build the documentation as a site, into build/site; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 crash: install  ## Kill the store 100 times while it is written to; nothing may be lost
 	$(BIN)/python -m tests.e2e.crash --rounds 100

@@ -32,7 +32,7 @@ _COMMENT = re.compile(
     r"<!--\s*(?P<word>[a-z][a-z ]*)(?::\s*(?P<rest>.*?))?\s*-->", re.DOTALL
 )
 _TITLE = re.compile(r'title="([^"]+)"')
-WORDS = {"stays", "status", "until", "not run", "part", "setup"}
+WORDS = {"stays", "status", "until", "not run", "needs", "part", "setup"}
 
 
 @attrs.frozen

@@ -11,8 +11,10 @@ import contextlib
 import os
 import queue
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -56,6 +58,21 @@ class Failed(AssertionError):
     """A block did not do what its page says."""
 
 
+def search_path() -> str:
+    """Give where programs are, with a Consul that only the environment names."""
+    consul = os.environ.get("CONSUL")
+    here = [
+        str(Path(sys.executable).parent),
+        *([str(Path(consul).parent)] if consul else []),
+    ]
+    return ":".join([*here, os.environ["PATH"], "/usr/sbin"])
+
+
+def which(program: str) -> str | None:
+    """Give where a program is, if it is."""
+    return shutil.which(program, path=search_path())
+
+
 def follows(block: Block) -> bool:
     """Whether a block is something to do: a file to write, or commands to run."""
     return bool(block.title) or (
@@ -90,7 +107,7 @@ class Reader:
             cwd=self.directory,
             env={
                 **kept,
-                "PATH": f"{self.path}:{kept['PATH']}",
+                "PATH": f"{self.path}:{search_path()}",
                 "HOME": str(self.directory),
                 "COLUMNS": "100",
                 "USER": "ann",

@@ -22,6 +22,7 @@ import yaml
 
 from canary_trio.command.cli.main import main as canary
 from canary_trio.config.document import DOCUMENT, load
+from canary_trio.config.rollout import Rollout
 from kv_trio.cli.main import main as kv_trio
 from tests.docs.pages import ALL_PAGES, Block, blocks, commands_in
 
@@ -46,6 +47,7 @@ BLOCKS = [block for page in ALL_PAGES for block in blocks(page)]
 SHELLS = [block for block in BLOCKS if block.language in ("", "sh", "console")]
 COMMANDS: Mapping[str, click.Group] = {"canary": canary, "kv-trio": kv_trio}
 FIELDS = frozenset(DOCUMENT.schema["properties"])
+ROLLOUT = frozenset(attrs.fields_dict(Rollout))
 ARMS = {"stable": {"servers": ["http://127.0.0.1:9001"]}, "canary": {"servers": ["http://127.0.0.1:9002"]}, "baseline": {"servers": ["http://127.0.0.1:9003"]}}  # fmt: skip
 PACKAGES = ("http_trio", "kv_trio", "canary_trio")
 
@@ -115,6 +117,8 @@ def test_a_command_is_understood(line: CommandLine, tmp_path: Path) -> None:
 def _values(text: str) -> list[object]:
     """Give the JSON values that stand behind each other."""
     decoder, rest, found = json.JSONDecoder(), text.strip(), []
+    if rest.startswith('"'):  # members of a table that stands around them
+        rest = f"{{{rest}}}"
     while rest:
         value, end = decoder.raw_decode(rest)
         found.append(value)
@@ -127,6 +131,8 @@ def test_json_is_a_document_where_it_looks_like_one(block: Block) -> None:
     for value in _values(block.text):
         if "part" in block.said or not isinstance(value, dict):
             continue
+        if value.keys() <= ROLLOUT:
+            value = {"rollout": {"id": "v2", "steps": [1], **value}}  # noqa: PLW2901
         if value.keys() <= FIELDS:
             whole = {**value, "arms": {**ARMS, **value.get("arms", {})}}
             if not value.get("config_server"):

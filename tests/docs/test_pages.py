@@ -9,7 +9,7 @@ import pytest
 
 from tests.docs.fork_server import commands
 from tests.docs.pages import DOCS, Block, blocks
-from tests.docs.shell import Reader, expected_of, follows, matches
+from tests.docs.shell import Reader, expected_of, follows, matches, which
 
 FOLLOWED = [DOCS / "tutorial.md", *sorted((DOCS / "guides").glob("*.md"))]
 """Each is a session of its own, from an empty directory."""
@@ -55,6 +55,9 @@ def followed(
 
 @pytest.mark.parametrize("block", STEPS, ids=lambda block: block.name)
 def test_a_reader_gets_on(block: Block, followed: Reader) -> None:
+    missing = [one for one in block.said.get("needs", "").split() if not which(one)]
+    if missing:
+        pytest.skip(f"no {', '.join(missing)} here")
     printed = followed.follow(block)
 
     if block.language == "console":

@@ -7,10 +7,12 @@ most 400 lines, a name one thing, and each test lies where the code that it test
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from docs.tools.reference import AGAIN, stale
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
@@ -52,6 +54,24 @@ def _docstring(path: Path) -> str:
 
 def _name(path: Path) -> str:
     return path.relative_to(SRC if SRC in path.parents else TESTS).as_posix()
+
+
+def test_pages_that_are_written_from_the_code_are_as_the_code() -> None:
+    """Commands, variables, limits, the Python API, and programs that pages show."""
+    assert stale() == [], AGAIN
+
+
+def test_each_page_is_in_the_menu_of_the_site() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    pages = {
+        path.relative_to(ROOT / "docs").as_posix()
+        for path in (ROOT / "docs").rglob("*.md")
+    }
+    missing = pages - set(re.findall(r"[\w./-]+\.md", menu))
+
+    assert {page for page in missing if not page.startswith("adr/0")} == set(), (
+        "name them in mkdocs.yml"
+    )
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=_name)
