@@ -77,6 +77,8 @@ def _begin(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move | Rest:
     present = ratio.get(rollout.arm, 0)
     reason = _held_back(rollout, 0, seen)
     if reason is None:
+        if seen.short and rollout.steps[0].ratio > present:
+            return Rest(f"step 0 waits: {seen.short}", RAMP_S)
         share = toward(rollout, present, rollout.steps[0].ratio)
         return at_step(rollout, ratio, 0, seen, "begun", share)
     state = rollout.state
@@ -257,6 +259,8 @@ def _go_on(
     step, following = rollout.steps[state.step], state.step + 1
     held = _held_back(rollout, following, seen)
     if held is None:
+        if seen.short:
+            return Rest(f"step {following} waits: {seen.short}", RAMP_S)
         share = toward(rollout, step.ratio, rollout.steps[following].ratio)
         return at_step(rollout, ratio, following, seen, f"step {following}", share)
     if isinstance(held, Rest):

@@ -364,6 +364,26 @@ def test_it_goes_slowly_while_the_arm_that_takes_over_is_short_of_room() -> None
     assert world.share > 0.1
 
 
+def test_no_step_begins_while_the_arm_that_takes_over_is_short_of_room() -> None:
+    world = World(rollout_of(steps=[0.5, 1], slope=1), short="canary is full")
+    world.run(60)
+    assert (world.moves, world.share) == ([], 0), (
+        "nothing is written of what comes and goes"
+    )
+    found = plan(world.rollout, world.ratio, world.seen())
+    assert isinstance(found, Rest)
+    assert found.reason == "step 0 waits: canary is full"
+    world.short = ""
+    world.tick()
+    assert world.share == 0.5
+    world.short = "canary is full"
+    world.run(60)
+    assert (world.share, world.state.step) == (0.5, 0)
+    world.judgement, world.short = None, ""
+    world.run(10)
+    assert world.phase is DONE
+
+
 MIRRORED = {
     "steps": [{"ratio": 0, "hold": 5}, 0.01, 1],
     "judge": {"mirror": {"requests": 100}, "then": "abort"},

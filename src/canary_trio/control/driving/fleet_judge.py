@@ -1,4 +1,4 @@
-"""The judge of a rollout at run time: what the fleet counted is read, judged and kept.
+"""The judge of a rollout at run time: what the fleet counted is judged, and kept.
 
 What it keeps goes to the next driver. It begins anew with another rollout, and where an
 operator lets go on what it had stopped; a step is a new window to it.
@@ -9,11 +9,9 @@ from __future__ import annotations
 import logging
 
 from canary_trio.config.rollout import JudgeRules, Rollout
-from canary_trio.control.fleet.evidence import read_evidence
-from canary_trio.control.sources.source import KeyStore
 from canary_trio.rollout.fleet.counting_rule import judged_arms, window_of
 from canary_trio.rollout.fleet.judge_state import JudgeState, advance
-from canary_trio.rollout.fleet.sums import learnt_in
+from canary_trio.rollout.fleet.sums import FleetEvidence, learnt_in
 from canary_trio.rollout.judge import MIRROR, JudgeSettings
 from canary_trio.rollout.moves import Judgement
 from canary_trio.rollout.verdict import Verdict
@@ -49,13 +47,8 @@ class FleetJudge:
         """Give what the next driver needs."""
         return None if self._state is None else [self._key, self._state.dump()]
 
-    async def look(self, client: KeyStore, service: str, rollout: Rollout) -> Looked:
-        """Read what the fleet has counted, and judge it.
-
-        Raises:
-            KvError: the store cannot be read.
-        """
-        found = await read_evidence(client, service)
+    def look(self, found: FleetEvidence, rollout: Rollout) -> Looked:
+        """Judge what the fleet has counted."""
         window = window_of(rollout)
         if rollout.judge is None:
             self._state = self.verdict = None

@@ -23,7 +23,7 @@ import attrs
 import trio
 
 from canary_trio.config.document import build, parse
-from canary_trio.config.model import Config
+from canary_trio.config.model import STABLE, Config
 from canary_trio.config.rollout import Phase, Rollout, RolloutState
 from canary_trio.control.changes.documents import write_document
 from canary_trio.control.changes.history import MESSAGE_LENGTH, Note
@@ -35,6 +35,8 @@ from canary_trio.control.driving.fleet_judge import FleetJudge
 from canary_trio.control.driving.gate_asker import GateAsker
 from canary_trio.control.driving.hook import HookTeller
 from canary_trio.control.driving.rollout_news import RolloutNews
+from canary_trio.control.fleet.evidence import read_evidence
+from canary_trio.control.fleet.room import short_in
 from canary_trio.control.store_keys import pending_key
 from canary_trio.errors import (
     InvalidConfig,
@@ -43,6 +45,7 @@ from canary_trio.errors import (
     WrittenMeanwhile,
 )
 from canary_trio.proxy.runtime import Runtime
+from canary_trio.rollout.fleet.sums import FleetEvidence
 from canary_trio.rollout.moves import (
     Judgement,
     Move,
@@ -52,7 +55,6 @@ from canary_trio.rollout.moves import (
     mark_of,
 )
 from canary_trio.rollout.plan import plan
-from canary_trio.upstream.server import ServerState
 from kv_trio import KvError, StoreRefused
 
 _log = logging.getLogger(__name__)
@@ -65,9 +67,6 @@ LOOK_S = 5.0
 
 KEEP_S = 1.0
 """How often the judge's state is kept for the next driver at most, in seconds."""
-
-CROWDED = 0.8
-"""Of the places of an arm: where more are taken, it is short of room."""
 
 
 @attrs.frozen
@@ -178,11 +177,13 @@ class RolloutDuty:
             await self._rest(LOOK_S, live)
             return
         rollout = read.rollout
-        judged = await self._judge(turn, rollout)
-        found = plan(rollout, read.ratio, self._situation(read, rollout, *judged))
+        fleet = await read_evidence(turn.client, self._service)
+        seen = self._situation(read, rollout, fleet)
+        found = plan(rollout, read.ratio, seen)
         if self._frozen or (isinstance(found, Move) and _begins(found, rollout.state)):
             self._frozen = await read_freeze(turn.client, self._service, self._now())
-            found = plan(rollout, read.ratio, self._situation(read, rollout, *judged))
+            seen = attrs.evolve(seen, frozen=self._frozen)
+            found = plan(rollout, read.ratio, seen)
         if isinstance(found, Move):
             if await self._may_write(turn, found):
                 await self._write(turn, read, rollout, found)
@@ -217,23 +218,22 @@ class RolloutDuty:
         self._known = _Read(revision, table, config.rollout, config.ratio)
         return self._known
 
-    async def _judge(
-        self, turn: Turn, rollout: Rollout
+    def _judge(
+        self, rollout: Rollout, fleet: FleetEvidence
     ) -> tuple[Judgement | None, tuple[int, ...]]:
         needed = rollout.judge is not None or any(s.requests for s in rollout.steps)
         if rollout.state is None or not needed:
             return None, ()
-        judged = await self.judge.look(turn.client, self._service, rollout)
         self.judged_at = trio.current_time()
-        return judged
+        return self.judge.look(fleet, rollout)
 
     def _situation(
         self,
         read: _Read,
         rollout: Rollout,
-        judgement: Judgement | None,
-        requests: tuple[int, ...],
+        fleet: FleetEvidence,
     ) -> Situation:
+        judgement, requests = self._judge(rollout, fleet)
         present = read.ratio.get(rollout.arm, 0)
         state = rollout.state
         goes_up = state is None or not (
@@ -248,7 +248,7 @@ class RolloutDuty:
             requests=requests,
             gates=self._gates.reports,
             frozen=self._frozen,
-            short=self._short_of_room(rollout.arm if goes_up else "stable"),
+            short=short_in(fleet, rollout.arm if goes_up else STABLE),
             before=read.revision,
         )
 
@@ -258,24 +258,6 @@ class RolloutDuty:
         if self._hold[0] != of:
             self._hold = (of, 0.0, now)
         return self._hold[1] + now - self._hold[2]
-
-    def _short_of_room(self, arm: str) -> str:
-        """Say why an arm has no room for more, as this proxy sees it; empty if it has."""
-        live = self._runtime.live
-        found = None if live is None else live.arms.get(arm)
-        if found is None:
-            return ""
-        servers = found.servers
-        usable = [one for one in servers if one.up and not one.ejected_until]
-        if not usable:
-            return f"{arm} has no healthy server"
-        if any(_waits(one) for one in usable):
-            return f"requests wait for a place at {arm}"
-        if sum(one.in_flight for one in usable) > CROWDED * sum(
-            one.limit for one in usable
-        ):
-            return f"{arm} has few places left"
-        return ""
 
     # === what follows ===
 
@@ -365,7 +347,3 @@ def _begins(move: Move, state: RolloutState | None) -> bool:
     if state is None or state.to_begin:
         return True
     return move.state.step > state.step
-
-
-def _waits(server: ServerState) -> bool:
-    return server.queue is not None and len(server.queue) > 0

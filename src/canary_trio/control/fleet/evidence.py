@@ -1,5 +1,7 @@
 """What a proxy counts for the judge of a rollout, told to its fleet, and read from there.
 
+And whether the arms of a rollout have room for more there, of any rollout in progress.
+
 A key of its own beside the report, held by the same session, so it goes away with the
 proxy. It is written while a document wants something counted, every `TICK_S`, if it is
 another by then; what cannot be written is made up by the next, which says all again.
@@ -12,8 +14,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
+import attrs
 import trio
 
+from canary_trio.control.fleet.room import Room
 from canary_trio.control.sources.source import KeyStore, SourceCannot
 from canary_trio.control.store_keys import evidence_key, proxies_prefix
 from canary_trio.proxy.runtime import Runtime
@@ -30,10 +34,15 @@ WRITE_S = 5.0
 """How long a write has; a store that takes longer is asked again with newer counts."""
 
 _LAST = b"/evidence"
+_NOTHING = ProxyEvidence("", "", {})
 
 
 class EvidencePublisher:
-    """Tells a fleet what one proxy counts of one service."""
+    """Tells a fleet what one proxy counts of one service, and what it sees of its arms.
+
+    Attributes:
+        room: of the arms.
+    """
 
     def __init__(
         self,
@@ -51,6 +60,7 @@ class EvidencePublisher:
             session: gives the session that holds the report; empty if there is none.
         """
         self._key = evidence_key(service, proxy_id)
+        self.room = Room(runtime)
         self._runtime = runtime
         self._session = session
         self._written, self._under = b"", ""
@@ -61,9 +71,13 @@ class EvidencePublisher:
 
     @property
     def is_needed(self) -> bool:
-        """Whether something is counted now."""
+        """Whether something is counted now, or a rollout is in progress."""
         live = self._runtime.live
-        return live is not None and live.counting is not None
+        if live is None:
+            return False
+        rollout = live.config.rollout
+        is_in_progress = rollout is not None and not rollout.is_over
+        return live.counting is not None or is_in_progress
 
     async def keep(self, client: KeyStore) -> None:
         """Tell whenever it is needed, until cancelled."""
@@ -93,9 +107,15 @@ class EvidencePublisher:
     async def _write(self, client: KeyStore) -> None:
         """Write what is counted, if it is another; what fails is tried with the next."""
         live, session = self._runtime.live, self._session()
-        if not session or live is None or live.counting is None:
+        if not session or live is None:
             return
-        text = live.counting.evidence().dump()
+        short = self.room.look(trio.current_time())
+        if live.counting is None and not short:
+            if self._written:
+                await self._take_back(client)
+            return
+        counted = _NOTHING if live.counting is None else live.counting.evidence()
+        text = attrs.evolve(counted, short=short).dump()
         if text == self._written and session == self._under:
             return
         try:

@@ -25,6 +25,9 @@ MOST_BYTES = 16 * 1024
 MOST_ARMS = 3
 """That are told of: the judged one, what it is compared with, and a third of its version."""
 
+MOST_WORDS = 200
+"""Characters of why an arm has no room."""
+
 HASH_BYTES = 4
 """Of a user that failed; of 1,000 such users, two are taken for one in one of 9,000 steps."""
 
@@ -64,12 +67,14 @@ class ProxyEvidence:
         epoch: tells this life of the proxy, in this window, from any other.
         arms: the sums, by name.
         learnt: what copies of requests have shown, where they are compared.
+        short: the arms that have no room for more traffic there, and why.
     """
 
     window: str
     epoch: str
     arms: Mapping[str, ArmSums]
     learnt: Learnt | None = None
+    short: Mapping[str, str] = attrs.field(factory=dict)
 
     def dump(self) -> bytes:
         """Write it."""
@@ -78,6 +83,8 @@ class ProxyEvidence:
         table["arms"] = arms
         if self.learnt is not None:
             table["learnt"] = attrs.asdict(self.learnt)
+        if self.short:
+            table["short"] = dict(self.short)
         return json.dumps(table, separators=(",", ":")).encode()
 
     @classmethod
@@ -95,7 +102,7 @@ class ProxyEvidence:
             sums = {name: _sums(row) for name, row in arms.items()}
             learnt = table.get("learnt")
             said = None if learnt is None else _learnt(learnt)
-            return cls(window, epoch, sums, said)
+            return cls(window, epoch, sums, said, _short(table.get("short", {})))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 
@@ -133,6 +140,12 @@ def _sums(row: Any) -> ArmSums:
     if not len(sums.latest) <= sums.failed <= sums.errors:
         raise ValueError("more hashes than failed")
     return sums
+
+
+def _short(table: dict[str, Any]) -> dict[str, str]:
+    if len(table) > MOST_ARMS:
+        raise ValueError("more arms than there are")
+    return {str(arm): str(why)[:MOST_WORDS] for arm, why in table.items()}
 
 
 def _learnt(table: dict[str, Any]) -> Learnt:
