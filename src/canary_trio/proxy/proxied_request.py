@@ -185,19 +185,29 @@ class ProxiedRequest(ForwardHooks):
             unreachable = condition is not None and condition.is_unreachable
             server.ended(now, ok, self._started, unreachable=unreachable)
             self._count(bad=True, saved=False)
+        labels, seconds = self._labels, now - exchange.began
         self._context.observer.ended(
             exchange,
-            self._labels,
+            labels,
             status,
-            now - exchange.began,
+            seconds,
             server=server.server.url,
             request_id=self._request_id,
             retries=self._tries,
             failure=failure,
             grpc_status=called,
         )
-        if self._labels.followed:
-            self._tell_followers(request, status, stands_for, answered=failure is None)
+        tally = labels.tally
+        if tally is not None:  # for the judge of a rollout
+            bad = self._failed or failure is not None or stands_for in tally.failing
+            if bad or status < 200 or exchange.connection is None:
+                count_other(tally, self._decision, status, failed=bad)
+            else:
+                user = user_of(self._decision) if tally.by_user else None
+                tally.answered(seconds, user)
+        if labels.mirror is not None:
+            fields, answered = self._fields + self._names, failure is None
+            labels.mirror.offer(request, stands_for, fields, answered=answered)
 
     # === elsewhere ===
 
@@ -348,23 +358,6 @@ class ProxiedRequest(ForwardHooks):
             server.queue.leave(self)
 
     # === counting ===
-
-    def _tell_followers(
-        self, request: ForwardedRequest, status: int, stands_for: int, *, answered: bool
-    ) -> None:
-        """Count it for the judge of a rollout, and offer it to the mirror."""
-        tally, mirror = self._labels.tally, self._labels.mirror
-        if tally is not None:
-            exchange = self._exchange
-            failed = self._failed or not answered or stands_for in tally.failing
-            if not failed and status >= 200 and exchange.connection is not None:
-                user = user_of(self._decision) if tally.by_user else None
-                tally.answered(exchange.loop.now - exchange.began, user)
-            else:
-                count_other(tally, self._decision, status, failed=failed)
-        if mirror is not None:
-            fields = self._fields + self._names
-            mirror.offer(request, stands_for, fields, answered=answered)
 
     def _turn_away(self, reason: str) -> None:
         """Respond 503 for a request that no server has."""

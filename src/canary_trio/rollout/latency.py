@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from math import ceil, log
 
 BOUNDS_S = tuple(0.0001 * 1.04**step for step in range(300))
 """Upper ends of the intervals, in seconds; beyond the last is one more."""
 
-_FIRST, _SCALE, _BEYOND = math.log(0.0001), 1 / math.log(1.04), len(BOUNDS_S)
+_LEAST_S, _BEYOND = BOUNDS_S[0], len(BOUNDS_S)
+_FIRST, _SCALE = log(0.0001), 1 / log(1.04)
 _ROUNDING = 1e-9  # so that a bound lies in its own interval
 
 Latencies = Mapping[int, int]
@@ -26,10 +28,11 @@ def interval_of(seconds: float) -> int:
     >>> interval_of(0.0001), interval_of(0.02), interval_of(60)
     (0, 136, 300)
     """
-    if seconds <= BOUNDS_S[0]:
+    if seconds <= _LEAST_S:
         return 0
     # Computed, not looked for: nine bounds here and there in memory cost more than that.
-    return min(math.ceil((math.log(seconds) - _FIRST) * _SCALE - _ROUNDING), _BEYOND)
+    number = ceil((log(seconds) - _FIRST) * _SCALE - _ROUNDING)
+    return number if number < _BEYOND else _BEYOND  # noqa: FURB136  # min is a call
 
 
 def bound_of(number: int) -> float:

@@ -78,12 +78,11 @@ class DecisionLabels:
         chosen: of the arm that was chosen at first.
         mirror: who copies such requests; None for nobody.
         tally: where they count for the judge of a rollout; None for nowhere.
-        followed: whether there is any of the two.
     """
 
     # fmt: off
     __slots__ = (
-        "chosen", "counts", "fields", "followed", "json", "lines", "mirror", "route",
+        "chosen", "counts", "fields", "json", "lines", "mirror", "route",
         "served", "tally", "text",
     )
     # fmt: on
@@ -115,7 +114,6 @@ class DecisionLabels:
     def follow(self, mirror: MirrorLabels | None, tally: ArmTally | None) -> None:
         """Let others know of each such request that is over."""
         self.mirror, self.tally = mirror, tally
-        self.followed = mirror is not None or tally is not None
 
     def count(self, status: int, seconds: float) -> None:
         """Count a request that ended; status 0 where the client left first."""

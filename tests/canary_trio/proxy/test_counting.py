@@ -216,7 +216,7 @@ async def test_otherwise_nothing_is_counted(rollout: dict[str, Any] | None) -> N
             live = proxy.runtime.live
             assert live is not None
             assert live.counting is None
-            assert not any(labels.followed for labels in live.labels._labels.values())
+            assert not any(labels.tally for labels in live.labels._labels.values())
 
 
 async def test_counts_go_on_in_a_step_and_begin_anew_in_the_next() -> None:
