@@ -47,12 +47,12 @@ def arm_traffic(view: ProxyView) -> dict[str, dict[str, object]]:
     seconds, rose = view.minute.rise(trio.current_time(), totals)
     return {
         name: {
-            "latency": _by_end(counts.latency),
+            "latency": by_end(counts.latency),
             "minute": {
                 "seconds": round(seconds, 1),
                 "requests": rose[name].requests,
                 "errors": rose[name].errors,
-                "latency": _by_end(rose[name].latency),
+                "latency": by_end(rose[name].latency),
             },
         }
         for name, counts in totals.items()
@@ -68,10 +68,10 @@ async def note_minutes(view: ProxyView) -> None:
         await trio.sleep(EVERY_S)
 
 
-def _by_end(counts: Iterable[int]) -> dict[str, int]:
+def by_end(counts: Iterable[int]) -> dict[str, int]:
     """Give counts by their ends; those of nothing are left out.
 
-    >>> _by_end((0, 2) + (0,) * (len(ENDS) - 3) + (1,)) == {ENDS[1]: 2, "inf": 1}
+    >>> by_end((0, 2) + (0,) * (len(ENDS) - 3) + (1,)) == {ENDS[1]: 2, "inf": 1}
     True
     """
     return {end: count for end, count in zip(ENDS, counts, strict=False) if count}

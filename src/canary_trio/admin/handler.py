@@ -21,6 +21,7 @@ from canary_trio.admin.rehearsal_page import REHEARSAL_BYTES, RehearsalPage
 from canary_trio.admin.status import describe, describe_service
 from canary_trio.config.access import Access
 from canary_trio.config.model import Balance
+from canary_trio.proxy.changing.trial import Trial
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.routing.access.explain import with_refusal
 from canary_trio.routing.access.rate_limiter import Standing
@@ -113,9 +114,16 @@ class AdminHandler:
         live = view.runtime.live
         if live is None:
             return Response(503, f"{view.service} has no configuration yet\n".encode())
+        trial, tries = live.trial, None
+        if isinstance(trial, Trial):
+            tries = trial.split.sure(spec.head(), spec.client, spec.certificate)
+            if tries and trial.runtime.live is not None:
+                live = trial.runtime.live
         found, key = explain(spec, live.router, live.revision, view.runtime.chance)
         told = _standings(view, spec, live.config.access)
         found = with_refusal(found, spec, live.config, told)
+        if isinstance(trial, Trial):
+            found = attrs.evolve(found, trial=trial.told(tries))
         return _json(200, {**routed, **attrs.asdict(_served(found, key, live))})
 
 

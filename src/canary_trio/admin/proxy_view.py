@@ -13,7 +13,7 @@ from canary_trio.admin.last_minute import LastMinute
 from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.unconfirmed import Unconfirmed
 from canary_trio.control.status import Status
-from canary_trio.proxy.long_connections import LongConnections
+from canary_trio.proxy.changing.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.edge.model import Route
 

@@ -21,7 +21,8 @@ from canary_trio.config.model import WHOLE, Config
 from canary_trio.config.parts.condition_codec import write_key
 from canary_trio.control.driving.driver import Driving
 from canary_trio.control.supervisor import STALE_S
-from canary_trio.proxy.live import LiveConfig
+from canary_trio.proxy.changing.trial import SIDES, Trial
+from canary_trio.proxy.live import Beside, LiveConfig
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.arm_references import references_to
 from canary_trio.upstream.arm import LiveArm
@@ -113,6 +114,18 @@ _AUTH: Mapping[str, Shape] = {
     "trouble": MergeRule.SAID,
 }
 
+_TRIAL: Mapping[str, Shape] = {
+    "revision": MergeRule.LOWEST,
+    "share": MergeRule.SLOWEST,
+    "documents": ByName(
+        {
+            "requests": MergeRule.ADDED,
+            "errors": MergeRule.ADDED,
+            "latency": ByName(MergeRule.ADDED),
+        }
+    ),
+}
+
 _REMOVED: Mapping[str, Shape] = {
     "in_flight": MergeRule.ADDED,
 }
@@ -136,6 +149,7 @@ _SERVICE: Mapping[str, Shape] = {
     "split": _SPLIT,
     "mirror": ByName(_MIRROR),
     "comparisons": _COMPARISONS,
+    "trial": _TRIAL,
     "arms": ByName(_ARM),
     "removed_arms": ByName(_REMOVED),
     "rate_limits": ByName(_RATE_LIMIT),
@@ -189,6 +203,7 @@ def describe_service(view: ProxyView) -> Table:
         "split": None if live is None else _split(live),
         "mirror": _mirror(runtime),
         "comparisons": attrs.asdict(runtime.observer.mirror_counters.comparisons),
+        "trial": None if live is None else _trial(live.trial),
         "arms": {} if live is None else _arms(live, view),
         "removed_arms": {} if live is None else _removed(live, runtime),
         "rate_limits": {
@@ -263,6 +278,25 @@ def _split(live: LiveConfig) -> Table:
     }
 
 
+def _trial(trial: Beside | None) -> Table | None:
+    """Say what is tried beside the document, and how both have fared since it began."""
+    if not isinstance(trial, Trial):
+        return None
+    both = {SIDES.against: trial.present, SIDES.arm: trial.tried}
+    return {
+        "revision": trial.revision,
+        "share": trial.share / WHOLE,
+        "documents": {
+            name: {
+                "requests": counts.requests,
+                "errors": counts.errors,
+                "latency": arm_traffic.by_end(counts.took.counts),
+            }
+            for name, counts in both.items()
+        },
+    }
+
+
 def _mirror(runtime: Runtime) -> Table:
     """Say how the responses to copies compared, by the arm that got them."""
     return {
@@ -283,6 +317,8 @@ def _arm(name: str, arm: LiveArm, live: LiveConfig, runtime: Runtime) -> Table:
     split, server_set = live.labels.split, arm.state.server_set
     in_flight = runtime.in_flight(name)
     held_by = references_to(live.config, name)
+    if isinstance(live.trial, Trial):
+        held_by += live.trial.references_to(name)
     if in_flight:
         held_by.append(f"{in_flight} requests in progress")
     return {

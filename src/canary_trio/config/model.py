@@ -314,6 +314,11 @@ class Config:
         """The shares of all arms in the ratio, and of `stable`, which has the rest."""
         return {STABLE: WHOLE - sum(self.ratio.values()), **self.ratio}
 
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """The arms whose servers anybody on the way can pose as."""
+        return tuple(name for name, arm in self.arms.items() if arm.is_unverified)
+
 
 def format_share(share: int) -> str:
     """Write a share as people do.

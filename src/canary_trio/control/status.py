@@ -16,7 +16,7 @@ import attrs
 
 from canary_trio.control.fleet.report import Refusal, digest_of
 from canary_trio.control.last_good import LastGood
-from canary_trio.errors import Problem, printable
+from canary_trio.errors import InvalidConfig, Problem, printable
 from canary_trio.telemetry.events import EventKind, Events
 from kv_trio import Contact, StoreRefused, StoreUnreachable
 
@@ -24,6 +24,8 @@ MOST_PROBLEMS = 10
 """Of a document that is refused, those that are told; the report has all."""
 
 _STORE = "store"  # the trouble
+
+_log = logging.getLogger(__name__)
 
 
 def _tell_move(status: Status, _: attrs.Attribute[Any], error: str) -> str:
@@ -113,6 +115,7 @@ class Status:
     remembered: bool = False
     digest: str = ""
     live_at: float | None = None
+    _unverified: tuple[str, ...] = attrs.field(default=(), init=False, repr=False)
 
     @contact.default
     def _new_contact(self) -> Contact:
@@ -146,6 +149,15 @@ class Status:
             problems=len(problems),
         )
 
+    def refuse_for(self, revision: int, exc: Exception) -> None:
+        """Take, and tell, that a revision is refused since it could not be made ready."""
+        if isinstance(exc, InvalidConfig):
+            self.refuse(revision, exc.problems)
+            return
+        _log.error("revision %d cannot be built", revision, exc_info=exc)
+        problem = Problem("$", f"{type(exc).__name__}: {exc}", "what can be built")
+        self.refuse(revision, (problem,))
+
     def tell_absent(self) -> None:
         """Tell that the store has no document."""
         self.events.tell(
@@ -156,7 +168,10 @@ class Status:
         )
 
     def tell_unverified(self, arms: Sequence[str]) -> None:
-        """Warn of arms whose servers anybody on the way can pose as."""
+        """Warn of arms whose servers anybody on the way can pose as; once, until it changes."""
+        known, self._unverified = self._unverified, tuple(arms)
+        if not arms or known == self._unverified:
+            return
         self.events.tell(
             EventKind.CHANGE,
             "the certificates of servers are not verified (tls.verify is false) in the"

@@ -23,11 +23,11 @@ from pathlib import Path
 import trio
 
 from canary_trio.config.document import build, load, parse
-from canary_trio.config.model import Config
 from canary_trio.control.changes.documents import write_first
 from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.duty import Duty
 from canary_trio.control.driving.own_trial import OwnTrial
+from canary_trio.control.driving.trial_beside import TrialBeside
 from canary_trio.control.driving.unconfirmed import Unconfirmed
 from canary_trio.control.fleet.acknowledger import Acknowledger, nobody_is
 from canary_trio.control.fleet.evidence import EvidencePublisher
@@ -41,7 +41,8 @@ from canary_trio.control.sources.source import DocumentSource, KeyStore
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.status import Status, Whole
 from canary_trio.control.store_keys import config_key
-from canary_trio.errors import CanaryError, InvalidConfig, Problem
+from canary_trio.errors import CanaryError, InvalidConfig
+from canary_trio.proxy.changing.trial import run_trials
 from canary_trio.proxy.runtime import Runtime
 from http_trio import HttpError
 from kv_trio import Entry, Snapshot
@@ -103,7 +104,6 @@ class Supervisor:
         self._address, self._admin = address, admin
         self._on_live = on_live
         self._certificates = certificates
-        self._unverified: list[str] = []
         self._part_of = part_of
         self.keeper = SecretKeeper(
             *(service, self._use_secrets),
@@ -119,9 +119,15 @@ class Supervisor:
         )
         self._good: LastGood | None = None  # what is remembered, or about to be
         self.unconfirmed = Unconfirmed(service, self._look)
+        beside = TrialBeside(
+            *(service, runtime, self.status),
+            secrets=lambda: self.keeper.current,
+            tell=self._tell,
+        )
         self.own_trial = OwnTrial(
             *(self.unconfirmed, proxy_id),
             take=self._take,
+            beside=beside,
             running=lambda: self.running,
             refused=lambda: self.status.failed.revision if self.status.failed else 0,
         )
@@ -183,6 +189,7 @@ class Supervisor:
             certificates=self._certificates(),
             digest=self.status.digest,
             tries_over=self.own_trial.over,
+            beside=self.own_trial.beside,
         )
 
     def _why_not_moved(self) -> str:
@@ -203,6 +210,8 @@ class Supervisor:
                     nursery.start_soon(self._keep, "recall", recall)
                 nursery.start_soon(self._keep, "remember", self._memory.run)
             nursery.start_soon(self._runtime.run)
+            trials = partial(run_trials, self._runtime)
+            nursery.start_soon(self._keep, "trials", trials)
             nursery.start_soon(self._keep, "secret_time", self.keeper.keep_time)
             await self._keep("follow", self._follow_all)
 
@@ -305,13 +314,9 @@ class Supervisor:
     ) -> None:
         self.status.attempted = revision
         try:
-            await self._install(document, revision)
-        except InvalidConfig as exc:
-            self.status.refuse(revision, exc.problems)
+            await self._install(document, revision, is_trial=is_trial)
         except Exception as exc:
-            _log.exception("revision %d cannot be built", revision)
-            problem = Problem("$", f"{type(exc).__name__}: {exc}", "what can be built")
-            self.status.refuse(revision, (problem,))
+            self.status.refuse_for(revision, exc)
         else:
             if not is_trial:
                 self._remember(revision, document)
@@ -332,25 +337,19 @@ class Supervisor:
         else:
             self._acknowledger.tell()
 
-    async def _install(self, document: bytes, revision: int) -> None:
+    async def _install(self, document: bytes, revision: int, *, is_trial: bool) -> None:
         table = parse(document)
         if len(document) > _LONG:
             await trio.lowlevel.checkpoint()  # each half takes some milliseconds
         config = build(table, service=self._service)
         secrets = self.keeper.current
-        self._runtime.install(await self._runtime.build(config, revision, *secrets))
+        make = partial(self._runtime.build, is_trial=is_trial)
+        self._runtime.install(await make(config, revision, *secrets))
         self._use_secrets()  # they may be others meanwhile
         self.ready.set()
-        self._tell_unverified(config)
+        self.status.tell_unverified(config.unverified)
         if self._on_live is not None:
             self._on_live(revision)
-
-    def _tell_unverified(self, config: Config) -> None:
-        """Warn of servers that anybody on the way can pose as; once, until it changes."""
-        unverified = [name for name, arm in config.arms.items() if arm.is_unverified]
-        if unverified and unverified != self._unverified:
-            self.status.tell_unverified(unverified)
-        self._unverified = unverified
 
     # === remembering ===
 
@@ -365,7 +364,7 @@ class Supervisor:
     def _use_secrets(self) -> None:
         """Sign and verify with the secrets that do now, and remember them."""
         if self._runtime.live is not None:
-            self._runtime.live.router.use_secrets(self.keeper.current)
+            self._runtime.live.use_secrets(self.keeper.current)
         if self._good is not None and self._good.secret != self.keeper.secret:
             self._remember(self._good.revision, self._good.document)
 
@@ -391,7 +390,7 @@ class Supervisor:
             return
         if self._runtime.live is None:
             self._runtime.install(live)
-            self._tell_unverified(config)
+            self.status.tell_unverified(config.unverified)
             self._use_secrets()
             self.status.tell_remembered(live.revision, remembered.document)
             self.ready.set()

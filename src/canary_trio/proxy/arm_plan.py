@@ -97,7 +97,8 @@ class ArmPlans:
         has_prefixes: whether a server has a path before that of each request.
         replaces: whether servers are told of the client alone; None where the document
             does not say.
-        looks_closer: whether any of the last four is so.
+        looks_closer: whether any of the last four is so, or some requests try another
+            document.
     """
 
     def __init__(
@@ -127,9 +128,14 @@ class ArmPlans:
         self.auth = auth if live.auth is None else live.auth.after(auth)
         told = config.forwarded
         self.replaces = None if told is None else told is Forwarded.REPLACE
-        self.looks_closer = self.has_prefixes or any(
-            one is not None
-            for one in (self.gate, self.limiter, self.auth, self.replaces)
+        tries = live.trial is not None
+        self.looks_closer = (
+            self.has_prefixes
+            or tries
+            or any(
+                one is not None
+                for one in (self.gate, self.limiter, self.auth, self.replaces)
+            )
         )
         self.by_arm: dict[str, ArmPlan] = {}
 

@@ -11,7 +11,7 @@ ourselves. The rule that it obeys: what the two arms are compared by is the same
 from __future__ import annotations
 
 from canary_trio.config.model import Config
-from canary_trio.rollout.fleet.arm_tally import EPOCH_BYTES, ArmTally, Counting
+from canary_trio.rollout.fleet.arm_tally import EPOCH_BYTES, Counting, Tally
 from canary_trio.rollout.fleet.counting_rule import rule_of
 from canary_trio.routing.decision import Chance, Decision, Reason
 
@@ -31,9 +31,7 @@ def counting_of(
     return Counting(rule, chance.bytes(EPOCH_BYTES).hex())
 
 
-def count_other(
-    tally: ArmTally, decision: Decision, status: int, *, failed: bool
-) -> None:
+def count_other(tally: Tally, decision: Decision, status: int, *, failed: bool) -> None:
     """Count a request that was not just answered; `status` is 0 if its client left first."""
     if failed or status == SWITCHED:
         tally.add(user_of(decision), failed=failed)

@@ -16,6 +16,7 @@ import attrs
 from canary_trio.proxy.arm_plan import ArmPlans, Context
 from canary_trio.proxy.auth.authenticator import Authenticator
 from canary_trio.proxy.auth.verdict import Granted
+from canary_trio.proxy.changing.trial import Trial
 from canary_trio.proxy.fields import max_forwards
 from canary_trio.proxy.fields.path_prefix import leaves_root
 from canary_trio.proxy.fields.request_ids import RandomHex
@@ -79,6 +80,7 @@ class ProxyHandler:
             self._unrouted = unrouted(runtime.observer.counters, whose_)
         self._random = RandomHex(os.urandom)
         self._context: Context | None = None
+        self._trial: tuple[Trial, ProxyHandler] | None = None
         self._not_ready: Response = error_response(
             503, f"{whose} has no configuration yet", retry_after_s=1
         )
@@ -103,6 +105,10 @@ class ProxyHandler:
         if fields is not head.kept:
             fields = _without_claims_of(exchange)
         if arm_plans.looks_closer or head.method in max_forwards.METHODS:
+            if self._trial is not None and self._trial[0].tries(exchange):
+                self._note_one(exchange, live)
+                self._trial[1](exchange)
+                return
             passed = self._look_closer(exchange, fields, context)
             if passed is None:
                 return
@@ -176,6 +182,13 @@ class ProxyHandler:
             certificate=exchange.client_certificate is not None,
         )
 
+    def _note_one(self, exchange: Exchange, live: LiveConfig) -> None:
+        """Note one that does not go on here, where its turn has come."""
+        noted = self._runtime.noted
+        noted.left -= 1
+        if noted.left < 0:
+            self._note(exchange, exchange.head, live)
+
     def _authenticate(
         self, exchange: Exchange, fields: bytes, context: Context, auth: Authenticator
     ) -> None:
@@ -219,10 +232,7 @@ class ProxyHandler:
         if gate is not None:
             found = gate.turn_down(exchange.client, exchange.head.framing)
             if found is not None:
-                noted = self._runtime.noted
-                noted.left -= 1
-                if noted.left < 0:
-                    self._note(exchange, exchange.head, context.arm_plans.live)
+                self._note_one(exchange, context.arm_plans.live)
                 self._turn_down(exchange, context, found.kind, found.response())
                 return False
             if gate.body is not None and exchange.head.framing:
@@ -276,7 +286,12 @@ class ProxyHandler:
         return fields if left is None else max_forwards.one_less(fields)
 
     def _make_ready(self, live: LiveConfig) -> Context:
-        runtime = self._runtime
+        runtime, trial = self._runtime, live.trial
+        if isinstance(trial, Trial):
+            tried = ProxyHandler(trial.runtime, self._route, self._auth)
+            self._trial = trial, tried
+        else:
+            self._trial = None
         arm_plans = ArmPlans(live, runtime, self._random, self._auth)
         self._context = Context(
             arm_plans,

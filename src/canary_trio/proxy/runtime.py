@@ -7,7 +7,8 @@ not name any more is kept until its last request has ended.
 
 `Runtime.build` makes a configuration ready, in slices between which requests are served,
 and no request notices; `install` puts it in place, in one short synchronous step.
-`run` is what goes on beside: names are resolved, ejections end, servers are checked.
+`run` is what goes on beside: names are resolved, ejections end, servers are checked. A
+document that is tried beside the present one has a runtime of its own.
 
 One file, since all of it is who holds what for how long.
 """
@@ -21,17 +22,26 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
+import attrs
 import trio
 
 from canary_trio.config.access import RateLimit
 from canary_trio.config.auth import AuthRules
-from canary_trio.config.model import Arm, Config, Server, ServerMode
+from canary_trio.config.model import Arm, Config, Server
 from canary_trio.proxy.auth.authenticator import Authenticator
 from canary_trio.proxy.auth.making import OF_SERVICE, RulesPlace, arm_of, make_auth
 from canary_trio.proxy.auth.password_lists import PasswordLists
 from canary_trio.proxy.counting import counting_of
-from canary_trio.proxy.live import LiveConfig, Seat, keeps_servers
+from canary_trio.proxy.live import (
+    SLICE,
+    Beside,
+    LiveConfig,
+    Seat,
+    keeps_servers,
+    lay_out,
+)
 from canary_trio.proxy.mirroring.making import mirrors_of
 from canary_trio.routing.access.cells import SECRET, Cells
 from canary_trio.routing.access.rate_limiter import RateLimiter
@@ -39,28 +49,19 @@ from canary_trio.routing.decision import Chance
 from canary_trio.routing.rehearsal.ring import NOTED, NotedRequests
 from canary_trio.routing.router import Router
 from canary_trio.routing.weighted_sequence import WeightedSequence
-from canary_trio.telemetry.decision_labels import LabelCache
+from canary_trio.telemetry.decision_labels import LabelCache, Side
 from canary_trio.telemetry.event_sources.arm_events import ArmEvents
 from canary_trio.telemetry.observer import Observer
-from canary_trio.upstream.arm import ArmState, LiveArm
-from canary_trio.upstream.consistent_hash import points_of
-from canary_trio.upstream.dns import Resolve, Resolver, resolve_by_system
-from canary_trio.upstream.endpoint import (
-    Target,
-    TlsContexts,
-    make_upstream,
-    target_of,
-)
+from canary_trio.upstream.arm import ArmState, ArmTimes, LiveArm, TriedArmState
+from canary_trio.upstream.dns import Resolve, resolve_by_system
+from canary_trio.upstream.endpoint import UpstreamTable
 from canary_trio.upstream.health_checks import HealthChecker
 from canary_trio.upstream.picker import Layout
 from canary_trio.upstream.server import ServerState
 from canary_trio.upstream.server_set import ServerSet
-from http_trio import Upstream
 
 Task = Callable[[], Awaitable[None]]
 """Something that goes on until cancelled."""
-
-_SLICE = 50  # servers that are made ready before requests have their turn: half a ms
 
 
 class Runtime:
@@ -91,6 +92,7 @@ class Runtime:
         cells: Cells | None = None,
         passwords: PasswordLists | None = None,
         noted_requests: int = NOTED,
+        whole: Runtime | None = None,
     ) -> None:
         self.live: LiveConfig | None = None
         self.observer = observer or Observer(service=service)
@@ -101,17 +103,23 @@ class Runtime:
         self.now, self.service = now, service
         self._arm_events = ArmEvents(service, self.observer.events, self.arms, now)
         self.cells = cells
+        self._whole = whole
         self._on_due = on_due
-        self._upstreams: dict[Target, Upstream] = {}
-        self._contexts = TlsContexts()
+        self._passwords = passwords or PasswordLists()
+        self._upstreams = UpstreamTable(resolve)
+        self._shared = {
+            "now": now,
+            "resolve": resolve,
+            "on_due": on_due,
+            "check_places": check_places,
+            "passwords": self._passwords,
+            "noted_requests": 0,
+        }
         self._servers: dict[tuple[str, str], ServerState] = {}
-        self._resolver = Resolver(resolve)
         self._changed = trio.Event()
         self._checks = HealthChecker(self.chance.uniform, now, places=check_places)
-        self._sooner = trio.Event()
-        self._passwords = passwords or PasswordLists()
+        self._times = ArmTimes(now)
         self.asking: tuple[Authenticator, ...] = ()
-        self._asked: set[Upstream] = set()  # who is asked by a document, or will be
 
     def __repr__(self) -> str:
         revision = self.live.revision if self.live else None
@@ -121,18 +129,25 @@ class Runtime:
         """Make limits of this service ready, which count where they did; None for none."""
         if not limits:
             return None
-        if self.cells is None:
-            self.cells = Cells.private(self.chance.bytes(SECRET))
         of_limit = self.observer.counters.of_limit
-        return RateLimiter(self.service, limits, self.cells, of_limit)
+        return RateLimiter(self.service, limits, self._own_cells(), of_limit)
 
-    async def build(self, config: Config, revision: int, *secrets: bytes) -> LiveConfig:
+    async def build(
+        self,
+        config: Config,
+        revision: int,
+        *secrets: bytes,
+        is_trial: bool = False,
+        side: Side | None = None,
+    ) -> LiveConfig:
         """Make a configuration ready; names that do not resolve now are tried later.
 
         Args:
             config: what requests are to be routed by.
             revision: of its document.
             secrets: that verify cookies; the first of them signs.
+            is_trial: whether it is tried in place of the present one.
+            side: what is counted of it, where it is tried beside the present one.
 
         Raises:
             http_trio.BadCertificate: of an arm's `tls`.
@@ -142,26 +157,26 @@ class Runtime:
         config = router.config
         seats: dict[str, tuple[Seat, ...]] = {}
         layouts: dict[str, Layout] = {}
-        await self._contexts.prepare(config.arms.values())
+        await self._upstreams.contexts.prepare(config.arms.values())
         before = self.live.auth if self.live else None
         auth = await self.make_auth(config.access, before, OF_SERVICE)
         for name, arm in config.arms.items():
             taken = seats[name] = await self._seat_all(name, arm)
             states = [seat.state for seat in taken]
-            server_set = self._arm(name).server_set
+            server_set = self.arm_of(name).server_set
             if server_set.needs_layout(arm, states, sticky=keeps_servers(config)):
-                layouts[name] = await self._lay_out(server_set, taken)
-        await self._resolver.wait_first()
+                layouts[name] = await lay_out(server_set.picker, taken)
+        await self._upstreams.resolver.wait_first()
         arms = {
             name: LiveArm(
                 config.arms[name],
-                self._arm(name),
+                self.arm_of(name),
                 tuple(seat.state for seat in taken),
             )
             for name, taken in seats.items()
         }
         running = self.live.counting if self.live else None
-        counting = counting_of(config, running, self.chance)
+        counting = None if side else counting_of(config, running, self.chance)
         labels = LabelCache(
             config,
             revision,
@@ -170,6 +185,8 @@ class Runtime:
             service=self.service,
             counting=counting,
             mirrors=mirrors_of(config, arms, counting, self.observer, self.service),
+            is_trial=is_trial,
+            side=side,
         )
         return LiveConfig(
             revision=revision,
@@ -191,34 +208,40 @@ class Runtime:
         Of what was made before, what is the same goes on. Raises as `build`.
         """
         if rules.forward_auth is not None:
-            await self._contexts.prepare([arm_of(rules.forward_auth)])
+            await self._upstreams.contexts.prepare([arm_of(rules.forward_auth)])
         passwords, counters = self._passwords, self.observer.counters
         return await make_auth(
-            *(rules, before, passwords, counters, self._upstream_asked, place)
+            *(rules, before, passwords, counters, self._upstreams.of_asked, place)
         )
 
     async def wait_names(self) -> None:
         """Wait, for some seconds at most, until the new names are resolved."""
-        await self._resolver.wait_first()
+        await self._upstreams.resolver.wait_first()
 
     def use_auth(self, used: Iterable[Authenticator]) -> None:
         """Keep what these ask, and nobody else who was asked."""
         self.asking = tuple(used)
-        self._asked = {up for one in self.asking for up in one.upstreams}
+        self._upstreams.keep_asked(up for one in self.asking for up in one.upstreams)
         self._drop_unused()
 
     def install(self, live: LiveConfig) -> None:
-        """Route by this from the next request on."""
-        now = self.now()
+        """Route by this from the next request on; what is tried ends with its document."""
+        now, before = self.now(), self.live
+        if before is not None and before.trial is not None:
+            if before.revision == live.revision:
+                live = before.trial.beside(live)
+            else:
+                before.trial.retire()
         kept = self._servers
         self._servers = {}
         for arm_name, seat in live.seats():
             seat.state.server, seat.state.upstream = seat.server, seat.upstream
             self._servers[arm_name, seat.server.url] = seat.state
-        self._configure(live, now)
-        self.live = live
-        self._changed.set()
-        self._changed = trio.Event()
+        live.configure(now)
+        for name, arm in self.arms.items():
+            if name not in live.arms:
+                arm.server_set.retire()
+        self._go_on_with(live)
         for key, state in kept.items():
             if state.in_flight and key not in self._servers:
                 self._servers[key] = state
@@ -229,6 +252,30 @@ class Runtime:
             for server in arm.servers
         )
 
+    def try_beside(self, trial: Beside | None) -> None:
+        """Let some requests try another document beside the one that is live, or none."""
+        live = self.live
+        assert live is not None, "there is one that it is tried beside"
+        if live.trial is not None:
+            live.trial.retire()
+        alone = attrs.evolve(live, trial=None, labels=live.labels.beside(None))
+        self._go_on_with(alone if trial is None else trial.beside(live))
+        self._on_due()
+
+    def retire(self) -> None:
+        """Serve nobody any more; what is in progress ends as it does."""
+        for arm in self.arms.values():
+            arm.server_set.retire()
+        servers = self._servers.items()
+        self._servers = {key: one for key, one in servers if one.in_flight}
+        self._checks.follow(())
+        self.use_auth(())
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What one that serves another document of this service is made with, too."""
+        return {**self._shared, "cells": self._own_cells(), "whole": self}
+
     async def wait_other(self, known: LiveConfig | None) -> LiveConfig:
         """Wait until another configuration than this is live, and give it."""
         while self.live is None or self.live is known:
@@ -237,7 +284,8 @@ class Runtime:
 
     def in_flight(self, arm: str) -> int:
         """Give the requests in progress at an arm, at removed servers too."""
-        return sum(
+        tried = self.live.trial.in_flight(arm) if self.live and self.live.trial else 0
+        return tried + sum(
             state.in_flight for (name, _), state in self._servers.items() if name == arm
         )
 
@@ -253,110 +301,80 @@ class Runtime:
         It changes with what is installed, and when `on_due` is called.
         """
         needed = {
-            "dns": bool(self._resolver),
+            "dns": bool(self._upstreams.resolver),
             "health_checks": bool(self._checks),
             "time": any(a.server_set.next_due < math.inf for a in self.arms.values()),
-            "certificates": bool(self._contexts),
+            "certificates": bool(self._upstreams.contexts),
         }
         return {name: task for name, task in self._tasks.items() if needed[name]}
 
     @property
     def is_busy(self) -> bool:
         """Whether a request is in progress at a server."""
-        return any(state.in_flight for state in self._servers.values())
+        trial = self.live.trial if self.live else None
+        tries = trial is not None and trial.is_busy
+        return tries or any(state.in_flight for state in self._servers.values())
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses: it serves no more."""
-        for upstream in self._upstreams.values():
-            upstream.close_idle()
+        self._upstreams.close_idle()
 
     @property
     def _tasks(self) -> dict[str, Task]:
         return {
-            "dns": self._resolver.keep,
+            "dns": self._upstreams.resolver.keep,
             "health_checks": self._checks.run,
-            "time": self._keep_time,
-            "certificates": partial(self._contexts.watch, self._upstreams),
+            "time": partial(self._times.keep, self.arms),
+            "certificates": self._upstreams.watch_files,
         }
 
     # === private ===
+
+    def _own_cells(self) -> Cells:
+        if self.cells is None:
+            self.cells = Cells.private(self.chance.bytes(SECRET))
+        return self.cells
+
+    def _go_on_with(self, live: LiveConfig) -> None:
+        self.live = live
+        self._changed.set()
+        self._changed = trio.Event()
 
     async def _seat_all(self, name: str, arm: Arm) -> tuple[Seat, ...]:
         seats = []
         for number, server in enumerate(arm.servers):
             seats.append(self._seat(name, arm, server))
-            if number % _SLICE == _SLICE - 1:
+            if number % SLICE == SLICE - 1:
                 await trio.lowlevel.checkpoint()
         return tuple(seats)
 
-    async def _lay_out(self, server_set: ServerSet, seats: tuple[Seat, ...]) -> Layout:
-        """Lay out the servers for hashing, which takes longer than a swap may."""
-        for number, seat in enumerate(seats):
-            points_of(seat.server.url)  # it keeps them
-            if number % _SLICE == _SLICE - 1:
-                await trio.lowlevel.checkpoint()
-        return server_set.picker.lay_out(
-            [
-                seat.state
-                for seat in seats
-                if seat.server.mode is not ServerMode.MAINTENANCE and seat.state.healthy
-            ]
-        )
-
-    def _upstream_asked(self, arm: Arm) -> Upstream:
-        """Give the upstream of a server that is asked who may pass."""
-        upstream = self._upstream(arm, arm.servers[0])
-        self._asked.add(upstream)
-        return upstream
-
-    def _upstream(self, arm: Arm, server: Server) -> Upstream:
-        target = target_of(server, arm.tls)
-        upstream = self._upstreams.get(target)
-        if upstream is None:
-            upstream = self._upstreams[target] = make_upstream(
-                server, target, self._contexts
-            )
-            if not upstream.addresses:
-                self._resolver.add(server, upstream)
-        return upstream
-
     def _seat(self, name: str, arm: Arm, server: Server) -> Seat:
-        upstream = self._upstream(arm, server)
+        upstream = self._upstreams.of(arm, server)
         key = name, server.url
         state = self._servers.get(key)
         if state is None:
-            server_set = self._arm(name).server_set
+            server_set = self.arm_of(name).server_set
             state = self._servers[key] = ServerState(server, upstream, server_set)
         return Seat(state, server, upstream)
 
-    def _arm(self, name: str) -> ArmState:
+    def arm_of(self, name: str) -> ArmState:
+        """Give an arm's state; that of one that is new where there is none."""
         arm = self.arms.get(name)
         if arm is None:
             server_set = ServerSet(
                 self.chance.uniform,
                 on_due=self._wake,
                 on_left=lambda state: self._left(name, state),
-                on_unreachable=lambda it: self._resolver.refresh_soon(it.upstream),
+                on_unreachable=lambda it: self._upstreams.resolver.refresh_soon(
+                    it.upstream
+                ),
                 on_news=partial(self._arm_events.tell, name),
             )
-            arm = self.arms[name] = ArmState(name, server_set)
+            arm = ArmState(name, server_set)
+            if self._whole is not None:
+                arm = TriedArmState(name, server_set, self._whole.arm_of(name))
+            self.arms[name] = arm
         return arm
-
-    def _configure(self, live: LiveConfig, now: float) -> None:
-        sticky = keeps_servers(live.config)
-        for name, arm in live.arms.items():
-            fallback = arm.config.fallback
-            arm.state.server_set.configure(
-                arm.config,
-                arm.servers,
-                falls_back=fallback not in (None, name) and fallback in live.arms,
-                sticky=sticky,
-                layout=live.layouts.get(name),
-                now=now,
-            )
-        for name, state in self.arms.items():
-            if name not in live.arms:
-                state.server_set.retire()
 
     def _left(self, arm: str, state: ServerState) -> None:
         """Forget a removed server whose last request has ended."""
@@ -366,25 +384,8 @@ class Runtime:
             self._drop_unused()
 
     def _drop_unused(self) -> None:
-        used = {state.upstream for state in self._servers.values()} | self._asked
-        for target in [t for t, up in self._upstreams.items() if up not in used]:
-            upstream = self._upstreams.pop(target)
-            upstream.close_idle()
-            self._resolver.discard(upstream)
-        self._contexts.keep_only(self._upstreams)
+        self._upstreams.keep_only(one.upstream for one in self._servers.values())
 
     def _wake(self) -> None:
-        self._sooner.set()
+        self._times.wake()
         self._on_due()
-
-    async def _keep_time(self) -> None:
-        """Call each arm's `tick` when something of it is due."""
-        while True:
-            self._sooner = trio.Event()
-            now = self.now()
-            soonest = math.inf
-            for arm in list(self.arms.values()):
-                arm.server_set.tick(now)
-                soonest = min(soonest, arm.server_set.next_due)
-            with trio.move_on_after(max(0.0, soonest - now)):
-                await self._sooner.wait()

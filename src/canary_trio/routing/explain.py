@@ -42,6 +42,9 @@ class Explanation:
             counted with it; from a proxy that runs also how many are left.
         auth: what it must pass before that, which is not asked here: `basic_auth` by a
             file of users, `forward_auth` by a server.
+        trial: the revision that is tried for a share of the users, that share, and whether
+            this request tries it: true, false, or null where its turn or a draw decides;
+            None where nothing is tried.
     """
 
     revision: int
@@ -58,6 +61,7 @@ class Explanation:
     refused: str | None = None
     rate_limits: tuple[Mapping[str, object], ...] = ()
     auth: tuple[Mapping[str, str], ...] = ()
+    trial: Mapping[str, object] | None = None
 
 
 def explain(

@@ -53,6 +53,7 @@ class Router:
         is_blind: whether nothing of a request matters, so that `draw` is enough.
         asks_certificate: whether a rule looks at clients' certificates.
         salt: of the users' buckets.
+        next_key: the key that the next user is given who has none; None to draw one.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Router:
         self._read = RequestReader(keys).read
         self.is_blind = not keys and self._rules is None
         self.asks_certificate = any(k.source is Source.CLIENT_CERT for k in keys)
+        self.next_key: bytes | None = None
         self._secrets: tuple[bytes, ...] = ()
         self.use_secrets(secrets)
 
@@ -133,9 +135,24 @@ class Router:
         """Give the router of another configuration of the same service."""
         return Router(config, service=self._service, secrets=self._secrets)
 
-    def user_of(self, head: RequestHead, client: str) -> bytes | None:
+    @property
+    def mints(self) -> bool:
+        """Whether users without a key are given one."""
+        return self._cookie is not None
+
+    def mint_key(self, chance: Chance) -> bytes:
+        """Draw a key for a user who has none; `next_key` gives it to him."""
+        return self._signer.mint(chance.bytes)[0]
+
+    def user_of(
+        self,
+        head: RequestHead,
+        client: str,
+        certificate: ClientCertificate | None = None,
+    ) -> bytes | None:
         """Give the key of the user who asks; None where he has none. It mints none."""
         view = self._read(head, client)
+        view.certificate = certificate
         if self._cookie is None:
             key = self._get_user(view) if self._get_user is not None else None
             if key is None and self._get_hashed is not None:
@@ -297,7 +314,11 @@ class Router:
         return decision
 
     def _mint(self, chance: Chance, *, secure: bool) -> Decision:
-        key, value = self._signer.mint(chance.bytes)
+        given, self.next_key = self.next_key, None
+        if given is None:
+            key, value = self._signer.mint(chance.bytes)
+        else:
+            key, value = given, self._signer.value_of(given)
         place = bucket(key, self.salt)
         cookie = (self._set_secure if secure else self._set_cookie) % value
         return Decision(

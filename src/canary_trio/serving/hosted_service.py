@@ -19,7 +19,8 @@ from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.status import Whole
 from canary_trio.control.store_keys import config_key
 from canary_trio.control.supervisor import Supervisor
-from canary_trio.proxy.long_connections import LongConnections
+from canary_trio.proxy.changing.long_connections import LongConnections
+from canary_trio.proxy.changing.trial import run_trials
 from canary_trio.proxy.runtime import Runtime, Task
 from canary_trio.serving.service_news import KeyKind, ServiceNews
 from canary_trio.serving.single_service import Site
@@ -156,6 +157,8 @@ class HostedService:
             needed["driver"] = partial(self.control.driver.run, self._client)
         if self._client is not None and self.control.evidence.is_needed:
             needed["evidence"] = partial(self.control.evidence.keep, self._client)
+        if self.control.own_trial.beside:
+            needed["trials"] = partial(run_trials, self.runtime)
         if self.control.keeper.changes:
             needed["secret_time"] = self.control.keeper.keep_time
         live, long = self.runtime.live, self.view.long_connections

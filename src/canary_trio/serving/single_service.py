@@ -22,8 +22,8 @@ from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.status import Status
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.proxy.auth.password_lists import PasswordLists
+from canary_trio.proxy.changing.long_connections import LongConnections
 from canary_trio.proxy.handler import ProxyHandler
-from canary_trio.proxy.long_connections import LongConnections
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.access.cells import Cells
 from canary_trio.serving.options import ProxyOptions, state_file

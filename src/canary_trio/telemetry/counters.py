@@ -80,6 +80,39 @@ class ArmCounters:
         self.sum_s += seconds
 
 
+class DocumentCounts:
+    """What was counted of one of two documents while one of them is tried.
+
+    Attributes:
+        statuses: requests that ended, by `CLASSES`.
+        took: what they took.
+    """
+
+    __slots__ = ("statuses", "took")
+
+    def __init__(self) -> None:
+        self.statuses = [0] * len(CLASSES)
+        self.took = ArmCounters()
+
+    def __repr__(self) -> str:
+        return f"<DocumentCounts {self.requests} requests, {self.errors} errors>"
+
+    @property
+    def requests(self) -> int:
+        """That ended."""
+        return sum(self.statuses)
+
+    @property
+    def errors(self) -> int:
+        """Of these, with a status of 5xx."""
+        return self.statuses[CLASSES.index("5xx")]
+
+    def add(self, status: int, seconds: float) -> None:
+        """Count one request; status 0 where the client left first."""
+        self.statuses[status // 100] += 1
+        self.took.add(seconds)
+
+
 class Counters:
     """All counters of one proxy's traffic."""
 

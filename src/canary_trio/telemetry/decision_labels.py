@@ -11,6 +11,7 @@ The response field is a Dictionary of RFC 9651 (Structured Field Values for HTTP
     X-Canary: revision=57, protocol=HTTP/1.1, arm="stable", reason=fallback, chosen="canary"
 
     revision  Integer   the configuration that the request was routed by
+    trial     Boolean   it is one that is tried in place of the present one; else left out
     protocol  Token     by what the request came: HTTP/1.0, HTTP/1.1 or HTTP/2
     arm       String    the arm that served it
     reason    Token     why that arm: rule, sticky, ratio, hash, fallback or retry
@@ -31,9 +32,15 @@ from urllib.parse import quote
 import attrs
 
 from canary_trio.config.model import Config
-from canary_trio.rollout.fleet.arm_tally import ArmTally, Counting
+from canary_trio.rollout.fleet.arm_tally import BothTallies, Counting, Tally
 from canary_trio.routing.decision import Decision, Reason
-from canary_trio.telemetry.counters import BOUNDS_S, ArmCounters, Counters, RouteLabels
+from canary_trio.telemetry.counters import (
+    BOUNDS_S,
+    ArmCounters,
+    Counters,
+    DocumentCounts,
+    RouteLabels,
+)
 from canary_trio.telemetry.split_check import SplitCheck
 
 _PROTOCOLS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
@@ -65,6 +72,19 @@ class Whose:
     route: str = ""
 
 
+@attrs.frozen
+class Side:
+    """One of two documents, while one of them is tried.
+
+    Attributes:
+        counts: of its requests.
+        tally: the same for a judge.
+    """
+
+    counts: DocumentCounts
+    tally: Tally
+
+
 class DecisionLabels:
     """What is said of requests that are routed in one way by one revision.
 
@@ -94,16 +114,18 @@ class DecisionLabels:
         name: str | None,
         counters: Counters,
         whose: Whose,
+        *,
+        is_trial: bool = False,
     ) -> None:
         self.route = route
         self.follow(None, None)
         self.fields: dict[str, tuple[bytes, bytes]] = {}
         for protocol in () if name is None else _PROTOCOLS:
-            value = _dictionary(route, revision, protocol)
+            value = _dictionary(route, revision, protocol, is_trial=is_trial)
             self.fields[protocol] = (str(name).encode(), value)
         self.lines = {one: b"\r\n%b: %b" % said for one, said in self.fields.items()}
-        self.json = _members(route, revision, whose)
-        self.text = _words(route, revision, whose)
+        self.json = _members(route, revision, whose, is_trial=is_trial)
+        self.text = _words(route, revision, whose, is_trial=is_trial)
         self.counts = counters.of_route(route)
         self.served: ArmCounters = counters.of_arm(route.arm)
         self.chosen: ArmCounters = counters.of_arm(route.chosen)
@@ -111,7 +133,7 @@ class DecisionLabels:
     def __repr__(self) -> str:
         return f"<DecisionLabels {self.text.decode()}>"
 
-    def follow(self, mirror: MirrorLabels | None, tally: ArmTally | None) -> None:
+    def follow(self, mirror: MirrorLabels | None, tally: Tally | None) -> None:
         """Let others know of each such request that is over."""
         self.mirror, self.tally = mirror, tally
 
@@ -121,6 +143,19 @@ class DecisionLabels:
         served = self.served
         served.counts[bisect_left(BOUNDS_S, seconds)] += 1
         served.sum_s += seconds
+
+
+class SideLabels(DecisionLabels):
+    """The same while a document is tried: such requests are counted for theirs, too."""
+
+    __slots__ = ("side",)
+
+    side: Side
+
+    def count(self, status: int, seconds: float) -> None:
+        """Count a request that ended."""
+        super().count(status, seconds)
+        self.side.counts.add(status, seconds)
 
 
 class LabelCache:
@@ -134,6 +169,8 @@ class LabelCache:
         mirrors: who copy requests; none copies those of its own arm.
         service: whose they are.
         counting: what is counted for the judge of a rollout; None for nothing.
+        is_trial: whether the revision is tried in place of the present one.
+        side: what is counted beside it while a document is tried; None while none is.
     """
 
     def __init__(
@@ -146,8 +183,11 @@ class LabelCache:
         mirrors: tuple[MirrorLabels, ...] = (),
         service: str = "",
         counting: Counting | None = None,
+        is_trial: bool = False,
+        side: Side | None = None,
     ) -> None:
         self._begin(Whose(service))
+        self._is_trial, self._side = is_trial, side
         self.split: SplitCheck = SplitCheck.of(
             config, None if before is None else before.split
         )
@@ -164,6 +204,13 @@ class LabelCache:
         """Give the same for the requests of one route of a gateway."""
         same = copy.copy(self)
         same._begin(Whose(self._whose.service, route))  # noqa: SLF001  # its own
+        return same
+
+    def beside(self, side: Side | None) -> LabelCache:
+        """Give the same while some requests try another document, or no more."""
+        same = copy.copy(self)
+        same._begin(self._whose)  # noqa: SLF001  # its own
+        same._side = side  # noqa: SLF001
         return same
 
     def note(self, decision: Decision) -> DecisionLabels:
@@ -210,13 +257,20 @@ class LabelCache:
         self._refused: dict[tuple[str, str], DecisionLabels] = {}
 
     def _make(self, route: RouteLabels) -> DecisionLabels:
-        labels = DecisionLabels(
-            route, self._revision, self._name, self._counters, self._whose
+        side = self._side
+        labels = (DecisionLabels if side is None else SideLabels)(
+            *(route, self._revision, self._name, self._counters, self._whose),
+            is_trial=self._is_trial,
         )
+        if isinstance(labels, SideLabels) and side is not None:
+            labels.side = side
         wanted = [one for one in self._mirrors if one.arm != route.arm]
         mirror = _Several(wanted) if len(wanted) > 1 else next(iter(wanted), None)
         # What a rule sent to an arm nobody drew: it says nothing of the version.
-        labels.follow(mirror, None if route.rule else self._tallies.get(route.chosen))
+        tally: Tally | None = None if route.rule else self._tallies.get(route.chosen)
+        if side is not None and not (route.rule and side.tally.by_user):
+            tally = side.tally if tally is None else BothTallies(tally, side.tally)
+        labels.follow(mirror, tally)
         return labels
 
 
@@ -250,9 +304,12 @@ def unrouted(
     return DecisionLabels(RouteLabels("", "", reason, rule), 0, None, counters, whose)
 
 
-def _dictionary(route: RouteLabels, revision: int, protocol: str) -> bytes:
+def _dictionary(
+    route: RouteLabels, revision: int, protocol: str, *, is_trial: bool
+) -> bytes:
     members = [
         f"revision={revision}",
+        *(["trial"] if is_trial else []),
         f"protocol={protocol}",
         f"arm={_string(route.arm)}",
         f"reason={route.reason}",
@@ -277,11 +334,16 @@ def _string(text: str) -> str:
     return f'%"{escaped}"'
 
 
-def _members(route: RouteLabels, revision: int, whose: Whose) -> bytes:
+def _members(
+    route: RouteLabels, revision: int, whose: Whose, *, is_trial: bool
+) -> bytes:
     shown: dict[str, object] = {"service": whose.service}
     if whose.route:
         shown["route"] = whose.route
-    shown |= {"revision": revision, "arm": route.arm}
+    shown["revision"] = revision
+    if is_trial:
+        shown["trial"] = True
+    shown["arm"] = route.arm
     shown["reason"] = route.reason
     if route.rule:
         shown["rule"] = route.rule
@@ -290,7 +352,7 @@ def _members(route: RouteLabels, revision: int, whose: Whose) -> bytes:
     return json.dumps(shown, separators=(",", ":")).encode()[1:-1]
 
 
-def _words(route: RouteLabels, revision: int, whose: Whose) -> bytes:
+def _words(route: RouteLabels, revision: int, whose: Whose, *, is_trial: bool) -> bytes:
     words = [f"service={quote(whose.service)}"]
     if whose.route:
         words.append(f"route={quote(whose.route)}")
@@ -299,4 +361,5 @@ def _words(route: RouteLabels, revision: int, whose: Whose) -> bytes:
         words.append(f"rule={quote(route.rule)}")
     if route.chosen != route.arm:
         words.append(f"chosen={quote(route.chosen)}")
-    return " ".join([*words, f"revision={revision}"]).encode()
+    words.append(f"revision={revision}")
+    return " ".join([*words, "trial=yes"] if is_trial else words).encode()

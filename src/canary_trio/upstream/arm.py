@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import attrs
+import trio
 
 from canary_trio.config.model import Arm
 from canary_trio.upstream.retry_budget import RetryBudget
@@ -38,6 +41,52 @@ class ArmState:
     saved: int = 0
     fallbacks: int = 0
     taken_over: int = 0
+
+
+_COUNTED = frozenset({"requests", "errors", "saved", "fallbacks", "taken_over"})
+
+
+class TriedArmState(ArmState):
+    """An arm of a document that is tried: what it counts is counted for the arm, too.
+
+    Attributes:
+        whole: the same arm of the present document.
+    """
+
+    def __init__(self, name: str, server_set: ServerSet, whole: ArmState) -> None:
+        self.whole = whole
+        super().__init__(name, server_set)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field; what a count grows by is added to the whole."""
+        if name in _COUNTED:
+            grown = value - getattr(self, name, 0)
+            setattr(self.whole, name, getattr(self.whole, name) + grown)
+        super().__setattr__(name, value)
+
+
+class ArmTimes:
+    """What of arms has its time: ejections end, cold servers grow warmer."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._sooner = trio.Event()
+
+    def wake(self) -> None:
+        """Look again: something is due sooner than it was."""
+        self._sooner.set()
+
+    async def keep(self, arms: Mapping[str, ArmState]) -> None:
+        """Call each arm's `tick` when something of it is due, until cancelled."""
+        while True:
+            self._sooner = trio.Event()
+            now = self._now()
+            soonest = math.inf
+            for arm in list(arms.values()):
+                arm.server_set.tick(now)
+                soonest = min(soonest, arm.server_set.next_due)
+            with trio.move_on_after(max(0.0, soonest - now)):
+                await self._sooner.wait()
 
 
 @attrs.frozen(eq=False)

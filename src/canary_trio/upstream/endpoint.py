@@ -1,7 +1,8 @@
 """From a server of the document to the upstream that the engine connects to.
 
 One server may be in several arms; they share its upstream, and so its warm connections,
-unless they verify its certificate in different ways.
+unless they verify its certificate in different ways. One file, since whom an upstream
+connects to, and how long it is kept, hang on the same target.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import trio
 from canary_trio.config.model import Arm, Server
 from canary_trio.config.policies import UpstreamTls
 from canary_trio.config.url import UrlParts
+from canary_trio.upstream.dns import Resolve, Resolver
 from http_trio import (
     Address,
     BadCertificate,
@@ -154,6 +156,66 @@ class TlsContexts:
                 for (_, tls, http2, _), upstream in upstreams.items():
                     if tls is not None and _way(tls, http2=http2) == way:
                         upstream.use_tls(found.context)
+
+
+class UpstreamTable:
+    """The upstreams in use, by their targets; names and files are kept up to date.
+
+    Attributes:
+        contexts: for connections by TLS.
+        resolver: of the servers that are names.
+    """
+
+    def __init__(self, resolve: Resolve) -> None:
+        self.contexts = TlsContexts()
+        self.resolver = Resolver(resolve)
+        self._upstreams: dict[Target, Upstream] = {}
+        self._asked: set[Upstream] = set()  # who is asked by a document, or will be
+
+    def __repr__(self) -> str:
+        return f"<UpstreamTable {len(self)}>"
+
+    def __len__(self) -> int:
+        return len(self._upstreams)
+
+    def of(self, arm: Arm, server: Server) -> Upstream:
+        """Give the upstream of a server of an arm."""
+        target = target_of(server, arm.tls)
+        upstream = self._upstreams.get(target)
+        if upstream is None:
+            upstream = make_upstream(server, target, self.contexts)
+            self._upstreams[target] = upstream
+            if not upstream.addresses:
+                self.resolver.add(server, upstream)
+        return upstream
+
+    def of_asked(self, arm: Arm) -> Upstream:
+        """Give the upstream of a server that is asked who may pass."""
+        upstream = self.of(arm, arm.servers[0])
+        self._asked.add(upstream)
+        return upstream
+
+    def keep_asked(self, asked: Iterable[Upstream]) -> None:
+        """Keep these, and nobody else who was asked."""
+        self._asked = set(asked)
+
+    def keep_only(self, used: Iterable[Upstream]) -> None:
+        """Forget those that are neither used nor asked."""
+        kept = set(used) | self._asked
+        for target in [t for t, up in self._upstreams.items() if up not in kept]:
+            upstream = self._upstreams.pop(target)
+            upstream.close_idle()
+            self.resolver.discard(upstream)
+        self.contexts.keep_only(self._upstreams)
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        for upstream in self._upstreams.values():
+            upstream.close_idle()
+
+    async def watch_files(self) -> None:
+        """Take up changed files of certificates, until cancelled."""
+        await self.contexts.watch(self._upstreams)
 
 
 async def _in_thread(call: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

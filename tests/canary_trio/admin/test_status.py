@@ -24,7 +24,8 @@ from canary_trio.control.fleet.report import Refusal
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
 from canary_trio.errors import Problem
-from canary_trio.proxy.long_connections import LongConnections
+from canary_trio.proxy.changing.long_connections import LongConnections
+from canary_trio.proxy.changing.trial import Trial, begin_trial
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.testing import arm, proxied, says_canary, says_stable, url_of
 from http_trio import Tls
@@ -109,6 +110,15 @@ async def everything() -> AsyncIterator[ProxyView]:
             auth = {"forward_auth": {"url": url_of(one), "cache": {"time": 60}}}
             access = {**EVERYTHING["access"], **auth}
             await proxy.install({**EVERYTHING, "arms": arms, "access": access})
+            live = proxy.runtime.live
+            assert live is not None
+            given: dict[str, Any] = {"share": 5000, "salt": b"salt"}
+            await begin_trial(proxy.runtime, live.config, 5, (b"secret",), **given)
+            live = proxy.runtime.live
+            assert live is not None
+            assert isinstance(live.trial, Trial)
+            for counts in (live.trial.tried, live.trial.present):
+                counts.add(500, 0.1)
             async with connected(proxy.server) as client:
                 await client.ask()
                 await client.ask()

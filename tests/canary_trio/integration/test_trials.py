@@ -156,14 +156,14 @@ async def test_the_command_chooses_waits_and_tells() -> None:
         ran = await canary(store, *both, **given)
         assert json.loads(ran.stdout)["pending"]["proxies"] == ["a", "b"]
         ran = await canary(store, "revert", "web")
-        assert "is tried no more; a, b goes back to" in ran.stdout
+        assert "is tried no more; back to" in ran.stdout
         await until(lambda: a.revision == b.revision == first)
 
         for to, status_, said in (
             ("3", 1, "--to 3 needs proxies that are live; there are: a, b"),
             ("c", 1, "--to c needs proxies that are live; there are: a, b"),
-            ("0", 2, "expected a number of proxies, or the name of one"),
-            ("10%", 2, "expected a number of proxies, or the name of one"),
+            ("0", 2, "expected a number of proxies, the name of one, or a share"),
+            ("0%", 2, "expected a share of the users from 0.01% to 99.99%"),
         ):
             words = ("apply", "web", "-", "--to", to)
             ran = await canary(store, *words, status=status_, **given)
@@ -173,5 +173,139 @@ async def test_the_command_chooses_waits_and_tells() -> None:
         assert "that is the document already" in ran.stderr
         await canary(store, "apply", "web", "-", "--to", "b", **given)
         ran = await canary(store, "confirm", "web")
-        assert "tried by b, is confirmed: all proxies take it now" in ran.stdout
+        assert "tried by b, is confirmed: all take it now" in ran.stdout
         assert json.loads((await read_document(store, "web"))[0]) == OTHER
+
+
+def tried(proxy: Proxy, service: str | None = None) -> int:
+    """Give the revision that a share of a proxy's users tries; 0 for none."""
+    shown: Any = proxy.status()
+    shown = shown if service is None else shown["services"][service]
+    return 0 if shown["trial"] is None else int(shown["trial"]["revision"])
+
+
+async def try_share(store: Client, within_s: float = 60.0, **given: Any) -> Any:
+    document = {**OTHER, **given}
+    return await write_trial(store, "web", document, (), within_s=within_s, share=2500)
+
+
+async def test_a_share_tries_it_on_every_proxy_and_the_rest_follows() -> None:
+    async with fleet() as (store, a, b, first):
+        trial = await try_share(store)
+        await until(lambda: tried(a) == tried(b) == trial.index)
+        assert a.revision == b.revision == first
+        async with proxy_on(store, proxy_id="c") as c:  # as one that is started again
+            await until(lambda: tried(c) == trial.index)
+        await confirm(store, "web")
+        text, second = await read_document(store, "web")
+        assert json.loads(text) == OTHER
+        await until(lambda: a.revision == b.revision == second)
+        assert (tried(a), tried(b)) == (0, 0)
+
+
+async def test_a_share_goes_back_by_itself_or_by_hand_or_by_another_change() -> None:
+    async with fleet() as (store, a, b, first):
+        trial = await try_share(store, within_s=2)
+        await until(lambda: tried(a) == tried(b) == trial.index)
+        await until(lambda: tried(a) == tried(b) == 0)
+        again = await try_share(store)
+        await until(lambda: tried(a) == tried(b) == again.index)
+        more = await try_share(store, style="random")
+        await until(lambda: tried(a) == tried(b) == more.index)
+        assert await stop_trial(store, "web", more)
+        await until(lambda: tried(a) == tried(b) == 0)
+        trial = await try_share(store)
+        await until(lambda: tried(a) == tried(b) == trial.index)
+        changed = {**DOCUMENT, "ratio": 0.25}
+        second = await write_document(store, "web", changed, over=first)
+        await until(lambda: a.revision == b.revision == second)
+        assert (tried(a), tried(b)) == (0, 0)
+
+
+async def test_one_that_cannot_run_it_beside_says_so_once_and_goes_on() -> None:
+    async with fleet() as (store, a, _, first):
+        broken = json.loads(json.dumps(DOCUMENT["arms"]))
+        broken["canary"] = {
+            "servers": ["https://127.0.0.1:9"],
+            "tls": {"ca": "/no.pem"},
+        }
+        trial = await try_share(store, arms=broken)
+        shown: Callable[[], Any] = a.status
+        await until(lambda: shown()["failed"])
+        assert shown()["failed"]["revision"] == trial.index
+        assert (a.revision, tried(a)) == (first, 0)
+        assert await stop_trial(store, "web", trial)
+        await until(lambda: shown()["failed"] is None)
+
+
+async def test_a_share_tries_it_on_a_gateway_too() -> None:
+    table = {"routes": [{"host": "a.org", "service": "web"}]}
+    async with in_memory_store() as store:
+        await write_document(store, "web", DOCUMENT, over=0)
+        await write_document(store, "@edge", table, over=0)
+        async with trio.open_nursery() as nursery:
+            options = ProxyOptions(
+                config_server=store.url,
+                binds=["127.0.0.1:0"],
+                admin="127.0.0.1:0",
+                remember=False,
+            )
+            with trio.fail_after(PATIENCE_S):
+                proxy: Proxy = await nursery.start(serve, "@edge", options)
+            trial = await try_share(store)
+            await until(lambda: tried(proxy, "web") == trial.index)
+            assert await stop_trial(store, "web", trial)
+            await until(lambda: tried(proxy, "web") == 0)
+            nursery.cancel_scope.cancel()
+
+
+async def test_the_command_lets_a_share_try_it_and_all_say_so() -> None:
+    by_user = {**DOCUMENT, "sticky_sessions": {"header": "X-User"}}
+    async with fleet() as (store, a, b, at):
+        first = await write_document(store, "web", by_user, over=at)
+        await until(lambda: a.revision == b.revision == first)
+        given: dict[str, Any] = {"input": json.dumps({**by_user, "ratio": 0.5})}
+        words = ("apply", "web", "-", "--to", "25%", "--wait", "20")
+        ran = await canary(store, *words, **given)
+        index = tried(a)
+        said = f"revision {index} is tried by 25% of users on 2 proxies"
+        assert said in ran.stdout
+        status = (await canary(store, "status", "web")).stdout
+        assert f"revision {first}, live on 2/2 proxies" in status
+        assert "tried by 25% of users, goes back to" in status
+        assert f"runs {first}, and tries {index} beside it" in status
+        arms = (await canary(store, "status", "web", "--arms")).stdout
+        assert [line.split()[0] for line in arms.splitlines() if "document" in line]
+        shown = json.loads(
+            (await canary(store, "status", "web", "--arms", "--json")).stdout
+        )
+        assert shown["trial"].keys() == {"present", "trial"}
+        assert shown["not_asked"] == []
+
+        sides = set()
+        for user in range(40):
+            asked = ("explain", "web", "-H", f"X-User: {user}", "--json")
+            said_ = json.loads((await canary(store, *asked)).stdout)
+            tries = said_["trial"]["tries"]
+            assert said_["revision"] == (index if tries else first)
+            sides.add(tries)
+            if sides == {True, False}:
+                break
+        assert sides == {True, False}
+        ran = await canary(store, "explain", "web")
+        assert f"or by revision {index}, which is tried by 25.00%" in ran.stdout
+
+        ran = await canary(store, "revert", "web")
+        assert f"tried no more; back to {first}: 25% of users" in ran.stdout
+        await until(lambda: tried(a) == tried(b) == 0)
+        for to, said in (
+            ("0%", "expected a share of the users from 0.01% to 99.99%"),
+            ("100%", "expected a share of the users from 0.01% to 99.99%"),
+        ):
+            ran = await canary(
+                store, "apply", "web", "-", "--to", to, status=2, **given
+            )
+            assert said in " ".join(ran.stderr.split())
+        ran = await canary(store, *words, **given)
+        ran = await canary(store, "confirm", "web")
+        assert "tried by 25% of users, is confirmed: all take it now" in ran.stdout

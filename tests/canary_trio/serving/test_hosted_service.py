@@ -53,11 +53,11 @@ async def test_what_is_built_late_is_not_remembered_of_a_service_that_left(
     building, go_on = trio.Event(), trio.Event()
     build = Runtime.build
 
-    async def slowly(self: Runtime, *given: Any) -> Any:
+    async def slowly(self: Runtime, *given: Any, **named: Any) -> Any:
         if self.service == "two" and self.live is not None:
             building.set()
             await go_on.wait()
-        return await build(self, *given)
+        return await build(self, *given, **named)
 
     monkeypatch.setattr(Runtime, "build", slowly)
     kept: dict[str, Any] = {"remember": True, "state": tmp_path}

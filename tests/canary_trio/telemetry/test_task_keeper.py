@@ -16,10 +16,10 @@ from canary_trio.control.fleet.acknowledger import Acknowledger
 from canary_trio.control.last_good import LastGoodFile
 from canary_trio.control.moving import NextStore
 from canary_trio.control.supervisor import Supervisor
-from canary_trio.proxy.long_connections import LongConnections
-from canary_trio.proxy.runtime import Runtime
+from canary_trio.proxy.changing.long_connections import LongConnections
 from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.task_keeper import TaskKeeper
+from canary_trio.upstream.arm import ArmTimes
 from canary_trio.upstream.dns import Resolver
 from canary_trio.upstream.health_checks import HealthChecker
 from kv_trio.testing import in_memory_store
@@ -83,7 +83,7 @@ async def test_a_task_that_fails_all_the_time_has_a_rate(
 TASKS: dict[str, tuple[type, str]] = {
     "dns": (Resolver, "keep"),
     "health_checks": (HealthChecker, "_begin_due"),
-    "time": (Runtime, "_keep_time"),
+    "time": (ArmTimes, "keep"),
     "remember": (LastGoodFile, "run"),
     "acknowledge": (Acknowledger, "_acknowledge"),
     "follow": (Supervisor, "_write_first"),

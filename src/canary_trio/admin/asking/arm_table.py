@@ -2,7 +2,8 @@
 
 Counts are added, and so are the counts of the buckets of latency; a quantile is read from the
 sum and never made of other quantiles, whose mean means nothing. What a proxy says may be
-odd: it is left out then, and not believed in part.
+odd: it is left out then, and not believed in part. One file, since arms and documents are
+added and shown in one way.
 """
 
 from __future__ import annotations
@@ -162,6 +163,62 @@ def table_lines(rows: Mapping[str, ArmRow]) -> Iterator[str]:
     yield "  " + " " * lead + "last minute".ljust(minute) + "  in all"
     for row in table:
         yield "  " + "  ".join(_aligned(row, widths)).rstrip()
+
+
+@attrs.define
+class DocumentRow:
+    """One of two documents over all proxies, since the other one is tried.
+
+    Attributes:
+        requests: that it decided on.
+        errors: of these, with 5xx.
+        latency: of these, by the upper ends of their microseconds.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    latency: dict[float, int] = attrs.field(factory=dict)
+
+
+def document_rows(
+    statuses: Iterable[Mapping[str, Any] | str], revision: int
+) -> dict[str, DocumentRow]:
+    """Give both documents of a trial, of what proxies say that try this revision."""
+    rows: dict[str, DocumentRow] = {}
+    for status in statuses:
+        if isinstance(status, str):
+            continue
+        try:
+            trial = status["trial"]
+            if trial is None or trial["revision"] != revision:
+                continue
+            for name, told in trial["documents"].items():
+                requests, errors = int(told["requests"]), int(told["errors"])
+                row = rows.setdefault(name, DocumentRow())
+                _add(row.latency, told["latency"])
+                row.requests += requests
+                row.errors += errors
+        except _ODD:
+            continue
+    return rows
+
+
+def document_lines(rows: Mapping[str, DocumentRow]) -> Iterator[str]:
+    """Give both documents of a trial as a table of text."""
+    table: list[tuple[str, ...]] = [("document", "requests", "errors", "p50", "p99")]
+    for name, row in rows.items():
+        times = (_time(quantile(row.latency, share)) for share in (0.5, 0.99))
+        counts = (str(row.requests), percent(row.errors, row.requests))
+        table.append((printable(name), *counts, *times))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        found = (t.rjust(w) for t, w in zip(line[1:], widths[1:], strict=True))
+        yield "  " + "  ".join([line[0].ljust(widths[0]), *found]).rstrip()
+
+
+def shown_document(row: DocumentRow) -> dict[str, Any]:
+    """Give a document's row as JSON has it; times in seconds."""
+    return _part(row.requests, row.errors, row.latency)
 
 
 def shown_row(row: ArmRow) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from canary_trio.config.model import Config
+    from canary_trio.control.changes.pending import PendingChange
     from canary_trio.control.sources.source import KeyStore
     from canary_trio.routing.explain import Explanation
     from canary_trio.routing.request.request_spec import RequestSpec
@@ -61,6 +62,8 @@ def _shown_route(routed: dict[str, Any]) -> str:
 async def _explain(
     store: KeyStore, service: str, spec: RequestSpec, document: bytes | None
 ) -> Explanation:
+    import attrs  # noqa: PLC0415
+
     from canary_trio.config.document import load  # noqa: PLC0415
     from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
     from canary_trio.routing.access.explain import with_refusal  # noqa: PLC0415
@@ -68,16 +71,47 @@ async def _explain(
     from canary_trio.routing.explain import explain  # noqa: PLC0415
     from canary_trio.routing.router import Router  # noqa: PLC0415
 
+    tried: PendingChange | None = None
     if document is None:
         text, revision = await read_document(store, service)
+        tried = await _tried(store, service)
     else:
         text, revision = document, 0
     config = load(text)
     fleet_secrets = await _secrets(store, service, config)
     router = Router(config, service=service, secrets=fleet_secrets)
     chance = Chance(random.random, secrets.token_bytes)
+    told: dict[str, object] | None = None
+    if tried is not None:
+        from canary_trio.proxy.changing.trial_split import (  # noqa: PLC0415
+            TrialSplit,
+            trial_salt,
+        )
+
+        other = load(tried.document.encode())
+        fleet_secrets = await _secrets(store, service, other)
+        routed = Router(other, service=service, secrets=fleet_secrets)
+        salt = trial_salt(service, tried.document)
+        split = TrialSplit(tried.share, salt, router, routed)
+        tries = split.sure(spec.head(), spec.client, spec.certificate)
+        share = tried.share / 10_000
+        told = {"revision": tried.index, "share": share, "tries": tries}
+        if tries:
+            config, router, revision = other, routed, tried.index
     found, _ = explain(spec, router, revision, chance)
-    return with_refusal(found, spec, config)
+    return attrs.evolve(with_refusal(found, spec, config), trial=told)
+
+
+async def _tried(store: KeyStore, service: str) -> PendingChange | None:
+    """Give what a share of the users tries; None for nothing."""
+    from canary_trio.control.changes.waiting import read_pending  # noqa: PLC0415
+    from canary_trio.control.sources.source import SourceCannot  # noqa: PLC0415
+
+    try:
+        found = (await read_pending(store, service)).change
+    except SourceCannot:  # a file: nothing is tried there
+        return None
+    return found if found is not None and found.share else None
 
 
 async def _secrets(store: KeyStore, service: str, config: Config) -> tuple[bytes, ...]:
@@ -100,6 +134,21 @@ async def _secrets(store: KeyStore, service: str, config: Config) -> tuple[bytes
 def _shown(found: Explanation) -> str:
     """Give the explanation in words, one fact a line."""
     of = f"revision {found.revision}" if found.revision else "this document"
+    trial = found.trial or {}
+    if trial.get("tries"):
+        of += f", which {trial['share']:.2%} of users try, this one too"
+    lines = _said(found, of)
+    if trial and trial["tries"] is None:
+        lines += (
+            f"\n  or by revision {trial['revision']}, which is tried by {trial['share']:.2%}:"
+            " it has no key that says"
+        )
+    elif trial and not trial["tries"]:
+        lines += f"\n  not by revision {trial['revision']}, which other users try"
+    return lines
+
+
+def _said(found: Explanation, of: str) -> str:
     if found.refused is not None:
         return f"{of}: refused, {found.refused}: it would reach no arm"
     return "\n".join([*_arm_lines(found, of), *_auth_lines(found.auth)])

@@ -49,6 +49,13 @@ CATALOG = (
         ("arm", "condition"),
         readings.failures,
     ),
+    _counter(
+        "canary_trial_requests_total",
+        "Requests that are over since another document is tried for a share of the users,"
+        " by the document (present, or trial), and the class of the status.",
+        ("document", "code"),
+        readings.tried,
+    ),
     *ACCESS,
     _gauge(
         MergeRule.HIGHEST,

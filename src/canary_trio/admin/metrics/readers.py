@@ -16,7 +16,8 @@ import attrs
 from canary_health import process_log
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.config.model import WHOLE
-from canary_trio.proxy.long_connections import LongConnections
+from canary_trio.proxy.changing.long_connections import LongConnections
+from canary_trio.proxy.changing.trial import SIDES, Trial
 from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.counters import BOUNDS_S, CLASSES, ArmCounters
 from canary_trio.upstream.arm import ArmState
@@ -117,6 +118,17 @@ def retries(view: ProxyView, _: float) -> Rows:
     for name, arm in view.runtime.observer.counters.arms.items():
         if name:
             yield (name,), arm.retries
+
+
+def tried(view: ProxyView, _: float) -> Rows:
+    """Give the requests that are over since a document is tried, by document."""
+    trial = None if view.runtime.live is None else view.runtime.live.trial
+    if isinstance(trial, Trial):
+        both = {SIDES.against: trial.present, SIDES.arm: trial.tried}
+        for name, counts in both.items():
+            for code, count in zip(CLASSES, counts.statuses, strict=True):
+                if count:
+                    yield (name, code), count
 
 
 # === the split ===

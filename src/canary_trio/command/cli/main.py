@@ -36,7 +36,7 @@ COMMANDS = {
     "schema": _HERE + "changes.documents:schema",
     "secret": _HERE + "changes.secret:secret",
     "serve": _HERE + "serve:serve",
-    "services": _HERE + "views.status:services",
+    "services": _HERE + "views.services:services",
     "set": _HERE + "changes.documents:set_",
     "status": _HERE + "views.status:status",
     "undo": _HERE + "changes.history:undo",

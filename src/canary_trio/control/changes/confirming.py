@@ -166,16 +166,22 @@ async def write_trial(
     proxies: Sequence[str],
     *,
     within_s: float,
+    share: int = 0,
+    judged: bool = False,
     note: Note | None = None,
     now: Callable[[], float] = time.time,
 ) -> PendingChange:
-    """Let some proxies try a document while the rest stay at the present one; give that.
+    """Let some proxies, or users, try a document while the rest stay at the present one.
+
+    It gives what waits then.
 
     Args:
         client: of the store.
         service: whose document it is; no gateway, whose table is one for all.
         document: parsed JSON.
-        proxies: that try it, by their names.
+        proxies: that try it, by their names; none where a share of the users does.
+        share: of the users that try it on every proxy, in ten-thousandths; else 0.
+        judged: whether it goes back where it is found worse than the present one.
         within_s: seconds in which it has to be confirmed.
         note: who tries it, and why; by default who runs this process, and where.
         now: gives the time, in seconds since 1970.
@@ -216,6 +222,8 @@ async def write_trial(
         at + round(within_s * 1000),
         kind=PendingKind.TRIAL,
         proxies=tuple(proxies),
+        share=share,
+        judged=judged,
         carried=0 if found.change is None else found.change.carried + 1,
     )
     same = TxnOperation("check-index", config_key(service), index=over)

@@ -4,8 +4,9 @@
                               |  \\--> replaced by another write: the key goes with it
                               +-----> in time nobody did: the former document is written
 
-Or another document is tried: some proxies run it while the rest stay at the present one,
-until it is confirmed, and so written as the document, or its time is over.
+Or another document is tried: some proxies run it while the rest stay at the present one, or
+all of them run it for a share of the users, until it is confirmed, and so written as the
+document, or its time is over.
 
 A service has one pending change at most. It is written in the same transaction as the
 document that it is about, so the two keys have one index: where they have not, somebody
@@ -13,7 +14,8 @@ wrote the document past us, and nothing is waited for any more. The document tha
 back to is in it whole, since history is bounded and this must not be.
 
 The times in it are the operator's. What a proxy makes of them is bounded on both sides by
-what it has seen itself (`due_in_s`), since nobody's clock is sure to be right.
+what it has seen itself (`due_in_s`), since nobody's clock is sure to be right. One file, since
+all of it is one value, and how that is written, read and said.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ MOST_WITHIN_S = 7 * 86400.0
 GRACE_S = 10.0
 """For so long a proxy takes nothing back that it has not seen coming: its clock may be wrong."""
 
+_WHOLE = 10_000  # as of a ratio
 _LATEST = 2**53  # milliseconds that every reader of JSON takes as they are
 
 
@@ -48,7 +51,7 @@ class PendingKind(enum.StrEnum):
     """The document itself, which goes back to a former one."""
 
     TRIAL = "trial"
-    """Another document, which some proxies run meanwhile."""
+    """Another document, which some proxies run meanwhile, or all for a share of the users."""
 
 
 @attrs.frozen
@@ -65,7 +68,9 @@ class PendingChange:
         at: when, in milliseconds since 1970 by the author's clock.
         until: when it goes back, by the same clock.
         index: the revision that is to be confirmed; 0 while it is not written.
-        proxies: that try it; of a trial.
+        proxies: that try it; of a trial by some.
+        share: of the users that try it on every proxy, in ten-thousandths; 0 where proxies do.
+        judged: whether it goes back where a judge finds it worse than the present one.
         carried: how often it was taken along to another revision.
     """
 
@@ -78,6 +83,8 @@ class PendingChange:
     index: int = 0
     kind: PendingKind = PendingKind.CONFIRM
     proxies: tuple[str, ...] = ()
+    share: int = 0
+    judged: bool = False
     carried: int = 0
 
     @classmethod
@@ -96,6 +103,8 @@ class PendingChange:
             return cls(
                 kind=kind,
                 proxies=tuple(map(_text, held["proxies"])) if is_trial else (),
+                share=_share(held.get("share", 0)) if is_trial else 0,
+                judged=held.get("judged") is True,
                 document=_text(held["document"]),
                 revision=_number(held["over" if is_trial else "revision"]),
                 author=_text(shown["author"]),
@@ -123,6 +132,8 @@ class PendingChange:
             shown["trial"] = {
                 "over": self.revision,
                 "proxies": list(self.proxies),
+                **({"share": self.share / _WHOLE} if self.share else {}),
+                **({"judged": True} if self.judged else {}),
                 "document": self.document,
             }
         else:
@@ -172,18 +183,35 @@ class PendingChange:
             "message": self.message,
             "left_s": round(self.left_s(now_ms), 1),
             **({"proxies": list(self.proxies)} if self.is_trial else {}),
+            **({"share": self.share / _WHOLE} if self.share else {}),
+            **({"judged": True} if self.judged else {}),
         }
+
+    @property
+    def who(self) -> str:
+        """Who tries it, in words."""
+        return who_tries(self.shown(0))
 
 
 def words_of(service: str, shown: dict[str, Any]) -> str:
     """Say what is told of a pending change."""
     why = f" ({shown['message']})" if shown["message"] else ""
-    tried = f", tried by {', '.join(shown['proxies'])}," if "proxies" in shown else ""
+    tried = f", tried by {who_tries(shown)}," if "proxies" in shown else ""
     return (
         f"revision {shown['revision']} by {shown['author']}{why}{tried} goes back to"
         f" revision {shown['back_to']} {in_time(shown['left_s'])} unless it is confirmed:"
         f" canary confirm {service}"
     )
+
+
+def who_tries(shown: dict[str, Any]) -> str:
+    """Say who tries a document, of what is told of it.
+
+    >>> who_tries({"proxies": ["a", "b"]}), who_tries({"proxies": [], "share": 0.005})
+    ('a, b', '0.5% of users')
+    """
+    share = shown.get("share", 0)
+    return f"{share * 100:g}% of users" if share else ", ".join(shown["proxies"])
 
 
 def chosen_of(service: str, proxies: Iterable[str], count: int) -> tuple[str, ...]:
@@ -212,6 +240,12 @@ def in_time(left_s: float) -> str:
     if hours:
         return f"in {hours} h {minutes} min"
     return f"in {minutes} min {seconds} s" if minutes else f"in {seconds} s"
+
+
+def _share(value: object) -> int:
+    if isinstance(value, int | float) and 0 <= value < 1:
+        return round(value * _WHOLE)
+    raise ValueError("no share")
 
 
 def _number(value: object) -> int:

@@ -2,8 +2,9 @@
 
 The rule that it obeys: the store's document is taken first, and is what is remembered on
 disk; the one that is tried comes after it, once, and only as long as it is tried over that
-very revision. Where it cannot run here, that is reported, and the store's goes on. One thing
-is installed at a time, so the last to be asked for is the one that runs.
+very revision. What a share of the users tries runs beside the store's, on every proxy. Where it
+cannot run here, that is reported, and the store's goes on. One thing is installed at a time,
+so the last to be asked for is the one that runs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from canary_trio.control.changes.pending import PendingChange
 from canary_trio.control.driving.unconfirmed import Unconfirmed
 from kv_trio import Entry
 
+FOLLOWS_S = 0.1
+"""So long what a share tries goes on once nothing waits: if it was confirmed, nobody goes back."""
+
 
 class Take(Protocol):
     """Runs a document, or refuses it and says so."""
@@ -27,6 +31,17 @@ class Take(Protocol):
         """Run it; one that is tried is not remembered."""
 
 
+class TryBeside(Protocol):
+    """Lets a share of the users try a document beside the one that runs."""
+
+    @property
+    def revision(self) -> int:
+        """That is tried so; 0 for none."""
+
+    async def follow(self, trial: PendingChange | None) -> None:
+        """Try it, unless that is so, or it was refused; None to try none any more."""
+
+
 class OwnTrial:
     """Which document a proxy runs: the store's, or one that it tries.
 
@@ -34,6 +49,7 @@ class OwnTrial:
         unconfirmed: what waits of the service.
         proxy_id: the proxy's name.
         take: runs a document.
+        beside: what a share of the users tries.
         running: gives the revision that runs.
         refused: gives the revision that was refused last; 0 for none.
     """
@@ -44,12 +60,13 @@ class OwnTrial:
         proxy_id: str,
         *,
         take: Take,
+        beside: TryBeside,
         running: Callable[[], int],
         refused: Callable[[], int],
     ) -> None:
         self._unconfirmed = unconfirmed
         self._id = proxy_id
-        self._take = take
+        self._take, self._beside = take, beside
         self._running, self._refused = running, refused
         self._installing = trio.Lock()
         self._document: Entry | None = None  # as the store has it
@@ -65,6 +82,11 @@ class OwnTrial:
         is_tried = self._tried and self._tried == self._running()
         return document.modify_index if document is not None and is_tried else 0
 
+    @property
+    def beside(self) -> int:
+        """The revision that a share of the users tries beside the one that runs; 0 for none."""
+        return self._beside.revision
+
     async def apply(self, document: Entry) -> None:
         """Take the store's document, and then what is tried over it."""
         async with self._installing:
@@ -77,10 +99,19 @@ class OwnTrial:
 
     async def look(self) -> None:
         """Try what is to be tried, or go back, as the store says now."""
+        if self.beside and self._any() is None:
+            await trio.sleep(
+                FOLLOWS_S
+            )  # if it is confirmed the document is about to come
         async with self._installing:
             await self._follow()
 
     def _trial(self) -> PendingChange | None:
+        """Give what is to be tried in place of the store's document; None for nothing."""
+        trial = self._any()
+        return None if trial is None or trial.share else trial
+
+    def _any(self) -> PendingChange | None:
         document = self._document
         if document is None:
             return None
@@ -89,9 +120,11 @@ class OwnTrial:
     async def _follow(self) -> None:
         trial, before, document = self._trial(), self._tried, self._document
         self._tried = 0 if trial is None else trial.index
-        if self._tried == before or document is None:
-            return
-        if trial is not None:
-            await self._take(trial.document.encode(), trial.index, is_trial=True)
-        elif before in (self._running(), self._refused()):
-            await self._take(document.value, document.modify_index)
+        if self._tried != before and document is not None:
+            if trial is not None:
+                await self._take(trial.document.encode(), trial.index, is_trial=True)
+            elif before in (self._running(), self._refused()):
+                await self._take(document.value, document.modify_index)
+        found = self._any()
+        is_live = document is not None and self._running() == document.modify_index
+        await self._beside.follow(found if found and found.share and is_live else None)

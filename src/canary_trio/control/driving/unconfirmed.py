@@ -77,7 +77,7 @@ class Unconfirmed:
         change = self.change
         if change is None or not change.is_trial or not change.holds(revision):
             return None
-        return change if proxy in change.proxies else None
+        return change if change.share or proxy in change.proxies else None
 
     def begin(self) -> None:
         """Look at another store: what is found there first was not seen coming."""

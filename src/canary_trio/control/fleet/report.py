@@ -96,6 +96,8 @@ class Report:
         digest: of the document that runs, see `digest_of`; empty where nobody knows.
         tries_over: the revision of the document in place of which it tries the one that it
             runs; 0 where it tries none.
+        beside: the revision that a share of its users tries, beside the one that it runs; 0
+            for none.
     """
 
     id: str = attrs.field(converter=printable)
@@ -108,6 +110,7 @@ class Report:
     certificates: tuple[CertificateNotice, ...] = ()
     digest: str = attrs.field(default="", converter=printable)
     tries_over: int = 0
+    beside: int = 0
 
     def shown(self, now: float) -> dict[str, Any]:
         """Give the report as a value of JSON, with what its certificates have left."""
@@ -131,7 +134,8 @@ class Report:
                 failed = Refusal(_revision(failed["revision"]), problems)
             for name in ("running", "attempted"):
                 shown[name] = _revision(shown[name])
-            shown["tries_over"] = _revision(shown.get("tries_over", 0))
+            for name in ("tries_over", "beside"):
+                shown[name] = _revision(shown.get(name, 0))
             notices = map(CertificateNotice.load, shown.pop("certificates", ()))
             return cls(failed=failed, certificates=tuple(notices), **shown)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -237,6 +241,8 @@ class Fleet:
         if report in self.trying:
             return f"tries {report.running} in place of {report.tries_over}"
         said = f"runs {report.running or 'nothing'}"
+        if report.beside:
+            said += f", and tries {report.beside} beside it"
         if report.running < self.revision or self.runs_it(report):
             return said
         return f"{said}, which this store does not have"

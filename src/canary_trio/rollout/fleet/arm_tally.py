@@ -12,6 +12,7 @@ has been seen, or has failed. A user who is only now given a key is a unit witho
 
 The rule that it obeys: counts belong to one window and one life of a proxy, its epoch, and
 never go back within it. So who reads them late, or reads only some, misses nothing.
+One file, since what is a unit, what has failed and what is told of it are one count.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import hashlib
 import math
 from array import array
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Protocol
 
 import attrs
 
@@ -65,6 +67,52 @@ class CountingRule:
     failing: frozenset[int] = FAILING
     by_user: bool = False
     compares: bool = False
+
+
+class Tally(Protocol):
+    """Where requests count for a judge: an `ArmTally`."""
+
+    @property
+    def failing(self) -> Collection[int]:
+        """Statuses that count as failures."""
+
+    @property
+    def by_user(self) -> bool:
+        """Whether a user counts once."""
+
+    def answered(self, seconds: float, user: bytes | None = None) -> None:
+        """Count a request that did not fail."""
+
+    def add(self, user: bytes | None, *, failed: bool) -> None:
+        """Count one that failed, or whose time says nothing."""
+
+
+@attrs.frozen
+class BothTallies:
+    """Two judges' tallies of the same requests; what is a failure is the same to both."""
+
+    one: Tally
+    other: Tally
+
+    @property
+    def failing(self) -> Collection[int]:
+        """Statuses that count as failures."""
+        return self.one.failing
+
+    @property
+    def by_user(self) -> bool:
+        """Whether a user counts once."""
+        return self.one.by_user
+
+    def answered(self, seconds: float, user: bytes | None = None) -> None:
+        """Count a request that did not fail."""
+        self.one.answered(seconds, user)
+        self.other.answered(seconds, user)
+
+    def add(self, user: bytes | None, *, failed: bool) -> None:
+        """Count one that failed, or whose time says nothing."""
+        self.one.add(user, failed=failed)
+        self.other.add(user, failed=failed)
 
 
 class ArmTally:

@@ -23,6 +23,7 @@ from canary_trio.command.process.merge import merge_metrics
 from canary_trio.config.document import build
 from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.control.supervisor import Supervisor
+from canary_trio.proxy.changing.trial import begin_trial
 from canary_trio.proxy.handler import ProxyHandler
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.decision import Decision, Reason
@@ -30,7 +31,7 @@ from canary_trio.telemetry.counters import BOUNDS_S
 from canary_trio.telemetry.events import EventKind
 from http_trio.testing.peers import connected, serving
 from kv_trio import StoreRefused
-from tests.canary_trio.proxy.test_long_connections import (
+from tests.canary_trio.proxy.changing.test_long_connections import (
     RECALL,
     here,
     open_websocket,
@@ -135,6 +136,8 @@ async def test_the_figures_are_those_that_were_counted() -> None:
 async def test_every_metric_is_shown_with_its_kind_and_its_meaning() -> None:
     view = await _view()
     assert view.runtime.live is not None
+    config = view.runtime.live.config
+    await begin_trial(view.runtime, config, 58, (b"s",), share=1000, salt=b"salt")
     view.runtime.live.labels.note(Decision("canary", Reason.RATIO)).count(200, 0.1)
     view.runtime.observer.counters.failed("canary", "unreachable")
     view.runtime.observer.mirror_counters.of_arm("canary")

@@ -1,7 +1,8 @@
 """The commands that read, check and change the document of a service.
 
 What is written is checked here first, so a fault is named before anything changes; and a
-change goes over the revision that it was made of, so it never undoes another one.
+change goes over the revision that it was made of, so it never undoes another one. One file,
+since each of them reads a document, and checks it, in the same words.
 """
 
 from __future__ import annotations
@@ -109,13 +110,20 @@ def unset(service: str, paths: tuple[str, ...], how: How) -> None:
 )
 @click.option(
     "--to",
-    metavar="N|NAME",
-    help="Let only N of the live proxies, or the one of this name, try it, while the rest stay"
-    " at the present document: until `canary confirm`, `canary revert`, or the end of"
-    " --confirm-within (here by default an hour).",
+    metavar="N|NAME|SHARE%",
+    help="Let only N of the live proxies, or the one of this name, or such a share of the"
+    " users (10%) try it, while the rest stay at the present document: until `canary"
+    " confirm`, `canary revert`, or the end of --confirm-within (here by default an hour).",
+)
+@click.option(
+    "--judge",
+    "judged",
+    is_flag=True,
+    help="With --to SHARE%: go back by itself, too, where a judge finds it worse than the"
+    " present document, by the evidence that judges an arm.",
 )
 @writing.options_rehearsed
-def apply(service: str, file: Path, to: str | None, how: How) -> None:
+def apply(service: str, file: Path, to: str | None, how: How, *, judged: bool) -> None:
     """Make FILE the document of SERVICE: canary apply web web.json --wait 2.
 
     FILE is JSON, or by its name YAML (.yaml, .yml) or TOML; - is JSON on standard input.
@@ -126,8 +134,10 @@ def apply(service: str, file: Path, to: str | None, how: How) -> None:
 
     text = read_valid(file, service)
     if to is not None:
-        trying.try_out(service, parse(text), to, how)
+        trying.try_out(service, parse(text), to, how, judged=judged)
         return
+    if judged:
+        raise click.UsageError("--judge needs --to SHARE%, such as --to 10%")
 
     async def replacing(client: KeyStore) -> Draft:
         try:

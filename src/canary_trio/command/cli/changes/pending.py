@@ -45,7 +45,7 @@ def confirm(service: str, config_server: str, *, as_json: bool) -> None:
     if change.is_trial:
         click.echo(
             f"revision {change.index} by {change.author}{why}, tried by"
-            f" {', '.join(change.proxies)}, is confirmed: all proxies take it now"
+            f" {change.who}, is confirmed: all take it now"
         )
         return
     click.echo(
@@ -81,8 +81,8 @@ def revert(service: str, how: How) -> None:
     if trial is not None:
         shown = {"reverted": trial.index, "revision": trial.revision}
         words = (
-            f"revision {trial.index} is tried no more; {', '.join(trial.proxies)} goes"
-            f" back to {trial.revision}"
+            f"revision {trial.index} is tried no more; back to {trial.revision}:"
+            f" {trial.who}"
         )
         click.echo(json.dumps(shown) if how.as_json else words)
         return

@@ -1,12 +1,14 @@
-"""`canary apply --to`: some proxies try a document, while the rest stay at the present one.
+"""`canary apply --to`: a document is tried, while the rest stays at the present one.
 
-Which ones is decided here, once: those that are live are put in an order that hangs on their
-names alone, so the same fleet gives the same proxies; and their names stand in the store.
+By some proxies: which ones is decided here, once; those that are live are put in an order that
+hangs on their names alone, so the same fleet gives the same proxies, and their names stand in
+the store. Or by a share of the users, on every proxy: only the share stands in the store.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -34,6 +36,7 @@ TRIAL_S = 3600.0
 
 
 _DIGITS = 9  # of a number of proxies; a longer one is none of a fleet
+_PERCENT = re.compile(r"(\d{1,2}(?:\.\d{1,2})?)%\Z", re.ASCII)
 
 
 @attrs.frozen
@@ -44,9 +47,17 @@ class _Tried:
     fleet: Fleet | None
 
 
-def try_out(service: str, document: dict[str, Any], to: str, how: How) -> None:
-    """Let proxies try a document; wait for them if that is asked, and say so."""
+def try_out(
+    service: str, document: dict[str, Any], to: str, how: How, *, judged: bool = False
+) -> None:
+    """Let proxies or users try a document; wait for it if that is asked, and say so."""
     done: _Tried | None = None
+    share = share_of(to)
+    if judged and not share:
+        raise click.UsageError(
+            f"--judge goes with a share of the users, as --to 10%, found --to {to}: what"
+            " single proxies get is not drawn"
+        )
 
     async def write(client: DocumentSource) -> _Tried:
         nonlocal done
@@ -58,7 +69,9 @@ def try_out(service: str, document: dict[str, Any], to: str, how: How) -> None:
         fleet = await read_fleet(client, service, 0)
         live = [report.id for report in fleet.reports]
         change = await write_trial(
-            *(client, service, document, _chosen(service, live, to)),
+            *(client, service, document, _chosen(service, live, to, share)),
+            share=share,
+            judged=judged,
             within_s=TRIAL_S if how.within_s is None else how.within_s,
             note=await how.note(client, Draft(document, 0)),
         )
@@ -75,16 +88,36 @@ def try_out(service: str, document: dict[str, Any], to: str, how: How) -> None:
     _say(service, tried, how)
 
 
-def _chosen(service: str, live: Sequence[str], to: str) -> tuple[str, ...]:
+def share_of(to: str) -> int:
+    """Give a share of the users in ten-thousandths; 0 where it is one of proxies.
+
+    >>> share_of("10%"), share_of("0.5%"), share_of("2")
+    (1000, 50, 0)
+    """
+    if not to.endswith("%"):
+        return 0
+    found = _PERCENT.match(to)
+    share = round(float(found[1]) * 100) if found else 0
+    if not share:
+        raise click.UsageError(
+            f"found --to {to}, expected a share of the users from 0.01% to 99.99%"
+        )
+    return share
+
+
+def _chosen(service: str, live: Sequence[str], to: str, share: int) -> tuple[str, ...]:
     from canary_trio.control.changes.pending import chosen_of  # noqa: PLC0415
     from canary_trio.errors import CannotConfirm  # noqa: PLC0415
 
     is_count = to.isascii() and to.isdigit() and len(to) <= _DIGITS
     count = int(to) if is_count else None
-    if count == 0 or to.endswith("%"):
+    if count == 0:
         raise click.UsageError(
-            f"found --to {to}, expected a number of proxies, or the name of one"
+            f"found --to {to}, expected a number of proxies, the name of one, or a share of"
+            " the users, as 10%"
         )
+    if share and live:
+        return ()
     if count is None and to in live:
         return (to,)
     if count is not None and count <= len(live):
@@ -118,10 +151,11 @@ def _lagging(fleet: Fleet, change: PendingChange) -> list[str]:
     done = {
         report.id
         for report in fleet.reports
-        if report.running == change.index
+        if change.index in (report.running, report.beside)
         or (report.failed is not None and report.failed.revision == change.index)
     }
-    return [name for name in change.proxies if name not in done]
+    asked = [one.id for one in fleet.reports] if change.share else change.proxies
+    return [name for name in asked if name not in done]
 
 
 def _say(service: str, tried: _Tried, how: How) -> None:
@@ -129,15 +163,17 @@ def _say(service: str, tried: _Tried, how: How) -> None:
 
     change, fleet = tried.change, tried.fleet
     shown = change.shown(round(time.time() * 1000))
-    names = ", ".join(change.proxies)
+    by = f"{len(change.proxies)} of {tried.live} proxies ({change.who})"
+    if change.share:
+        by = f"{change.who} on {tried.live} proxies"
     lagging = [] if fleet is None else _lagging(fleet, change)
     if how.as_json:
         waited = {} if fleet is None else {"lagging": lagging}
         click.echo(json.dumps({"revision": change.index, "pending": shown, **waited}))
     else:
         click.echo(
-            f"revision {change.index} is tried by {len(change.proxies)} of {tried.live}"
-            f" proxies ({names}); the rest stay at {change.revision}, and they go back to"
+            f"revision {change.index} is tried by {by}; the rest stay at"
+            f" {change.revision}, and they go back to"
             f" it {in_time(shown['left_s'])} unless it is confirmed: canary confirm"
             f" {service}"
         )

@@ -1,13 +1,12 @@
-"""The commands `canary status` and `canary services`: what runs, and what there is.
+"""The command `canary status`: what runs, and what was refused.
 
-One file, since both show what the store and the proxies say of services.
+One file, since the store and the proxies each say a part of one answer.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import click
 from canary_trio.command.cli.options import admin_options, store_options
 
 if TYPE_CHECKING:
+    from canary_trio.admin.asking.arm_table import DocumentRow
     from canary_trio.admin.asking.overview import Overview, Status
     from canary_trio.control.fleet.report import Report, Sighting
     from canary_trio.control.sources.source import KeyStore
@@ -101,7 +101,11 @@ def _shown(
     arms: bool,
 ) -> dict[str, Any]:
     """Give a service as JSON has it."""
-    from canary_trio.admin.asking.arm_table import arm_rows, shown_row  # noqa: PLC0415
+    from canary_trio.admin.asking.arm_table import (  # noqa: PLC0415
+        arm_rows,
+        shown_document,
+        shown_row,
+    )
     from canary_trio.admin.asking.overview import of_service  # noqa: PLC0415
 
     pending = found.pending
@@ -112,13 +116,34 @@ def _shown(
             report.shown(found.at) | ({"status": said[report.id]} if arms else {})
             for report in found.fleet.reports
         ],
-        "missing": [_missing(sighting, found.at) for sighting in found.missing],
+        "missing": [shown_missing(sighting, found.at) for sighting in found.missing],
         "pending": None if pending is None else pending.shown(round(found.at * 1000)),
     }
     if arms:
         rows = arm_rows(of_service(one, found.service) for one in statuses.values())
         shown["arms"] = {name: shown_row(row) for name, row in rows.items()}
+        shown["not_asked"] = _not_asked(said)
+        shown["trial"] = {
+            name: shown_document(row)
+            for name, row in _documents(found, statuses).items()
+        }
     return shown
+
+
+def _documents(found: Overview, statuses: dict[str, Status]) -> dict[str, DocumentRow]:
+    """Give how both documents fare where a share of the users tries one."""
+    from canary_trio.admin.asking.arm_table import document_rows  # noqa: PLC0415
+    from canary_trio.admin.asking.overview import of_service  # noqa: PLC0415
+
+    if found.pending is None or not found.pending.share:
+        return {}
+    said = (of_service(one, found.service) for one in statuses.values())
+    return document_rows(said, found.pending.index)
+
+
+def _not_asked(said: dict[str, Status]) -> list[str]:
+    """Give the proxies that could not be asked: no total has what they count."""
+    return sorted(name for name, status in said.items() if isinstance(status, str))
 
 
 def _status_text(
@@ -129,7 +154,11 @@ def _status_text(
     arms: bool,
 ) -> Iterator[str]:
     """Give a service as lines."""
-    from canary_trio.admin.asking.arm_table import arm_rows, table_lines  # noqa: PLC0415
+    from canary_trio.admin.asking.arm_table import (  # noqa: PLC0415
+        arm_rows,
+        document_lines,
+        table_lines,
+    )
     from canary_trio.admin.asking.overview import of_service  # noqa: PLC0415
     from canary_trio.control.changes.pending import words_of  # noqa: PLC0415
 
@@ -145,12 +174,16 @@ def _status_text(
     rows = arm_rows(of_service(one, service) for one in statuses.values())
     if rows:
         yield from table_lines(rows)
+        if lacking := _not_asked(said):
+            yield f"  without {', '.join(lacking)}, which cannot be asked"
+    if documents := _documents(found, statuses):
+        yield from document_lines(documents)
     for report in fleet.reports:
         yield from report_lines(
             report, found.at, said[report.id] if arms else None, fleet.said_of(report)
         )
     for sighting in found.missing:
-        yield _missing_line(_missing(sighting, found.at))
+        yield missing_line(shown_missing(sighting, found.at))
 
 
 def report_lines(
@@ -171,12 +204,13 @@ def report_lines(
         yield from status_lines(answer, report.admin)
 
 
-def _missing(sighting: Sighting, now: float) -> dict[str, Any]:
+def shown_missing(sighting: Sighting, now: float) -> dict[str, Any]:
     ago_s = max(0.0, now - sighting.at)  # its clock may be ahead
     return {"id": sighting.id, "address": sighting.address, "last_seen_s": round(ago_s)}
 
 
-def _missing_line(shown: dict[str, Any]) -> str:
+def missing_line(shown: dict[str, Any]) -> str:
+    """Give it as a line."""
     minutes = shown["last_seen_s"] // 60
     seen = f"last seen {minutes} min ago" if minutes else "last seen a moment ago"
     return f"  {shown['id']}  {shown['address']}  {seen}"
@@ -255,130 +289,3 @@ def _arm_lines(name: str, arm: dict[str, Any]) -> Iterator[str]:
             f" {server['requests']} requests, {server['failures']} failures,"
             f" ejected {server['ejections']} times"
         )
-
-
-# === all services ===
-
-Found = dict[str, dict[str, Any]]
-"""What is shown of each service and gateway, by its name."""
-
-
-@click.command()
-@store_options.config_server
-@store_options.as_json
-def services(config_server: str, *, as_json: bool) -> None:
-    """List the services and gateways in the store: documents, routes, live proxies."""
-
-    async def read(client: KeyStore) -> Found:
-        from canary_trio.control.fleet.last_seen import missing_in  # noqa: PLC0415
-        from canary_trio.control.store_keys import ROOT  # noqa: PLC0415
-
-        listing = await client.list(ROOT)
-        values = {entry.key: entry.value for entry in listing.entries}
-        found: Found = {}
-        for entry in listing.entries:
-            _note(found, entry.key.decode("utf-8", "replace"), entry)
-        now = time.time()
-        for name, shown in found.items():
-            missing = missing_in(values, [name], now)
-            shown["missing"] = [_missing(sighting, now) for sighting in missing]
-        return found
-
-    found = store_options.ask(config_server, read)
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    if not found:
-        click.echo("no services; write one with: canary apply SERVICE FILE")
-    for name in sorted(found):
-        for line in _service_lines(name, found):
-            click.echo(line)
-
-
-def _note(found: Found, key: str, entry: Any) -> None:
-    """Note what one key says."""
-    from canary_trio.control.fleet.report import Report, digest_of  # noqa: PLC0415
-    from canary_trio.control.store_keys import BadName, check_service  # noqa: PLC0415
-
-    _, name, *rest = key.split("/")
-    try:
-        check_service(name)
-    except BadName:
-        return
-    shown = found.setdefault(name, {"revision": None, "proxies": []})
-    if rest == ["config"]:
-        shown |= {"revision": entry.modify_index, "digest": digest_of(entry.value)}
-        shown |= _described(name, entry.value)
-    elif rest[:1] == ["proxies"]:
-        report = Report.load(entry.value)
-        if report is not None:
-            shown["proxies"].append(
-                {
-                    "id": report.id,
-                    "address": report.address,
-                    "running": report.running,
-                    "digest": report.digest,
-                    "tries_over": report.tries_over,
-                    "refused": report.failed.revision if report.failed else None,
-                    "move": report.move,
-                }
-            )
-
-
-def _described(name: str, text: bytes) -> dict[str, Any]:
-    """Say what a document has: the routes of a gateway, the arms of a service."""
-    from canary_trio.config.document import parse  # noqa: PLC0415
-    from canary_trio.control.changes.documents import check_document  # noqa: PLC0415
-    from canary_trio.errors import InvalidConfig  # noqa: PLC0415
-    from canary_trio.routing.edge.model import GatewayConfig  # noqa: PLC0415
-
-    try:
-        config = check_document(name, parse(text))
-    except InvalidConfig as exc:
-        return {"faults": list(map(str, exc.problems))}
-    if isinstance(config, GatewayConfig):
-        return {"routes": [route.shown for route in config.routes]}
-    shares = {arm: share / 10_000 for arm, share in config.shares.items()}
-    return {"arms": shares}
-
-
-def _service_lines(name: str, found: Found) -> list[str]:
-    shown = found[name]
-    revision, proxies = shown["revision"], shown["proxies"]
-    live = [proxy for proxy in proxies if not _why_not_live(proxy, shown)]
-    what = "no document" if revision is None else f"revision {revision}"
-    line = f"{name}: {what}, live on {len(live)}/{len(proxies)} proxies"
-    if faults := shown.get("faults"):
-        more = f" and {len(faults) - 1} more" if faults[1:] else ""
-        line += f"; not valid: {faults[0]}{more}"
-    elif "arms" in shown:
-        line += ": " + ", ".join(f"{a} {s:g}" for a, s in shown["arms"].items())
-    lines = [line]
-    for route in shown.get("routes", ()):
-        hosts, service = ", ".join(route["hosts"]) or "*", route["service"]
-        lines.append(f"  {hosts} {route['path_prefix']} -> {route['target']}")
-        if service is not None and found.get(service, _ABSENT)["revision"] is None:
-            lines[-1] += ", which has no document"
-    for proxy in proxies:
-        why_not = _why_not_live(proxy, shown)
-        lines.append(f"  proxy {proxy['id']}  {proxy['address']}{why_not}")
-    return [*lines, *map(_missing_line, shown["missing"])]
-
-
-_ABSENT: dict[str, Any] = {"revision": None}
-
-
-def _why_not_live(proxy: dict[str, Any], shown: dict[str, Any]) -> str:
-    """Say why a proxy is not live by the revision of its service; empty if it is."""
-    revision, running = shown["revision"], proxy["running"]
-    if revision and proxy["tries_over"] == revision:
-        return f"  tries {running}"
-    is_same = proxy["digest"] in ("", shown.get("digest"))
-    if running != revision or not is_same:
-        runs = f"  runs {running or 'nothing'}"
-        if revision is not None and running >= revision:
-            runs += ", which this store does not have"
-        refused = proxy["refused"]
-        return runs + (f", refused {refused}" if refused is not None else "")
-    move = proxy["move"]
-    return f"  has not moved to the document's store: {move}" if move else ""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from canary_trio.proxy.long_connections import LongConnections
+from canary_trio.proxy.changing.long_connections import LongConnections
 from canary_trio.testing import Proxied, arm, proxied, says_stable
 from http_trio.testing.peers import RawClient, ReceivedRequest, connected, fake_upstream
 from tests.http_trio.proxy.test_tunnel import RESTART, SWITCH, UPGRADE

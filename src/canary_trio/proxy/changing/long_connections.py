@@ -28,6 +28,7 @@ from canary_trio.proxy.proxied_request import ProxiedRequest
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.decision import Chance, Reason
 from canary_trio.routing.weighted_sequence import WeightedSequence
+from canary_trio.upstream.arm import TriedArmState
 from http_trio import Exchange, HttpServer, upstream_request_of
 
 LEAST_S = 1.0
@@ -125,10 +126,33 @@ class LongConnections:
         hooks = None if request is None else request.hooks
         if not isinstance(hooks, ProxiedRequest):
             return False
-        plan = hooks.plan
-        if self._runtime.arms.get(plan.name) is not plan.state:
+        plan, state = hooks.plan, self._runtime.arms.get(hooks.plan.name)
+        if isinstance(plan.state, TriedArmState) and plan.state.whole is state:
+            return _was_tried(hooks) and (
+                self._is_left
+                or not _has_server(live, hooks)
+                or _is_routed_elsewhere(
+                    *(exchange, hooks.decision.arm, live, self._runtime.chance)
+                )
+            )
+        if state is not plan.state:
             return False  # it is of another service
         return self._is_left or is_misplaced(exchange, live, self._runtime.chance)
+
+
+def _was_tried(request: ProxiedRequest) -> bool:
+    """Tell whether a request was routed by a document that is tried no more."""
+    return request.server is not None and request.server.removed
+
+
+def _has_server(live: LiveConfig, request: ProxiedRequest) -> bool:
+    """Tell whether a revision has the server of a request in the same arm."""
+    arm, server = live.arms.get(request.plan.name), request.server
+    return arm is not None and any(
+        one.server.url == server.server.url
+        for one in arm.servers
+        if server is not None and one.server.mode is not ServerMode.MAINTENANCE
+    )
 
 
 def is_misplaced(exchange: Exchange, live: LiveConfig, chance: Chance) -> bool:
