@@ -20,7 +20,7 @@ FLOOR_CANARY := 93.5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check format bench docs site crash fuzz handover soak wheel clean
+.PHONY: help install demo test coverage check format bench docs site crash fuzz handover soak verify wheel clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -110,6 +110,9 @@ site: install  ## Build the documentation as a site, into build/site; a broken l
 
 crash: install  ## Kill the store 100 times while it is written to; nothing may be lost
 	$(BIN)/python -m tests.e2e.crash --rounds 100
+
+verify: install  ## Put a fleet under load and faults for a minute, and judge it (VERIFY="--store etcd")
+	@$(BIN)/canary verify $(VERIFY)
 
 handover: install  ## Let proxies, and stores, follow each other on one port, under load; nothing may be lost
 	@$(BIN)/python -m tests.e2e.handover --rounds 50

@@ -41,6 +41,9 @@ PUBLIC: dict[str, str] = {
         Proxy ProxyOptions Refusal Report Server Sticky Style TooLargeTogether WrittenMeanwhile change dump load
         read_document read_fleet read_history read_revision revise serve wait_applied write_document
     """,
+    "http_trio.testing.http2_peer": """
+        Http2Peer PeerStream RECEIVE SEND_S ServeStream StreamLost http2_connection serve_http2
+    """,
     "http_trio.testing.peers": """
         FakeUpstream RawClient ReceivedRequest RecordingHooks Script connected
         fake_upstream proxying scripted serving

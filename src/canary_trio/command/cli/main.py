@@ -43,6 +43,7 @@ COMMANDS = {
     "unfreeze": _HERE + "rollout.freezing:unfreeze",
     "unset": _HERE + "changes.documents:unset",
     "watch": _HERE + "watching.watch:watch",
+    "verify": _HERE + "verify:verify",
     "validate": _HERE + "changes.documents:validate",
 }
 """Where each command is, as `module:attribute`; it is imported when it is run."""
