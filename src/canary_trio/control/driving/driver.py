@@ -4,9 +4,12 @@
 
 The rule that it obeys: the lock gives liveness, never safety. Whatever a duty writes is
 compare-and-set, so a driver that was deposed and does not know it yet does no harm. The
-lock is held by the session of the proxy's report, without a lock-delay; so it is free
-within twice the session's time to live after its holder's death, and at once when the
-holder drains. Who waits for it is woken by the store. What goes wrong with the store is
+lock is held by the session of the proxy's report, without a lock-delay, and free at once
+when its holder drains. A session whose holder died lasts up to twice its time to live, which is
+longer than anybody wants to wait: so who drives shows it every `SHOWN_S`, and from one that
+has shown nothing for `SILENT_S` another one takes the lock, half of that later at most. Each
+measures it by a clock of its own, from what it has seen change, whatever others' clocks say. Who waits for the
+lock is woken by the store. What goes wrong with the store is
 told and tried again, and never reaches the requests. One file, since the lock and what is
 done while we have it hang on each other.
 """
@@ -29,8 +32,11 @@ from kv_trio import Backoff, Entry, KvError, TxnOperation
 
 _log = logging.getLogger(__name__)
 
-SHOWN_S = 10.0
+SHOWN_S = 2.0
 """How often a driver shows in the store that it drives, if its duties keep nothing."""
+
+SILENT_S = 8.0
+"""How long a driver may show nothing before another one takes the lock from it."""
 
 RELEASE_S = 1.0
 """How long the store has to take the lock back; else it ends with the session."""
@@ -93,6 +99,7 @@ class Driver:
         self._has_tried = False  # whether it may hold it
         self._free_since: float | None = None
         self._contending: tuple[str, trio.CancelScope] | None = None
+        self._held: Entry | None = None  # the lock, where another one holds it
         self._news = trio.Event()
         self._told = ""
 
@@ -162,6 +169,7 @@ class Driver:
         try:
             async with client.watch(self._key) as states:  # noqa: SIM117  # one end each
                 async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._depose_silent, client)
                     while True:
                         entry = (await anext(states)).entry
                         self._note(entry, session)
@@ -193,6 +201,28 @@ class Driver:
                 return
             await backoff.pause()  # an older session's lock-delay, or a race
 
+    async def _depose_silent(self, client: KeyStore) -> None:
+        """Take the lock from who has shown nothing for long; whoever is first gets it.
+
+        What is shown is read now and then: each proxy would be woken by each of it else.
+        """
+        shown: tuple[object, ...] = ()
+        since = trio.current_time()
+        while True:
+            await trio.sleep(SILENT_S / 2)
+            held, now = self._held, trio.current_time()
+            if held is None:
+                shown = ()
+                continue
+            entry = (await client.get(driver_state_key(self._service))).entry
+            found = held.session, None if entry is None else entry.modify_index
+            if found != shown:
+                shown, since = found, now
+            elif now - since >= SILENT_S and self._held is held:
+                _log.warning("%s: %s drives no more, it seems", self._service, self._by)
+                lock = TxnOperation("delete-cas", self._key, index=held.modify_index)
+                await client.transact([lock])
+
     async def _release(self, client: KeyStore, session: str) -> None:
         self._session_here = self._by = ""
         self._has_tried = False
@@ -208,6 +238,7 @@ class Driver:
         holder = None if entry is None else entry.session
         self._by = "" if entry is None or holder is None else _holder(entry.value)
         self._session_here = session if holder == session else ""
+        self._held = entry if holder not in (None, session) else None
         if holder is not None:
             self._free_since = None
         elif self._free_since is None:
@@ -256,10 +287,10 @@ class Driver:
     async def _show(self, turn: Turn) -> None:
         """Show now and then that this proxy drives."""
         while True:
+            shown = turn.kept
             await trio.sleep(SHOWN_S)
-            now_ms = self._now_ms()
-            if now_ms - turn.kept.at >= SHOWN_S * 1000:
-                await self._again(partial(turn.show, now_ms))
+            if turn.kept is shown:
+                await self._again(partial(turn.show, self._now_ms()))
 
     async def _again(self, step: Callable[[], Awaitable[object]]) -> None:
         """Do something with the store until that goes well."""

@@ -10,8 +10,10 @@ import attrs
 import pytest
 import trio
 
+from canary_trio.control.driving import driver
 from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.duty import KeptState, Turn
+from canary_trio.control.store_keys import driver_state_key
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from kv_trio import Client, StoreUnreachable
 from kv_trio.testing import in_memory_store
@@ -91,6 +93,56 @@ async def test_the_next_one_drives_when_a_session_ends() -> None:
                 assert b.driver.shown.here
                 assert b.work.turns[0].kept.state == {"work": {"seen": 7}}
                 assert await holder(client) == "b"
+
+
+async def test_from_one_that_shows_nothing_another_takes_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its session lives on: on a Consul up to twice as long as its time to live."""
+    monkeypatch.setattr(driver, "SILENT_S", 0.3)
+    async with in_memory_store() as client:
+        session = await client.create_session("gone", 60, deletes=True)
+        await client.put(LOCK, b'{"by": "gone"}', acquire=session)
+        async with contender(client, "b") as b:
+            await until(lambda: b.work.running)
+            assert await holder(client) == "b"
+            held = (await client.get(LOCK)).entry
+            assert held is not None
+            assert held.session == b.session
+
+
+async def test_one_that_shows_that_it_drives_keeps_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(driver, "SILENT_S", 0.5)
+    monkeypatch.setattr(driver, "SHOWN_S", 0.02)
+    async with in_memory_store() as client, contender(client, "a") as a:
+        await until(lambda: a.work.running)
+        turns = a.work.turns
+        async with contender(client, "b") as b:
+            await until(lambda: b.driver.shown.by == "a")
+            seen = set()
+            with trio.fail_after(30):
+                async with client.watch(driver_state_key("web")) as states:
+                    async for snapshot in states:
+                        assert snapshot.entry is not None
+                        seen.add(KeptState.load(snapshot.entry.value).at)
+                        if max(seen) - min(seen) > 1200:  # ms, longer than the silence
+                            break
+            assert not b.work.running
+            assert len(turns) == 1
+            assert await holder(client) == "a"
+
+
+async def test_who_was_deposed_and_lives_drives_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(driver, "SILENT_S", 0.3)
+    monkeypatch.setattr(driver, "SHOWN_S", 60.0)
+    async with in_memory_store() as client, contender(client, "a") as a:
+        await until(lambda: a.work.running)
+        async with contender(client, "b") as b:
+            await until(lambda: b.work.running and not a.work.running)
 
 
 async def test_a_retired_one_lets_go_at_once_and_for_good() -> None:
