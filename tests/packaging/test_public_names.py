@@ -10,9 +10,13 @@ import ast
 import importlib
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
+import attrs
 import pytest
+
+import canary_trio
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -36,10 +40,17 @@ PUBLIC: dict[str, str] = {
         serve
     """,
     "canary_trio": """
-        AccessLog Arm BadAssignment BadLog BadName BadNote Balance CanaryError
-        CertificateNotice Change Config ChangeLog Fleet InvalidConfig LineForm NoDocument NoRevision Note Problem
-        Proxy ProxyOptions Refusal Report Server Sticky Style TooLargeTogether WrittenMeanwhile change dump load
-        read_document read_fleet read_history read_revision revise serve wait_applied write_document
+        Access AccessLog Arm ArmTimeouts AtDeadline AuthCache BadAssignment BadLog BadName BadNote
+        Balance BasicAuth CanaryError CertificateHeader CertificateNotice CertificatePart Change
+        ChangeLog ClientIn Coding Compress Config Connections Ejection ExpectedJson Fleet
+        ForwardAuth Forwarded HeaderRules Health HostIs InvalidConfig JudgeRules JudgedErrors
+        JudgedLatency JudgedMirror KeptHistory Key LineForm MethodIs MirrorRule NoDocument
+        NoRevision Note OnChange OnFailure Operator PathPrefix Phase Problem Protocol Proxy
+        ProxyOptions RateLimit Refusal Report Retries Rollout RolloutGate RolloutHook RolloutState
+        RolloutStep Rule SameSite Server ServerLimits ServerMode Source Sticky StoredVerdict
+        StrictTransport Style Then TimeWindow TooLargeTogether UpstreamTls ValueIs WrittenMeanwhile
+        change dump load read_document read_fleet read_history read_revision revise serve
+        wait_applied write_document
     """,
     "http_trio.testing.http2_peer": """
         Http2Peer PeerStream RECEIVE SEND_S ServeStream StreamLost http2_connection serve_http2
@@ -100,6 +111,28 @@ def test_what_is_for_tests_is_pinned_too(package: str) -> None:
     }
 
     assert modules == {one for one in PUBLIC if one.startswith(f"{package}.testing")}
+
+
+def test_the_types_of_a_document_are_public() -> None:
+    """Whoever reads a document in a program can name what its fields hold."""
+    found: set[type] = set()
+
+    def collect(kind: object) -> None:
+        if isinstance(kind, type) and kind.__module__.split(".")[0] in PACKAGES:
+            if kind not in found and attrs.has(kind):
+                found.add(kind)
+                for hint in typing.get_type_hints(kind).values():
+                    collect(hint)
+            found.add(kind)
+        for inner in typing.get_args(kind):
+            collect(inner)
+
+    collect(canary_trio.Config)
+
+    faces = [importlib.import_module(package) for package in PACKAGES]
+    public = {name for face in faces for name in face.__all__}
+    assert len(found) > 40
+    assert {kind.__name__ for kind in found} - public == set()
 
 
 def _offered(module: str) -> set[str]:
