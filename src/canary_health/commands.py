@@ -130,3 +130,9 @@ def make_quick() -> None:
     """
     sys.modules.update(dict.fromkeys(SPARED))  # type: ignore[arg-type]
     gc.set_threshold(GC_THRESHOLD)
+
+
+def spare_no_more(name: str) -> None:
+    """Let a module be imported that `make_quick` spared this process."""
+    if sys.modules.get(name, name) is None:
+        del sys.modules[name]

@@ -55,6 +55,9 @@ PUBLIC: dict[str, str] = {
     "http_trio.testing.http2_peer": """
         Http2Peer PeerStream RECEIVE SEND_S ServeStream StreamLost http2_connection serve_http2
     """,
+    "canary_trio.console": """
+        app
+    """,
     "http_trio.testing.peers": """
         FakeUpstream RawClient ReceivedRequest RecordingHooks Script connected
         fake_upstream proxying scripted serving

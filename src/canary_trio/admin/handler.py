@@ -13,11 +13,16 @@ from time import monotonic_ns
 import attrs
 import trio
 
+from canary_trio.admin.certificates import describe_certificates
 from canary_trio.admin.event_pages import EventPages, follow_events
 from canary_trio.admin.exposition import CONTENT_TYPE
 from canary_trio.admin.metrics import rendering as metrics
 from canary_trio.admin.proxy_view import ProxyView
-from canary_trio.admin.rehearsal_page import REHEARSAL_BYTES, RehearsalPage
+from canary_trio.admin.rehearsal_page import (
+    REHEARSAL_BYTES,
+    RehearsalPage,
+    no_service,
+)
 from canary_trio.admin.status import describe, describe_service
 from canary_trio.config.access import Access
 from canary_trio.config.model import Balance
@@ -33,6 +38,7 @@ from canary_trio.routing.request.request_spec import (
     RequestSpec,
     read_description,
 )
+from canary_trio.routing.request.request_view import read_query
 from http_trio import Exchange, Response
 
 EXPLAIN_BYTES = 64 * 1024
@@ -169,15 +175,29 @@ def identity(view: ProxyView) -> dict[str, object]:
 
 async def _respond_status(view: ProxyView, exchange: Exchange) -> None:
     """Respond with the status; between two services others have their turn."""
+    name = read_query(exchange.query).get(b"service", b"").decode("utf-8", "replace")
+    if name not in ("", view.service):
+        exchange.respond(_status_of(view, name))
+        return
     table = describe(view, with_services=False)
     parts = []
-    for name, part in (view.gateway.parts if view.gateway else {}).items():
-        shown = json.dumps({name: describe_service(part)}, indent=2)
+    served = view.gateway.parts if view.gateway and not name else {}
+    for part_name, part in served.items():
+        shown = json.dumps({part_name: describe_service(part)}, indent=2)
         parts.append(shown[1:-1])
         await trio.lowlevel.checkpoint()
     shown = json.dumps(table, indent=2).removesuffix("\n}")
     text = f'{shown},\n  "services": {{{",".join(parts)}}}\n}}\n'
     exchange.respond(Response(200, text.encode(), _JSON))
+
+
+def _status_of(view: ProxyView, service: str) -> Response:
+    """Respond with the status of one service of a gateway alone."""
+    part = view.gateway.parts.get(service) if view.gateway else None
+    if part is None:
+        return Response(404, no_service(view, service).encode("utf-8", "replace"))
+    certificates = describe_certificates(view)
+    return _json(200, {**describe_service(part), "certificates": certificates})
 
 
 async def _respond_metrics(view: ProxyView, exchange: Exchange) -> None:

@@ -43,7 +43,7 @@ class RehearsalPage:
         name = read_query(query).get(b"service", b"").decode("utf-8", "replace")
         view = _service_of(self._view, name)
         if view is None:
-            exchange.respond(_refusal(404, _no_service(self._view, name)))
+            exchange.respond(_refusal(404, no_service(self._view, name)))
             return
         if view.runtime.noted.is_off:
             words = f"{view.service}: no requests are noted here (--noted-requests 0)"
@@ -86,7 +86,8 @@ def _service_of(view: ProxyView, name: str) -> ProxyView | None:
     return view if name in ("", view.service) else None
 
 
-def _no_service(view: ProxyView, name: str) -> str:
+def no_service(view: ProxyView, name: str) -> str:
+    """Say that a service is not served here."""
     if view.gateway is None:
         return f"found {printable(name)}, but this proxy serves {view.service}"
     if not name:

@@ -81,15 +81,19 @@ def load(text: bytes | str) -> Config:
     return build(parse(text))
 
 
-def parse(text: bytes | str) -> dict[str, Any]:
+def parse(text: bytes | str, *, most: int = SIZE_LIMIT) -> dict[str, Any]:
     """Read JSON, of which nothing is known yet but that it is one object.
+
+    Args:
+        text: of it.
+        most: bytes that it may have.
 
     Raises:
         InvalidConfig: it is not.
     """
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    if len(data) > SIZE_LIMIT:
-        raise _invalid("$", f"{len(data)} bytes", f"at most {SIZE_LIMIT}")
+    if len(data) > most:
+        raise _invalid("$", f"{len(data)} bytes", f"at most {most}")
     try:
         document = json.loads(
             data.decode(), object_pairs_hook=_object, parse_constant=_no_constant

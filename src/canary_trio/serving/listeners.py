@@ -22,7 +22,6 @@ import trio
 import http_trio
 from canary_trio.admin.asking.guard import AdminAccess, AdminGuard
 from canary_trio.admin.asking.tokens import RoleFile
-from canary_trio.admin.handler import AdminHandler
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.errors import AdminExposed
 from canary_trio.serving.options import Bind, ProxyOptions
@@ -90,9 +89,21 @@ class Sockets:
 
 
 def side_listeners(
-    view: ProxyView, sockets: Sockets, options: ProxyOptions, door: AdminDoor
+    view: ProxyView,
+    sockets: Sockets,
+    options: ProxyOptions,
+    door: AdminDoor,
+    admin: http_trio.Handler,
 ) -> dict[str, SideListener]:
-    """Give the listeners beside the proxy's, by the names of their tasks."""
+    """Give the listeners beside the proxy's, by the names of their tasks.
+
+    Args:
+        view: of the proxy.
+        sockets: that it listens on.
+        options: of it.
+        door: before the admin listener.
+        admin: what stands behind that.
+    """
     shared = options.reuse_port
     events = view.runtime.observer.events
 
@@ -103,7 +114,7 @@ def side_listeners(
     found = {}
     if sockets.admin:
         found["admin"] = SideListener(
-            door.guarding(AdminHandler(view)),
+            door.guarding(admin),
             sockets.admin,
             ADMIN_LIMITS,
             reuse_port=shared,
@@ -183,10 +194,12 @@ class AdminDoor:
     Attributes:
         address: as the fleet is told it; empty where there is no such listener.
         roles: of tokens and certificates; they are followed by whoever serves.
+        access: who may do what, by them.
     """
 
     address: str
     roles: RoleFile
+    access: AdminAccess
     _options: ProxyOptions
 
     @classmethod
@@ -209,7 +222,9 @@ class AdminDoor:
         if options.admin_address is None and sockets:
             scheme = "" if options.admin_tls is None else "https://"
             address = scheme + http_trio.address_of(sockets[0])
-        return cls(address, roles, options)
+        vouched = options.admin_vouched
+        access = AdminAccess(roles, options.admin_open, is_vouched=vouched)
+        return cls(address, roles, access, options)
 
     @property
     def tls(self) -> http_trio.Tls | None:
@@ -218,8 +233,7 @@ class AdminDoor:
 
     def guarding(self, handler: http_trio.Handler) -> AdminGuard:
         """Give the handler that stands before another one."""
-        access = AdminAccess(self.roles, self._options.admin_open)
-        return AdminGuard(handler, _names(self._options), access)
+        return AdminGuard(handler, _names(self._options), self.access)
 
 
 def _names(options: ProxyOptions) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import attrs
 
 import http_trio
+from canary_trio.admin.asking.client import AdminCredentials
 from canary_trio.control.fleet.own_name import NameFile, take_default_name, take_name
 from canary_trio.control.last_good import default_directory
 from canary_trio.control.sources.store_tokens import StoreTokens
@@ -81,6 +82,12 @@ class ProxyOptions:
             clients may show.
         admin_open: whether whoever reaches it may read; it may listen beyond this
             machine then.
+        admin_vouched: whether whoever asks by the admin listener's Unix socket may do all
+            there: of a worker, whose supervisor has looked who asks.
+        console: whether the console is on the admin listener.
+        console_credentials: what other proxies' admin listeners are shown by the console,
+            which asks them for their numbers; nothing by default, so those that need a
+            token say none.
         admin_hosts: names beside the machine's by which the admin listener is asked, as
             browsers and scrapers say them in `Host`.
         bootstrap: a document to write if the store has none.
@@ -124,6 +131,9 @@ class ProxyOptions:
     admin_token_file: str | os.PathLike[str] | None = None
     admin_tls: http_trio.Tls | None = None
     admin_open: bool = False
+    admin_vouched: bool = False
+    console: bool = True
+    console_credentials: AdminCredentials = AdminCredentials()
     admin_hosts: Sequence[str] = ()
     bootstrap: bytes | None = attrs.field(default=None, repr=False)
     passwords: str | os.PathLike[str] | None = None

@@ -16,6 +16,7 @@ import trio
 
 import http_trio
 from canary_trio.admin.arm_traffic import note_minutes
+from canary_trio.admin.handler import AdminHandler
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import Table, describe
 from canary_trio.config.model import Config
@@ -38,6 +39,7 @@ from canary_trio.serving.options import ProxyOptions, read_tokens, take_own_name
 from canary_trio.serving.single_service import SingleService, Site
 from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.event_sources.lookout import LOOK_S, LOOKS, Lookout
+from canary_trio.telemetry.task_keeper import TaskKeeper
 
 REFUSED_S = 5.0
 """How long requests in progress have where this proxy's name is another one's."""
@@ -189,6 +191,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         is_gateway=is_gateway(service),
         writes=options.bootstrap is not None,
     )
+    _import_console(options)
     with contextlib.ExitStack() as owned:
         sockets = Sockets.open(options, owned)
         addresses = sockets.addresses
@@ -226,7 +229,8 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
                 nursery.start_soon(access_log.run, keeper)
             async with trio.open_nursery() as serving:
                 nursery.start_soon(_end_if_refused, view, nursery.cancel_scope)
-                sides = side_listeners(view, sockets, options, door)
+                pages = _admin_pages(view, site, door, keeper, nursery)
+                sides = side_listeners(view, sockets, options, door, pages)
                 for name, side in sides.items():
                     nursery.start_soon(keeper.run, name, side.run)
                 start = partial(
@@ -293,3 +297,31 @@ async def _end_if_refused(view: ProxyView, scope: trio.CancelScope) -> None:
         view.server.drain(REFUSED_S)
     else:
         scope.cancel()
+
+
+def _import_console(options: ProxyOptions) -> None:
+    """Import the console, if there will be one, before any client is served."""
+    if options.console and options.admin is not None:
+        import canary_trio.console.listener  # noqa: F401, PLC0415
+
+
+def _admin_pages(
+    view: ProxyView,
+    site: Site,
+    door: AdminDoor,
+    keeper: TaskKeeper,
+    nursery: trio.Nursery,
+) -> http_trio.Handler:
+    """Give the handler of the admin's pages; what it runs beside them runs in the nursery."""
+    pages = AdminHandler(view)
+    if not site.options.console or site.options.admin is None:
+        return pages
+    from canary_trio.console.listener import ConsoleListener  # noqa: PLC0415
+    from canary_trio.console.live.collecting import Sources  # noqa: PLC0415
+    from canary_trio.console.live.near import NearProxy  # noqa: PLC0415
+
+    near = NearProxy(view, door.address)
+    sources = Sources(site.open_source(), near, site.options.console_credentials)
+    console = ConsoleListener(pages, sources, door.access)
+    nursery.start_soon(keeper.run, "console", console.run)
+    return console

@@ -2,11 +2,13 @@
 
 Each request becomes one call of the application, in a task of the server's: its body is
 collected first, within a limit, and its response goes out as it comes. HTTP only; a WebSocket
-is an ordinary request to it. The rule that it obeys: the application learns that its client is gone, or that the server
+is an ordinary request to it.
+
+The rule that it obeys: the application learns that its client is gone, or that the server
 ends, as ASGI says it (`http.disconnect`), and a client that does not read cannot make it, or
 us, keep more than `BEHIND` bytes: then the exchange is cut, and what the application sends
 raises `ClientLeft`. How far its client is behind it can look up itself, by the extension
-`http_trio.behind`, and send less.
+`http_trio.behind`, and send less. One file, since a call is all that there is to it.
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ class HostedApp:
         *,
         body_limit: int = BODY_BYTES,
         tell: Tell | None = None,
+        on_too_large: Callable[[Exchange, int], None] | None = None,
     ) -> None:
         """Serve an application.
 
@@ -69,17 +72,19 @@ class HostedApp:
             app: it.
             body_limit: bytes of a request's content at most; beyond it 413 is answered.
             tell: gives more members of a request's scope, such as who asks.
+            on_too_large: answers a larger body in place of that; see `Exchange.collect`.
         """
         self._app = app
         self._body_limit = body_limit
         self._tell = tell
+        self._on_too_large = on_too_large
 
     def __repr__(self) -> str:
         return f"<HostedApp {self._app!r}>"
 
     def __call__(self, exchange: Exchange) -> None:
         """Serve a request, once its body is here."""
-        exchange.collect(self._body_limit, self._begin)
+        exchange.collect(self._body_limit, self._begin, self._on_too_large)
 
     async def live(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

@@ -80,18 +80,22 @@ NOTHING = AdminCredentials()
 
 
 async def read_status(
-    address: str, credentials: AdminCredentials = NOTHING
+    address: str, credentials: AdminCredentials = NOTHING, *, service: str = ""
 ) -> dict[str, Any]:
     """Give what a proxy says at `/status`; put it under a cancel scope.
 
     Args:
         address: of its admin listener: `HOST:PORT`, `https://HOST:PORT` or `unix:PATH`.
         credentials: what it is shown.
+        service: of which alone it is asked; of a gateway all of its services if empty.
 
     Raises:
         AdminUnreachable: nothing usable came.
     """
-    return await _read(address, b"/status", credentials, RESPONSE_BYTES)
+    path = b"/status"
+    if service:
+        path += b"?service=" + quote(service, "").encode()
+    return await _read(address, path, credentials, RESPONSE_BYTES)
 
 
 async def ask_rehearsal(

@@ -60,10 +60,17 @@ class AdminRole(enum.IntEnum):
 
 @attrs.frozen
 class Caller:
-    """Somebody who asks, by the name that is written beside what they change."""
+    """Somebody who asks, by the name that is written beside what they change.
+
+    Attributes:
+        name: empty for nobody in particular.
+        role: what they may do.
+        by: what says so: none, machine, open, token, certificate, session or supervisor.
+    """
 
     name: str
     role: AdminRole
+    by: str = "token"
 
 
 @attrs.frozen

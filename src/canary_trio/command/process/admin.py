@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import quote
 
 import trio
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -107,10 +108,31 @@ class SupervisorAdmin:
             exchange.spawn(page)
 
     async def _status(self, exchange: Exchange) -> None:
-        responses = await self._ask(b"/status")
-        told = [
-            json.loads(response.body) for response in responses if response is not None
+        path = b"/status?%b" % exchange.query if exchange.query else b"/status"
+        table, refused = await self._status_of(path)
+        if refused is not None:
+            exchange.respond(Response(refused.status, refused.body))
+            return
+        body = json.dumps(table, indent=2).encode() + b"\n"
+        exchange.respond(Response(200, body, b"application/json"))
+
+    async def status_of(self, service: str) -> dict[str, Any] | None:
+        """Give what all workers say of a service as one; None if none serves it."""
+        path = b"/status?service=" + quote(service, "").encode()
+        table, refused = await self._status_of(path)
+        return table if refused is None else None
+
+    async def _status_of(
+        self, path: bytes
+    ) -> tuple[dict[str, Any], FetchResult | None]:
+        """Give the status of all, or what refuses it if none gives one."""
+        responses = await self._ask(path)
+        tables = [
+            json.loads(one.body) if one is not None and one.status == 200 else None
+            for one in responses
         ]
+        told = [table for table in tables if table is not None]
+        refused = next((one for one in responses if one and one.status != 200), None)
         merged = merge_status(told, status.RULES) if told else {}
         rows = [
             {
@@ -118,13 +140,12 @@ class SupervisorAdmin:
                 "pid": worker.pid,
                 "restarts": worker.restarts,
                 "hangs": worker.hangs,
-                "status": None if response is None else json.loads(response.body),
+                "status": table,
             }
-            for worker, response in zip(self._workers, responses, strict=True)
+            for worker, table in zip(self._workers, tables, strict=True)
         ]
         table = {**merged, "id": self._id, "workers": rows}
-        body = json.dumps(table, indent=2).encode() + b"\n"
-        exchange.respond(Response(200, body, b"application/json"))
+        return table, None if told else refused
 
     async def _identity(self, exchange: Exchange) -> None:
         found = [

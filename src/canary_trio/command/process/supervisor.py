@@ -104,7 +104,12 @@ async def supervise(
                 name,
                 WorkerOptions(
                     service,
-                    attrs.evolve(held, admin_address=door.address, admin_tls=None),
+                    attrs.evolve(
+                        held,
+                        admin_address=door.address,
+                        admin_tls=None,
+                        admin_vouched=True,
+                    ),
                     logs,
                     addresses.inherited,
                     hung_s / SIGNS,

@@ -70,6 +70,8 @@ WRITES = (b"POST /api/v1/x", b"PUT /status", b"DELETE /metrics", b"POST /status"
         (NEAR, False, "reader", 200, 403),
         (NEAR, False, "writer", 200, 200),
         ("unix", False, "", 200, 401),
+        ("unix vouched", False, "", 200, 200),
+        ("vouched", False, "", 200, 401),
     ],
 )
 async def test_what_a_role_may_ask(
@@ -83,10 +85,11 @@ async def test_what_a_role_may_ask(
     made = {name: make_admin_token(name, role) for name, role in ROLES.items()}
     file = tmp_path / "admin.toml"
     file.write_text("\n".join(lines for _, lines in made.values()))
-    guard = AdminGuard(_respond, (), AdminAccess(RoleFile(file), is_open))
+    access = AdminAccess(RoleFile(file), is_open, is_vouched="vouched" in client)
+    guard = AdminGuard(_respond, (), access)
 
     def from_there(exchange: Exchange) -> None:
-        exchange.client = client
+        exchange.client = client.partition(" ")[0].replace("vouched", NEAR)
         guard(exchange)
 
     secret = made[token][0] if token in made else token

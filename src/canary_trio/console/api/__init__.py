@@ -1,0 +1,1 @@
+"""The API: what is asked becomes values, and what comes of it JSON."""

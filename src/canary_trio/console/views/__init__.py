@@ -1,0 +1,1 @@
+"""What the console shows, made of what store and proxies say. Pure."""
