@@ -34,11 +34,14 @@ $(RUNS): pyproject.toml constraints.txt
 	@touch $(RUNS)
 
 # python-consul2, a judge in the tests, has the module name of another one, py-consul;
-# so it gets a directory of its own.
+# so it gets a directory of its own. axe-core, which judges the console's page, comes in a
+# package for a browser that is not needed.
 $(STAMP): $(RUNS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --target $(VENV)/other-clients/python-consul2 python-consul2==0.1.5
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --target $(VENV)/other-clients/axe axe-playwright-python==0.1.8
 	@$(BIN)/python -m compileall -q src
 	@touch $(STAMP)
 

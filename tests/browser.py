@@ -27,7 +27,7 @@ import trio
 
 NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
 
-PATIENCE_S = 20
+PATIENCE_S = 8
 """How long anything is waited for; nothing takes near as long."""
 
 _ARGUMENTS = (
@@ -256,7 +256,7 @@ class Page:
         except trio.TooSlowError:
             text = await self.run("document.body.innerText")
             raise AssertionError(
-                f"never true: {expression}; {self.complaints}\n{text}"
+                f"never true: {expression}; {self.complaints}\n{str(text)[:1500]}"
             ) from None
 
     async def text(self, selector: str = "body") -> str:

@@ -1,4 +1,3 @@
-// @ts-check
 /**
  * Elements whose texts and attributes follow a state, with nothing in between.
  *
@@ -8,29 +7,21 @@
  * nowhere: whatever comes from outside is text.
  */
 
-/** @typedef {(state: any) => void} Binding */
-
-/** @type {WeakMap<Node, Binding[]>} */
 const bindings = new WeakMap();
 const SVG = "http://www.w3.org/2000/svg";
-const DRAWN = new Set(["svg", "path", "line", "g", "rect", "circle", "text"]);
+const DRAWN = new Set(["svg", "path"]);
 
-/** @param {Node} node @param {Binding} binding */
-export function bind(node, binding) {
-  const there = bindings.get(node);
-  if (there) there.push(binding);
-  else bindings.set(node, [binding]);
+function bind(node, binding) {
+  if (!bindings.has(node)) bindings.set(node, []);
+  bindings.get(node).push(binding);
 }
 
-/** Let what an element shows follow a state. @param {Node} node @param {any} state */
+/** Let what an element shows follow a state. */
 export function update(node, state) {
-  const all = bindings.get(node);
-  if (all) for (const one of all) one(state);
+  for (const one of bindings.get(node) ?? []) one(state);
 }
 
-/** @param {(state: any) => any} ask @param {(value: any) => void} put @returns {Binding} */
 function following(ask, put) {
-  /** @type {any} */
   let last;
   return (state) => {
     const value = ask(state);
@@ -40,21 +31,14 @@ function following(ask, put) {
   };
 }
 
-/** @param {Element & {[name: string]: any}} el @param {string} name @param {any} value */
 function set(el, name, value) {
-  if (name.startsWith("--")) /** @type {any} */ (el).style.setProperty(name, value ?? "");
-  else if (name === "value" || name === "checked" || name === "open") el[name] = value;
+  if (name.startsWith("--")) el.style.setProperty(name, value ?? "");
+  else if (name === "value") el.value = value;
   else if (value === null || value === undefined || value === false) el.removeAttribute(name);
   else el.setAttribute(name, value === true ? "" : value);
 }
 
-/**
- * Make an element. Functions are bindings, but for `on...`, which are listeners.
- * @param {string} tag with classes: "td.num"
- * @param {{[name: string]: any}} [props]
- * @param {...any} children
- * @returns {any}
- */
+/** Make an element. Functions are bindings, but for `on...`, which are listeners. */
 export function h(tag, props = {}, ...children) {
   const [name, ...classes] = tag.split(".");
   const el = DRAWN.has(name) ? document.createElementNS(SVG, name) : document.createElement(name);
@@ -78,28 +62,24 @@ export function h(tag, props = {}, ...children) {
   return el;
 }
 
-/**
- * A list that follows another: what has the same key keeps its element.
- * @param {(state: any) => any[]} items
- * @param {(item: any) => any} key
- * @param {(item: any) => Node} make
- */
+/** A list that follows another: what has the same key keeps its element. `make` is given what gives the item. */
 export function each(items, key, make) {
   const end = document.createComment("");
-  /** @type {Map<any, any>} */
   let nodes = new Map();
   bind(end, (state) => {
     const next = new Map();
     for (const item of items(state)) {
       const name = key(item);
       if (next.has(name)) continue;
-      const node = nodes.get(name) ?? make(item);
-      next.set(name, node);
-      update(node, item);
+      const one = nodes.get(name) ?? {};
+      one.item = item;
+      one.node ??= make(() => one.item);
+      next.set(name, one);
+      update(one.node, item);
     }
-    for (const [name, node] of nodes) if (next.get(name) !== node) node.remove();
-    let before = /** @type {Node} */ (end);
-    for (const node of [...next.values()].reverse()) {
+    for (const [name, { node }] of nodes) if (!next.has(name)) node.remove();
+    let before = end;
+    for (const { node } of [...next.values()].reverse()) {
       if (node.nextSibling !== before) end.parentNode?.insertBefore(node, before);
       before = node;
     }
@@ -108,14 +88,7 @@ export function each(items, key, make) {
   return end;
 }
 
-/**
- * An element that is there only while something holds.
- * @param {(state: any) => any} holds
- * @param {() => Node} make
- */
-export function when(holds, make) {
-  return each((state) => (holds(state) ? [state] : []), () => 0, make);
-}
+/** An element that is there only while something holds. */
+export const when = (holds, make) => each((state) => (holds(state) ? [state] : []), () => 0, make);
 
-/** @param {string} selector @returns {any} */
 export const find = (selector) => document.querySelector(selector);

@@ -1,9 +1,8 @@
-// @ts-check
 /** The page: which service is looked at, what is heard of it, and the widgets that show it. */
 import { find, h, update, when } from "./dom.js";
-import { span } from "./format.js";
+import { span } from "./shown.js";
 import { changed, follow, isOld, show, state, take } from "./store.js";
-import { News } from "./stream.js";
+import { News } from "./news.js";
 import { arms } from "./widgets/arms.js";
 import { charts } from "./widgets/charts.js";
 import { editor } from "./widgets/editor.js";
@@ -19,24 +18,22 @@ import { services } from "./widgets/services.js";
 import { login, readSession, session } from "./widgets/session.js";
 import { split } from "./widgets/split.js";
 
-/** @type {News | null} */
 let news = null;
-/** @type {any} */
 let edited = null;
 
-const LINKS = { opening: "opening", live: "live", polling: "polling", lost: "lost", refused: "refused" };
 const SIGNS = { opening: "○", live: "●", polling: "◐", lost: "✕", refused: "✕" };
+
+const AWAY = { polling: "No stream", lost: "Out of touch", refused: "Not shown" };
 
 const age = () => Date.now() / 1000 - state.link.heard;
 
 const linked = () =>
   h("span", { class: () => `link ${state.link.mode}`, id: "link", title: () => state.link.why || null },
     h("span.sign", { "aria-hidden": "true" }, () => SIGNS[state.link.mode]), " ",
-    () => LINKS[state.link.mode] + (isOld() ? ` · ${span(age())} old` : ""));
+    () => state.link.mode + (isOld() ? ` · ${span(age())} old` : ""));
 
 const away = () =>
-  h("div.note.bad", { id: "away" }, h("strong", {}, () => (state.link.mode === "refused" ? "Not shown: " : state.link.mode === "polling" ? "No stream: " : "Out of touch: ")),
-    () => state.link.why, () => (isOld() ? ` What is shown is ${span(age())} old.` : ""));
+  h("p.note.bad", { id: "away" }, () => `${AWAY[state.link.mode]}: ${state.link.why}${isOld() ? ` What is shown is ${span(age())} old.` : ""}`);
 
 /** Dark, light, or as the system has it. */
 function turn() {
@@ -64,7 +61,7 @@ const root = h("div", { class: () => (isOld() ? "old" : ""), id: "root" },
     linked(), h("button.quiet", { type: "button", id: "theme", onclick: turn, title: "Colours" }, () => ({ dark: "Dark", light: "Light" })[document.documentElement.dataset.theme ?? ""] ?? "System"),
     session(go)),
   told(),
-  h("main", { tabindex: "-1" },
+  h("main", { id: "main", tabindex: "-1" },
     when(() => !["live", "opening"].includes(state.link.mode) && state.link.why, away),
     when(() => state.service && state.view, onePage),
     when(() => !state.service && state.list, () => services(changed)),
@@ -109,7 +106,7 @@ async function begin() {
       await readSession();
       break;
     } catch (exc) {
-      state.link = { mode: "lost", heard: 0, why: /** @type {Error} */ (exc).message };
+      state.link = { mode: "lost", heard: 0, why: exc.message };
       changed();
       await new Promise((done) => setTimeout(done, 2000));
     }

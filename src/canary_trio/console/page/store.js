@@ -1,4 +1,3 @@
-// @ts-check
 /**
  * What the page knows: one object, and who is told when it changes.
  *
@@ -11,28 +10,23 @@ const EVENTS = 50;
 const OLD_S = 3.5;
 
 export const state = {
-  /** @type {any} */ session: null,
-  /** @type {any} */ list: null,
-  /** @type {any} */ view: null,
-  /** @type {string | null} */ service: null,
-  /** @type {any} */ history: null,
+  session: null,
+  list: null,
+  view: null,
+  service: null,
+  history: null,
   link: { mode: "opening", heard: 0, why: "" },
   said: "",
   skew: 0,
   now: 0,
-  /** @type {{at: number, arms: {[name: string]: {errors: number | null, p99: number | null}}}[]} */
   samples: [],
-  /** @type {{[metric: string]: {at: number, low: number | null, high: number | null, ratio: number | null}[]}} */
   judged: {},
-  /** @type {{at: number, label: string}[]} */
   marks: [],
 };
 
-/** @type {(() => void)[]} */
 const draws = [];
 let due = false;
 
-/** @param {() => void} draw */
 export const follow = (draw) => draws.push(draw);
 
 /** Draw at the next frame what is known by then. */
@@ -52,14 +46,12 @@ export const canWrite = () => state.session?.role === "write" && !state.view?.re
 export const isOld = () =>
   state.link.mode !== "opening" && Date.now() / 1000 - state.link.heard > OLD_S;
 
-/** @param {string | null} service */
 export function show(service) {
   Object.assign(state, { service, view: null, list: null, history: null, samples: [], judged: {}, marks: [] });
   state.link = { mode: "opening", heard: Date.now() / 1000, why: "" };
   changed();
 }
 
-/** @param {string} kind @param {any} data */
 export function take(kind, data) {
   if (typeof data?.now === "number") state.skew = data.now - Date.now() / 1000;
   if (kind === "services") state.list = data;
@@ -98,7 +90,6 @@ function takeView(view) {
 function sample(data) {
   const { samples } = state;
   if (samples.length && data.at - samples[samples.length - 1].at < 0.9) return;
-  /** @type {any} */
   const arms = {};
   for (const arm of data.arms) {
     const { requests, errors, p99_s } = arm.minute ?? {};

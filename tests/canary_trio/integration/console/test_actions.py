@@ -79,7 +79,7 @@ async def test_who_is_second_sees_who_was_first_and_what_changed(
 
     proxy.show(revision=813)
     await page.says("813", ".facts")
-    await page.click("dialog footer button:last-of-type")
+    await page.click("#again")
     await page.click(STRONG)
     await page.until("!document.querySelector('dialog')")
     assert [match for *_, match in proxy.writes] == ['"812"', '"813"']

@@ -1,8 +1,6 @@
-// @ts-check
 /** The arms: what they were asked to have, what they got, and how they fare. */
 import { h } from "../dom.js";
-import { count, isNumber, latency, percent, rate } from "../format.js";
-import { armIndex, card, mark, table } from "../parts.js";
+import { armIndex, card, count, isNumber, latency, mark, percent, rate, table } from "../shown.js";
 import { state } from "../store.js";
 
 const num = "num";
@@ -11,7 +9,6 @@ const share = (arm) => (arm.minute?.requests ? arm.minute.errors / arm.minute.re
 
 const health = (arm) => (arm.panic || arm.healthy === 0 ? "bad" : arm.healthy < arm.servers ? "warn" : "good");
 
-/** @param {any} arm @returns {any} */
 const bar = (arm) => (isNumber(arm.got) ? arm.got.toFixed(4) : "0");
 
 export const swatch = (name = (one) => one.name) =>

@@ -1,8 +1,6 @@
-// @ts-check
 /** What happened last. */
 import { each, h } from "../dom.js";
-import { clock } from "../format.js";
-import { card, mark } from "../parts.js";
+import { card, clock, mark } from "../shown.js";
 import { state } from "../store.js";
 
 const KINDS = { info: "idle", warning: "warn", error: "bad" };

@@ -1,8 +1,6 @@
-// @ts-check
 /** The fleet: which proxy runs what, since it was heard, and what it refused. */
 import { h } from "../dom.js";
-import { count, isNumber, span } from "../format.js";
-import { card, mark, table } from "../parts.js";
+import { card, count, isNumber, mark, span, table } from "../shown.js";
 import { state } from "../store.js";
 
 const KINDS = { live: "good", lagging: "warn", refusing: "bad", trying: "busy", moving: "busy", missing: "bad" };

@@ -1,9 +1,7 @@
-// @ts-check
 /** How the service stands, in one glance: phase, revision, fleet, store, and what waits. */
 import { confirm, write } from "../dialog.js";
 import { h, when } from "../dom.js";
-import { ago, clock, countdown, percent, span } from "../format.js";
-import { PHASES, lines, mark } from "../parts.js";
+import { ago, clock, countdown, lines, mark, percent, phaseKind, span } from "../shown.js";
 import { canWrite, isOld, state } from "../store.js";
 
 const view = () => state.view;
@@ -49,7 +47,7 @@ function thaw() {
     title: "Let steps begin again",
     verb: "End the freeze",
     lines: () => ["Steps that are due begin at once."],
-    send: (extra, over) => write("POST", "/freeze", { frozen: false })(extra, over),
+    send: write("POST", "/freeze", { frozen: false }),
   });
 }
 
@@ -64,7 +62,7 @@ export function freeze() {
 
 const waits = () =>
   h("div.note.warn", {},
-    h("p", {}, h("strong", {}, () => (view().pending.kind === "trial" ? "A trial" : "Not confirmed yet"), ": "),
+    h("p", {}, h("strong", {}, () => (view().pending.kind === "trial" ? "A trial: " : "Not confirmed yet: ")),
       () => `revision ${view().pending.revision} by ${view().pending.author || "somebody"} goes back to ${view().pending.back_to} in `,
       h("time.big", {}, () => countdown(view().pending.until - state.now)),
       () => (view().pending.proxies.length ? `; tried by ${view().pending.proxies.join(", ")}` : "")),
@@ -82,7 +80,7 @@ export const header = () =>
   h("section.head", { "aria-labelledby": "service" },
     h("div.title", {},
       h("h1", { id: "service" }, () => view().service),
-      h("span.phase", { class: () => `phase ${PHASES[phase()] ?? "idle"}` }, mark(() => PHASES[phase()] ?? "idle", phase)),
+      h("span", { class: () => `phase ${phaseKind(view().rollout)}` }, mark(() => phaseKind(view().rollout), phase)),
       when(() => view().rollout, () =>
         h("span.now", {}, () => `${view().rollout.arm} ${percent(view().rollout.ratio)}`,
           when(() => view().rollout?.countdown_at && !view().rollout.over, () =>
@@ -96,5 +94,5 @@ export const header = () =>
     when(() => view().pending, waits),
     when(() => view().freeze, frozen),
     when(() => view().read_only, () => h("div.note", {}, () => view().read_only)),
-    when(() => !view().store.ok && view().store.error, () => h("div.note.bad", {}, h("strong", {}, "The store: "), () => view().store.error)),
+    when(() => !view().store.ok && view().store.error, () => h("p.note.bad", {}, () => `The store: ${view().store.error}`)),
     when(() => view().trouble.length, () => h("ul.note.bad.trouble", { "aria-label": "Trouble" }, lines(() => view().trouble))));

@@ -1,13 +1,10 @@
-// @ts-check
 /** What was changed, by whom and why; what that was exactly, and the way back to it. */
-import { ask, of } from "../api.js";
+import { ask, of } from "../news.js";
 import { confirm, write } from "../dialog.js";
 import { each, h, when } from "../dom.js";
-import { ago } from "../format.js";
-import { card, differences } from "../parts.js";
+import { ago, card, differences } from "../shown.js";
 import { canWrite, changed, state } from "../store.js";
 
-/** @type {{[revision: number]: any}} */
 let opened = {};
 let asked = "";
 
@@ -19,7 +16,7 @@ export async function followHistory() {
   if (!asked.startsWith(`${service} `)) opened = {};
   asked = wanted;
   try {
-    const found = await ask("GET", of(service ?? "", "/history"));
+    const found = await ask("GET", of(service, "/history"));
     if (state.service === service) state.history = found;
     changed();
   } catch {
@@ -27,14 +24,13 @@ export async function followHistory() {
   }
 }
 
-/** @param {any} change @param {boolean} isOpen */
 async function look(change, isOpen) {
   if (!isOpen || opened[change.revision] || !change.over) return;
   try {
-    const found = await ask("GET", of(state.service ?? "", `/diff?from=${change.over}&to=${change.revision}`));
+    const found = await ask("GET", of(state.service, `/diff?from=${change.over}&to=${change.revision}`));
     opened[change.revision] = found.differences;
   } catch (exc) {
-    opened[change.revision] = [{ path: /** @type {Error} */ (exc).message, kind: "", before: "", after: "" }];
+    opened[change.revision] = [{ path: exc.message, kind: "", before: "", after: "" }];
   }
   changed();
 }
@@ -55,15 +51,13 @@ const who = (one) => (one.by_hand ? "by hand" : one.author || "not known");
 const what = (one) =>
   [one.message, one.copy_of && `copy of ${one.copy_of}`, one.undoes && `undoes ${one.undoes}`, ...one.changes, one.others && `and ${one.others} more`].filter(Boolean).join(" · ");
 
-const item = () => {
-  /** @type {any} */
-  let last;
-  const details = h("details", { ontoggle: () => look(last, details.open) },
-    h("summary", {}, h("b", {}, (one) => { last = one; return one.revision; }), " ", who,
+const item = (now) => {
+  const details = h("details", { ontoggle: () => look(now(), details.open) },
+    h("summary", {}, h("b", {}, (one) => one.revision), " ", who,
       h("span.dim", {}, (one) => ` ${ago(one.at, state.now)}`), h("span.what", {}, what)),
     differences((one) => opened[one.revision]),
     when((one) => canWrite() && one.revision !== state.view.revision, () =>
-      h("button", { type: "button", class: "rollback", "aria-label": (one) => `Roll back to revision ${one.revision}`, onclick: () => back(last) }, "Roll back to this")));
+      h("button", { type: "button", class: "rollback", "aria-label": (one) => `Roll back to revision ${one.revision}`, onclick: () => back(now()) }, "Roll back to this")));
   return h("li", {}, details);
 };
 

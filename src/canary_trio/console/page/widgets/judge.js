@@ -1,10 +1,8 @@
-// @ts-check
 /** What the judge knows, a tile for each metric: the ratio in its bounds, over the step. */
-import { band, drawing, line, scale } from "../chart.js";
 import { each, h, when } from "../dom.js";
-import { count, isNumber, span, times } from "../format.js";
-import { card, mark } from "../parts.js";
+import { card, count, isNumber, mark, span, times } from "../shown.js";
 import { state } from "../store.js";
+import { band, drawing, line, scale } from "./charts.js";
 
 const rollout = () => state.view?.rollout;
 const LOW = 0.25;
@@ -37,7 +35,7 @@ function shapes(tile) {
 const bounds = (tile) =>
   isNumber(tile.low) || isNumber(tile.high) ? `${isNumber(tile.low) ? tile.low.toFixed(2) : "0"} to ${isNumber(tile.high) ? tile.high.toFixed(2) : "∞"}` : "no bounds yet";
 
-/** How far the evidence has come, by its logarithm. @param {any} tile */
+/** How far the evidence has come, by its logarithm. */
 const evidence = (tile) => Math.min(1, Math.max(0, Math.log(tile.e_value || 1) / Math.log(tile.needed || 100)));
 
 const tile = () =>

@@ -1,9 +1,7 @@
-// @ts-check
 /** The rollout as a rail of its steps, with what comes next and what may be told to it. */
 import { confirm, write } from "../dialog.js";
 import { each, h, when } from "../dom.js";
-import { countdown, count, isNumber, percent, span } from "../format.js";
-import { card } from "../parts.js";
+import { card, count, countdown, isNumber, percent, span } from "../shown.js";
 import { canWrite, state } from "../store.js";
 import { freeze } from "./header.js";
 import { assignment } from "./split.js";
@@ -29,11 +27,11 @@ const ACTIONS = {
   abort: { label: () => "Abort", title: "Give the arm no traffic", to: () => 0, danger: true },
 };
 
-/** The same as numbers. @param {string} name */
+/** The same as numbers. */
 function effect(name) {
   const { arm, ratio, gates, steps, against } = rollout();
   const total = state.view.arms.reduce((sum, one) => sum + (one.rate || 0), 0);
-  const to = /** @type {any} */ (ACTIONS)[name].to?.();
+  const to = ACTIONS[name].to?.();
   if (isNumber(to)) {
     return [
       `${arm}: ${percent(ratio)} → ${percent(to)} of traffic`,
@@ -48,15 +46,14 @@ function effect(name) {
   return [`The document from before the rollout is written again; ${arm} beside ${against} as it was then.`];
 }
 
-/** @param {keyof typeof ACTIONS} name */
 function act(name) {
-  const action = /** @type {any} */ (ACTIONS)[name];
+  const action = ACTIONS[name];
   const to = action.to?.();
   confirm({
     title: action.title,
     verb: action.label(),
     danger: action.danger,
-    lines: () => /** @type {string[]} */ (effect(name).filter(Boolean)),
+    lines: () => effect(name).filter(Boolean),
     proposal: isNumber(to) && name !== "retry" ? { assignments: [assignment(rollout().arm, to)] } : undefined,
     send: write("POST", `/rollout/${name}`),
   });
@@ -64,13 +61,13 @@ function act(name) {
 
 const SIGNS = { past: "✓", present: "●", future: "○" };
 
-/** What a step asks for. @param {any} step */
+/** What a step asks for. */
 function terms(step) {
   const hold = step.hold_s === null ? "until promoted" : step.hold_s ? span(step.hold_s) : "";
   return [hold, step.requests ? `≥ ${count(step.requests)} req` : "", ...step.gates.map((one) => `gate ${one}`)].filter(Boolean).join(" · ");
 }
 
-/** How much of the hold is over. @param {any} step */
+/** How much of the hold is over. */
 function part(step) {
   if (step.state === "past") return 1;
   const { since, countdown_at } = rollout();
@@ -105,8 +102,8 @@ export const rolloutCard = () =>
         when(() => rollout().deadline_at && !rollout().over, () => h("p.dim", {}, () => `It ends in ${span(rollout().deadline_at - state.now)} at the latest.`))),
       when(canWrite, () =>
         h("div.buttons", {},
-          each(() => Object.keys(ACTIONS).filter((name) => rollout()?.actions.includes(name)), (name) => name, (name) => {
-            const action = /** @type {any} */ (ACTIONS)[name];
-            return h("button", { type: "button", id: name, title: action.title, class: action.danger ? "danger" : action.strong ? "strong" : "", onclick: () => act(name) }, () => rollout() && action.label());
+          each(() => Object.keys(ACTIONS).filter((name) => rollout()?.actions.includes(name)), (name) => name, (now) => {
+            const action = ACTIONS[now()];
+            return h("button", { type: "button", id: now(), title: action.title, class: action.danger ? "danger" : action.strong ? "strong" : "", onclick: () => act(now()) }, () => rollout() && action.label());
           }),
           when(() => !state.view.freeze && !rollout()?.over, () => h("button", { type: "button", id: "freeze", onclick: freeze }, "Freeze")))))));

@@ -1,9 +1,7 @@
-// @ts-check
 /** The servers, as HAProxy's page has them, and the mode of each. */
 import { confirm, write } from "../dialog.js";
 import { each, h, when } from "../dom.js";
-import { count, isNumber, latency, span } from "../format.js";
-import { card, mark, table } from "../parts.js";
+import { card, count, isNumber, latency, mark, span, table } from "../shown.js";
 import { canWrite, state } from "../store.js";
 import { swatch } from "./arms.js";
 
@@ -16,7 +14,6 @@ function status(server) {
   return `${server.status}${where}${isNumber(server.since) ? ` ${span(state.now - server.since)}` : ""}`;
 }
 
-/** @param {any} server @param {string} mode */
 function turn(server, mode) {
   const others = state.view.servers.filter((one) => one.arm === server.arm && one.url !== server.url && one.mode === "ready" && one.status === "up");
   confirm({
@@ -35,11 +32,8 @@ function turn(server, mode) {
 const mode = () =>
   h("span", {},
     when((one) => canWrite() && one.arm, () => h("span.modes", { role: "group", "aria-label": (one) => `Mode of ${one.url}` },
-      each((one) => Object.keys(MODES).map((name) => ({ name, one })), (it) => it.name, () => {
-        /** @type {any} */
-        let last;
-        return h("button", { type: "button", "aria-pressed": (it) => { last = it; return String(it.one.mode === it.name); }, disabled: (it) => it.one.mode === it.name, onclick: () => turn(last.one, last.name) }, (it) => it.name);
-      }))),
+      each((one) => Object.keys(MODES).map((name) => ({ name, one })), (it) => it.name, (now) =>
+        h("button", { type: "button", "aria-pressed": (it) => String(it.one.mode === it.name), disabled: (it) => it.one.mode === it.name, onclick: () => turn(now().one, now().name) }, (it) => it.name)))),
     when(() => !canWrite(), () => h("span", {}, (one) => one.mode)));
 
 const COLUMNS = [

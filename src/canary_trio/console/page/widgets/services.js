@@ -1,8 +1,6 @@
-// @ts-check
 /** All services and gateways, the ones in trouble first. */
 import { h, when } from "../dom.js";
-import { ago, count, percent, rate } from "../format.js";
-import { PHASES, card, mark, table } from "../parts.js";
+import { ago, card, count, mark, percent, phaseKind, rate, table } from "../shown.js";
 import { state } from "../store.js";
 
 const kind = (one) => (one.trouble.length || one.refusing ? "bad" : one.pending ? "warn" : "good");
@@ -10,7 +8,7 @@ const kind = (one) => (one.trouble.length || one.refusing ? "bad" : one.pending 
 const COLUMNS = [
   { head: "service", cell: () => h("a", { href: (one) => `#/${encodeURIComponent(one.name)}` }, (one) => one.name) },
   { head: "state", cell: () => mark(kind, (one) => (one.trouble[0] ?? (one.pending ? "waits to be confirmed" : "well"))) },
-  { head: "phase", cell: () => h("span", {}, when((one) => one.rollout, () => mark((one) => PHASES[one.rollout?.phase] ?? "idle", (one) => `${one.rollout?.phase}`)), (one) => (one.rollout ? "" : one.kind === "gateway" ? `${one.routes} routes` : "–")) },
+  { head: "phase", cell: () => h("span", {}, when((one) => one.rollout, () => mark((one) => phaseKind(one.rollout), (one) => one.rollout?.phase)), (one) => (one.rollout ? "" : one.kind === "gateway" ? `${one.routes} routes` : "–")) },
   { head: "shares", cell: () => (one) => Object.entries(one.ratio).map(([name, share]) => `${name} ${percent(share)}`).join(", ") || "–" },
   { head: "live", kind: "num", cell: () => (one) => `${one.live}/${one.known}` },
   { head: "req/s", kind: "num", cell: () => (one) => rate(one.rate) },
@@ -22,7 +20,6 @@ const COLUMNS = [
 const ORDER = { bad: 0, warn: 1, good: 2 };
 let wanted = "";
 
-/** @returns {any[]} */
 const rows = () =>
   state.list.services
     .filter((one) => one.name.toLowerCase().includes(wanted))
@@ -30,9 +27,8 @@ const rows = () =>
     .sort((a, b) => a.order - b.order || a.place - b.place)
     .map((it) => it.one);
 
-/** @param {() => void} draw */
 export const services = (draw) =>
-  card("services", "Services",
+  card("services", "Services", h("h1.unseen", {}, "All services"),
     h("div.filter", {},
       h("input", { type: "search", "aria-label": "Find a service", placeholder: "Find a service", oninput: (event) => { wanted = event.target.value.toLowerCase(); draw(); } }),
       h("span.dim", {}, () => `${count(rows().length)} of ${count(state.list.services.length)}`)),

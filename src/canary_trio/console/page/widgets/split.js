@@ -1,34 +1,28 @@
-// @ts-check
 /** The shares by hand: a slider for each arm, which says who moves before it is let go. */
-import { ask, of } from "../api.js";
+import { ask, of } from "../news.js";
 import { confirm, write } from "../dialog.js";
 import { each, h, when } from "../dom.js";
-import { percent } from "../format.js";
-import { card } from "../parts.js";
+import { card, percent } from "../shown.js";
 import { canWrite, changed, state } from "../store.js";
 import { swatch } from "./arms.js";
 
 const ASK_MS = 120;
 
-/** @param {string} arm @param {number} share */
 export const assignment = (arm, share) =>
   `${/^[A-Za-z_$][\w-]*$/.test(arm) ? `ratio.${arm}` : `ratio[${JSON.stringify(arm)}]`}=${Number(share.toFixed(4))}`;
 
-function row() {
-  /** @type {any} */
-  let arm;
-  /** @type {number | null} */
+function row(arm) {
   let drawn = null;
   let moves = "";
   let timer = 0;
-  const shown = (one) => { arm = one; return drawn ?? one.asked; };
+  const shown = (one) => drawn ?? one.asked;
 
   async function tell(share) {
     try {
-      const found = await ask("POST", of(state.service ?? "", "/preview"), { assignments: [assignment(arm.name, share)] });
+      const found = await ask("POST", of(state.service, "/preview"), { assignments: [assignment(arm().name, share)] });
       if (drawn === share) moves = found.valid ? found.moves?.words ?? "" : found.problems.map((one) => `${one.path}: ${one.expected}`).join("; ");
     } catch (exc) {
-      moves = /** @type {Error} */ (exc).message;
+      moves = exc.message;
     }
     changed();
   }
@@ -37,23 +31,23 @@ function row() {
     const share = Number(text) / 100;
     if (!(share >= 0 && share <= 1)) return;
     drawn = share;
-    moves = `moves ${percent(Math.abs(share - arm.asked))} of users`;
+    moves = `moves ${percent(Math.abs(share - arm().asked))} of users`;
     clearTimeout(timer);
     timer = setTimeout(tell, ASK_MS, share);
     changed();
   }
 
   async function let_go() {
-    if (drawn === null || Math.abs(drawn - arm.asked) < 0.00005) return end();
+    if (drawn === null || Math.abs(drawn - arm().asked) < 0.00005) return end();
     const share = drawn;
     await confirm({
-      title: `Set ${arm.name} to ${percent(share)}`,
+      title: `Set ${arm().name} to ${percent(share)}`,
       verb: `Set to ${percent(share)}`,
       keeps: true,
-      danger: share > arm.asked + 0.2,
-      lines: () => [`${arm.name}: ${percent(arm.asked)} → ${percent(share)} of traffic`],
-      proposal: { assignments: [assignment(arm.name, share)] },
-      send: write("PATCH", "/document", { assignments: [assignment(arm.name, share)] }),
+      danger: share > arm().asked + 0.2,
+      lines: () => [`${arm().name}: ${percent(arm().asked)} → ${percent(share)} of traffic`],
+      proposal: { assignments: [assignment(arm().name, share)] },
+      send: write("PATCH", "/document", { assignments: [assignment(arm().name, share)] }),
     });
     end();
   }
