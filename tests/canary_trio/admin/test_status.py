@@ -88,7 +88,7 @@ def control_of(runtime: Runtime) -> Supervisor:
 class Due:
     """A duty that somebody must drive for."""
 
-    name, is_due = "rollout", True
+    name, is_due, knows_less = "rollout", True, False
 
     def look(self) -> None:
         pass

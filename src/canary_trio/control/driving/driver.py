@@ -38,6 +38,9 @@ SHOWN_S = 2.0
 SILENT_S = 8.0
 """How long a driver may show nothing before another one takes the lock from it."""
 
+DEFER_S = 1.0
+"""How long a proxy leaves the lock, while it is free, to those that may know more."""
+
 RELEASE_S = 1.0
 """How long the store has to take the lock back; else it ends with the session."""
 
@@ -193,6 +196,8 @@ class Driver:
 
     async def _acquire(self, client: KeyStore, session: str, backoff: Backoff) -> None:
         """Try to get the lock; the watch tells who has got it."""
+        if any(duty.is_due and duty.knows_less for duty in self.duties):
+            await trio.sleep(DEFER_S)
         self._has_tried = True
         value = json.dumps({"by": self._id, "at": self._now_ms()}).encode()
         while not (await client.put(self._key, value, acquire=session)).done:

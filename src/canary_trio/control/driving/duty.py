@@ -112,6 +112,10 @@ class Duty(Protocol):
     def is_due(self) -> bool:
         """Whether somebody must drive for it; whoever changes it calls `Driver.look`."""
 
+    @property
+    def knows_less(self) -> bool:
+        """Whether others may know more of it, so that this proxy lets them be first."""
+
     def look(self) -> None:
         """Look again: another document is live, or the session is another one."""
 

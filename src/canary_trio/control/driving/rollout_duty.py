@@ -134,6 +134,11 @@ class RolloutDuty:
         rollout = None if live is None else live.config.rollout
         return bool(self.hook) or (rollout is not None and not rollout.is_over)
 
+    @property
+    def knows_less(self) -> bool:
+        """Whether others may know more: what there is to know is in the store."""
+        return False
+
     def look(self) -> None:
         """Look at what is live now: what changed of the rollout is told."""
         live = self._runtime.live

@@ -52,7 +52,7 @@ class Unconfirmed:
         self._key = pending_key(service)
         self._on_change = on_change
         self._now = now
-        self._has_looked = False
+        self._has_looked = self._came = False
         self._timed: tuple[int, int] | None = None  # what `due_at` was computed of
         self._news = trio.Event()
 
@@ -63,6 +63,11 @@ class Unconfirmed:
     def is_due(self) -> bool:
         """Whether somebody must drive: as long as something waits."""
         return self.change is not None
+
+    @property
+    def knows_less(self) -> bool:
+        """Whether others may know more: this proxy has not seen it come."""
+        return self.change is not None and not self._came
 
     @property
     def shown(self) -> dict[str, Any] | None:
@@ -100,6 +105,7 @@ class Unconfirmed:
         change = pending_of(entry)
         if change is not None and self._timed != (change.at, change.until):
             self._timed = change.at, change.until  # where it is carried over, they stay
+            self._came = came
             due_in_s = change.due_in_s(round(self._now() * 1000), came=came)
             self.due_at = trio.current_time() + due_in_s
         self._use(change)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
 import pytest
@@ -13,10 +13,12 @@ import trio
 from canary_trio.control.driving import driver
 from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.duty import KeptState, Turn
+from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import driver_state_key
 from canary_trio.telemetry.task_keeper import TaskKeeper
 from kv_trio import Client, StoreUnreachable
 from kv_trio.testing import in_memory_store
+from tests.canary_trio.support.model_store import ModelStore
 
 LOCK = "canary/web/driver"
 
@@ -27,6 +29,7 @@ class Work:
 
     name: str = "work"
     is_due: bool = True
+    knows_less: bool = False
     turns: list[Turn] = attrs.field(factory=list)
     running: bool = False
     fails: int = 0
@@ -54,7 +57,7 @@ class Contender:
 
 
 @asynccontextmanager
-async def contender(client: Client, id_: str) -> AsyncIterator[Contender]:
+async def contender(client: KeyStore, id_: str) -> AsyncIterator[Contender]:
     """Run a driver with a session of its own, as a proxy would."""
     work = Work()
     session = await client.create_session(id_, 10, deletes=True)
@@ -143,6 +146,27 @@ async def test_who_was_deposed_and_lives_drives_no_more(
         await until(lambda: a.work.running)
         async with contender(client, "b") as b:
             await until(lambda: b.work.running and not a.work.running)
+
+
+async def test_who_knows_more_is_first(autojump_clock: trio.testing.MockClock) -> None:
+    """Whoever of them the store tells first that the lock is free."""
+    del autojump_clock
+    store = ModelStore()
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(contender(store, "a"))
+        await trio.sleep(1)
+        assert first.work.running
+        newcomers = [
+            await stack.enter_async_context(contender(store, id_)) for id_ in "bcd"
+        ]
+        for one in newcomers:
+            one.work.knows_less = True
+        witness = await stack.enter_async_context(contender(store, "e"))
+        await trio.sleep(1)
+        store.end_session(first.session)
+        first.driver.retire()
+        await trio.sleep(5)
+        assert witness.work.running
 
 
 async def test_a_retired_one_lets_go_at_once_and_for_good() -> None:
