@@ -44,10 +44,12 @@ async def test_draining_answers_the_parked_and_ends() -> None:
 async def test_draining_cancels_at_its_deadline() -> None:
     asked = trio.Event()
 
+    def keep(exchange: Exchange) -> None:
+        exchange.hold()
+        asked.set()
+
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            partial(serve, lambda _: asked.set(), ["127.0.0.1:0"])
-        )
+        server = await nursery.start(partial(serve, keep, ["127.0.0.1:0"]))
         async with connected(server) as client:
             await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
             await asked.wait()

@@ -357,6 +357,7 @@ class Http2Connection(FrameWriter):
                 continue
             try:
                 self._handler(exchange)
+                exchange.expect_decision(self._handler)
             except Exception:
                 exchange.crashed()
         if self.loop.leaving:

@@ -1,15 +1,17 @@
 """What an exchange needs of those around it: its client's connection, and what it carries.
 
-Stated apart, so that an exchange knows nothing of how they work.
+Stated apart, so that an exchange knows nothing of how they work; and what it looks up there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from http_trio.http1.forwarded import SaidOfClient
+from http_trio.http1.forwarded import ClientIdentity, SaidOfClient
+from http_trio.http1.request_facts import RequestFacts
 from http_trio.http1.request_head import RequestHead
+from http_trio.limits import BUFFER, Limits
 from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.stream import ByteStream
@@ -118,3 +120,55 @@ class ConnectionOf(Protocol[ExchangeT]):
 
     def drop(self, *, by_upstream: bool = False) -> None:
         """Close at once; nobody is told. It may be an upstream that made us do so."""
+
+
+class ClientFacts(RequestFacts, Generic[ExchangeT]):
+    """What an exchange looks up in its connection, or in what its client is said to be.
+
+    Attributes:
+        connection: the client's; None when the exchange is over.
+        identity: what trusted proxies say of the client; None if nobody does.
+        loop: that serves it.
+    """
+
+    __slots__ = ()
+    connection: ConnectionOf[ExchangeT] | None
+    identity: ClientIdentity | None
+    loop: EventLoop
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client came over TLS; False when the exchange is over."""
+        if self.identity is not None:
+            return self.identity.proto == b"https"
+        return self.connection is not None and self.connection.said.secure
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what it says of those before it is kept."""
+        return self.connection is not None and self.connection.said.trusted
+
+    @property
+    def client_certificate(self) -> Certificate | None:
+        """The client's certificate: verified, and only where it was asked for one."""
+        return None if self.connection is None else self.connection.client_certificate
+
+    @property
+    def has_short_body(self) -> bool:
+        """Whether its body is passed on when all of it is here, and not as it comes."""
+        return 0 < self.head.framing <= BUFFER and not self.head.expects_continue
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that it runs under."""
+        return self.loop.limits
+
+    @property
+    def now(self) -> float:
+        """The clock that `began` is of, in seconds."""
+        return self.loop.now
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server ends: what can be answered now should be."""
+        return self.loop.draining

@@ -365,6 +365,8 @@ class Connection(RequestBodyReader):
         exchange = self._exchange = self._exchange_kind(self, head)
         try:
             self._handler(exchange)
+            if exchange.connection is not None and exchange.attached is None:
+                exchange.expect_decision(self._handler)
         except Exception:
             exchange.crashed()
 

@@ -2,7 +2,8 @@
 
 A handler is a plain function that is called when a request's head is complete. It
 decides by calling one of `respond`, `begin`, `collect`, `park` or `spawn`, or something
-that builds on them, such as `forward`; it may also just return and call `respond` later.
+that builds on them, such as `forward`; or by `hold`, and `respond` later. One that returns
+without any of these is answered for with 500, since its client would wait for ever.
 All of it runs in the trio thread, in the event loop: a handler must not block.
 
 An exchange is over when its last byte is with the kernel or its client is gone;
@@ -17,18 +18,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import ParamSpec
+from typing import Concatenate, ParamSpec
 
 from http_trio.http1.body_pace import BodyLimit
 from http_trio.http1.forwarded import ClientIdentity
-from http_trio.http1.request_facts import RequestFacts
 from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response
 from http_trio.http1.response_head import ResponseHead
-from http_trio.limits import BUFFER, Limits
-from http_trio.net.certificates.x509 import Certificate
 from http_trio.net.event_loop import EventLoop, Timer
-from http_trio.server.client_connection import Attached, ConnectionOf
+from http_trio.server.client_connection import Attached, ClientFacts, ConnectionOf
 
 _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
@@ -37,7 +35,7 @@ Handler = Callable[["Exchange"], None]
 ClientConnection = ConnectionOf["Exchange"]
 
 
-class Exchange(RequestFacts):
+class Exchange(ClientFacts["Exchange"]):
     """One request and its response.
 
     Attributes:
@@ -55,6 +53,7 @@ class Exchange(RequestFacts):
     __slots__ = (
         "_keep",
         "_on_gone",
+        "_pending",
         "_tick",
         "attached",
         "began",
@@ -83,54 +82,16 @@ class Exchange(RequestFacts):
         self.on_due: Callable[[Exchange], None] | None = None
         self._on_gone: Callable[[Exchange], None] | None = None
         self._tick = -1
+        self._pending = 0  # of what may still decide on it
         self._keep: bool | None = None  # whether a begun response lets it live on
 
     def __repr__(self) -> str:
         return f"<Exchange {self.method} {self.target!r} gone={self.gone}>"
 
-    # === who asked ===
-
-    @property
-    def secure(self) -> bool:
-        """Whether the client came over TLS; False when the exchange is over."""
-        if self.identity is not None:
-            return self.identity.proto == b"https"
-        return self.connection is not None and self.connection.said.secure
-
-    @property
-    def trusted(self) -> bool:
-        """Whether what it says of those before it is kept."""
-        return self.connection is not None and self.connection.said.trusted
-
-    @property
-    def client_certificate(self) -> Certificate | None:
-        """The client's certificate: verified, and only where it was asked for one."""
-        return None if self.connection is None else self.connection.client_certificate
-
-    @property
-    def has_short_body(self) -> bool:
-        """Whether its body is passed on when all of it is here, and not as it comes."""
-        return 0 < self.head.framing <= BUFFER and not self.head.expects_continue
-
     @property
     def gone(self) -> bool:
         """Whether the exchange is over."""
         return self.connection is None
-
-    @property
-    def limits(self) -> Limits:
-        """The limits that it runs under."""
-        return self.loop.limits
-
-    @property
-    def now(self) -> float:
-        """The clock that `began` is of, in seconds."""
-        return self.loop.now
-
-    @property
-    def draining(self) -> bool:
-        """Whether the server ends: what can be answered now should be."""
-        return self.loop.draining
 
     # === what the handler decides ===
 
@@ -208,7 +169,9 @@ class Exchange(RequestFacts):
         """
         if self.connection is not None:
             self.unpark()
-            self.connection.collect(self, limit, then, on_too_large or _too_large)
+            self._pending += 1
+            refuse = self._later(on_too_large or _too_large)
+            self.connection.collect(self, limit, self._later(then), refuse)
 
     def await_body(
         self,
@@ -229,9 +192,11 @@ class Exchange(RequestFacts):
         self.unpark()
         if self.head.framing == 0 or self.is_grpc:  # which may wait for us first
             then(self)
+            self.expect_decision(then)
             return
         self._on_gone = on_gone
-        self.connection.await_body(self, then)
+        self._pending += 1
+        self.connection.await_body(self, self._later(then))
 
     def park(
         self,
@@ -258,10 +223,19 @@ class Exchange(RequestFacts):
     def spawn(self, run: Callable[[Exchange], Awaitable[None]]) -> None:
         """Let a task decide: `await run(exchange)`, in the nursery of `serve`."""
         if self.connection is not None:
+            self._pending += 1
             self.loop.spawn(self._run, run)
+
+    def hold(self) -> None:
+        """Leave it to whoever keeps it, who calls `respond` or another of these later.
+
+        Nothing limits how long that takes: see `park`.
+        """
+        self._pending += 1
 
     def call_later(self, after_s: float, call: Callable[[], None]) -> Timer:
         """Call in after_s seconds, whether or not it is over by then."""
+        self._pending += 1
         return self.loop.call_later(after_s, partial(self.decide, call))
 
     def decide(
@@ -301,6 +275,7 @@ class Exchange(RequestFacts):
         self.unpark()
         if on_due is not None:
             self.decide(on_due, self)
+            self.expect_decision(on_due)
 
     def crashed(self) -> None:
         """End it, since code that decides on it raised: 500, or a cut if it has begun.
@@ -318,11 +293,36 @@ class Exchange(RequestFacts):
         else:
             self.cut()
 
+    def expect_decision(self, handler: Callable[..., object]) -> None:
+        """Answer 500 if a handler has returned, and nobody is left who will decide."""
+        if self.connection is None or self.attached is not None or self._pending:
+            return
+        if self.on_due is not None or self._keep is not None:
+            return
+        path = self.head.target.partition(b"?")[0]
+        name = getattr(handler, "__qualname__", None) or repr(handler)
+        _log.error("%s returned undecided on %s %r", name, self.method, path)
+        self.respond(error_response(500, ""))
+
     async def _run(self, run: Callable[[Exchange], Awaitable[None]]) -> None:
         try:
             await run(self)
         except Exception:
             self.crashed()
+        self._pending -= 1
+        self.expect_decision(run)
+
+    def _later(
+        self, then: Callable[Concatenate[Exchange, _P], object]
+    ) -> Callable[Concatenate[Exchange, _P], None]:
+        """Give what lets another handler decide, which is expected to."""
+
+        def decide(exchange: Exchange, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+            self._pending -= 1
+            then(exchange, *args, **kwargs)
+            exchange.expect_decision(then)
+
+        return decide
 
     def unpark(self) -> None:
         """Wait no more in `park`; something else is decided."""

@@ -44,6 +44,7 @@ def begun(then: Callable[[Exchange], object]) -> Callable[[Exchange], None]:
 
 def queued(exchange: Exchange) -> None:
     """As who keeps it in a queue, and decides in another's turn."""
+    exchange.hold()
     exchange.loop.call_later(0.01, lambda: exchange.decide(explode, exchange))
 
 
@@ -190,3 +191,58 @@ async def test_a_raise_beside_a_forwarded_request_is_a_500(
     assert start.split()[1] == b"500"
     assert hooks.statuses == [500]
     assert errors(caplog) == 1
+
+
+def nothing(*_: object) -> None:
+    """Decide nothing."""
+
+
+async def nothing_in_a_task(_: Exchange) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+UNDECIDED: dict[str, tuple[Callable[[Exchange], None], tuple[bytes, ...]]] = {
+    "the handler": (nothing, (GET,)),
+    "collect": (lambda ex: ex.collect(9, nothing), (POST, b"body")),
+    "collect, no body": (lambda ex: ex.collect(9, nothing), (GET,)),
+    "collect, too large": (lambda ex: ex.collect(1, nothing, nothing), (POST, b"body")),
+    "await_body": (lambda ex: ex.await_body(nothing), (POST, b"body")),
+    "await_body, no body": (lambda ex: ex.await_body(nothing), (GET,)),
+    "park": (lambda ex: ex.park(0.01, nothing), (GET,)),
+    "spawn": (lambda ex: ex.spawn(nothing_in_a_task), (GET,)),
+    "park, then collect": (
+        lambda ex: ex.park(0.01, lambda one: one.collect(9, nothing)),
+        (POST, b"body"),
+    ),
+}
+
+
+@pytest.mark.parametrize("door", UNDECIDED)
+async def test_who_decides_nothing_is_answered_for(
+    door: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler, pieces = UNDECIDED[door]
+    async with serving(handler) as server, connected(server) as client:
+        with trio.fail_after(10):
+            for piece in pieces:
+                await client.send(piece)
+            assert (await client.response())[0].startswith(b"HTTP/1.1 500 ")
+    (told,) = (
+        one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR
+    )
+    assert "nothing" in told
+    assert "undecided" in told
+
+
+async def test_two_tasks_may_decide_and_the_later_one_does() -> None:
+    async def slowly(exchange: Exchange) -> None:
+        await trio.sleep(0.02)
+        exchange.respond(Response(200, b"slow"))
+
+    def handler(exchange: Exchange) -> None:
+        exchange.spawn(slowly)
+        exchange.spawn(nothing_in_a_task)
+
+    async with serving(handler) as server, connected(server) as client:
+        with trio.fail_after(10):
+            assert (await client.ask())[1] == b"slow"

@@ -516,10 +516,15 @@ async def test_draining_asks_http2_clients_for_no_more(authority: Authority) -> 
 @both_versions
 async def test_a_drain_has_a_deadline(authority: Authority, http2: bool) -> None:
     asked = trio.Event()
+
+    def keep(exchange: Exchange) -> None:
+        exchange.hold()
+        asked.set()
+
     tls = Tls(*authority.issue())
     with trio.fail_after(30):
         async with trio.open_nursery() as serving:
-            start = partial(serve, lambda ex: asked.set(), ["127.0.0.1:0"], tls=tls)
+            start = partial(serve, keep, ["127.0.0.1:0"], tls=tls)
             server = await serving.start(start)
             async with asking(server, authority, http2=http2) as client:
                 async with trio.open_nursery() as nursery:

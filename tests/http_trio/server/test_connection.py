@@ -33,6 +33,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 
     def handler(exchange: Exchange) -> None:
         if exchange.path == b"/slow":
+            exchange.hold()
             later.append(exchange)
         else:
             for waiting in later:

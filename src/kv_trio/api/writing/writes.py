@@ -75,6 +75,7 @@ class Writes:
                 response = Response(500, b"the store cannot show what it wrote")
             exchange.respond(response)
 
+        exchange.hold()
         self._writer.submit(operation, done)
 
 
