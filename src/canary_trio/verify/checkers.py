@@ -30,6 +30,7 @@ from canary_trio.verify.arithmetic import (
 from canary_trio.verify.observation import (
     GOING,
     REPEATABLE,
+    WEBSOCKETS,
     ClientKind,
     DoneTo,
     Incident,
@@ -138,7 +139,7 @@ def _was_there(seen: Observation, incident: Incident, record: Record) -> bool:
 def _was_told(seen: Observation, incident: Incident) -> bool:
     """Tell whether a WebSocket was ended as it should be by a proxy that ends."""
     return (
-        seen.kind is ClientKind.WEBSOCKET
+        seen.kind in WEBSOCKETS
         and seen.close_code in GOING
         and seen.proxy in incident.of
         and incident.begun <= seen.ended <= incident.over + KILL_GRACE_S
@@ -155,7 +156,7 @@ def torn(record: Record) -> Iterator[Violation]:
             continue
         document = record.documents.get(seen.revision)
         if document is None:
-            if seen.revision in record.missing or not record.whole:
+            if seen.revision in record.missing or record.unread or not record.whole:
                 continue
             words = "the store never had that revision"
         else:
@@ -241,7 +242,7 @@ def judged_users(record: Record) -> tuple[int, int]:
 
 def unsaved(record: Record) -> Iterator[Violation]:
     """Tell of changes that were acknowledged and are nowhere."""
-    for one in record.written:
+    for one in () if record.unread else record.written:
         if one.revision not in record.history:
             what = f"revision {one.revision} was acknowledged, and the store has none"
             yield _at(record, Property.UNSAVED, what, one.acknowledged)
@@ -272,13 +273,15 @@ def unjudged(record: Record, kinds: Collection[ClientKind]) -> list[str]:
     ]
     if not any(seen.revision for seen in record.observations):
         reasons.append("no response says its revision (decision_header)")
+    if record.unread:
+        reasons.append("the store's history could not be read at the end")
     unknown = {
         seen.revision
         for seen in record.observations
         if seen.revision and seen.revision not in record.documents
     }
-    lost = sorted(unknown & record.missing if record.whole else unknown)
-    if lost:
+    is_all = record.whole and not record.unread
+    if lost := sorted(unknown & record.missing if is_all else unknown):
         shown = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
         reasons.append(f"of the revisions {shown} no document is kept")
     if not record.steps:

@@ -23,8 +23,8 @@ COOKIE = "verify"
 DECISION = "X-Canary"
 """The field that says how a response was routed."""
 
-HISTORY = 1000
-"""Revisions that the store keeps: each response is judged by its own."""
+HISTORY = 200
+"""Revisions that the store keeps; they are read after each step, which writes fewer."""
 
 Table = dict[str, Any]
 

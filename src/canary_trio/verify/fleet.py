@@ -1,11 +1,13 @@
 """The fleet of a run: a store, servers and proxies as processes, which are killed and follow.
 
 The rule that it obeys: what is done to a process is noted when it is done, and when it is over,
-so that a request which was lost is held against the right one.
+so that a request which was lost is held against the right one. The first proxy, and who
+follows it, has a name (`--id`); the others draw theirs.
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -117,6 +119,17 @@ class OwnFleet:
         for place in self.places:
             self._proxies.append(await self._start_proxy(place))
 
+    async def mend(self) -> None:
+        """Start again what is not there, after a step that did not come to its end."""
+        assert self._store is not None, "it was started"
+        assert self._second is not None, "it was started"
+        if self._store.process.poll() is None:
+            self.let_store_go_on()
+        else:
+            await self.start_store()
+        if self._second.process.poll() is not None:
+            await self.start_second()
+
     async def _start(self, name: str, *words: str) -> RunningProcess:
         one: RunningProcess = await self.nursery.start(
             partial(run_process, name, words, self.directory)
@@ -146,6 +159,16 @@ class OwnFleet:
         """Kill it."""
         assert self._store is not None, "it was started"
         await self._store.kill()
+
+    def stop_store(self) -> None:
+        """Let it hang: it takes no turn any more, and its connections stay."""
+        assert self._store is not None, "it was started"
+        self._store.process.send_signal(signal.SIGSTOP)
+
+    def let_store_go_on(self) -> None:
+        """Let it take its turn again."""
+        assert self._store is not None, "it was started"
+        self._store.process.send_signal(signal.SIGCONT)
 
     # === the servers ===
 
@@ -177,12 +200,14 @@ class OwnFleet:
 
     async def _start_proxy(self, place: ProxyPorts) -> RunningProcess:
         self._started += 1
+        named = place == self.places[0]
         one = await self._start(
             f"proxy-{self._started}",
             *python(self.program, "serve", SERVICE, "--config-server", self.url),
             *("--bind", place.name, "--h2c-bind", place.http2, "--no-admin"),
             *("--reuse-port", "--lame-duck", f"{LAME_DUCK_S:g}"),
             *("--drain", f"{DRAIN_S:g}", "--data", str(self.directory / "proxies")),
+            *(("--id", "named") if named else ()),
         )
         await one.says("runs revision")
         return one

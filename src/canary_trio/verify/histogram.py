@@ -53,7 +53,7 @@ def spans(record: Record) -> list[Span]:
             max(0.0, seen.at - change.begun),
             max(0.0, seen.at - change.acknowledged),
             any(
-                one.fault is DoneTo.STORE_KILLED
+                one.fault is DoneTo.STORE_AWAY
                 and change.begun <= one.over
                 and one.begun <= seen.at
                 for one in record.incidents

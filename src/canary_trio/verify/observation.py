@@ -25,6 +25,8 @@ class ClientKind(enum.StrEnum):
     """Requests over streams of one connection of HTTP/2."""
     WEBSOCKET = "websocket"
     """A WebSocket, over which messages go for seconds."""
+    WEBSOCKET2 = "http2 websocket"
+    """The same over a stream of HTTP/2 (RFC 8441)."""
     CALL = "grpc call"
     """One message, and one back."""
     STREAM = "grpc stream"
@@ -37,6 +39,8 @@ class ClientKind(enum.StrEnum):
 
 REPEATABLE = frozenset({ClientKind.KEPT, ClientKind.NEW, ClientKind.HTTP2})
 """GET, whose response is small: whatever happens to a server, another one can be asked."""
+
+WEBSOCKETS = frozenset({ClientKind.WEBSOCKET, ClientKind.WEBSOCKET2})
 
 GOING = frozenset({1001, 1012})
 """A WebSocket's close codes of who goes away, and comes again (RFC 6455; IANA)."""
@@ -86,7 +90,7 @@ class DoneTo(enum.Enum):
 
     SERVER_KILLED = "a server was killed"
     PROXY_ENDING = "a proxy was asked to end"
-    STORE_KILLED = "the store was killed"
+    STORE_AWAY = "the store was killed, or hung"
 
 
 @attrs.frozen
@@ -176,6 +180,7 @@ class Record:
         history: the revisions that the store knew at the end.
         missing: revisions that the store itself keeps no document of.
         whole: whether the documents are all that there were.
+        unread: whether the store could not be read at the end.
     """
 
     service: str
@@ -189,6 +194,7 @@ class Record:
     history: set[int] = attrs.field(factory=set)
     missing: set[int] = attrs.field(factory=set)
     whole: bool = True
+    unread: bool = False
 
     def __repr__(self) -> str:
         return (

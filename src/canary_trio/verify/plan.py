@@ -19,7 +19,10 @@ STEPS = {
     "abort": "a rollout that is aborted on its way",
     "handover": "a proxy follows another one on its ports, while ratios change",
     "store": "the store is killed and started again",
+    "hang": "the store hangs for seconds, its connections open",
+    "cold": "a proxy follows another one while there is no store",
     "crash": "half of the servers, all of the canary's among them, killed",
+    "storm": "a crash, a killed store or a handover while a rollout goes on",
     "rollback": "an older document again",
 }
 """What there is, and what it does."""

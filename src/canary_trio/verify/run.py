@@ -22,18 +22,19 @@ from canary_trio.control.changes.documents import (
     read_revision,
     revise,
 )
-from canary_trio.control.changes.history import Note
+from canary_trio.control.changes.history import Change, Note
 from canary_trio.control.changes.reading import read_document
 from canary_trio.control.changes.rollouts import rollout_in
 from canary_trio.control.fleet.applied import read_fleet, wait_applied
 from canary_trio.control.sources.opening import open_source
 from canary_trio.control.sources.source import DocumentSource
+from canary_trio.control.store_keys import past_document_key
 from canary_trio.errors import NoRevision
 from canary_trio.verify.arithmetic import shares_of
 from canary_trio.verify.documents import DECISION, Table
 from canary_trio.verify.fleet import SERVICE, ProxyPorts, own_fleet
 from canary_trio.verify.observation import ClientKind, Record
-from canary_trio.verify.peers import http1, http2, websockets
+from canary_trio.verify.peers import grpc, http1, http2, websockets
 from canary_trio.verify.peers.journal import REQUEST_S, Journal
 from canary_trio.verify.peers.prober import Prober
 from canary_trio.verify.plan import plan
@@ -51,7 +52,7 @@ OWN_LOAD: tuple[tuple[Live, int], ...] = (
     (http1.live_download, 2),
     (websockets.live_websocket, 3),
     (http2.live_http2, 1),
-    (http2.live_grpc, 1),
+    (grpc.live_grpc, 1),
 )
 """The clients of each proxy, and how many."""
 
@@ -279,12 +280,15 @@ async def _show(journal: Journal, progress: Progress) -> None:
 
 async def collect(stage: Stage) -> None:
     """Read the documents that the store keeps, and which revisions it knows."""
+    stage.journal.record.unread = True
     with trio.move_on_after(READ_S):
-        while True:
+        while stage.journal.record.unread:
             try:
-                return await _collect(stage)
+                await _collect(stage)
             except KvError:
                 await trio.sleep(0.1)
+            else:
+                stage.journal.record.unread = False
 
 
 async def _collect(stage: Stage) -> None:
@@ -294,9 +298,21 @@ async def _collect(stage: Stage) -> None:
     for change in history.changes:
         if change.revision in record.documents or change.revision in record.missing:
             continue
-        try:
-            text = await read_revision(stage.client, stage.service, change.revision)
-        except NoRevision:
+        text = await _text_of(stage, change)
+        if text is None:
             record.missing.add(change.revision)
         else:
             record.documents[change.revision] = parse(text)
+
+
+async def _text_of(stage: Stage, change: Change) -> bytes | None:
+    """Give a document as it was; None if it is not kept."""
+    if change.id:
+        key = past_document_key(stage.service, change.id)
+        copy = (await stage.client.get(key)).entry
+        if copy is not None:
+            return copy.value
+    try:
+        return await read_revision(stage.client, stage.service, change.revision)
+    except NoRevision:
+        return None

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -53,6 +54,9 @@ STEP_S = 40.0
 
 LIVE_S = 20.0
 """How long a change may take until it is live everywhere."""
+
+KEPT_S = 0.5
+"""A document is kept on disk soon after it came, for a start without a store."""
 
 HEARD_S = 2.0
 """So long after its start the proxies may still be pausing before they ask the store again."""
@@ -106,6 +110,8 @@ class Stage:
                 stuck = f"{step.name}: {exc}"
         if scope.cancelled_caught:
             stuck = f"{step.name}: not at its end within {STEP_S:g} s"
+        if stuck and self.fleet is not None:
+            await self.fleet.mend()
         runs[-1] = StepRun(step.number, step.name, begun, self.journal.now(), stuck)
 
     async def write(
@@ -124,6 +130,13 @@ class Stage:
             if wait:
                 await self.wait_live(revision)
         return revision
+
+    async def flip(self, ratio: float, message: str, *, wait: bool = False) -> int:
+        """Write a ratio, to four places; as `write`."""
+        share = round(ratio, 4)
+        return await self.write(
+            lambda found: with_ratio(found, share), message, wait=wait
+        )
 
     async def wait_live(self, revision: int) -> None:
         """Wait until the fleet says that it routes by a revision.
@@ -199,7 +212,7 @@ async def _rollback(stage: Stage, chance: random.Random, _: PlannedStep) -> None
 
 async def _begin(stage: Stage, chance: random.Random, step: PlannedStep) -> None:
     table = rollout_table(step.number, chance)
-    await stage.write(lambda found: with_ratio(found, 0), "before a rollout", wait=True)
+    await stage.flip(0, "before a rollout", wait=True)
 
     def begun(found: Table) -> Table:
         after = {**found, "rollout": table}
@@ -221,15 +234,20 @@ def _phase(table: Table) -> Any:
 
 async def _rollout(stage: Stage, chance: random.Random, step: PlannedStep) -> None:
     await _begin(stage, chance, step)
+    await _done(stage, chance)
+
+
+async def _done(stage: Stage, chance: random.Random) -> None:
+    """Wait until the rollout is done.
+
+    Raises:
+        StepStuck: it came to another end.
+    """
     over = (Phase.DONE, Phase.PAUSED, Phase.ABORTED)
     table = await stage.wait_document(lambda found: _phase(found) in over)
     if _phase(table) is not Phase.DONE:
-        raise StepStuck(f"it is {_phase(table).value}, expected done")
-    await stage.write(
-        lambda found: with_ratio(found, round(chance.random(), 4)),
-        "after a rollout",
-        wait=True,
-    )
+        raise StepStuck(f"the rollout is {_phase(table).value}, expected done")
+    await stage.flip(chance.random(), "after a rollout", wait=True)
 
 
 async def _abort(stage: Stage, chance: random.Random, step: PlannedStep) -> None:
@@ -252,73 +270,99 @@ async def _abort(stage: Stage, chance: random.Random, step: PlannedStep) -> None
 
 
 async def _handover(stage: Stage, chance: random.Random, _: PlannedStep) -> None:
-    fleet = stage.own
-    number = chance.randrange(len(fleet.places))
-    place = fleet.places[number]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_ratios_meanwhile, stage, random.Random(chance.random()))
-        await fleet.follow(number)
-        begun = stage.journal.now()
-        names = frozenset({place.name, place.http2})
-        incidents, at = stage.journal.record.incidents, 0
-        at = len(incidents)
-        far = begun + STEP_S
-        incidents.append(Incident(DoneTo.PROXY_ENDING, names, begun, far))
-        wrong = await fleet.end_followed()
-        ended = stage.journal.now()
-        incidents[at] = Incident(DoneTo.PROXY_ENDING, names, begun, ended)
+        await _any_hand_over(stage, chance)
         nursery.cancel_scope.cancel()
+    await stage.flip(chance.random(), "after a handover", wait=True)
+
+
+async def _any_hand_over(stage: Stage, chance: random.Random) -> None:
+    await _hand_over(stage, chance.randrange(len(stage.own.places)))
+
+
+async def _hand_over(stage: Stage, number: int) -> None:
+    """Let a proxy follow another one, and note when that was asked to end, and when it had.
+
+    Raises:
+        StepStuck: it did not end as it should.
+    """
+    place, incidents = stage.own.places[number], stage.journal.record.incidents
+    await stage.own.follow(number)
+    names, begun = frozenset({place.name, place.http2}), stage.journal.now()
+    at, far = len(incidents), begun + STEP_S
+    incidents.append(Incident(DoneTo.PROXY_ENDING, names, begun, far))
+    wrong = await stage.own.end_followed()
+    incidents[at] = Incident(DoneTo.PROXY_ENDING, names, begun, stage.journal.now())
     if wrong:
         raise StepStuck(wrong)
-    await stage.write(
-        lambda found: with_ratio(found, round(chance.random(), 4)),
-        "after a handover",
-        wait=True,
-    )
 
 
 async def _ratios_meanwhile(stage: Stage, chance: random.Random) -> None:
     while True:
-        ratio = round(chance.random(), 4)
         with trio.CancelScope(shield=True):  # what is written is noted
-            await stage.write(
-                lambda found, ratio=ratio: with_ratio(found, ratio),  # type: ignore[misc]
-                "during a handover",
-                wait=False,
-            )
+            await stage.flip(chance.random(), "during a handover")
         await trio.sleep(chance.uniform(0.1, 0.4))
 
 
 async def _store(stage: Stage, chance: random.Random, _: PlannedStep) -> None:
     for _number in range(2):
-        await stage.write(
-            lambda found: with_ratio(found, round(chance.random(), 4)),
-            "just before the store is killed",
-            wait=False,
-        )
+        await stage.flip(chance.random(), "just before the store is killed")
+    await _kill_store(stage, chance)
+    await stage.flip(chance.random(), "after the store came back", wait=True)
+
+
+async def _kill_store(stage: Stage, chance: random.Random) -> None:
+    async with _store_away(stage):
+        await stage.own.kill_store()
+        await trio.sleep(chance.uniform(0.3, 1.5))
+        await stage.own.start_store()
+
+
+async def _hang(stage: Stage, chance: random.Random, _: PlannedStep) -> None:
+    async with _store_away(stage):
+        stage.own.stop_store()
+        await trio.sleep(chance.uniform(1.0, 4.0))
+        stage.own.let_store_go_on()
+    await stage.flip(chance.random(), "after the store hung", wait=True)
+
+
+async def _cold(stage: Stage, chance: random.Random, _: PlannedStep) -> None:
+    await stage.flip(chance.random(), "before a start without a store", wait=True)
+    await trio.sleep(KEPT_S)
+    async with _store_away(stage):
+        await stage.own.kill_store()
+        await _hand_over(stage, 0)  # which has a name, and so what the one before kept
+        await stage.own.start_store()
+    await stage.flip(chance.random(), "after a start without a store", wait=True)
+
+
+@asynccontextmanager
+async def _store_away(stage: Stage) -> AsyncIterator[None]:
+    """Note that the store is away until the block ends."""
     begun = stage.journal.now()
-    await stage.own.kill_store()
-    await trio.sleep(chance.uniform(0.3, 1.5))
-    await stage.own.start_store()
-    incident = Incident(
-        DoneTo.STORE_KILLED, frozenset(), begun, stage.journal.now() + HEARD_S
-    )
-    stage.journal.record.incidents.append(incident)
-    await stage.write(
-        lambda found: with_ratio(found, round(chance.random(), 4)),
-        "after the store came back",
-        wait=True,
-    )
+    yield
+    over = stage.journal.now() + HEARD_S
+    away = Incident(DoneTo.STORE_AWAY, frozenset(), begun, over)
+    stage.journal.record.incidents.append(away)
+    await trio.lowlevel.checkpoint()
+
+
+async def _storm(stage: Stage, chance: random.Random, step: PlannedStep) -> None:
+    await _begin(stage, chance, step)
+    await trio.sleep(chance.uniform(0.0, 0.5))
+    what = chance.choice([_kill_servers, _kill_store, _any_hand_over])
+    await what(stage, chance)
+    await _done(stage, chance)
 
 
 async def _crash(stage: Stage, chance: random.Random, _: PlannedStep) -> None:
-    fleet = stage.own
-    await stage.write(
-        lambda found: with_ratio(found, round(chance.uniform(0.3, 1), 4)),
-        "before a crash",
-        wait=True,
-    )
-    begun = stage.journal.now()
+    await stage.flip(chance.uniform(0.3, 1), "before a crash", wait=True)
+    await _kill_servers(stage, chance)
+
+
+async def _kill_servers(stage: Stage, chance: random.Random) -> None:
+    fleet, begun = stage.own, stage.journal.now()
     await fleet.kill_second()
     stage.journal.record.incidents.append(
         Incident(DoneTo.SERVER_KILLED, fleet.servers.killed, begun, stage.journal.now())
@@ -335,7 +379,10 @@ DOES: dict[str, Does] = {
     "abort": _abort,
     "handover": _handover,
     "store": _store,
+    "hang": _hang,
+    "cold": _cold,
     "crash": _crash,
+    "storm": _storm,
     "rollback": _rollback,
 }
 """What each step of `plan.STEPS` does."""

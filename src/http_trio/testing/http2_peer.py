@@ -166,7 +166,7 @@ class Http2Peer:
         settings = Http2Settings.for_clients(Limits())
         self.session = Http2Session(self, settings, is_client=serve is None)
         self.going = False
-        self._over = trio.Event()
+        self._over, self._ready = trio.Event(), trio.Event()
         self._stream = stream
         self._serve = serve
         self._nursery = nursery
@@ -181,6 +181,10 @@ class Http2Peer:
     def closed(self) -> bool:
         """Whether the connection is over."""
         return self._over.is_set()
+
+    async def wait_settings(self) -> None:
+        """Wait until the other side has said what it takes, or the connection is over."""
+        await self._ready.wait()
 
     async def wait_closed(self) -> None:
         """Wait until it is."""
@@ -231,6 +235,7 @@ class Http2Peer:
 
     def _end(self, why: str) -> None:
         self._over.set()
+        self._ready.set()
         for one in tuple(self._streams.values()):
             one.lose(why)
         self._streams.clear()
@@ -288,7 +293,8 @@ class Http2Peer:
             one.lose(lost, unprocessed=code == REFUSED_STREAM)
 
     def settings_received(self) -> None:
-        """Pass over settings, which the session keeps to."""
+        """Take that the other side's settings have come; the session keeps to them."""
+        self._ready.set()
 
     def goaway_received(self, last_stream_id: int, code: int) -> None:
         """Take that no more is taken, and what of it never was looked at."""

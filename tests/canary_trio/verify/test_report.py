@@ -70,7 +70,7 @@ def test_so_many_are_shown(count: int) -> None:
 
 def test_all_of_it_is_json() -> None:
     made = right(1, [0.1, 0.9])
-    made.incidents.append(Incident(DoneTo.STORE_KILLED, frozenset(), 1.0, 1.5))
+    made.incidents.append(Incident(DoneTo.STORE_AWAY, frozenset(), 1.0, 1.5))
     table = json.loads(json.dumps(VerifyReport.of(made, FACTS).table()))
 
     assert table["outcome"] == "passed"

@@ -5,7 +5,10 @@ One file, since the options of one kind of fleet are refused for the other.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -30,8 +33,8 @@ NOT_JUDGED = 3
 _WIDTH = 100
 
 _STEPS = (
-    *("flip", "policy", "rollout", "abort", "handover", "store", "crash"),
-    "rollback",
+    *("flip", "policy", "rollout", "abort", "rollback", "handover"),
+    *("store", "hang", "cold", "crash", "storm"),
 )
 _OF_OWN = {"kind": "--store", "count": "--proxies", "data": "--data"}
 _OF_GIVEN = {"proxies": "--proxy", "yes": "--yes", "path": "--path", "host": "--host"}
@@ -127,11 +130,12 @@ def verify(
         seed=random.SystemRandom().randrange(10**6) if seed is None else seed,
         names=given["names"] or (_STEPS if service is None else ("flip",)),
     )
-    report = (
-        _verify_own(wanted, given)
-        if service is None
-        else _verify_given(wanted, service, config_server, given)
-    )
+    with _ended_by_sigterm():
+        report = (
+            _verify_own(wanted, given)
+            if service is None
+            else _verify_given(wanted, service, config_server, given)
+        )
     _clear()
     if as_json:
         click.echo(json.dumps(report.table()))
@@ -139,6 +143,18 @@ def verify(
         for line in report.lines():
             click.echo(line)
     sys.exit(int(report.outcome))
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end it as Ctrl-C does: no process, and nobody's ratio, is left as it was."""
+    before = signal.signal(
+        signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT)
+    )
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_usage(service: str | None, given: dict[str, Any]) -> None:
@@ -155,6 +171,9 @@ def _check_usage(service: str | None, given: dict[str, Any]) -> None:
                 f"{option} is for {whose or 'a fleet that is started, without SERVICE'}"
             )
     if service is None:
+        data = given["data"]
+        if data is not None and data.exists() and any(data.iterdir()):
+            raise click.UsageError(f"{data} is not empty: --data is of one run")
         return
     if not given["proxies"]:
         raise click.UsageError(

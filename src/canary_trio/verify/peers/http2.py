@@ -1,4 +1,4 @@
-"""Clients of HTTP/2 without TLS: requests over streams, and calls of gRPC, framed by ourselves.
+"""Clients of HTTP/2 without TLS: requests over streams, and WebSockets over some of them.
 
 A connection is kept until the other side takes no more; then what is under way goes on
 there, and the next one is opened. The rule that it obeys: a request is sent again only where
@@ -15,7 +15,12 @@ import trio
 from canary_trio.verify.fleet import ProxyPorts
 from canary_trio.verify.observation import ClientKind
 from canary_trio.verify.peers.journal import REQUEST_S, Journal, User
-from canary_trio.verify.peers.wire import message, messages_in
+from canary_trio.verify.peers.websockets import converse
+from canary_trio.verify.peers.wire import (
+    LOSSES,
+    Broken,
+    HttpStream,
+)
 from http_trio.testing.http2_peer import (
     Http2Peer,
     PeerStream,
@@ -62,6 +67,7 @@ class KeptConnections:
                 except OSError as exc:
                     raise StreamLost(f"no connection: {exc}") from exc
         assert peer is not None, "it was just opened"
+        await peer.wait_settings()
         return await peer.request(fields, ended=ended)
 
     async def _keep(
@@ -77,17 +83,13 @@ async def live_http2(
     journal: Journal, place: ProxyPorts, chance: random.Random
 ) -> None:
     """Ask over several streams at once."""
-    await _live(journal, place, chance, [_get] * STREAMS)
+    await live_on(journal, place, chance, [*[_get] * STREAMS, _websocket])
 
 
-async def live_grpc(journal: Journal, place: ProxyPorts, chance: random.Random) -> None:
-    """Make calls, one message each, and streams of messages, over one connection."""
-    await _live(journal, place, chance, [_call, _stream])
-
-
-async def _live(
+async def live_on(
     journal: Journal, place: ProxyPorts, chance: random.Random, asks: list[Ask]
 ) -> None:
+    """Ask in several ways at once, over and over, on connections that they share."""
     async with trio.open_nursery() as keeping:
         connections = KeptConnections(journal, place, keeping)
         async with trio.open_nursery() as asking:
@@ -105,17 +107,18 @@ async def _repeat(
         await trio.sleep(chance.uniform(0.02, 0.06))
 
 
-class _Asked:
+class AskedStream:
     """One request, however often it is sent, and its end."""
 
     def __init__(
         self, connections: KeptConnections, kind: ClientKind, user: User | None
     ) -> None:
         self.stream: PeerStream | None = None
+        self.close_code = 0
         self._connections, self._kind, self._user = connections, kind, user
         self._began = connections.journal.now()
 
-    async def run(self, converse: Callable[[_Asked], Awaitable[str]]) -> None:
+    async def run(self, converse: Callable[[AskedStream], Awaitable[str]]) -> None:
         """Converse, again if nobody looked at it, and note how it ended."""
         failure = "nobody looked at it"
         for _ in range(AGAIN):
@@ -143,12 +146,13 @@ class _Asked:
             failure,
             user=self._user,
             fresh=fresh,
+            close_code=self.close_code,
         )
 
     async def begin(
         self, method: bytes, path: bytes, *more: tuple[bytes, bytes], ended: bool
     ) -> PeerStream:
-        """Begin it."""
+        """Begin it; names that begin with a colon come first."""
         journal = self._connections.journal
         user = journal.fields(self._user) if self._user else []
         self.stream = await self._connections.begin(
@@ -157,8 +161,9 @@ class _Asked:
                 (b":scheme", b"http"),
                 (b":path", path),
                 (b":authority", self._connections.place.http2.encode()),
+                *(one for one in more if one[0][:1] == b":"),
                 *((name.lower(), value) for name, value in user),
-                *more,
+                *(one for one in more if one[0][:1] != b":"),
             ],
             ended=ended,
         )
@@ -166,65 +171,54 @@ class _Asked:
 
 
 async def _get(connections: KeptConnections, chance: random.Random) -> None:
-    async def converse(asked: _Asked) -> str:
+    async def converse(asked: AskedStream) -> str:
         stream = await asked.begin(b"GET", connections.journal.path, ended=True)
         head = await stream.wait_head()
         await stream.receive_all()
         return connections.journal.bad_status(int(head[b":status"]))
 
     user = connections.journal.user(chance)
-    await _Asked(connections, ClientKind.HTTP2, user).run(converse)
+    await AskedStream(connections, ClientKind.HTTP2, user).run(converse)
 
 
-# === gRPC ===
-
-_METADATA = ((b"content-type", b"application/grpc"), (b"te", b"trailers"))
-
-
-async def _call(connections: KeptConnections, chance: random.Random) -> None:
-    sent = chance.randbytes(chance.choice((0, 100, 70_000)))
-
-    async def converse(asked: _Asked) -> str:
-        stream = await asked.begin(b"POST", b"/verify/Call", *_METADATA, ended=False)
-        await stream.send(message(sent), ended=True)
-        found, left = messages_in(await stream.receive_all())
-        right = found == [sent[::-1]] and not left
-        return _status(stream) or ("" if right else "another message came back")
-
-    await _Asked(connections, ClientKind.CALL, None).run(converse)
-
-
-async def _stream(connections: KeptConnections, chance: random.Random) -> None:
-    count = chance.randrange(5, 40)
-
-    async def converse(asked: _Asked) -> str:
-        stream = await asked.begin(b"POST", b"/verify/Stream", *_METADATA, ended=False)
-        left = b""
-        for number in range(count):
-            sent = b"message %d" % number
-            await stream.send(message(sent))
-            found: list[bytes] = []
-            while not found:
-                piece = await stream.receive()
-                if not piece:
-                    return _status(stream) or f"it ended after {number} messages"
-                found, left = messages_in(left + piece)
-            if found != [sent[::-1]] or left:
-                return f"message {number} came back as another one"
-            await trio.sleep(0.03)
+async def _websocket(connections: KeptConnections, chance: random.Random) -> None:
+    async def talk(asked: AskedStream) -> str:
+        stream = await asked.begin(
+            b"CONNECT",
+            b"/ws",
+            (b":protocol", b"websocket"),
+            (b"sec-websocket-version", b"13"),
+            ended=False,
+        )
+        status = (await stream.wait_head())[b":status"].decode()
+        if status != "200":
+            return f"status {status}"
+        one, journal = HttpStream(_Tunnel(stream)), connections.journal
+        try:
+            asked.close_code, failure = await converse(journal, one, chance)
+        except (Broken, *LOSSES) as exc:
+            return str(exc.__cause__ or exc)
         await stream.send(b"", ended=True)
-        await stream.receive_all()
-        return _status(stream)
+        return failure
 
-    await _Asked(connections, ClientKind.STREAM, None).run(converse)
+    user = connections.journal.user(chance)
+    await AskedStream(connections, ClientKind.WEBSOCKET2, user).run(talk)
 
 
-def _status(stream: PeerStream) -> str:
-    """Say what a call's status is; empty if it is OK."""
-    http = stream.head.get(b":status", b"0").decode()
-    said = {**stream.head, **stream.trailers}
-    status = said.get(b"grpc-status", b"none").decode()
-    if http == "200" and status == "0":
-        return ""
-    words = said.get(b"grpc-message", b"").decode(errors="replace")
-    return f"status {http}, grpc-status {status} {words}".strip()
+class _Tunnel:
+    """A stream of HTTP/2 as the bytes of a WebSocket."""
+
+    def __init__(self, stream: PeerStream) -> None:
+        self._stream = stream
+
+    async def send_all(self, data: bytes) -> None:
+        try:
+            await self._stream.send(data)
+        except StreamLost as exc:
+            raise trio.BrokenResourceError(str(exc)) from exc
+
+    async def receive_some(self, _most: int) -> bytes:
+        try:
+            return await self._stream.receive()
+        except StreamLost as exc:
+            raise trio.BrokenResourceError(str(exc)) from exc

@@ -57,22 +57,32 @@ async def _talk(
         asked.head = await one.head()
     if asked.head.status != 101:
         return f"status {asked.head.status} in place of 101"
+    asked.close_code, failure = await converse(journal, one, chance)
+    return failure
+
+
+async def converse(
+    journal: Journal, one: HttpStream, chance: random.Random
+) -> tuple[int, str]:
+    """Send messages and read them, and close; give the code that ended it, and what failed.
+
+    Raises:
+        Broken, trio.TooSlowError: it ended otherwise.
+    """
     for number in range(chance.randrange(20, 120)):
         sent = b"message %d " % number + PIECE[: chance.randrange(200)]
         with trio.fail_after(REQUEST_S):
             await one.send_frame(_TEXT, sent, masked=True)
             opcode, found = await one.frame()
         if opcode == _CLOSE:
-            asked.close_code = int.from_bytes(found[:2], "big")
-            return (
-                f"closed with {asked.close_code} {found[2:].decode(errors='replace')}"
-            )
+            code = int.from_bytes(found[:2], "big")
+            return code, f"closed with {code} {found[2:].decode(errors='replace')}"
         if (opcode, found) != (_TEXT, sent):
-            return f"message {number} came back as another one"
+            return 0, f"message {number} came back as another one"
         if journal.over.is_set():
             break
         await trio.sleep(0.05)
     with trio.fail_after(REQUEST_S):
         await one.send_frame(_CLOSE, (1000).to_bytes(2, "big"), masked=True)
         opcode, found = await one.frame()
-    return "" if opcode == _CLOSE else "no close frame at the end"
+    return 0, "" if opcode == _CLOSE else "no close frame at the end"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from typing import Protocol
 
 import attrs
 import trio
@@ -65,10 +66,20 @@ class WireHead:
         return int(self.start[9:12]) if self.start[:5] == b"HTTP/" else 0
 
 
-class HttpStream:
-    """One connection of HTTP/1.1, by either side."""
+class Bytes(Protocol):
+    """What can be sent to and read."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    async def send_all(self, data: bytes) -> None:
+        """Send all of it."""
+
+    async def receive_some(self, most: int, /) -> bytes | bytearray:
+        """Give what is there; empty at the end."""
+
+
+class HttpStream:
+    """One connection of HTTP/1.1, by either side; or the bytes of a WebSocket."""
+
+    def __init__(self, stream: Bytes) -> None:
         self._stream = stream
         self._buffer = b""
 

@@ -50,6 +50,14 @@ def test_wrong_usage_is_told(words: tuple[str, ...], said: str) -> None:
     assert said in ran.output
 
 
+def test_a_directory_is_of_one_run(tmp_path) -> None:
+    (tmp_path / "store.log").touch()
+    ran = verify("--data", str(tmp_path))
+
+    assert ran.exit_code == 2
+    assert "is not empty" in ran.output
+
+
 def test_each_step_of_the_plan_can_be_asked_for() -> None:
     assert set(_STEPS) == set(STEPS)
 
