@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from http_trio.net.certificates.x509 import Certificate
     from http_trio.net.connect import Address
+    from http_trio.net.event_loop import EventLoop
     from http_trio.net.process.notices import Field, Notice, Tell, Trouble, by_logging
     from http_trio.net.process.port_handover import others_on_port
     from http_trio.net.process.process_life import ProcessLife
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from http_trio.server.https_redirect import HttpsRedirect
     from http_trio.server.introduction import introduce
     from http_trio.serving import HttpServer, serve
+    from http_trio.upstream.channel import UpstreamChannel
     from http_trio.upstream.failure import Failure, FailureReason
     from http_trio.upstream.fetch import FetchResult, NoResponse, fetch, fetch_pooled
     from http_trio.upstream.introducing import IntroducingUpstream
@@ -80,6 +82,7 @@ else:
             "net.bind": "address_of begins_with_proxy bind_of open_listeners",
             "net.certificates.x509": "Certificate",
             "net.connect": "Address",
+            "net.event_loop": "EventLoop",
             "net.process.notices": "Field Notice Tell Trouble by_logging",
             "net.process.port_handover": "others_on_port",
             "net.process.process_life": "ProcessLife",
@@ -96,6 +99,7 @@ else:
             "server.fan_out": "respond_all",
             "server.https_redirect": "HttpsRedirect",
             "server.introduction": "introduce",
+            "upstream.channel": "UpstreamChannel",
             "upstream.failure": "Failure FailureReason",
             "upstream.fetch": "FetchResult NoResponse fetch fetch_pooled",
             "upstream.introducing": "IntroducingUpstream",
@@ -114,6 +118,7 @@ __all__ = [
     "BodyLimit",
     "Certificate",
     "Compression",
+    "EventLoop",
     "Exchange",
     "Failure",
     "FailureReason",
@@ -145,6 +150,7 @@ __all__ = [
     "TrafficCounts",
     "Trouble",
     "Upstream",
+    "UpstreamChannel",
     "UpstreamRequest",
     "address_of",
     "adopt_listener",

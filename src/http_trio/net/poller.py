@@ -16,6 +16,8 @@ WRITE = 4  # EPOLLOUT
 BATCH = 64
 """Events a poll gives at most: 1 to 2 ms of work, then trio has its turn."""
 
+_SELECT = 1024  # FD_SETSIZE: what it takes lies below
+
 
 class Poller(Protocol):
     """A level-triggered selector over file descriptors."""
@@ -42,6 +44,19 @@ class Poller(Protocol):
 def open_poller() -> Poller:
     """Open the best selector of this platform."""
     return _Epoll() if hasattr(select, "epoll") else _Selector()
+
+
+def wait_ready(fd: int, within_s: float) -> None:
+    """Block until a descriptor is readable, or the time is over, to the microsecond.
+
+    Epoll counts in milliseconds. A number that select cannot take is waited for in these.
+    """
+    if fd < _SELECT:
+        select.select((fd,), (), (), within_s)
+        return
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    waiting.poll(within_s * 1000)
 
 
 class _Epoll:

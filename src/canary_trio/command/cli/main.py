@@ -18,6 +18,7 @@ _HERE = "canary_trio.command.cli."
 COMMANDS = {
     "admin-token": _HERE + "admin_token:admin_token",
     "apply": _HERE + "changes.documents:apply",
+    "bench": _HERE + "proof.bench:bench",
     "check": _HERE + "views.check:check",
     "confirm": _HERE + "changes.pending:confirm",
     "diff": _HERE + "changes.history:diff",

@@ -1,0 +1,1 @@
+"""Two versions of a service under the same load, and what differs: `canary bench`."""
