@@ -25,6 +25,7 @@ from canary_trio.console.api.answers import HANDLERS, NO_STORE
 from canary_trio.console.api.callers import ASKED, AsgiGuard, Callers
 from canary_trio.console.api.reading import Reading
 from canary_trio.console.api.streaming import Streaming
+from canary_trio.console.api.writing import Writing
 from canary_trio.console.live.collecting import Sources
 from canary_trio.console.live.desk import Desk
 from canary_trio.console.live.near import Nobody
@@ -96,6 +97,7 @@ def console_app(
 
     callers = Callers(access, desk.sources.near.service)
     files, reading = PageFiles(), Reading(desk)
+    writing = Writing(desk, callers)
     pages: list[tuple[str, str, Any]] = [
         ("GET", "/", files.to_page),
         ("GET", "/console", files.to_page),
@@ -115,6 +117,14 @@ def console_app(
         ("POST", f"{_SERVICE}/preview", reading.preview),
         ("POST", f"{_SERVICE}/explain", reading.explain),
         ("POST", f"{_SERVICE}/rehearse", reading.rehearse),
+        ("PATCH", f"{_SERVICE}/document", writing.patch),
+        ("PUT", f"{_SERVICE}/document", writing.put),
+        ("POST", f"{_SERVICE}/rollback", writing.roll_back),
+        ("POST", f"{_SERVICE}/rollout/{{action}}", writing.tell_rollout),
+        ("POST", f"{_SERVICE}/servers/mode", writing.set_mode),
+        ("POST", f"{_SERVICE}/confirm", writing.confirm),
+        ("POST", f"{_SERVICE}/revert", writing.revert),
+        ("POST", f"{_SERVICE}/freeze", writing.freeze),
     ]
     return Starlette(routes=_routes(pages), exception_handlers=HANDLERS, lifespan=live)
 

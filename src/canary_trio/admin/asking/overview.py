@@ -24,7 +24,7 @@ from canary_trio.control.store_keys import (
     pending_key,
     service_prefix,
 )
-from canary_trio.errors import NoDocument
+from canary_trio.errors import NoDocument, RolloutRefused, printable
 from canary_trio.routing.edge.names import GATEWAY_MARK, is_gateway
 from kv_trio import StoreRefused
 
@@ -168,3 +168,36 @@ def unreached(statuses: Iterable[tuple[str, Status]]) -> list[str]:
     return [
         f"{where}: {said}" for where, said in sorted(statuses) if isinstance(said, str)
     ]
+
+
+async def check_healthy(
+    client: KeyStore, service: str, arm: str, credentials: AdminCredentials
+) -> None:
+    """Check that each live proxy finds all servers of an arm healthy.
+
+    Raises:
+        RolloutRefused: one does not, or cannot be asked, or there is none.
+    """
+    found = await read_overview(client, service)
+    statuses = await ask_admins(found.fleet, credentials)
+    if not statuses:
+        raise RolloutRefused(f"no proxy of {service} is live; --unchecked asks none")
+    for report in found.fleet.reports:
+        said = status_of(report, statuses, service)
+        why = said if isinstance(said, str) else _why_unhealthy(said, arm)
+        if why:
+            raise RolloutRefused(
+                f"{arm} goes on as it is: {report.id} says: {printable(why)};"
+                " --unchecked asks nobody"
+            )
+
+
+def _why_unhealthy(status: dict[str, Any], arm: str) -> str:
+    """Say which server of an arm a proxy finds unhealthy; empty for none."""
+    try:
+        for server in status["arms"][arm]["servers"]:
+            if not (server["healthy"] and server["up"] and not server["ejected"]):
+                return f"{server['url']} is not healthy"
+    except (LookupError, TypeError):
+        return f"it does not know the arm {arm}"
+    return ""

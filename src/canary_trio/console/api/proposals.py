@@ -63,7 +63,9 @@ class Proposal:
         said = ""
         if over and "rollout" in document:
             seen = Situation(round(time.time() * 1000), by=by)
-            document, said = keep_state(before, document, seen)
+            document, said = keep_state(
+                before, document, seen, is_former=bool(self.revision)
+            )
         try:
             check_document(service, document)
         except InvalidConfig as exc:

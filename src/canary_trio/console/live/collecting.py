@@ -151,7 +151,7 @@ class ServiceCollector:
         self._reports: dict[tuple[str, int], Report | None] = {}
         self._own: list[Report] = []
         self._asked: dict[str, float] = {}
-        self._counted: Table = {}
+        self._made: tuple[StoredService, Table] = self.stored, {}
         self._view: bytes | None = None
         self._traffic: bytes | None = None
 
@@ -176,8 +176,7 @@ class ServiceCollector:
             sources = self._sources
             self._view = _json(
                 view(
-                    self.stored,
-                    self._counted,
+                    *self._made,
                     self.store.shown(),
                     sources.events(self.service),
                     read_only=sources.store.read_only,
@@ -189,7 +188,7 @@ class ServiceCollector:
     def traffic(self) -> bytes:
         """Give the numbers alone as JSON."""
         if self._traffic is None:
-            self._traffic = _json(self._counted)
+            self._traffic = _json(self._made[1])
         return self._traffic
 
     # === what it does ===
@@ -325,7 +324,8 @@ class ServiceCollector:
 
     def _make(self, *, is_view: bool) -> None:
         now = self._sources.clock()
-        self._counted = traffic(self.stored, self.heard, self.store.lost, now)
+        counted = traffic(self.stored, self.heard, self.store.lost, now)
+        self._made = self.stored, counted
         self._view = self._traffic = None
         if is_view:
             self.views += 1

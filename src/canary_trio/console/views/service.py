@@ -233,6 +233,8 @@ def shown_pending(change: PendingChange) -> Table:
         "message": change.message,
         "until": change.until / 1000,
         "proxies": [printable(one) for one in change.proxies],
+        "share": change.share / 10_000 or None,
+        "judged": change.judged,
     }
 
 

@@ -94,7 +94,7 @@ async def write_document(
     entry = (await client.get(config_key(service))).entry
     at = entry.modify_index if entry else 0
     if at != over:
-        raise await _lost(client, service, over)
+        raise await meanwhile(client, service, over)
     return await _write_over(
         client, service, entry, document, bounds=bounds, note=note, also=also
     )
@@ -127,7 +127,7 @@ async def _write_over(
         also=also,
     )
     if not revision:
-        raise await _lost(client, service, over)
+        raise await meanwhile(client, service, over)
     return revision
 
 
@@ -292,8 +292,17 @@ async def _note_by_hand(
     return change.with_summary(differences(before, after))
 
 
-async def _lost(client: KeyStore, service: str, over: int) -> WrittenMeanwhile:
-    """Give the error of who was not first, which says who was and what that changed."""
+async def meanwhile(client: KeyStore, service: str, over: int) -> WrittenMeanwhile:
+    """Give the error of who was not first, which says who was and what that changed.
+
+    Args:
+        client: of the store.
+        service: whose document it is.
+        over: the revision that was meant to be replaced.
+
+    Raises:
+        KvError: the store cannot be read.
+    """
     try:
         history = await read_history(client, service)
     except KvError:  # who may not read it is told as much as is known

@@ -17,8 +17,9 @@ import attrs
 import click
 
 from canary_trio.command.cli.changes import trying, writing
-from canary_trio.command.cli.changes.writing import Draft, How
+from canary_trio.command.cli.changes.writing import How
 from canary_trio.command.cli.options import store_options
+from canary_trio.control.changes.drafts import Draft
 
 if TYPE_CHECKING:
     from canary_trio.control.changes.pending import PendingChange

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from canary_trio.command.cli.changes import writing
-from canary_trio.command.cli.changes.writing import Draft, How
+from canary_trio.command.cli.changes.writing import How
 from canary_trio.command.cli.options import store_options
+from canary_trio.control.changes.drafts import Draft
 
 if TYPE_CHECKING:
     from canary_trio.control.changes.difference import Difference

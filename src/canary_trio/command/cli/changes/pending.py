@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from canary_trio.command.cli.changes import writing
-from canary_trio.command.cli.changes.writing import Draft, How
+from canary_trio.command.cli.changes.writing import How
 from canary_trio.command.cli.options import store_options
+from canary_trio.control.changes.drafts import Draft
 
 if TYPE_CHECKING:
     from canary_trio.control.changes.pending import PendingChange
@@ -63,8 +64,8 @@ def revert(service: str, how: How) -> None:
 
     Exit status 1 where none waits; `canary undo` takes back one that is for good.
     """
-    from canary_trio.config.document import parse  # noqa: PLC0415
     from canary_trio.control.changes.confirming import stop_trial  # noqa: PLC0415
+    from canary_trio.control.changes.drafts import reverted_draft  # noqa: PLC0415
     from canary_trio.control.changes.waiting import read_pending  # noqa: PLC0415
 
     async def stopped(client: KeyStore) -> PendingChange | None:
@@ -88,14 +89,6 @@ def revert(service: str, how: How) -> None:
         return
 
     async def former(client: KeyStore) -> Draft:
-        change = (await read_pending(client, service)).check(service)
-        return Draft(
-            parse(change.document),
-            change.index,
-            copy_of=change.revision,
-            message=f"revision {change.index} is not confirmed",
-            told=f"a copy of {change.revision}",
-            fields={"copy_of": change.revision, "reverted": change.index},
-        )
+        return await reverted_draft(client, service)
 
     writing.write(service, former, how)

@@ -19,12 +19,12 @@ import click
 
 from canary_trio.command.cli.changes.unconfirmed import why_alone
 from canary_trio.command.cli.changes.writing import (
-    Draft,
     How,
     check_writable,
     say_rehearsal,
 )
 from canary_trio.command.cli.options import store_options
+from canary_trio.control.changes.drafts import Draft
 
 if TYPE_CHECKING:
     from canary_trio.control.changes.pending import PendingChange

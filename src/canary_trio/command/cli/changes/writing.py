@@ -11,7 +11,7 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -21,6 +21,7 @@ from canary_health.durations import Duration
 from canary_trio.command.cli.changes.unconfirmed import write_and_look
 from canary_trio.command.cli.changes.written import FIRST_S, Wait, Written, say_written
 from canary_trio.command.cli.options import admin_options, store_options
+from canary_trio.control.changes.drafts import Draft
 
 if TYPE_CHECKING:
     from canary_trio.admin.asking.client import AdminCredentials
@@ -81,31 +82,6 @@ _REHEARSE = click.option(
     help="Say first how many requests and users would move, and then write: in short what"
     " `canary rehearse` says.",
 )
-
-
-@attrs.frozen
-class Draft:
-    """What is to be written.
-
-    Attributes:
-        document: parsed JSON.
-        over: the revision that it was made of; 0 for none.
-        copy_of: the revision whose content it is, if it is one's.
-        undoes: the revision that it takes back, if it does.
-        message: why, where the user does not say.
-        told, fields: as of `Written`.
-        moves_rollout: whether it says itself how a rollout stands; else that stays as it is
-            in the store, and one in progress pauses where the ratio changes.
-    """
-
-    document: dict[str, Any]
-    over: int
-    copy_of: int = 0
-    undoes: int = 0
-    message: str = ""
-    told: str = ""
-    fields: Mapping[str, Any] = attrs.field(factory=dict)
-    moves_rollout: bool = False
 
 
 @attrs.frozen

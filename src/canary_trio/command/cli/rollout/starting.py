@@ -10,9 +10,10 @@ import click
 
 from canary_health.durations import Duration
 from canary_trio.command.cli.changes import writing
-from canary_trio.command.cli.changes.writing import Draft, How
+from canary_trio.command.cli.changes.writing import How
 from canary_trio.command.cli.options import store_options
 from canary_trio.command.cli.rollout.words import read_steps
+from canary_trio.control.changes.drafts import Draft
 
 if TYPE_CHECKING:
     from canary_trio.control.sources.source import DocumentSource

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from canary_trio.command.cli.changes import writing
-from canary_trio.command.cli.changes.writing import Draft, How
+from canary_trio.command.cli.changes.writing import How
+from canary_trio.control.changes.drafts import Draft
 
 if TYPE_CHECKING:
     from canary_trio.config.rollout import Rollout
@@ -22,42 +22,11 @@ if TYPE_CHECKING:
 
 def tell(service: str, told: Told, how: How, what: str) -> None:
     """Write what a command says of a service's rollout, over what is there."""
-    from canary_trio.config.document import build, parse  # noqa: PLC0415
-    from canary_trio.config.model import format_share  # noqa: PLC0415
-    from canary_trio.control.changes.reading import read_document  # noqa: PLC0415
-    from canary_trio.control.changes.rollouts import with_move  # noqa: PLC0415
-    from canary_trio.errors import RolloutRefused  # noqa: PLC0415
-    from canary_trio.rollout.moves import Situation  # noqa: PLC0415
+    from canary_trio.control.changes.drafts import told_draft  # noqa: PLC0415
 
     async def moved(client: DocumentSource) -> Draft:
-        text, revision = await read_document(client, service)
-        document = parse(text)
-        config = build(document, service=service)
-        if config.rollout is None:
-            raise RolloutRefused(
-                f"{service} has no rollout; begin one with: canary rollout start {service}"
-            )
-        note = await how.note(client, Draft(document, revision))
-        now_ms = round(time.time() * 1000)
-        seen = Situation(now_ms, by=note.author, before=revision)
-        move = told(config.rollout, config.ratio, seen)
-        if move is None:
-            return Draft(document, revision, moves_rollout=True)
-        share = format_share(move.ratio.get(config.rollout.arm, 0))
-        state = move.state
-        words = (
-            f"rollout {config.rollout.id} is {state.phase.value}, step {state.step},"
-            f" ratio {share}"
-        )
-        fields = {"phase": state.phase.value, "step": state.step, "ratio": float(share)}
-        return Draft(
-            with_move(document, move),
-            revision,
-            message=f"rollout {what}",
-            told=words,
-            fields={"rollout": {"id": config.rollout.id, **fields}},
-            moves_rollout=True,
-        )
+        note = await how.note(client, Draft({}, 0))
+        return await told_draft(client, service, told, by=note.author, what=what)
 
     writing.write(service, moved, how)
 
