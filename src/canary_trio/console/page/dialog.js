@@ -2,10 +2,8 @@
  * The one way in which the page writes: what it comes to is said in numbers, then somebody
  * confirms, then it is sent over the revision that the numbers were made of.
  */
-import { h, update, when } from "./dom.js";
-import { ask, of } from "./news.js";
-import { differences, fault, lines } from "./shown.js";
-import { changed, state } from "./store.js";
+import { button, differences, fault, h, lines, update, when } from "./dom.js";
+import { ask, changed, of, state } from "./news.js";
 
 const MINUTES = [0, 1, 5, 15, 60];
 
@@ -16,8 +14,8 @@ export function modal({ id, title, body, verb, danger = false, blocked = () => f
   const dialog = h("dialog", { "aria-labelledby": id },
     h("form", { method: "dialog", onsubmit: submit },
       h("h2", { id }, title), body,
-      h("footer", {},
-        h("button.quiet", { type: "button", onclick: () => dialog.close() }, "Cancel"),
+      h("footer",
+        button(".quiet", null, "Cancel", () => dialog.close()),
         when(() => !hidden(), () =>
           h("button.strong", { type: "submit", class: danger ? "strong danger" : "strong", disabled: blocked }, verb)))));
   dialog.addEventListener("close", () => { dialog.remove(); from?.focus(); after(); });
@@ -36,14 +34,14 @@ export function confirm({ title, verb, danger, lines: effect, proposal, keeps, s
   const message = h("input", { id: "why", maxlength: "1024", autocomplete: "off", placeholder: "for the history" });
   const within = h("select", { id: "within" }, MINUTES.map((one) => h("option", { value: one * 60 }, one ? `unless confirmed it goes back after ${one} min` : "for good")));
   const body = [
-    h("div.effect", { "aria-busy": () => String(now.busy) }, h("ul.lines", {}, lines(() => now.lines)), differences(() => now.preview?.differences)),
+    h("div.effect", { "aria-busy": () => String(now.busy) }, h("ul.lines", lines(() => now.lines)), differences(() => now.preview?.differences)),
     when(() => now.conflict, () =>
-      h("div.note.bad", { role: "alert" }, h("strong", {}, "Somebody was first."),
-        h("p", {}, () => now.conflict.who || now.conflict.error),
-        h("p", {}, () => `Revision ${now.conflict.revision} is there now: ${now.conflict.changes.join("; ") || "nothing else is different"}.`),
-        h("button", { type: "button", id: "again", onclick: look }, "Look at it again"))),
+      h("div.note.bad", { role: "alert" }, h("strong", "Somebody was first."),
+        h("p", () => now.conflict.who || now.conflict.error),
+        h("p", () => `Revision ${now.conflict.revision} is there now: ${now.conflict.changes.join("; ") || "nothing else is different"}.`),
+        button("", "again", "Look at it again", look))),
     when(() => now.error, () =>
-      h("div.note.bad", { role: "alert" }, h("strong", {}, "It was not done. "), () => now.error, h("ul", {}, lines(() => now.problems.map(fault))))),
+      h("div.note.bad", { role: "alert" }, h("strong", "It was not done. "), () => now.error, h("ul", lines(() => now.problems.map(fault))))),
     h("label", { for: "why" }, "Why"), message, keeps && [h("label", { for: "within" }, "Keep it"), within]].flat();
   return new Promise((settle) => {
     const blocked = () => now.busy || now.preview?.valid === false || now.preview?.changed === false;

@@ -1,22 +1,11 @@
 /** The page: which service is looked at, what is heard of it, and the widgets that show it. */
-import { find, h, update, when } from "./dom.js";
-import { span } from "./shown.js";
-import { changed, follow, isOld, show, state, take } from "./store.js";
-import { News } from "./news.js";
-import { arms } from "./widgets/arms.js";
-import { charts } from "./widgets/charts.js";
-import { editor } from "./widgets/editor.js";
-import { events } from "./widgets/events.js";
-import { explain } from "./widgets/explain.js";
-import { fleet } from "./widgets/fleet.js";
-import { header, told } from "./widgets/header.js";
-import { followHistory, history } from "./widgets/history.js";
-import { judge } from "./widgets/judge.js";
-import { rolloutCard } from "./widgets/rollout.js";
-import { servers } from "./widgets/servers.js";
-import { services } from "./widgets/services.js";
-import { login, readSession, session } from "./widgets/session.js";
-import { split } from "./widgets/split.js";
+import { each, find, h, sign, span, update, when } from "./dom.js";
+import { age, changed, follow, isOld, News, show, state, take } from "./news.js";
+import { editor, explain, split } from "./widgets/document.js";
+import { header, login, readSession, services, session, told } from "./widgets/head.js";
+import { events, fleet, followHistory, history } from "./widgets/past.js";
+import { judge, rolloutCard } from "./widgets/rollout.js";
+import { arms, charts, servers } from "./widgets/traffic.js";
 
 let news = null;
 let edited = null;
@@ -25,11 +14,9 @@ const SIGNS = { opening: "○", live: "●", polling: "◐", lost: "✕", refuse
 
 const AWAY = { polling: "No stream", lost: "Out of touch", refused: "Not shown" };
 
-const age = () => Date.now() / 1000 - state.link.heard;
-
 const linked = () =>
   h("span", { class: () => `link ${state.link.mode}`, id: "link", title: () => state.link.why || null },
-    h("span.sign", { "aria-hidden": "true" }, () => SIGNS[state.link.mode]), " ",
+    sign(() => SIGNS[state.link.mode]), " ",
     () => state.link.mode + (isOld() ? ` · ${span(age())} old` : ""));
 
 const away = () =>
@@ -46,27 +33,27 @@ function turn() {
 
 const onePage = () => {
   edited = editor();
-  return h("div.page", {}, header(),
-    h("div.columns", {},
-      h("div.wide", {}, rolloutCard(), judge(), arms(), charts(), servers()),
-      h("div.side", {}, split(), fleet(), history(), events())),
-    h("div.columns", {}, h("div.wide", {}, edited), h("div.side", {}, explain())));
+  return h("div.page", header(),
+    h("div.columns",
+      h("div.wide", rolloutCard(), judge(), arms(), charts(), servers()),
+      h("div.side", split(), fleet(), history(), events())),
+    h("div.columns", h("div.wide", edited), h("div.side", explain())));
 };
 
 const root = h("div", { class: () => (isOld() ? "old" : ""), id: "root" },
   h("a.skip", { href: "#main", onclick: (event) => { event.preventDefault(); find("main").focus(); } }, "To the content"),
-  h("header.top", {},
+  h("header.top",
     h("nav", { "aria-label": "Console" }, h("a.brand", { href: "#/" }, "canary"),
-      when(() => state.service, () => h("span", {}, h("span.dim", { "aria-hidden": "true" }, " / "), h("span", {}, () => state.service)))),
+      when(() => state.service, () => h("span", h("span.dim", { "aria-hidden": "true" }, " / "), h("span", () => state.service)))),
     linked(), h("button.quiet", { type: "button", id: "theme", onclick: turn, title: "Colours" }, () => ({ dark: "Dark", light: "Light" })[document.documentElement.dataset.theme ?? ""] ?? "System"),
     session(go)),
   told(),
   h("main", { id: "main", tabindex: "-1" },
     when(() => !["live", "opening"].includes(state.link.mode) && state.link.why, away),
-    when(() => state.service && state.view, onePage),
+    each(() => (state.service && state.view ? [state] : []), () => state.service, onePage),
     when(() => !state.service && state.list, () => services(changed)),
-    when(() => !state.view && !state.list && state.link.mode === "opening", () => h("p.empty", {}, "Asking the proxy…"))),
-  h("footer.foot", {}, h("span", {}, () => state.said), h("span.dim", {}, () => (state.session ? `canary-trio ${state.session.version}` : ""))));
+    when(() => !state.view && !state.list && state.link.mode === "opening", () => h("p.dim", "Asking the proxy…"))),
+  h("footer.foot", h("span", () => state.said), h("span.dim", () => (state.session ? `canary-trio ${state.session.version}` : ""))));
 
 /** Look at what the address names. */
 function go() {
@@ -82,8 +69,8 @@ function go() {
     if (!find("dialog")) login(go);
     return changed();
   }
-  news = new News(service, take, (mode, why) => {
-    state.link = { mode, why, heard: news?.heard ?? Date.now() / 1000 };
+  news = new News(service, take, (mode, why, heard) => {
+    state.link = { mode, why, heard };
     changed();
   });
 }

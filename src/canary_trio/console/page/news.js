@@ -1,5 +1,7 @@
 /**
- * What the proxy says: responses to requests, and news by server-sent events while they come.
+ * What the proxy says (responses, and news by server-sent events while they come), and what the
+ * page knows of it: one object, drawn at the next frame after whatever came. What grows with time
+ * is bounded: a sample a second for fifteen minutes, fifty events.
  *
  * Every failure of the stream looks the same from here: nothing comes. A balancer that buffers,
  * a proxy that restarts, a cable, a laptop that slept: after some silence what is known is asked
@@ -8,11 +10,16 @@
  */
 const BASE = "../api/v1";
 const SILENCE_S = 3.5;
+const LIST_SILENCE_S = 6.5;
 const POLL_S = 2;
 const PATIENCE_MS = 15000;
 const RETRY_S = [0.3, 1, 2, 5, 10];
 const SLEPT_S = 5;
 const HIDDEN_S = 20;
+
+const SAMPLES = 900;
+const EVENTS = 50;
+const OLD_S = 3.5;
 
 const seconds = () => Date.now() / 1000;
 
@@ -78,7 +85,8 @@ export class News {
       this.close();
       this.tries = this.retryAt = 0;
     }
-    if (this.stream && now - Math.max(this.heard, this.begun) > SILENCE_S) {
+    const silence = this.service === null ? LIST_SILENCE_S : SILENCE_S;
+    if (this.stream && now - Math.max(this.heard, this.begun) > silence) {
       this.close();
       this.failed("The stream says nothing; something on the way may hold it back.");
     }
@@ -94,7 +102,7 @@ export class News {
 
   be(mode, why = "") {
     this.mode = mode;
-    this.tell(mode, why);
+    this.tell(mode, why, this.heard);
   }
 
   failed(why) {
@@ -170,4 +178,79 @@ export class News {
       this.polls = false;
     }
   }
+}
+
+/** Who asks, what is looked at, what is known of it and since when; series for the charts. */
+export const state = { session: null, service: null, list: null, view: null, history: null, link: { mode: "opening", heard: 0, why: "" }, said: "", skew: 0, now: 0, samples: [], judged: {}, marks: [] };
+
+const draws = [];
+let due = false;
+
+export const follow = (draw) => draws.push(draw);
+
+/** Draw at the next frame what is known by then. */
+export function changed() {
+  if (due) return;
+  due = true;
+  requestAnimationFrame(() => {
+    due = false;
+    state.now = seconds() + state.skew;
+    for (const draw of draws) draw();
+  });
+}
+
+export const canWrite = () => state.session?.role === "write" && !state.view?.read_only;
+
+/** Whether what is shown may be past. */
+export const age = () => seconds() - state.link.heard;
+export const isOld = () => state.link.mode !== "opening" && age() > OLD_S;
+
+export function show(service) {
+  const link = { mode: "opening", heard: seconds(), why: "" };
+  Object.assign(state, { service, link, view: null, list: null, history: null, samples: [], judged: {}, marks: [] });
+  changed();
+}
+
+export function take(kind, data) {
+  if (typeof data?.now === "number") state.skew = data.now - seconds();
+  if (kind === "services") state.list = data;
+  else if (data?.service !== state.service && kind !== "event") return;
+  else if (kind === "view") takeView(data);
+  else if (kind === "traffic" && state.view) {
+    Object.assign(state.view, data);
+    sample(data);
+  } else if (kind === "event" && state.view) {
+    const others = state.view.events.filter((one) => one.number !== data.number);
+    state.view.events = [data, ...others].slice(0, EVENTS);
+  }
+  changed();
+}
+
+function takeView(view) {
+  const before = state.view?.rollout;
+  const { rollout } = view;
+  if (rollout && before && (before.ratio !== rollout.ratio || before.phase !== rollout.phase)) {
+    state.marks = [...state.marks, view.at].slice(-EVENTS);
+  }
+  view.events = view.events.slice(0, EVENTS);
+  state.view = view;
+  sample(view);
+  if (!rollout || before?.id !== rollout.id || before?.step !== rollout.step) state.judged = {};
+  for (const tile of rollout?.tiles ?? []) {
+    const at = rollout.judged_at ?? view.at;
+    const line = (state.judged[tile.metric] ??= []).filter((one) => one.at !== at);
+    state.judged[tile.metric] = [...line, { ...tile, at }].slice(-SAMPLES);
+  }
+}
+
+function sample(data) {
+  const { samples } = state;
+  if (samples.length && data.at - samples[samples.length - 1].at < 0.9) return;
+  const arms = {};
+  for (const arm of data.arms) {
+    const { requests, errors, p99_s } = arm.minute ?? {};
+    arms[arm.name] = { errors: requests ? errors / requests : null, p99: p99_s ?? null };
+  }
+  samples.push({ at: data.at, arms });
+  if (samples.length > SAMPLES) samples.shift();
 }

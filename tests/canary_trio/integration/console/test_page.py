@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 import time
 from pathlib import Path
 
@@ -12,6 +14,14 @@ from tests.canary_trio.support import console_sample as sample
 from tests.canary_trio.support.console_stand_in import PAGE, StandIn
 
 FILES = sorted(one for one in Path(str(PAGE)).rglob("*") if one.is_file())
+SCRIPTS = [one for one in FILES if one.suffix == ".js"]
+
+MOST_BYTES = 30 * 1024
+"""Of all files together, each as gzip, as a browser gets them."""
+
+MOST_LINES = 1200
+"""Of code in all scripts, without comments and empty lines."""
+
 WIDGETS = {
     "rollout": "Promote to 50",
     "judge": "not worse than x1.5",
@@ -144,6 +154,25 @@ async def test_colours_are_chosen_and_kept(browser: Browser, proxy: StandIn) -> 
 
     assert light != dark
     assert await page.run(colour) == dark
+
+
+def test_all_of_it_is_small() -> None:
+    sizes = {one.name: len(gzip.compress(one.read_bytes(), 9)) for one in FILES}
+
+    assert sum(sizes.values()) <= MOST_BYTES, sizes
+
+
+def test_it_is_few_lines() -> None:
+    lines = [
+        line
+        for one in SCRIPTS
+        for line in re.sub(
+            r"/\*.*?\*/", "", one.read_text(), flags=re.DOTALL
+        ).splitlines()
+        if line.strip() and not line.strip().startswith("//")
+    ]
+
+    assert len(lines) <= MOST_LINES
 
 
 @pytest.mark.parametrize(
