@@ -5,6 +5,7 @@ canary/<service>/secret           what the fleet signs cookies with
 canary/<service>/proxies/<id>     what each live proxy runs, bound to its session
 canary/<service>/proxies/<id>/seen    when it was alive, which outlives it
 canary/<service>/proxies/<id>/evidence    what it counts for a rollout's judge, while one runs
+canary/<service>/proxies/<id>/trial       what it counts for the judge of a document that is tried
 canary/<service>/driver           the lock of the proxy that drives it, while one has to
 canary/<service>/driver/state     what it leaves to the next one
 canary/<service>/freeze           why no step of a rollout begins, and until when
@@ -114,9 +115,9 @@ def seen_key(service: str, proxy_id: str) -> str:
     return f"{proxies_prefix(service)}{proxy_id}/seen"
 
 
-def evidence_key(service: str, proxy_id: str) -> str:
+def evidence_key(service: str, proxy_id: str, what: str = "evidence") -> str:
     """Where a proxy tells what it counts of a service."""
-    return f"{proxies_prefix(service)}{proxy_id}/evidence"
+    return f"{proxies_prefix(service)}{proxy_id}/{what}"
 
 
 def driver_key(service: str) -> str:

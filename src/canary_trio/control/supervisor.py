@@ -28,9 +28,10 @@ from canary_trio.control.driving.driver import Driver
 from canary_trio.control.driving.duty import Duty
 from canary_trio.control.driving.own_trial import OwnTrial
 from canary_trio.control.driving.trial_beside import TrialBeside
+from canary_trio.control.driving.trial_duty import TrialDuty
 from canary_trio.control.driving.unconfirmed import Unconfirmed
 from canary_trio.control.fleet.acknowledger import Acknowledger, nobody_is
-from canary_trio.control.fleet.evidence import EvidencePublisher
+from canary_trio.control.fleet.evidence import TRIAL, EvidencePublisher, TrialEvidence
 from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.fleet.report import CertificateNotice, Report
 from canary_trio.control.last_good import LastGood, LastGoodFile
@@ -134,11 +135,12 @@ class Supervisor:
         self.driver = Driver(
             service,
             proxy_id,
-            (self.unconfirmed, *duties),
+            (self.unconfirmed, TrialDuty(self.unconfirmed, runtime), *duties),
             session=self._own_session,
             keep=self._keep,
         )
-        self.evidence = EvidencePublisher(service, proxy_id, runtime, self._own_session)
+        told = (service, proxy_id, runtime, self._own_session)
+        self.evidence = EvidencePublisher(*told), TrialEvidence(*told, TRIAL)
         if part_of is not None:
             self.status.contact = part_of.contact
         else:
@@ -246,8 +248,9 @@ class Supervisor:
                         nursery.start_soon(self._keep, "pending", pending)
                     drive = partial(self.driver.run, client)
                     nursery.start_soon(self._keep, "driver", drive)
-                    tell = partial(self.evidence.keep, client)
-                    nursery.start_soon(self._keep, "evidence", tell)
+                    for one in self.evidence:
+                        tell = partial(one.keep, client)
+                        nursery.start_soon(self._keep, one.what, tell)
                     moved_to = await self._watch(client)
                     nursery.cancel_scope.cancel()
             finally:

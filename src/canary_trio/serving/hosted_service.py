@@ -114,7 +114,7 @@ class HostedService:
         control, keeper = self.control, self.control.keeper
         if client is not self._client:  # a new one, where there was another
             self._client = client
-            self._end("driver", "evidence")
+            self._end("driver", *(one.what for one in self.control.evidence))
         if news.has(KeyKind.SECRET):
             secret = news.of(KeyKind.SECRET)
             if keeper.secret is None and secret is None:
@@ -155,8 +155,9 @@ class HostedService:
         needed = self.runtime.needed_tasks()
         if self._client is not None and self.control.driver.is_due:
             needed["driver"] = partial(self.control.driver.run, self._client)
-        if self._client is not None and self.control.evidence.is_needed:
-            needed["evidence"] = partial(self.control.evidence.keep, self._client)
+        for one in self.control.evidence:
+            if self._client is not None and one.is_needed:
+                needed[one.what] = partial(one.keep, self._client)
         if self.control.own_trial.beside:
             needed["trials"] = partial(run_trials, self.runtime)
         if self.control.keeper.changes:

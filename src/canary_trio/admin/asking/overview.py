@@ -21,6 +21,7 @@ from canary_trio.control.fleet.report import Fleet, Report, Sighting
 from canary_trio.control.store_keys import (
     ROOT,
     config_key,
+    driver_state_key,
     pending_key,
     service_prefix,
 )
@@ -50,6 +51,7 @@ class Overview:
         fleet: its live proxies, and the document's revision.
         missing: proxies that vanished within the hour.
         pending: the change that waits to be confirmed.
+        judge: what is said by the judge of what is tried; empty where there is none.
         at: when it was read, in seconds since 1970.
     """
 
@@ -59,6 +61,7 @@ class Overview:
     missing: tuple[Sighting, ...]
     pending: PendingChange | None
     at: float
+    judge: str = ""
 
     @property
     def revision(self) -> int:
@@ -99,6 +102,7 @@ async def read_overview(
     if waits is not None:
         pending = PendingChange.load(waits.value, waits.modify_index)
     revision = document.modify_index
+    kept = entries.get(driver_state_key(service).encode())
     return Overview(
         service,
         document.value,
@@ -106,7 +110,18 @@ async def read_overview(
         missing_in(values, names, now),
         pending if pending is not None and pending.holds(revision) else None,
         now,
+        "" if kept is None or pending is None else _judge(kept.value, pending),
     )
+
+
+def _judge(kept: bytes, pending: PendingChange) -> str:
+    """Give what is said by the judge of what is tried."""
+    from canary_trio.control.driving.duty import KeptState  # noqa: PLC0415
+
+    own = KeptState.load(kept).state.get("trial")
+    if not pending.judged or not isinstance(own, dict):
+        return ""
+    return str(own["verdict"]) if own.get("revision") == pending.index else ""
 
 
 async def ask_admins(fleet: Fleet, shown: AdminCredentials) -> dict[str, Status]:

@@ -108,6 +108,7 @@ class Change:
         copy_of: the revision that it took its content from; 0 for none.
         undoes: the revision that it took back; 0 for none.
         by_hand: whether it was written past us.
+        tried: whether it was only tried in place of the one that it is over.
     """
 
     id: str
@@ -121,6 +122,7 @@ class Change:
     copy_of: int = 0
     undoes: int = 0
     by_hand: bool = False
+    tried: bool = False
 
     @classmethod
     def noted(
@@ -167,6 +169,7 @@ class Change:
                 copy_of=_number(fields.get("copy_of", 0)),
                 undoes=_number(fields.get("undoes", 0)),
                 by_hand=bool(fields.get("by_hand", False)),
+                tried=bool(fields.get("tried", False)),
             )
         except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
             return None
@@ -190,6 +193,8 @@ class Change:
             fields["copy_of"] = self.copy_of
         if self.undoes:
             fields["undoes"] = self.undoes
+        if self.tried:
+            fields["tried"] = True
         return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
 
     @property
@@ -241,7 +246,8 @@ class ChangeLog:
         change = self.find(revision)
         if change is not None and change.over:
             return self.find(change.over)
-        return next((one for one in self.changes if one.revision < revision), None)
+        past = (one for one in self.changes if one.revision < revision)
+        return next((one for one in past if not one.tried), None)
 
     def to_undo(self) -> tuple[Change | None, Change | None]:
         """Give the last change that is in effect, and the one that was before it.

@@ -80,6 +80,7 @@ class TrialBeside:
                 *(self._runtime, config, trial.index, self._secrets()),
                 share=trial.share,
                 salt=trial_salt(self._service, trial.document),
+                judged=trial.judged,
             )
         except Exception as exc:
             self._refused = trial.index

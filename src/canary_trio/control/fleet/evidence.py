@@ -20,6 +20,8 @@ import trio
 from canary_trio.control.fleet.room import Room
 from canary_trio.control.sources.source import KeyStore, SourceCannot
 from canary_trio.control.store_keys import evidence_key, proxies_prefix
+from canary_trio.proxy.changing.trial import Trial
+from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.rollout.fleet.published import ProxyEvidence
 from canary_trio.rollout.fleet.sums import FleetEvidence
@@ -33,7 +35,9 @@ TICK_S = 0.5
 WRITE_S = 5.0
 """How long a write has; a store that takes longer is asked again with newer counts."""
 
-_LAST = b"/evidence"
+ROLLOUT, TRIAL = "evidence", "trial"
+"""What is counted: for the judge of a rollout, or of a document that is tried."""
+
 _NOTHING = ProxyEvidence("", "", {})
 
 
@@ -41,6 +45,7 @@ class EvidencePublisher:
     """Tells a fleet what one proxy counts of one service, and what it sees of its arms.
 
     Attributes:
+        what: is told.
         room: of the arms.
     """
 
@@ -50,6 +55,7 @@ class EvidencePublisher:
         proxy_id: str,
         runtime: Runtime,
         session: Callable[[], str],
+        what: str = ROLLOUT,
     ) -> None:
         """Begin with nothing told.
 
@@ -58,8 +64,10 @@ class EvidencePublisher:
             proxy_id: the proxy's name in the fleet.
             runtime: of the service; what is live says whether something is counted.
             session: gives the session that holds the report; empty if there is none.
+            what: is counted.
         """
-        self._key = evidence_key(service, proxy_id)
+        self.what = what
+        self._key = evidence_key(service, proxy_id, what)
         self.room = Room(runtime)
         self._runtime = runtime
         self._session = session
@@ -109,13 +117,12 @@ class EvidencePublisher:
         live, session = self._runtime.live, self._session()
         if not session or live is None:
             return
-        short = self.room.look(trio.current_time())
-        if live.counting is None and not short:
+        counted = self._counted(live)
+        if counted is None:
             if self._written:
                 await self._take_back(client)
             return
-        counted = _NOTHING if live.counting is None else live.counting.evidence()
-        text = attrs.evolve(counted, short=short).dump()
+        text = counted.dump()
         if text == self._written and session == self._under:
             return
         try:
@@ -130,6 +137,14 @@ class EvidencePublisher:
                 self._told = str(exc)
                 _log.warning("what is counted for the judge is not told: %s", exc)
 
+    def _counted(self, live: LiveConfig) -> ProxyEvidence | None:
+        """Give what is told now; None for nothing."""
+        short = self.room.look(trio.current_time())
+        if live.counting is None and not short:
+            return None
+        counted = _NOTHING if live.counting is None else live.counting.evidence()
+        return attrs.evolve(counted, short=short)
+
     async def _take_back(self, client: KeyStore) -> None:
         self._written = b""
         try:
@@ -138,28 +153,50 @@ class EvidencePublisher:
             _log.info("what was counted ends with the session: %s", exc)
 
 
-async def read_evidence(client: KeyStore, service: str) -> FleetEvidence:
+class TrialEvidence(EvidencePublisher):
+    """Tells a fleet what one proxy counts of both documents, while one is judged."""
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a document is tried that is to be judged."""
+        live = self._runtime.live
+        return live is not None and self._counted(live) is not None
+
+    def _counted(self, live: LiveConfig) -> ProxyEvidence | None:
+        trial = live.trial
+        if not isinstance(trial, Trial) or not trial.judged:
+            return None
+        return trial.counting.evidence()
+
+
+async def read_evidence(
+    client: KeyStore, service: str, what: str = ROLLOUT
+) -> FleetEvidence:
     """Give what all proxies of a service tell at this moment, by one read.
 
     Raises:
         KvError: the store cannot be read.
     """
     listing = await client.list(proxies_prefix(service))
-    return evidence_in(listing.entries, service)
+    return evidence_in(listing.entries, service, what)
 
 
-def evidence_in(entries: Iterable[Entry], service: str) -> FleetEvidence:
+def evidence_in(
+    entries: Iterable[Entry], service: str, what: str = ROLLOUT
+) -> FleetEvidence:
     """Give what proxies tell; what is none is passed over.
 
     Args:
         entries: of the store; those of the service's proxies among them.
         service: whose proxies they are.
+        what: was counted.
     """
+    last = b"/%b" % what.encode()
     prefix = proxies_prefix(service).encode()
     found = {}
     for entry in entries:
-        if entry.key.startswith(prefix) and entry.key.endswith(_LAST):
-            name = entry.key[len(prefix) : -len(_LAST)].decode("utf-8", "replace")
+        if entry.key.startswith(prefix) and entry.key.endswith(last):
+            name = entry.key[len(prefix) : -len(last)].decode("utf-8", "replace")
             told = ProxyEvidence.load(entry.value)
             if told is not None and entry.session is not None:
                 found[name] = told

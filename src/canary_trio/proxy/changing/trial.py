@@ -43,6 +43,7 @@ class Trial:
         split: which requests.
         present, tried: what was counted of the two documents since it began.
         counting: the same, for a judge.
+        judged: whether there is one.
     """
 
     runtime: Runtime
@@ -52,6 +53,7 @@ class Trial:
     present: DocumentCounts
     tried: DocumentCounts
     counting: Counting
+    judged: bool = False
 
     def tries(self, exchange: Exchange) -> bool:
         """Tell whether a request that is about to be routed tries the document."""
@@ -122,6 +124,7 @@ async def begin_trial(
     *,
     share: int,
     salt: bytes,
+    judged: bool = False,
 ) -> None:
     """Let some users try a document beside the one that is live.
 
@@ -132,6 +135,7 @@ async def begin_trial(
         secrets: that verify cookies; the first of them signs.
         share: of the users, in ten-thousandths.
         salt: of their buckets.
+        judged: whether what is counted of both is told to the fleet, for a judge.
 
     Raises:
         http_trio.BadCertificate, InvalidConfig: it cannot run here; nothing has changed.
@@ -152,7 +156,9 @@ async def begin_trial(
     own.install(live)
     split = TrialSplit(share, salt, now.router, live.router)
     counts = DocumentCounts()
-    runtime.try_beside(Trial(own, revision, share, split, counts, tried, counting))
+    runtime.try_beside(
+        Trial(own, revision, share, split, counts, tried, counting, judged)
+    )
 
 
 def counting_rule(config: Config, revision: int) -> CountingRule:

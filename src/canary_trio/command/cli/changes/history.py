@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from canary_trio.command.cli.changes import writing
@@ -190,6 +191,8 @@ def table_lines(changes: Sequence[Change], present: int) -> Iterable[str]:
 
 def what_changed(change: Change) -> str:
     """Say in short what a change did."""
+    if change.tried:
+        return f"only tried: {what_changed(attrs.evolve(change, tried=False))}"
     if change.copy_of:
         return f"a copy of {change.copy_of}"
     if not change.summary:

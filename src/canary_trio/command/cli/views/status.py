@@ -118,6 +118,7 @@ def _shown(
         ],
         "missing": [shown_missing(sighting, found.at) for sighting in found.missing],
         "pending": None if pending is None else pending.shown(round(found.at * 1000)),
+        "judge": found.judge or None,
     }
     if arms:
         rows = arm_rows(of_service(one, found.service) for one in statuses.values())
@@ -161,6 +162,7 @@ def _status_text(
     )
     from canary_trio.admin.asking.overview import of_service  # noqa: PLC0415
     from canary_trio.control.changes.pending import words_of  # noqa: PLC0415
+    from canary_trio.errors import printable  # noqa: PLC0415
 
     service, fleet = found.service, found.fleet
     live, known = len(fleet.live), len(fleet.reports)
@@ -168,6 +170,8 @@ def _status_text(
     if found.pending is not None:
         waits = found.pending.shown(round(found.at * 1000))
         yield f"  {words_of(service, waits)}"
+        if found.judge:
+            yield f"  the judge of it: {printable(found.judge)}"
     for name in _unverified_arms(found.document):
         told = "certificates of servers are not verified (tls.verify is false)"
         yield f"  {name}: {told}"
