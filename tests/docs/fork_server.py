@@ -106,6 +106,8 @@ def main(path: str, ready: int) -> None:
 def _attend(connection: socket.socket) -> int:
     """Fork once more, pass signals on, and tell how it ended."""
     size, ancillary, _, _ = connection.recvmsg(4, socket.CMSG_SPACE(12))
+    if not ancillary:  # it was killed before it said what it wants
+        return 0
     fds = array.array("i", ancillary[0][2])
     what = b""
     while len(what) < int.from_bytes(size, "big"):

@@ -28,7 +28,7 @@ from tests.docs.pages import Block
 PORTS = (*range(8080, 8100), 8443, *range(8500, 8510), *range(9001, 9010), 2379, 2380)
 """What pages may name."""
 
-PATIENCE_S = 15.0
+PATIENCE_S = 45.0
 """For one block; no page waits so long."""
 
 DEFAULTS = r"""

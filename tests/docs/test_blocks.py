@@ -76,6 +76,7 @@ class CommandLine:
 
     where: str
     words: tuple[str, ...]
+    is_run: bool = True
 
 
 def _ours(block: Block) -> Iterator[CommandLine]:
@@ -86,7 +87,8 @@ def _ours(block: Block) -> Iterator[CommandLine]:
             plain = re.sub(r"\s\d?>>?&?\s*\S+|\s<\s*\S+|<<'?EOF'?", "", plain)
             if re.match(r"(\S*/)?(canary|kv-trio) ", plain):
                 words = shlex.split(plain)
-                yield CommandLine(block.name, (Path(words[0]).name, *words[1:]))
+                ours = (Path(words[0]).name, *words[1:])
+                yield CommandLine(block.name, ours, "not run" not in block.said)
 
 
 LINES = [line for block in SHELLS for line in _ours(block)]

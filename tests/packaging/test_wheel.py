@@ -7,6 +7,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+TOOLS = {
+    "pytest",
+    "mypy",
+    "ruff",
+    "hypothesis",
+    "mkdocs",
+    "hatchling",
+    "build",
+    "hypercorn",
+    "matplotlib",
+    "playwright",
+}
+"""What makes and tests it."""
 
 
 def _run(*words: object) -> str:
@@ -39,6 +52,12 @@ def test_the_wheel_works_alone(tmp_path: Path) -> None:
         ),
     )
 
+    installed = (
+        "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
+    )
+    there = {name.lower() for name in _run(bin_ / "python", "-c", installed).split()}
+    assert "trio" in there
+    assert there & TOOLS == set(), "a user's install needs none of them"
     assert "ratio" in _run(bin_ / "canary", "set", "--help")
     assert "requests" in _run(
         *(bin_ / "canary", "demo", "--for", "1.5", "--bind", "127.0.0.1:0"),
