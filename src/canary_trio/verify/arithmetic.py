@@ -40,15 +40,19 @@ def user_of(document: Document, seen: Observation) -> tuple[str, int, str] | Non
     None where the document keeps nobody, or nothing is known of the key.
     """
     sticky = document.get("sticky_sessions", False)
-    if sticky is False:
-        return None
     table = sticky if isinstance(sticky, Mapping) else {}
     epoch = table.get("epoch", 0)
-    if "header" in table:
-        return ("header", epoch, seen.user) if seen.user else None
-    if "address" in table or not seen.cookie:
-        return None
-    return "cookie", epoch, seen.cookie
+    if keeps_by_cookie(document):
+        return ("cookie", epoch, seen.cookie) if seen.cookie else None
+    return ("header", epoch, seen.user) if "header" in table and seen.user else None
+
+
+def keeps_by_cookie(document: Document) -> bool:
+    """Tell whether users are kept by a cookie that the proxy gives them."""
+    sticky = document.get("sticky_sessions", False)
+    if isinstance(sticky, Mapping):
+        return not {"header", "address"} & set(sticky)
+    return bool(sticky)
 
 
 def disagreement(document: Document, seen: Observation, service: str) -> str:
@@ -78,14 +82,19 @@ def _of_choice(document: Document, seen: Observation, service: str) -> str:
         return ""
     if CALLS in rules and seen.kind in (ClientKind.CALL, ClientKind.STREAM):
         return f"its rule {CALLS} leads to {rules[CALLS]['arm']}, and was passed over"
+    return _of_share(document, seen, service)
+
+
+def _of_share(document: Document, seen: Observation, service: str) -> str:
+    if keeps_by_cookie(document) and seen.reason == "ratio" and not seen.fresh:
+        return "it was drawn as a new user's, and the response gives no cookie"
     shares = shares_of(document)
     wanted = _by_bucket(document, seen, service, shares)
     if wanted and wanted != seen.chosen:
         return f"the user's bucket is {wanted}'s there, not {seen.chosen}'s"
     rest = WHOLE - sum(shares.values())
-    if not (rest if seen.chosen == STABLE else shares.get(seen.chosen, 0)):
-        return f"{seen.chosen} has no share there"
-    return ""
+    has = rest if seen.chosen == STABLE else shares.get(seen.chosen, 0)
+    return "" if has else f"{seen.chosen} has no share there"
 
 
 def _by_bucket(

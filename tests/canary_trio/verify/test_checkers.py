@@ -182,11 +182,26 @@ def test_an_arm_without_a_share_gets_nobody(ratio: float, chosen: str) -> None:
     assert kinds_of(made) == {Property.TORN}
 
 
+@pytest.mark.parametrize(("fresh", "torn"), [(True, set()), (False, {Property.TORN})])
+def test_a_new_user_is_given_a_cookie(fresh: bool, torn: set[Property]) -> None:
+    one = seen(cookie="c", fresh=fresh)
+    made = record(one, documents={5: document(0.5, sticky_sessions=True)})
+
+    assert kinds_of(made) == torn
+
+
 # === who moved ===
 
 
 def _of_cookie(began: float, revision: int, arm: str, cookie: str = "c") -> Observation:
-    return seen(began=began, revision=revision, arm=arm, chosen=arm, cookie=cookie)
+    return seen(
+        began=began,
+        revision=revision,
+        arm=arm,
+        chosen=arm,
+        reason="sticky",
+        cookie=cookie,
+    )
 
 
 MOVES = {

@@ -55,13 +55,13 @@ async def connected(place: ProxyPorts) -> AsyncIterator[HttpStream]:
 def request_head(
     journal: Journal,
     place: ProxyPorts,
-    user: User,
+    asked: OneRequest,
     start: bytes,
     *more: tuple[bytes, bytes],
 ) -> bytes:
     """Give the head of a request."""
     host = journal.host or place.name.encode()
-    fields = [(b"Host", host), *journal.fields(user), *more]
+    fields = [(b"Host", host), *journal.fields(asked.user.name, asked.cookie), *more]
     lines = b"".join(b"%b: %b\r\n" % one for one in fields)
     return b"%b HTTP/1.1\r\n%b\r\n" % (start, lines)
 
@@ -80,6 +80,7 @@ class OneRequest:
     Attributes:
         head: of its response, if there was one.
         user: whose it is.
+        cookie: that it is sent with.
         close_code: of a WebSocket.
     """
 
@@ -88,6 +89,7 @@ class OneRequest:
     ) -> None:
         self.head: WireHead | None = None
         self.user = user
+        self.cookie = user.cookie
         self.close_code = 0
         self._journal, self._kind, self._place = journal, kind, place
         self._began = journal.now()
@@ -105,7 +107,8 @@ class OneRequest:
             self._began,
             fields_of(self.head),
             failure or self._wrong(),
-            user=self.user,
+            user=self.user.name,
+            cookie=self.user.cookie if fresh else self.cookie,
             fresh=fresh,
             close_code=self.close_code,
         )
@@ -131,7 +134,7 @@ async def _get(
     start = b"GET " + journal.path
     try:
         with trio.fail_after(REQUEST_S):
-            await one.send(request_head(journal, place, asked.user, start, *close))
+            await one.send(request_head(journal, place, asked, start, *close))
             asked.head = await one.head()
             await one.body(asked.head)
     except (Broken, *LOSSES, trio.TooSlowError, ValueError) as exc:
@@ -214,7 +217,7 @@ async def _upload(
     start = b"POST " + journal.path
     chunked = (b"Transfer-Encoding", b"chunked")
     try:
-        await one.send(request_head(journal, place, asked.user, start, chunked))
+        await one.send(request_head(journal, place, asked, start, chunked))
         for _ in range(PIECES):
             await one.send(b"%x\r\n%b\r\n" % (len(PIECE), PIECE))
             await trio.sleep(PIECE_S)
@@ -239,7 +242,7 @@ async def live_download(
         try:
             with trio.fail_after(REQUEST_S):
                 async with connected(place) as one:
-                    await one.send(request_head(journal, place, asked.user, start))
+                    await one.send(request_head(journal, place, asked, start))
                     asked.head = await one.head()
                     found = await one.body(asked.head)
                     whole = asked.head.status != 200 or found == PIECE * PIECES

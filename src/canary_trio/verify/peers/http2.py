@@ -115,6 +115,7 @@ class AskedStream:
     ) -> None:
         self.stream: PeerStream | None = None
         self.close_code = 0
+        self._cookie = b""
         self._connections, self._kind, self._user = connections, kind, user
         self._began = connections.journal.now()
 
@@ -144,7 +145,8 @@ class AskedStream:
             self._began,
             head,
             failure,
-            user=self._user,
+            user=self._user.name if self._user else "",
+            cookie=self._user.cookie if self._user and fresh else self._cookie,
             fresh=fresh,
             close_code=self.close_code,
         )
@@ -154,7 +156,10 @@ class AskedStream:
     ) -> PeerStream:
         """Begin it; names that begin with a colon come first."""
         journal = self._connections.journal
-        user = journal.fields(self._user) if self._user else []
+        user: list[tuple[bytes, bytes]] = []
+        if self._user is not None:
+            self._cookie = self._user.cookie
+            user = journal.fields(self._user.name, self._cookie)
         self.stream = await self._connections.begin(
             [
                 (b":method", method),

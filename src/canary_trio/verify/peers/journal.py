@@ -83,10 +83,10 @@ class Journal:
         """Draw a user."""
         return chance.choice(self.users)
 
-    def fields(self, user: User) -> list[tuple[bytes, bytes]]:
+    def fields(self, user: str, cookie: bytes) -> list[tuple[bytes, bytes]]:
         """Give what a user's requests say of it."""
-        found = [(self.key, user.name.encode())]
-        return [*found, (b"Cookie", user.cookie)] if user.cookie else found
+        found = [(self.key, user.encode())]
+        return [*found, (b"Cookie", cookie)] if cookie else found
 
     def bad_status(self, status: int) -> str:
         """Say what is wrong with a final status; empty if nothing is."""
@@ -101,7 +101,8 @@ class Journal:
         fields: Mapping[bytes, bytes],
         failure: str = "",
         *,
-        user: User | None = None,
+        user: str = "",
+        cookie: bytes = b"",
         fresh: bool = False,
         close_code: int = 0,
     ) -> Observation:
@@ -113,8 +114,9 @@ class Journal:
             began: when.
             fields: of the response's head, by names in small letters; empty if none came.
             failure: why it was lost.
-            user: whose it was.
-            fresh: whether the response gave that user its cookie.
+            user: whose it was; empty for nobody's.
+            cookie: that it was sent with, or that the response gave.
+            fresh: whether the response gave it.
             close_code: of a WebSocket.
         """
         said = decision_of(fields.get(self.decision, b""))
@@ -125,8 +127,8 @@ class Journal:
             began=began,
             ended=self.now(),
             failure=failure,
-            user=user.name if user else "",
-            cookie=user.cookie.decode("latin-1") if user else "",
+            user=user,
+            cookie=cookie.decode("latin-1"),
             fresh=fresh,
             revision=int(revision) if revision.isdecimal() else 0,
             arm=arm,

@@ -53,7 +53,7 @@ async def _talk(
         (b"Sec-WebSocket-Key", _KEY),
     )
     with trio.fail_after(REQUEST_S):
-        await one.send(request_head(journal, place, asked.user, b"GET /ws", *upgrade))
+        await one.send(request_head(journal, place, asked, b"GET /ws", *upgrade))
         asked.head = await one.head()
     if asked.head.status != 101:
         return f"status {asked.head.status} in place of 101"
