@@ -31,6 +31,7 @@ class Span:
     Attributes:
         revision: of the change.
         proxy: where.
+        step: during which it was written.
         from_begin: since the write was begun.
         from_acknowledged: since the store had said that it is written.
         outage: whether the store was away meanwhile, so that nobody could hear of it.
@@ -38,6 +39,7 @@ class Span:
 
     revision: int
     proxy: str
+    step: str
     from_begin: float
     from_acknowledged: float
     outage: bool = False
@@ -50,6 +52,7 @@ def spans(record: Record) -> list[Span]:
         Span(
             seen.revision,
             seen.proxy,
+            record.step_at(change.begun),
             max(0.0, seen.at - change.begun),
             max(0.0, seen.at - change.acknowledged),
             any(

@@ -18,8 +18,11 @@ from canary_trio.verify.checkers import (
     unjudged,
     violations,
 )
-from canary_trio.verify.histogram import Quantiles, bars, drawn, spans
+from canary_trio.verify.histogram import Quantiles, Span, bars, drawn, spans
 from canary_trio.verify.observation import ClientKind, Record
+
+SLOWEST = 5
+"""Changes whose way took longest, which are named."""
 
 SHOWN = 20
 """Violations that are shown one by one; `--json` has all of them."""
@@ -127,6 +130,10 @@ class VerifyReport:
                 for one in self.excused
             ],
             "unjudged": self.unjudged,
+            "slowest": [
+                {**attrs.asdict(one), "ms": round(one.from_acknowledged * 1e3, 3)}
+                for one in _slowest(usual)
+            ],
             "steps": [attrs.asdict(one) for one in self.record.steps],
             "write_to_live_ms": {
                 name: {
@@ -171,7 +178,8 @@ class VerifyReport:
 
     def _times(self) -> Iterator[str]:
         found = spans(self.record)
-        usual = [one.from_acknowledged for one in found if not one.outage]
+        quiet = [one for one in found if not one.outage]
+        usual = [one.from_acknowledged for one in quiet]
         if (all_of := Quantiles.of(usual)) is not None:
             yield (
                 f"write to live, from the store's response, {all_of.count} times (changes"
@@ -179,12 +187,18 @@ class VerifyReport:
                 f" worst {all_of.worst:g} ms"
             )
             yield from drawn(usual)
+            slowest = _slowest(quiet)[0]
+            yield f"  the worst was in step {slowest.step}, on {slowest.proxy}"
         across = [one.from_acknowledged for one in found if one.outage]
         if (late := Quantiles.of(across)) is not None:
             yield (
                 f"  and {late.count} while the store was away: p50 {late.p50:g}, worst"
                 f" {late.worst:g} ms"
             )
+
+
+def _slowest(found: list[Span]) -> list[Span]:
+    return sorted(found, key=lambda one: -one.from_acknowledged)[:SLOWEST]
 
 
 def _listed(counts: Counter[str] | dict[str, int]) -> str:

@@ -34,13 +34,14 @@ from canary_trio.verify.arithmetic import shares_of
 from canary_trio.verify.documents import DECISION, Table
 from canary_trio.verify.fleet import SERVICE, ProxyPorts, own_fleet
 from canary_trio.verify.observation import ClientKind, Record
-from canary_trio.verify.peers import grpc, http1, http2, websockets
+from canary_trio.verify.peers import grpc, http1, http2, slow_bodies, websockets
 from canary_trio.verify.peers.journal import REQUEST_S, Journal
 from canary_trio.verify.peers.prober import Prober
 from canary_trio.verify.plan import plan
 from canary_trio.verify.processes import NotStarted
 from canary_trio.verify.report import RunFacts, VerifyReport
-from canary_trio.verify.steps import LIVE_S, Stage
+from canary_trio.verify.steps.catalog import DOES
+from canary_trio.verify.steps.stage import LIVE_S, Stage
 from kv_trio import KvError
 
 Live = Callable[[Journal, ProxyPorts, random.Random], Awaitable[None]]
@@ -48,8 +49,8 @@ Live = Callable[[Journal, ProxyPorts, random.Random], Awaitable[None]]
 OWN_LOAD: tuple[tuple[Live, int], ...] = (
     (http1.live_kept, 3),
     (http1.live_new, 1),
-    (http1.live_upload, 2),
-    (http1.live_download, 2),
+    (slow_bodies.live_upload, 2),
+    (slow_bodies.live_download, 2),
     (websockets.live_websocket, 3),
     (http2.live_http2, 1),
     (grpc.live_grpc, 1),
@@ -264,7 +265,7 @@ async def _run_plan(stage: Stage, wanted: VerifyPlan, progress: Progress) -> Non
         for step in plan(wanted.seed, wanted.names):
             if stage.journal.now() >= wanted.seconds:
                 break
-            await stage.run(step)
+            await stage.run(step, DOES[step.name])
             await collect(stage)
         await trio.sleep(SETTLE_S)
         nursery.cancel_scope.cancel()

@@ -20,7 +20,7 @@ def test_a_span_is_from_the_write_to_the_probe() -> None:
         FirstSeen(6, "a", 2.0),
     ]
 
-    assert spans(record) == [Span(5, "a", 0.5, 0.25), Span(5, "b", 0.125, 0.0)]
+    assert spans(record) == [Span(5, "a", "", 0.5, 0.25), Span(5, "b", "", 0.125, 0.0)]
 
 
 @given(SECONDS)

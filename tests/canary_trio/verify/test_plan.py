@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_trio.verify.plan import STEPS, WITH_GIVEN, plan
-from canary_trio.verify.steps import DOES
+from canary_trio.verify.steps.catalog import DOES
 
 SEEDS = st.integers(0, 10**6)
 NAMES = st.lists(st.sampled_from(sorted(STEPS)), min_size=1, unique=True)

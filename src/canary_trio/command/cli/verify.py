@@ -44,7 +44,7 @@ _OF_GIVEN = {"proxies": "--proxy", "yes": "--yes", "path": "--path", "host": "--
 @click.argument("service", required=False)
 @click.option(
     "--seconds",
-    type=Duration(min=0, min_open=True, max=86400),
+    type=Duration(min=0, min_open=True, max=3600),
     default="60s",
     show_default=True,
     metavar="TIME",

@@ -1,4 +1,4 @@
-"""Clients of HTTP/1.1: connections that are kept and new ones, and slow bodies.
+"""Clients of HTTP/1.1: connections that are kept, and new ones.
 
 Each asks until the run is over. The rule that it obeys: what a client may not be asked to
 bear is a failure, even if asking again would mend it. It asks again only what cannot have been
@@ -18,20 +18,14 @@ from canary_trio.verify.observation import ClientKind, Observation
 from canary_trio.verify.peers.journal import REQUEST_S, Journal, User
 from canary_trio.verify.peers.wire import (
     LOSSES,
-    PIECE,
-    PIECE_S,
     Broken,
     HttpStream,
     WireHead,
-    digest_of,
 )
 from http_trio import Limits
 
 SILENCE_S = Limits().notice_s
 """Who was silent for so long on a kept connection may find it closed."""
-
-PIECES = 20
-"""Of a slow body."""
 
 
 @asynccontextmanager
@@ -191,62 +185,3 @@ async def live_new(journal: Journal, place: ProxyPorts, chance: random.Random) -
         except (Broken, trio.TooSlowError) as exc:
             asked.over(words_of(exc))
         await trio.sleep(chance.uniform(0.02, 0.08))
-
-
-# === slow bodies ===
-
-
-async def live_upload(
-    journal: Journal, place: ProxyPorts, chance: random.Random
-) -> None:
-    """Send a body, piece by piece, and compare what the server says of it."""
-    while not journal.over.is_set():
-        asked = OneRequest(journal, ClientKind.UPLOAD, place, journal.user(chance))
-        try:
-            with trio.fail_after(REQUEST_S):
-                async with connected(place) as one:
-                    asked.over(await _upload(journal, place, asked, one))
-        except (Broken, *LOSSES, trio.TooSlowError, ValueError) as exc:
-            asked.over(words_of(exc))
-        await trio.sleep(chance.uniform(0.01, 0.3))
-
-
-async def _upload(
-    journal: Journal, place: ProxyPorts, asked: OneRequest, one: HttpStream
-) -> str:
-    start = b"POST " + journal.path
-    chunked = (b"Transfer-Encoding", b"chunked")
-    try:
-        await one.send(request_head(journal, place, asked, start, chunked))
-        for _ in range(PIECES):
-            await one.send(b"%x\r\n%b\r\n" % (len(PIECE), PIECE))
-            await trio.sleep(PIECE_S)
-        await one.send(b"0\r\n\r\n")
-    except LOSSES:
-        pass  # a response may have come before the body was sent
-    asked.head = await one.head()
-    found = await one.body(asked.head)
-    wanted = digest_of(PIECE * PIECES)
-    if asked.head.status != 200 or found == wanted:
-        return ""
-    return f"the server got {found!r}, not {wanted!r}"
-
-
-async def live_download(
-    journal: Journal, place: ProxyPorts, chance: random.Random
-) -> None:
-    """Read a body that comes piece by piece, and compare it with what it should be."""
-    while not journal.over.is_set():
-        asked = OneRequest(journal, ClientKind.DOWNLOAD, place, journal.user(chance))
-        start = b"GET /slow/%d" % PIECES
-        try:
-            with trio.fail_after(REQUEST_S):
-                async with connected(place) as one:
-                    await one.send(request_head(journal, place, asked, start))
-                    asked.head = await one.head()
-                    found = await one.body(asked.head)
-                    whole = asked.head.status != 200 or found == PIECE * PIECES
-                    asked.over("" if whole else f"{len(found)} bytes, other ones")
-        except (Broken, *LOSSES, trio.TooSlowError, ValueError) as exc:
-            asked.over(words_of(exc))
-        await trio.sleep(chance.uniform(0.01, 0.3))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping
+from sys import intern
 
 import attrs
 import trio
@@ -128,14 +129,14 @@ class Journal:
             ended=self.now(),
             failure=failure,
             user=user,
-            cookie=cookie.decode("latin-1"),
+            cookie=intern(cookie.decode("latin-1")),
             fresh=fresh,
             revision=int(revision) if revision.isdecimal() else 0,
-            arm=arm,
-            chosen=said.get("chosen", arm),
-            reason=said.get("reason", ""),
-            rule=said.get("rule", ""),
-            server=fields.get(b"x-server", b"").decode("latin-1"),
+            arm=intern(arm),
+            chosen=intern(said.get("chosen", arm)),
+            reason=intern(said.get("reason", "")),
+            rule=intern(said.get("rule", "")),
+            server=intern(fields.get(b"x-server", b"").decode("latin-1")),
             close_code=close_code,
         )
         self.record.observations.append(found)
