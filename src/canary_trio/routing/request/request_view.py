@@ -267,6 +267,21 @@ def address_of(client: str) -> tuple[int, int] | None:
     return None if address is None else (address.max_prefixlen, int(address))
 
 
+def field_finder(name: bytes) -> Callable[[bytes], bytes | None]:
+    """Give what finds the first value of a field in a raw head, as a `RequestReader` does.
+
+    >>> field_finder(b"x-beta")(b"GET / HTTP/1.1\\r\\nX-Beta: yes \\r\\nX-Beta: no\\r\\n\\r\\n")
+    b'yes'
+    """
+    search = _one_pattern(name).search
+
+    def find(raw: bytes) -> bytes | None:
+        found = search(raw)
+        return None if found is None else found[1].rstrip(b" \t\r")
+
+    return find
+
+
 def _one_pattern(name: bytes) -> re.Pattern[bytes]:
     first, name = re.escape(name[:1]), re.escape(name)
     return re.compile(rb"\n(?=[%b])%b:[ \t]*(.*)" % (first, name), re.IGNORECASE)

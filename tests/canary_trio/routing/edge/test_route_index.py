@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from canary_trio.errors import InvalidConfig
 from canary_trio.routing.edge.route_index import HOSTS_KEPT, RouteIndex
 from canary_trio.routing.edge.table_codec import build_table
+from http_trio.http1.request_head import parse_request_head
+from http_trio.limits import Limits
 from tests.canary_trio.support.routes import HOSTS, request, route_tables, taken
 
 
@@ -134,3 +136,32 @@ def test_the_index_takes_what_the_definition_says(
         expected = taken(config.routes, head, host)
 
         assert (entry.route if entry else None) == expected
+
+
+VALUES = st.sampled_from(["", "yes", "no", "YES"])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["/", "/a"]), VALUES | st.none()), max_size=4),
+    st.sampled_from(["/", "/a", "/a/b"]),
+    st.lists(VALUES, max_size=2),
+)
+def test_one_field_for_all_routes_is_read_as_any_conditions_are(
+    routes: list[tuple[str, str | None]], target: str, sent: list[str]
+) -> None:
+    """Of a table with another condition somewhere, a whole view of the request is made."""
+    tables: list[dict[str, Any]] = [
+        {"path_prefix": path, "service": f"s{n}"}
+        | ({} if value is None else {"header": "X-Beta", "equals": value})
+        for n, (path, value) in enumerate(routes)
+    ]
+    other = {"path_prefix": "/other", "method": "GET", "service": "other"}
+    try:
+        quick, slow = index_of(*tables), index_of(*tables, other)
+    except InvalidConfig:  # two alike
+        return
+    lines = "".join(f"x-beta:  {value} \r\n" for value in sent)
+    raw = f"GET {target} HTTP/1.1\r\nHost: a.org\r\n{lines}\r\n".encode()
+    head = parse_request_head(raw, Limits())
+    found, expected = (one.find(head, "192.0.2.1") for one in (quick, slow))
+    assert (found and found.leads_to) == (expected and expected.leads_to)
