@@ -117,7 +117,16 @@ class MissingExtra(CanaryError):
 class NothingToUndo(CanaryError):
     """The change before the first that is kept is to be taken back. Its asker's fault."""
 
-    def __init__(self, service: str, revision: int) -> None:
+    def __init__(
+        self, service: str, revision: int, *, is_deleted: bool = False
+    ) -> None:
+        if is_deleted:
+            super().__init__(
+                f"{service}: the document was deleted past these commands, so there is no"
+                f" change to undo; revision {revision} was the last: canary rollback"
+                f" {service} {revision}"
+            )
+            return
         super().__init__(
             f"{service}: nothing is kept of before revision {revision}, so it cannot be undone"
         )

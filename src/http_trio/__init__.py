@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         bind_of,
         open_listeners,
     )
+    from http_trio.net.certificates.pairs import ServedCertificate
     from http_trio.net.certificates.x509 import Certificate
     from http_trio.net.connect import Address
     from http_trio.net.event_loop import EventLoop
@@ -80,6 +81,7 @@ else:
             "http2.upstream.pool": "Http2Upstream",
             "limits": "Limits Timeouts",
             "net.bind": "address_of begins_with_proxy bind_of open_listeners",
+            "net.certificates.pairs": "ServedCertificate",
             "net.certificates.x509": "Certificate",
             "net.connect": "Address",
             "net.event_loop": "EventLoop",
@@ -143,6 +145,7 @@ __all__ = [
     "ProxyVersion",
     "Response",
     "Retry",
+    "ServedCertificate",
     "ServiceManager",
     "Tell",
     "Timeouts",

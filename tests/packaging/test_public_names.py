@@ -25,7 +25,7 @@ PUBLIC: dict[str, str] = {
         Address Application AsgiApp BadBind BadCertificate BadRequest BadResponse BodyLimit Certificate Compression EventLoop Exchange
         Failure FailureReason FetchResult Field ForwardHooks ForwardedPolicy
         ForwardedRequest Handler HostedApp Http2Upstream HttpError HttpServer HttpsRedirect IntroducingUpstream KnownHosts Limits
-        NoResponse Notice ProcessLife ProtocolError ProxyVersion Response Retry ServiceManager Tell Timeouts Tls TrafficCounts Trouble Upstream UpstreamChannel UpstreamRequest
+        NoResponse Notice ProcessLife ProtocolError ProxyVersion Response Retry ServedCertificate ServiceManager Tell Timeouts Tls TrafficCounts Trouble Upstream UpstreamChannel UpstreamRequest
         address_of adopt_listener as_asgi begins_with_proxy bind_of by_logging client_context count_processors error_response fetch
         fetch_pooled file_stamp forward inherited_listeners introduce is_foreign_page may_pass open_listeners others_on_port parse_address raise_file_limit read_file
         respond_all serve tune_gc

@@ -9,6 +9,7 @@ import datetime as dt
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+import http_trio
 from canary_trio.admin.merge_rules import MergeRule, Shape
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.control.fleet.report import MOST_NOTICES, NOTICE_S, CertificateNotice
@@ -39,7 +40,7 @@ def describe_certificates(view: ProxyView) -> list[dict[str, object]]:
             "days_left": round((served.x509.not_after - now) / _DAY_S, 2),
             "problem": served.problem(now),
         }
-        for served in (() if view.server is None else view.server.certificates)
+        for served in _served(view)
     ]
 
 
@@ -47,7 +48,7 @@ def expiries(view: ProxyView, _: float) -> Iterator[tuple[Sequence[str], float]]
     """Give the time until the certificate that each name is shown expires."""
     now = time.time()
     left: dict[str, float] = {}
-    for served in () if view.server is None else view.server.certificates:
+    for served in _served(view):
         for name in served.names:
             left.setdefault(name, served.x509.not_after - now)
     for name, seconds in left.items():
@@ -60,9 +61,10 @@ def notices(view: ProxyView) -> tuple[CertificateNotice, ...]:
     They do not change while the certificates do not, but for one more now and then.
     """
     now = time.time()
-    served = () if view.server is None else view.server.certificates
     due = [
-        one for one in served if one.x509.not_after - now < NOTICE_S or one.problem(now)
+        one
+        for one in _served(view)
+        if one.x509.not_after - now < NOTICE_S or one.problem(now)
     ]
     return tuple(
         CertificateNotice(
@@ -74,6 +76,13 @@ def notices(view: ProxyView) -> tuple[CertificateNotice, ...]:
         )
         for one in sorted(due, key=lambda one: one.x509.not_after)[:MOST_NOTICES]
     )
+
+
+def _served(view: ProxyView) -> list[http_trio.ServedCertificate]:
+    """Give those of the listeners, and of the admin's; one that both have once."""
+    own = [] if view.server is None else list(view.server.certificates)
+    known = {one.file for one in own}
+    return [*own, *(one for one in view.admin_certificates() if one.file not in known)]
 
 
 def _date(seconds: float) -> str:

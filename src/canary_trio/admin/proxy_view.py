@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -75,6 +75,7 @@ class ProxyView:
         gateway: what a gateway has; None for a service.
         is_part: whether it is a service of a gateway.
         minute: what its arms were counted at, within the last minute.
+        admin_certificates: gives those of the admin listener.
     """
 
     service: str
@@ -86,6 +87,7 @@ class ProxyView:
     gateway: GatewayParts | None = attrs.field(default=None, repr=False)
     is_part: bool = False
     minute: LastMinute = attrs.field(factory=LastMinute, repr=False)
+    admin_certificates: Callable[[], Sequence[http_trio.ServedCertificate]] = tuple
 
     @property
     def all(self) -> list[ProxyView]:

@@ -177,6 +177,11 @@ class SideListener:
             self._server = await nursery.start(start)
 
     @property
+    def certificates(self) -> Sequence[http_trio.ServedCertificate]:
+        """Those that it shows; none before it listens."""
+        return () if self._server is None else self._server.certificates
+
+    @property
     def has_successor(self) -> bool:
         """Whether another process listens there, too."""
         return self._server is not None and self._server.has_successor

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import attrs
@@ -231,6 +231,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
                 nursery.start_soon(_end_if_refused, view, nursery.cancel_scope)
                 pages = _admin_pages(view, site, door, keeper, nursery)
                 sides = side_listeners(view, sockets, options, door, pages)
+                view.admin_certificates = partial(_certificates_of, sides.get("admin"))
                 for name, side in sides.items():
                     nursery.start_soon(keeper.run, name, side.run)
                 start = partial(
@@ -288,6 +289,12 @@ async def _look_out(view: ProxyView) -> None:
         lookout.forget_others(services.__contains__)
         if observer.log is not None:
             lookout.look_at_log(observer.log)
+
+
+def _certificates_of(
+    side: SideListener | None,
+) -> Sequence[http_trio.ServedCertificate]:
+    return () if side is None else side.certificates
 
 
 async def _end_if_refused(view: ProxyView, scope: trio.CancelScope) -> None:

@@ -67,7 +67,8 @@ def check(directory: Path, *, as_json: bool) -> None:
     "--no-drive",
     is_flag=True,
     help="With --for-proxy: not what a proxy needs to change a document by itself, to revert"
-    " what nobody confirmed and to take the steps of a rollout.",
+    " what nobody confirmed and to take the steps of a rollout; so it cannot write the first"
+    " document either (canary serve --bootstrap).",
 )
 def token(
     name: str | None,

@@ -56,6 +56,8 @@ async def test_a_token_is_shown_to_who_has_a_certificate_of_the_authority(
         said = await read_status(proxy.admin_url, shown)
 
         assert said["id"] == proxy.id
+        files = [one["file"] for one in said["certificates"]]
+        assert files == [str(options["admin_tls"].cert)]
         assert await reported(client) == proxy.admin_url
 
 

@@ -21,6 +21,7 @@ from canary_trio.routing.request.request_spec import (
 )
 from canary_trio.routing.router import Router
 from canary_trio.routing.weighted_sequence import WeightedSequence
+from http_trio.hosts.addresses import parse_address
 
 _CHANCE = Chance(random.random, random.randbytes)
 
@@ -193,3 +194,19 @@ def test_a_certificate_is_described_and_decides() -> None:
     assert _explain(spec, rules=rules).rule == "rule 1"
     assert _explain(spec, rules=rules[1:]).arm == "stable"
     assert _explain(RequestSpec(), rules=rules).reason == "ratio"
+
+
+@given(st.text(max_size=20))
+def test_a_client_is_an_address_or_of_a_socket(text: str) -> None:
+    described = RequestSpec(client=text)
+    if text == "unix" or parse_address(text) is not None:
+        described.head()
+    else:
+        with pytest.raises(BadRequestSpec) as caught:
+            described.head()
+        assert [problem.path for problem in caught.value.problems] == ["$.client"]
+
+
+@pytest.mark.parametrize("client", ["::1", "192.0.2.7", "unix"])
+def test_what_is_one_is_taken(client: str) -> None:
+    RequestSpec(client=client).head()

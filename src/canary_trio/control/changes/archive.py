@@ -6,7 +6,8 @@ of a change that was to be confirmed: whoever writes the document decides. What 
 history is cleared by whoever writes.
 
 A store takes so many bytes in one transaction. Copies that do not fit go ahead, each by
-itself; nobody reads them before the note is there. A document that does not fit itself is
+itself, behind a mark in the place of their note: nobody reads them before the note is there, and
+where it never comes, since who wrote died, they are cleared as what is too old is. A document that does not fit itself is
 written alone, and noted afterwards.
 """
 
@@ -23,7 +24,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from canary_trio.config.policies import KeptHistory
-from canary_trio.control.changes.history import Change, ChangeLog, Note, make_id
+from canary_trio.control.changes.history import (
+    UNFINISHED,
+    Change,
+    ChangeLog,
+    Note,
+    make_id,
+)
 from canary_trio.control.store_keys import (
     changes_prefix,
     config_key,
@@ -99,6 +106,9 @@ class RevisionWrite:
         if _size(first + copies + rest) <= TRANSACTION_BYTES:
             result = await client.transact(first + copies + rest)
             return _revision(result, first + copies + rest)
+        notes = [operation.key.decode() for operation in self._notes(0)]
+        for note in notes:
+            await client.put(note, UNFINISHED)
         for copy in copies:
             await client.put(copy.key.decode(), copy.value)
         if _size(first + rest) <= TRANSACTION_BYTES:
@@ -108,8 +118,8 @@ class RevisionWrite:
         else:
             revision = await self._write_alone(client)
         if not revision:
-            for copy in copies:
-                await client.delete(copy.key.decode())
+            for key in (*(copy.key.decode() for copy in copies), *notes):
+                await client.delete(key)
         return revision
 
     async def _write_alone(self, client: KeyStore) -> int:

@@ -39,6 +39,9 @@ MESSAGE_LENGTH = 1024
 SUMMARY = 8
 """Differences that a note names; of the others it has the number."""
 
+UNFINISHED = b'{"unfinished": true}'
+"""What stands in the place of a note while its document is copied ahead of it."""
+
 _ID = re.compile(r"\d{13}-[0-9a-f]{4}\Z")
 _WORDS = 200  # characters of a difference in a note
 
@@ -157,6 +160,8 @@ class Change:
         id_ = entry.key.decode("utf-8", "replace").rpartition("/")[2]
         try:
             fields = json.loads(entry.value)
+            if fields.get("unfinished"):
+                return None
             return cls(
                 id=id_,
                 revision=_number(fields.get("revision", entry.modify_index)),

@@ -15,9 +15,11 @@ import attrs
 from canary_trio.config.parts.checks import oddities
 from canary_trio.errors import CanaryError, Problem
 from http_trio.errors import BadRequest
+from http_trio.hosts.addresses import parse_address
 from http_trio.http1.request_head import RequestHead, parse_request_head
 from http_trio.limits import Limits
 
+_UNIX = "unix"  # what a client of a Unix socket is called
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 _KEPT = "/%:?#[]@!$&'()*+,;=~"  # of a target: what is not percent-encoded again
@@ -82,6 +84,9 @@ class RequestSpec:
             BadRequestSpec: it could not be sent so.
         """
         host, target = self._where()
+        if parse_address(self.client) is None and self.client != _UNIX:
+            expected = "an IP address, or unix for a client of a socket of this machine"
+            raise BadRequestSpec(Problem("$.client", _show(self.client), expected))
         lines = [f"{self.method} {target} HTTP/1.1"]
         if not any(name.lower() == "host" for name, _ in self.headers):
             lines.append(f"Host: {host}")

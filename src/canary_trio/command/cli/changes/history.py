@@ -144,7 +144,10 @@ def undo(service: str, revision: int | None, how: How) -> None:
     async def before(client: KeyStore) -> Draft:
         found = await read_history(client, service)
         if not found.present:
-            raise NoDocument(service)
+            last = next((one for one in found.changes if not one.tried), None)
+            if last is None:
+                raise NoDocument(service)
+            raise NothingToUndo(service, last.revision, is_deleted=True)
         if revision not in (None, found.present):
             present = found.find(found.present)
             raise WrittenMeanwhile(

@@ -102,7 +102,7 @@ _ASKER = (
     ),
     _option(
         "--admin-ca",
-        type=_FILE,
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
         envvar="CANARY_ADMIN_CA",
         show_envvar=True,
         metavar="FILE",

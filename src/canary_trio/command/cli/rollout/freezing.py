@@ -116,7 +116,8 @@ def freeze(
 @click.command()
 @click.argument("service")
 @store_options.config_server
-def unfreeze(service: str, config_server: str) -> None:
+@store_options.as_json
+def unfreeze(service: str, config_server: str, *, as_json: bool) -> None:
     """Let steps of SERVICE's rollouts begin again."""
     from canary_trio.control.store_keys import freeze_key  # noqa: PLC0415
 
@@ -127,6 +128,9 @@ def unfreeze(service: str, config_server: str) -> None:
         return found
 
     was = store_options.ask(config_server, end)
+    if as_json:
+        click.echo(json.dumps({"service": service, "was_frozen": was}))
+        return
     click.echo(
         f"{service} is not frozen any more" if was else f"{service} was not frozen"
     )

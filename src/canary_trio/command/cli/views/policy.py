@@ -22,7 +22,8 @@ import click
     "--no-drive",
     is_flag=True,
     help="For proxies that never change a document by themselves: they neither revert what"
-    " nobody confirmed, nor take the steps of a rollout. One proxy of the fleet must.",
+    " nobody confirmed, nor take the steps of a rollout, nor can they write the first document (--bootstrap). One"
+    " proxy of the fleet must.",
 )
 def policy(
     name: str, services: tuple[str, ...], *, store: str, operator: bool, no_drive: bool

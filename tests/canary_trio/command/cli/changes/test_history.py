@@ -148,6 +148,18 @@ async def test_undo_goes_back_step_by_step() -> None:
         assert await present(client) == DOCUMENT, "a rollback is undone as any change"
 
 
+async def test_undo_of_a_deleted_document_names_the_way_back() -> None:
+    async with in_memory_store() as client:
+        *_, three = await written(client, 0.25, 0.5)
+        await client.delete(config_key("web"))
+        ran = await canary(client, "undo", "web", status=1)
+        assert f"canary rollback web {three}" in ran.stderr
+        await canary(client, "rollback", "web", str(three))
+        assert (await present(client))["ratio"] == 0.5
+        ran = await canary(client, "undo", "nothing", status=1)
+        assert "no document for service" in ran.stderr
+
+
 async def test_undo_of_a_revision_that_was_replaced_does_nothing() -> None:
     async with in_memory_store() as client:
         _, two, three = await written(client, 0.25, 0.5)

@@ -105,13 +105,15 @@ def test_a_file_that_holds_no_secret_is_wrong_usage(text: str, tmp_path: Path) -
     assert CliRunner().invoke(ask, ["--admin-token-file", str(file)]).exit_code == 2
 
 
-def test_where_it_is_shown_is_what_was_named() -> None:
-    words = ["--admin-ca", "ca.pem", "--admin-at", "a:1", "--admin-at", "b:2"]
+def test_where_it_is_shown_is_what_was_named(tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ran = CliRunner().invoke(ask, ["--admin-ca", str(ca)])
+    assert (ran.exit_code, "does not exist" in ran.output) == (2, True)
+    ca.write_text("")
+    words = ["--admin-ca", str(ca), "--admin-at", "a:1", "--admin-at", "b:2"]
     given = ask.main(words, standalone_mode=False)
 
-    assert given == AdminCredentials(
-        None, ca=Path("ca.pem"), named=frozenset({"a:1", "b:2"})
-    )
+    assert given == AdminCredentials(None, ca=ca, named=frozenset({"a:1", "b:2"}))
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,8 @@ async def test_a_freeze_lets_a_rollout_wait() -> None:
         assert (await present(client))["ratio"] == 0
         assert "not frozen any more" in (await canary(client, "unfreeze", "web")).stdout
         assert "was not frozen" in (await canary(client, "unfreeze", "web")).stdout
+        ran = await canary(client, "unfreeze", "web", "--json")
+        assert json.loads(ran.stdout) == {"service": "web", "was_frozen": False}
         ran = await canary(client, "freeze", "wbe")
         assert "wbe has no document yet" in ran.stderr
 
