@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from canary_trio.config.document import parse
+from canary_trio.config.document import build, parse
 from canary_trio.config.model import CANARY, STABLE
 from canary_trio.control.changes.documents import (
     read_history,
@@ -179,6 +179,7 @@ async def verify_given(
         await _say_decisions(client, fleet.service, before, live)
         async with _loaded(journal, fleet.proxies, GIVEN_LOAD, wanted.seed) as prober:
             stage = Stage(fleet.service, client, journal, prober, proxies=live)
+            stage.pause_s = wanted.seconds / (kept_revisions(before) / 2)
             await _run_plan(stage, wanted, progress)
     finally:
         with trio.move_on_after(READ_S, shield=True):
@@ -213,6 +214,11 @@ def _journal_of(record: Record, fleet: GivenFleet, document: Table) -> Journal:
     if "header" in table:
         journal.key = str(table["header"]).encode()
     return journal
+
+
+def kept_revisions(document: Table) -> int:
+    """Give how many revisions a document's history has; half of them are left to others."""
+    return build(document).history.revisions
 
 
 async def _say_decisions(
@@ -267,6 +273,8 @@ async def _run_plan(stage: Stage, wanted: VerifyPlan, progress: Progress) -> Non
                 break
             await stage.run(step, DOES[step.name])
             await collect(stage)
+            left = wanted.seconds - stage.journal.now()
+            await trio.sleep(max(0.0, min(stage.pause_s, left)))
         await trio.sleep(SETTLE_S)
         nursery.cancel_scope.cancel()
     stage.journal.over.set()

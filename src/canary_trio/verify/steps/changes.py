@@ -21,7 +21,8 @@ from canary_trio.verify.steps.stage import Stage
 
 async def do_flip(stage: Stage, chance: random.Random, _: PlannedStep) -> None:
     """Write ratios one after another; every other one is waited for."""
-    for number in range(chance.randrange(3, 8)):
+    count = chance.randrange(3, 8)
+    for number in range(1 if stage.pause_s else count):
         drawn = chance.random()
 
         def flipped(table: Table, drawn: float = drawn) -> Table:

@@ -63,6 +63,7 @@ class Stage:
         prober: that sees when a change is live.
         fleet: that is ours; None where another one's is looked at.
         proxies: how many must say that they route by a change.
+        pause_s: behind each step, which then makes one change: the history is not ours.
     """
 
     service: str
@@ -71,6 +72,7 @@ class Stage:
     prober: Prober
     fleet: OwnFleet | None = None
     proxies: int = 1
+    pause_s: float = 0.0
 
     def __repr__(self) -> str:
         return f"<Stage of {self.service}>"

@@ -76,13 +76,13 @@ async def test_a_fleet_that_is_there_is_judged_and_left_as_it_was(tmp_path) -> N
         _, address = await made.start_proxy(sticky_sessions=True)
         before = json.loads((await made.canary("get")).out)
         words = ("verify", "web", "--url", made.store_url, "--yes", "--json")
-        more = ("--proxy", f"http://{address}", "--seconds", "0.3", "--seed", "2")
+        more = ("--proxy", f"http://{address}", "--seconds", "1.5", "--seed", "2")
         ran = await run("canary", *words, *more, status=None)
         after = json.loads((await made.canary("get")).out)
 
     found = json.loads(ran.out)
     assert (ran.status, found["outcome"], found["unjudged"]) == (0, "passed", [])
-    assert found["changes"] >= 3
+    assert 2 <= found["changes"] <= 25
     assert found["requests"].keys() == {"kept", "new"}
     assert after == before
 
