@@ -13,8 +13,9 @@ import contextlib
 import ipaddress
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -23,8 +24,14 @@ import http_trio
 from canary_trio.admin.asking.guard import AdminAccess, AdminGuard
 from canary_trio.admin.asking.tokens import RoleFile
 from canary_trio.admin.proxy_view import ProxyView
+from canary_trio.control.sources.opening import open_source, server_url
+from canary_trio.control.sources.store_tokens import StoreTokens
 from canary_trio.errors import AdminExposed
-from canary_trio.serving.options import Bind, ProxyOptions
+from canary_trio.serving.options import Bind, ProxyOptions, read_tokens
+
+if TYPE_CHECKING:
+    from canary_trio.console.listener import ConsoleListener
+    from canary_trio.console.live.near import Near
 
 _log = logging.getLogger(__name__)
 
@@ -200,15 +207,22 @@ class AdminDoor:
         address: as the fleet is told it; empty where there is no such listener.
         roles: of tokens and certificates; they are followed by whoever serves.
         access: who may do what, by them.
+        tokens: what the console shows to stores.
     """
 
     address: str
     roles: RoleFile
     access: AdminAccess
+    tokens: StoreTokens
     _options: ProxyOptions
 
     @classmethod
-    def of(cls, options: ProxyOptions, sockets: Sequence[socket.socket]) -> AdminDoor:
+    def of(
+        cls,
+        options: ProxyOptions,
+        sockets: Sequence[socket.socket],
+        tokens: StoreTokens | None = None,
+    ) -> AdminDoor:
         """Look who may ask, and whether the sockets may be open to them.
 
         Raises:
@@ -229,7 +243,12 @@ class AdminDoor:
             address = scheme + http_trio.address_of(sockets[0])
         vouched = options.admin_vouched
         access = AdminAccess(roles, options.admin_open, is_vouched=vouched)
-        return cls(address, roles, access, options)
+        return cls(address, roles, access, tokens or read_tokens(options), options)
+
+    def reload(self) -> None:
+        """Read the files of roles and tokens again."""
+        self.roles.look_soon()
+        self.tokens.reload()
 
     @property
     def tls(self) -> http_trio.Tls | None:
@@ -276,3 +295,32 @@ def _check(options: ProxyOptions, sock: socket.socket) -> None:
             " tokens; see --admin-tls-cert",
             where,
         )
+
+
+MakeConsole = Callable[["http_trio.Handler", "Near", AdminDoor], "ConsoleListener"]
+"""Makes a console before the pages of an admin listener."""
+
+
+def make_console(options: ProxyOptions) -> MakeConsole | None:
+    """Give what makes the console, which is imported now; None where there is none.
+
+    So it is imported before any client is served: that takes some hundredths of a second.
+    """
+    if not options.console or options.admin is None:
+        return None
+    from canary_trio.console.listener import ConsoleListener  # noqa: PLC0415
+    from canary_trio.console.live.collecting import Sources  # noqa: PLC0415
+
+    url = server_url(options.config_server)
+
+    def make(pages: http_trio.Handler, near: Near, door: AdminDoor) -> ConsoleListener:
+        store = open_source(
+            url,
+            token=partial(door.tokens.get, url),
+            ca_file=options.ca_file,
+            cert_file=options.cert_file,
+        )
+        sources = Sources(store, near, options.console_credentials)
+        return ConsoleListener(pages, sources, door.access)
+
+    return make

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import attrs
@@ -20,6 +20,7 @@ from canary_trio.admin.handler import AdminHandler
 from canary_trio.admin.proxy_view import ProxyView
 from canary_trio.admin.status import Table, describe
 from canary_trio.config.model import Config
+from canary_trio.console.live.near import NearProxy
 from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.sources.opening import check_source
 from canary_trio.control.sources.store_tokens import StoreTokens
@@ -31,15 +32,16 @@ from canary_trio.serving.gateway import Gateway
 from canary_trio.serving.listeners import (
     TOO_MANY,
     AdminDoor,
+    MakeConsole,
     SideListener,
     Sockets,
+    make_console,
     side_listeners,
 )
 from canary_trio.serving.options import ProxyOptions, read_tokens, take_own_name
 from canary_trio.serving.single_service import SingleService, Site
 from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.event_sources.lookout import LOOK_S, LOOKS, Lookout
-from canary_trio.telemetry.task_keeper import TaskKeeper
 
 REFUSED_S = 5.0
 """How long requests in progress have where this proxy's name is another one's."""
@@ -191,11 +193,11 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         is_gateway=is_gateway(service),
         writes=options.bootstrap is not None,
     )
-    _import_console(options)
+    console_of = make_console(options)
     with contextlib.ExitStack() as owned:
         sockets = Sockets.open(options, owned)
         addresses = sockets.addresses
-        door = AdminDoor.of(options, sockets.admin)
+        door = AdminDoor.of(options, sockets.admin, tokens)
         id_, name_file = take_own_name(service, options, sockets.serving, owned)
         if on_named is not None:
             on_named(id_)
@@ -229,7 +231,8 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
                 nursery.start_soon(access_log.run, keeper)
             async with trio.open_nursery() as serving:
                 nursery.start_soon(_end_if_refused, view, nursery.cancel_scope)
-                pages = _admin_pages(view, site, door, keeper, nursery)
+                pages, console = _admin_pages(view, door, console_of)
+                nursery.start_soon(keeper.run, "console", console)
                 sides = side_listeners(view, sockets, options, door, pages)
                 view.admin_certificates = partial(_certificates_of, sides.get("admin"))
                 for name, side in sides.items():
@@ -306,29 +309,12 @@ async def _end_if_refused(view: ProxyView, scope: trio.CancelScope) -> None:
         scope.cancel()
 
 
-def _import_console(options: ProxyOptions) -> None:
-    """Import the console, if there will be one, before any client is served."""
-    if options.console and options.admin is not None:
-        import canary_trio.console.listener  # noqa: F401, PLC0415
-
-
 def _admin_pages(
-    view: ProxyView,
-    site: Site,
-    door: AdminDoor,
-    keeper: TaskKeeper,
-    nursery: trio.Nursery,
-) -> http_trio.Handler:
-    """Give the handler of the admin's pages; what it runs beside them runs in the nursery."""
+    view: ProxyView, door: AdminDoor, console_of: MakeConsole | None
+) -> tuple[http_trio.Handler, Callable[[], Awaitable[None]]]:
+    """Give the handler of the admin's pages, and what runs beside it."""
     pages = AdminHandler(view)
-    if not site.options.console or site.options.admin is None:
-        return pages
-    from canary_trio.console.listener import ConsoleListener  # noqa: PLC0415
-    from canary_trio.console.live.collecting import Sources  # noqa: PLC0415
-    from canary_trio.console.live.near import NearProxy  # noqa: PLC0415
-
-    near = NearProxy(view, door.address)
-    sources = Sources(site.open_source(), near, site.options.console_credentials)
-    console = ConsoleListener(pages, sources, door.access)
-    nursery.start_soon(keeper.run, "console", console.run)
-    return console
+    if console_of is None:
+        return pages, trio.sleep_forever
+    console = console_of(pages, NearProxy(view, door.address), door)
+    return console, console.run

@@ -3,7 +3,8 @@
 Its address comes from the proxy's report, so from the store: whoever writes there could name
 a server of their own. So the operator's token is shown over TLS to who has a certificate of
 the authority that the operator named, or without it to an address that they named, and to
-nobody else: not to this machine either, which may read without one.
+nobody else: not to this machine either, which may read without one. One file, since whatever
+is asked goes through the one place that decides so.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import attrs
@@ -119,12 +120,36 @@ async def ask_rehearsal(
     return await _read(address, path, credentials, RESPONSE_BYTES, document)
 
 
+async def ask_login(address: str, credentials: AdminCredentials = NOTHING) -> str:
+    """Give a login for the console that holds once; empty for who shows no token there.
+
+    Args:
+        address: of its admin listener.
+        credentials: what it is shown.
+
+    Raises:
+        AdminUnreachable: it has no console, or nothing usable came.
+    """
+    if credentials.shown_to(address) is None:
+        said = await _read(address, b"/api/v1/session", credentials, IDENTITY_BYTES)
+        return "" if "role" in said else _no_console()
+    path = b"/api/v1/logins"
+    said = await _read(address, path, credentials, IDENTITY_BYTES, b"{}", expected=201)
+    login = said.get("login")
+    return login if isinstance(login, str) else _no_console()
+
+
+def _no_console() -> NoReturn:
+    raise AdminUnreachable("it has no console (--no-console)")
+
+
 async def _read(
     address: str,
     path: bytes,
     credentials: AdminCredentials,
     body_limit: int,
     document: bytes | None = None,
+    expected: int = 200,
 ) -> dict[str, Any]:
     """Ask for a page; by POST where a document is sent to it."""
     method = b"GET" if document is None else b"POST"
@@ -134,6 +159,7 @@ async def _read(
     lines = [b"%b %b HTTP/1.1" % (method, path), b"Host: admin", b"Connection: close"]
     if document is not None:
         lines.append(b"Content-Length: %d" % len(document))
+        lines.append(b"Content-Type: application/json")
     if secret is not None:
         lines.append(b"Authorization: Bearer " + secret.encode("ascii", "replace"))
     try:
@@ -154,7 +180,7 @@ async def _read(
         raise AdminUnreachable(str(exc)) from exc  # such as a port of letters
     if response.status in (401, 403):
         raise AdminUnreachable(_why_refused(address, credentials, response.status))
-    if response.status != 200:
+    if response.status != expected:
         said = response.body[:_SAID].decode("utf-8", "replace").strip()
         said = f": {printable(said)}" if document is not None and said else ""
         raise AdminUnreachable(f"answered with status {response.status}{said}")

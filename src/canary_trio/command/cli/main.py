@@ -20,6 +20,7 @@ COMMANDS = {
     "apply": _HERE + "changes.documents:apply",
     "bench": _HERE + "proof.bench:bench",
     "check": _HERE + "views.check:check",
+    "console": _HERE + "views.console:console",
     "confirm": _HERE + "changes.pending:confirm",
     "diff": _HERE + "changes.history:diff",
     "demo": _HERE + "demo.command:demo",

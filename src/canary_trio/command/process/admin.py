@@ -22,7 +22,7 @@ import trio
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from canary_trio.admin import status
-from canary_trio.admin.event_pages import EventPages
+from canary_trio.admin.event_pages import EventPages, Follow
 from canary_trio.admin.exposition import CONTENT_TYPE
 from canary_trio.admin.metrics import catalog as families
 from canary_trio.admin.rehearsal_page import REHEARSAL_BYTES
@@ -79,8 +79,10 @@ class SupervisorAdmin:
         self._id = proxy_id
         self._workers = workers
         self._draining = draining
-        follow = follow_workers(lambda: {one.number: one.admin for one in workers})
-        self._events = EventPages(follow)
+        self._follow = follow_workers(
+            lambda: {one.number: one.admin for one in workers}
+        )
+        self._events = EventPages(self._follow)
         self._upstreams = itertools.cycle([_upstream(worker) for worker in workers])
 
     def __repr__(self) -> str:
@@ -117,9 +119,12 @@ class SupervisorAdmin:
         exchange.respond(Response(200, body, b"application/json"))
 
     async def status_of(self, service: str) -> dict[str, Any] | None:
-        """Give what all workers say of a service as one; None if none serves it."""
+        """Give what all workers say of a service as one; None if none serves it.
+
+        Without a name it is the status of all, with the services of a gateway.
+        """
         path = b"/status?service=" + quote(service, "").encode()
-        table, refused = await self._status_of(path)
+        table, refused = await self._status_of(path if service else b"/status")
         return table if refused is None else None
 
     async def _status_of(
@@ -156,6 +161,11 @@ class SupervisorAdmin:
         ]
         body = json.dumps({"proxies": found}, indent=2).encode() + b"\n"
         exchange.respond(Response(200, body, b"application/json"))
+
+    @property
+    def follow(self) -> Follow:
+        """Follows the events of all workers."""
+        return self._follow
 
     def _rehearse(self, exchange: Exchange, document: bytes) -> None:
         exchange.spawn(partial(self._rehearse_all, document))
@@ -237,6 +247,47 @@ class SupervisorAdmin:
             for at, worker in enumerate(self._workers):
                 nursery.start_soon(ask, at, worker)
         return responses
+
+
+class NearWorkers:
+    """What the console of a supervisor knows without asking other proxies: its workers.
+
+    Attributes:
+        service: that they serve.
+        address: of the admin listener, as the fleet is told it.
+        follow: gives the events of all of them.
+    """
+
+    def __init__(self, admin: SupervisorAdmin, service: str, address: str) -> None:
+        self._admin = admin
+        self.service, self.address = service, address
+        self.follow = admin.follow
+        self.services: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        return f"<NearWorkers of {self.service}>"
+
+    async def status(self, service: str) -> dict[str, Any] | None:
+        """Give what all workers say of a service as one."""
+        return await self._admin.status_of(service)
+
+    async def last_minute(self) -> dict[str, tuple[float, float | None]]:
+        """Give requests in a second and the share of errors, by service."""
+        table = await self._admin.status_of("") or {}
+        served = table.get("services") or {}
+        self.services = sorted(served)
+        found = {name: _rates(one) for name, one in served.items()}
+        return {self.service: _rates(table), **found}
+
+
+def _rates(table: dict[str, Any]) -> tuple[float, float | None]:
+    """Give requests in a second, and the share of errors, of what workers say as one."""
+    minutes = [arm["minute"] for arm in (table.get("arms") or {}).values()]
+    seconds = max((one["seconds"] for one in minutes), default=0)
+    requests = sum(one["requests"] for one in minutes)
+    errors = sum(one["errors"] for one in minutes)
+    rate = requests / seconds if seconds else 0.0
+    return rate, errors / requests if requests else None
 
 
 async def ask_worker(

@@ -18,13 +18,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from typing import Any
 
 import attrs
 import trio
 
 import http_trio
 from canary_health import process_log
-from canary_trio.command.process.admin import SupervisorAdmin
+from canary_trio.command.process.admin import NearWorkers, SupervisorAdmin
 from canary_trio.command.process.ipc import WorkerOptions
 from canary_trio.command.process.life_signs import HUNG_S, LATE_S, SIGNS, LifeSigns
 from canary_trio.command.process.log_options import LogOptions
@@ -34,7 +35,12 @@ from canary_trio.command.process.worker_process import WorkerProcess
 from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.store_keys import check_name, check_service
 from canary_trio.errors import CanaryError, CannotServe
-from canary_trio.serving.listeners import ADMIN_LIMITS, AdminDoor
+from canary_trio.serving.listeners import (
+    ADMIN_LIMITS,
+    AdminDoor,
+    MakeConsole,
+    make_console,
+)
 from canary_trio.serving.options import Bind, ProxyOptions, take_own_name
 from canary_trio.serving.shared_cells import shared_memory
 
@@ -104,23 +110,25 @@ async def supervise(
                 name,
                 WorkerOptions(
                     service,
-                    attrs.evolve(
-                        held,
-                        admin_address=door.address,
-                        admin_tls=None,
-                        admin_vouched=True,
-                    ),
+                    attrs.evolve(held, **_of_workers(door)),
                     logs,
                     addresses.inherited,
                     hung_s / SIGNS,
                     cells,
                 ),
+                make_console(options),
             )
             return await _Supervisor(shared, workers, file).run(admin, door)
     except CannotServe:
         raise
     except (http_trio.HttpError, CanaryError) as exc:
         return str(exc)
+
+
+def _of_workers(door: AdminDoor) -> dict[str, Any]:
+    """Give what of its admin listener is otherwise for each worker: its guard is ours."""
+    own = {"admin_tls": None, "admin_vouched": True, "console": False}
+    return {"admin_address": door.address, **own}
 
 
 class _Addresses:
@@ -180,10 +188,12 @@ class _Shared:
     Attributes:
         name: of the whole; a worker's is this with its number.
         options: of each.
+        console: makes the console before the admin's pages; None where there is none.
     """
 
     name: str
     options: WorkerOptions
+    console: MakeConsole | None = None
 
     def of(self, worker: WorkerProcess) -> WorkerOptions:
         """Give the options of one worker."""
@@ -216,10 +226,11 @@ class _Supervisor:
     async def run(self, admin: Sequence[socket.socket], door: AdminDoor) -> str:
         options = self._shared.options
         teller = Console(options.service, workers=len(self._workers))
-        handler = SupervisorAdmin(
+        pages = SupervisorAdmin(
             *(self._shared.name, self._workers, self._stop.is_set),
             service=options.service,
         )
+        handler: http_trio.Handler = pages
         with (
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as stops,
             trio.open_signal_receiver(signal.SIGUSR1, signal.SIGHUP) as rotations,
@@ -228,6 +239,10 @@ class _Supervisor:
                 nursery.start_soon(self._stop_on, stops, nursery.cancel_scope)
                 nursery.start_soon(self._pass_on, rotations, door)
                 if admin:
+                    if self._shared.console is not None:
+                        near = NearWorkers(pages, options.service, door.address)
+                        handler = console = self._shared.console(pages, near, door)
+                        nursery.start_soon(console.run)
                     self._admin = await nursery.start(
                         partial(
                             http_trio.serve,
@@ -327,7 +342,7 @@ class _Supervisor:
     async def _pass_on(self, signals: AsyncIterator[int], door: AdminDoor) -> None:
         async for number in signals:
             if number == signal.SIGHUP:
-                door.roles.look_soon()
+                door.reload()
                 if self._admin is not None:
                     self._admin.reload()
             is_told = number == signal.SIGHUP and self._revision >= 0

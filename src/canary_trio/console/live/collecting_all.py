@@ -28,7 +28,7 @@ REST = 30
 AGAIN_S = 5.0
 """Between two looks where services are read one by one, and after a failure, in seconds."""
 
-RATES_S = 2.0
+RATES_S = 5.0
 """Between two looks at the numbers of those that are served here, in seconds."""
 
 

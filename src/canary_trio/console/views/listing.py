@@ -66,7 +66,7 @@ class ServiceRows:
             "kind": "gateway" if is_gateway(name) else "service",
             "revision": document.revision or None,
             "at": None,
-            "live": len(fleet.live),
+            "live": len(fleet.live) if document.revision else 0,
             "known": len(fleet.reports),
             "refusing": len(fleet.refusing),
             "ratio": {arm: share / 10_000 for arm, share in ratio.items()},

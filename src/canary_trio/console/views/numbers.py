@@ -297,7 +297,7 @@ def _proxy(
 def _state(report: Report, fleet: Fleet) -> str:
     if report in fleet.trying:
         return "trying"
-    if report in fleet.live:
+    if report in fleet.live and fleet.revision:
         return "live"
     if report in fleet.staying:
         return "moving"

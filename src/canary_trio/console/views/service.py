@@ -180,7 +180,7 @@ def view(
         "text": document.text.decode("utf-8", "replace"),
         "problems": [attrs.asdict(one) for one in document.problems],
         "change": None if stored.change is None else shown_change(stored.change),
-        "live": len(fleet.live),
+        "live": len(fleet.live) if document.revision else 0,
         "known": len(fleet.reports),
         "missing": [
             {"id": one.id, "address": one.address, "seen": one.at}

@@ -21,6 +21,7 @@ from rich.console import Console
 
 import http_trio
 import kv_trio
+from canary_trio.admin.asking.tokens import make_admin_token
 from canary_trio.command.cli.demo.display import (
     FRAME_S,
     SERVICE,
@@ -43,12 +44,13 @@ _REQUESTS_PER_S = 100
 
 @attrs.frozen
 class _Places:
-    """Where the parts listen, and where the store keeps its data."""
+    """Where the parts listen, where the store keeps its data, and who may change things."""
 
     bind: str
     admin: str
     store: str
     data: Path
+    roles: Path
 
 
 def run(
@@ -58,8 +60,8 @@ def run(
     console = Console(highlight=False)
     record = DemoRecord()
     failure = ""
-    with _directory(data) as directory:
-        places = _Places(bind, admin, store, directory)
+    with _directory(data) as directory, own_directory("canary-demo-") as own:
+        places = _Places(bind, admin, store, directory, own / "admin.toml")
         try:
             trio.run(_run, console, record, for_s, places)
         except* (http_trio.BadBind, kv_trio.KvError) as group:
@@ -93,10 +95,13 @@ async def _run(
                 )
             )
             document = _document(*(server.url for server in servers))
+            secret, lines = make_admin_token("demo", "write")
+            places.roles.write_text(lines)
             options = ProxyOptions(
                 config_server=kv.url,
                 binds=[places.bind],
                 admin=places.admin,
+                admin_token_file=places.roles,
                 bootstrap=document,
                 remember=False,
             )
@@ -107,6 +112,8 @@ async def _run(
                 "f": versions[1].turn,
                 "r": partial(begin_rollout, kv.url),
             }
+            console.print(f"console  {proxy.admin_url}/console/#/{SERVICE}")
+            console.print(f"token    {secret}\n")
             introduce(console, proxy, kv.url, servers[1].url)
             nursery.start_soon(pressed_keys, keys)
             nursery.start_soon(_trickle, proxy.addresses[0], record)

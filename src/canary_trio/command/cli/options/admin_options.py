@@ -88,6 +88,20 @@ _LISTENER = (
         is_flag=True,
         help="Let whoever reaches it read, also beyond this machine.",
     ),
+    _option("--no-console", is_flag=True, help="Have no console there."),
+    _option(
+        "--console-token-file",
+        type=_FILE,
+        metavar="FILE",
+        help="The file with the secret of a token, that the console shows to the admin"
+        " listeners of other proxies to ask them for their numbers; by TLS alone.",
+    ),
+    _option(
+        "--console-ca",
+        type=_FILE,
+        metavar="FILE",
+        help="The authorities that those are verified by, as PEM.",
+    ),
 )
 
 _ASKER = (
@@ -139,7 +153,7 @@ def settle_admin(admin: str | None, inherited: socket.socket | None) -> dict[str
         click.UsageError: some of them do not go together.
     """
     given = dict(click.get_current_context().meta[_GIVEN])
-    none = given.pop("no_admin")
+    none, no_console = given.pop("no_admin"), given.pop("no_console")
     if given["admin_address"] is not None:
         _check_address("--admin-address", given["admin_address"], "https://")
     for name in given["admin_hosts"]:
@@ -162,11 +176,36 @@ def settle_admin(admin: str | None, inherited: socket.socket | None) -> dict[str
         if value is not None and cert is None:
             raise click.UsageError(f"{name} needs an --admin-tls-cert FILE")
     given["admin"] = None if none else inherited or admin or DEFAULT_ADMIN
+    given |= _settle_console(
+        given.pop("console_token_file"), given.pop("console_ca"), none=no_console
+    )
     if cert is not None:
         from http_trio import Tls  # noqa: PLC0415
 
         given["admin_tls"] = Tls(cert, key, client_ca=client_ca, client_required=False)
     return given
+
+
+def _settle_console(
+    file: Path | None, ca: Path | None, *, none: bool
+) -> dict[str, Any]:
+    """Give the options of a proxy that are about its console."""
+    for name, value in (("--console-token-file", file), ("--console-ca", ca)):
+        if none and value is not None:
+            raise click.UsageError(f"{name} and --no-console: give one of them")
+    if file is not None and ca is None:
+        raise click.UsageError("--console-token-file FILE needs a --console-ca FILE")
+    if file is None and ca is None:
+        return {"console": not none}
+    from canary_trio.admin.asking.client import AdminCredentials  # noqa: PLC0415
+    from canary_trio.control.sources.store_tokens import read_token  # noqa: PLC0415
+    from canary_trio.errors import BadToken  # noqa: PLC0415
+
+    try:
+        token = None if file is None else read_token(file)
+    except BadToken as exc:
+        raise click.UsageError(f"--console-token-file: {exc}") from exc
+    return {"console": True, "console_credentials": AdminCredentials(token, ca)}
 
 
 def _check_address(option: str, text: str, scheme: str = "") -> None:
