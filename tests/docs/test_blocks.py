@@ -67,6 +67,18 @@ def test_a_block_says_what_it_is(block: Block) -> None:
         assert len(block.said["not run"]) > 10, "say why"
 
 
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+def test_what_is_shown_stands_between_fences(page: Path) -> None:
+    """What is only indented is seen by no test, and has no language."""
+    text = re.sub(
+        r"^ *```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL
+    )
+
+    assert (
+        re.findall(r"^    (?:\$ )?(?:canary|kv-trio|curl) .*", text, re.MULTILINE) == []
+    )
+
+
 # === commands ===
 
 

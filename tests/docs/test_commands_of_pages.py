@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -41,7 +42,7 @@ WEB = """{"sticky_sessions": true, "arms": {"stable": {"servers": ["http://127.0
 
 ROLLOUT = "rollout start web --steps 10%,100% --id earlier --replace"
 BEFORE: Mapping[str, list[str]] = {
-    "apply": ["set web ratio=0.25"],
+    "apply": ["set web ratio=0.25", "set @edge update_rate=20"],
     "confirm": ["set web ratio=0.3 --confirm-within 1m"],
     "revert": ["set web ratio=0.3 --confirm-within 1m"],
     "undo": ["set web ratio=0.7"],
@@ -111,12 +112,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         fleet.begin()
         try:
             (directory / "web.json").write_text(WEB)
+            shutil.copy(ROOT / "examples" / "edge.json", directory)
             (directory / "web.yaml").write_text(
                 "arms: {stable: {servers: ['http://127.0.0.1:9001']}}"
             )
             begin = "until canary health http://127.0.0.1:8500 2>/dev/null; do sleep 0.1; done"
             fleet.run(
-                f"kv-trio serve >store.log 2>&1 &\n{begin}\ncanary apply web web.json; kv-trio put limits/web rate=10",
+                f"kv-trio serve >store.log 2>&1 &\n{begin}\ncanary apply web web.json; canary apply @edge edge.json; canary apply api web.json; kv-trio put limits/web rate=10",
                 20,
             )
             fleet.run(

@@ -11,7 +11,11 @@ from tests.docs.fork_server import commands
 from tests.docs.pages import DOCS, Block, blocks
 from tests.docs.shell import Reader, expected_of, follows, matches, which
 
-FOLLOWED = [DOCS / "tutorial.md", *sorted((DOCS / "guides").glob("*.md"))]
+FOLLOWED = [
+    DOCS / "tutorial.md",
+    DOCS / "balancers.md",
+    *sorted((DOCS / "guides").glob("*.md")),
+]
 """Each is a session of its own, from an empty directory."""
 
 
