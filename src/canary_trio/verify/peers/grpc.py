@@ -12,8 +12,8 @@ import trio
 
 from canary_trio.verify.fleet import ProxyPorts
 from canary_trio.verify.observation import ClientKind
-from canary_trio.verify.peers.http2 import AskedStream, KeptConnections, live_on
-from canary_trio.verify.peers.journal import Journal
+from canary_trio.verify.peers.http2 import TALK_S, AskedStream, KeptConnections, live_on
+from canary_trio.verify.peers.journal import REQUEST_S, Journal
 from canary_trio.verify.peers.wire import message, messages_in
 from http_trio.testing.http2_peer import PeerStream
 
@@ -46,21 +46,25 @@ async def _stream(connections: KeptConnections, chance: random.Random) -> None:
         left = b""
         for number in range(count):
             sent = b"message %d" % number
-            await stream.send(message(sent))
             found: list[bytes] = []
-            while not found:
-                piece = await stream.receive()
-                if not piece:
-                    return _status(stream) or f"it ended after {number} messages"
-                found, left = messages_in(left + piece)
+            with trio.fail_after(REQUEST_S):
+                await stream.send(message(sent))
+                while not found:
+                    piece = await stream.receive()
+                    if not piece:
+                        return _status(stream) or f"it ended after {number} messages"
+                    found, left = messages_in(left + piece)
             if found != [sent[::-1]] or left:
                 return f"message {number} came back as another one"
             await trio.sleep(0.03)
-        await stream.send(b"", ended=True)
-        await stream.receive_all()
+        with trio.fail_after(REQUEST_S):
+            await stream.send(b"", ended=True)
+            await stream.receive_all()
         return _status(stream)
 
-    await AskedStream(connections, ClientKind.STREAM, None).run(converse)
+    await AskedStream(connections, ClientKind.STREAM, None).run(
+        converse, within_s=TALK_S
+    )
 
 
 def _status(stream: PeerStream) -> str:

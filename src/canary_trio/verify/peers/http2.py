@@ -31,6 +31,9 @@ from http_trio.testing.http2_peer import (
 STREAMS = 3
 """Requests at once over one connection."""
 
+TALK_S = 300.0
+"""How long messages may go on over one stream, where a busy machine makes them slow."""
+
 AGAIN = 5
 """So often a request is sent again that nobody looked at."""
 
@@ -119,13 +122,24 @@ class AskedStream:
         self._connections, self._kind, self._user = connections, kind, user
         self._began = connections.journal.now()
 
-    async def run(self, converse: Callable[[AskedStream], Awaitable[str]]) -> None:
-        """Converse, again if nobody looked at it, and note how it ended."""
+    async def run(
+        self,
+        converse: Callable[[AskedStream], Awaitable[str]],
+        *,
+        within_s: float = REQUEST_S,
+    ) -> None:
+        """Converse, again if nobody looked at it, and note how it ended.
+
+        Args:
+            converse: says what failed; empty if nothing did.
+            within_s: how long that may take. What takes its time limits each of its
+                messages itself, and the whole by `TALK_S`.
+        """
         failure = "nobody looked at it"
         for _ in range(AGAIN):
             self.stream = None
             try:
-                with trio.fail_after(REQUEST_S):
+                with trio.fail_after(within_s):
                     failure = await converse(self)
                 break
             except StreamLost as exc:
@@ -133,7 +147,9 @@ class AskedStream:
                 if not exc.unprocessed:
                     break
             except trio.TooSlowError:
-                failure = f"no end within {REQUEST_S:g} s"
+                failure = (
+                    f"nothing within {REQUEST_S:g} s, or no end within {within_s:g} s"
+                )
                 break
         head = self.stream.head if self.stream else {}
         given = [head[b"set-cookie"]] if b"set-cookie" in head else []
@@ -195,7 +211,8 @@ async def _websocket(connections: KeptConnections, chance: random.Random) -> Non
             (b"sec-websocket-version", b"13"),
             ended=False,
         )
-        status = (await stream.wait_head())[b":status"].decode()
+        with trio.fail_after(REQUEST_S):
+            status = (await stream.wait_head())[b":status"].decode()
         if status != "200":
             return f"status {status}"
         one, journal = HttpStream(_Tunnel(stream)), connections.journal
@@ -207,7 +224,9 @@ async def _websocket(connections: KeptConnections, chance: random.Random) -> Non
         return failure
 
     user = connections.journal.user(chance)
-    await AskedStream(connections, ClientKind.WEBSOCKET2, user).run(talk)
+    await AskedStream(connections, ClientKind.WEBSOCKET2, user).run(
+        talk, within_s=TALK_S
+    )
 
 
 class _Tunnel:
