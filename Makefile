@@ -20,7 +20,7 @@ FLOOR_CANARY := 93.5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check format bench docs site crash fuzz handover soak verify wheel clean
+.PHONY: help install demo test coverage check format bench docs site crash drills fuzz handover soak verify wheel clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -116,6 +116,9 @@ crash: install  ## Kill the store 100 times while it is written to; nothing may 
 
 verify: install  ## Put a fleet under load and faults for a minute, and judge it (VERIFY="--store etcd")
 	@$(BIN)/canary verify $(VERIFY)
+
+drills: install  ## Rollouts whose drivers die, stores go, clocks are wrong, on each store here (20 min; DRILLS="--drill abort")
+	@$(BIN)/python -m tests.e2e.drills $(DRILLS)
 
 handover: install  ## Let proxies, and stores, follow each other on one port, under load; nothing may be lost
 	@$(BIN)/python -m tests.e2e.handover --rounds 50

@@ -12,6 +12,7 @@ import trio
 
 from canary_trio.admin.asking.rollout_view import read_rollout
 from kv_trio import Client
+from tests.e2e import drills
 from tests.e2e.processes import PATIENCE_S, Process, ask, run, world
 
 
@@ -50,3 +51,30 @@ async def test_five_steps_are_walked_though_the_driver_ends(tmp_path: Path) -> N
                 with trio.fail_after(PATIENCE_S):
                     while set(await ask(addresses[id_], 4)) != {"v2"}:
                         await trio.sleep(0.05)
+
+
+async def test_r04_after_an_abort_under_load_no_proxy_asks_the_canary(
+    tmp_path: Path,
+) -> None:
+    async with drills.place("kv-trio", tmp_path) as here:
+        addresses = [(await here.start_proxy("--id", id_))[1] for id_ in "ab"]
+        async with trio.open_nursery() as nursery:
+            for address in addresses * 2:
+                nursery.start_soon(here.ask_on, address)
+            await here.begin(steps=[{"ratio": 0.5, "hold": None}, 1])
+            with trio.fail_after(PATIENCE_S):
+                while here.canary_version.asked < 50:
+                    await trio.sleep(0.01)
+                await here.told("abort", "--wait", "20")
+                asked, others = here.canary_version.asked, here.stable.asked
+                while here.stable.asked < others + 200:
+                    await trio.sleep(0.01)
+            assert here.canary_version.asked == asked
+            nursery.cancel_scope.cancel()
+        assert not here.bad
+
+
+async def test_a_store_that_is_killed_in_a_step_changes_nothing(tmp_path: Path) -> None:
+    """`make drills` has it gone for 30 s, and other stores too."""
+    async with drills.place("kv-trio", tmp_path) as here:
+        await drills.store(here, gone_s=1.0)

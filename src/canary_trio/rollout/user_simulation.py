@@ -74,8 +74,8 @@ def false_alarms(unit: Unit, crowd: Crowd, *, runs: int, seed: int) -> Alarms:
     return Alarms(runs, len(regressions), sum(regressions))
 
 
-class _Users:
-    """The users of one arm, or of all."""
+class Users:
+    """The users of one arm, or of all; `failing` are those that fail again and again."""
 
     def __init__(self, count: int, crowd: Crowd, draw: random.Random) -> None:
         weights = [draw.paretovariate(crowd.tail) for _ in range(count)]
@@ -85,11 +85,13 @@ class _Users:
         self.seen: set[int] = set()
         self.failed: set[int] = set()
 
+    def asking(self, crowd: Crowd, draw: random.Random) -> list[int]:
+        """Say who asks in a tick, once for each request."""
+        return draw.choices(self.numbers, cum_weights=self.cumulative, k=crowd.requests)
+
     def tick(self, crowd: Crowd, draw: random.Random, *, once: bool) -> ArmTick:
         """Let them ask for one tick."""
-        asking = draw.choices(
-            self.numbers, cum_weights=self.cumulative, k=crowd.requests
-        )
+        asking = self.asking(crowd, draw)
         failed = [
             one
             for one in asking
@@ -107,10 +109,10 @@ class _Users:
 def _run(unit: Unit, crowd: Crowd, draw: random.Random) -> tuple[bool, bool]:
     """Give whether the canary was called worse, or would have been, and whether unsound."""
     if unit is Unit.REQUESTS:
-        everybody = _Users(3 * crowd.users, crowd, draw)
+        everybody = Users(3 * crowd.users, crowd, draw)
         arms = [everybody] * 3
     else:
-        arms = [_Users(crowd.users, crowd, draw) for _ in range(3)]
+        arms = [Users(crowd.users, crowd, draw) for _ in range(3)]
     judge, blind = Judge(ERRORS_ONLY), Judge(ERRORS_ONLY)
     was_unsound = False
     for _ in range(crowd.ticks):
