@@ -15,6 +15,7 @@ from pathlib import Path
 from docs.tools import examples
 from docs.tools.api_pages import api_page
 from docs.tools.command_pages import commands_page, variables_page
+from docs.tools.console_pages import console_page
 from docs.tools.limit_pages import limits_page
 from docs.tools.pictures import PICTURES
 
@@ -41,6 +42,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "variables.md": variables_page,
     "gateway-fields.md": _gateway_page,
     "limits.md": limits_page,
+    "console-api.md": console_page,
     "http_trio.md": lambda: api_page("http_trio"),
     "kv_trio.md": lambda: api_page("kv_trio"),
     "canary_trio.md": lambda: api_page("canary_trio"),
