@@ -269,6 +269,34 @@ async def test_trailers_of_a_response_with_a_length_pass(
         await ask_beside(client)
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+async def test_what_is_behind_a_length_of_zero_disturbs_nobody(
+    authority: Authority, *, late: bool
+) -> None:
+    """A message without content goes on at once; what comes later is dropped."""
+
+    async def script(request: H2Request) -> None:
+        await request.head([(b":status", b"200"), (b"content-length", b"0")])
+        if late:
+            await trio.sleep(0.05)
+        await request.end(SUM)
+
+    async with between(beside(script), authority) as (client, server):
+        for at in range(2):
+            number = await client.ask(
+                "/", ("content-length", "0"), TE, method="POST", ends=False
+            )
+            if late:
+                await client.idle(0.05)
+            await client.trailers(number, SUM)
+            found = await client.wait_over(number)
+            assert (found.status, bytes(found.body)) == (200, b"")
+            assert found.heads[-1][b"content-length"] == b"0"
+            assert not late or found.trailers is None
+            assert server.asked[at].get(b"content-length") == b"0"
+        await ask_beside(client)
+
+
 async def test_trailers_of_a_response_go_to_who_takes_them(
     authority: Authority,
 ) -> None:
