@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import posixpath
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # mkdocs loads this file alone
+from docs.tools.diagrams import with_drawings
 
 ROOT = Path(__file__).parents[2]
 TREE = "https://github.com/canary-trio/canary-trio/blob/main/"
@@ -46,7 +50,7 @@ def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[2]))
         return f"{match[1]}{_where(target, name, match[3] or '')}{match[4]}"
 
-    return _LINK.sub(lead, markdown)
+    return with_drawings(_LINK.sub(lead, markdown))
 
 
 def _where(target: str, name: str, anchor: str) -> str:

@@ -46,6 +46,13 @@ def test_a_page_fetches_nothing_from_elsewhere(site: Path) -> None:
     assert not any('class="mermaid"' in page.read_text() for page in pages)
 
 
+def test_flowcharts_are_drawn(site: Path) -> None:
+    page = (site / "architecture" / "index.html").read_text()
+
+    assert page.count("<title>canary_trio, kv_trio, http_trio</title>") == 1
+    assert "flowchart" not in page
+
+
 def test_pages_that_lie_beside_docs_are_pages_of_the_site(site: Path) -> None:
     for name in ("SECURITY", "CHANGELOG", "benchmarks"):
         assert (site / name / "index.html").exists()
