@@ -340,19 +340,35 @@ async def store(here: Place, gone_s: float = GONE_S) -> Figures:
 
 async def slower(here: Place) -> Figures:
     """Let the canary be 1.2 times slower: the judge holds it back."""
-    here.stable.median_s, here.canary_version.median_s = 0.02, 0.024
-    addresses = [(await here.start_proxy("--id", f"p{n}"))[1] for n in range(3)]
-    async with trio.open_nursery() as nursery:
-        for address in addresses * 8:
-            nursery.start_soon(here.ask_on, address)
-        judge = {"then": "abort", "requests": 30_000, "latency": {"tolerance": 1.0}}
-        await here.begin(steps=[{"ratio": 0.5, "hold": 5}, 1], judge=judge)
-        found, took_s = await here.reads(lambda f: f["over"] or f["step"] == 1)
-        nursery.cancel_scope.cancel()
+    found, took_s = await _compare(here, 1.2, requests=30_000)
     assert found["phase"] == "aborted", found
     assert found["reason"].startswith("regression: p"), found
     requests = found["verdict"]["requests"]
     return {"after_s": round(took_s, 1), "requests": requests, "by": found["reason"]}
+
+
+async def equal(here: Place) -> Figures:
+    """Let it be as quick: after as many requests as that takes it goes on."""
+    found, took_s = await _compare(here, 1.0, requests=10_000)
+    assert found["step"] == 1, found
+    requests = found["verdict"]["requests"]
+    return {"after_s": round(took_s, 1), "requests": requests}
+
+
+async def _compare(
+    here: Place, times: float, requests: int
+) -> tuple[dict[str, Any], float]:
+    """Let a canary take so many times as long; wait until it is stopped, or goes on."""
+    here.stable.median_s, here.canary_version.median_s = 0.02, times * 0.02
+    addresses = [(await here.start_proxy("--id", f"p{n}"))[1] for n in range(3)]
+    async with trio.open_nursery() as nursery:
+        for address in addresses * 8:
+            nursery.start_soon(here.ask_on, address)
+        judge = {"then": "abort", "requests": requests}
+        await here.begin(steps=[{"ratio": 0.5, "hold": 5}, 1], judge=judge)
+        found, took_s = await here.reads(lambda f: f["over"] or f["step"] == 1)
+        nursery.cancel_scope.cancel()
+    return found, took_s
 
 
 async def abort(here: Place, rounds: int = 10) -> Figures:
@@ -402,7 +418,7 @@ async def race(here: Place, times: int = 1000) -> Figures:
 
 
 DRILLS: dict[str, Callable[[Place], Awaitable[Figures]]] = {
-    one.__name__: one for one in (kills, clocks, store, slower, abort, race)
+    one.__name__: one for one in (kills, clocks, store, slower, equal, abort, race)
 }
 
 

@@ -120,6 +120,8 @@ def reason_word(state: RolloutState) -> str:
     for word in ("regression", "suspicious", "deadline", "gate", "frozen", "requests"):
         if word in state.reason:
             return word
+    if "comparisons" in state.reason:
+        return "requests"
     if "data" in state.reason or "judge" in state.reason:
         return "no_data"
     return "steps"

@@ -11,6 +11,7 @@ import trio
 
 from canary_trio.admin.asking.rollout_view import read_rollout
 from canary_trio.config.document import build
+from canary_trio.control.driving import rollout_duty
 from canary_trio.control.fleet.evidence import read_evidence
 from canary_trio.control.fleet.room import (
     LEAST,
@@ -139,7 +140,10 @@ def test_what_is_told_is_bounded_and_read_again() -> None:
         assert ProxyEvidence.load(text) is None
 
 
-async def test_a_rollout_waits_for_the_room_of_a_proxy_that_does_not_drive() -> None:
+async def test_a_rollout_waits_for_the_room_of_a_proxy_that_does_not_drive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rollout_duty, "LOOK_S", 0.2)
     async with (
         in_memory_store() as client,
         proxy_on(client, proxy_id="a") as one,

@@ -120,6 +120,25 @@ async def test_another_one_is_refused_while_one_is_in_progress() -> None:
         assert (await present(client))["rollout"]["id"] == "v2"
 
 
+async def test_a_mirror_by_words_brings_the_step_that_it_needs(tmp_path: Path) -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        words = ("--steps", "5%,100%", "--hold", "1m", "--requests", "9", "--mirror")
+        await rollout(client, "start", "web", *words, "--then", "abort")
+        found = (await present(client))["rollout"]
+        assert found["judge"] == {"mirror": True, "then": "abort"}
+        first, second, last = found["steps"]
+        assert first == {"ratio": 0, "hold": 60}
+        assert second == {"ratio": 0.05, "hold": 60, "requests": 9}
+        assert last == 1
+        said = await rollout(client, "status", "web")
+        assert "canary has 0; steps [0]  0.05  1" in said
+        file = tmp_path / "rollout.json"
+        file.write_text(json.dumps({**found, "state": None}))
+        ran = CliRunner().invoke(main, ["rollout", "lint", str(file)])
+        assert "step 0 exposes nobody: at least 1,000 comparisons" in ran.output
+
+
 @pytest.mark.parametrize("back", ["rollout undo", "rollback"])
 async def test_what_was_replaced_in_progress_comes_back_paused(back: str) -> None:
     async with in_memory_store() as client:
