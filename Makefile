@@ -20,10 +20,10 @@ FLOOR_CANARY := 93.5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check format bench docs site crash drills fuzz handover soak verify wheel clean
+.PHONY: help install demo test coverage check format bench docs site screenshots types crash drills fuzz handover soak verify wheel clean
 
 help:  ## Show what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 # What a user has: the package and what it needs, nothing of what makes and tests it.
 $(RUNS): pyproject.toml constraints.txt
@@ -110,6 +110,18 @@ docs: install  ## Write what docs/ has from the code anew: tables, reference, pr
 
 site: install  ## Build the documentation as a site, into build/site; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+screenshots: install  ## Write pictures of the console into docs/pictures
+	@$(BIN)/python -m tests.canary_trio.support.console_pictures docs/pictures
+
+# TypeScript reads plain scripts too. It is npm's, so it is left out where npm has none.
+TSC := npm exec --yes --package=typescript@5.9 -- tsc
+types:  ## Check the types of the console's scripts, where npm is
+	@if $(TSC) --version >/dev/null 2>&1; then \
+	  $(TSC) --noEmit --allowJs --checkJs --target es2022 --module es2022 \
+	    --lib es2022,dom,dom.iterable,dom.asynciterable \
+	    src/canary_trio/console/page/main.js; \
+	else echo "no TypeScript to be had here; types of the console's scripts are not checked"; fi
 
 crash: install  ## Kill the store 100 times while it is written to; nothing may be lost
 	$(BIN)/python -m tests.e2e.crash --rounds 100

@@ -50,6 +50,17 @@ CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 
 Table = dict[str, Any]
 
+_HOLDS_STILL = """selector => {
+  const one = document.querySelector(selector);
+  one?.scrollIntoView({block: 'center', behavior: 'instant'});
+  const box = one?.getBoundingClientRect();
+  const place = box && [box.x + box.width / 2, box.y + box.height / 2];
+  const still = String(place) === String(window.lastPlace);
+  window.lastPlace = place;
+  return still && one.contains(document.elementFromPoint(...place)) && place;
+}"""
+"""Gives the middle of an element, once it is where it was before, and nothing is over it."""
+
 
 class BrowserFault(Exception):
     """What a page threw, or what the browser refused."""
@@ -284,12 +295,7 @@ class Page:
         await self.until(f"document.querySelector({quoted})?.disabled === false"
                          f" || document.querySelector({quoted})?.disabled === undefined"
                          f" && document.querySelector({quoted})")  # fmt: skip
-        place = await self.run(
-            f"(() => {{ const one = document.querySelector({quoted});"
-            " one.scrollIntoView({block: 'center', behavior: 'instant'});"
-            " const box = one.getBoundingClientRect();"
-            " return [box.x + box.width / 2, box.y + box.height / 2] })()"
-        )
+        place = await self.until(f"(({_HOLDS_STILL})({quoted}))")
         for kind in ("mousePressed", "mouseReleased"):
             await self.ask(
                 "Input.dispatchMouseEvent",

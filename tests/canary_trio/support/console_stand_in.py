@@ -184,13 +184,14 @@ _TRAFFIC = ("service", "at", "arms", "servers", "proxies", "split", "trouble")
 
 
 @asynccontextmanager
-async def stand_in(**fields: Any) -> AsyncIterator[StandIn]:
+async def stand_in(*, beats: bool = True, **fields: Any) -> AsyncIterator[StandIn]:
     """Serve a stand-in on a port of its own, with its beat once a second."""
     made = StandIn(**fields)
     async with trio.open_nursery() as nursery:
         server = await nursery.start(http_trio.serve, made, ["127.0.0.1:0"])
         made.url = f"http://{server.addresses[0]}/console/"
-        nursery.start_soon(_beat, made)
+        if beats:
+            nursery.start_soon(_beat, made)
         try:
             yield made
         finally:

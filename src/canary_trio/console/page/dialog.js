@@ -2,14 +2,14 @@
  * The one way in which the page writes: what it comes to is said in numbers, then somebody
  * confirms, then it is sent over the revision that the numbers were made of.
  */
-import { button, differences, fault, h, lines, update, when } from "./dom.js";
+import { button, differences, fault, find, h, lines, update, when } from "./dom.js";
 import { ask, changed, of, state } from "./news.js";
 
 const MINUTES = [0, 1, 5, 15, 60];
 
 /** Show a form over the page; `send` is called for it, and `after` once it is closed. */
 export function modal({ id, title, body, verb, danger = false, blocked = () => false, hidden = () => false, send, after = () => {} }) {
-  const from = document.activeElement;
+  const from = find(":focus");
   const submit = (event) => { event.preventDefault(); send(); };
   const dialog = h("dialog", { "aria-labelledby": id },
     h("form", { method: "dialog", onsubmit: submit },
@@ -29,7 +29,7 @@ export function modal({ id, title, body, verb, danger = false, blocked = () => f
  * Ask for one deed, and do it. A deed has a title, a verb, lines that say its effect, a proposal
  * to be previewed where there is one, and what sends it. Gives whether it was done.
  */
-export function confirm({ title, verb, danger, lines: effect, proposal, keeps, send }) {
+export function confirm({ title, verb, danger = false, lines: effect, proposal = null, keeps = false, send }) {
   const now = { over: 0, lines: [], preview: null, conflict: null, error: "", problems: [], busy: true, done: false };
   const message = h("input", { id: "why", maxlength: "1024", autocomplete: "off", placeholder: "for the history" });
   const within = h("select", { id: "within" }, MINUTES.map((one) => h("option", { value: one * 60 }, one ? `unless confirmed it goes back after ${one} min` : "for good")));

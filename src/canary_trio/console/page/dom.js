@@ -99,6 +99,7 @@ export const button = (tag, id, label, onclick, props) => h(`button${tag}`, { ty
 /** A sign beside words that say the same. */
 export const sign = (text) => h("span.sign", { "aria-hidden": "true" }, text);
 
+/** @returns {any} */
 export const find = (selector) => document.querySelector(selector);
 
 const NONE = "–";
@@ -118,7 +119,7 @@ export const count = (x) => (isNumber(x) ? Math.round(x).toLocaleString("en-US")
 export const rate = (x) => (isNumber(x) ? (x >= 100 ? count(x) : x.toFixed(1)) : NONE);
 
 export function latency(x) {
-  if (!isNumber(x)) return NONE;
+  if (!isNumber(x) || x === 0) return NONE;
   if (x >= 1) return `${x.toFixed(x >= 10 ? 0 : 2)}${GAP}s`;
   const ms = x * 1000;
   return `${ms >= 100 ? ms.toFixed(0) : ms.toPrecision(2)}${GAP}ms`;

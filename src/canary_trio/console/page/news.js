@@ -12,7 +12,6 @@ const BASE = "../api/v1";
 const SILENCE_S = 3.5;
 const LIST_SILENCE_S = 6.5;
 const POLL_S = 2;
-const PATIENCE_MS = 15000;
 const RETRY_S = [0.3, 1, 2, 5, 10];
 const SLEPT_S = 5;
 const HIDDEN_S = 20;
@@ -43,7 +42,7 @@ export async function ask(method, path, body, over) {
   const headers = { "X-Canary-Console": "1" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (over !== undefined) headers["If-Match"] = `"${over ?? 0}"`;
-  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const signal = AbortSignal.timeout(15_000);
   const response = await reach(path, { method, headers, body: body && JSON.stringify(body), signal });
   return response.json().catch(() => null);
 }
@@ -51,9 +50,11 @@ export async function ask(method, path, body, over) {
 export const of = (service, rest) => `services/${encodeURIComponent(service)}${rest}`;
 
 export class News {
+  service; take; tell; mode = "opening"; tries = 0; polled = 0; retryAt = 0; hiddenAt = 0; polls = false;
+
   /** Follow a service, or all of them (null). Told are: live, polling, lost, refused. */
   constructor(service, take, tell) {
-    Object.assign(this, { service, take, tell, mode: "opening", tries: 0, polled: 0, retryAt: 0, hiddenAt: 0 });
+    Object.assign(this, { service, take, tell });
     this.heard = this.looked = this.begun = seconds();
     this.stream = null;
     this.lastId = "";

@@ -28,7 +28,7 @@ WIDGETS = {
     "arms": "baseline",
     "errors": "Error share",
     "latency": "Latency p99",
-    "servers": "http://10.0.2.2:9000",
+    "servers": "10.0.2.2:9000",
     "fleet": "vanished",
     "history": "drain for the new kernel",
     "events": "5 failures in a row",

@@ -23,7 +23,10 @@ DOCUMENT = {
         "stable": {"servers": ["http://127.0.0.1:9", "http://127.0.0.2:9"]},
         "canary": {"servers": ["http://127.0.0.3:9"]},
     },
-    "rollout": {"id": "v2", "steps": [0.1, {"ratio": 0.3, "hold": None}, 1]},
+    "rollout": {
+        "id": "v2",
+        "steps": [{"ratio": 0.1, "hold": None}, {"ratio": 0.3, "hold": None}, 1],
+    },
 }
 
 STRONG = "dialog button.strong"
@@ -51,7 +54,7 @@ class Site:
         await page.fill("#token", self.secret)
         await page.click(STRONG)
         await page.says("anna · write", ".session")
-        await page.until("document.querySelector('#split')")
+        await page.says("waiting", ".phase")  # its driver began it, and moves no more
         return page
 
 
@@ -71,7 +74,7 @@ async def test_who_has_no_token_sees_all_and_may_change_nothing(
 ) -> None:
     page = await browser.open(site.url)
 
-    await page.says("http://127.0.0.3:9", "#servers")
+    await page.says("127.0.0.3:9", "#servers")
     await page.says("live", "#link")
     await page.says("read only", ".session")
     assert not await page.has("#split input")
@@ -88,9 +91,9 @@ async def test_a_change_in_the_store_is_on_the_page(
     browser: Browser, site: Site
 ) -> None:
     page = await browser.open(site.url)
-    await page.says("10\u202f%", "#arms")
+    await page.says("waiting", ".phase")
 
-    changed = {**DOCUMENT, "ratio": 0.4}
+    changed = {**await site.document(), "ratio": 0.4}
     await site.store.put("canary/web/config", json.dumps(changed).encode())
 
     await page.says("40\u202f%", "#arms")
@@ -103,3 +106,140 @@ async def test_the_list_leads_to_a_service(browser: Browser, site: Site) -> None
     await page.click("#services a")
 
     await page.says("web", "#service")
+
+
+async def _do(page: Page, selector: str, words: str) -> str:
+    """Do what a button is for: look at the effect, say why, confirm. Give what was told."""
+    await page.click(selector)
+    await page.says(words, "dialog")
+    await page.fill("#why", "by the page")
+    await page.click(STRONG)
+    await page.until("!document.querySelector('dialog')")
+    return await page.text(".foot")
+
+
+async def test_a_rollout_is_led_from_its_begin_to_its_end(
+    browser: Browser, site: Site
+) -> None:
+    page = await site.log_in(browser)
+
+    await _do(page, "#promote", "→ 30\u202f%")
+    await page.says("canary 30\u202f%", ".head")
+    await _do(page, "#pause", "canary stays at 30\u202f%")
+    await page.says("paused", ".phase")
+    await _do(page, "#resume", "canary goes on from 30\u202f%")
+    await page.until("!document.querySelector('#resume')")
+    await _do(page, "#freeze", "No step begins")
+    await page.says("Frozen", ".head")
+    await _do(page, "#thaw", "Steps that are due")
+    await page.until("!document.querySelector('#thaw')")
+    await _do(page, "#abort", "→ 0\u202f%")
+    await page.says("aborted", ".phase")
+    await _do(page, "#retry", "Begin the rollout again")
+    await page.until("document.querySelector('#promote-full')")
+    await _do(page, "#promote-full", "→ 100\u202f%")
+    await page.says("done", ".phase")
+    await page.says("by the page", "#history")
+
+    assert (await site.document())["ratio"] in (1, {"canary": 1})
+
+
+async def test_shares_modes_and_revisions_are_changed(
+    browser: Browser, site: Site
+) -> None:
+    page = await site.log_in(browser)
+
+    await page.run("document.querySelector('#split input').focus()")
+    await page.key("ArrowRight")
+    await page.says("10\u202f% → 10.5\u202f%", "dialog")
+    await page.says("of users", "dialog")
+    await page.click(STRONG)
+    await page.says("10.5\u202f%", "#arms")
+
+    await page.click("#servers tbody tr:nth-child(1) .modes button:nth-child(2)")
+    await page.says("requests are in progress there", "dialog")
+    await page.click(STRONG)
+    await page.until(
+        "document.querySelector('#servers tr:nth-child(1) [aria-pressed=true]')"
+        ".innerText == 'drain'"
+    )
+
+    await page.click("#history li:nth-child(1) summary")
+    await page.says("drain", "#history ins")
+    await page.click(".history > li:nth-child(3) summary")
+    await page.click(".history > li:nth-child(3) .rollback")
+    await page.says("fields change", "dialog")
+    await page.click(STRONG)
+    await page.says("10\u202f%", "#arms")
+    await page.until(
+        "document.querySelector('#servers tr:nth-child(1) [aria-pressed=true]')"
+        ".innerText == 'ready'"
+    )
+
+
+async def test_of_two_operators_the_second_is_told_of_the_first(
+    browser: Browser, site: Site
+) -> None:
+    page = await site.log_in(browser)
+    await page.click("#pause")
+    await page.says("no step begins", "dialog")
+    changed = {**await site.document(), "decision_header": "X-Arm"}
+    await site.store.put("canary/web/config", json.dumps(changed).encode())
+
+    await page.click(STRONG)
+
+    await page.says("Somebody was first.", "dialog")
+    await page.says("X-Arm", "dialog .note")
+    assert page.forgive("412") == 1
+    await page.click("#again")
+    await page.click(STRONG)
+    await page.says("paused", ".phase")
+
+
+async def test_a_document_is_edited(browser: Browser, site: Site) -> None:
+    page = await site.log_in(browser)
+    text = json.dumps({**DOCUMENT, "ratio": 2}, indent=2)
+    await page.fill("#document", text)
+    await page.says("line 2: $.ratio", "#faults")
+
+    await page.fill("#document", text.replace('"ratio": 2', '"ratio": 0.15'))
+    await page.says("Valid.", "#editor")
+    await page.click("#rehearse")
+    await page.until("document.querySelector('#editor .result li, #editor p.bad')")
+    await page.click("#write")
+    await page.says("fields change on 1 proxies", "dialog")
+    await page.run("document.querySelector('#within').value = '300'")
+    await page.click(STRONG)
+
+    await page.says("Not confirmed yet", ".head")
+    await page.says("15\u202f%", "#arms")
+    await _do(page, "#confirm", "stays for good")
+    await page.until("!document.querySelector('#confirm')")
+    page.forgive("409")  # nothing was noted that could be rehearsed
+
+
+async def test_a_request_is_explained(browser: Browser, site: Site) -> None:
+    page = await browser.open(site.url)
+    await page.says("live", "#link")
+
+    await page.click("#explain button")
+    await page.says("It gets by chance", "#explain")
+
+
+async def test_a_proxy_that_restarts_is_found_again(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with in_memory_store() as store:
+        options: dict[str, object] = {"bootstrap": json.dumps(DOCUMENT).encode()}
+        async with proxy_on(store, **options) as one:
+            where = one.admin_url
+            page = await browser.open(f"{where}/console/")
+            await page.says("live", "#link")
+        await page.says("lost", "#link")
+        await page.says("Out of touch", "#away")
+
+        options["admin"] = where.removeprefix("http://")
+        async with proxy_on(store, **options):
+            await page.says("live", "#link")
+            await page.until("!document.querySelector('#away')")
+    assert page.forgive("network:") > 0

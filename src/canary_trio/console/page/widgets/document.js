@@ -29,7 +29,7 @@ export function placeOf(text, path) {
     }
     if (token === "{" || token === "[") open.push({ list: token === "[", step: token === "[" ? 0 : "", name: true });
     else if (token === "}" || token === "]") open.pop();
-    else if (token === "," && inside?.list) inside.step += 1;
+    else if (token === "," && inside?.list) inside.step = Number(inside.step) + 1;
     else if (token === "," && inside) inside.name = true;
   }
   return { start, end, line: text.slice(0, start).split("\n").length };

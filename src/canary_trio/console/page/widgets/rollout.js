@@ -153,6 +153,5 @@ export const judge = () =>
   h("div", when(() => rollout()?.tiles.length, () =>
     card("judge", "Judge",
       h("p.about", { class: () => (state.now - (rollout().judged_at ?? state.now) > 5 ? "about old" : "about") },
-        h("b", () => rollout().finding ?? "nothing yet"), h("span.dim", () => ` ${rollout().arm} against ${rollout().against}`),
-        h("span.dim", () => (isNumber(rollout().judged_at) ? `, ${span(state.now - rollout().judged_at)} old` : ""))),
+        h("b", () => rollout().finding ?? "nothing yet"), h("span.dim", () => ` ${rollout().arm} against ${rollout().against}${isNumber(rollout().judged_at) ? `, ${span(state.now - rollout().judged_at)} old` : ""}`)),
       h("ul.tiles", each(() => rollout().tiles, (one) => one.metric, tile)))));

@@ -48,7 +48,7 @@ export function roundUp(x) {
   return unit * ([1, 2, 2.5, 5, 10].find((one) => one * unit >= x * 0.9999) ?? 10);
 }
 
-export function scale({ from, to, low, high, log }) {
+export function scale({ from, to, low, high, log = false }) {
   const turn = log ? Math.log : (x) => x;
   const x = (at) => ((at - from) / (to - from || 1)) * WIDE;
   const y = (value) => {
@@ -138,7 +138,7 @@ export const charts = () =>
     chart("latency", "Latency p99", "p99", latency, 0.01));
 
 const KINDS = { up: "good", down: "bad", ejected: "bad", partly: "warn" };
-const MODES = { ready: "takes requests again", drain: "takes no new users", maint: "takes nothing" };
+const MODES = { ready: "takes requests again", drain: "takes no new users", maintenance: "takes nothing" };
 
 function status(server) {
   const where = server.status === "partly" ? ` ${server.up}/${server.asked}` : "";
@@ -164,11 +164,11 @@ const mode = () =>
   h("span",
     when((one) => canWrite() && one.arm, () => h("span.modes", { role: "group", "aria-label": (one) => `Mode of ${one.url}` },
       each((one) => Object.keys(MODES).map((name) => ({ name, one })), (it) => it.name, (now) =>
-        h("button", { type: "button", "aria-pressed": (it) => String(it.one.mode === it.name), disabled: (it) => it.one.mode === it.name, onclick: () => turn(now().one, now().name) }, (it) => it.name)))),
+        h("button", { type: "button", title: (it) => it.name, "aria-pressed": (it) => String(it.one.mode === it.name), disabled: (it) => it.one.mode === it.name, onclick: () => turn(now().one, now().name) }, (it) => it.name.slice(0, 5))))),
     when(() => !canWrite(), () => h("span", (one) => one.mode)));
 
 const SERVERS = [
-  { head: "server", cell: () => [swatch((one) => one.arm), h("span.dim", (one) => `${one.arm} `), h("b", (one) => one.url)] },
+  { head: "server", cell: () => [swatch((one) => one.arm), h("span.dim", (one) => `${one.arm} `), h("b", { title: (one) => one.url }, (one) => one.url.replace("http://", ""))] },
   { head: "status", cell: () => mark((one) => KINDS[one.status] ?? "idle", status) },
   { head: "mode", cell: mode },
   { head: "weight", kind: num, cell: () => (one) => (isNumber(one.weight) ? Number(one.weight.toFixed(2)) : "–") },
