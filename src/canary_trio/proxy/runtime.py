@@ -51,6 +51,7 @@ from canary_trio.routing.router import Router
 from canary_trio.routing.weighted_sequence import WeightedSequence
 from canary_trio.telemetry.decision_labels import LabelCache, Side
 from canary_trio.telemetry.event_sources.arm_events import ArmEvents
+from canary_trio.telemetry.event_sources.outside import Outside
 from canary_trio.telemetry.observer import Observer
 from canary_trio.upstream.arm import ArmState, ArmTimes, LiveArm, TriedArmState
 from canary_trio.upstream.dns import Resolve, resolve_by_system
@@ -106,7 +107,8 @@ class Runtime:
         self._whole = whole
         self._on_due = on_due
         self._passwords = passwords or PasswordLists()
-        self._upstreams = UpstreamTable(resolve)
+        self.outside = Outside(self.observer.events, service)
+        self._upstreams = UpstreamTable(resolve, self.outside.tell_name)
         self._shared = {
             "now": now,
             "resolve": resolve,
@@ -211,7 +213,8 @@ class Runtime:
             await self._upstreams.contexts.prepare([arm_of(rules.forward_auth)])
         passwords, counters = self._passwords, self.observer.counters
         return await make_auth(
-            *(rules, before, passwords, counters, self._upstreams.of_asked, place)
+            *(rules, before, passwords, counters, self._upstreams.of_asked, place),
+            tell=self.outside.tell_auth,
         )
 
     async def wait_names(self) -> None:

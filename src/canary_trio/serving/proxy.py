@@ -10,6 +10,7 @@ import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import attrs
 import trio
@@ -42,6 +43,7 @@ from canary_trio.serving.options import ProxyOptions, read_tokens, take_own_name
 from canary_trio.serving.single_service import SingleService, Site
 from canary_trio.telemetry.access_log import AccessLog
 from canary_trio.telemetry.event_sources.lookout import LOOK_S, LOOKS, Lookout
+from canary_trio.telemetry.events import EventKind, Events
 
 REFUSED_S = 5.0
 """How long requests in progress have where this proxy's name is another one's."""
@@ -218,6 +220,7 @@ async def serve(  # noqa: PLR0915  # all that ends with one nursery
         )
         core = Gateway(site) if is_gateway(service) else SingleService(site)
         view, control = core.view, core.control
+        passwords.tell = partial(_tell_file, view.runtime.observer.events)
         failed: http_trio.BadBind | None = None
         keeper = view.runtime.observer.tasks
         async with trio.open_nursery() as nursery:
@@ -292,6 +295,10 @@ async def _look_out(view: ProxyView) -> None:
         lookout.forget_others(services.__contains__)
         if observer.log is not None:
             lookout.look_at_log(observer.log)
+
+
+def _tell_file(events: Events, words: str, path: Path, level: int) -> None:
+    events.tell(EventKind.AUTH, words, level=level, file=str(path))
 
 
 def _certificates_of(

@@ -66,11 +66,29 @@ class _Name:
         return min(doubled, RESOLVE_AGAIN_S)
 
 
+def _to_log(url: str, error: str) -> None:
+    if error:
+        _log.warning("%s: its name does not resolve: %s", url, error)
+    else:
+        _log.info("%s: its name resolves", url)
+
+
 class Resolver:
     """The names of all servers in use."""
 
-    def __init__(self, resolve: Resolve = resolve_by_system) -> None:
-        self._resolve = resolve
+    def __init__(
+        self,
+        resolve: Resolve = resolve_by_system,
+        tell: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Begin without names.
+
+        Args:
+            resolve: gives the addresses of a name.
+            tell: called with a server's URL and why its name does not resolve; with
+                nothing where it does again; by default the log is.
+        """
+        self._resolve, self._tell = resolve, tell or _to_log
         self._names: dict[Upstream, _Name] = {}
         self._news = trio.Event()
         self._limiter = trio.CapacityLimiter(RESOLVE_AT_ONCE)
@@ -134,11 +152,11 @@ class Resolver:
         except Exception as exc:  # OSError, UnicodeError, and what nobody foresaw
             name.failures += 1
             if name.failures == 1:
-                _log.warning("%s: its name does not resolve: %s", name.server.url, exc)
+                self._tell(name.server.url, str(exc) or type(exc).__name__)
             pause_s = name.pause_s()
         else:
             if name.failures:
-                _log.info("%s: its name resolves", name.server.url)
+                self._tell(name.server.url, "")
             name.failures = 0
             name.upstream.move_to(found)
             pause_s = name.pause_s()

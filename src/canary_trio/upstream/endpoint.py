@@ -166,9 +166,14 @@ class UpstreamTable:
         resolver: of the servers that are names.
     """
 
-    def __init__(self, resolve: Resolve) -> None:
+    def __init__(
+        self,
+        resolve: Resolve,
+        tell_name: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Begin empty; `tell_name` is told of names that do not resolve: see `Resolver`."""
         self.contexts = TlsContexts()
-        self.resolver = Resolver(resolve)
+        self.resolver = Resolver(resolve, tell_name)
         self._upstreams: dict[Target, Upstream] = {}
         self._asked: set[Upstream] = set()  # who is asked by a document, or will be
 

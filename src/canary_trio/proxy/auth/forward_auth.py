@@ -19,7 +19,7 @@ import logging
 import math
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import blake2b
 
@@ -54,6 +54,9 @@ BODY_BYTES = 64 * 1024
 
 _log = logging.getLogger(__name__)
 
+TellAuth = Callable[[str, str, str], None]
+"""Is told of a check, by whom, and why there is no answer; nothing where there is again."""
+
 _LINE = re.compile(rb"\r\n([^:\r\n]+):[ \t]*([^\r\n]*)")
 _OWN = frozenset({b"date", b"content-length", b"transfer-encoding", b"trailer"})
 _OF_BODY = frozenset(
@@ -63,6 +66,13 @@ _NO_STORE = re.compile(
     rb"\r\n(?:set-cookie:|cache-control:[^\r\n]*\bno-store\b)", re.IGNORECASE
 )
 _COOKIES = re.compile(rb"\r\nset-cookie:[^\r\n]*", re.IGNORECASE)
+
+
+def _to_log(check: str, by: str, trouble: str) -> None:
+    if trouble:
+        _log.warning("%s by %s: %s", check, by, trouble)
+    else:
+        _log.info("%s by %s: it answers again", check, by)
 
 
 class ForwardAuthCheck:
@@ -81,8 +91,9 @@ class ForwardAuthCheck:
         upstream: Upstream,
         counts: AuthCounts,
         name: str = "forward_auth",
+        tell: TellAuth | None = None,
     ) -> None:
-        self.name = name
+        self.name, self._tell = name, tell or _to_log
         self.rules = rules
         self.upstream = upstream
         self.counts = counts
@@ -211,9 +222,7 @@ class ForwardAuthCheck:
         lets_by = self.rules.on_failure is OnFailure.ALLOW
         if not self._trouble:
             does = "pass unasked" if lets_by else "are refused"
-            _log.warning(
-                "%s by %s: %s; requests %s", self.name, self.words, trouble, does
-            )
+            self._tell(self.name, self.words, f"{trouble}; requests {does}")
         self._trouble = trouble
         if lets_by:
             return Granted(outcome=AuthOutcome.LET_BY)
@@ -224,7 +233,7 @@ class ForwardAuthCheck:
 
     def _is_well(self) -> None:
         if self._trouble:
-            _log.info("%s by %s: it answers again", self.name, self.words)
+            self._tell(self.name, self.words, "")
             self._trouble = ""
 
     @property

@@ -15,7 +15,7 @@ from canary_trio.config.model import Arm, Protocol, Server
 from canary_trio.errors import BadPasswords, InvalidConfig, Problem
 from canary_trio.proxy.auth.authenticator import Authenticator, Check
 from canary_trio.proxy.auth.basic_auth import BasicAuthCheck
-from canary_trio.proxy.auth.forward_auth import ForwardAuthCheck
+from canary_trio.proxy.auth.forward_auth import ForwardAuthCheck, TellAuth
 from canary_trio.proxy.auth.password_lists import PasswordLists
 from canary_trio.telemetry.counters import Counters
 from http_trio import Upstream
@@ -52,6 +52,8 @@ async def make_auth(
     counters: Counters,
     upstream_of: Callable[[Arm], Upstream],
     place: RulesPlace,
+    *,
+    tell: TellAuth | None = None,
 ) -> Authenticator | None:
     """Make the checks of a service or a route; None where it asks for none.
 
@@ -62,6 +64,7 @@ async def make_auth(
         counters: of the service.
         upstream_of: gives the upstream of the only server of an arm.
         place: of the rules.
+        tell: told who gives no answer; see `ForwardAuthCheck`.
 
     Raises:
         InvalidConfig: a file of users cannot be used.
@@ -80,7 +83,7 @@ async def make_auth(
         if not isinstance(found, ForwardAuthCheck) or found.upstream is not upstream:
             name = "forward_auth" + place.suffix
             counts = counters.of_check(name)
-            found = ForwardAuthCheck(forward, upstream, counts, name)
+            found = ForwardAuthCheck(forward, upstream, counts, name, tell)
         checks.append(found)
     return Authenticator(checks) if checks else None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
@@ -24,6 +25,13 @@ CHECKS_AT_ONCE = 2
 """Passwords that a process looks at at a time, those of all services."""
 
 _log = logging.getLogger(__name__)
+
+TellFile = Callable[[str, Path, int], None]
+"""Is told what is the matter with a file: in words, which one, and of which level of a log."""
+
+
+def _to_log(words: str, _: Path, level: int) -> None:
+    _log.log(level, "%s", words)
 
 
 class PasswordList:
@@ -52,12 +60,14 @@ class PasswordLists:
 
     Attributes:
         places: of looks at passwords.
+        tell: is told what is the matter with a file; the log, if nobody is.
     """
 
     def __init__(self, directory: str | os.PathLike[str] | None = None) -> None:
         self._directory = None if directory is None else Path(directory)
         self._lists: dict[str, PasswordList] = {}
         self._soon = trio.Event()
+        self.tell: TellFile = _to_log
         self.places = trio.CapacityLimiter(CHECKS_AT_ONCE)
 
     def __repr__(self) -> str:
@@ -93,10 +103,10 @@ class PasswordLists:
                 await self._soon.wait()
             self._soon = trio.Event()
             for one in list(self._lists.values()):
-                await _look_again(one)
+                await _look_again(one, self.tell)
 
 
-async def _look_again(one: PasswordList) -> None:
+async def _look_again(one: PasswordList, tell: TellFile) -> None:
     stamp = await trio.to_thread.run_sync(file_stamp, one.path, abandon_on_cancel=True)
     if stamp == one.stamp:
         return
@@ -104,10 +114,11 @@ async def _look_again(one: PasswordList) -> None:
         one.stamp, one.current = await _read(one.path)
     except BadPasswords as exc:
         one.stamp, one.fault = stamp, str(exc)
-        _log.error("%s; the users that were read before stay", exc)
+        tell(f"{exc}; the users that were read before stay", one.path, logging.ERROR)
     else:
         one.fault = ""
-        _log.info("took up %s: %d users", one.path, len(one.current.users))
+        words = f"took up {one.path}: {len(one.current.users)} users"
+        tell(words, one.path, logging.INFO)
 
 
 async def _read(path: Path) -> tuple[object, PasswordFile]:
