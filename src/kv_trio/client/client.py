@@ -112,8 +112,7 @@ class Client:
         self, key: str, *, index: int = 0, wait_s: float = WAIT_S
     ) -> Snapshot:
         """Read a key; with an index, when it is passed or after wait_s seconds."""
-        limit = self.limits.document
-        reply = await self._read(key, {}, index, wait_s, limit)
+        reply = await self._read(key, {}, index, wait_s, self.limits.document)
         new_index = read_index(reply.url, reply.index)
         if reply.is_absent:
             return Snapshot(None, new_index)
@@ -376,14 +375,15 @@ class Client:
         wait_s: float,
         limit: int,
     ) -> Reply:
+        how = {"consistent": ""}  # a Consul that has just started is behind its own log
         deadline_s = None
         if index:
-            parameters |= {"index": str(index), "wait": format_duration(wait_s)}
+            how = {"index": str(index), "wait": format_duration(wait_s)}
             deadline_s = wait_s * 17 / 16 + GRACE_S
         return await self._transport.request(
             "GET",
             key_path(key),
-            parameters,
+            parameters | how,
             limit=limit,
             deadline_s=deadline_s,
             also=(_ABSENT,),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 from collections.abc import AsyncIterator, Iterable
 from functools import partial
@@ -15,6 +17,8 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from http_trio import Exchange, Response, error_response
+from http_trio.testing import peers
 from kv_trio import Backoff, Client, Contact, KvServer, StoreUnreachable, serve
 from kv_trio.client.poll_budget import NEWS_PER_S, POLL_BURST, POLLS_PER_S
 from kv_trio.client.watch import BACKOFF_S, OwnLoad, Watch
@@ -389,3 +393,46 @@ async def test_a_watch_survives_a_restart_and_a_reset(tmp_path: Path) -> None:
                 nursery.cancel_scope.cancel()
         outer.cancel_scope.cancel()
     assert contact.last_s is not None
+
+
+# === a server that does not know yet what it knew ===
+
+
+async def test_what_does_not_wait_is_read_from_who_has_all_of_its_log() -> None:
+    """A Consul that has just started responds by an old state to who does not insist."""
+    newest, old = 308, 274
+    asked: list[tuple[bool, bool]] = []  # whether it waits, whether it insists
+    fails = False
+
+    def replaying(exchange: Exchange) -> None:
+        query = exchange.head.target.partition(b"?")[2].split(b"&")
+        waits = any(part.startswith(b"index=") for part in query)
+        insists = any(part.partition(b"=")[0] == b"consistent" for part in query)
+        asked.append((waits, insists))
+        if waits and fails:
+            exchange.respond(error_response(500, "No cluster leader"))
+            return
+        at = newest if waits or insists else old
+        value = base64.b64encode(b"%d" % at).decode()
+        entry = {"Key": "a", "Value": value, "Flags": 0, "LockIndex": 0}
+        entry |= {"CreateIndex": 1, "ModifyIndex": at}
+        response = Response(
+            200,
+            json.dumps([entry]).encode(),
+            headers=((b"X-Consul-Index", b"%d" % at),),
+        )
+        exchange.park(0.05 if waits else 0.0, lambda one: one.respond(response))
+
+    async with peers.serving(replaying) as server:
+        async with Client(f"http://{server.addresses[0]}") as client:
+            with trio.move_on_after(0.5):
+                async with client.watch("a") as states, client.watch_prefix("") as all_:
+                    assert (await anext(states)).index == newest
+                    assert (await anext(all_)).index == newest
+                    fails = True
+                    await anext(states)
+                    raise AssertionError("it gave another state")
+
+    assert {insists for waits, insists in asked if not waits} == {True}
+    assert {insists for waits, insists in asked if waits} == {False}
+    assert sum(not waits for waits, _ in asked) > 2
