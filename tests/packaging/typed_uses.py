@@ -80,6 +80,13 @@ async def use_store() -> None:
             assert_type(flags.invalid, kv_trio.Invalid | None)
 
 
+async def use_etcd() -> None:
+    async with kv_trio.EtcdClient("etcd://127.0.0.1:2379") as client:
+        assert_type(await client.put("a", b"1"), kv_trio.WriteResult)
+        async with kv_trio.live(client, "flags", Flags) as flags:
+            assert_type(flags.current, Flags)
+
+
 async def use_proxy(nursery: trio.Nursery, client: kv_trio.Client) -> None:
     options = canary_trio.ProxyOptions(binds=["127.0.0.1:0"], admin=None)
     proxy: canary_trio.Proxy = await nursery.start(canary_trio.serve, "web", options)

@@ -13,15 +13,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Generic, Self, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Generic, Protocol, Self, TypeVar
 
 import attrs
 import cattrs
 import trio
 
 from kv_trio.client.background import run_in_background
-from kv_trio.client.client import WAIT_S, Client
+from kv_trio.client.client import WAIT_S
 from kv_trio.client.results import Snapshot
 from kv_trio.client.watch import Contact
 
@@ -29,6 +29,16 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _converter = cattrs.Converter(forbid_extra_keys=True)
+
+
+class WatchesKeys(Protocol):
+    """Whoever follows a key: a `Client`, or an `EtcdClient`."""
+
+    def watch(
+        self, key: str, *, wait_s: float = WAIT_S, contact: Contact | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Snapshot]]:
+        """Give the present state, then each next one."""
+        ...
 
 
 @attrs.frozen
@@ -113,14 +123,14 @@ class States(Generic[T]):
 
 @asynccontextmanager
 async def live(
-    client: Client, key: str, kind: type[T], *, wait_s: float = WAIT_S
+    client: WatchesKeys, key: str, kind: type[T], *, wait_s: float = WAIT_S
 ) -> AsyncIterator[Live[T]]:
     """Keep a value current while the block runs.
 
     Entering waits for the first valid document, for as long as that takes.
 
     Args:
-        client: of the store that has the key.
+        client: of the store that has the key: a `Client`, or an `EtcdClient`.
         key: whose value is JSON for the type.
         kind: an attrs class; unknown fields are refused.
         wait_s: the longest time after which the store is asked again.
