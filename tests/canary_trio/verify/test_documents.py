@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canary_trio import load
@@ -22,6 +22,7 @@ from canary_trio.verify.documents import (
 SERVERS = Servers(*(f"127.0.0.1:{port}" for port in range(9001, 9006)))
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 10**6))
 def test_each_document_is_valid(seed: int) -> None:
     chance, document = random.Random(seed), first_document(SERVERS)
