@@ -5,18 +5,25 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import httpx
 import pytest
+import trio
 from starlette.routing import Route
 
 from canary_trio import write_document
 from canary_trio.admin.asking.client import NOTHING
 from canary_trio.admin.asking.guard import AdminAccess
+from canary_trio.admin.asking.tokens import make_admin_token
+from canary_trio.console import app
 from canary_trio.console.application import console_app
 from canary_trio.console.live.collecting import Sources
 from canary_trio.console.live.desk import Desk
 from canary_trio.console.live.near import Nobody
 from canary_trio.control.sources.opening import open_source
+from http_trio.testing.peers import RawClient
+from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.consoles import CONTRACT, DOCUMENT, SERVICE, console
+from tests.http_trio.support.certificates import hypercorn_serving
 
 
 def test_its_routes_are_those_of_the_contract() -> None:
@@ -154,3 +161,33 @@ async def test_no_path_leads_out_of_the_page(path: str, tmp_path: Path) -> None:
 
 def test_every_path_of_the_contract_is_below_the_api() -> None:
     assert all(re.match(r"/api/v1/[a-z{]", path) for path in CONTRACT["paths"])
+
+
+async def test_it_is_mounted_in_an_asgi_server(tmp_path: Path) -> None:
+    secret, lines = make_admin_token("anna", "write")
+    file = tmp_path / "admin.toml"
+    file.write_text(lines)
+    file.chmod(0o600)
+    async with in_memory_store() as store:
+        over = await write_document(store, "web", DOCUMENT, over=0)
+        async with hypercorn_serving(app(store.url, roles=file)) as port:
+            base = f"http://127.0.0.1:{port}"
+            async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
+                view = await client.get(SERVICE)
+                strange = await client.get(SERVICE, headers={"Host": "evil.example"})
+                unsaid = await client.patch(f"{SERVICE}/document", json={})
+                fields = {"Authorization": f"Bearer {secret}", "If-Match": f'"{over}"'}
+                body = {"assignments": ["ratio=0.3"]}
+                done = await client.patch(
+                    f"{SERVICE}/document", json=body, headers=fields
+                )
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                follower = RawClient(stream)
+                path = b"/api/v1/stream?service=web"
+                await follower.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+                with trio.fail_after(10):
+                    await follower.until(b"event: view")
+
+    assert view.json()["revision"] == over
+    assert (strange.status_code, unsaid.status_code) == (403, 401)
+    assert done.json()["revision"] > over

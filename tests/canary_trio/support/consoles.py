@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from canary_trio.admin.asking.tokens import make_admin_token
 from canary_trio.console import app
 from canary_trio.console.contract import contract
-from http_trio import HostedApp
+from http_trio import HostedApp, HttpServer
 from http_trio.testing.peers import RawClient, connected, serving
 from kv_trio import Client
 from kv_trio.testing import in_memory_store
@@ -122,8 +122,10 @@ def template_of(path: str) -> str | None:
 
 
 @asynccontextmanager
-async def console(directory: Path, **options: Any) -> AsyncIterator[Asker]:
-    """Serve a console of a store, with a token that may write and one that may read."""
+async def served_console(
+    directory: Path, **options: Any
+) -> AsyncIterator[tuple[HttpServer, Client, dict[str, str]]]:
+    """Serve a console of a store; give the secrets of a token that may write, and one that may read."""
     made = {
         name: make_admin_token(name, role)
         for name, role in (("anna", "write"), ("bob", "read"))
@@ -133,10 +135,18 @@ async def console(directory: Path, **options: Any) -> AsyncIterator[Asker]:
     file.chmod(0o600)
     secrets = {name: secret for name, (secret, _) in made.items()}
     async with in_memory_store() as store, trio.open_nursery() as nursery:
-        hosted = HostedApp(app(store.url, roles=file, **options))
+        hosted = HostedApp(app(store.url, roles=file, **options), body_limit=1 << 23)
         await nursery.start(hosted.live)
-        async with serving(hosted) as server, connected(server) as client:
-            with trio.CancelScope() as scope:
-                scope.shield = False
-                yield Asker(client, store, secrets)
+        async with serving(hosted) as server:
+            yield server, store, secrets
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def console(directory: Path, **options: Any) -> AsyncIterator[Asker]:
+    """Serve a console, and connect to it; the whole is done within ten seconds."""
+    async with (
+        served_console(directory, **options) as (server, store, secrets),
+        connected(server) as client,
+    ):
+        yield Asker(client, store, secrets)
