@@ -304,6 +304,8 @@ def _missing(
         found = "the judge has said nothing yet"
     elif seen.judgement.finding is Finding.NOT_ENOUGH_DATA:
         found = _words(seen)
+        if rollout.mirrors and rules.mirror is not None:
+            found += f": fewer than {rules.mirror.requests:,} comparisons"
     return found
 
 

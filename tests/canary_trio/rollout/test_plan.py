@@ -399,7 +399,7 @@ def test_copies_are_compared_before_any_user_is_exposed(against: str) -> None:
     world.judgement = FEW
     world.run(3600)
     assert (world.phase, world.state.step, world.most) == (WAITING, 0, 0)
-    assert world.state.reason == "not enough data"
+    assert world.state.reason == "not enough data: fewer than 100 comparisons"
     assert world.rollout.mirrors
     world.judgement = COMPARED
     world.tick()
