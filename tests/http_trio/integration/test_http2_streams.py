@@ -344,6 +344,32 @@ async def test_one_response_goes_to_streams_and_connections_alike(
                 assert {bytes(s.body) for s in other.streams.values()} == {b"all"}
 
 
+async def test_a_handler_that_decides_nothing_is_answered_for(
+    authority: Authority,
+) -> None:
+    """And one that holds its exchange is not, nor one that collects a body."""
+    held: list[Exchange] = []
+
+    def handle(exchange: Exchange) -> None:
+        if exchange.path == b"/hold":
+            exchange.hold()
+            held.append(exchange)
+        elif exchange.path == b"/collect":
+            exchange.collect(10, lambda one, body: None)
+        elif exchange.path == b"/release":
+            respond_all([exchange, *held], Response(200, b"released"))
+
+    async with serving_http2(handle, authority) as server:
+        async with http2_client(server, authority) as client:
+            waits = await client.ask("/hold")
+            assert (await client.fetch("/")).status == 500
+            number = await client.ask("/collect", method="POST", ends=False)
+            await client.send_all_of({number: b"body"})
+            assert (await client.wait_over(number)).status == 500
+            assert (await client.fetch("/release")).status == 200
+            assert bytes((await client.wait_over(waits)).body) == b"released"
+
+
 async def test_too_many_clients_are_told_so(authority: Authority) -> None:
     limits, overload = Limits(connections=1), Response(503, b"full")
 
