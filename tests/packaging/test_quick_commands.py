@@ -65,6 +65,12 @@ OTHERS = {
 }
 CHECKING = {"cattrs", "re2", "canary_trio.config", "canary_trio.routing.edge.model"}
 ASKING = {"trio", "httpx"}
+OF_OTHER_CHANGES = {
+    "canary_trio.rollout",
+    "canary_trio.control.changes.confirming",
+    "canary_trio.control.changes.rollouts",
+    "canary_trio.command.cli.changes.trying",
+}
 
 CODE = """
 import atexit, sys
@@ -80,7 +86,7 @@ getattr(commands, sys.argv[0].replace("-", "_"))()
 COMMANDS: dict[str, Collection[str]] = {
     "canary get web": SERVERS | OTHERS | CHECKING,
     "canary status web": SERVERS | OTHERS | CHECKING,
-    "canary set web ratio=0": SERVERS | OTHERS,
+    "canary set web ratio=0": SERVERS | OTHERS | OF_OTHER_CHANGES,
     "canary get --help": SERVERS | OTHERS | CHECKING | ASKING,
     "canary set --help": SERVERS | OTHERS | CHECKING | ASKING,
     "kv-trio get canary/web/config": SERVERS | OTHERS | {"cattrs", "canary_trio"},

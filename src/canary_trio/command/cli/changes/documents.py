@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import attrs
 import click
 
-from canary_trio.command.cli.changes import trying, writing
+from canary_trio.command.cli.changes import writing
 from canary_trio.command.cli.changes.writing import How
 from canary_trio.command.cli.options import store_options
 from canary_trio.control.changes.drafts import Draft
@@ -135,6 +135,8 @@ def apply(service: str, file: Path, to: str | None, how: How, *, judged: bool) -
 
     text = read_valid(file, service)
     if to is not None:
+        from canary_trio.command.cli.changes import trying  # noqa: PLC0415
+
         trying.try_out(service, parse(text), to, how, judged=judged)
         return
     if judged:

@@ -54,7 +54,6 @@ async def write_and_look(
         note: who changes it, and why.
         within_s: seconds in which it has to be confirmed; None where it is for good.
     """
-    from canary_trio.control.changes.confirming import write_unconfirmed  # noqa: PLC0415
     from canary_trio.control.changes.documents import write_document  # noqa: PLC0415
     from canary_trio.control.changes.waiting import read_pending  # noqa: PLC0415
 
@@ -63,6 +62,8 @@ async def write_and_look(
         revision = await write_document(client, service, document, over=over, note=note)
         change = waited if revision == over else None
     else:
+        from canary_trio.control.changes.confirming import write_unconfirmed  # noqa: PLC0415
+
         revision, change = await write_unconfirmed(
             client, service, document, over=over, within_s=within_s, note=note
         )
