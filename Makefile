@@ -101,6 +101,7 @@ bench: install  ## Measure: the proxy and the store beside others, a change's wa
 	$(BIN)/python -m benchmarks.auth
 	$(BIN)/python -m benchmarks.swap
 	$(BIN)/python -m benchmarks.commands
+	$(BIN)/python -m benchmarks.console --minutes 0.5
 	$(BIN)/python -m benchmarks.judge --quick
 
 docs: install  ## Write what docs/ has from the code anew: tables, reference, programs

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import tempfile
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -57,7 +57,10 @@ _HOLDS_STILL = """selector => {
   const place = box && [box.x + box.width / 2, box.y + box.height / 2];
   const still = String(place) === String(window.lastPlace);
   window.lastPlace = place;
-  return still && one.contains(document.elementFromPoint(...place)) && place;
+  if (!still || !one.contains(document.elementFromPoint(...place))) return null;
+  window.hit = false;
+  one.addEventListener('click', () => { window.hit = true }, {once: true, capture: true});
+  return place;
 }"""
 """Gives the middle of an element, once it is where it was before, and nothing is over it."""
 
@@ -120,12 +123,21 @@ class _Question:
 
 
 @attrs.define(eq=False)
+class Trace:
+    """What the browser notes of its own tasks."""
+
+    events: list[Table] = attrs.field(factory=list)
+    done: trio.Event = attrs.field(factory=trio.Event)
+
+
+@attrs.define(eq=False)
 class Browser:
     """One test's talk with the browser."""
 
     pipes: Pipes
     context: str = ""
     pages: dict[str, Page] = attrs.field(factory=dict)
+    trace: Trace = attrs.field(factory=Trace)
     _questions: dict[int, _Question] = attrs.field(factory=dict)
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
 
@@ -194,6 +206,10 @@ class Browser:
                 question.reply = message
                 question.done.set()
             return
+        if message["method"] == "Tracing.dataCollected":
+            self.trace.events += message["params"]["value"]
+        elif message["method"] == "Tracing.tracingComplete":
+            self.trace.done.set()
         page = self.pages.get(message.get("sessionId", ""))
         if page is not None:
             page.take(message["method"], message["params"])
@@ -295,16 +311,20 @@ class Page:
         await self.until(f"document.querySelector({quoted})?.disabled === false"
                          f" || document.querySelector({quoted})?.disabled === undefined"
                          f" && document.querySelector({quoted})")  # fmt: skip
-        place = await self.until(f"(({_HOLDS_STILL})({quoted}))")
-        for kind in ("mousePressed", "mouseReleased"):
-            await self.ask(
-                "Input.dispatchMouseEvent",
-                type=kind,
-                x=place[0],
-                y=place[1],
-                button="left",
-                clickCount=1,
-            )
+        for _ in range(5):  # it may move between the look and the press
+            place = await self.until(f"(({_HOLDS_STILL})({quoted}))")
+            for kind in ("mousePressed", "mouseReleased"):
+                await self.ask(
+                    "Input.dispatchMouseEvent",
+                    type=kind,
+                    x=place[0],
+                    y=place[1],
+                    button="left",
+                    clickCount=1,
+                )
+            if await self.run("window.hit"):
+                return
+        raise AssertionError(f"never hit: {selector}")
 
     async def key(self, key: str, *, text: str = "") -> None:
         """Press a key."""
@@ -370,6 +390,29 @@ class Page:
             (node["role"]["value"], node.get("name", {}).get("value", ""))
             for node in found["nodes"]
             if not node["ignored"]
+        ]
+
+    async def busy(
+        self, seconds: float, meanwhile: Callable[[], Awaitable[None]]
+    ) -> list[float]:
+        """Give the processor time, in ms, of each task of the page's thread in a while."""
+        trace = self.browser.trace = Trace()
+        await self.browser.ask("Tracing.start", categories="toplevel")
+        with trio.move_on_after(seconds):
+            await meanwhile()
+        await self.browser.ask("Tracing.end")
+        with trio.fail_after(PATIENCE_S):
+            await trace.done.wait()
+        names = {
+            (one["pid"], one["tid"])
+            for one in trace.events
+            if one["name"] == "thread_name" and one["args"]["name"] == "CrRendererMain"
+        }
+        tasks = [one for one in trace.events if one["name"].endswith("RunTask")]
+        return [
+            one.get("tdur", 0) / 1000
+            for one in tasks
+            if (one["pid"], one["tid"]) in names
         ]
 
     def forgive(self, words: str) -> int:

@@ -93,7 +93,7 @@ export function login(after) {
   let error = "";
   const token = h("input", { id: "token", type: "password", autocomplete: "off", required: true });
   const body = [
-    h("p.dim", "With the secret of a token, as `canary admin-token` printed it."),
+    h("p.dim", "With the secret of a token, or the login that `canary console` printed."),
     h("label", { for: "token" }, "Token"), token,
     when(() => error, () => h("p.note.bad", { role: "alert" }, () => error))];
   const dialog = modal({ id: "login-title", title: "Log in", verb: "Log in", body, send });
