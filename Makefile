@@ -20,7 +20,7 @@ FLOOR_CANARY := 93.5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check format bench docs site screenshots types crash drills fuzz handover soak verify wheel clean
+.PHONY: help install demo test coverage check format bench guard docs site screenshots types crash drills fuzz handover soak verify wheel clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -103,6 +103,9 @@ bench: install  ## Measure: the proxy and the store beside others, a change's wa
 	$(BIN)/python -m benchmarks.commands
 	$(BIN)/python -m benchmarks.console --minutes 0.5
 	$(BIN)/python -m benchmarks.judge --quick
+
+guard: install  ## Hold what a small response costs against a copier of bytes, as CI does
+	$(BIN)/python -m benchmarks.guard
 
 docs: install  ## Write what docs/ has from the code anew: tables, reference, programs
 	$(BIN)/python -m canary_trio.config.json_schema docs/document.md
