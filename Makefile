@@ -20,7 +20,7 @@ FLOOR_CANARY := 93.5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check format bench guard docs site screenshots types crash drills fuzz handover soak verify wheel clean
+.PHONY: help install demo test coverage check format bench bars guard docs site screenshots types crash drills fuzz handover soak verify wheel clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -90,7 +90,12 @@ format: install  ## Bring the code into the house's layout
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: install  ## Measure: the proxy and the store beside others, a change's way
+# Three minutes; all of it, some twenty, with FULL=1.
+bench: install  ## Measure all on this machine, into benchmark-results/: report, pictures, JSON
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.report $(if $(FULL),,--quick)
+
+bars: install  ## Measure each part beside the bars that we hold ourselves to
 	$(BIN)/python -m benchmarks.proxy --quick
 	$(BIN)/python -m benchmarks.http2 --quick
 	$(BIN)/python -m benchmarks.grpc --quick

@@ -22,10 +22,11 @@ from canary_trio.bench.plan import (
     TIMEOUT_S,
     BenchRequest,
     BenchTarget,
+    GeneratorCost,
     LoadPlan,
 )
 from canary_trio.bench.sender import ArmSender, SenderSettings
-from canary_trio.bench.tally import LoadTally
+from canary_trio.bench.tally import LoadResult, LoadTally
 from canary_trio.errors import CanaryError
 from canary_trio.upstream.dns import RESOLVE_S, resolve_by_system
 from canary_trio.upstream.endpoint import host_field, known_addresses
@@ -79,7 +80,30 @@ async def measure(
     *,
     conditions: Sequence[Condition] = (),
 ) -> Measurement:
-    """Measure one URL, or two beside each other. SIGINT and SIGTERM end it sooner.
+    """Measure one URL, or two beside each other, and compare them; as `gather`."""
+    options = options or BenchOptions()
+    results, cost, resent = await gather(targets, request, plan, options)
+    return compare(
+        [target.url for target in targets],
+        results,
+        plan,
+        cost,
+        conditions=conditions,
+        alpha=options.alpha,
+        http2=options.http2,
+        resent=resent,
+    )
+
+
+async def gather(
+    targets: Sequence[BenchTarget],
+    request: BenchRequest,
+    plan: LoadPlan,
+    options: BenchOptions,
+) -> tuple[list[LoadResult], GeneratorCost, int]:
+    """Ask URLs, any number of them, in turns. SIGINT and SIGTERM end it sooner.
+
+    Gives the results, what the generator did itself, and how many requests went out twice.
 
     Raises:
         NotMeasured: a URL gives no response.
@@ -87,7 +111,6 @@ async def measure(
         ValueError: the request cannot be sent.
         KeyboardInterrupt: it was ended before anything was measured.
     """
-    options = options or BenchOptions()
     settings = [_settings(target, request, plan, options) for target in targets]
     upstreams = [await _upstream(target, options) for target in targets]
     raise_file_limit(_FILES + sum(one.connections for one in settings))
@@ -108,16 +131,8 @@ async def measure(
         raise NotMeasured(refusal)
     if cost is None:
         raise KeyboardInterrupt
-    return compare(
-        [target.url for target in targets],
-        [sender.tally.result() for sender in senders],
-        plan,
-        cost,
-        conditions=conditions,
-        alpha=options.alpha,
-        http2=options.http2,
-        resent=sum(sender.resent for sender in senders),
-    )
+    results = [sender.tally.result() for sender in senders]
+    return results, cost, sum(sender.resent for sender in senders)
 
 
 @asynccontextmanager
