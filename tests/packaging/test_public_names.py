@@ -27,7 +27,7 @@ PUBLIC: dict[str, str] = {
         ForwardedRequest Handler HostedApp Http2Upstream HttpError HttpServer HttpsRedirect IntroducingUpstream KnownHosts Limits
         NoResponse Notice ProcessLife ProtocolError ProxyVersion Response Retry ServedCertificate ServiceManager Tell Timeouts Tls TrafficCounts Trouble Upstream UpstreamChannel UpstreamRequest
         address_of adopt_listener as_asgi begins_with_proxy bind_of by_logging client_context count_processors error_response fetch
-        fetch_pooled file_stamp forward inherited_listeners introduce is_foreign_page may_pass open_listeners others_on_port parse_address raise_file_limit read_file
+        fetch_pooled file_stamp forward inherited_listeners introduce is_foreign_page may_pass open_listeners open_to_append opened_again others_on_port parse_address raise_file_limit read_file
         respond_all serve tune_gc
         upstream_request_of
     """,

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import threading
 import time
 from pathlib import Path
@@ -27,6 +26,7 @@ import trio
 from canary_trio.errors import CanaryError
 from canary_trio.telemetry.access_log_format import LineForm, formatter
 from canary_trio.telemetry.task_keeper import TaskKeeper
+from http_trio import open_to_append, opened_again
 
 if TYPE_CHECKING:
     from canary_trio.telemetry.decision_labels import DecisionLabels
@@ -81,7 +81,7 @@ class AccessLog:
         self._refused = self._lost = 0  # counted by the event loop, and by the thread
         self.trouble = ""
         try:
-            self._fd = 1 if path is None else _open(path)
+            self._fd = 1 if path is None else open_to_append(path)
         except OSError as exc:
             raise BadLog(f"cannot open the access log {path}: {_why(exc)}") from exc
 
@@ -199,22 +199,9 @@ class AccessLog:
 
     def _open_again(self) -> None:
         assert self.path is not None, "standard output is not opened by us"
-        try:
-            fd = _open(self.path)
-        except OSError as exc:
-            _log.warning("the access log goes on in the old file: %s", _why(exc))
-            return
-        os.close(self._fd)
-        self._fd, self._torn = fd, False
-
-
-def _open(path: Path) -> int:
-    """Open for appending; a pipe without a reader is an error, not a wait."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-    fd = os.open(path, flags, 0o640)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.set_blocking(fd, True)
-    return fd
+        fd = opened_again("the access log", self.path, self._fd)
+        if fd is not None:
+            self._fd, self._torn = fd, False
 
 
 def _why(exc: OSError) -> str:

@@ -19,6 +19,7 @@ from canary_trio.telemetry import access_log
 from canary_trio.telemetry.access_log import AccessLog, BadLog
 from canary_trio.telemetry.counters import Counters
 from canary_trio.telemetry.decision_labels import unrouted
+from http_trio.net.process import resources
 
 _MARK = unrouted(Counters())
 
@@ -233,7 +234,7 @@ async def test_without_descriptors_the_old_file_goes_on(
         raise OSError(code, os.strerror(code), str(path))
 
     async with _writing(tmp_path / "log") as log:
-        monkeypatch.setattr(access_log, "_open", refuse)
+        monkeypatch.setattr(resources, "open_to_append", refuse)
         log.reopen()
         for number in range(3):
             _record(log)

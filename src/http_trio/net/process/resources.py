@@ -104,6 +104,42 @@ def may_pass(exc: BaseException) -> bool:
     return False
 
 
+def open_to_append(path: str | os.PathLike[str]) -> int:
+    """Open a file that lines are added to; a pipe without a reader is an error, not a wait.
+
+    Raises:
+        OSError: that cannot be.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o640)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.set_blocking(fd, True)
+    return fd
+
+
+def opened_again(what: str, path: str | os.PathLike[str], fd: int) -> int | None:
+    """Open such a file anew, since it was moved, and close the old one.
+
+    Where that fails the old one goes on, which is said.
+
+    Args:
+        what: it is, in words.
+        path: of it.
+        fd: that is written to so far.
+
+    Returns:
+        What is written to from now on; None where the old one goes on.
+    """
+    try:
+        found = open_to_append(path)
+    except OSError as exc:
+        why = exc.strerror or str(exc)
+        _log.warning("%s goes on in the old file: %s", what, why)
+        return None
+    os.close(fd)
+    return found
+
+
 def file_stamp(file: str | os.PathLike[str]) -> tuple[int, ...]:
     """Give what differs when a file was written or replaced, or can no longer be read."""
     try:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import trio
 
+from http_trio import open_to_append, opened_again
 from kv_trio.api.writing.audit_lines import (
     Audited,
     WrittenBy,
@@ -73,7 +73,7 @@ class AuditLog:
         self._torn = False
         self._trouble = ""
         try:
-            self._fd = os.dup(1) if path is None else _open(path)
+            self._fd = os.dup(1) if path is None else open_to_append(path)
         except OSError as exc:
             raise BadAuditLog(f"cannot open the audit log {path}: {_why(exc)}") from exc
 
@@ -166,13 +166,9 @@ class AuditLog:
 
     def _open_again(self) -> None:
         assert self.path is not None, "standard output is not opened by us"
-        try:
-            fd = _open(self.path)
-        except OSError as exc:
-            _log.warning("the audit log goes on in the old file: %s", _why(exc))
-            return
-        os.close(self._fd)
-        self._fd, self._torn = fd, False
+        fd = opened_again("the audit log", self.path, self._fd)
+        if fd is not None:
+            self._fd, self._torn = fd, False
 
     def _failed(self, why: str) -> None:
         if why != self._trouble:  # once, not for each try
@@ -190,15 +186,6 @@ class AuditLog:
                 "the audit log is written again; %d lines of it were lost in all",
                 self.lost,
             )
-
-
-def _open(path: Path) -> int:
-    """Open for appending; a pipe without a reader is an error, not a wait."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-    fd = os.open(path, flags, 0o640)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.set_blocking(fd, True)
-    return fd
 
 
 def _why(exc: OSError) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from http_trio import read_file
+from http_trio import open_to_append, opened_again, read_file
 
 
 def _socket(path: Path) -> None:
@@ -42,3 +42,32 @@ def test_what_is_no_file_is_refused(
 def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     (tmp_path / "it").write_bytes(b"0123456789")
     assert read_file(tmp_path / "it", 10) == b"0123456789"
+
+
+def test_a_file_that_was_moved_is_opened_anew_and_lines_are_added(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"1\n")
+    fd = open_to_append(path)
+    os.write(fd, b"2\n")
+    path.rename(tmp_path / "old")
+    found = opened_again("the log", path, fd)
+    assert found is not None
+    os.write(found, b"3\n")
+    os.close(found)
+    assert (tmp_path / "old").read_bytes() == b"1\n2\n"
+    assert path.read_bytes() == b"3\n"
+
+
+def test_where_it_cannot_be_the_old_one_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fd = open_to_append(tmp_path / "log")
+    assert opened_again("the log", tmp_path / "no" / "log", fd) is None
+    os.write(fd, b"1\n")
+    os.close(fd)
+    assert "the log goes on in the old file: No such file" in caplog.text
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="No such device"):
+        open_to_append(tmp_path / "pipe")
