@@ -44,6 +44,7 @@ PRELOADED = """
     canary_trio.serving.proxy canary_trio.command.process.serve_process httpx rich.live
     kv_trio.cli.serve canary_trio.command.cli.rollout.group
     canary_trio.command.cli.watching.watch canary_trio.command.cli.views.status
+    canary_trio.console.listener
 """
 
 
@@ -148,6 +149,7 @@ def _become(
         os.environ.clear()
         os.environ.update(environment)
         sys.argv = words
+        doors.make_quick = lambda: None  # all is imported already, spared or not
         {"canary": doors.canary, "kv-trio": doors.kv_trio}[words[0]]()
         status = 0
     except SystemExit as exc:
