@@ -55,6 +55,7 @@ class Generator:
         self._lateness = [0] * (len(BOUNDS_S) + 1)
         self._cpu_s: float | None = None
         self._yield_at = self._look_at = 0.0
+        self._asked = [0] * len(senders)  # of those that are measured
 
     def __repr__(self) -> str:
         return f"<Generator senders={list(self.senders)} stopped={self.stopped}>"
@@ -93,35 +94,34 @@ class Generator:
             for _ in range(_AT_ONCE):
                 if due > now or due >= self._end:
                     break
-                if due >= self._begun:
-                    self._lateness[interval_of(now - due)] += 1
-                self.senders[arm].ask(due)
+                if self._may_ask(arm, due):
+                    if due >= self._begun:
+                        self._lateness[interval_of(now - due)] += 1
+                    self.senders[arm].ask(due)
                 due, arm = next(times)
+                if self._is_all_asked:
+                    self._end = due
                 now = time.monotonic()
             await self._turn(due)
 
     async def _closed(self) -> None:
-        for sender in self.senders:
-            sender.ended = self._asker(sender)
+        for number, sender in enumerate(self.senders):
+            sender.ended = self._asker(number, sender)
             for _ in range(self._plan.concurrency):
-                sender.ask(time.monotonic())
+                self._ask_again(number, sender)
         while not self.stopped and time.monotonic() < self._end:
-            if self._plan.requests is not None and all(
-                sender.tally.requests >= self._plan.requests for sender in self.senders
-            ):
+            if self._is_all_asked and not any(one.open for one in self.senders):
                 self._end = time.monotonic()
                 break
             await self._turn(min(self._end, time.monotonic() + LOOK_S))
         for sender in self.senders:
             sender.ended = None
 
-    def _asker(self, sender: ArmSender) -> Callable[[bool], None]:
+    def _asker(self, number: int, sender: ArmSender) -> Callable[[bool], None]:
         """Give what lets the next request follow one that has ended."""
 
         def again() -> None:
-            now = time.monotonic()
-            if now < self._end and not self.stopped and sender.ended is not None:
-                sender.ask(now)
+            self._ask_again(number, sender)
 
         def ended(responded: bool) -> None:  # noqa: FBT001  # as the sender tells it
             if responded:
@@ -130,6 +130,27 @@ class Generator:
                 self._loop.call_later(PAUSE_S, again)
 
         return ended
+
+    def _ask_again(self, number: int, sender: ArmSender) -> None:
+        now = time.monotonic()
+        is_going = now < self._end and not self.stopped and sender.ended is not None
+        if is_going and self._may_ask(number, now):
+            sender.ask(now)
+
+    def _may_ask(self, arm: int, due: float) -> bool:
+        """Count a request that is measured; tell whether its arm has not had all."""
+        if due < self._begun or self._plan.requests is None:
+            return True
+        if self._asked[arm] >= self._plan.requests:
+            return False
+        self._asked[arm] += 1
+        return True
+
+    @property
+    def _is_all_asked(self) -> bool:
+        return self._plan.requests is not None and (
+            min(self._asked) >= self._plan.requests
+        )
 
     async def _turn(self, until: float) -> None:
         """Serve what is ready, and wait for more until then."""

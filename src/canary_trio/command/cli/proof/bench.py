@@ -241,7 +241,8 @@ def _plan(given: dict[str, Any]) -> LoadPlan:
         rate = rate or RATE
     requests, seconds = given["requests"], given["seconds"]
     if requests is not None and rate is not None:
-        seconds = min(requests / rate, seconds or requests / rate)
+        needed = (requests + 1) / rate  # it ends with the last of them
+        seconds = min(needed, seconds or needed)
     elif requests is not None:
         seconds = seconds or 86_400.0
     return LoadPlan(

@@ -72,6 +72,16 @@ def test_two_urls_are_told_apart_in_all_forms(url: str, tmp_path: Path) -> None:
     assert picture.read_text().startswith("<svg")
 
 
+@pytest.mark.parametrize("pace", [("--rate", "300"), ("--concurrency", "2")])
+def test_each_url_gets_so_many_requests(url: str, pace: tuple[str, ...]) -> None:
+    words = ("--requests", "17", "--warm-up", "0", "--json")
+
+    ran = bench(f"{url}/a", f"{url}/b", *pace, *words)
+
+    told = json.loads(ran.output)
+    assert [arm["requests"] for arm in told["arms"]] == [17, 17]
+
+
 @pytest.mark.parametrize(
     ("paths", "words", "status"),
     [
