@@ -51,6 +51,7 @@ fuzz: install  ## Fuzz the pure modules for a minute (FUZZ="--seconds 600")
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt atheris || echo "no atheris here; mutations without its guidance"
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
+	@CONSOLE_EXAMPLES=30 $(BIN)/python -m pytest -q tests/canary_trio/integration/test_console_fuzzed.py
 
 soak: install  ## Minutes with faults, one among hostile clients, a million requests
 	@$(BIN)/python -m tests.http_trio.integration.chaos $(SOAK)

@@ -191,3 +191,21 @@ async def test_it_is_mounted_in_an_asgi_server(tmp_path: Path) -> None:
     assert view.json()["revision"] == over
     assert (strange.status_code, unsaid.status_code) == (403, 401)
     assert done.json()["revision"] > over
+
+
+async def test_a_store_that_is_away_is_said(tmp_path: Path) -> None:
+    async with console(tmp_path, source="http://127.0.0.1:1") as asker:
+        listed = await asker.ask("GET", "/api/v1/services")
+        view = await asker.ask("GET", SERVICE)
+        write = await asker.ask(
+            "PATCH",
+            f"{SERVICE}/document",
+            {"assignments": ["ratio=0"]},
+            by="anna",
+            match=1,
+        )
+
+    assert listed.status == 200
+    assert not listed.json["store"]["ok"]
+    assert "127.0.0.1:1" in listed.json["store"]["error"]
+    assert (view.status, write.status) == (503, 503)

@@ -123,7 +123,7 @@ def template_of(path: str) -> str | None:
 
 @asynccontextmanager
 async def served_console(
-    directory: Path, **options: Any
+    directory: Path, *, source: str = "", **options: Any
 ) -> AsyncIterator[tuple[HttpServer, Client, dict[str, str]]]:
     """Serve a console of a store; give the secrets of a token that may write, and one that may read."""
     made = {
@@ -135,7 +135,9 @@ async def served_console(
     file.chmod(0o600)
     secrets = {name: secret for name, (secret, _) in made.items()}
     async with in_memory_store() as store, trio.open_nursery() as nursery:
-        hosted = HostedApp(app(store.url, roles=file, **options), body_limit=1 << 23)
+        hosted = HostedApp(
+            app(source or store.url, roles=file, **options), body_limit=1 << 23
+        )
         await nursery.start(hosted.live)
         async with serving(hosted) as server:
             yield server, store, secrets

@@ -93,6 +93,8 @@ class ListCollector:
                 await self._read_known()
             except KvError as exc:
                 contact.failed(exc)
+                self.store.look()
+                self._make()
             await trio.sleep(AGAIN_S)
 
     async def _read_known(self) -> None:
