@@ -34,7 +34,7 @@ export function confirm({ title, verb, danger = false, lines: effect, proposal =
   const message = h("input", { id: "why", maxlength: "1024", autocomplete: "off", placeholder: "for the history" });
   const within = h("select", { id: "within" }, MINUTES.map((one) => h("option", { value: one * 60 }, one ? `unless confirmed it goes back after ${one} min` : "for good")));
   const body = [
-    h("div.effect", { "aria-busy": () => String(now.busy) }, h("ul.lines", lines(() => now.lines)), differences(() => now.preview?.differences)),
+    h("div", h("ul.lines", lines(() => now.lines)), differences(() => now.preview?.differences)),
     when(() => now.conflict, () =>
       h("div.note.bad", { role: "alert" }, h("strong", "Somebody was first."),
         h("p", () => now.conflict.who || now.conflict.error),

@@ -2,7 +2,7 @@
 import { each, find, h, sign, span, update, when } from "./dom.js";
 import { age, changed, follow, isOld, News, show, state, take } from "./news.js";
 import { editor, explain, split } from "./widgets/document.js";
-import { header, login, readSession, services, session, told } from "./widgets/head.js";
+import { header, login, readSession, routes, services, session, told } from "./widgets/head.js";
 import { events, fleet, followHistory, history } from "./widgets/past.js";
 import { judge, rolloutCard } from "./widgets/rollout.js";
 import { arms, charts, servers } from "./widgets/traffic.js";
@@ -15,7 +15,7 @@ const SIGNS = { opening: "○", live: "●", polling: "◐", lost: "✕", refuse
 const AWAY = { polling: "No stream", lost: "Out of touch", refused: "Not shown" };
 
 const linked = () =>
-  h("span", { class: () => `link ${state.link.mode}`, id: "link", title: () => state.link.why || null },
+  h("span", { class: () => `link ${state.link.mode}`, id: "link" },
     sign(() => SIGNS[state.link.mode]), " ",
     () => state.link.mode + (isOld() ? ` · ${span(age())} old` : ""));
 
@@ -35,20 +35,19 @@ const onePage = () => {
   edited = editor();
   return h("div.page", header(),
     h("div.columns",
-      h("div.wide", rolloutCard(), judge(), arms(), charts(), servers()),
+      h("div.wide", state.view.kind === "gateway" ? routes() : [rolloutCard(), judge(), arms(), charts(), servers()]),
       h("div.side", split(), fleet(), history(), events())),
     h("div.columns", h("div.wide", edited), h("div.side", explain())));
 };
 
 const root = h("div", { class: () => (isOld() ? "old" : ""), id: "root" },
-  h("a.skip", { href: "#main", onclick: (event) => { event.preventDefault(); find("main").focus(); } }, "To the content"),
   h("header.top",
     h("nav", { "aria-label": "Console" }, h("a.brand", { href: "#/" }, "canary"),
       when(() => state.service, () => h("span", h("span.dim", { "aria-hidden": "true" }, " / "), h("span", () => state.service)))),
     linked(), h("button.quiet", { type: "button", id: "theme", onclick: turn, title: "Colours" }, () => ({ dark: "Dark", light: "Light" })[document.documentElement.dataset.theme ?? ""] ?? "System"),
     session(go)),
   told(),
-  h("main", { id: "main", tabindex: "-1" },
+  h("main",
     when(() => !["live", "opening"].includes(state.link.mode) && state.link.why, away),
     each(() => (state.service && state.view ? [state] : []), () => state.service, onePage),
     when(() => !state.service && state.list, () => services(changed)),

@@ -89,7 +89,7 @@ export class News {
     const silence = this.service === null ? LIST_SILENCE_S : SILENCE_S;
     if (this.stream && now - Math.max(this.heard, this.begun) > silence) {
       this.close();
-      this.failed("The stream says nothing; something on the way may hold it back.");
+      this.failed("The stream says nothing: something holds it back.");
     }
     if (!this.stream && now >= this.retryAt) this.open();
     const asks = this.mode !== "live" && this.mode !== "refused" && now - this.heard > POLL_S;

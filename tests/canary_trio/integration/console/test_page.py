@@ -128,6 +128,19 @@ async def test_the_list_has_all_services_those_in_trouble_first(
     assert await page.run("location.hash") == "#/search"
 
 
+async def test_a_gateway_shows_where_it_leads(browser: Browser, proxy: StandIn) -> None:
+    route = {"route": "shop", "hosts": ["example.org"], "path_prefix": "/shop",
+             "service": "shop", "target": "service shop"}  # fmt: skip
+    proxy.view = sample.view(
+        service="@edge", kind="gateway", routes=[route], rollout=None, arms=[]
+    )
+    page = await browser.open(proxy.url + "#/%40edge")
+
+    await page.says("example.org", "#routes")
+    assert not await page.has("#arms")
+    assert await page.run("document.querySelector('#routes a').hash") == "#/shop"
+
+
 async def test_the_countdown_runs_by_the_clock_of_the_proxy(
     browser: Browser, proxy: StandIn
 ) -> None:

@@ -129,9 +129,7 @@ export const assignment = (arm, share) =>
   `${/^[A-Za-z_$][\w-]*$/.test(arm) ? `ratio.${arm}` : `ratio[${JSON.stringify(arm)}]`}=${Number(share.toFixed(4))}`;
 
 function row(arm) {
-  let drawn = null;
-  let moves = "";
-  let timer = 0;
+  let [drawn, moves, timer] = [null, "", 0];
   const shown = (one) => drawn ?? one.asked;
 
   async function tell(share) {

@@ -16,7 +16,7 @@ function made() {
   const { change } = view();
   if (!change) return "";
   const who = change.by_hand ? "by hand" : change.author || "nobody known";
-  return `${who}, ${ago(change.at, state.now).replace("–", "time not known")}${change.message ? `: ${change.message}` : ""}`;
+  return `${who}, ${ago(change.at, state.now)}${change.message ? `: ${change.message}` : ""}`;
 }
 
 /** What somebody who does not look is told: the phase and the verdict, nothing else. */
@@ -33,7 +33,7 @@ const DEEDS = {
     : `Revision ${pending.revision} stays for good.`)],
   revert: ["Take the change back", "Take it back", ({ pending, known }) => `All ${known} proxies go back to revision ${pending.back_to}.`],
   thaw: ["Let steps begin again", "End the freeze", () => "Steps that are due begin at once.", "freeze", { frozen: false }],
-  freeze: ["Freeze the rollout", "Freeze", () => "No step begins until somebody ends it. Aborts, and operators, go on.", "freeze", { frozen: true }],
+  freeze: ["Freeze the rollout", "Freeze", () => "No step begins until somebody ends it; aborts go on.", "freeze", { frozen: true }],
 };
 
 /** A button for one of them. */
@@ -126,8 +126,11 @@ export const session = (after) =>
 
 const rowKind = (one) => (one.trouble.length || one.refusing ? "bad" : one.pending ? "warn" : "good");
 
+/** A link to a service. */
+const link = (name) => h("a", { href: (one) => `#/${encodeURIComponent(name(one))}` }, name);
+
 const ROWS = [
-  { head: "service", cell: () => h("a", { href: (one) => `#/${encodeURIComponent(one.name)}` }, (one) => one.name) },
+  { head: "service", cell: () => link((one) => one.name) },
   { head: "state", cell: () => mark(rowKind, (one) => (one.trouble[0] ?? (one.pending ? "waits to be confirmed" : "well"))) },
   { head: "phase", cell: () => h("span", when((one) => one.rollout, () => mark((one) => phaseKind(one.rollout), (one) => one.rollout?.phase)), (one) => (one.rollout ? "" : one.kind === "gateway" ? `${one.routes} routes` : "–")) },
   { head: "shares", cell: () => (one) => Object.entries(one.ratio).map(([name, share]) => `${name} ${percent(share)}`).join(", ") || "–" },
@@ -155,3 +158,13 @@ export const services = (draw) =>
       h("span.dim", () => `${count(rows().length)} of ${count(state.list.services.length)}`)),
     h("p.dim", { hidden: () => state.list.whole }, () => state.list.why),
     table("Services", ROWS, rows, (one) => one.name));
+
+const ROUTES = [
+  { head: "route", cell: () => (one) => one.route ?? one.name },
+  { head: "hosts", cell: () => (one) => one.hosts?.join(", ") || "all" },
+  { head: "path", cell: () => (one) => one.path_prefix },
+  { head: "target", cell: () => [when((one) => one.service, () => link((one) => one.service)), (one) => (one.service ? "" : one.target)] },
+];
+
+/** What a gateway leads where. */
+export const routes = () => card("routes", "Routes", table("Routes", ROUTES, () => view().routes, (one) => JSON.stringify(one)));

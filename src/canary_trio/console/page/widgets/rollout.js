@@ -105,9 +105,6 @@ export const rolloutCard = () =>
           }),
           when(() => !state.view.freeze && !rollout()?.over, () => deed("freeze", "Freeze")))))));
 
-const LOW = 0.25;
-const HIGH = 4;
-
 function tileKind(tile) {
   if (tile.e_value >= tile.needed) return "bad";
   if (tile.e_value >= Math.sqrt(tile.needed)) return "warn";
@@ -121,7 +118,7 @@ function tileShapes(tile) {
   const from = Math.min(points[0]?.at ?? to - 60, to - 60);
   const last = points.at(-1);
   const all = last ? [...points, { ...last, at: to }] : [];
-  const frame = { from, to, low: LOW, high: HIGH, log: true };
+  const frame = { from, to, low: 0.25, high: 4, log: true };
   const place = scale(frame);
   const flat = (y) => `M0 ${place.y(y).toFixed(1)}H600`;
   return [
