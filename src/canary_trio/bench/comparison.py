@@ -153,7 +153,9 @@ def compare(
     """Make what was measured into what follows from it."""
     named = {name_of(part): part for part in QUANTILES}
     named |= {one.metric: one.part for one in conditions if one.part is not None}
-    pairs = side_by_side(results[0].ticks, results[-1].ticks)
+    tick_s = max(result.tick_s for result in results)
+    first, last = (results[at].ticks_of(tick_s) for at in (0, -1))
+    pairs = side_by_side(first, last)
     is_pair = len(results) == _PAIR
     metrics = [_errors(results, pairs, alpha)]
     for name, part in sorted(named.items(), key=lambda one: one[1]):

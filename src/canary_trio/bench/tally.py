@@ -1,4 +1,4 @@
-"""What became of the requests of one arm, by the second in which they were due. Pure.
+"""What became of the requests of one arm, by the time at which they were due. Pure.
 
 The rule that it obeys: a request belongs to the tick in which it was due, not to that in
 which its response came. So a stall shows where it was, with all that should have been sent
@@ -15,11 +15,13 @@ import attrs
 from canary_trio.rollout.evidence import ArmTick
 from canary_trio.rollout.latency import BOUNDS_S, Latencies, add, interval_of
 
-TICK_S = 1.0
-"""How long the ticks are that the judge is told of."""
+TICK_S = 0.1
+"""How long the ticks are that the judge is told of, at first."""
 
 MOST_TICKS = 300
-"""Of a longer measurement, neighbours are put together: the judge looks less often."""
+"""How many he is told of at most; of a longer measurement neighbours are put together."""
+
+_KEPT = 2 * MOST_TICKS
 
 TIMEOUT = "timeout"
 """A request that took longer than it may."""
@@ -30,7 +32,7 @@ SERVER_ERROR = "5xx"
 _INTERVALS = len(BOUNDS_S) + 1
 
 
-class _Second:
+class _Tick:
     """One tick; lists, since each request touches it."""
 
     __slots__ = ("errors", "latencies", "requests")
@@ -38,6 +40,13 @@ class _Second:
     def __init__(self) -> None:
         self.requests = self.errors = 0
         self.latencies = [0] * _INTERVALS
+
+    def add(self, more: _Tick) -> None:
+        """Take another one in."""
+        self.requests += more.requests
+        self.errors += more.errors
+        both = zip(self.latencies, more.latencies, strict=True)
+        self.latencies = [ours + theirs for ours, theirs in both]
 
 
 class LoadTally:
@@ -47,6 +56,7 @@ class LoadTally:
         begun: when the measurement begins; what was due before is the warm-up, and is
             left out.
         requests: how many have ended.
+        tick_s: how long its ticks are; they double when there are too many.
     """
 
     __slots__ = (
@@ -57,12 +67,14 @@ class LoadTally:
         "_ticks",
         "begun",
         "requests",
+        "tick_s",
     )
 
     def __init__(self, begun: float) -> None:
         self.begun = begun
         self.requests = 0
-        self._ticks: list[_Second] = []
+        self.tick_s = TICK_S
+        self._ticks: list[_Tick] = []
         self._statuses: Counter[int] = Counter()
         self._failures: Counter[str] = Counter()
         self._bytes = 0
@@ -123,16 +135,29 @@ class LoadTally:
             failures=dict(self._failures.most_common()),
             received=self._bytes,
             slowest_s=self._slowest_s,
+            tick_s=self.tick_s,
         )
 
-    def _tick(self, due: float) -> _Second | None:
+    def _tick(self, due: float) -> _Tick | None:
         since = due - self.begun
         if since < 0:
             return None
-        at, ticks = int(since / TICK_S), self._ticks
-        while at >= len(ticks):
-            ticks.append(_Second())
+        at, ticks = int(since / self.tick_s), self._ticks
+        if at >= len(ticks):
+            while at >= _KEPT:
+                self._double()
+                at, ticks = int(since / self.tick_s), self._ticks
+            ticks += [_Tick() for _ in range(at + 1 - len(ticks))]
         return ticks[at]
+
+    def _double(self) -> None:
+        """Put each two ticks together."""
+        self.tick_s *= 2
+        ticks, self._ticks = self._ticks, []
+        for at in range(0, len(ticks), 2):
+            for more in ticks[at + 1 : at + 2]:
+                ticks[at].add(more)
+            self._ticks.append(ticks[at])
 
 
 @attrs.frozen
@@ -145,6 +170,7 @@ class LoadResult:
         failures: requests that count as errors, by the reason; the most frequent first.
         received: bytes of responses.
         slowest_s: the longest that anybody waited, in seconds.
+        tick_s: how long each tick is; twice `TICK_S`, or four times, and so on.
     """
 
     ticks: tuple[ArmTick, ...]
@@ -152,6 +178,13 @@ class LoadResult:
     failures: Mapping[str, int] = attrs.field(factory=dict)
     received: int = 0
     slowest_s: float = 0.0
+    tick_s: float = TICK_S
+
+    def ticks_of(self, tick_s: float) -> Sequence[ArmTick]:
+        """Give its ticks as they would be if each had lasted so long, or longer."""
+        step = max(1, round(tick_s / self.tick_s))
+        starts = range(0, len(self.ticks), step)
+        return [together(self.ticks[at : at + step]) for at in starts]
 
     @property
     def requests(self) -> int:

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from canary_trio.bench.comparison import value_of
 from canary_trio.bench.schedule import due_times
-from canary_trio.bench.tally import TIMEOUT, LoadTally, side_by_side, together
+from canary_trio.bench.tally import (
+    MOST_TICKS,
+    TIMEOUT,
+    LoadTally,
+    side_by_side,
+    together,
+)
 from canary_trio.rollout.evidence import ArmTick
 from canary_trio.rollout.latency import interval_of
 
@@ -27,10 +33,10 @@ def test_what_was_due_in_the_warm_up_is_left_out() -> None:
 
 def test_responses_and_failures_are_counted_apart() -> None:
     tally = LoadTally(0.0)
-    tally.responded(0.1, 0.020, 200, 10)
-    tally.responded(1.5, 0.040, 503, 20)
-    tally.failed(1.6, "refused")
-    tally.failed(1.7, TIMEOUT, 10.0)
+    tally.responded(0.01, 0.020, 200, 10)
+    tally.responded(0.15, 0.040, 503, 20)
+    tally.failed(0.16, "refused")
+    tally.failed(0.17, TIMEOUT, 10.0)
 
     found = tally.result()
 
@@ -59,6 +65,28 @@ def test_ticks_side_by_side_lose_nothing(
     assert len(pairs) <= most
     for at, ticks_of in enumerate((one, other)):
         assert together(pair[at] for pair in pairs) == together(ticks_of)
+
+
+@given(
+    st.lists(st.floats(0, 5000), min_size=1, max_size=60),
+    st.lists(st.floats(0, 5000), max_size=60),
+)
+def test_a_long_measurement_has_longer_ticks_which_lose_nothing(
+    dues: list[float], others: list[float]
+) -> None:
+    one, other = LoadTally(0.0), LoadTally(0.0)
+    for tally, times in ((one, dues), (other, others)):
+        for due in times:
+            tally.responded(due, 0.02, 503 if due > 2500 else 200, 1)
+    found, beside = one.result(), other.result()
+
+    assert found.requests == len(dues)
+    assert found.errors == sum(due > 2500 for due in dues)
+    assert len(found.ticks) <= 2 * MOST_TICKS
+    longer = max(found.tick_s, beside.tick_s)
+    for result in (found, beside):
+        assert together(result.ticks_of(longer)) == together(result.ticks)
+    assert side_by_side(found.ticks_of(longer), beside.ticks_of(longer))
 
 
 def served_by_one(dues: Iterable[float], stall: tuple[float, float]) -> LoadTally:
