@@ -63,17 +63,17 @@ class ArmRow:
         minute = arm["minute"]
         seconds = float(minute["seconds"])
         self.asked = float(arm["asked_share"])
-        self.decisions += int(arm["decisions"])
-        self.requests += int(arm["requests"])
-        self.errors += int(arm["errors"])
+        self.decisions += _count(arm["decisions"])
+        self.requests += _count(arm["requests"])
+        self.errors += _count(arm["errors"])
         _add(self.latency, arm["latency"])
-        self.minute_requests += int(minute["requests"])
-        self.minute_errors += int(minute["errors"])
+        self.minute_requests += _count(minute["requests"])
+        self.minute_errors += _count(minute["errors"])
         _add(self.minute_latency, minute["latency"])
-        self.rate += int(minute["requests"]) / seconds if seconds > 0 else 0.0
-        self.in_flight += int(arm["in_flight"])
+        self.rate += _count(minute["requests"]) / seconds if seconds > 0 else 0.0
+        self.in_flight += _count(arm["in_flight"])
         self.servers += len(arm["servers"])
-        self.usable += int(arm["usable_servers"])
+        self.usable += _count(arm["usable_servers"])
         self.panic = self.panic or bool(arm["panic"])
 
     @property
@@ -193,7 +193,7 @@ def document_rows(
             if trial is None or trial["revision"] != revision:
                 continue
             for name, told in trial["documents"].items():
-                requests, errors = int(told["requests"]), int(told["errors"])
+                requests, errors = _count(told["requests"]), _count(told["errors"])
                 row = rows.setdefault(name, DocumentRow())
                 _add(row.latency, told["latency"])
                 row.requests += requests
@@ -276,7 +276,19 @@ def _sum(one: ArmRow, other: ArmRow) -> ArmRow:
 
 def _add(counts: dict[float, int], more: Mapping[Any, Any]) -> None:
     for end, count in more.items():
-        counts[float(end)] = counts.get(float(end), 0) + int(count)
+        counts[float(end)] = counts.get(float(end), 0) + _count(count)
+
+
+def _count(value: Any) -> int:
+    """Give a count; raises ValueError for what no proxy has counted.
+
+    >>> _count(3)
+    3
+    """
+    found = int(value)
+    if not 0 <= found < 2**63:
+        raise ValueError("no count")
+    return found
 
 
 def _time(us: float | None) -> str:

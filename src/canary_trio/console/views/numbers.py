@@ -322,9 +322,11 @@ def _split(tables: Iterable[Table]) -> Table:
         if not isinstance(split, dict):
             continue
         mismatch = mismatch or split.get("mismatch") is True
-        p_value = split.get("p_value")
-        if isinstance(p_value, int | float) and math.isfinite(p_value):
-            least = p_value if least is None else min(least, p_value)
+        try:
+            p_value = _number(split.get("p_value"))
+        except _ODD:
+            continue
+        least = p_value if least is None else min(least, p_value)
     return {"mismatch": mismatch, "p_value": least}
 
 

@@ -6,7 +6,7 @@ import copy
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -101,6 +101,8 @@ def statuses(draw: st.DrawFn) -> Any:
 
 
 @settings(max_examples=150, deadline=None)
+@example([{**STATUS, "split": {"p_value": 10**400, "mismatch": 1}}])
+@example([{**STATUS, "arms": {"stable": {**ARM, "latency": {"1000": 10**400}}}}])
 @given(st.lists(statuses(), min_size=1, max_size=3))
 def test_whatever_proxies_say_is_shown_as_the_contract_has_it(said: list[Any]) -> None:
     heard = Heard(own="a0")
