@@ -147,8 +147,8 @@ def bench(urls: tuple[str, ...], *, as_json: bool, **given: Any) -> None:
         canary bench http://127.0.0.1:9001/ http://127.0.0.1:9002/ --fail-if 'p99>1.2x'
 
     Exit status: 0 measured, and no condition is known to hold; 1 one holds; 2 wrong usage;
-    3 nothing can be said: a URL gives no response, or with conditions the generator was the
-    limit, or with --strict it cannot be told yet; 130 interrupted.
+    3 nothing can be said: a URL gives no response, or there are conditions, none holds, and the
+    generator was the limit, or with --strict it cannot be told yet of one; 130 interrupted.
     """
     import trio  # noqa: PLC0415
 
@@ -297,11 +297,10 @@ def _status(found: Measurement, *, strict: bool) -> int:
         return store_options.INTERRUPTED
     if not any(one.statuses for one in found.results):
         return UNKNOWN
-    if found.decided and found.limited:
-        return UNKNOWN
     if found.holds:
         return HOLDS
-    return UNKNOWN if strict and found.undecided else 0
+    is_unsure = found.limited or (strict and found.undecided)
+    return UNKNOWN if found.decided and is_unsure else 0
 
 
 def _nothing(why: str) -> NoReturn:
