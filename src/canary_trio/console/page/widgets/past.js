@@ -63,7 +63,7 @@ function back(change) {
 
 const who = (one) => (one.by_hand ? "by hand" : one.author || "not known");
 const what = (one) =>
-  [one.message, one.copy_of && `copy of ${one.copy_of}`, one.undoes && `undoes ${one.undoes}`, ...one.changes, one.others && `and ${one.others} more`].filter(Boolean).join(" · ");
+  [one.message, one.copy_of && `copy of ${one.copy_of}`, one.undoes && `undoes ${one.undoes}`, ...one.changes.filter((text) => !text.startsWith("rollout.state.")), one.others && `and ${one.others} more`].filter(Boolean).join(" · ");
 
 const item = (now) => {
   const details = h("details", { ontoggle: () => look(now(), details.open) },
