@@ -53,12 +53,14 @@ def commands(directory: Path) -> Iterator[Path]:
     """Give a directory with `canary` and `kv-trio`, to be put on the path."""
     path = directory / "fork.sock"
     ready, ready_end = os.pipe()
+    lives, lives_end = os.pipe()  # whose end tells it that nobody needs it
     server = subprocess.Popen(
-        [sys.executable, __file__, str(path), str(ready_end)],
-        pass_fds=[ready_end],
+        [sys.executable, __file__, str(path), str(ready_end), str(lives)],
+        pass_fds=[ready_end, lives],
         start_new_session=True,
     )
     os.close(ready_end)
+    os.close(lives)
     try:
         assert os.read(ready, 1) == b"1", "the fork server has not begun"
         programs = directory / "bin"
@@ -73,6 +75,7 @@ def commands(directory: Path) -> Iterator[Path]:
         yield programs
     finally:
         os.close(ready)
+        os.close(lives_end)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
@@ -81,8 +84,8 @@ def commands(directory: Path) -> Iterator[Path]:
 # === in the process that forks ===
 
 
-def main(path: str, ready: int) -> None:
-    """Import all, listen, and fork for each that comes, until killed."""
+def main(path: str, ready: int, lives: int) -> None:
+    """Import all, listen, and fork for each that comes, until killed, or alone."""
     import importlib  # noqa: PLC0415
 
     for module in PRELOADED.split():
@@ -95,7 +98,10 @@ def main(path: str, ready: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     os.write(ready, b"1")
     os.close(ready)
+    watched: list[int] = [listener.fileno(), lives]
     while True:
+        if lives in select.select(watched, [], [])[0]:
+            os.killpg(0, signal.SIGKILL)  # with all that it forked
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
@@ -165,4 +171,4 @@ def _become(
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

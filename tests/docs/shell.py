@@ -32,6 +32,7 @@ PATIENCE_S = 45.0
 """For one block; no page waits so long."""
 
 DEFAULTS = r"""
+trap 'kill -9 0' EXIT  # all that it started, where the one who types is gone
 canary() {
   local words=" $* "
   case "$1" in
