@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import click
@@ -66,6 +67,10 @@ def test_an_option_takes_words(name: str) -> None:
     with click.Context(click.Command("x")) as context:
         unit = {"s": 1, "d": 86400}[option.type.unit]
         for text, seconds in [("90s", 90), ("10m", 600), ("1h", 3600), ("1h30m", 5400)]:
+            if seconds / unit > (option.type.max or math.inf):
+                with pytest.raises(click.BadParameter, match=f"found {text}, expected"):
+                    option.type.convert(text, option, context)
+                continue
             found = option.type.convert(text, option, context)
             assert found == pytest.approx(seconds / unit)
         assert option.type.convert("9", option, context) == 9
