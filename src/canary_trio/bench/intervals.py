@@ -59,7 +59,7 @@ def share_interval(counts: ArmCounts, alpha: float) -> Bounds:
 
     >>> low, high = share_interval(ArmCounts(1000, 100), 0.05)
     >>> round(low, 3), round(high, 3)
-    (0.073, 0.132)
+    (0.069, 0.138)
     """
     events, units = counts.events, counts.at_risk
     if not units:

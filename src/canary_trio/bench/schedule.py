@@ -24,7 +24,7 @@ def due_times(
 
     >>> both = due_times(10, 2, 100.0, random.Random(1))
     >>> [(round(due, 2), arm) for due, arm in (next(both) for _ in range(4))]
-    [(100.0, 0), (100.05, 1), (100.1, 0), (100.15, 1)]
+    [(100.0, 1), (100.05, 0), (100.1, 0), (100.15, 1)]
     """
     order, gap = list(range(arms)), 1 / (rate * arms)
     number = 0
