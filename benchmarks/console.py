@@ -65,7 +65,7 @@ def large(at: float) -> dict[str, Any]:
 async def frames(proxy: StandIn, browser: Browser) -> None:
     def listed(at: float) -> dict[str, Any]:
         rows = [
-            sample.row(f"service-{n}", at, rate=at % 97 + n, errors=(at + n) % 7 / 700)
+            sample.row(f"service-{n}", rate=at % 97 + n, errors=(at + n) % 7 / 700)
             for n in range(SERVICES)
         ]
         return sample.listed(rows, at)

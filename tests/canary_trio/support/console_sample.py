@@ -357,12 +357,11 @@ def view(at: float | None = None, service: str = "web", **fields: object) -> Tab
     }
 
 
-def row(name: str, at: float, **fields: object) -> Table:
+def row(name: str, **fields: object) -> Table:
     return {
         "name": name,
         "kind": "service",
         "revision": 812,
-        "at": at - 340,
         "live": 3,
         "known": 3,
         "refusing": 0,
@@ -406,7 +405,6 @@ def services(at: float) -> Table:
         [
             row(
                 "@edge",
-                at,
                 kind="gateway",
                 ratio={},
                 routes=14,
@@ -415,18 +413,16 @@ def services(at: float) -> Table:
             ),
             row(
                 "checkout",
-                at,
                 rollout=paused,
                 errors=0.021,
                 rate=88.2,
                 trouble=["the judge says regression: errors"],
                 ratio={"canary": 0.05},
             ),
-            row("search", at, ratio={}, rate=1402.0, errors=0.0003),
-            row("shop", at, pending=True, rate=61.7, errors=0.0011),
+            row("search", ratio={}, rate=1402.0, errors=0.0003),
+            row("shop", pending=True, rate=61.7, errors=0.0011),
             row(
                 "web",
-                at,
                 rollout=running,
                 live=2,
                 refusing=1,

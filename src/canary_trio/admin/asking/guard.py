@@ -21,7 +21,13 @@ from collections.abc import Iterable
 
 import attrs
 
-from canary_trio.admin.asking.sessions import Grant, Sessions, cookie_in, grant_of
+from canary_trio.admin.asking.sessions import (
+    Grant,
+    Sessions,
+    cookie_in,
+    cookie_name,
+    grant_of,
+)
 from canary_trio.admin.asking.tokens import AdminRole, Caller, RoleFile
 from http_trio import Exchange, Handler, KnownHosts, Response, is_foreign_page
 
@@ -101,7 +107,12 @@ class AdminRequest:
     @property
     def session(self) -> bytes | None:
         """The secret of its session; None for none."""
-        return cookie_in(self.cookies, secure=self.secure)
+        return cookie_in(self.cookies, self.cookie_name)
+
+    @property
+    def cookie_name(self) -> bytes:
+        """Of the cookie of a session here."""
+        return cookie_name(self.host, secure=self.secure)
 
     @property
     def is_for_everyone(self) -> bool:

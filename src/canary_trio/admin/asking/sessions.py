@@ -9,6 +9,7 @@ is its hash. Sessions live in this process, end with it, and after `SESSION_S`.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections import deque
@@ -37,7 +38,9 @@ FAILURES_S = 10.0
 """In seconds."""
 
 COOKIE, SECURE_COOKIE = b"canary", b"__Host-canary"
-"""The names of the cookie: over plain HTTP, and over TLS (RFC 6265bis, section 4.1.3.2)."""
+"""How the name of the cookie begins: over plain HTTP, and over TLS (RFC 6265bis, 4.1.3.2)."""
+
+_PORT = re.compile(rb":([0-9]{1,5})\Z")
 
 
 @attrs.frozen
@@ -120,13 +123,24 @@ def grant_of(secret: bytes) -> Grant:
     return Grant(hashlib.sha256(secret).digest(), "")
 
 
-def cookie_in(fields: list[bytes], *, secure: bool) -> bytes | None:
+def cookie_name(host: bytes | None, *, secure: bool) -> bytes:
+    """Give the name of the cookie of a listener: with its port, which cookies do not know.
+
+    So who is logged in at two listeners of one machine stays logged in at both.
+
+    >>> cookie_name(b"[::1]:8081", secure=False), cookie_name(b"a.example", secure=True)
+    (b'canary.8081', b'__Host-canary')
+    """
+    found = _PORT.search(host or b"")
+    return (SECURE_COOKIE if secure else COOKIE) + (b"." + found[1] if found else b"")
+
+
+def cookie_in(fields: list[bytes], wanted: bytes) -> bytes | None:
     """Give the session's secret of the Cookie fields of a request; None for none.
 
-    >>> cookie_in([b"a=1; canary=x", b"canary=y"], secure=False)
+    >>> cookie_in([b"a=1; canary=x", b"canary=y"], b"canary")
     b'x'
     """
-    wanted = SECURE_COOKIE if secure else COOKIE
     for field in fields:
         for pair in field.split(b";"):
             name, _, value = pair.strip(b" \\t").partition(b"=")

@@ -21,12 +21,7 @@ from canary_trio.admin.asking.guard import (
     AdminRequest,
     Door,
 )
-from canary_trio.admin.asking.sessions import (
-    COOKIE,
-    SECURE_COOKIE,
-    SESSION_S,
-    grant_of,
-)
+from canary_trio.admin.asking.sessions import SESSION_S, grant_of
 from canary_trio.admin.asking.tokens import AdminRole, Caller
 from canary_trio.console.api.answers import JsonAnswer, MayNot
 from canary_trio.console.api.bodies import BadBody, read_table
@@ -109,6 +104,11 @@ class Callers:
     def of(self, request: Request) -> Caller:
         """Give who asks; a token that is not known is nobody's."""
         return self._access.caller_of(request.scope[ASKED]) or NOBODY
+
+    def may_read(self, scope: Mapping[str, Any]) -> bool:
+        """Tell whether who asked may read now: a stream lasts, and a session may not."""
+        caller = self._access.caller_of(scope[ASKED]) or NOBODY
+        return caller.role >= AdminRole.READ
 
     def who(self, request: Request) -> str:
         """Name who asks for what is counted by caller: by address where there is no name."""
@@ -198,13 +198,13 @@ class Callers:
     def _set_cookie(
         self, answer: Response, request: Request, secret: str, for_s: float
     ) -> None:
-        secure = request.scope[ASKED].secure
+        asked: AdminRequest = request.scope[ASKED]
         answer.set_cookie(
-            (SECURE_COOKIE if secure else COOKIE).decode(),
+            asked.cookie_name.decode(),
             secret,
             max_age=int(for_s),
             path="/",
-            secure=secure,
+            secure=asked.secure,
             httponly=True,
             samesite="strict",
         )

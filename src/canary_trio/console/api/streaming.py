@@ -46,19 +46,16 @@ class Streaming:
         after = request.headers.get("last-event-id")
         if after is None:
             after = request.query_params.get("after", "")
-        # looked at before the response begins: so what is not there is a 404
-        stack = AsyncExitStack()
-        look = self._desk.look(service) if service else self._desk.look_at_all()
-        looked: Looked = await stack.enter_async_context(look)
-        if service and getattr(looked, "is_absent", False):
-            await stack.aclose()
-            raise NotThere(f"there is nothing of {service}")
-        self._streams.begin(caller)
-        return _Begun(self, stack, looked, caller, service, after[:_AFTER])
-
-    def end(self, caller: str) -> None:
-        """Note that a stream is over."""
-        self._streams.end(caller)
+        async with AsyncExitStack() as stack:
+            # counted before anything is waited for: many may come at once
+            self._streams.begin(caller)
+            stack.callback(self._streams.end, caller)
+            # looked at before the response begins: so what is not there is a 404
+            look = self._desk.look(service) if service else self._desk.look_at_all()
+            looked: Looked = await stack.enter_async_context(look)
+            if service and getattr(looked, "is_absent", False):
+                raise NotThere(f"there is nothing of {service}")
+            return _Begun(self, stack.pop_all(), looked, service, after[:_AFTER])
 
     def page(
         self, looked: Looked, service: str, after: str, scope: Any, send: Any
@@ -66,7 +63,13 @@ class Streaming:
         """Give what sends to a page."""
         behind = scope.get("extensions", {}).get("http_trio.behind", {}).get("bytes")
         return PageStream(
-            self._desk, looked, service, after, send, behind or (lambda: 0)
+            self._desk,
+            looked,
+            service,
+            after,
+            send,
+            behind or (lambda: 0),
+            lambda: self._callers.may_read(scope),
         )
 
 
@@ -81,27 +84,17 @@ class _Begun(Response):
         of: Streaming,
         stack: AsyncExitStack,
         looked: Looked,
-        caller: str,
         service: str,
         after: str,
     ) -> None:
         super().__init__()
         self._of, self._stack, self._looked = of, stack, looked
-        self._caller, self._service, self._after = caller, service, after
+        self._service, self._after = service, after
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async with self._stack:
-            try:
-                await send(
-                    {
-                        "type": "http.response.start",
-                        "status": 200,
-                        "headers": HEADERS,
-                    }
-                )
-                page = self._of.page(
-                    self._looked, self._service, self._after, scope, send
-                )
-                await page.run(receive)
-            finally:
-                self._of.end(self._caller)
+            await send(
+                {"type": "http.response.start", "status": 200, "headers": HEADERS}
+            )
+            page = self._of.page(self._looked, self._service, self._after, scope, send)
+            await page.run(receive)

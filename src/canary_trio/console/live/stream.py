@@ -4,7 +4,7 @@ A page gets the view whole at once and at each change, the numbers once a second
 happens. A comment every `HEARTBEAT_S` says that the stream lives, so that a page knows within
 that time that a balancer holds it back. Who reads slowly is not sent what is old by then: the
 next that it gets is the newest. Only events are sent one by one, and they have ids to go on
-by. Who does not read at all is dropped.
+by. Who does not read at all is dropped, and so is who may not look any more.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ class PageStream:
     after: str
     _send: Send
     _behind: Callable[[], int]
+    _may_look: Callable[[], bool]
     _seen: tuple[int, int] = (-1, -1)
     _event: int = 0
     _slow_from: float | None = None
@@ -107,10 +108,11 @@ class PageStream:
             while True:
                 with trio.move_on_after(HEARTBEAT_S) as beat:
                     await self._wait_news()
-                data = b":\n\n" if beat.cancelled_caught else b"".join(self._news())
-                if self._is_stuck():
+                is_over = self._is_stuck() or not self._may_look()
+                if is_over:
                     nursery.cancel_scope.cancel()
-                if data:
+                data = b":\n\n" if beat.cancelled_caught else b"".join(self._news())
+                if data and not is_over:
                     await self._write(data)
                 if isinstance(self.looked, ServiceCollector) and self.looked.is_absent:
                     await self._write(

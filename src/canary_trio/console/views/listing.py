@@ -65,7 +65,6 @@ class ServiceRows:
             "name": name,
             "kind": "gateway" if is_gateway(name) else "service",
             "revision": document.revision or None,
-            "at": None,
             "live": len(fleet.live) if document.revision else 0,
             "known": len(fleet.reports),
             "refusing": len(fleet.refusing),

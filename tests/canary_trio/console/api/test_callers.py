@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,39 @@ async def test_a_session_is_worth_its_token_until_it_ends(tmp_path: Path) -> Non
         assert ended.status == 200
         again = await asker.ask("GET", "/api/v1/session", fields=cookie)
         assert again.json["by"] == "machine"
+
+
+async def test_a_session_is_of_one_port_alone(tmp_path: Path) -> None:
+    async with console(tmp_path) as asker:
+
+        async def ask(host: str, method: str, body: bytes, *lines: str) -> Answer:
+            head = (
+                f"{method} /api/v1/session HTTP/1.1",
+                f"Host: {host}",
+                "Content-Type: application/json",
+                f"Content-Length: {len(body)}",
+                *lines,
+            )
+            await asker.client.send("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+            got, data = await asker.client.response()
+            return Answer(int(got.split()[1]), got, data)
+
+        secret = json.dumps({"token": asker.secrets["anna"]}).encode()
+        found = {}
+        for host in ("a:8081", "a:8082", "[::1]:8081", "a"):
+            cookie = cookie_of(await ask(host, "POST", secret))["Cookie"]
+            shown = [
+                (await ask(other, "GET", b"", f"Cookie: {cookie}")).json["by"]
+                for other in ("a:8081", "a")
+            ]
+            found[host] = (cookie.partition("=")[0], *shown)
+
+    assert found == {
+        "a:8081": ("canary.8081", "session", "machine"),
+        "a:8082": ("canary.8082", "machine", "machine"),
+        "[::1]:8081": ("canary.8081", "session", "machine"),
+        "a": ("canary", "machine", "session"),
+    }
 
 
 async def test_a_session_ends_with_its_token(tmp_path: Path) -> None:

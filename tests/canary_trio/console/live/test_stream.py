@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from canary_trio import write_document
+from canary_trio.admin.asking import tokens
 from canary_trio.console.live import desk, stream
 from canary_trio.console.live.collecting import ServiceCollector
 from canary_trio.console.live.stream import PER_CALLER, STREAMS, Streams
@@ -157,3 +158,57 @@ def test_streams_are_bounded_in_all_and_for_each_caller() -> None:
     assert "here already" in streams.why_not("other")
     streams.end("anna")
     assert streams.why_not("anna") == ""
+
+
+async def test_streams_that_come_at_once_are_bounded_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait(self: desk.Desk, found: desk.Collector) -> None:
+        await come.wait()  # as where the store takes its time
+
+    come, heads = trio.Event(), list[bytes]()
+    monkeypatch.setattr(stream, "PER_CALLER", 2)
+    monkeypatch.setattr(desk.Desk, "_wait_first", wait)
+
+    async def follow(server: HttpServer) -> None:
+        async with connected(server) as client:
+            heads.append((await Follower(client).begin()).split()[1])
+            if len(heads) == 3:  # those that are refused need not wait
+                come.set()
+            await ended.wait()
+
+    ended = trio.Event()
+    async with served_console(tmp_path) as (server, store, _):
+        await write_document(store, "web", DOCUMENT, over=0)
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(follow, server)
+            with trio.move_on_after(5):
+                await come.wait()
+            come.set()
+            while len(heads) < 5:
+                await trio.sleep(0.01)
+            ended.set()
+
+    assert sorted(heads) == [b"200", b"200", b"429", b"429", b"429"]
+
+
+async def test_a_stream_ends_with_the_token_of_who_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "CHECK_S", 0.02)
+    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.02)
+    async with served_console(tmp_path) as (server, store, secrets):
+        await write_document(store, "web", DOCUMENT, over=0)
+        async with connected(server) as client, connected(server) as other:
+            shown = b"Authorization: Bearer %b" % secrets["bob"].encode()
+            follower, stays = Follower(client), Follower(other)
+            await follower.begin("?service=web", shown)
+            await stays.begin("?service=web")
+            await follower.next("view")
+            (tmp_path / "admin.toml").write_text("")
+            with trio.fail_after(5):
+                while await client.stream.receive_some():
+                    pass
+            await write_document(store, "shop", DOCUMENT, over=0)
+            await stays.next("traffic")

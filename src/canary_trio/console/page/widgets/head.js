@@ -1,7 +1,7 @@
-/** How the service stands in one glance, what waits, who asks, and the list of all services. */
+/** How a service stands, what waits, who asks, and all services. */
 import { confirm, modal, write } from "../dialog.js";
 import { ago, button, card, clock, count, countdown, h, lines, mark, percent, phaseKind, rate, span, table, update, when } from "../dom.js";
-import { ask, canWrite, isOld, state } from "../news.js";
+import { ask, canWrite, isOld, learn, state } from "../news.js";
 
 const view = () => state.view;
 const phase = () => view().rollout?.phase ?? "no rollout";
@@ -78,15 +78,14 @@ export const header = () =>
     when(() => !view().store.ok && view().store.error, () => h("p.note.bad", () => `The store: ${view().store.error}`)),
     when(() => view().trouble.length, () => h("ul.note.bad.trouble", { "aria-label": "Trouble" }, lines(() => view().trouble))));
 
-/** Learn who asks; a login that holds once is taken out of the address and used. */
+/** Learn who asks; a login in the address is taken out of it and used. */
 export async function readSession() {
   const once = /^#login=(.+)$/.exec(location.hash);
   if (once) {
     history.replaceState(null, "", location.pathname);
-    const made = await ask("POST", "session", { login: decodeURIComponent(once[1]) }).catch((exc) => { state.said = exc.message; });
-    if (made) return (state.session = made);
+    await ask("POST", "session", { login: decodeURIComponent(once[1]) }).catch((exc) => { state.said = exc.message; });
   }
-  return (state.session = await ask("GET", "session"));
+  await learn();
 }
 
 export function login(after) {
@@ -138,7 +137,6 @@ const ROWS = [
   { head: "req/s", kind: "num", cell: () => (one) => rate(one.rate) },
   { head: "errors", kind: "num", cell: () => (one) => percent(one.errors) },
   { head: "revision", kind: "num", cell: () => (one) => one.revision ?? "–" },
-  { head: "changed", kind: "num", cell: () => (one) => ago(one.at, state.now) },
 ];
 
 const ORDER = { bad: 0, warn: 1, good: 2 };
