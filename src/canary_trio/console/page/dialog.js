@@ -10,9 +10,8 @@ const MINUTES = [0, 1, 5, 15, 60];
 /** Show a form over the page; `send` is called for it, and `after` once it is closed. */
 export function modal({ id, title, body, verb, danger = false, blocked = () => false, hidden = () => false, send, after = () => {} }) {
   const from = find(":focus");
-  const submit = (event) => { event.preventDefault(); send(); };
   const dialog = h("dialog", { "aria-labelledby": id },
-    h("form", { method: "dialog", onsubmit: submit },
+    h("form", { method: "dialog", onsubmit: (event) => { event.preventDefault(); send(); } },
       h("h2", { id }, title), body,
       h("footer",
         button(".quiet", null, "Cancel", () => dialog.close()),

@@ -54,13 +54,15 @@ const root = h("div", { class: () => (isOld() ? "old" : ""), id: "root" },
     when(() => !state.view && !state.list && state.link.mode === "opening", () => h("p.dim", "Asking the proxy…"))),
   h("footer.foot", h("span", () => state.said), h("span.dim", () => (state.session ? `canary-trio ${state.session.version}` : ""))));
 
+/** What the address names; nothing, where that cannot be read. */
+const named = () => { try { return decodeURIComponent(location.hash.slice(2)); } catch { return ""; } };
+
 /** Look at what the address names. */
 function go() {
   news?.end();
   news = null;
-  const named = /^#\/(.*)$/.exec(location.hash)?.[1];
   const own = state.session?.service ?? "";
-  const service = named === undefined && own && !own.startsWith("@") ? own : decodeURIComponent(named ?? "") || null;
+  const service = (location.hash.startsWith("#/") ? named() : own.startsWith("@") ? "" : own) || null;
   show(service);
   document.title = service ? `${service} · canary` : "canary";
   if (!state.session?.role) {

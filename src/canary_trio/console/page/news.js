@@ -5,7 +5,7 @@
  *
  * Every failure of the stream looks the same from here: nothing comes. A balancer that buffers,
  * a proxy that restarts, a cable, a laptop that slept: after some silence what is known is asked
- * for, so that the page is never further behind than it says, and a stream is tried meanwhile.
+ * for, and a stream is tried meanwhile.
  * Only bytes that came are a sign of life, comments too. A page that nobody sees asks nothing.
  */
 const BASE = "../api/v1";
@@ -33,9 +33,13 @@ export class Refused extends Error {
 
 async function reach(path, options) {
   const response = await fetch(`${BASE}/${path}`, options).catch(() => { throw new Refused(0); });
+  if (response.status === 401 && path !== "session") learn().catch(() => null);
   if (!response.ok) throw new Refused(response.status, await response.json().catch(() => null));
   return response;
 }
+
+/** Learn who asks now. */
+export const learn = async () => { state.session = await ask("GET", "session"); changed(); };
 
 /** Ask the proxy, or write over a revision. */
 export async function ask(method, path, body, over) {
@@ -182,7 +186,7 @@ export class News {
 }
 
 /** Who asks, what is looked at, what is known of it and since when; series for the charts. */
-export const state = { session: null, service: null, list: null, view: null, history: null, link: { mode: "opening", heard: 0, why: "" }, said: "", skew: 0, now: 0, samples: [], judged: {}, marks: [] };
+export const state = { session: null, service: null, list: null, view: null, history: null, asked: "", link: { mode: "opening", heard: 0, why: "" }, said: "", skew: 0, now: 0, samples: [], judged: {}, marks: [] };
 
 const draws = [];
 let due = false;
@@ -208,7 +212,7 @@ export const isOld = () => state.link.mode !== "opening" && age() > OLD_S;
 
 export function show(service) {
   const link = { mode: "opening", heard: seconds(), why: "" };
-  Object.assign(state, { service, link, view: null, list: null, history: null, samples: [], judged: {}, marks: [] });
+  Object.assign(state, { service, link, view: null, list: null, history: null, asked: "", samples: [], judged: {}, marks: [] });
   changed();
 }
 

@@ -322,6 +322,7 @@ async def test_login_and_logout(browser: Browser, proxy: StandIn) -> None:
     await page.click("dialog button.strong")
     await page.says("anna · write", ".session")
     await page.until("document.querySelector('#promote')")
+    await page.says("drain for the new kernel", "#history")  # is asked for again
     assert "secret" not in await page.run(
         "document.documentElement.outerHTML + JSON.stringify({...localStorage})"
         " + document.cookie + location"
@@ -353,3 +354,27 @@ async def test_who_may_see_nothing_is_asked_for_a_token(
 
     assert not await page.has("#service")
     assert "stream" not in proxy.asked
+
+
+async def test_a_session_that_is_over_is_seen(browser: Browser, proxy: StandIn) -> None:
+    page = await _open(browser, proxy)
+    await page.click("#pause")
+    await page.says(EFFECTS["pause"], "dialog")
+    proxy.role, proxy.named = "read", ""
+    proxy.refuses = (401, {"error": "this needs a token with the role write"})
+
+    await page.click(STRONG)
+    await page.says("this needs a token", "dialog")
+    await page.says("read only", ".session")
+    await page.until("document.querySelector('#login')")
+
+    assert not await page.has("#promote")
+    assert page.forgive("401") == 1
+
+
+async def test_an_address_that_cannot_be_read_leads_to_the_list(
+    browser: Browser, proxy: StandIn
+) -> None:
+    page = await browser.open(f"{proxy.url}#/%E0%A4%A")
+
+    await page.until("document.querySelector('#services')")

@@ -26,16 +26,15 @@ const PROXIES = [
 export const fleet = () => card("fleet", "Fleet", table("Proxies", PROXIES, rows, (one) => one.id));
 
 let opened = {};
-let asked = "";
 
-/** Ask for the list again once there is another revision. */
+/** Ask again once there is another revision. */
 export async function followHistory() {
   const { service, view } = state;
   const wanted = view && `${service} ${view.revision}`;
-  if (!wanted || wanted === asked) return;
-  if (!asked.startsWith(`${service} `)) opened = {};
-  asked = wanted;
-  const found = await ask("GET", of(service, "/history")).catch(() => { asked = ""; });
+  if (!wanted || wanted === state.asked) return;
+  if (!state.asked) opened = {};
+  state.asked = wanted;
+  const found = await ask("GET", of(service, "/history")).catch(() => { state.asked = ""; });
   if (!found || state.service !== service) return;
   state.history = found;
   changed();
@@ -78,7 +77,7 @@ const item = (now) => {
 export const history = () =>
   card("history", "History",
     h("ol.history", { reversed: true }, each(() => state.history?.changes ?? [], (one) => one.revision, item)),
-    h("p.dim", { hidden: () => state.history?.changes.length }, "No revision is noted."));
+    h("p.dim", { hidden: () => state.history?.changes.length !== 0 }, "No revision is noted."));
 
 const LEVELS = { info: "idle", warning: "warn", error: "bad" };
 
