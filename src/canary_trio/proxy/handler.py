@@ -195,10 +195,20 @@ class ProxyHandler:
         """Send a request once it is known who asks, or refuse it."""
         if context.arm_plans.hidden_cookie is not None:
             fields = without_our_cookie(fields, context.arm_plans.hidden_cookie)
+        router = context.arm_plans.live.router
+        given, router.next_key = router.next_key, None  # others come before the answer
+
+        def go_on(left: bytes, granted: Granted) -> None:
+            router.next_key = given
+            try:
+                self._send(exchange, left, context, granted)
+            finally:
+                router.next_key = None
+
         auth.admit(
             exchange,
             fields,
-            lambda left, granted: self._send(exchange, left, context, granted),
+            go_on,
             lambda denied: self._turn_down(
                 exchange, context, denied.kind, denied.response
             ),

@@ -321,6 +321,8 @@ class Runtime:
     def close_idle(self) -> None:
         """Close the connections that nobody uses: it serves no more."""
         self._upstreams.close_idle()
+        if self.live is not None and self.live.trial is not None:
+            self.live.trial.retire()
 
     @property
     def _tasks(self) -> dict[str, Task]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +26,12 @@ from canary_trio.testing import (
     says_stable,
     url_of,
 )
-from http_trio.testing.peers import RawClient, connected, fake_upstream
+from http_trio.testing.peers import (
+    RawClient,
+    ReceivedRequest,
+    connected,
+    fake_upstream,
+)
 from tests.canary_trio.proxy.changing.test_long_connections import endless, open_stream
 
 STICKY = {"sticky_sessions": {"header": "X-User"}}
@@ -107,6 +113,19 @@ async def test_what_ends_it_and_what_does_not() -> None:
         assert proxy.counts("stable")[0] == 200
 
 
+async def test_its_connections_end_with_a_proxy_that_serves_no_more() -> None:
+    async with two() as (proxy, other), connected(proxy.server) as client:
+        trial = await begin(proxy, other, share=9999)
+        for user in range(3):
+            await ask(client, user)
+        live = trial.runtime.live
+        assert live is not None
+        upstream = live.arms["stable"].servers[0].upstream
+        assert upstream.idle
+        proxy.runtime.close_idle()
+        assert not upstream.idle
+
+
 async def test_one_that_cannot_run_changes_nothing() -> None:
     async with two() as (proxy, other):
         live = proxy.runtime.live
@@ -168,3 +187,49 @@ async def test_a_long_connection_is_where_it_is_to_be_when_it_is_over(
                 await trio.testing.wait_all_tasks_blocked(0.05)
                 assert long.recalled == (0 if stays else 1)
             run.cancel_scope.cancel()
+
+
+async def test_who_is_asked_about_meanwhile_keeps_the_key_that_was_drawn() -> None:
+    """Others come before a server has said who may pass: no key goes to another user."""
+    asked: list[bytes] = []
+    go_on = trio.Event()
+
+    async def answer_later(request: ReceivedRequest) -> None:
+        asked.append(request.path)
+        if b"X-Wait: yes" in request.head:
+            await go_on.wait()
+        await request.response(b"")
+
+    said: dict[int, tuple[bytes, bytes]] = {}
+
+    async with fake_upstream(answer_later) as auth:
+        access = {"forward_auth": {"url": url_of(auth)}}
+        async with two(sticky_sessions={}, access=access) as (proxy, other):
+            await begin(proxy, other)
+
+            async def come(path: bytes, *lines: bytes) -> tuple[bytes, bytes]:
+                async with connected(proxy.server) as client:
+                    head, body = await client.ask(path, *lines)
+                    return cookie_of(head), body
+
+            async def come_first(user: int) -> None:
+                said[user] = await come(b"/%d" % user, b"X-Wait: yes")
+
+            known, body_of_known = await come(b"/")
+            async with trio.open_nursery() as nursery:
+                for user in range(12):
+                    nursery.start_soon(come_first, user)
+                with trio.fail_after(PATIENCE_S):
+                    while len(asked) < 13:
+                        await trio.sleep(0.01)
+                assert await come(b"/", b"Cookie: " + known) == (b"", body_of_known)
+                go_on.set()
+            cookies = {known, *(cookie for cookie, _ in said.values())}
+            assert len(cookies) == 13, "each has a key of his own"
+            for cookie, body in said.values():
+                assert await come(b"/", b"Cookie: " + cookie) == (b"", body)
+
+
+def cookie_of(head: bytes) -> bytes:
+    found = re.search(rb"\r\nSet-Cookie: ([^;\r\n]*)", head, re.IGNORECASE)
+    return b"" if found is None else found[1]
