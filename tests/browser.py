@@ -27,7 +27,7 @@ import trio
 
 NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
 
-PATIENCE_S = 8
+PATIENCE_S = 30
 """How long anything is waited for; nothing takes near as long."""
 
 _ARGUMENTS = (

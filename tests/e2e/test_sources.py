@@ -401,13 +401,13 @@ async def test_a_gateway_follows_the_services_of_its_table(
     ],
 )
 async def test_a_proxy_that_can_have_no_document_from_there_ends(
-    url: str, words: str
+    url: str, words: str, tmp_path: Path
 ) -> None:
     async with in_memory_store() as client, fake_upstream(says_stable) as page:
         for name, there in (("STORE", client.url), ("OTHER", url_of(page))):
             url = url.replace(name, there.removeprefix("http://"))
         done = await run(
-            *("canary", "serve", "web", "--config-server", url),
+            *("canary", "serve", "web", "--config-server", url, "--data", tmp_path),
             *("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--id", "p"),
             status=2,
         )
@@ -423,6 +423,7 @@ async def test_an_etcd_behind_another_scheme_is_none(tmp_path: Path) -> None:
         done = await run(
             *("canary", "serve", "web", "--config-server", url, "--workers", "2"),
             *("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--id", "p"),
+            *("--data", tmp_path / "proxy"),
             status=2,
         )
     assert "an etcd is etcd://" in " ".join(done.err.split())
@@ -446,6 +447,7 @@ async def test_what_a_file_cannot_do_is_said_in_words(tmp_path: Path) -> None:
     done = await run(
         *("canary", "serve", "@edge", "--config-server", url + "web.json"),
         *("--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+        *("--data", tmp_path / "proxy"),
         status=2,
     )
     assert "a gateway has one for each service" in " ".join(done.err.split())

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 import trio
 
-from canary_trio import Proxy, ProxyOptions, read_document, serve, write_document
+from canary_trio import (
+    Proxy,
+    ProxyOptions,
+    read_document,
+    serve,
+    wait_applied,
+    write_document,
+)
 from canary_trio.control.changes.confirming import confirm, stop_trial, write_trial
 from canary_trio.errors import CannotConfirm
 from kv_trio import Client
@@ -37,6 +44,10 @@ async def fleet() -> AsyncIterator[tuple[Client, Proxy, Proxy, int]]:
         proxy_on(store, proxy_id="b") as b,
     ):
         _, revision = await read_document(store, "web")
+        with trio.fail_after(PATIENCE_S):
+            await wait_applied(
+                store, "web", revision, until=lambda fleet: len(fleet.live) == 2
+            )
         yield store, a, b, revision
 
 
@@ -137,7 +148,7 @@ async def test_the_command_chooses_waits_and_tells() -> None:
     async with fleet() as (store, a, b, first):
         given: dict[str, Any] = {"input": json.dumps(OTHER)}
         ran = await canary(
-            *(store, "apply", "web", "-", "--to", "1", "--wait", "20", "-m", "half"),
+            *(store, "apply", "web", "-", "--to", "1", "--wait", "60", "-m", "half"),
             **given,
         )
         assert "is tried by 1 of 2 proxies (" in ran.stdout

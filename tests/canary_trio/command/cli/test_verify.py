@@ -76,7 +76,7 @@ async def test_a_fleet_that_is_there_is_judged_and_left_as_it_was(tmp_path) -> N
         _, address = await made.start_proxy(sticky_sessions=True)
         before = json.loads((await made.canary("get")).out)
         words = ("verify", "web", "--url", made.store_url, "--yes", "--json")
-        more = ("--proxy", f"http://{address}", "--seconds", "1.5", "--seed", "2")
+        more = ("--proxy", f"http://{address}", "--seconds", "4", "--seed", "2")
         ran = await run("canary", *words, *more, status=None)
         after = json.loads((await made.canary("get")).out)
 
