@@ -36,7 +36,12 @@ from canary_trio.console.views.service import (
 from canary_trio.control.changes.documents import read_history
 from canary_trio.control.fleet.report import Report
 from canary_trio.control.sources.source import DocumentSource
-from canary_trio.control.store_keys import config_key, service_prefix
+from canary_trio.control.store_keys import (
+    config_key,
+    driver_state_key,
+    proxies_prefix,
+    service_prefix,
+)
 from kv_trio import Contact, Entry, KvError
 
 _log = logging.getLogger(__name__)
@@ -52,8 +57,6 @@ ASKS_PER_S = 10
 
 LOST_S = 2.0
 """How long the store may fail until it is said."""
-
-_NOISY = ("/evidence", "/seen", "/driver/state")  # shown with the next numbers
 
 Table = dict[str, Any]
 
@@ -233,7 +236,7 @@ class ServiceCollector:
         marks = [
             (key, entry.modify_index)
             for key, entry in entries.items()
-            if not key.endswith(_NOISY)
+            if not is_noisy(key, self.service)
         ]
         if marks != self._marks:
             self._marks = marks
@@ -333,6 +336,17 @@ class ServiceCollector:
             self.ticks += 1
         self._news.set()
         self._news = trio.Event()
+
+
+def is_noisy(key: str, service: str) -> bool:
+    """Tell whether what changes often is there: it is shown with the next numbers.
+
+    >>> is_noisy("canary/web/proxies/a/trial", "web"), is_noisy("canary/web/proxies/trial", "web")
+    (True, False)
+    """
+    proxies = proxies_prefix(service)
+    beside_report = key.startswith(proxies) and "/" in key[len(proxies) :]
+    return beside_report or key == driver_state_key(service)
 
 
 def _json(table: Table) -> bytes:
