@@ -97,6 +97,21 @@ def with_ratio(document: Table, ratio: float) -> Table:
     return {**changed, "ratio": ratio}
 
 
+def put_back(found: Table, before: Table) -> Table:
+    """Undo what flips changed of a document, and nothing that others did meanwhile.
+
+    Args:
+        found: the document now; a rollout in it began after the last flip, and is left.
+        before: what it was.
+    """
+    ours = set() if "rollout" in found else {"rollout", "ratio"}
+    if not before.get("decision_header") and found.get("decision_header") == DECISION:
+        ours.add("decision_header")
+    names = [name for name in found if name not in ours]
+    names += [name for name in before if name in ours]
+    return {name: (before if name in ours else found)[name] for name in names}
+
+
 def draw_ratio(chance: random.Random, before: float) -> float:
     """Draw a ratio: now and then none, or all, or one user more or fewer."""
     kind = chance.randrange(6)

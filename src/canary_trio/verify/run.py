@@ -31,7 +31,7 @@ from canary_trio.control.sources.source import DocumentSource
 from canary_trio.control.store_keys import past_document_key
 from canary_trio.errors import NoRevision
 from canary_trio.verify.arithmetic import shares_of
-from canary_trio.verify.documents import DECISION, Table
+from canary_trio.verify.documents import DECISION, Table, put_back
 from canary_trio.verify.fleet import SERVICE, ProxyPorts, own_fleet
 from canary_trio.verify.observation import ClientKind, Record
 from canary_trio.verify.peers import grpc, http1, http2, slow_bodies, websockets
@@ -184,7 +184,8 @@ async def verify_given(
     finally:
         with trio.move_on_after(READ_S, shield=True):
             note = Note("canary verify", "as it was before")
-            await revise(client, fleet.service, lambda _: before, note=note, tries=20)
+            back = partial(put_back, before=before)
+            await revise(client, fleet.service, back, note=note, tries=20)
     facts = RunFacts(
         seed=wanted.seed,
         store=store,
