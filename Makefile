@@ -121,7 +121,7 @@ docs: install  ## Write what docs/ has from the code anew: tables, reference, pr
 site: install  ## Build the documentation as a site, into build/site; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-screenshots: install  ## Write pictures of the console into docs/pictures
+screenshots: install  ## Write pictures of the console, with sample data, into docs/pictures
 	@$(BIN)/python -m tests.canary_trio.support.console_pictures docs/pictures
 
 # TypeScript reads plain scripts too. It is npm's, so it is left out where npm has none.

@@ -217,7 +217,9 @@ class Door:
     def refusal(self, asked: AdminRequest) -> Response | None:
         """Give the response to somebody who may not ask this; None for who may."""
         is_api = asked.path.startswith(API)
-        why = "" if asked.client == "unix" else self._why_not(asked)
+        # a worker's supervisor has looked; another Unix socket may be what a port leads to
+        is_vouched = self.access.is_vouched and asked.client == "unix"
+        why = "" if is_vouched else self._why_not(asked)
         if why:
             return _refusal(_FORBIDDEN, why, is_api=is_api)
         wanted = needed(asked)

@@ -11,7 +11,11 @@ from canary_trio.config.document import parse
 from canary_trio.console.api.bodies import BadBody, BodyTable
 from canary_trio.console.views.preview import Made
 from canary_trio.control.changes.assignments import apply_assignments, remove_fields
-from canary_trio.control.changes.documents import check_document, read_revision
+from canary_trio.control.changes.documents import (
+    check_document,
+    document_text,
+    read_revision,
+)
 from canary_trio.control.changes.reading import read_document
 from canary_trio.control.changes.rollouts import keep_state
 from canary_trio.control.sources.source import KeyStore
@@ -68,6 +72,7 @@ class Proposal:
             )
         try:
             check_document(service, document)
+            document_text(document)
         except InvalidConfig as exc:
             return Made(over, before, document, exc.problems, said)
         return Made(over, before, document, said=said)

@@ -130,6 +130,7 @@ export class News {
     this.begun = seconds();
     try {
       const response = await reach(`stream${asked}`, { headers, signal: control.signal, cache: "no-store" });
+      if (this.tries) learn().catch(() => null);
       await this.read(response.body, control);
       throw new Error("The stream ended.");
     } catch (exc) {

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from canary_trio.config.document import build, parse
+from canary_trio.config.document import SIZE_LIMIT, build, parse
 from canary_trio.config.policies import KeptHistory
 from canary_trio.control.changes.archive import RevisionWrite, Unnoted, new_id, own_note
 from canary_trio.control.changes.assignments import apply_assignments
@@ -34,6 +34,7 @@ from canary_trio.errors import (
     InvalidConfig,
     NoDocument,
     NoRevision,
+    Problem,
     WrittenMeanwhile,
 )
 from canary_trio.routing.edge.names import is_gateway
@@ -59,6 +60,19 @@ def check_document(service: str, document: dict[str, Any]) -> Config | GatewayCo
     from canary_trio.routing.edge.table_codec import build_table  # noqa: PLC0415
 
     return build_table(document)
+
+
+def document_text(document: dict[str, Any]) -> bytes:
+    """Give a document as it is written.
+
+    Raises:
+        InvalidConfig: no store would take so much.
+    """
+    text = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    if len(text) > SIZE_LIMIT:
+        found = f"{len(text)} bytes, as it is written"
+        raise InvalidConfig([Problem("$", found, f"at most {SIZE_LIMIT}")])
+    return text
 
 
 async def write_document(
@@ -115,11 +129,11 @@ async def _write_over(
     before = _parsed(entry)
     if before is not None and is_same(before, document):
         return over
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    text = document_text(document)
     revision = await _write(
         client,
         service,
-        text.encode(),
+        text,
         replaced=entry,
         bounds=bounds,
         found=differences({} if before is None else before, document),

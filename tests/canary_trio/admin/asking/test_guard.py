@@ -46,6 +46,26 @@ async def test_who_is_let_in(fields: bytes, status: int, method: bytes) -> None:
         assert head.startswith(b"HTTP/1.1 %d" % status)
 
 
+@pytest.mark.parametrize(("is_vouched", "status"), [(False, 403), (True, 200)])
+@pytest.mark.parametrize(
+    "field", [b"Host: attacker.example", b"Host: a\r\nOrigin: http://evil.example"]
+)
+async def test_a_port_may_lead_to_a_socket(
+    field: bytes, is_vouched: bool, status: int
+) -> None:
+    guard = AdminGuard(_respond, (), AdminAccess(is_vouched=is_vouched))
+
+    def from_there(exchange: Exchange) -> None:
+        exchange.client = "unix"
+        guard(exchange)
+
+    async with serving(from_there) as server, connected(server) as client:
+        await client.send(b"GET /status HTTP/1.1\r\n%b\r\n\r\n" % field)
+        head, _ = await client.response()
+
+    assert head.startswith(b"HTTP/1.1 %d" % status)
+
+
 NEAR, FAR = "127.0.0.1", "192.0.2.1"
 READS = (
     b"GET /status",

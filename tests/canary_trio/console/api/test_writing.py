@@ -325,3 +325,21 @@ async def test_a_freeze_ends(tmp_path: Path) -> None:
             assert found.status == 200
             held = (await asker.store.get("canary/web/freeze")).entry is not None
             assert held == frozen
+
+
+async def test_a_document_that_no_store_takes_is_refused_before(tmp_path: Path) -> None:
+    async with console(tmp_path) as asker:
+        over = await written(asker)
+        rule = {"header": "X-A", "equals": "x" * 1000, "arm": "stable"}
+        rules = [{"name": f"r{n}", **rule} for n in range(520)]
+        large = {"document": {**DOCUMENT, "rules": rules}}
+        shown = await asker.ask("POST", f"{SERVICE}/preview", large, by="bob")
+        put = await asker.ask(
+            "PUT", f"{SERVICE}/document", large, by="anna", match=over
+        )
+        present = (await read_document(asker.store, "web"))[1]
+
+    assert (shown.status, shown.json["valid"], put.status) == (200, False, 422)
+    assert put.json["problems"] == shown.json["problems"]
+    assert put.json["problems"][0]["expected"] == "at most 524288"
+    assert present == over

@@ -54,10 +54,11 @@ async def test_a_proxy_that_is_away_is_said_and_waited_for(
     await page.says(" old", "#link")
     assert "canary" in await page.text("#arms"), "what was known stays"
 
-    proxy.away = False
+    proxy.away, proxy.role, proxy.named = False, "read", ""  # sessions end with it
     proxy.view = sample.view(revision=902)
     await page.says("902", ".facts")
     await page.says("live", "#link")
+    await page.says("read only", ".session")
     await page.until("!document.querySelector('#root').classList.contains('old')")
     assert page.forgive("503") > 0
 

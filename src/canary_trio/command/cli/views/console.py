@@ -56,11 +56,8 @@ def console(
     click.echo(found["url"])
     if found["login"]:
         click.echo(f"login, holds once and for 2 min: {found['login']}")
-    elif credentials.token is None:
-        click.echo(
-            "to change something, give an --admin-token-file with the role write",
-            err=True,
-        )
+    for note in _notes(found["url"], found["login"], credentials.token is not None):
+        click.echo(note, err=True)
     for line in found["silent"]:
         click.echo(f"canary: {line}", err=True)
 
@@ -95,6 +92,35 @@ async def _find(
                     return {"url": url, "login": login, "silent": silent}
         silent.append(printable(f"{report.id}: {why}"))
     return {"url": "", "login": "", "silent": silent}
+
+
+def _notes(url: str, login: str, has_token: bool) -> list[str]:  # noqa: FBT001
+    """Say what is missing until something can be seen, and changed.
+
+    >>> _notes("http://10.0.0.1:8081/console/#/web", "x", True)
+    []
+    >>> _notes("http://10.0.0.1:8081/console/#/web", "", True)
+    ['no login: a token is shown by TLS to whom --admin-ca verifies, and to an --admin-at']
+    >>> _notes("unix:/a.sock/console/#/web", "x", True)[0].rpartition(" ")[2]
+    'http://localhost:8081/console/#/web'
+    """
+    notes = []
+    if not login and not has_token:
+        notes.append(
+            "to change something, give an --admin-token-file with the role write"
+        )
+    elif not login:
+        notes.append(
+            "no login: a token is shown by TLS to whom --admin-ca verifies, and to an"
+            " --admin-at"
+        )
+    if url.startswith("unix:"):
+        page = url.partition("/console/")[2]
+        notes.append(
+            "no browser opens a Unix socket: lead a port there (ssh -L 8081:PATH HOST), and"
+            f" open http://localhost:8081/console/{page}"
+        )
+    return notes
 
 
 def _page(address: str, service: str) -> str:

@@ -86,4 +86,4 @@ export const events = () =>
     h("ol.events", each(() => state.view.events, (one) => one.number, () =>
       h("li", h("time.dim", (one) => clock(one.time)), " ",
         mark((one) => LEVELS[one.level] ?? "idle", (one) => one.kind), " ", (one) => one.message))),
-    h("p.dim", { hidden: () => state.view.events.length }, "Nothing yet."));
+    h("p.dim", { hidden: () => state.view.events.length > 0 }, "Nothing yet."));
