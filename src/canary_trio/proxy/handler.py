@@ -105,9 +105,8 @@ class ProxyHandler:
         if fields is not head.kept:
             fields = _without_claims_of(exchange)
         if arm_plans.looks_closer or head.method in max_forwards.METHODS:
-            if self._trial is not None and self._trial[0].tries(exchange):
-                self._note_one(exchange, live)
-                self._trial[1](exchange)
+            if self._trial is not None:
+                self._choose_document(exchange, fields, context, *self._trial)
                 return
             passed = self._look_closer(exchange, fields, context)
             if passed is None:
@@ -173,6 +172,26 @@ class ProxyHandler:
             request.start_when_ready()
         else:
             request.start()
+
+    def _choose_document(
+        self,
+        exchange: Exchange,
+        fields: bytes,
+        context: Context,
+        trial: Trial,
+        tried: ProxyHandler,
+    ) -> None:
+        """Send a request by the document that is tried, or by the present one."""
+        try:
+            if trial.tries(exchange):
+                self._note_one(exchange, context.arm_plans.live)
+                tried(exchange)
+            else:
+                passed = self._look_closer(exchange, fields, context)
+                if passed is not None:
+                    self._send(exchange, passed, context, None)
+        finally:
+            trial.split.forget()
 
     def _note(self, exchange: Exchange, head: RequestHead, live: LiveConfig) -> None:
         """Note a request, so that it can be asked what another document would do."""

@@ -99,7 +99,6 @@ class Trial:
 
     def retire(self) -> None:
         """Let it serve nobody any more; what is in progress ends as it does."""
-        self.split.present.next_key = None
         self.runtime.retire()
 
 

@@ -89,3 +89,7 @@ class TrialSplit:
         if mints:  # the one that routes it gives this key to who shows it none
             (self._tried if tries else self.present).next_key = key
         return tries
+
+    def forget(self) -> None:
+        """Take that the request is routed, or refused: the key is nobody else's."""
+        self.present.next_key = self._tried.next_key = None
