@@ -32,10 +32,13 @@ LOGINS = 100
 """One-time logins that are kept at most; the oldest end."""
 
 FAILURES = 20
-"""Logins that may fail within `FAILURES_S`; beyond it nobody may try."""
+"""Logins of one address that may fail within `FAILURES_S`; beyond it none from there is tried."""
 
 FAILURES_S = 10.0
 """In seconds."""
+
+ADDRESSES = 1000
+"""Whose failures are kept at most; those of the oldest are forgotten."""
 
 COOKIE, SECURE_COOKIE = b"canary", b"__Host-canary"
 """How the name of the cookie begins: over plain HTTP, and over TLS (RFC 6265bis, 4.1.3.2)."""
@@ -73,20 +76,25 @@ class Sessions:
         self._clock = clock
         self._sessions: dict[bytes, Grant] = {}
         self._logins: dict[bytes, Grant] = {}
-        self._failures: deque[float] = deque(maxlen=FAILURES)
+        self._failures: dict[str, deque[float]] = {}
 
     def __repr__(self) -> str:
         return f"<Sessions {len(self._sessions)} logins={len(self._logins)}>"
 
-    @property
-    def is_tired(self) -> bool:
-        """Whether so many logins failed of late that nobody may try now."""
-        full = len(self._failures) == FAILURES
-        return full and self._clock() - self._failures[0] < FAILURES_S
+    def is_tired(self, client: str) -> bool:
+        """Tell whether so many logins of an address failed of late that none is tried now."""
+        failures = self._failures.get(client)
+        if failures is None or len(failures) < FAILURES:
+            return False
+        return self._clock() - failures[0] < FAILURES_S
 
-    def failed(self) -> None:
-        """Note that a login failed."""
-        self._failures.append(self._clock())
+    def failed(self, client: str) -> None:
+        """Note that a login of an address failed."""
+        found = self._failures.pop(client, None) or deque(maxlen=FAILURES)
+        found.append(self._clock())
+        while len(self._failures) >= ADDRESSES:
+            del self._failures[next(iter(self._failures))]
+        self._failures[client] = found
 
     def begin(self, grant: Grant) -> tuple[str, float]:
         """Begin a session; give its secret, and when it ends."""

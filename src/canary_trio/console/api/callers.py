@@ -142,7 +142,8 @@ class Callers:
         if bool(token) == bool(login):
             found = "both" if token else "neither of them"
             raise BadBody([Problem("$", found, "either token or login, with a secret")])
-        if sessions.is_tired:
+        client = request.scope[ASKED].client
+        if sessions.is_tired(client):
             words = "too many logins have failed of late; try again in some seconds"
             return JsonAnswer({"error": words}, 429, {"Retry-After": "10"})
         grant = sessions.redeem(login)
@@ -153,7 +154,7 @@ class Callers:
             grant = sessions.redeem(token)
             caller = None if grant is None else grant.caller(self._access.roles.roles)
         if grant is None or caller is None:
-            sessions.failed()
+            sessions.failed(client)
             what = "token is not known" if token else "login is not known, or over"
             raise MayNot(f"this {what}; `canary console` makes one")
         secret, until = sessions.begin(grant)
