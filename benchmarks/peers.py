@@ -26,7 +26,14 @@ _BIN = Path(sys.executable).parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PATIENCE_S = 10.0
-_SIZES = {"1MiB": 1 << 20, "10MiB": 10 << 20}
+_SIZES = {
+    "0B": 0,
+    "1KiB": 1 << 10,
+    "10KiB": 10 << 10,
+    "100KiB": 100 << 10,
+    "1MiB": 1 << 20,
+    "10MiB": 10 << 20,
+}
 _NGINX = """
 {user} worker_processes 1; daemon off; pid {dir}/pid; error_log {dir}/error crit;
 
@@ -163,7 +170,7 @@ def nginx(cpu: int, body: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
 def versions(cpu: int) -> Iterator[tuple[int, int]]:
     """Run two upstreams, which answer v1 and v2, in one nginx.
 
-    Both also have `/large/1MiB` and `/large/10MiB`.
+    Both also have `/large/0B`, and the others up to `/large/10MiB`.
     """
     one, two = free_port(), free_port()
     with directory() as path:

@@ -90,6 +90,10 @@ def kv_trio(name: str = "kv-trio", checkout: Path | None = None) -> Peer:
         *("serve", "--bind", f"127.0.0.1:{port}"),
         *("--data", "{data}", "--connections", str(_CONNECTIONS)),
     )
+    if (
+        checkout is None
+    ):  # another one may not know of it; all watchers are of one address
+        words += ("--limit", f"watchers_per_client={_CONNECTIONS}")
     return Peer(name, port, ConsulWords(), words)
 
 
