@@ -316,6 +316,10 @@ class Writing:
         )
         with trio.fail_after(STORE_S + ADMIN_S):
             revision, told, waits = await work(turn)
+        if not told:
+            told = f"revision {revision} written"
+            if revision == turn.over:
+                told = "it is so already, nothing was written"
         shown: dict[str, Any] = {
             "service": turn.service,
             "revision": revision,

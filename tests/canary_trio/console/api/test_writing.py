@@ -343,3 +343,17 @@ async def test_a_document_that_no_store_takes_is_refused_before(tmp_path: Path) 
     assert put.json["problems"] == shown.json["problems"]
     assert put.json["problems"][0]["expected"] == "at most 524288"
     assert present == over
+
+
+async def test_what_was_done_is_always_told(tmp_path: Path) -> None:
+    async with console(tmp_path) as asker:
+        over = await written(asker)
+        body, told = {"assignments": ["ratio=0.3"]}, []
+        for _ in range(2):
+            found = await asker.ask(
+                "PATCH", f"{SERVICE}/document", body, by="anna", match=over
+            )
+            over = found.json["revision"]
+            told.append(found.json["told"])
+
+    assert told == [f"revision {over} written", "it is so already, nothing was written"]
