@@ -256,6 +256,9 @@ def _verify_own(wanted: VerifyPlan, given: dict[str, Any]) -> VerifyReport:
             return trio.run(run)
         except BaseExceptionGroup as group:
             if group.subgroup(KeyboardInterrupt) is not None:
+                _clear()
+                again = f"--seed {wanted.seed} begins the same plan again"
+                click.echo(f"canary: interrupted, nothing is judged; {again}", err=True)
                 sys.exit(store_options.INTERRUPTED)
             found = group.subgroup(NotStarted)
             if found is None:

@@ -71,6 +71,19 @@ def test_a_store_that_is_not_installed_is_not_judged(monkeypatch) -> None:
     assert "no consul on the path" in ran.output
 
 
+def test_who_interrupts_it_is_told_the_seed(monkeypatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise BaseExceptionGroup("", [KeyboardInterrupt()])
+
+    monkeypatch.setattr("trio.run", interrupted)
+    result = CliRunner().invoke(main, ["verify", "--seed", "7"])
+
+    assert result.exit_code == 130
+    assert result.stderr == (
+        "canary: interrupted, nothing is judged; --seed 7 begins the same plan again\n"
+    )
+
+
 async def test_a_fleet_that_is_there_is_judged_and_left_as_it_was(tmp_path) -> None:
     async with world(tmp_path) as made:
         _, address = await made.start_proxy(sticky_sessions=True)
