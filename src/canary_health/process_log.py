@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 1024 * 1024
 """Of lines that wait at most while standard error takes its time."""
 
+PAUSE_S = 0.05
+"""Between two writes at least, so that many lines in a row wake the thread only now and then;
+the first of them is written at once."""
+
 LAST_S = 1.0
 """How long the last lines have when the process ends."""
 
@@ -64,6 +68,8 @@ class ProcessLog(logging.Handler):
         self._size = 0
         self._told = 0
         self._is_writing = False
+        self._is_idle = False  # whether the thread waits for lines
+        self._flushes = 0  # who waits until all is written
         self._news = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -85,19 +91,29 @@ class ProcessLog(logging.Handler):
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
-            self._news.notify_all()
+            if self._is_idle:
+                self._is_idle = False
+                self._news.notify_all()
 
     def flush(self) -> None:
         """Wait until what was taken is written, for `LAST_S` at most."""
         with self._news:
+            self._flushes += 1
+            self._news.notify_all()
             self._news.wait_for(lambda: not (self._lines or self._is_writing), LAST_S)
+            self._flushes -= 1
 
     def _run(self) -> None:
+        pause_s = 0.0
         while True:
             with self._news:
                 self._is_writing = False
                 self._news.notify_all()
+                self._news.wait_for(lambda: self._flushes > 0, pause_s)
+                pause_s = PAUSE_S
+                self._is_idle = True
                 self._news.wait_for(lambda: bool(self._lines))
+                self._is_idle = False
                 lines, self._is_writing = list(self._lines), True
                 lines += self._dropped_line()
                 self._lines.clear()

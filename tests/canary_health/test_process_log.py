@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from canary_health.process_log import (
     BUFFER_BYTES,
+    PAUSE_S,
     LogForm,
     ProcessLog,
     configure,
@@ -216,3 +218,27 @@ assert not [name for name in sys.modules if name.partition('.')[0] == 'structlog
 assert not logging.getLogger().handlers
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_lines_in_a_row_are_written_together() -> None:
+    """So a proxy whose configuration changes often is not woken for each line of it."""
+
+    class Counting(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            self.writes += 1
+            return super().write(text)
+
+    to = Counting()
+    handler = ProcessLog(to)
+    begun = time.monotonic()
+    for number in range(3000):
+        handler.emit(logging.makeLogRecord({"msg": f"line {number}"}))
+        if number % 100 == 0:
+            time.sleep(0.001)  # the thread has its turn
+    took_s = time.monotonic() - begun
+    settle(handler)
+
+    assert to.getvalue().splitlines() == [f"line {n}" for n in range(3000)]
+    assert to.writes <= 2 + took_s / PAUSE_S + 1
