@@ -22,8 +22,9 @@ PATIENCE_S = 5.0
 """How long a server has to respond, by default."""
 
 
-SPARED = ("httpcore._async.http2", "httpcore._sync.http2", "anyio")
-"""The HTTP/2 of httpcore, and what it runs on without trio; none is used here."""
+SPARED = ("httpx._main", "httpcore._async.http2", "httpcore._sync.http2", "anyio")
+"""The command of httpx, which draws on a terminal, its HTTP/2, and what it runs on without
+trio; none is used here."""
 
 GC_THRESHOLD = 200_000
 """Objects more than before until cycles are looked for; a short command ends before."""
@@ -124,8 +125,8 @@ def have_standard_streams() -> None:
 def make_quick() -> None:
     """Spare this process what no command of ours needs, a fifth of the time of a short one.
 
-    Python's word for a module that cannot be had is None. So httpcore finds itself as it
-    is without its extras, which it is made for.
+    Python's word for a module that cannot be had is None. So httpx finds itself as it is
+    without its extras, which its packages are made for.
     """
     sys.modules.update(dict.fromkeys(SPARED))  # type: ignore[arg-type]
     gc.set_threshold(GC_THRESHOLD)

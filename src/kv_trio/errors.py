@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-REASON_CHARACTERS = 500
-"""Of what a server or a library says, which are shown."""
-
 
 class KvError(Exception):
     """The root of the errors of this package."""
@@ -128,25 +125,3 @@ class BadAuditLog(KvError):
 
 class LockLost(KvError):
     """A lock was lost while it was needed: its session ended, or could not be renewed."""
-
-
-# === in words ===
-
-
-def one_line(text: str) -> str:
-    """Give text without what would move a terminal's cursor or begin a new line."""
-    return "".join(c if c.isprintable() else " " for c in text).strip()
-
-
-def reason_of(exc: BaseException) -> str:
-    """Give the reason in words; that of a TLS error is in one of its causes."""
-    import ssl  # noqa: PLC0415  # for an error only
-
-    cause: BaseException | None = exc
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({cause.verify_message})"
-        if isinstance(cause, ssl.SSLError) and cause.reason:
-            return f"no TLS ({cause.reason.lower().replace('_', ' ')})"
-        cause = cause.__cause__ or cause.__context__
-    return one_line(str(exc))[:REASON_CHARACTERS] or type(exc).__name__

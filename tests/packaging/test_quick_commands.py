@@ -50,8 +50,7 @@ SERVERS = {
 OTHERS = {
     "rich",
     "pygments",
-    "httpx",
-    "http.cookiejar",
+    "httpx._main",
     "h2",
     "hypercorn",
     "httptools",
@@ -65,7 +64,7 @@ OTHERS = {
     "importlib.metadata",
 }
 CHECKING = {"cattrs", "re2", "canary_trio.config", "canary_trio.routing.edge.model"}
-ASKING = {"trio", "httpcore"}
+ASKING = {"trio", "httpx"}
 OF_OTHER_CHANGES = {
     "canary_trio.rollout",
     "canary_trio.control.changes.confirming",
@@ -116,13 +115,13 @@ async def test_a_quick_command_imports_no_more_than_it_needs(command: str) -> No
 
 
 def test_what_is_spared_is_what_libraries_do_without() -> None:
-    """httpcore has a way without it, which they take here."""
+    """httpx and httpcore have a way without it, which they take here."""
     code = """
 from canary_health.commands import SPARED, make_quick
 make_quick()
-import sys, httpcore
+import sys, httpx, httpcore
 assert all(sys.modules[name] is None for name in SPARED)
-httpcore.AsyncConnectionPool()
+httpx.AsyncHTTPTransport()
 """
     run = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(run, capture_output=True, text=True, check=False)

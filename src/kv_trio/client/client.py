@@ -24,8 +24,8 @@ from kv_trio.client.backup import write_backup
 from kv_trio.client.limits import ResponseLimits
 from kv_trio.client.lock import hold_lock
 from kv_trio.client.paths import key_path, session_path
-from kv_trio.client.results import Listing, Reply, Snapshot, WriteResult
-from kv_trio.client.transport import Token, Transport
+from kv_trio.client.results import Listing, Snapshot, WriteResult
+from kv_trio.client.transport import Reply, Token, Transport
 from kv_trio.client.watch import Contact, Watch
 from kv_trio.consul.decode import (
     read_done,

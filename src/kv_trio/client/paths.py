@@ -1,4 +1,4 @@
-"""The URLs of requests. Pure.
+"""The paths of requests. Pure.
 
 A key is whatever its user says; a path is what a server makes of it, and servers take
 `.`, `..` and empty segments away, also where they are percent-encoded (Go's and ours
@@ -7,73 +7,16 @@ do). A key that would so become another key, or another endpoint, is refused her
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
-from typing import Self
-from urllib.parse import quote, unquote, urlsplit
-
-import attrs
+from urllib.parse import quote, unquote
 
 from kv_trio.errors import BadKey
 
-_PORTS = {"http": 80, "https": 443}
-_SAFE = "/%!$&'()*+,;=:@~"  # of a path: what need not, or must not again, be encoded
 _KV = "/v1/kv/"
 _WATCH = "/v1/watch"
 _WALKS = {"", ".", ".."}  # segments that a server takes away
 _SESSION_ID = re.compile(r"[0-9A-Za-z-]+")
-
-
-@attrs.frozen
-class ServerUrl:
-    """Where a server is, in the parts of which requests are made.
-
-    Attributes:
-        base: the path before all of its paths, percent-encoded, without a slash at its end.
-        fields: of each request, `Host` first.
-    """
-
-    scheme: str
-    host: str
-    port: int | None
-    base: str
-    fields: Mapping[str, str] = attrs.field(repr=False)
-
-    @classmethod
-    def parse(cls, url: str) -> Self:
-        """Read a URL.
-
-        >>> dict(ServerUrl.parse("http://[::1]:8500/kv/").fields)
-        {'Host': '[::1]:8500'}
-
-        Raises:
-            ValueError: it is none of a server.
-        """
-        if not url.isprintable() or " " in url:
-            raise ValueError("it has a character that no URL has")
-        parts = urlsplit(url)
-        if "?" in url or "#" in url:
-            raise ValueError("it has a query, expected none")
-        scheme, host = parts.scheme.lower(), parts.hostname or ""
-        if scheme not in ("http", "https"):
-            raise ValueError("expected http:// or https://")
-        if not host:
-            raise ValueError("it names no host")
-        if not host.isascii():
-            import idna  # noqa: PLC0415  # for such names only
-
-            host = idna.encode(host).decode()
-        named = f"[{host}]" if ":" in host else host
-        port = parts.port
-        is_usual = port in (None, _PORTS[scheme])
-        fields = {"Host": named if is_usual else f"{named}:{port}"}
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            user = base64.b64encode(pair.encode()).decode()
-            fields["Authorization"] = f"Basic {user}"
-        base = quote(parts.path.rstrip("/"), safe=_SAFE)
-        return cls(scheme, host, port, base, fields)
 
 
 def key_path(key: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 import attrs
 
 from kv_trio.state.entry import Entry
@@ -57,24 +55,3 @@ class WriteResult:
 
     done: bool
     index: int
-
-
-@attrs.frozen
-class Reply:
-    """The response of a server.
-
-    Attributes:
-        url: of the request, for messages.
-        index, tag: its fields `X-Consul-Index` and `ETag`; empty if it has none.
-    """
-
-    url: str
-    status: int
-    index: str
-    body: bytes
-    tag: str = ""
-
-    @property
-    def is_absent(self) -> bool:
-        """Whether there is no such key."""
-        return self.status == HTTPStatus.NOT_FOUND

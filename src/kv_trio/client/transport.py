@@ -1,48 +1,39 @@
-"""Requests of the client over httpcore, the one module that imports it.
+"""Requests of the client over httpx, the one module that imports it.
 
-The one door through which a store's bytes come in. httpcore is connections and framing,
-and no more: cookies, redirects, charsets and compressed bodies are what a store says and
-nobody looks at. Whatever else the bytes are, they become a `Reply` or one of our errors,
-whichever library trips over them; a reply has a limit, and a request a deadline, so that a
-server that is silent is noticed.
+The one door through which a store's bytes come in. Of httpx only the connections are
+used (its transport), not its client, which also reads cookies, redirects, charsets and
+compressed bodies: what a store says there is never looked at. Whatever else the bytes
+are, they become a `Reply` or one of our errors, whichever library trips over them; a
+reply has a limit, and a request a deadline, so that a server that is silent is noticed.
 
 One file, since a door has two sides: what is sent, and what comes back.
 """
 
 from __future__ import annotations
 
-import functools
+import base64
 import os
 import re
 import ssl
-from collections.abc import (
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Container,
-    Iterator,
-    Mapping,
-)
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from socket import SHUT_RDWR
-from typing import Any, Protocol, Self
+from types import TracebackType
+from typing import Any, Self
 
-import httpcore
+import attrs
+import httpx
 import trio
 
 from http_trio import client_context
-from kv_trio.client.paths import ServerUrl, encode_query, missing_right
-from kv_trio.client.results import Reply
+from kv_trio.client.paths import encode_query, missing_right
 from kv_trio.errors import (
-    REASON_CHARACTERS,
     KvError,
     NoConnection,
     StoreRefused,
     StoreUnreachable,
     UnexpectedResponse,
-    one_line,
-    reason_of,
 )
 
 TIMEOUT_S = 10.0
@@ -57,31 +48,32 @@ REFUSAL_BYTES = 64 * 1024
 _KEPT = 20  # idle connections
 _KEPT_S = 5.0
 _CLOSE_S = 1.0
+_REASON = 500  # characters of a refusal that are shown
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "kv-trio"}
-_BODILESS = {"GET", "HEAD", "OPTIONS", "DELETE"}  # whose requests say no length of 0
-_TROUBLES = (
-    httpcore.NetworkError,
-    httpcore.TimeoutException,
-    httpcore.ProtocolError,
-    OSError,
-)
-_GOOD = range(200, 300)
-_parsed = functools.lru_cache(64)(ServerUrl.parse)
 _PLAIN = {"", "identity"}  # content codings that need no decoding
 _USER = re.compile(r"(?<=//)[^/@]*@")
 _File = str | os.PathLike[str] | None
 
 
-class StoreConnections(Protocol):
-    """What sends requests: httpcore's pool, or one that is none."""
+@attrs.frozen
+class Reply:
+    """The response of a server.
 
-    async def handle_async_request(
-        self, request: httpcore.Request
-    ) -> httpcore.Response:
-        """Send a request; give the response once its head has come."""
+    Attributes:
+        url: of the request, for messages.
+        index, tag: its fields `X-Consul-Index` and `ETag`; empty if it has none.
+    """
 
-    async def aclose(self) -> None:
-        """Close the connections."""
+    url: str
+    status: int
+    index: str
+    body: bytes
+    tag: str = ""
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no such key."""
+        return self.status == HTTPStatus.NOT_FOUND
 
 
 class Transport:
@@ -92,7 +84,7 @@ class Transport:
         url: str,
         token: Token,
         ca_file: _File,
-        http: StoreConnections | None = None,
+        http: httpx.AsyncBaseTransport | None = None,
         *,
         cert_file: _File = None,
     ) -> None:
@@ -111,11 +103,14 @@ class Transport:
         self.url = url.rstrip("/")
         self._shown = _USER.sub("", self.url)
         self._token = token
-        self._http: StoreConnections = http or httpcore.AsyncConnectionPool(
-            max_connections=None,
-            max_keepalive_connections=_KEPT,
-            keepalive_expiry=_KEPT_S,
-            ssl_context=_trust(self.url, ca_file, cert_file),
+        self._http = http or httpx.AsyncHTTPTransport(
+            limits=httpx.Limits(
+                max_connections=None,
+                max_keepalive_connections=_KEPT,
+                keepalive_expiry=_KEPT_S,
+            ),
+            verify=_trust(self.url, ca_file, cert_file),
+            trust_env=False,  # a proxy for the web is none for the store
         )
 
     def __repr__(self) -> str:
@@ -123,13 +118,18 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         """Open the connections."""
-        await trio.lowlevel.checkpoint()
+        await self._http.__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Close the connections."""
         with trio.move_on_after(_CLOSE_S, shield=True):
-            await self._http.aclose()
+            await self._http.__aexit__(kind, error, trace)
 
     async def request(
         self,
@@ -165,14 +165,14 @@ class Transport:
         try:
             with trio.fail_after(deadline_s):
                 async with self._send(request) as response:
-                    if response.status not in _GOOD and response.status not in also:
-                        raise await self._refusal(request, response)
+                    if not response.is_success and response.status_code not in also:
+                        raise await self._refusal(response)
                     content = await self._read(response, self._shown + path, limit)
         except trio.TooSlowError as exc:
             late = f"{self._shown}: no response in {deadline_s:g} s"
             raise StoreUnreachable(late) from exc
         index, tag = _field(response, b"x-consul-index"), _field(response, b"etag")
-        return Reply(self._shown + path, response.status, index, content, tag)
+        return Reply(self._shown + path, response.status_code, index, content, tag)
 
     @asynccontextmanager
     async def stream(
@@ -202,8 +202,8 @@ class Transport:
         timeouts["read"] = silent_s
         request.extensions = {"timeout": timeouts}
         async with self._send(request) as response:
-            if response.status not in _GOOD:
-                raise await self._refusal(request, response)
+            if not response.is_success:
+                raise await self._refusal(response)
             _check_plain(response, self._shown + path)
             parts = _Parts(self, response)
             try:
@@ -221,7 +221,7 @@ class Transport:
         parameters: Mapping[str, str],
         body: bytes | None,
         more: Mapping[str, str] | None = None,
-    ) -> httpcore.Request:
+    ) -> httpx.Request:
         query = encode_query(parameters)
         headers = {**_HEADERS, **(more or {})}
         if token := self._token() if callable(self._token) else self._token:
@@ -230,32 +230,20 @@ class Transport:
                     "the token has characters that no header can have"
                 )
             headers["X-Consul-Token"] = token
+        if "?" in self.url or "#" in self.url:
+            raise StoreUnreachable(f"{self._shown!r} is not the URL of a server")
         with self._own_errors():
-            server = self._parse()
-            if body or method not in _BODILESS:
-                headers["Content-Length"] = str(len(body or b""))
-            url = httpcore.URL(
-                scheme=server.scheme,
-                host=server.host,
-                port=server.port,
-                target=server.base + path + ("?" + query if query else ""),
-            )
-            fields = [*server.fields.items(), *headers.items()]
-            return httpcore.Request(method, url, headers=fields, content=body)
-
-    def _parse(self) -> ServerUrl:
-        try:
-            return _parsed(self.url)
-        except ValueError as exc:
-            words = f"{self._shown!r} is not the URL of a server: {reason_of(exc)}"
-            raise StoreUnreachable(words) from exc
+            url = httpx.URL(self.url + path + ("?" + query if query else ""))
+            if url.userinfo:
+                user = f"{url.username}:{url.password}".encode()
+                headers["Authorization"] = f"Basic {base64.b64encode(user).decode()}"
+            return httpx.Request(method, url, headers=headers, content=body)
 
     @asynccontextmanager
-    async def _send(
-        self, request: httpcore.Request
-    ) -> AsyncIterator[httpcore.Response]:
+    async def _send(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
         with self._own_errors():
             response = await self._http.handle_async_request(request)
+        response.request = request
         try:
             yield response
         finally:
@@ -264,7 +252,7 @@ class Transport:
 
     # === what comes back ===
 
-    async def _read(self, response: httpcore.Response, url: str, limit: int) -> bytes:
+    async def _read(self, response: httpx.Response, url: str, limit: int) -> bytes:
         _check_plain(response, url)
         parts = _Parts(self, response)
         body = await parts.read(limit)
@@ -275,20 +263,18 @@ class Transport:
             )
         return body
 
-    async def _refusal(
-        self, request: httpcore.Request, response: httpcore.Response
-    ) -> StoreRefused:
+    async def _refusal(self, response: httpx.Response) -> StoreRefused:
         """Give the reason of a refusal; what charset the server names is not tried."""
         body = await _Parts(self, response).read(REFUSAL_BYTES)
         text = body.decode("utf-8", "replace")
         if location := _field(response, b"location"):
             text += f" (moved to {location})"
-        reason = one_line(text)[:REASON_CHARACTERS]
-        if response.status == HTTPStatus.FORBIDDEN:
-            method, target = request.method.decode(), request.url.target.decode()
-            told, key, right = missing_right(method, target)
+        reason = _one_line(text)[:_REASON]
+        if response.status_code == 403:
+            method, path = response.request.method, response.request.url.raw_path
+            told, key, right = missing_right(method, path.decode())
             return StoreRefused(403, reason + told, key=key, right=right)
-        return StoreRefused(response.status, reason)
+        return StoreRefused(response.status_code, reason)
 
     @contextmanager
     def _own_errors(self) -> Iterator[None]:
@@ -297,15 +283,17 @@ class Transport:
             yield
         except KvError:
             raise
-        except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
-            raise NoConnection(f"{self._shown}: {reason_of(exc)}") from exc
-        except httpcore.RemoteProtocolError as exc:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
+            raise NoConnection(f"{self._shown}: {_reason(exc)}") from exc
+        except httpx.RemoteProtocolError as exc:
             kind = UnexpectedResponse if "illegal" in str(exc) else StoreUnreachable
-            raise kind(f"{self._shown}: {reason_of(exc)}") from exc
-        except _TROUBLES as exc:
-            raise StoreUnreachable(f"{self._shown}: {reason_of(exc)}") from exc
+            raise kind(f"{self._shown}: {_reason(exc)}") from exc
+        except (httpx.HTTPError, OSError) as exc:
+            raise StoreUnreachable(f"{self._shown}: {_reason(exc)}") from exc
+        except httpx.InvalidURL as exc:
+            raise StoreUnreachable(f"{self._shown!r} is not a URL: {exc}") from exc
         except Exception as exc:  # such as a UnicodeError at a host's name
-            what = one_line(f"{type(exc).__name__}: {exc}")[:REASON_CHARACTERS]
+            what = _one_line(f"{type(exc).__name__}: {exc}")[:_REASON]
             raise StoreUnreachable(f"{self._shown}: {what}") from exc
 
 
@@ -316,12 +304,12 @@ class _Parts:
     connection is ended first, and they end by that.
     """
 
-    def __init__(self, transport: Transport, response: httpcore.Response) -> None:
+    def __init__(self, transport: Transport, response: httpx.Response) -> None:
         self.cut = False
         self._is_whole = False
         self._transport = transport
         self._response = response
-        assert isinstance(response.stream, AsyncIterable)
+        assert isinstance(response.stream, httpx.AsyncByteStream)
         self._parts = aiter(response.stream)
 
     def __aiter__(self) -> Self:
@@ -373,23 +361,40 @@ async def _shut_down(connection: Any) -> None:
         socket.shutdown(SHUT_RDWR)
 
 
-def _field(response: httpcore.Response, name: bytes) -> str:
+def _field(response: httpx.Response, name: bytes) -> str:
     """Give a field's values, as they are, whatever their bytes."""
-    values = [value for key, value in response.headers if key.lower() == name]
+    values = [value for key, value in response.headers.raw if key.lower() == name]
     return b", ".join(values).decode("latin-1")
 
 
-def _check_plain(response: httpcore.Response, url: str) -> None:
+def _check_plain(response: httpx.Response, url: str) -> None:
     """Check that a body is as it is: what is decoded can be any size."""
     coding = _field(response, b"content-encoding").strip().lower()
     if coding not in _PLAIN:
         raise UnexpectedResponse(
-            f"{url}: Content-Encoding is {coding[:REASON_CHARACTERS]!r}, expected none"
+            f"{url}: Content-Encoding is {coding[:_REASON]!r}, expected none"
         )
 
 
-def _trust(url: str, ca_file: _File, cert_file: _File) -> ssl.SSLContext | None:
+def _trust(url: str, ca_file: _File, cert_file: _File) -> ssl.SSLContext | bool:
     """Give what verifies a server; only for http:// no authorities are read."""
     if url.lower().startswith("http:"):
-        return None
+        return False
     return client_context(ca=ca_file, cert=cert_file)
+
+
+def _one_line(text: str) -> str:
+    """Give text without what would move a terminal's cursor or begin a new line."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def _reason(exc: BaseException) -> str:
+    """Give the reason in words; that of a TLS error is in one of its causes."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({cause.verify_message})"
+        if isinstance(cause, ssl.SSLError) and cause.reason:
+            return f"no TLS ({cause.reason.lower().replace('_', ' ')})"
+        cause = cause.__cause__ or cause.__context__
+    return _one_line(str(exc))[:_REASON] or type(exc).__name__

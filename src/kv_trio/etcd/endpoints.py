@@ -24,8 +24,7 @@ from typing import Any, Self, TypeVar
 
 import trio
 
-from kv_trio.client.results import Reply
-from kv_trio.client.transport import Token, Transport
+from kv_trio.client.transport import Reply, Token, Transport
 from kv_trio.errors import (
     KvError,
     NoConnection,

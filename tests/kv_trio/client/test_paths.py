@@ -11,13 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kv_trio import BadKey, BadQuery, Client, TxnOperation
-from kv_trio.client.paths import (
-    ServerUrl,
-    encode_query,
-    key_path,
-    missing_right,
-    session_path,
-)
+from kv_trio.client.paths import encode_query, key_path, missing_right, session_path
 from kv_trio.consul.parameters import parse_parameters, parse_path, parse_target
 from tests.kv_trio.support.odd_stores import client_over
 
@@ -145,42 +139,3 @@ def test_a_refusal_says_what_is_missing(
     told, *missing = missing_right(method, target)
     assert missing == [key, right]
     assert "must have the right to" in told
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        *(
-            "http://kv",
-            "http://kv:80",
-            "https://kv:443",
-            "https://kv:80",
-            "HTTP://Kv:8500",
-        ),
-        *(
-            "http://[::1]",
-            "http://[::1]:8500",
-            "http://127.0.0.1:1",
-            "http://kv_a.test",
-        ),
-        *(
-            "http://kv/base",
-            "http://kv/a%2Fb",
-            "http://kv/\xe9",
-            "http://b\xfccher.test",
-        ),
-        *("http://me@kv", "http://me:a%20b@kv:8500/x", "http://:p@kv", "http://kv:0"),
-    ],
-)
-def test_the_parts_of_a_url_are_those_that_another_reader_finds(url: str) -> None:
-    found, other = ServerUrl.parse(url), httpx.Request("GET", url + "/v1?a=%20")
-
-    assert (found.scheme, found.host) == (other.url.scheme, other.url.raw_host.decode())
-    assert found.port in (other.url.port, {"http": 80, "https": 443}[found.scheme])
-    assert found.fields["Host"] == other.headers["Host"]
-    assert found.base + "/v1?a=%20" == other.url.raw_path.decode()
-    user = httpx.BasicAuth(other.url.username, other.url.password)
-    shown = next(user.auth_flow(other)).headers["Authorization"]
-    assert found.fields.get("Authorization", "") == (
-        shown if other.url.userinfo else ""
-    )

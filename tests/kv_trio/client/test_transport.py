@@ -30,7 +30,6 @@ from kv_trio.client.transport import REFUSAL_BYTES, Transport
 from tests.kv_trio.support.odd_stores import (
     REQUESTS,
     SESSION,
-    Asked,
     ask_all,
     client_over,
     response,
@@ -254,9 +253,7 @@ async def test_the_user_of_a_url_is_sent_and_not_told() -> None:
         return httpx.Response(500)
 
     url = "http://me:hush@kv.test"
-    async with Transport(
-        url, None, None, Asked(httpx.MockTransport(send))
-    ) as transport:
+    async with Transport(url, None, None, httpx.MockTransport(send)) as transport:
         with pytest.raises(StoreRefused):
             await transport.request("GET", "/", {}, limit=10)
         assert "hush" not in repr(transport)
@@ -268,7 +265,7 @@ async def test_the_user_of_a_url_is_sent_and_not_told() -> None:
 LIMITS = ResponseLimits(document=10_000, listing=20_000)
 
 
-def limited(http: httpcore.AsyncConnectionPool) -> Client:
+def limited(http: httpx.AsyncBaseTransport) -> Client:
     client = client_over(http)
     client.limits = LIMITS
     return client
@@ -305,9 +302,13 @@ class EndlessBackend(httpcore.AsyncMockBackend):
         return self.stream
 
 
-def endless(chunk: bytes) -> tuple[httpcore.AsyncConnectionPool, Endless]:
+def endless(chunk: bytes) -> tuple[httpx.AsyncHTTPTransport, Endless]:
+    http = sending()
     backend = EndlessBackend(chunk)
-    return httpcore.AsyncConnectionPool(network_backend=backend), backend.stream
+    pool = http._pool
+    assert isinstance(pool, httpcore.AsyncConnectionPool)
+    pool._network_backend = backend
+    return http, backend.stream
 
 
 @pytest.mark.parametrize("name", REQUESTS)
@@ -488,7 +489,9 @@ async def test_a_session_is_renewed_only_if_the_store_says_so(body: bytes) -> No
     "url", ["https://kv.test", "HTTPS://kv.test", "hTTpS://kv.test"]
 )
 def test_a_server_is_verified_however_its_scheme_is_written(url: str) -> None:
-    pool = Transport(url, None, None)._http
+    http = Transport(url, None, None)._http
+    assert isinstance(http, httpx.AsyncHTTPTransport)
+    pool = http._pool
     assert isinstance(pool, httpcore.AsyncConnectionPool)
     context = pool._ssl_context
     assert context is not None

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpcore
 import httpx
 import pytest
 import trio
@@ -63,8 +62,8 @@ def saying(*reply: Any) -> Callable[[str, dict[str, Any]], Reply]:
 
 
 UNABLE = {
-    "no connection": saying(httpcore.ConnectError("refused")),
-    "a connection that breaks": saying(httpcore.ReadError("reset")),
+    "no connection": saying(httpx.ConnectError("refused")),
+    "a connection that breaks": saying(httpx.ReadError("reset")),
     "no leader": saying(503, b'{"error":"etcdserver: no leader","code":14}'),
     "too late": saying(504, b'{"error":"etcdserver: request timed out","code":4}'),
     "a page": saying(200, b"<html>maintenance</html>"),

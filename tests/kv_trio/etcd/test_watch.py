@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpcore
+import httpx
 import pytest
 import trio
 from trio.testing import MockClock
@@ -47,7 +47,7 @@ async def test_a_stream_that_ends_at_once_is_opened_at_a_rate(
 
 
 async def test_a_store_that_is_away_is_asked_seldom(autojump_clock: MockClock) -> None:
-    member = FakeMember(lambda *_: httpcore.ConnectError("refused"))
+    member = FakeMember(lambda *_: httpx.ConnectError("refused"))
     contact = Contact()
     async with client_of(member) as client, client.watch("a", contact=contact):
         await trio.sleep(60)

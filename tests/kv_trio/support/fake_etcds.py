@@ -12,7 +12,6 @@ import trio
 
 from kv_trio import EtcdClient
 from kv_trio.client.transport import Token, Transport
-from tests.kv_trio.support.odd_stores import Asked
 
 HEADER = {"cluster_id": "1", "member_id": "2", "revision": "3", "raft_term": "2"}
 
@@ -63,7 +62,7 @@ def client_of(*members: FakeMember, token: Token = None) -> EtcdClient:
     hosts = ",".join(f"m{number}" for number in range(len(members)))
     client = EtcdClient(f"etcd://{hosts}", token=token)
     client._endpoints._members = [
-        Transport(f"http://m{number}:2379", None, None, Asked(member))
+        Transport(f"http://m{number}:2379", None, None, member)
         for number, member in enumerate(members)
     ]
     return client

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import httpcore
 import httpx
 
 from kv_trio import Client, KvError, TxnOperation
-from kv_trio.client.transport import StoreConnections, Transport
+from kv_trio.client.transport import Transport
 
 URL = "http://kv.test"
 SESSION = "adf4238a-882b-9ddc-4a9d-5b6758e4159e"
@@ -33,53 +33,23 @@ REQUESTS: dict[str, Callable[[Client], Awaitable[object]]] = {
 """All that a client asks, by a name for it."""
 
 
-class Asked:
-    """Connections that are none: each request is answered by a transport of httpx."""
-
-    def __init__(self, http: httpx.AsyncBaseTransport) -> None:
-        self._http = http
-
-    async def handle_async_request(
-        self, request: httpcore.Request
-    ) -> httpcore.Response:
-        """Let the transport answer."""
-        assert isinstance(request.stream, AsyncIterable)
-        url = request.url
-        parts = {"scheme": url.scheme.decode(), "host": url.host.decode()}
-        asked = httpx.Request(
-            request.method.decode(),
-            httpx.URL(**parts, port=url.port, raw_path=url.target),
-            headers=request.headers,
-            content=b"".join([part async for part in request.stream]),
-        )
-        response = await self._http.handle_async_request(asked)
-        return httpcore.Response(
-            response.status_code, headers=response.headers.raw, content=response.stream
-        )
-
-    async def aclose(self) -> None:
-        """Close the transport."""
-        await self._http.aclose()
-
-
-def client_over(http: StoreConnections | httpx.AsyncBaseTransport) -> Client:
-    """Give a client that sends its requests by this, instead of its connections."""
+def client_over(http: httpx.AsyncBaseTransport) -> Client:
+    """Give a client that sends its requests by this, instead of connections."""
     client = Client(URL)
-    if isinstance(http, httpx.AsyncBaseTransport):
-        http = Asked(http)
     client._transport = Transport(URL, "secret", None, http)
     return client
 
 
-def sending(*chunks: bytes) -> httpcore.AsyncConnectionPool:
+def sending(*chunks: bytes) -> httpx.AsyncHTTPTransport:
     """Give connections on which these bytes come, and then their end."""
-    backend = httpcore.AsyncMockBackend(list(chunks))
-    return httpcore.AsyncConnectionPool(network_backend=backend)
+    http = httpx.AsyncHTTPTransport(verify=False)
+    pool = http._pool
+    assert isinstance(pool, httpcore.AsyncConnectionPool)
+    pool._network_backend = httpcore.AsyncMockBackend(list(chunks))
+    return http
 
 
-async def ask_all(
-    http: Callable[[], StoreConnections | httpx.AsyncBaseTransport],
-) -> None:
+async def ask_all(http: Callable[[], httpx.AsyncBaseTransport]) -> None:
     """Ask all that there is; whatever comes back is a value or an error of ours."""
     for request in REQUESTS.values():
         async with client_over(http()) as client:
