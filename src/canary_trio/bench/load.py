@@ -53,7 +53,8 @@ class Generator:
         self._begun = begun
         self._end = begun + plan.seconds
         self._lateness = [0] * (len(BOUNDS_S) + 1)
-        self._cpu_s: float | None = None
+        self._cpu_s: float | None = None  # where the measured time begins
+        self._cpu_end_s: float | None = None  # and where it ends
         self._yield_at = self._look_at = 0.0
         self._asked = [0] * len(senders)  # of those that are measured
 
@@ -74,7 +75,8 @@ class Generator:
             for sender in self.senders:
                 sender.close()
         wall_s = min(time.monotonic(), self._end) - self._begun
-        cpu_s = 0.0 if self._cpu_s is None else time.process_time() - self._cpu_s
+        spent_s = time.process_time() if self._cpu_end_s is None else self._cpu_end_s
+        cpu_s = 0.0 if self._cpu_s is None else spent_s - self._cpu_s
         return GeneratorCost(
             cpu_s,
             max(wall_s, 0.0),
@@ -157,6 +159,8 @@ class Generator:
         now = time.monotonic()
         if self._cpu_s is None and now >= self._begun:
             self._cpu_s = time.process_time()
+        if self._cpu_end_s is None and now >= self._end:
+            self._cpu_end_s = time.process_time()
         if now >= self._look_at:
             self._look_at = now + LOOK_S
             for sender in self.senders:

@@ -112,6 +112,19 @@ async def test_a_server_that_stalls_is_asked_no_less_and_the_tail_shows_it() -> 
     assert found.slowest_s > 0.9
 
 
+async def test_what_is_awaited_after_the_end_costs_the_generator_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "process_time", time.monotonic)  # as if always busy
+    plan = LoadPlan(rate=50, seconds=0.2, warm_up_s=0.0)
+
+    async with generator(plan, StallingServer(stalls_at=1, stall_s=2.0)) as running:
+        cost = await running.run()
+
+    assert running.senders[0].tally.result().slowest_s >= 1.5
+    assert cost.cpu_s < 1.5
+
+
 async def test_the_closed_loop_ends_with_the_number_of_requests() -> None:
     server = StallingServer()
     plan = LoadPlan(rate=None, concurrency=3, requests=40, seconds=9.0, warm_up_s=0.0)
