@@ -152,9 +152,7 @@ async def listens(port: int) -> None:
 def block_of_docs(begins: str) -> str:
     """Give the block of the page that begins so."""
     text = DOCS.read_text()
-    lines = text[text.index(f"\n    {begins}") :].removeprefix("\n").splitlines()
-    end = next(at for at, line in enumerate(lines) if not line.startswith("    "))
-    return "\n".join(line.removeprefix("    ") for line in lines[:end]) + "\n"
+    return text[text.index(f"\n{begins}") + 1 :].partition("```")[0]
 
 
 @needs_haproxy

@@ -82,7 +82,9 @@ async def test_each_user_is_served_by_one_document_and_told_which() -> None:
         assert 30 < tried < 70
         assert trial.tried.requests == 2 * tried
         assert trial.present.requests == 200 - 2 * tried
-        assert trial.counting.evidence().arms["trial"].users == tried
+        counted = trial.counting.evidence().arms["trial"].users
+        assert counted is not None
+        assert tried - 2 <= counted <= tried, "two users may share one of 65,536 slots"
         assert proxy.counts("stable")[0] == 200, "an arm counts what both had"
 
 
