@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -83,11 +84,14 @@ class ServerState:
         shares: by client, how many of them it has.
         debt: what round robin owes it.
         full: whether it has no place for another request now.
+        most_in_flight: that there ever were at once.
         removed: whether the configuration has it no more.
         up: what active checks say; True until they say otherwise.
         check_error: what the latest active check found wrong; "" for nothing.
         ejected_until: when it comes back from an ejection; 0 if it is not out.
         unreachable: whether it went out since no connection could be made.
+        since: when it was last taken out or came back, or when we came to know it; in
+            seconds since 1970.
         warm_from: when its slow start began; 0 if it is warm.
         warmer_at: when its weight grows next, while it is cold.
         requests: given to it.
@@ -105,6 +109,7 @@ class ServerState:
     share: int = 384
     shares: dict[str, int] = attrs.field(factory=dict, repr=False)
     in_flight: int = 0
+    most_in_flight: int = 0
     debt: float = 0.0
     full: bool = False
     removed: bool = False
@@ -112,6 +117,7 @@ class ServerState:
     check_error: str = ""
     ejected_until: float = 0.0
     unreachable: bool = False
+    since: float = attrs.field(factory=time.time)
     warm_from: float = 0.0
     warmer_at: float = 0.0
     requests: int = 0
@@ -185,6 +191,8 @@ class ServerState:
         del now
         self.requests += 1
         self.in_flight += 1
+        if self.in_flight > self.most_in_flight:  # noqa: PLR1730  # the hot path
+            self.most_in_flight = self.in_flight
         if self.in_flight >= self.limit and not self.full:
             self.full = True
             self.listener.filled(self)

@@ -25,6 +25,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import time
 from collections.abc import Callable, Collection, Sequence
 
 from canary_trio.config.model import Arm, Balance, ServerMode
@@ -181,7 +182,7 @@ class ServerSet:
                 rule, now, unreachable=unreachable
             )
             server.unreachable = unreachable
-            self._on_news(ArmNews.EJECTED, server)
+            self._tell(ArmNews.EJECTED, server)
             self._remind(server.ejected_until, server)
             self._refresh(now)
 
@@ -190,7 +191,7 @@ class ServerSet:
     ) -> None:
         """Take what active checks have decided of a server."""
         if up != server.up and not server.removed:
-            self._on_news(ArmNews.UP if up else ArmNews.DOWN, server)
+            self._tell(ArmNews.UP if up else ArmNews.DOWN, server)
         server.up = up
         server.unreachable = unreachable and not up
         if server.unreachable:
@@ -263,7 +264,11 @@ class ServerSet:
         server.unreachable = server.unreachable and not server.up
         server.record.came_back(now)
         if not server.removed:
-            self._on_news(ArmNews.READMITTED, server)
+            self._tell(ArmNews.READMITTED, server)
+
+    def _tell(self, news: ArmNews, server: ServerState) -> None:
+        server.since = time.time()
+        self._on_news(news, server)
 
     def _remind(self, due: float, server: ServerState) -> None:
         sooner = due < self.next_due

@@ -79,6 +79,7 @@ def server(arm: str, url: str, at: float, **fields: object) -> Table:
         "asked": 2,
         "weight": 1,
         "sessions": 3 + len(url) % 3,
+        "sessions_max": 21,
         "limit": 100,
         "queue": 0,
         "requests": 18_077 + int(at) % 1000 * 40,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections import Counter
 from typing import Any
 
@@ -68,6 +69,37 @@ def test_a_check_that_reaches_it_ends_an_ejection_for_not_being_reached() -> Non
 
     assert (cut_off.healthy, sick.healthy) == (True, False)
     assert cut_off.record.on_trial
+
+
+def test_each_change_of_its_health_is_dated(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000, 2000))
+    bench = Bench.of(3)
+    monkeypatch.setattr(time, "time", lambda: float(next(clock)))
+    server = bench.servers[0]
+    dates = []
+
+    def checked(*, up: bool) -> None:
+        bench.server_set.checked(server, bench.now, up=up)
+        dates.append(server.since)
+
+    checked(up=False)
+    checked(up=False)  # that is no change
+    checked(up=True)
+    bench.fail(server)
+    dates.append(server.since)
+    bench.wait(10)
+    dates.append(server.since)
+    assert dates == [1000, 1000, 1001, 1002, 1003]
+
+
+def test_the_most_that_it_had_at_once_stays() -> None:
+    server = Bench.of(1).servers[0]
+    for begins in (1, 1, 0, 0, 1):
+        if begins:
+            server.began(START)
+        else:
+            server.ended(START, True, START)
+    assert (server.in_flight, server.most_in_flight) == (1, 2)
 
 
 # === panic ===

@@ -167,6 +167,7 @@ class _ServerRow:
     down: int = 0
     weight: float = 0.0
     sessions: int = 0
+    sessions_max: int = 0
     queue: int = 0
     requests: int = 0
     errors: int = 0
@@ -174,6 +175,7 @@ class _ServerRow:
     latency_s: float = 0.0
     connections: int = 0
     mode: str = "ready"
+    since: float | None = None
 
     def add(self, told: Table) -> None:
         self.asked += 1
@@ -185,6 +187,8 @@ class _ServerRow:
             self.down += 1
         self.weight = max(self.weight, _number(told["weight"]))
         self.sessions += _count(told["in_flight"])
+        self.sessions_max = max(self.sessions_max, _count(told["most_in_flight"]))
+        self.since = max(self.since or 0.0, _number(told["since"]))
         self.queue += _count(told["pending"])
         self.requests += _count(told["requests"])
         self.errors += _count(told["failures"])
@@ -251,6 +255,7 @@ def _server(name: str, url: str, row: _ServerRow, arm: Arm | None) -> Table:
         "asked": row.asked,
         "weight": row.weight,
         "sessions": row.sessions,
+        "sessions_max": row.sessions_max,
         "limit": None if arm is None else arm.limits.in_flight,
         "queue": row.queue,
         "requests": row.requests,
@@ -259,7 +264,7 @@ def _server(name: str, url: str, row: _ServerRow, arm: Arm | None) -> Table:
         "latency_s": row.latency_s,
         "connections": row.connections,
         "checks": checks,
-        "since": None,
+        "since": row.since,
     }
 
 

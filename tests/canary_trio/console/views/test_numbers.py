@@ -30,8 +30,10 @@ SERVER = {
     "up": True,
     "ejected": False,
     "ejections": 0,
+    "since": 150.0,
     "weight": 1.0,
     "in_flight": 2,
+    "most_in_flight": 8,
     "pending": 0,
     "requests": 9,
     "failures": 1,
@@ -139,6 +141,8 @@ def test_what_is_right_is_added_up() -> None:
     assert (canary["asked"], canary["servers"]) == (0.25, 0)
     server, other = found["servers"]
     assert (server["status"], server["up"], server["sessions"]) == ("up", 2, 4)
+    assert (server["sessions_max"], server["since"]) == (8, 150.0)
+    assert other["since"] is None
     assert server["checks"] == "/ every 2 s"
     assert other["status"] == "unknown"
     assert [proxy["here"] for proxy in found["proxies"]] == [True, False]

@@ -173,6 +173,7 @@ const SERVERS = [
   { head: "mode", cell: mode },
   { head: "weight", kind: num, cell: () => (one) => (isNumber(one.weight) ? Number(one.weight.toFixed(2)) : "–") },
   { head: "cur", kind: num, title: "requests in progress", cell: () => (one) => count(one.sessions) },
+  { head: "max", kind: num, title: "most at once in one proxy", cell: () => (one) => count(one.sessions_max) },
   { head: "limit", kind: num, title: "of these, for each proxy", cell: () => (one) => count(one.limit) },
   { head: "queue", kind: num, title: "requests that wait for a place", cell: () => (one) => count(one.queue) },
   { head: "conns", kind: num, title: "open connections", cell: () => (one) => count(one.connections) },
