@@ -20,7 +20,7 @@ FLOOR_CANARY := 93.5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check format bench bars guard docs site screenshots types crash drills fuzz handover soak verify wheel clean
+.PHONY: help install demo test coverage check mypy contracts format bench bars guard docs site screenshots types crash drills fuzz handover soak verify wheel clean
 
 help:  ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -84,7 +84,12 @@ check: install  ## Lint, format, types, import contracts
 	$(BIN)/ruff format --check .
 	grep -rlE --include='*.py' '\b(async|await|import trio|trio\.)' src examples | \
 	  xargs -P 2 -n 33 $(BIN)/flake8-async --enable=ASYNC --disable=$(ASYNC_OFF)
+	@$(MAKE) --no-print-directory -j 2 mypy contracts
+
+mypy contracts: install
+mypy:
 	$(BIN)/mypy
+contracts:
 	$(BIN)/lint-imports --no-cache
 
 format: install  ## Bring the code into the house's layout
