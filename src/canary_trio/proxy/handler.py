@@ -151,7 +151,7 @@ class ProxyHandler:
         names = b"" if certificate is None else arm_plans.certificate_line(certificate)
         ids = arm_plans.ids
         if ids is not None:
-            if head.is_quiet and ids.begins_with_x:  # then it has no name
+            if granted is None and head.is_quiet and ids.begins_with_x:  # no name
                 request_id, names = ids.make(names)
             else:
                 request_id, fields, line = ids.name(fields)
@@ -160,7 +160,6 @@ class ProxyHandler:
             fields, line = arm_plans.traces.start(fields)
             names += line
         if granted is not None:
-            names += granted.lines
             context = context.of_user(granted.user)
             decision = _with_cookies(decision, granted.cookies)
         plan = arm_plans.by_arm.get(decision.arm) or arm_plans.of(decision.arm)
@@ -220,7 +219,8 @@ class ProxyHandler:
         def go_on(left: bytes, granted: Granted) -> None:
             router.next_key = given
             try:
-                self._send(exchange, left, context, granted)
+                # With what was granted, which may name the request, or its trace.
+                self._send(exchange, left + granted.lines, context, granted)
             finally:
                 router.next_key = None
 

@@ -99,6 +99,16 @@ async def test_a_server_gets_what_was_granted_and_nothing_that_was_forged() -> N
     assert ends.auth.asked[0].path == b"/verify"
 
 
+async def test_a_request_id_that_was_granted_is_its_only_one() -> None:
+    answer = answering(b"200 OK", b"X-Request-Id: of-auth")
+    async with asked_first(answer, copy_headers=["X-Request-Id"]) as (proxy, ends):
+        async with connected(proxy.server) as client:
+            await client.ask()
+
+    ids = [row for row in ends.rows() if row.lower().startswith(b"x-request-id:")]
+    assert ids == [b"X-Request-Id: of-auth"]
+
+
 async def test_a_server_that_is_tried_next_gets_it_too() -> None:
     async with fake_upstream(hangs_up) as broken, asked_first() as (proxy, ends):
         access = {
