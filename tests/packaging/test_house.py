@@ -38,6 +38,7 @@ FREE_ROOMS = {"integration", "support"}
 OF_SEVERAL_FILES = {
     "http_trio/http1/test_head_cost.py": "request and response heads alike",
     "http_trio/http1/test_head_properties.py": "request and response heads alike",
+    "http_trio/net/test_turns.py": "the event loop and its poller together",
     "kv_trio/storage/test_durability.py": "what all files of storage promise together",
 }
 """Tests that belong to a folder, but not to one file of it, and why."""

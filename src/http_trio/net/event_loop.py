@@ -252,19 +252,31 @@ class EventLoop:
             self._guarded(waiter.due)
 
     def _serve_ready(self) -> int:
-        """Serve one batch, and give how many were ready.
+        """Serve what is ready, a batch of it at most, and give how much that was.
 
-        More in a row would starve the tasks beside the event loop.
+        More in a row would starve the tasks beside the event loop. Measured: with eight
+        batches, a change took 40 ms under load until it was live, since the watch is an
+        ordinary task and needs several turns; with one, 5 ms. But a turn of trio's costs as
+        much as a small request, so one that has room left asks again: what came meanwhile
+        is mostly the responses to what it has just sent.
+        """
+        left = BATCH
+        while left > 0:
+            count = self._serve_polled(left)
+            left -= count
+            if not count:
+                break
+        return BATCH - left
 
-        Measured: with eight, a change took 40 ms under load until it was live, since
-        the watch is an ordinary task and needs several turns; with one, 5 ms.
+    def _serve_polled(self, most: int) -> int:
+        """Serve what one poll finds, and give how much that was.
 
-        What a batch has to send goes out at its end. A send wakes a peer that sleeps,
-        and after a row of them most peers are awake already; that, and staying in the
-        same code, is worth a tenth of the processor time and more of the throughput.
+        What it has to send goes out at its end. A send wakes a peer that sleeps, and
+        after a row of them most peers are awake already; that, and staying in the same
+        code, is worth a tenth of the processor time and more of the throughput.
         """
         sockets = self.sockets
-        events = self.poller.poll()
+        events = self.poller.poll(most)
         self.now = time.monotonic()
         self.in_batch = True
         for fd, mask in events:

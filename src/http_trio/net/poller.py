@@ -14,7 +14,7 @@ from typing import Protocol
 READ = 1  # EPOLLIN
 WRITE = 4  # EPOLLOUT
 BATCH = 64
-"""Events a poll gives at most: 1 to 2 ms of work, then trio has its turn."""
+"""Events that are served at most before trio has its turn: 1 to 2 ms of work."""
 
 _SELECT = 1024  # FD_SETSIZE: what it takes lies below
 
@@ -34,8 +34,8 @@ class Poller(Protocol):
     def unregister(self, fd: int) -> None:
         """Watch a descriptor no longer."""
 
-    def poll(self) -> list[tuple[int, int]]:
-        """Give what is ready now as (descriptor, mask) pairs, at most a batch."""
+    def poll(self, most: int) -> list[tuple[int, int]]:
+        """Give what is ready now as (descriptor, mask) pairs; on Linux so many at most."""
 
     def close(self) -> None:
         """Close the selector, not what is registered."""
@@ -68,8 +68,8 @@ class _Epoll:
         self.unregister = self._epoll.unregister
         self.close = self._epoll.close
 
-    def poll(self) -> list[tuple[int, int]]:
-        return self._epoll.poll(0, BATCH)
+    def poll(self, most: int) -> list[tuple[int, int]]:
+        return self._epoll.poll(0, most)
 
 
 class _Selector:
@@ -94,7 +94,8 @@ class _Selector:
         if fd in self._selector.get_map():
             self._selector.unregister(fd)
 
-    def poll(self) -> list[tuple[int, int]]:
+    def poll(self, most: int) -> list[tuple[int, int]]:
+        del most  # it has no such limit
         return [
             (key.fd, _from_selectors(mask)) for key, mask in self._selector.select(0)
         ]
