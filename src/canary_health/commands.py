@@ -17,6 +17,7 @@ import click
 
 from canary_health.durations import Duration, write_duration
 from canary_health.probe import NotReady, ask_ready
+from canary_health.standard_output import ending_with_its_output
 
 PATIENCE_S = 5.0
 """How long a server has to respond, by default."""
@@ -103,10 +104,11 @@ def kv_trio() -> None:
 
 def _run(name: str, rest: str) -> None:
     have_standard_streams()
-    if sys.argv[1:2] == ["health"]:
-        health_of(name).main(sys.argv[2:], prog_name=f"{name} health")
-    make_quick()
-    importlib.import_module(rest).main()
+    with ending_with_its_output():
+        if sys.argv[1:2] == ["health"]:
+            health_of(name).main(sys.argv[2:], prog_name=f"{name} health")
+        make_quick()
+        importlib.import_module(rest).main()
 
 
 def have_standard_streams() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from canary_trio.command.cli.main import main
+from canary_health.commands import canary
 
 if __name__ == "__main__":
-    main()
+    canary()

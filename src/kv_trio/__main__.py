@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kv_trio.cli.main import main
+from canary_health.commands import kv_trio
 
 if __name__ == "__main__":
-    main()
+    kv_trio()

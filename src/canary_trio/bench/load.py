@@ -71,7 +71,7 @@ class Generator:
             while not self.stopped and any(sender.open for sender in self.senders):
                 await self._turn(time.monotonic() + LOOK_S)
         finally:
-            unfinished = sum(sender.open for sender in self.senders)
+            unfinished = sum(sender.unfinished for sender in self.senders)
             for sender in self.senders:
                 sender.close()
         wall_s = min(time.monotonic(), self._end) - self._begun

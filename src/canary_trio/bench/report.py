@@ -65,12 +65,12 @@ def how(comparison: Measurement) -> str:
 
 def rows(comparison: Measurement) -> Iterator[list[str]]:
     """Give a table, its head first."""
-    results, wall_s = comparison.results, comparison.cost.wall_s or math.inf
+    results, wall_s = comparison.results, comparison.cost.wall_s
     is_pair = len(results) > 1
     yield ["", *_NAMES[: len(results)], *(["B to A"] if is_pair else [])]
     rest = [""] if is_pair else []
     yield ["requests", *(f"{one.requests:,}" for one in results), *rest]
-    yield ["requests/s", *(f"{one.requests / wall_s:,.0f}" for one in results), *rest]
+    yield ["requests/s", *(f"{one.rate(wall_s):,.0f}" for one in results), *rest]
     for metric in comparison.metrics:
         yield [metric.name, *(_cell(metric, arm) for arm in metric.arms)] + (
             [_ratio(metric)] if is_pair else []
@@ -120,7 +120,7 @@ def as_json(comparison: Measurement) -> dict[str, Any]:
                 "errors": one.errors,
                 "failures": dict(one.failures),
                 "statuses": {str(code): n for code, n in one.statuses.items()},
-                "requests_per_second": one.requests / cost.wall_s if cost.wall_s else 0,
+                "requests_per_second": one.rate(cost.wall_s),
                 "received_bytes": one.received,
                 "slowest_seconds": one.slowest_s,
             }

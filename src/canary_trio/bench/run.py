@@ -123,7 +123,8 @@ async def gather(
         cost = None
         if not refusal and not stop.is_asked:
             begun = time.monotonic() + plan.warm_up_s
-            senders = [ArmSender(loop, *pair, LoadTally(begun)) for pair in pairs]
+            end = begun + plan.seconds
+            senders = [ArmSender(loop, *pair, LoadTally(begun, end)) for pair in pairs]
             stop.generator = Generator(plan, senders, begun)
             cost = await stop.generator.run()
         nursery.cancel_scope.cancel()

@@ -4,7 +4,8 @@ Each request has a `Call` that the engine tells what comes; calls are used again
 that came before, byte for byte, is recognised whole, and any other is parsed as the proxy
 would. The rule that it obeys: every call that was begun ends once, in the tally and toward
 who asked, and its latency counts from when it was due, however long it waited here for a
-connection. One file, since a call and its sender are one state.
+connection. What is said beside the figures leaves out the warm-up as they do. One file,
+since a call and its sender are one state.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ class ArmSender:
 
     Attributes:
         waiting: when those were due that wait for a connection.
-        held_up: how many had to.
-        resent: requests that went out a second time, since a kept connection had ended.
+        held_up: how many had to, of those that are measured.
+        resent: requests that went out a second time, since a kept connection had ended, of
+            those that are measured.
         detail: what was said of the last failure, for people.
         ended: who is told of each end: whether it had a response.
         is_over: whether it sends no more.
@@ -96,10 +98,20 @@ class ArmSender:
         """How many requests have not ended."""
         return len(self._under_way) + len(self.waiting)
 
+    @property
+    def unfinished(self) -> int:
+        """How many of those that are measured have not ended."""
+        under_way = [call.due for call in self._under_way]
+        return sum(map(self.is_measured, [*under_way, *self.waiting]))
+
+    def is_measured(self, due: float) -> bool:
+        """Tell whether a request is no part of the warm-up."""
+        return due >= self.tally.begun
+
     def ask(self, due: float) -> None:
         """Send a request that is due, or let it wait for a connection."""
         if len(self._under_way) >= self.settings.connections:
-            self.held_up += 1
+            self.held_up += self.is_measured(due)
             self.waiting.append(due)
         else:
             self._begin(due)
@@ -234,7 +246,7 @@ class _Call:
             self.channel.close()
             again = sender.upstream.connect(sender.loop)
             if not isinstance(again, Failure):
-                sender.resent += 1
+                sender.resent += sender.is_measured(self.due)
                 self._is_second, self.channel = True, again
                 again.begin(self, sender.settings.request)
                 return

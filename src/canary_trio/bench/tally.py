@@ -2,11 +2,12 @@
 
 The rule that it obeys: a request belongs to the tick in which it was due, not to that in
 which its response came. So a stall shows where it was, with all that should have been sent
-meanwhile. Latencies are counted between the judge's bounds, 4 % apart.
+meanwhile. A rate alone is of what came, while it was measured. Latencies are counted between the judge's bounds, 4 % apart.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -55,24 +56,30 @@ class LoadTally:
     Attributes:
         begun: when the measurement begins; what was due before is the warm-up, and is
             left out.
+        end: when it ends, at the latest; what was due before may still come.
         requests: how many have ended.
         tick_s: how long its ticks are; they double when there are too many.
     """
 
     __slots__ = (
         "_bytes",
+        "_came",
         "_failures",
+        "_last_s",
         "_slowest_s",
         "_statuses",
         "_ticks",
         "begun",
+        "end",
         "requests",
         "tick_s",
     )
 
-    def __init__(self, begun: float) -> None:
+    def __init__(self, begun: float, end: float = math.inf) -> None:
         self.begun = begun
-        self.requests = 0
+        self.end = end
+        self.requests = self._came = 0
+        self._last_s = 0.0
         self.tick_s = TICK_S
         self._ticks: list[_Tick] = []
         self._statuses: Counter[int] = Counter()
@@ -85,6 +92,10 @@ class LoadTally:
 
     def responded(self, due: float, took_s: float, status: int, size: int) -> None:
         """Count a response, of so many bytes."""
+        came = due + took_s
+        if self.begun <= came <= self.end:
+            self._came += 1
+            self._last_s = max(self._last_s, came - self.begun)
         tick = self._tick(due)
         if tick is None:
             return
@@ -136,6 +147,8 @@ class LoadTally:
             received=self._bytes,
             slowest_s=self._slowest_s,
             tick_s=self.tick_s,
+            came=self._came,
+            last_s=self._last_s,
         )
 
     def _tick(self, due: float) -> _Tick | None:
@@ -171,6 +184,8 @@ class LoadResult:
         received: bytes of responses.
         slowest_s: the longest that anybody waited, in seconds.
         tick_s: how long each tick is; twice `TICK_S`, or four times, and so on.
+        came: responses that came while it was measured, whenever they were due.
+        last_s: when the last of these came, since it began.
     """
 
     ticks: tuple[ArmTick, ...]
@@ -179,12 +194,22 @@ class LoadResult:
     received: int = 0
     slowest_s: float = 0.0
     tick_s: float = TICK_S
+    came: int = 0
+    last_s: float = 0.0
+
+    def rate(self, wall_s: float) -> float:
+        """Give how many responses came in a second.
+
+        Args:
+            wall_s: how long requests were sent; the last response may come after that.
+        """
+        took_s = max(wall_s, self.last_s)
+        return self.came / took_s if took_s else 0.0
 
     def ticks_of(self, tick_s: float) -> Sequence[ArmTick]:
         """Give its ticks as they would be if each had lasted so long, or longer."""
-        step = max(1, round(tick_s / self.tick_s))
-        starts = range(0, len(self.ticks), step)
-        return [together(self.ticks[at : at + step]) for at in starts]
+        step, ticks = max(1, round(tick_s / self.tick_s)), self.ticks
+        return [together(ticks[at : at + step]) for at in range(0, len(ticks), step)]
 
     @property
     def requests(self) -> int:

@@ -46,6 +46,7 @@ class RunFacts:
         proxies: how many there were.
         seconds: how long it took.
         kinds: of clients that there were.
+        names: of the steps that were to be done, each once at least.
     """
 
     seed: int
@@ -53,6 +54,7 @@ class RunFacts:
     proxies: int
     seconds: float
     kinds: Collection[ClientKind]
+    names: Collection[str]
 
 
 @attrs.frozen
@@ -85,6 +87,21 @@ class VerifyReport:
         if self.violations:
             return ExitStatus.FAILED
         return ExitStatus.NOT_JUDGED if self.unjudged else ExitStatus.PASSED
+
+    @property
+    def not_done(self) -> list[str]:
+        """The steps that there was no time for, of which nothing is known."""
+        done = {one.name for one in self.record.steps}
+        return [name for name in self.facts.names if name not in done]
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in words; a pass says of how much it is one."""
+        said = self.outcome.name.lower().replace("_", " ")
+        wanted, missing = len(self.facts.names), len(self.not_done)
+        if self.outcome is not ExitStatus.PASSED or not missing:
+            return said
+        return f"{said}, in {wanted - missing} of {wanted} steps only"
 
     def counted(self) -> dict[str, int]:
         """Give how many violations there are of each property."""
@@ -135,6 +152,7 @@ class VerifyReport:
                 for one in _slowest(usual)
             ],
             "steps": [attrs.asdict(one) for one in self.record.steps],
+            "steps_not_done": self.not_done,
             "write_to_live_ms": {
                 name: {
                     "quantiles": attrs.asdict(quantiles)
@@ -157,6 +175,8 @@ class VerifyReport:
         )
         yield f"  requests  {_listed(self.requests())}"
         yield f"  steps     {_listed(Counter(one.name for one in record.steps))}"
+        if self.not_done:
+            yield f"  not done  {', '.join(self.not_done)}: more --seconds have time for them"
         several, moved = judged_users(record)
         yield f"  changes   {len(record.written)}"
         yield f"  users     {several:,} at several ratios, of whom {moved:,} moved"
@@ -174,7 +194,7 @@ class VerifyReport:
         yield from self._times()
         for reason in self.unjudged:
             yield f"not judged: {reason}"
-        yield self.outcome.name.lower().replace("_", " ")
+        yield self.verdict
 
     def _times(self) -> Iterator[str]:
         found = spans(self.record)

@@ -144,6 +144,7 @@ async def verify_own(
         proxies=proxies,
         seconds=journal.now(),
         kinds=tuple(ClientKind),
+        names=wanted.names,
     )
     return VerifyReport.of(record, facts)
 
@@ -192,6 +193,7 @@ async def verify_given(
         proxies=live,
         seconds=journal.now(),
         kinds=GIVEN_KINDS,
+        names=wanted.names,
     )
     return VerifyReport.of(record, facts)
 

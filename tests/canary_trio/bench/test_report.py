@@ -81,6 +81,16 @@ def test_failures_and_odd_statuses_are_named() -> None:
     assert "statuses of A: 404 1 of 2" in shown
 
 
+def test_what_only_timed_out_has_no_rate() -> None:
+    tally = LoadTally(0.0)
+    for _ in range(1000):
+        tally.failed(0.0, "timeout", 1.0)
+    found = comparison(tally.result())
+
+    assert "requests/s  0" in list(lines(found))
+    assert as_json(found)["arms"][0]["requests_per_second"] == 0
+
+
 def test_urls_stand_first() -> None:
     first, second, *_ = lines(comparison(result(10), result(10)))
 

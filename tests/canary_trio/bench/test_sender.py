@@ -160,6 +160,26 @@ async def test_beyond_the_connections_requests_wait_and_that_counts() -> None:
     assert found.slowest_s >= 0.06  # the last one waited for both before it
 
 
+async def test_the_warm_up_is_in_nothing_that_is_said_beside_the_figures() -> None:
+    async def once_each(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(OK)
+        await stream.receive_some()  # and closes, with that request on its way
+
+    async with server(once_each) as port, calling(port, connections=1) as sender:
+        sender.tally.begun = time.monotonic() + 60
+        for _ in range(2):
+            sender.ask(time.monotonic())
+            await all_ended(sender)
+        for _ in range(3):
+            sender.ask(time.monotonic())
+        said = sender.held_up, sender.resent, sender.unfinished
+        sender.ask(sender.tally.begun)
+
+    assert said == (0, 0, 0)
+    assert sender.held_up == 1
+
+
 async def test_waiting_requests_are_late_too() -> None:
     serve = saying(b"", then_closes=False)
     async with (

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable
 from itertools import takewhile
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +48,31 @@ def test_responses_and_failures_are_counted_apart() -> None:
     assert found.slowest_s == 10.0
     slow = {interval_of(0.02): 1, interval_of(0.04): 1, interval_of(10.0): 1}
     assert dict(found.latencies) == slow  # who is refused at once waited for nothing
+
+
+RATES = {
+    "those that came": ([(0.0, 0.1), (0.5, 0.1), (1.5, 0.1)], 2.0, 1.5),
+    "what was due before it began too": ([(-0.5, 1.0), (1.0, 0.5)], 2.0, 1.0),
+    "what came before it began not": ([(-0.5, 0.2), (1.0, 0.5)], 2.0, 0.5),
+    "what came behind its end not": ([(1.0, 0.5), (1.0, 9.0)], 2.0, 0.5),
+    "until the last that was asked for came": ([(0.0, 0.1), (0.1, 1.9)], 0.2, 1.0),
+    "nothing": ([], 2.0, 0.0),
+    "nothing in no time": ([], 0.0, 0.0),
+}
+
+
+@pytest.mark.parametrize(("came", "wall_s", "rate"), RATES.values(), ids=RATES)
+def test_a_rate_is_of_responses_that_came_meanwhile(
+    came: list[tuple[float, float]], wall_s: float, rate: float
+) -> None:
+    tally = LoadTally(0.0, 2.0)
+    for due, took_s in came:
+        tally.responded(due, took_s, 200, 1)
+    for due in (0.0, 0.5, 1.0):
+        tally.failed(due, TIMEOUT, 0.5)
+        tally.failed(due, "refused")
+
+    assert tally.result().rate(wall_s) == pytest.approx(rate)
 
 
 ticks = st.builds(

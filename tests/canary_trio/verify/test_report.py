@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 
 from canary_trio.verify.observation import ClientKind, DoneTo, Incident
 from canary_trio.verify.report import SHOWN, ExitStatus, RunFacts, VerifyReport
 from tests.canary_trio.verify.records import killed, record, right, seen
 
-FACTS = RunFacts(seed=7, store="kv", proxies=2, seconds=3.0, kinds=[ClientKind.KEPT])
+FACTS = RunFacts(
+    seed=7,
+    store="kv",
+    proxies=2,
+    seconds=3.0,
+    kinds=[ClientKind.KEPT],
+    names=["flip"],
+)
 LOST = seen(kind=ClientKind.UPLOAD, failure="status 502", ended=2.0)
 
 
@@ -22,6 +30,17 @@ def test_all_is_well() -> None:
     assert lines[0] == "kv, 2 proxies, seed 7, 3.0 s"
     assert "  drops     0" in lines
     assert lines[-1] == "passed"
+
+
+def test_a_pass_says_which_steps_it_is_not_of() -> None:
+    facts = attrs.evolve(FACTS, names=["store", "flip", "crash"])
+    report = VerifyReport.of(right(1, [0.1, 0.9]), facts)
+    lines = list(report.lines())
+
+    assert report.outcome is ExitStatus.PASSED
+    assert lines[-1] == "passed, in 1 of 3 steps only"
+    assert any(line.startswith("  not done  store, crash: ") for line in lines)
+    assert report.table()["steps_not_done"] == ["store", "crash"]
 
 
 def test_what_is_wrong_is_told_with_its_time_and_step() -> None:

@@ -48,7 +48,7 @@ _OF_GIVEN = {"proxies": "--proxy", "yes": "--yes", "path": "--path", "host": "--
     default="60s",
     show_default=True,
     metavar="TIME",
-    help="After so long no step begins any more.",
+    help="After so long no step begins any more; what was not done is said.",
 )
 @click.option(
     "--seed",

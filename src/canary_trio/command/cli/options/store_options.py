@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -126,12 +124,11 @@ def ask(url: str, question: Callable[[DocumentSource], Awaitable[T]]) -> T:
 def _said_by(group: BaseExceptionGroup) -> BaseException:
     """Give why a command ends, of which its tasks made a group.
 
-    It is Ctrl-C before all else, then a reader that has left (`| head`): these say nothing of
-    the store, and go with whatever was asked at that time.
+    It is Ctrl-C before all else: it says nothing of the store, and goes with whatever was
+    asked at that time.
     """
-    for kind in (KeyboardInterrupt, BrokenPipeError):
-        if group.subgroup(kind) is not None:
-            return kind(errno.EPIPE, os.strerror(errno.EPIPE))
+    if group.subgroup(KeyboardInterrupt) is not None:
+        return KeyboardInterrupt()
     first, *others = _leaves(group)
     return group if others else first
 

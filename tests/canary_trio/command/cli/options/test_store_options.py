@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from typing import Any
 
 import click
@@ -10,13 +9,14 @@ import pytest
 import trio
 from click.testing import CliRunner
 
+from canary_health.standard_output import READER_LEFT, OutputLost
 from canary_trio.command.cli.options import store_options
 from canary_trio.errors import NothingPending
 from kv_trio import StoreUnreachable
 
 ENDS: dict[str, tuple[list[BaseException], int, str]] = {
     "Ctrl-C": ([KeyboardInterrupt()], 130, ""),
-    "a reader that left": ([BrokenPipeError(errno.EPIPE, "broken pipe")], 1, ""),
+    "a reader that left": ([OutputLost(READER_LEFT)], 141, ""),
     "both": ([StoreUnreachable("u"), KeyboardInterrupt()], 130, ""),
     "the store": ([StoreUnreachable("it is gone")], 1, "canary: it is gone"),
     "the source": ([NothingPending("it waits not")], 1, "canary: it waits not"),
