@@ -6,6 +6,7 @@ health check.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import os
@@ -125,13 +126,19 @@ def have_standard_streams() -> None:
 
 
 def make_quick() -> None:
-    """Spare this process what no command of ours needs, a fifth of the time of a short one.
+    """Spare this process what no command of ours needs, a third of the time of a short one.
 
     Python's word for a module that cannot be had is None. So httpx finds itself as it is
     without its extras, which its packages are made for.
+
+    As a process ends, Python looks three times for cycles among all that it has, and takes
+    that apart piece by piece: a sixth of the time of a short command, for memory that the
+    system takes back whole. What is frozen it leaves alone. What has to be closed or written
+    is so before: by its block, or by what was registered for the end after this.
     """
     sys.modules.update(dict.fromkeys(SPARED))  # type: ignore[arg-type]
     gc.set_threshold(GC_THRESHOLD)
+    atexit.register(gc.freeze)
 
 
 def spare_no_more(name: str) -> None:

@@ -127,3 +127,17 @@ httpx.AsyncHTTPTransport()
     done = subprocess.run(run, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_a_command_that_ends_is_not_taken_apart_piece_by_piece() -> None:
+    code = """
+import atexit, gc, sys
+from canary_health.commands import make_quick
+atexit.register(lambda: print(gc.get_freeze_count() > 1000, gc.get_count()[0] < 1000))
+make_quick()
+atexit.register(lambda: print("first", gc.get_freeze_count()))
+"""
+    run = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == ["first 0", "True True"]
