@@ -38,7 +38,11 @@ if TYPE_CHECKING:
         proxy_rights,
         role_name,
     )
-    from kv_trio.state.txn import TransactionResult, TxnOperation, TxnOperationFailed
+    from kv_trio.state.txn_operation import (
+        TransactionResult,
+        TxnOperation,
+        TxnOperationFailed,
+    )
     from kv_trio.storage.history import Bounds
 else:
     __getattr__, __dir__ = lazy_face(
@@ -58,7 +62,7 @@ else:
             "serving": "KvServer serve",
             "state.entry": "Entry Revision Session",
             "state.roles": "Right operator_rights proxy_rights role_name",
-            "state.txn": "TransactionResult TxnOperation TxnOperationFailed",
+            "state.txn_operation": "TransactionResult TxnOperation TxnOperationFailed",
             "storage.history": "Bounds",
         },
     )

@@ -22,7 +22,7 @@ from kv_trio.errors import BadQuery
 from kv_trio.limits import StoreLimits
 from kv_trio.state.acl import Acl
 from kv_trio.state.entry import Entry, Outcome
-from kv_trio.state.txn import TransactionResult
+from kv_trio.state.txn_operation import TransactionResult
 from kv_trio.watch.large_responses import LargeResponses
 
 METHODS = "OPTIONS,PUT,POST"

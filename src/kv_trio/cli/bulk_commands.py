@@ -17,7 +17,7 @@ from kv_trio.cli.output import as_text, fail, show_json
 
 if TYPE_CHECKING:
     from kv_trio.client.client import Client
-    from kv_trio.state.txn import TxnOperation
+    from kv_trio.state.txn_operation import TxnOperation
 
 _LOT_OPERATIONS = 64  # of a transaction, as many as every Consul takes
 _LOT_BYTES = 500 * 1024  # of a transaction's JSON; servers take 512 KiB
@@ -137,7 +137,7 @@ def _parse_export(data: bytes) -> list[TxnOperation]:
 
 
 def _parse_item(item: Any) -> TxnOperation:
-    from kv_trio.state.txn import TxnOperation  # noqa: PLC0415
+    from kv_trio.state.txn_operation import TxnOperation  # noqa: PLC0415
 
     key, flags = item["key"], item.get("flags", 0)
     if not isinstance(key, str) or not key:
@@ -164,6 +164,6 @@ def _lots(operations: list[TxnOperation]) -> list[list[TxnOperation]]:
 
 def _size_of(operation: TxnOperation) -> int:
     """Give the bytes of an operation in a transaction's JSON."""
-    from kv_trio.consul.txn import dump_operation  # noqa: PLC0415
+    from kv_trio.consul.txn_operation import dump_operation  # noqa: PLC0415
 
     return len(json.dumps(dump_operation(operation))) + len(", ")

@@ -40,10 +40,10 @@ from kv_trio.consul.decode import (
     read_transaction_result,
 )
 from kv_trio.consul.durations import format_duration
-from kv_trio.consul.txn import dump_operation
+from kv_trio.consul.txn_operation import dump_operation
 from kv_trio.errors import BadKey, StoreRefused, UnexpectedResponse
 from kv_trio.state.entry import Entry, Revision, Session
-from kv_trio.state.txn import TransactionResult, TxnOperation
+from kv_trio.state.txn_operation import TransactionResult, TxnOperation
 
 DEFAULT_URL = "http://127.0.0.1:8500"
 WAIT_S = 30.0

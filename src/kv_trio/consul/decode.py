@@ -17,7 +17,11 @@ from kv_trio.consul.durations import parse_duration_s
 from kv_trio.consul.json_body import kind_of, parse_json
 from kv_trio.errors import StoreRefused, UnexpectedResponse
 from kv_trio.state.entry import Entry, Revision, Session
-from kv_trio.state.txn import TransactionResult, TxnOperation, TxnOperationFailed
+from kv_trio.state.txn_operation import (
+    TransactionResult,
+    TxnOperation,
+    TxnOperationFailed,
+)
 
 T = TypeVar("T")
 

@@ -34,7 +34,7 @@ from kv_trio.etcd.range_state import RangeState
 from kv_trio.etcd.transactions import Plan, check_operations, plan
 from kv_trio.etcd.watch import RANGE, EtcdKeySetWatch, EtcdWatch
 from kv_trio.etcd.wire import encode, range_of, read_lease, read_range, read_txn
-from kv_trio.state.txn import TransactionResult, TxnOperation
+from kv_trio.state.txn_operation import TransactionResult, TxnOperation
 
 TRIES = 16
 """Of a transaction whose keys others write at the same time, before it is given up."""

@@ -16,7 +16,11 @@ import attrs
 from kv_trio.errors import BadQuery
 from kv_trio.etcd.wire import encode
 from kv_trio.state.entry import Entry
-from kv_trio.state.txn import TransactionResult, TxnOperation, TxnOperationFailed
+from kv_trio.state.txn_operation import (
+    TransactionResult,
+    TxnOperation,
+    TxnOperationFailed,
+)
 
 MOST_OPERATIONS = 128
 """Of a transaction: what an etcd takes, if nobody has set another limit."""

@@ -17,77 +17,14 @@ import attrs
 
 from kv_trio.limits import StoreLimits
 from kv_trio.state.acl import Acl
-from kv_trio.state.entry import Entry, Outcome
+from kv_trio.state.entry import Entry
 from kv_trio.state.operations import Delete, Put
-from kv_trio.state.write_batch import WriteBatch
-
-_WRITES = frozenset(
-    {"set", "cas", "lock", "unlock", "delete", "delete-tree", "delete-cas"}
+from kv_trio.state.txn_operation import (
+    TransactionResult,
+    TxnOperation,
+    TxnOperationFailed,
 )
-
-
-def _encoded(key: str | bytes) -> bytes:
-    return key.encode() if isinstance(key, str) else key
-
-
-def _lower(id_: str) -> str:
-    """Give a session's id as it is kept: ids have no case."""
-    return id_.lower()
-
-
-@attrs.frozen
-class TxnOperation:
-    """One operation of a transaction.
-
-    Attributes:
-        verb: `set`, `cas` (if at `index`), `lock`, `unlock` (of `session`), `delete`,
-            `delete-tree`, `delete-cas`, `get`, `get-or-empty`, `get-tree`,
-            `check-index`, `check-session` or `check-not-exists`.
-        key: the key, or for a tree the prefix.
-    """
-
-    verb: str
-    key: bytes = attrs.field(converter=_encoded)
-    value: bytes = b""
-    flags: int = 0
-    index: int = 0
-    session: str = attrs.field(default="", converter=_lower)
-
-    @property
-    def writes(self) -> bool:
-        """Whether it may change something."""
-        return self.verb in _WRITES
-
-    @property
-    def is_tree(self) -> bool:
-        """Whether it is about all keys with a prefix."""
-        return self.verb in {"get-tree", "delete-tree"}
-
-
-@attrs.frozen
-class TxnOperationFailed:
-    """Which operation failed, and why.
-
-    Attributes:
-        position: its place among the operations, from 0.
-        reason: in Consul's words.
-    """
-
-    position: int
-    reason: str
-
-
-@attrs.frozen
-class TransactionResult(Outcome):
-    """The outcome of a transaction.
-
-    Attributes:
-        results: what the operations give, in order; those that only delete give nothing.
-        failed: the operations that failed; then nothing took effect.
-    """
-
-    results: tuple[Entry, ...] = ()
-    failed: tuple[TxnOperationFailed, ...] = ()
+from kv_trio.state.write_batch import WriteBatch
 
 
 @attrs.frozen

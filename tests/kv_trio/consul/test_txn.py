@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kv_trio.api.txn import render_outcome
-from kv_trio.consul.txn import OPERATION_LIMIT, dump_operation, parse_transaction
+from kv_trio.consul.txn import OPERATION_LIMIT, parse_transaction
+from kv_trio.consul.txn_operation import dump_operation
 from kv_trio.errors import BadQuery
 from kv_trio.state.acl import EVERYTHING
 from kv_trio.state.entry import Session
 from kv_trio.state.operations import CreateSession
-from kv_trio.state.txn import TxnOperation
+from kv_trio.state.txn_operation import TxnOperation
 from kv_trio.state.write_batch import WriteBatch
 from kv_trio.storage.engine import StorageEngine
 from tests.kv_trio.support import odd_json

@@ -14,7 +14,8 @@ from kv_trio.state.acl import EVERYTHING
 from kv_trio.state.entry import Session
 from kv_trio.state.operations import CreateSession, Put
 from kv_trio.state.store import Store
-from kv_trio.state.txn import Transaction, TransactionResult
+from kv_trio.state.txn import Transaction
+from kv_trio.state.txn_operation import TransactionResult
 from tests.kv_trio.support.states import do
 
 KEYS = st.sampled_from([b"held", b"free", b"new"])

@@ -9,8 +9,8 @@ from kv_trio.state.acl import EVERYTHING, NOTHING, Acl
 from kv_trio.state.entry import Entry, Session
 from kv_trio.state.operations import CreateSession, Delete, Put
 from kv_trio.state.store import Store
-from kv_trio.state.txn import (
-    Transaction,
+from kv_trio.state.txn import Transaction
+from kv_trio.state.txn_operation import (
     TransactionResult,
     TxnOperation,
     TxnOperationFailed,

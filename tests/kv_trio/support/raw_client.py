@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from http_trio.testing import peers
-from kv_trio.consul.txn import dump_operation
+from kv_trio.consul.txn_operation import dump_operation
 from tests.kv_trio.support.store_model import (
     Delete,
     Get,

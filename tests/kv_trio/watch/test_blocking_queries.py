@@ -25,7 +25,8 @@ from kv_trio.state.acl import EVERYTHING
 from kv_trio.state.entry import Entry, Session
 from kv_trio.state.operations import CreateSession, Delete, Put
 from kv_trio.state.store import Store
-from kv_trio.state.txn import Transaction, TxnOperation
+from kv_trio.state.txn import Transaction
+from kv_trio.state.txn_operation import TxnOperation
 from kv_trio.state.write_batch import Operation, WriteBatch
 from kv_trio.storage.engine import StorageEngine
 from kv_trio.watch.blocking_queries import BlockingQueries, must_wait

@@ -18,7 +18,8 @@ from kv_trio.errors import KvError
 from kv_trio.state.acl import EVERYTHING, Acl
 from kv_trio.state.entry import Outcome
 from kv_trio.state.operations import CreateSession, Delete, DestroySession, Put
-from kv_trio.state.txn import Transaction, TransactionResult, TxnOperation
+from kv_trio.state.txn import Transaction
+from kv_trio.state.txn_operation import TransactionResult, TxnOperation
 
 Audited = Put | Delete | CreateSession | DestroySession | Transaction
 """What changes a store."""

@@ -19,7 +19,8 @@ from kv_trio.api.writing.audit_lines import (
 from kv_trio.state.acl import EVERYTHING, NOTHING, Acl
 from kv_trio.state.entry import Outcome, Session
 from kv_trio.state.operations import CreateSession, Delete, DestroySession, Put
-from kv_trio.state.txn import Transaction, TransactionResult
+from kv_trio.state.txn import Transaction
+from kv_trio.state.txn_operation import TransactionResult
 
 AT = 1795796400.1234
 ANN = WrittenBy.of(Acl("ann"), "10.0.0.1")
