@@ -245,7 +245,7 @@ def _signature(name: str, it: Callable[..., Any]) -> str:
 
 def _type(it: object) -> str:
     if isinstance(it, str):
-        return it
+        return it.replace("config.", "")  # a value that is imported when it is needed
     return (
         it.__name__
         if isinstance(it, type)

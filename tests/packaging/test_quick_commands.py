@@ -70,6 +70,19 @@ OF_OTHER_CHANGES = {
     "canary_trio.control.changes.confirming",
     "canary_trio.control.changes.rollouts",
     "canary_trio.command.cli.changes.trying",
+    "canary_trio.control.fleet.report",
+    "kv_trio.state.operations",
+    "kv_trio.state.txn",
+}
+OF_OTHER_DOCUMENTS = {
+    "canary_trio.config.rollout",
+    "canary_trio.config.auth",
+    "canary_trio.config.parts.access_codec",
+    "canary_trio.config.parts.rollout_codec",
+    "canary_trio.config.parts.rule_codec",
+    "re2",
+    "zoneinfo",
+    "difflib",
 }
 
 CODE = """
@@ -86,7 +99,9 @@ getattr(commands, sys.argv[0].replace("-", "_"))()
 COMMANDS: dict[str, Collection[str]] = {
     "canary get web": SERVERS | OTHERS | CHECKING,
     "canary status web": SERVERS | OTHERS | CHECKING,
-    "canary set web ratio=0": SERVERS | OTHERS | OF_OTHER_CHANGES,
+    "canary set web ratio=0": (
+        SERVERS | OTHERS | OF_OTHER_CHANGES | OF_OTHER_DOCUMENTS
+    ),
     "canary get --help": SERVERS | OTHERS | CHECKING | ASKING,
     "canary set --help": SERVERS | OTHERS | CHECKING | ASKING,
     "kv-trio get canary/web/config": SERVERS | OTHERS | {"cattrs", "canary_trio"},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import attrs
 
-from canary_trio.config.auth import BasicAuth, ForwardAuth
+from canary_trio import config
 from canary_trio.config.policies import described
 from canary_trio.config.rules import Key, Network, Source
 
@@ -79,10 +79,10 @@ class Access:
         " hold for a request must let it pass.",
         default=(),
     )
-    basic_auth: BasicAuth | None = described(
+    basic_auth: config.BasicAuth | None = described(
         "A name and a password that a client must have; null for none.", default=None
     )
-    forward_auth: ForwardAuth | None = described(
+    forward_auth: config.ForwardAuth | None = described(
         "A server that is asked whether a request may pass; null for none.",
         default=None,
     )

@@ -13,7 +13,6 @@ For a value that `decode` gave, `decode(encode(value)) == value`.
 
 from __future__ import annotations
 
-import difflib
 import enum
 import json
 import math
@@ -26,7 +25,10 @@ from typing import Any
 import attrs
 import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
+from cattrs.gen import (
+    make_dict_structure_fn_from_attrs,
+    make_dict_unstructure_fn_from_attrs,
+)
 
 from canary_trio.config.policies import alias_of
 from canary_trio.errors import Problem
@@ -56,12 +58,16 @@ class Codec:
     Attributes:
         decode: gives the value of what JSON gave; raises `Fault` or a group of faults.
         encode: gives what JSON takes.
-        schema: describes what is read, in JSON Schema.
     """
 
     decode: Decode
-    schema: Schema
+    _schema: Schema | Callable[[], Schema]
     encode: Encode = _same
+
+    @property
+    def schema(self) -> Schema:
+        """Describe what is read, in JSON Schema: by who asks, since few do."""
+        return self._schema() if callable(self._schema) else self._schema
 
 
 # === scalars ===
@@ -146,7 +152,7 @@ def optional(codec: Codec) -> Codec:
     """A value of another codec, or null."""
     return Codec(
         lambda value: None if value is None else codec.decode(value),
-        any_of(codec.schema, {"type": "null"}),
+        cache(lambda: any_of(codec.schema, {"type": "null"})),
         lambda value: None if value is None else codec.encode(value),
     )
 
@@ -175,7 +181,8 @@ def word_or(
                 return name
         return other.encode(value)
 
-    return Codec(decode, any_of({"enum": list(word)}, other.schema), encode)
+    words = {"enum": list(word)}
+    return Codec(decode, cache(lambda: any_of(words, other.schema)), encode)
 
 
 def list_of(codec: Codec, *, least: int = 0, most: int, of: str) -> Codec:
@@ -195,14 +202,10 @@ def list_of(codec: Codec, *, least: int = 0, most: int, of: str) -> Codec:
             raise Fault(found, f"a list of {at_least}at most {most} {of}")
         return tuple(each(codec.decode, enumerate(value), "[{}]"))
 
+    size = {"minItems": least, "maxItems": most}
     return Codec(
         decode,
-        {
-            "type": "array",
-            "items": codec.schema,
-            "minItems": least,
-            "maxItems": most,
-        },
+        cache(lambda: {"type": "array", "items": codec.schema, **size}),
         lambda members: [codec.encode(member) for member in members],
     )
 
@@ -244,10 +247,10 @@ def table(kind: type, /, **codecs: Codec) -> Codec:
     not in `codecs` is not decoded, and has no description.
     """
     fields = {field.name: field for field in attrs.fields(kind)}
-    make_decode: Any = (
-        make_dict_structure_fn  # their overrides are keywords of any name
-    )
-    make_encode: Any = make_dict_unstructure_fn
+    # Of the fields, since those of a class are looked up with the types of all of them,
+    # which every codec here knows by itself. Overrides are keywords of any name.
+    make_decode: Any = partial(make_dict_structure_fn_from_attrs, [*fields.values()])
+    make_encode: Any = partial(make_dict_unstructure_fn_from_attrs, [*fields.values()])
     overrides = {
         name: cattrs.override(
             rename=alias_of(field),
@@ -272,23 +275,19 @@ def table(kind: type, /, **codecs: Codec) -> Codec:
     def encode(value: Any) -> Any:
         return encoder()(value)
 
-    return Codec(
-        decode,
-        {
+    def schema() -> Schema:
+        given = [(fields[name], codec) for name, codec in codecs.items()]
+        required = [alias_of(one) for one, _ in given if one.default is attrs.NOTHING]
+        return {
             "type": "object",
             "properties": {
-                alias_of(fields[name]): _property(fields[name], codec)
-                for name, codec in codecs.items()
+                alias_of(one): _property(one, codec) for one, codec in given
             },
-            "required": [
-                alias_of(fields[name])
-                for name in codecs
-                if fields[name].default is attrs.NOTHING
-            ],
+            "required": required,
             "additionalProperties": False,
-        },
-        encode,
-    )
+        }
+
+    return Codec(decode, cache(schema), encode)
 
 
 _converter = cattrs.Converter()
@@ -394,5 +393,7 @@ def is_number(value: object) -> bool:
 
 def nearest(name: str, known: Sequence[str]) -> str:
     """Give a hint if a name is almost a known one."""
+    import difflib  # noqa: PLC0415  # most names are known
+
     near = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""

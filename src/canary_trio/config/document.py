@@ -9,7 +9,8 @@ comes in by it goes out by it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import attrs
@@ -31,7 +32,6 @@ from canary_trio.config.codec import (
     word_or,
 )
 from canary_trio.config.model import Config, SameSite, Sticky, Style
-from canary_trio.config.parts.access_codec import ACCESS
 from canary_trio.config.parts.arm_codec import ARMS, DAY_S
 from canary_trio.config.parts.checks import disagreements, oddities
 from canary_trio.config.parts.condition_codec import (
@@ -42,8 +42,6 @@ from canary_trio.config.parts.condition_codec import (
     write_key,
 )
 from canary_trio.config.parts.history_codec import HISTORY
-from canary_trio.config.parts.rollout_codec import ROLLOUT
-from canary_trio.config.parts.rule_codec import RULE_LIST
 from canary_trio.config.parts.schema_mark import marked
 from canary_trio.config.policies import (
     CertificateHeader,
@@ -200,6 +198,34 @@ def _encode_sticky(sticky: Sticky) -> Any:
     return {**key, **_STICKY.encode(sticky)}
 
 
+def _rules() -> Codec:
+    from canary_trio.config.parts.rule_codec import RULE_LIST  # noqa: PLC0415
+
+    return RULE_LIST
+
+
+def _access() -> Codec:
+    from canary_trio.config.parts.access_codec import ACCESS  # noqa: PLC0415
+
+    return ACCESS
+
+
+def _rollout() -> Codec:
+    from canary_trio.config.parts.rollout_codec import ROLLOUT  # noqa: PLC0415
+
+    return ROLLOUT
+
+
+def _later(load: Callable[[], Codec]) -> Codec:
+    """Import what a part may be when a document has it: most do without."""
+    part = cache(load)
+    return Codec(
+        lambda value: part().decode(value),
+        lambda: part().schema,
+        lambda value: part().encode(value),
+    )
+
+
 _CONNECTIONS_TABLE = table(
     Connections, change=enumeration(OnChange), time=seconds(0, DAY_S)
 )
@@ -212,10 +238,10 @@ DOCUMENT = marked(
         ratio=RATIO,
         sticky_sessions=word_or(
             {False: None, True: Sticky()},
-            Codec(_decode_sticky, _STICKY_TABLE.schema, _encode_sticky),
+            Codec(_decode_sticky, lambda: _STICKY_TABLE.schema, _encode_sticky),
             'true, false, or a table such as {"cookie": "canary", "epoch": 1}',
         ),
-        rules=RULE_LIST,
+        rules=_later(_rules),
         mirror=optional(
             table(
                 MirrorRule,
@@ -238,8 +264,8 @@ DOCUMENT = marked(
         forwarded=optional(enumeration(Forwarded)),
         client_cert_header=optional(enumeration(CertificateHeader)),
         strict_transport_security=optional(STRICT_TRANSPORT),
-        access=ACCESS,
-        rollout=optional(ROLLOUT),
+        access=_later(_access),
+        rollout=optional(_later(_rollout)),
         history=HISTORY,
         config_server=CONFIG_SERVER,
         update_rate=seconds(0.1, 600),

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 import attrs
 
+from canary_trio import config
 from canary_trio.config.access import Access
 from canary_trio.config.policies import (
     ArmTimeouts,
@@ -34,7 +35,6 @@ from canary_trio.config.policies import (
     UpstreamTls,
     described,
 )
-from canary_trio.config.rollout import Rollout
 from canary_trio.config.rules import Key, Rule, Source
 from canary_trio.config.url import UrlParts, split_url
 from http_trio.hosts.introduction import ProxyVersion
@@ -293,7 +293,7 @@ class Config:
     access: Access = described(
         "Who may pass, and who is refused before a request is routed.", factory=Access
     )
-    rollout: Rollout | None = described(
+    rollout: config.Rollout | None = described(
         "Steps by which the ratio of an arm is raised, and how that stands; null for none.",
         default=None,
     )

@@ -21,7 +21,6 @@ import ipaddress
 from collections.abc import Callable
 
 import attrs
-import re2
 
 PATTERN_SIZE = 1000
 """Characters of a pattern at most."""
@@ -159,6 +158,8 @@ def compile_pattern(pattern: str) -> Callable[[bytes], object]:
     Raises:
         BadPattern: it is not one of RE2's, or it is too large.
     """
+    import re2  # noqa: PLC0415  # documents without patterns do without
+
     options = re2.Options()
     options.max_mem = PATTERN_MEMORY
     options.log_errors = False

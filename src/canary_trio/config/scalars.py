@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -323,6 +324,6 @@ def _decode_strict(value: Any) -> StrictTransport:
 
 STRICT_TRANSPORT = Codec(
     _decode_strict,
-    any_of(_STRICT_VALUE.schema, _STRICT_TABLE.schema),
+    cache(lambda: any_of(_STRICT_VALUE.schema, _STRICT_TABLE.schema)),
     _STRICT_TABLE.encode,
 )

@@ -6,6 +6,7 @@ One file, since a reader looks for the fields of an arm in one place.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -186,7 +187,9 @@ def _encode_server(server: Server) -> Any:
 
 _SERVERS = list_of(
     Codec(
-        _decode_server, any_of(SERVER_URL.schema, _SERVER_TABLE.schema), _encode_server
+        _decode_server,
+        cache(lambda: any_of(SERVER_URL.schema, _SERVER_TABLE.schema)),
+        _encode_server,
     ),
     least=1,
     most=10_000,
@@ -206,7 +209,7 @@ def _decode_servers(value: Any) -> tuple[Server, ...]:
 
 _ARM = table(
     Arm,
-    servers=Codec(_decode_servers, _SERVERS.schema, _SERVERS.encode),
+    servers=Codec(_decode_servers, lambda: _SERVERS.schema, _SERVERS.encode),
     balance=enumeration(Balance),
     hash_by=KEY,
     health=_HEALTH,
@@ -257,12 +260,14 @@ def _encode_arms(arms: Mapping[str, Arm]) -> dict[str, Any]:
 _MOST_ARMS = 1000
 ARMS = Codec(
     _decode_arms,
-    {
-        "type": "object",
-        "propertyNames": ARM_NAME.schema,
-        "additionalProperties": _ARM.schema,
-        "required": [STABLE],
-        "maxProperties": _MOST_ARMS,
-    },
+    cache(
+        lambda: {
+            "type": "object",
+            "propertyNames": ARM_NAME.schema,
+            "additionalProperties": _ARM.schema,
+            "required": [STABLE],
+            "maxProperties": _MOST_ARMS,
+        }
+    ),
     _encode_arms,
 )

@@ -8,6 +8,7 @@ into the table of its condition, and a key alone is the same fields.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import attrs
@@ -130,7 +131,7 @@ KEY = word_or(
     {"address": Key(Source.ADDRESS)},
     Codec(
         _decode_key,
-        {**_KEY_TABLE.schema, "minProperties": 1, "maxProperties": 1},
+        lambda: {**_KEY_TABLE.schema, "minProperties": 1, "maxProperties": 1},
         write_key,
     ),
     '"address", or a table with one of address, header, cookie and query',
@@ -189,7 +190,7 @@ def _several(codec: Codec, of: str) -> Codec:
 
     return Codec(
         decode,
-        any_of(codec.schema, members.schema),
+        cache(lambda: any_of(codec.schema, members.schema)),
         lambda given: (
             members.encode(given) if len(given) > 1 else codec.encode(given[0])
         ),

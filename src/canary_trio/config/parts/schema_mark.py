@@ -5,9 +5,10 @@ It is kept where it stands, and means nothing here: it is no part of the value.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from canary_trio.config.codec import Codec, Fault, note_step, show
+from canary_trio.config.codec import Codec, Fault, Schema, note_step, show
 
 FIELD = "$schema"
 _LENGTH = 2048  # characters of it at most
@@ -40,5 +41,8 @@ def marked(codec: Codec) -> Codec:
             raise faults[0]
         return found
 
-    properties = {FIELD: described, **codec.schema["properties"]}
-    return Codec(decode, {**codec.schema, "properties": properties}, codec.encode)
+    def schema() -> Schema:
+        properties = {FIELD: described, **codec.schema["properties"]}
+        return {**codec.schema, "properties": properties}
+
+    return Codec(decode, cache(schema), codec.encode)

@@ -175,7 +175,6 @@ def write(
     """Write what `prepare` gives over the revision that it gives; wait, and say so."""
     import trio  # noqa: PLC0415
 
-    from canary_trio.control.fleet.applied import read_fleet  # noqa: PLC0415
     from kv_trio import KvError  # noqa: PLC0415
 
     unconfirmed, fault = "", ""
@@ -191,6 +190,8 @@ def write(
         await say_rehearsal(client, service, draft.document, how)
         moves_to = str(draft.document.get("config_server") or "").rstrip("/")
         if wait is not None and moves_to not in ("", client.url):
+            from canary_trio.control.fleet.applied import read_fleet  # noqa: PLC0415
+
             wait.moves_to = moves_to
             fleet = await read_fleet(client, service, 0)
             wait.before = frozenset(report.id for report in fleet.reports)
