@@ -41,6 +41,12 @@ end
 """
 
 
+_UPLOAD = """
+wrk.method = "POST"
+wrk.body = string.rep("x", %d)
+"""
+
+
 @attrs.frozen
 class Peer:
     """A proxy that runs.
@@ -172,6 +178,12 @@ def fresh_heads(path: Path, cookies: Sequence[str]) -> Path:
     """
     users = ", ".join(f'"; {cookie}"' for cookie in cookies) or '""'
     path.write_text(_FRESH % users)
+    return path
+
+
+def upload(path: Path, size: int) -> Path:
+    """Write a script by which each request has a body of so many bytes."""
+    path.write_text(_UPLOAD % size)
     return path
 
 

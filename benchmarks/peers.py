@@ -48,7 +48,10 @@ http {{
 _VERSION = """
   server {{ listen 127.0.0.1:{port} backlog=4096;
     location / {{ return 200 "{name}"; }}
-    location /large/ {{ alias {files}/; }} }}
+    location /large/ {{ alias {files}/; }}
+    location /upload {{ client_max_body_size 0; client_body_buffer_size 11m;
+      proxy_set_body ""; proxy_pass http://unix:{files}/{name}.sock:/; }} }}
+  server {{ listen unix:{files}/{name}.sock; location / {{ return 200 "{name}"; }} }}
 """
 
 
@@ -170,7 +173,8 @@ def nginx(cpu: int, body: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
 def versions(cpu: int) -> Iterator[tuple[int, int]]:
     """Run two upstreams, which answer v1 and v2, in one nginx.
 
-    Both also have `/large/0B`, and the others up to `/large/10MiB`.
+    Both also have `/large/0B`, and the others up to `/large/10MiB`, and `/upload`, which
+    responds once it has all of a body.
     """
     one, two = free_port(), free_port()
     with directory() as path:

@@ -31,9 +31,10 @@ import attrs
 import trio
 
 from benchmarks import fleet_simulated, routing, swap
-from benchmarks.measure import Client, Peer, load
+from benchmarks.measure import Client, Peer, load, upload
 from benchmarks.peers import (
     canary_proxy,
+    directory,
     end_on_sigterm,
     memory,
     need,
@@ -148,15 +149,25 @@ def connections(plan: Plan) -> Iterator[Sweep]:
 
 
 def bodies(plan: Plan) -> Iterator[Sweep]:
-    """Bodies of responses, 8 connections."""
-    with versions(1) as (one, two), canary_proxy(0, one, two) as (port, _, pid):
+    """Bodies of responses and of requests, 8 connections."""
+    seconds = 1 if plan.quick else 2
+    down: dict[int, list[float]] = {size: [] for size in _SIZES.values()}
+    up: dict[int, list[float]] = {size: [] for size in _SIZES.values()}
+    with (
+        versions(1) as (one, two),
+        canary_proxy(0, one, two) as (port, _, pid),
+        directory() as path,
+    ):
         peer = Peer("canary", port, pid)
-        costs: dict[int, list[float]] = {size: [] for size in _SIZES.values()}
         for _ in range(2 if plan.quick else 5):
             for name, kib in _SIZES.items():
-                done = load(peer, 8, 1 if plan.quick else 2, f"/large/{name}")
-                costs[kib].append(done.cpu_us)
-    yield _swept("bodies", "us of CPU per response, by KiB", costs)
+                done = load(peer, 8, seconds, f"/large/{name}")
+                down[kib].append(done.cpu_us)
+                script = upload(path / name, kib << 10)
+                sends = attrs.evolve(peer, script=script)
+                up[kib].append(load(sends, 8, seconds, "/upload").cpu_us)
+    yield _swept("bodies", "us of CPU per response, by KiB", down)
+    yield _swept("bodies", "us of CPU per upload, by KiB", up)
 
 
 def servers(plan: Plan) -> Iterator[Sweep]:
