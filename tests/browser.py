@@ -4,6 +4,10 @@ The browser is one process for all tests of a worker: it speaks JSON, ended by N
 pipes, and no port is opened. Each test has a context of its own (cookies, cache, sockets),
 which is thrown away with its pages, so tests share nothing but the process.
 
+What is called Chromium may be a script that starts it, and it starts others itself: so each has
+a session of its own, and whoever ends it ends its group. The rule: no browser is started but
+here.
+
 What a page writes to its console is kept. `Page.complaints` has all that is worse than a
 note, refusals of the content security policy among them; the fixture in `conftest` ends a
 test that has some which it did not name.
@@ -15,6 +19,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from base64 import b64decode
@@ -30,11 +35,10 @@ NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
 PATIENCE_S = 30
 """How long anything is waited for; nothing takes near as long."""
 
+_HEADLESS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+
 _ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
+    *_HEADLESS,
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
@@ -59,10 +63,15 @@ _HOLDS_STILL = """selector => {
   window.lastPlace = place;
   if (!still || !one.contains(document.elementFromPoint(...place))) return null;
   window.hit = false;
-  one.addEventListener('click', () => { window.hit = true }, {once: true, capture: true});
+  document.removeEventListener('click', window.sees, true);
+  window.sees = event => { window.hit ||= !!event.target.closest(selector) };
+  document.addEventListener('click', window.sees, true);
   return place;
 }"""
-"""Gives the middle of an element, once it is where it was before, and nothing is over it."""
+"""Gives the middle of an element, once it is where it was before, and nothing is over it.
+
+A click on what took the place of that element meanwhile is one, too: it must not be done twice.
+"""
 
 
 class BrowserFault(Exception):
@@ -81,7 +90,8 @@ class Pipes:
 
 
 @contextmanager
-def browser_process() -> Iterator[Pipes]:
+def browser_process(url: str = "about:blank", *arguments: str) -> Iterator[Pipes]:
+    """Run a browser that begins at an address, until the block ends."""
     assert CHROMIUM is not None
     to_browser, writes = os.pipe()
     reads, from_browser = os.pipe()
@@ -93,12 +103,13 @@ def browser_process() -> Iterator[Pipes]:
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         process = subprocess.Popen(
-            [CHROMIUM, *_ARGUMENTS, f"--user-data-dir={home}", "about:blank"],
+            [CHROMIUM, *_ARGUMENTS, *arguments, f"--user-data-dir={home}", url],
             preexec_fn=take_places,  # noqa: PLW1509  # no threads are there yet
             pass_fds=(3, 4),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         os.close(to_browser)
         os.close(from_browser)
@@ -107,13 +118,41 @@ def browser_process() -> Iterator[Pipes]:
         try:
             yield Pipes(process, reads, writes)
         finally:
-            process.terminate()
+            os.close(
+                writes
+            )  # which is how it is asked to end, and it ends what it started
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(5)
-            process.kill()
+            _end(process.pid)
             process.wait()
             os.close(reads)
-            os.close(writes)
+
+
+async def page_of(url: str, *arguments: str) -> bytes:
+    """Give the page that a browser made of what is at an address."""
+    assert CHROMIUM is not None
+
+    async def end(process: trio.Process) -> None:
+        await trio.lowlevel.checkpoint()
+        _end(process.pid)
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+        own = (f"--user-data-dir={home}", "--dump-dom")
+        done = await trio.run_process(
+            [CHROMIUM, *_HEADLESS, *own, *arguments, url],
+            capture_stdout=True,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            deliver_cancel=end,
+            check=False,
+        )
+    return done.stdout
+
+
+def _end(leader: int) -> None:
+    """Kill a browser, with all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 @attrs.define(eq=False)
@@ -224,6 +263,8 @@ class Page:
     target: str
     complaints: list[str] = attrs.field(factory=list)
     _loaded: trio.Event = attrs.field(factory=trio.Event)
+    _complained: trio.Event = attrs.field(factory=trio.Event)
+    _borne: list[str] = attrs.field(factory=list)
 
     async def ask(self, method: str, **params: object) -> Table:
         """Call a method of the protocol for this page."""
@@ -235,15 +276,20 @@ class Page:
             self._loaded.set()
         elif method == "Runtime.consoleAPICalled" and params["type"] != "debug":
             said = " ".join(str(one.get("value", one)) for one in params["args"])
-            self.complaints.append(f"console.{params['type']}: {said}")
+            self._complain(f"console.{params['type']}: {said}")
         elif method == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
             thrown = details.get("exception", {}).get("description", "")
-            self.complaints.append(f"thrown: {details['text']} {thrown}")
+            self._complain(f"thrown: {details['text']} {thrown}")
         elif method == "Log.entryAdded" and params["entry"]["level"] != "verbose":
             entry = params["entry"]
             where = entry.get("url", "")
-            self.complaints.append(f"{entry['source']}: {entry['text']} {where}")
+            self._complain(f"{entry['source']}: {entry['text']} {where}")
+
+    def _complain(self, said: str) -> None:
+        if not any(words in said for words in self._borne):
+            self.complaints.append(said)
+            self._complained.set()
 
     async def go(self, url: str) -> None:
         """Go to an address, and wait until it has loaded."""
@@ -311,7 +357,8 @@ class Page:
         await self.until(f"document.querySelector({quoted})?.disabled === false"
                          f" || document.querySelector({quoted})?.disabled === undefined"
                          f" && document.querySelector({quoted})")  # fmt: skip
-        for _ in range(5):  # it may move between the look and the press
+        end = trio.current_time() + PATIENCE_S
+        while trio.current_time() < end:  # it may move between the look and the press
             place = await self.until(f"(({_HOLDS_STILL})({quoted}))")
             for kind in ("mousePressed", "mouseReleased"):
                 await self.ask(
@@ -415,8 +462,20 @@ class Page:
             if (one["pid"], one["tid"]) in names
         ]
 
-    def forgive(self, words: str) -> int:
-        """Take back the complaints that have some words; give how many there were."""
+    async def forgive(self, words: str, *, later: bool = False) -> int:
+        """Wait for a complaint that has some words; take back all such, give how many.
+
+        `later` forgives those that are still to come, too.
+
+        What the browser tells of a request comes by another process of it than what the page
+        does with the response, and may come later.
+        """
+        with trio.fail_after(PATIENCE_S):
+            while not any(words in one for one in self.complaints):
+                self._complained = trio.Event()
+                await self._complained.wait()
+        if later:
+            self._borne.append(words)
         before = len(self.complaints)
         self.complaints[:] = [one for one in self.complaints if words not in one]
         return before - len(self.complaints)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import shutil
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,18 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kv_trio import Client
+from tests.browser import CHROMIUM, page_of
 from tests.e2e.processes import World, world
 from tests.e2e.test_tls import fetch, needs_curl, needs_h2load
 from tests.http_trio.support.certificates import Authority
 
-CHROMIUM = next(
-    (
-        found
-        for name in ("chromium-headless-shell", "chromium", "google-chrome")
-        if (found := shutil.which(name))
-    ),
-    None,
-)
 NAMES = {"shop.example": "v1", "blog.example": "v2", "news.example": "v1"}
 UNROUTED = "nobody.example"  # it is in the certificate of news.example
 
@@ -145,7 +137,6 @@ async def test_chromium_loads_a_page_of_three_names(
     tmp_path: Path, authority: Authority
 ) -> None:
     """Only the keys of the three certificates are let pass; who has another is refused."""
-    assert CHROMIUM is not None
     async with gateway(tmp_path, authority) as (_, store, port):
         names = [f"https://{name}:{port}/" for name in (*NAMES, UNROUTED)]
         page = {"body": PAGE % json.dumps(names), "content_type": "text/html"}
@@ -153,21 +144,16 @@ async def test_chromium_loads_a_page_of_three_names(
         await write(store, "@edge", {"routes": [*routes_of(*NAMES), shown]})
         files = [tmp_path / "pairs" / f"{name}.crt" for name in NAMES]
         hashes = [key_hash(await trio.Path(file).read_bytes()) for file in files]
-        command = [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
-            *("--virtual-time-budget=5000", f"--user-data-dir={tmp_path}/profile"),
+        words = (
+            "--virtual-time-budget=5000",
             "--host-resolver-rules=MAP *.example 127.0.0.1",
             f"--ignore-certificate-errors-spki-list={','.join(hashes)}",
-            f"https://shop.example:{port}/page",
-        ]
+        )
+        seen = b""
         with trio.fail_after(60):
-            while True:
-                done = await trio.run_process(
-                    command, capture_stdout=True, capture_stderr=True, check=False
-                )
-                if b"told" in done.stdout:
-                    break
-    assert b"told fulfilled fulfilled fulfilled fulfilled" in done.stdout
+            while b"told" not in seen:
+                seen = await page_of(f"https://shop.example:{port}/page", *words)
+    assert b"told fulfilled fulfilled fulfilled fulfilled" in seen
 
 
 async def test_no_request_of_the_others_fails_while_services_come_and_go(

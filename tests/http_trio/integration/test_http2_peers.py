@@ -6,7 +6,6 @@ Each asks through a proxy; one that is not installed is skipped.
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,10 @@ import trio
 
 from http_trio import Exchange, Limits, Response
 from http_trio.testing.peers import ReceivedRequest
+from tests.browser import CHROMIUM, browser_process
 from tests.http_trio.support.certificates import Authority
 from tests.http_trio.support.http2_peer import port_of, serving_http2, watched_http2
 
-_CHROMIUM = next(
-    (
-        found
-        for name in ("chromium-headless-shell", "chromium", "google-chrome")
-        if (found := shutil.which(name))
-    ),
-    None,
-)
 _PAGE = b"""<!doctype html><body>waiting<script>
 const out = [];
 (async () => {
@@ -144,8 +136,8 @@ async def test_100_streams_at_once_on_100_connections(authority: Authority) -> N
     assert most == 10_000
 
 
-@pytest.mark.skipif(_CHROMIUM is None, reason="Chromium is not installed")
-async def test_chromium(authority: Authority, tmp_path: Path) -> None:
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+async def test_chromium(authority: Authority) -> None:
     """A page that asks many things at once, sends a body, and gives one up."""
     asked: list[bytes] = []
     results: list[bytes] = []
@@ -166,21 +158,10 @@ async def test_chromium(authority: Authority, tmp_path: Path) -> None:
         else:
             exchange.respond(Response(200, _PAGE, b"text/html"))
 
-    assert _CHROMIUM is not None
-    async with (
-        serving_http2(handle, authority) as server,
-        trio.open_nursery() as nursery,
-    ):
-        command = [
-            *(_CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"),
-            *("--ignore-certificate-errors", f"--user-data-dir={tmp_path}/profile"),
-            *("--remote-debugging-port=0", f"https://localhost:{port_of(server)}/"),
-        ]
-        start = partial(trio.run_process, command, capture_stderr=True, check=False)
-        nursery.start_soon(start)
-        with trio.fail_after(60):
+    async with serving_http2(handle, authority) as server:
+        url = f"https://localhost:{port_of(server)}/"
+        with browser_process(url, "--ignore-certificate-errors"), trio.fail_after(60):
             await told.wait()
             await gone.wait()
-        nursery.cancel_scope.cancel()
     assert results == [b"60%20300000%20AbortError%20h2"]
     assert asked.count(b"/echo") == 61

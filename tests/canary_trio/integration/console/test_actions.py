@@ -75,7 +75,7 @@ async def test_who_is_second_sees_who_was_first_and_what_changed(
     await page.says("bert, 3 s ago: half of all", "dialog")
     await page.says("ratio.canary: 0.25 → 0.4", "dialog")
     assert not await page.has(STRONG)
-    assert page.forgive("412") == 1
+    assert await page.forgive("412") == 1
 
     proxy.show(revision=813)
     await page.says("813", ".facts")
@@ -106,7 +106,7 @@ async def test_a_refusal_is_said_where_it_was_asked(
     await page.click(STRONG)
     await page.says(words, "dialog")
 
-    assert page.forgive(str(status)) == 1
+    assert await page.forgive(str(status)) == 1
     await page.click(STRONG)  # it can be tried again
     await page.until("!document.querySelector('dialog')")
     assert len(proxy.writes) == 2
@@ -297,7 +297,7 @@ async def test_what_is_typed_outlives_what_others_write(
     await page.click(STRONG)
     await page.says("bert, 3 s ago", "dialog")
     assert proxy.writes[0][-1] == '"812"', "over the revision that it is made of"
-    assert page.forgive("412") == 1
+    assert await page.forgive("412") == 1
 
 
 async def test_without_the_role_no_button_is_in_the_page(
@@ -321,7 +321,7 @@ async def test_login_and_logout(browser: Browser, proxy: StandIn) -> None:
     await page.fill("#token", "wrong")
     await page.key("Enter")
     await page.says("this token is not known", "dialog")
-    assert page.forgive("401") == 1
+    assert await page.forgive("401") == 1
     assert await page.run("document.querySelector('#token').value") == ""
     await page.fill("#token", "secret")
     await page.click("dialog button.strong")
@@ -374,7 +374,7 @@ async def test_a_session_that_is_over_is_seen(browser: Browser, proxy: StandIn) 
     await page.until("document.querySelector('#login')")
 
     assert not await page.has("#promote")
-    assert page.forgive("401") == 1
+    assert await page.forgive("401") == 1
 
 
 async def test_an_address_that_cannot_be_read_leads_to_the_list(

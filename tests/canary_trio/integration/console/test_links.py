@@ -60,7 +60,7 @@ async def test_a_proxy_that_is_away_is_said_and_waited_for(
     await page.says("live", "#link")
     await page.says("read only", ".session")
     await page.until("!document.querySelector('#root').classList.contains('old')")
-    assert page.forgive("503") > 0
+    assert await page.forgive("503", later=True) > 0
 
 
 async def test_a_page_that_slept_begins_again(browser: Browser, proxy: StandIn) -> None:
@@ -114,7 +114,7 @@ async def test_a_session_that_ended_asks_for_another(
     await page.click("dialog button.strong")
     await page.says("the session is over", "dialog")
 
-    assert page.forgive("401") == 1
+    assert await page.forgive("401") == 1
 
 
 async def test_a_page_that_nobody_sees_asks_for_nothing(
