@@ -130,9 +130,9 @@ class Http2Connection(FrameWriter):
         if self._lingered >= 0:
             self._drop_unread(len(data))
             return
-        overhead, session = self._overhead, self.session
-        overhead.received(len(data), self.loop.now)
-        self._half_sent.received(data, self.loop.now)
+        overhead, session, now = self._overhead, self.session, self.loop.now
+        overhead.received(len(data), now)
+        self._half_sent.received(data, now)
         session.receive(data)
         if self._begun:
             self._begin_all()
@@ -140,7 +140,7 @@ class Http2Connection(FrameWriter):
             self._check_overhead()
         if not self.streams:
             self._settle()
-        if session.has_output:
+        if not self._is_woken and session.has_output:
             self.wake()
 
     def expire(self) -> None:
@@ -227,10 +227,9 @@ class Http2Connection(FrameWriter):
         except BadRequest as exc:
             self._refuse(stream_id, fields, error_response(exc.status, str(exc)), ended)
         else:
-            stream = Http2Stream(self, stream_id, ended=ended, key=key)
-            self.streams[stream_id] = stream
+            stream = self.streams[stream_id] = Http2Stream(self, stream_id, key)
             self.loop.counts.streams += 1
-            self._begun.append(stream.begin(head))
+            self._begun.append(stream.begin(head, ended=ended))
 
     def interim_received(self, stream_id: int, fields: tuple[Field, ...]) -> None:
         """Do nothing: a client sends none."""
@@ -276,8 +275,10 @@ class Http2Connection(FrameWriter):
             self._check_overhead()
             return
         self.loop.counts.ended_streams += 1
-        self._blocked.discard(stream)
-        self._ending.discard(stream)
+        if self._blocked:
+            self._blocked.discard(stream)
+        if self._ending:
+            self._ending.discard(stream)
         if stream.closed(code):
             self._overhead.wasted()
             self._check_overhead()
@@ -334,7 +335,8 @@ class Http2Connection(FrameWriter):
     ) -> None:
         """Answer a request that no handler sees."""
         self.loop.refused[response.status] += 1
-        stream = Http2Stream(self, stream_id, ended=ended, key=b"")
+        stream = Http2Stream(self, stream_id)
+        stream.ended = ended
         stream.is_head = (b":method", b"HEAD") in fields
         self.streams[stream_id] = stream
         self.loop.counts.streams += 1
@@ -353,7 +355,7 @@ class Http2Connection(FrameWriter):
         """Let the handler decide on the requests that have come."""
         begun, self._begun = self._begun, []  # each with what came of its body
         for exchange in begun:
-            if exchange.gone:
+            if exchange.connection is None:  # it is gone
                 continue
             try:
                 self._handler(exchange)

@@ -151,20 +151,21 @@ class FrameWriter(ABC):
         """Give the kernel what it takes; give whether nothing is left."""
         now = self.loop.now
         for _ in range(_TURN):
-            if not self._outbox:
-                self._outbox = self.session.output(BUFFER)
-                if not self._outbox:
+            data = self._outbox
+            if not data:
+                data = self._outbox = self.session.output(BUFFER)
+                if not data:
                     return True
                 self._stuck_since = now
             try:
-                count = self.sock.send(self._outbox)
+                count = self.sock.send(data)
             except BlockingIOError:
                 return False
             except OSError:
                 self.abort()
                 return False
             self._overhead.sent(count)
-            self._outbox = self._outbox[count:]
+            self._outbox = data[count:]
             self._stuck_since = now
         return False
 
@@ -174,11 +175,12 @@ class FrameWriter(ABC):
             return
         if self._blocked:
             self._tell_room()
-        if self._is_done:
+        if (self._is_over or self._is_leaving) and self._is_done:
             self._close_gently()
-        else:
+            return
+        if self._mask != READ:
             self._watch_for(READ)
-            self._settle()
+        self._settle()
 
     def _reset_done(self) -> bool:
         """Reset the streams whose responses are out; give whether there were any."""

@@ -113,6 +113,12 @@ class HalfSent:
 
     def received(self, data: bytes, now: float) -> None:
         """Follow what came."""
+        if self.since is None and len(data) >= _FRAME:  # one whole frame is all, mostly
+            high, low, kind, flags = _read_frame(data)
+            if _FRAME + (high << 8) + low == len(data) and (
+                kind not in _OF_HEADS or flags & _END_HEADERS
+            ):
+                return
         if self._head:
             data, self._head = self._head + data, b""
         at, size, in_block = self._at, len(data), self._in_block

@@ -219,6 +219,15 @@ class Http2Session:
         except ngh2.NGH2Error:
             return  # the stream is gone, and it was told, or will be
 
+    def send_whole(self, stream_id: int, fields: Fields, body: bytes) -> None:
+        """Send a final response's head and its body, which is all of it."""
+        connection = self._connection
+        try:
+            connection.send_response(stream_id, fields)
+            connection.send_data(stream_id, body, end_stream=True)
+        except ngh2.NGH2Error:
+            return  # as above
+
     def send_interim(self, stream_id: int, fields: Fields) -> None:
         """Send the head of a 1xx response."""
         try:

@@ -11,7 +11,7 @@ holds of a body is at most its window, and what of a response `QUEUE` and one pi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from http_trio.http1.body_pace import TOO_SLOW
 from http_trio.http1.framing import UNTIL_CLOSE
@@ -19,6 +19,7 @@ from http_trio.http1.request_head import RequestHead
 from http_trio.http1.response import Response, error_response
 from http_trio.http2.byte_stream import Http2ByteStream
 from http_trio.http2.collected_body import AwaitedBody, CollectedBody
+from http_trio.http2.messages.body_translator import HEAD
 from http_trio.http2.messages.response_translator import ResponseTranslator
 from http_trio.http2.session import CANCEL, INTERNAL_ERROR, NO_ERROR
 from http_trio.http2.stream_owner import StreamOwner
@@ -76,28 +77,28 @@ class Http2Stream(ResponseTranslator):
     )
 
     def __init__(
-        self,
-        owner: StreamOwner[Http2Stream],
-        stream_id: int,
-        *,
-        ended: bool,
-        key: bytes,
+        self, owner: StreamOwner[Http2Stream], stream_id: int, key: bytes = b""
     ) -> None:
         """Begin.
 
         Args:
             owner: the connection.
             stream_id: the stream's number.
-            ended: whether the request is complete.
             key: of a WebSocket's opening handshake; empty if it is none.
         """
-        super().__init__(owner.session, stream_id, key=key)
+        # With what its bases have: their own, called, would double the time.
+        self.id = stream_id
+        self._session = owner.session
+        self._sending = HEAD
+        self._last_lines: Sequence[bytes] = ()
+        self._key = key
+        self._switched = False
         self.loop = owner.loop
         self.client_address = owner.client_address
         self.said = owner.said
         self.exchange: Exchange | None = None
         self.deadline = math.inf
-        self.ended = ended
+        self.ended = False
         self.has_stalled = False
         self.ended_by_upstream = False
         self._owner = owner
@@ -111,8 +112,9 @@ class Http2Stream(ResponseTranslator):
     def __repr__(self) -> str:
         return f"<Http2Stream {self.id} ended={self.ended} exchange={self.exchange}>"
 
-    def begin(self, head: RequestHead) -> Exchange:
-        """Begin the exchange."""
+    def begin(self, head: RequestHead, *, ended: bool) -> Exchange:
+        """Begin the exchange; `ended` tells whether the request is complete."""
+        self.ended = ended
         self.is_head = head.method == b"HEAD"
         exchange = self.exchange = Http2Exchange(self, head)
         return exchange
@@ -140,6 +142,8 @@ class Http2Stream(ResponseTranslator):
         Gives whether the exchange came to nothing by that.
         """
         carried, exchange = self._carried, self.exchange
+        if exchange is None and carried is None and self._sent_all:
+            return False  # it has left, as most have
         if carried is not None and self._sent_all and code == NO_ERROR:
             return False  # all of it is out; the task ends the exchange in a moment
         self._sending_ended()
@@ -160,8 +164,8 @@ class Http2Stream(ResponseTranslator):
         self.deadline = math.inf
         if self._collector is not None:
             self.refuse(408, TOO_SLOW)
-        elif self._session.queued(self.id) < self._queued:
-            self._watch_progress()
+        elif (queued := self._session.queued(self.id)) < self._queued:
+            self._watch_progress(queued)
         elif self._queued:
             self.stalled()
             self.reset(CANCEL)
@@ -269,14 +273,19 @@ class Http2Stream(ResponseTranslator):
         """Send, and keep what the client does not take now; give how much is kept."""
         self._translate(data, last=False, for_head=self.is_head)
         self._owner.wake()
-        return self._watch_progress()
+        return self._watch_progress(self._session.queued(self.id))
 
     def send_last(self, data: bytes, *, keep: bool) -> None:
         """Send the last of a response; the stream is over when that is out."""
         del keep  # the connection lives on, whatever this exchange did
         self._leave()
-        self._translate(data, last=True, for_head=self.is_head)
-        self._watch_progress()
+        queued = 0
+        if self._sending == HEAD and not self.is_head:
+            queued = self._send_whole(data)
+        if not queued:
+            self._translate(data, last=True, for_head=self.is_head)
+            queued = self._session.queued(self.id)
+        self._watch_progress(queued)
         self._finish()
 
     def stalled(self) -> None:
@@ -373,12 +382,12 @@ class Http2Stream(ResponseTranslator):
             self._owner.reset_behind(self)
         self._owner.wake()
 
-    def _watch_progress(self) -> int:
+    def _watch_progress(self, queued: int) -> int:
         """Give the client time to take what is queued; give how much that is."""
-        self._queued = self._session.queued(self.id)
-        if self._queued:
+        self._queued = queued
+        if queued:
             self._wait_until(self.loop.now + self.loop.limits.write_s)
-        return self._queued
+        return queued
 
     def _wait_until(self, deadline: float) -> None:
         self.deadline = deadline

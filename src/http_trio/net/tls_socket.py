@@ -219,8 +219,13 @@ class TlsSocket:
 
     def send(self, data: bytes | memoryview) -> int:
         """Send, as `socket.send`: what is not counted must be sent again."""
-        sent = self._send_encrypted() if self._backlog else 0
         size = len(data)
+        if 0 < size <= _WRITE and not self._backlog:
+            self._uncounted = self._tls.write(data)
+            if self._flush():  # mostly
+                self._uncounted = 0
+                return size
+        sent = self._send_encrypted() if self._backlog else 0
         if size > _WRITE:
             data = memoryview(data)  # a part of it is no copy
         while sent < size and not self._backlog:
@@ -287,25 +292,32 @@ class TlsSocket:
 
     def _decrypt(self) -> bytes:
         """Give all that can be decrypted; note the end."""
-        pieces = []
+        data = b""
         try:
-            while True:
-                piece = self._tls.read(_RECORD)
-                pieces.append(piece)
-                if not piece:
-                    self.ended = True
-                if not piece or not self._incoming.pending:
-                    break
+            data = self._tls.read(_RECORD)
+            if not data:
+                self.ended = True
+            elif self._incoming.pending:
+                data = self._decrypt_rest(data)
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError:
-            if not pieces:
-                self._say_why()
-                raise
-            # What came before is whole; asked again, OpenSSL says it again.
+            self._say_why()
+            raise
         if self._outgoing.pending:
             self._flush()  # it answered the peer by itself, as to a key update
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return data
+
+    def _decrypt_rest(self, first: bytes) -> bytes:
+        """Give what more records hold; what is wrong is said when they are asked again."""
+        pieces = [first]
+        with contextlib.suppress(ssl.SSLError):
+            while self._incoming.pending:
+                pieces.append(self._tls.read(_RECORD))
+                if not pieces[-1]:
+                    self.ended = True
+                    break
+        return b"".join(pieces)
 
     def _send_encrypted(self) -> int:
         """Send what is encrypted; give how many more of the caller's bytes count as sent.

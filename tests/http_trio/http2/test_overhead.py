@@ -63,16 +63,22 @@ def test_nobody_gets_back_more_than_was_paid(steps: list[tuple[str, int]]) -> No
 # === what is half-sent ===
 
 
-@given(FRAMES, st.lists(st.integers(0, 500), max_size=12))
+@given(FRAMES, st.lists(st.integers(0, 500), max_size=12), st.booleans())
 def test_what_is_half_sent_is_told_wherever_it_is_cut(
-    frames: list[tuple[int, int]], cuts: list[int]
+    frames: list[tuple[int, int]],
+    cuts: list[int],
+    between: bool,  # hypothesis gives it
 ) -> None:
-    """Each piece comes a second later; a head may be in several frames."""
+    """Each piece comes a second later; a head may be in several frames.
+
+    With `between` it is cut between frames too, as it comes mostly.
+    """
     wire, whole_at, begins = bytearray(PREFACE), [0, len(PREFACE)], True
     for drawn, length in frames:
         kind = drawn if begins else 9
         flags = 0 if kind in {1, 9} and length % 2 else 4
         begins = kind not in {1, 9} or flags == 4
+        cuts += [len(wire)] if between else []
         wire += bytes([0, 0, length, kind, flags, 0, 0, 0, 1]) + bytes(length)
         if begins:
             whole_at.append(len(wire))

@@ -7,7 +7,12 @@ fields, and behind it the body loses its framing.
 from __future__ import annotations
 
 from http_trio.http1.framing import CHUNKED, UNTIL_CLOSE
-from http_trio.http2.messages.body_translator import BODY, HEAD, BodyTranslator
+from http_trio.http2.messages.body_translator import (
+    BODY,
+    ENDED,
+    HEAD,
+    BodyTranslator,
+)
 from http_trio.http2.messages.heads import accepts_websocket, response_fields
 from http_trio.http2.session import Http2Session
 
@@ -21,6 +26,21 @@ class ResponseTranslator(BodyTranslator):
         super().__init__(session, stream_id)
         self._key = key
         self._switched = False
+
+    def _send_whole(self, data: bytes) -> int:
+        """Send a response if it is here whole and states its length, as most are.
+
+        What is sent is what `_translate` would send. Gives the size of its body, which
+        is not empty; 0 if it is no such response, and nothing was sent.
+        """
+        end = data.find(b"\r\n\r\n")
+        head, body = data[:end], data[end + 4 :]
+        fields, framing = response_fields(head)
+        if framing != len(body) or not body or self._last_lines or head[9:10] == b"1":
+            return 0
+        self._sending = ENDED
+        self._session.send_whole(self.id, fields, body)
+        return framing
 
     def _translate(
         self, data: bytes | memoryview, *, last: bool, for_head: bool
