@@ -5,10 +5,14 @@
 Prints milliseconds of wall time: the median, and the least, of as many runs of each as there
 are rounds; they take turns, so that what else the machine does meets all of them. The store
 is a real one beside them. The bar: `get`, `set` and `status` in 200 ms on an idle machine.
+Ours is compiled first, as pip does it: sources that changed since, where Python may write no
+bytecode, would be compiled in each run.
 """
 
 from __future__ import annotations
 
+import compileall
+import importlib.util
 import os
 import subprocess
 import sys
@@ -66,8 +70,18 @@ def measure(url: str, rounds: int) -> dict[str, list[float]]:
     return took
 
 
+def compile_ours() -> None:
+    """Write the bytecode of all of ours."""
+    for package in ("canary_health", "canary_trio", "http_trio", "kv_trio"):
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        compileall.compile_dir(Path(spec.origin).parent, quiet=1)
+
+
 async def main() -> None:
     """Measure, and print a table."""
+    compile_ours()
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     async with in_memory_store() as store:
         took = await trio.to_thread.run_sync(measure, store.url, rounds)
