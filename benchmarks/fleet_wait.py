@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -29,9 +30,9 @@ class Counted(KvSource):
 
     reads = 0
 
-    async def list(self, prefix: str, *, index: int = 0, wait_s: float = 30) -> Listing:
+    async def list(self, prefix: str, **how: Any) -> Listing:
         self.reads += 1
-        return await super().list(prefix, index=index, wait_s=wait_s)
+        return await super().list(prefix, **how)
 
 
 def wait(one: int, two: int, fleets: list[int], count: int) -> None:

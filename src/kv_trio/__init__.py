@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kv_trio.client.live_value import Invalid, Live, live
     from kv_trio.client.results import Listing, Snapshot, WriteResult
     from kv_trio.client.transport import Transport
-    from kv_trio.client.watch import Backoff, Contact, Watch
+    from kv_trio.client.watch import Backoff, Contact, PrefixWatch, Watch
     from kv_trio.errors import (
         BadAuditLog,
         BadKey,
@@ -54,7 +54,7 @@ else:
             "client.live_value": "Invalid Live live",
             "client.results": "Listing Snapshot WriteResult",
             "client.transport": "Transport",
-            "client.watch": "Backoff Contact Watch",
+            "client.watch": "Backoff Contact PrefixWatch Watch",
             "api.writing.audit_log": "AuditLog",
             "errors": "BadAuditLog BadKey BadQuery BadTokens Compacted KvError LockLost StorageError StoreDamaged StoreLocked StoreRefused StoreUnreachable UnexpectedResponse",
             "etcd.client": "EtcdClient",
@@ -87,6 +87,7 @@ __all__ = [
     "Listing",
     "Live",
     "LockLost",
+    "PrefixWatch",
     "ResponseLimits",
     "Revision",
     "Right",

@@ -128,7 +128,7 @@ async def test_a_fleet_that_ends_while_it_is_waited_for_is_told(tmp_path: Path) 
             async def end() -> None:
                 while b"0.5" not in (await read_document(client, "web"))[0]:
                     await trio.sleep(0.01)
-                await trio.sleep(0.2)  # so that the report was seen
+                await trio.sleep(1.0)  # so that the report was seen: see FIRST_LOOK_S
                 await client.delete(key)
 
             nursery.start_soon(end)

@@ -33,7 +33,7 @@ PUBLIC: dict[str, str] = {
     """,
     "kv_trio": """
         AuditLog Backoff BadAuditLog BadKey BadQuery BadTokens Bounds Client Compacted Contact Entry EtcdClient
-        Invalid KeySetWatch KvError KvServer Listing Live LockLost ResponseLimits Revision Right
+        Invalid KeySetWatch KvError KvServer Listing Live LockLost PrefixWatch ResponseLimits Revision Right
         Session Snapshot StorageError StoreDamaged StoreLimits StoreLocked StoreRefused
         StoreUnreachable TransactionResult Transport TxnOperation TxnOperationFailed
         UnexpectedResponse Watch WriteResult live operator_rights proxy_rights role_name

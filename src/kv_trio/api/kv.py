@@ -47,7 +47,13 @@ from kv_trio.state.entry import Outcome, Revision
 from kv_trio.state.operations import Delete, Put
 from kv_trio.state.store import Store
 from kv_trio.storage.history import History
-from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
+from kv_trio.watch.blocking_queries import (
+    ANY,
+    BlockingQueries,
+    Gathering,
+    gather,
+    must_wait,
+)
 from kv_trio.watch.event_streams import EventStreams
 from kv_trio.watch.large_responses import Places, send_in_pieces, too_many_responses
 
@@ -116,13 +122,18 @@ class KvEndpoint:
                 exchange.respond(method_not_allowed(exchange.method, METHODS))
 
     def _read(self, exchange: Exchange, blocking: BlockingRead, acl: Acl) -> None:
-        read, index = blocking.read, blocking.index
+        read, index, store = blocking.read, blocking.index, self._store
         _check_read(read, acl)
-        if index and must_wait(self._store, index, index_of(self._store, read)):
-            jitter_s = blocking.wait_s / 16 * self._draw()
-            self._blocking_queries.park(exchange, read, acl, blocking.wait_s + jitter_s)
-        else:
+        gathering: Gathering | None = None
+        if index and blocking.changes > 1 and read.is_prefix:
+            gathering = gather(store, read, acl, index, blocking.changes)
+        elif index and must_wait(store, index, index_of(store, read)):
+            gathering = ANY
+        if gathering is None:
             self._blocking_queries.respond(exchange, read, acl)
+        else:
+            wait_s = blocking.wait_s + blocking.wait_s / 16 * self._draw()
+            self._blocking_queries.park(exchange, read, acl, wait_s, gathering)
 
     def _stream(
         self,

@@ -26,7 +26,7 @@ from kv_trio.client.lock import hold_lock
 from kv_trio.client.paths import key_path, session_path
 from kv_trio.client.results import Listing, Snapshot, WriteResult
 from kv_trio.client.transport import Reply, Token, Transport
-from kv_trio.client.watch import Contact, Watch
+from kv_trio.client.watch import Contact, PrefixWatch, Watch
 from kv_trio.consul.decode import (
     read_done,
     read_entries,
@@ -119,11 +119,17 @@ class Client:
         return Snapshot(read_entry(reply.url, reply.body, key), new_index)
 
     async def list(
-        self, prefix: str, *, index: int = 0, wait_s: float = WAIT_S
+        self, prefix: str, *, index: int = 0, wait_s: float = WAIT_S, changes: int = 1
     ) -> Listing:
-        """Read all keys with a prefix; with an index as in `get`."""
+        """Read all keys with a prefix; with an index as in `get`.
+
+        With `changes` when so many keys have changed; a Consul does not count them.
+        """
+        parameters = {"recurse": ""} | (
+            {"changes": f"{changes}"} if changes > 1 else {}
+        )
         limit = self.limits.listing
-        reply = await self._read(prefix, {"recurse": ""}, index, wait_s, limit)
+        reply = await self._read(prefix, parameters, index, wait_s, limit)
         new_index = read_index(reply.url, reply.index)
         if reply.is_absent:
             return Listing((), new_index)
@@ -149,12 +155,8 @@ class Client:
             acquire: only if this session gets, or has, its lock.
             release: only if this session has its lock, which it loses.
         """
-        conditions = {
-            "flags": flags or None,
-            "cas": cas,
-            "acquire": acquire,
-            "release": release,
-        }
+        conditions: dict[str, object] = {"flags": flags or None, "cas": cas}
+        conditions |= {"acquire": acquire, "release": release}
         parameters = {name: str(v) for name, v in conditions.items() if v is not None}
         reply = await self._request("PUT", key_path(key), parameters, value)
         return await self._read_outcome(reply, key)
@@ -265,12 +267,9 @@ class Client:
             StoreRefused: with status 410 if that is forgotten.
             UnexpectedResponse: the server gives another time, as a Consul does.
         """
+        at, limit = {"at": str(index)}, self.limits.document
         reply = await self._transport.request(
-            "GET",
-            key_path(key),
-            {"at": str(index)},
-            limit=self.limits.document,
-            also=(_ABSENT,),
+            "GET", key_path(key), at, limit=limit, also=(_ABSENT,)
         )
         if read_index(reply.url, reply.index) not in (index, max(1, index)):
             raise UnexpectedResponse(
@@ -317,11 +316,16 @@ class Client:
 
     @asynccontextmanager
     async def watch_prefix(
-        self, prefix: str, *, wait_s: float = WAIT_S, contact: Contact | None = None
-    ) -> AsyncIterator[Watch[Listing]]:
-        """Follow all keys with a prefix, as `watch` does one."""
+        self,
+        prefix: str,
+        *,
+        after: int = 0,
+        wait_s: float = WAIT_S,
+        contact: Contact | None = None,
+    ) -> AsyncIterator[PrefixWatch]:
+        """Follow all keys with a prefix, as `watch` does one; see `PrefixWatch`."""
         key_path(prefix)
-        yield Watch(partial(self.list, prefix), prefix, wait_s, contact or Contact())
+        yield PrefixWatch(self.list, prefix, after, wait_s, contact or Contact())
         await trio.lowlevel.checkpoint()
 
     @asynccontextmanager
@@ -380,13 +384,9 @@ class Client:
         if index:
             how = {"index": str(index), "wait": format_duration(wait_s)}
             deadline_s = wait_s * 17 / 16 + GRACE_S
-        return await self._transport.request(
-            "GET",
-            key_path(key),
-            parameters | how,
-            limit=limit,
-            deadline_s=deadline_s,
-            also=(_ABSENT,),
+        path, send, also = key_path(key), self._transport.request, (_ABSENT,)
+        return await send(
+            "GET", path, parameters | how, limit=limit, deadline_s=deadline_s, also=also
         )
 
     async def _read_outcome(self, reply: Reply, key: str) -> WriteResult:

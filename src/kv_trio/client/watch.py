@@ -7,7 +7,7 @@ from 0), a response that does not come (the wait, its jitter and a grace), and e
 an error it does not know any more which store responds, and reads anew too: one that lost
 its state would let a higher index wait for its whole time (linkerd PR 1332). It
 may skip states that were soon replaced; it never skips the last one, and never gives
-the same one twice.
+the same one twice. One file, since the loop and its pauses are read together.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import attrs
 import trio
 
 from kv_trio.client.poll_budget import PollBudget
+from kv_trio.client.results import Listing
 from kv_trio.errors import KvError
 
 BACKOFF_S = (0.05, 2.0)
@@ -180,13 +181,19 @@ class Watch(Generic[S]):
     """
 
     def __init__(
-        self, read: BlockingReader[S], name: str, wait_s: float, contact: Contact
+        self,
+        read: BlockingReader[S],
+        name: str,
+        wait_s: float,
+        contact: Contact,
+        *,
+        after: int = 0,
     ) -> None:
         self.contact = contact
         self.wait_s = wait_s
         self._read = read
         self._name = name
-        self._index = 0
+        self._index = after
         self._last: S | None = None
         self._backoff = Backoff()
         self._budget = PollBudget()
@@ -233,3 +240,38 @@ class Watch(Generic[S]):
                 self._last = state
                 self._budget.brought_news(is_busy=self._load.is_busy())
                 return state
+
+
+class PrefixReader(Protocol):
+    """Reads all keys with a prefix, and waits for changes if told to."""
+
+    async def __call__(
+        self, prefix: str, *, index: int, wait_s: float, changes: int
+    ) -> Listing:
+        """Read once so many keys changed after the index, or after wait_s seconds."""
+
+
+class PrefixWatch(Watch[Listing]):
+    """The states of all keys with a prefix, as they come; made by `Client.watch_prefix`.
+
+    Begun after an index, the first of them is the next, or what there is after `wait_s`.
+
+    Attributes:
+        changes: of so many keys the next state is waited for; may be changed at any time. A
+            Consul does not count, and gives one at the first change.
+    """
+
+    def __init__(
+        self,
+        read: PrefixReader,
+        prefix: str,
+        after: int,
+        wait_s: float,
+        contact: Contact,
+    ) -> None:
+        self.changes = 1
+
+        async def read_prefix(*, index: int, wait_s: float) -> Listing:
+            return await read(prefix, index=index, wait_s=wait_s, changes=self.changes)
+
+        super().__init__(read_prefix, prefix, wait_s, contact, after=after)

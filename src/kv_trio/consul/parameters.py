@@ -24,6 +24,8 @@ DEFAULT_WAIT_S = 300.0
 MAX_WAIT_S = 600.0
 HISTORY_LIMIT = 1000
 """Revisions in one response at most."""
+MOST_CHANGES = 10_000
+"""Keys whose changes one blocking query waits for at most."""
 PARAMETERS = 64
 """Parameters of a request at most; 400 beyond."""
 
@@ -69,11 +71,13 @@ class BlockingRead:
     Attributes:
         index: what a blocking query waits to be passed; 0 for no waiting.
         wait_s: for how long it waits, without the jitter.
+        changes: of so many keys it waits for, where it reads a prefix.
     """
 
     read: Read
     index: int
     wait_s: float
+    changes: int = 1
 
 
 @attrs.frozen
@@ -118,9 +122,8 @@ class RequestTarget:
             BadQuery: the parameters make no sense.
         """
         read = parse_read(self.key, self.parameters)
-        return BlockingRead(
-            read, parse_index(self.parameters), parse_wait_s(self.parameters)
-        )
+        index, wait_s = parse_index(self.parameters), parse_wait_s(self.parameters)
+        return BlockingRead(read, index, wait_s, parse_changes(self.parameters))
 
     @cached_property
     def condition(self) -> WriteCondition:
@@ -265,6 +268,14 @@ def parse_wait_s(parameters: dict[str, str]) -> float:
     except ValueError as exc:
         raise BadQuery(400, "Invalid wait time") from exc
     return min(wait_s, MAX_WAIT_S) if wait_s > 0 else DEFAULT_WAIT_S
+
+
+def parse_changes(parameters: dict[str, str]) -> int:
+    """Give of how many keys a blocking query of a prefix waits for a change."""
+    changes = parse_unsigned(parameters, "changes", status=400)
+    if changes is not None and not 0 < changes <= MOST_CHANGES:
+        raise BadQuery(400, f"changes={changes}: expected 1 to {MOST_CHANGES}")
+    return changes or 1
 
 
 def parse_unsigned(

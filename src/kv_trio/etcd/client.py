@@ -255,9 +255,15 @@ class EtcdClient:
 
     @asynccontextmanager
     async def watch_prefix(
-        self, prefix: str, *, wait_s: float = WAIT_S, contact: Contact | None = None
+        self,
+        prefix: str,
+        *,
+        after: int = 0,
+        wait_s: float = WAIT_S,
+        contact: Contact | None = None,
     ) -> AsyncIterator[EtcdWatch[Listing]]:
-        """Follow all keys with a prefix, as `watch` does one."""
+        """Follow all keys with a prefix, as `watch` does one; what is there comes first."""
+        del after  # all is read once, and then what changes comes by itself
 
         def listing(state: RangeState) -> Listing:
             entries = tuple(state.entries[key] for key in sorted(state.entries))

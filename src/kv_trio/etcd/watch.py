@@ -58,6 +58,7 @@ class EtcdWatch(Generic[S]):
     Attributes:
         contact: how it stands with the etcd.
         wait_s: seconds after which the stream is opened anew, and all read again.
+        changes: not counted here: a state that is not the last one costs no read.
         opened: how often that was so.
     """
 
@@ -85,6 +86,7 @@ class EtcdWatch(Generic[S]):
         """
         self.contact = contact or Contact()
         self.wait_s = wait_s
+        self.changes = 1
         self.opened = 0
         self._endpoints = endpoints
         self._name = name

@@ -8,7 +8,7 @@ index is ever given. That can only raise an index, which a watcher takes for a c
 
 The rule that it obeys: readers never see what is not durable. So changes are gathered
 elsewhere (`kv_trio.state.write_batch`), made durable by the caller, and only then
-`publish`ed, whole.
+`publish`ed, whole. One file, since it is one state, and each read of it a few lines.
 """
 
 from __future__ import annotations
@@ -143,6 +143,21 @@ class Store:
             prefix, self.index, self.index_of, partial(self._look_under, prefix)
         )
         return max(found, self.floor)
+
+    def changed_under(self, prefix: bytes, after: int) -> list[bytes] | None:
+        """Give the keys with a prefix that changed after a number, deleted ones too.
+
+        Returns:
+            None where some that were deleted may be forgotten.
+        """
+        if self.floor > after:
+            return None
+        deleted = self._deleted
+        gone = deleted.islice(*range_under(deleted, prefix))
+        return [
+            *(one.key for one in self.under(prefix) if one.modify_index > after),
+            *(key for key in gone if deleted[key] > after),
+        ]
 
     @property
     def tombstones(self) -> Mapping[bytes, int]:

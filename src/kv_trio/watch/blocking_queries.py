@@ -2,10 +2,12 @@
 
 One that waits is a parked exchange. Those that read the same, with the same rights, are
 a group, filed under the key or the prefix that it reads. A change looks up just the
-groups that it concerns, and renders one response for each.
+groups that it concerns, and renders one response for each. One of a prefix may wait for
+changes of several keys (`?changes=N`): its group counts them, and is answered by the last.
 
 The rule that it obeys: reading the state and joining the group are one synchronous
-step, so no change can fall between them.
+step, so no change can fall between them. One file, since who waits, for what, and what ends
+it are one thing.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from http_trio import Exchange, Response, respond_all
-from kv_trio.consul.parameters import Read
+from kv_trio.consul.parameters import MOST_CHANGES, Read
 from kv_trio.limits import StoreLimits
 from kv_trio.state.acl import Acl
 from kv_trio.state.store import Store
@@ -25,6 +27,34 @@ from kv_trio.watch.large_responses import LargeResponses
 from kv_trio.watch.response_cache import ResponseCache
 
 
+@attrs.frozen
+class Gathering:
+    """How many keys must change until a query is answered, and since when.
+
+    Attributes:
+        changes: so many, with those that have.
+        after: the number of the change since which they count; 0 where any one is enough.
+        changed: those that have.
+    """
+
+    changes: int = 1
+    after: int = 0
+    changed: set[bytes] = attrs.field(factory=set, eq=False)
+
+    def note(self, key: bytes) -> None:
+        """Take that a key changed."""
+        if self.changes > 1:
+            self.changed.add(key)
+
+    @property
+    def is_over(self) -> bool:
+        """Tell, after a change, whether that was the last one that was waited for."""
+        return self.changes <= max(1, len(self.changed))
+
+
+ANY = Gathering()
+
+
 @attrs.define(eq=False)
 class _Group:
     """The exchanges that wait for the same response."""
@@ -32,6 +62,7 @@ class _Group:
     read: Read
     acl: Acl
     queries: BlockingQueries
+    gathering: Gathering
     waiting: dict[Exchange, None] = attrs.field(factory=dict)
 
     def due(self, exchange: Exchange) -> None:
@@ -79,7 +110,7 @@ class BlockingQueries:
         self.large = LargeResponses(store, limits)
         self.responses = ResponseCache(store, self.large.takes)
         self.counts = ClientCounts(limits.watchers_per_client)
-        self._groups: dict[tuple[Read, Acl], _Group] = {}
+        self._groups: dict[tuple[Read, Acl, Gathering], _Group] = {}
         self._index: KeyIndex[_Group] = KeyIndex()
         self._for_sessions: dict[Exchange, tuple[Callable[[Exchange], None], Acl]] = {}
 
@@ -98,17 +129,31 @@ class BlockingQueries:
         else:
             exchange.respond(response)
 
-    def park(self, exchange: Exchange, read: Read, acl: Acl, wait_s: float) -> None:
+    def park(
+        self,
+        exchange: Exchange,
+        read: Read,
+        acl: Acl,
+        wait_s: float,
+        gathering: Gathering = ANY,
+    ) -> None:
         """Answer the exchange at the next change of what it reads, or in wait_s.
+
+        Args:
+            exchange: that waits.
+            read: what it reads.
+            acl: its rights.
+            wait_s: for how long.
+            gathering: of how many keys it waits for a change, as far as they have.
 
         Raises:
             BadQuery: too many of its client wait.
         """
         self.counts.add(exchange.client)
-        group_key = (read, acl)
+        group_key = (read, acl, gathering)
         group = self._groups.get(group_key)
         if group is None:
-            group = self._groups[group_key] = _Group(read, acl, self)
+            group = self._groups[group_key] = _Group(read, acl, self, gathering)
             self._index.add(group, read.key, prefix=read.is_prefix)
         group.waiting[exchange] = None
         exchange.park(wait_s, group.due, group.leave)
@@ -140,11 +185,17 @@ class BlockingQueries:
 
     def wake(self, changed: Iterable[bytes]) -> int:
         """Answer the requests that the changed keys concern; give how many they were."""
-        groups = {group: None for key in changed for group in self._index.matching(key)}
+        groups: dict[_Group, None] = {}
+        for key in changed:
+            for group in self._index.matching(key):
+                groups[group] = None
+                if group.gathering is not ANY and group.acl.may_read(key):
+                    group.gathering.note(key)
         woken = 0
         for group in groups:
-            response = self.responses.find(group.read, group.acl)
-            woken += group.respond(response)
+            if group.gathering.is_over:
+                response = self.responses.find(group.read, group.acl)
+                woken += group.respond(response)
         return woken
 
     def wake_for_sessions(self) -> None:
@@ -169,9 +220,31 @@ class BlockingQueries:
 
     def disband(self, group: _Group) -> None:
         """End a group: nobody joins it any more."""
-        del self._groups[group.read, group.acl]
+        del self._groups[group.read, group.acl, group.gathering]
         read = group.read
         self._index.discard(group, read.key, prefix=read.is_prefix)
+
+
+def gather(
+    store: Store, read: Read, acl: Acl, index: int, changes: int
+) -> Gathering | None:
+    """Tell for what a query of a prefix waits that asks for changes of several keys.
+
+    Returns:
+        None where it does not wait: so many have changed, or nobody can tell.
+    """
+    prefixes = acl.readable_under(read.key)
+    if index > store.index or sum(map(store.count_under, prefixes)) > MOST_CHANGES:
+        return None
+    changed: set[bytes] = set()
+    for prefix in prefixes:
+        found = store.changed_under(prefix, index)
+        if found is None:
+            return None
+        changed.update(found)
+    if len(changed) >= changes:
+        return None
+    return Gathering(changes, index, changed)
 
 
 def must_wait(store: Store, index: int, current: int) -> bool:

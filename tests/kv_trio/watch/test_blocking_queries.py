@@ -17,11 +17,11 @@ from trio.testing import wait_all_tasks_blocked
 
 from http_trio import Exchange, Response
 from http_trio.testing.peers import connected
-from kv_trio import Client, KvServer, StoreLimits, serve
+from kv_trio import Client, KvServer, Listing, StoreLimits, serve
 from kv_trio.consul.encode import index_of, render_read
 from kv_trio.consul.listing import SMALL_ITEMS
 from kv_trio.consul.parameters import Read
-from kv_trio.state.acl import EVERYTHING
+from kv_trio.state.acl import EVERYTHING, Acl
 from kv_trio.state.entry import Entry, Session
 from kv_trio.state.operations import CreateSession, Delete, Put
 from kv_trio.state.store import Store
@@ -29,7 +29,8 @@ from kv_trio.state.txn import Transaction
 from kv_trio.state.txn_operation import TxnOperation
 from kv_trio.state.write_batch import Operation, WriteBatch
 from kv_trio.storage.engine import StorageEngine
-from kv_trio.watch.blocking_queries import BlockingQueries, must_wait
+from kv_trio.testing import in_memory_store
+from kv_trio.watch.blocking_queries import BlockingQueries, gather, must_wait
 
 # === no state is missed: every response ever given, against every later state ===
 
@@ -98,6 +99,41 @@ def test_a_watcher_waits_only_if_it_knows_the_present_state(
         engine.close()
 
 
+@given(BATCHES, st.booleans())
+def test_of_what_changed_no_key_is_missed(
+    batches: list[list[Operation]], forgetful: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if forgetful:
+            patch.setattr("kv_trio.state.write_batch.TOMBSTONES", 1)
+        store = Store()
+        known: list[tuple[int, dict[bytes, Entry]]] = []
+        first: list[Operation] = [CreateSession(Session("s"))]
+        for batch in [first, *batches]:
+            known.append((store.index, {one.key: one for one in store.under(b"")}))
+            write_batch = WriteBatch(store)
+            for operation in batch:
+                write_batch.apply(operation, 0.0)
+            if write_batch.changed:
+                write_batch.fold_tombstones(store)
+                store.publish(write_batch, 0.0)
+        now = {one.key: one for one in store.under(b"")}
+        for index, before in known:
+            for prefix in (b"", b"a", b"a/", b"none"):
+                found = store.changed_under(prefix, index)
+                if found is None:
+                    assert store.floor > index, "some that were deleted are forgotten"
+                    continue
+                assert len(found) == len(set(found)), "each is counted once"
+                differ = {
+                    key
+                    for key in before.keys() | now.keys()
+                    if key.startswith(prefix) and before.get(key) != now.get(key)
+                }
+                assert differ <= set(found)
+                assert all(key.startswith(prefix) for key in found)
+
+
 # === over real sockets ===
 
 
@@ -143,6 +179,62 @@ async def test_what_changed_while_the_store_was_down_is_sent_at_once(
                 await client.put("k", b"%d" % (number + 1))
                 await client.put("other", b"%d" % number)
             nursery.cancel_scope.cancel()
+
+
+async def test_a_query_waits_for_changes_of_so_many_keys() -> None:
+    async with in_memory_store() as client:
+        await client.put("p/old", b"")
+        index = (await client.put("other", b"")).index
+        assert index is not None
+        await client.put("p/1", b"before it is asked")
+        found: list[Listing] = []
+
+        async def ask() -> None:
+            found.append(await client.list("p/", index=index, wait_s=60, changes=3))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(0.05)
+            for key in ("p/1", "p/1", "q", "p/2"):  # one of them is new
+                await client.put(key, b"x")
+            await trio.sleep(0.05)
+            assert not found
+            await client.delete("p/old")
+            with trio.fail_after(10):
+                while not found:
+                    await trio.sleep(0.001)
+        assert {one.key for one in found[0].entries} == {b"p/1", b"p/2"}
+        with trio.fail_after(
+            10
+        ):  # so many have changed; the time is up; it is long ago
+            await client.list("p/", index=index, wait_s=60, changes=3)
+            late = await client.list("p/", index=index, wait_s=0.01, changes=4)
+            await client.list("p/", index=1, wait_s=60, changes=2)
+        assert {one.key for one in late.entries} == {b"p/1", b"p/2"}
+
+
+@pytest.mark.parametrize("changes", ["0", "-1", "x", "10001", "1" * 30])
+async def test_a_number_of_changes_that_makes_no_sense_is_refused(
+    server: KvServer, changes: str
+) -> None:
+    async with connected(server._server) as client:
+        target = f"/v1/kv/p?recurse&index=1&changes={changes}"
+        head, _ = await client.ask(target.encode())
+        assert head.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_keys_that_may_not_be_read_are_not_counted() -> None:
+    store, acl = Store(), Acl("me", read=(b"p/mine/",))
+    write_batch = WriteBatch(store)
+    for key in (b"p/mine/1", b"p/theirs/1", b"p/theirs/2"):
+        write_batch.apply(Put(key, b""), 0.0)
+    store.publish(write_batch, 0.0)
+    read = Read(b"p/", recurse=True)
+
+    waits = gather(store, read, acl, 1, 2)
+    assert waits is not None
+    assert waits.changed == {b"p/mine/1"}
+    assert gather(store, read, EVERYTHING, 1, 2) is None
 
 
 def begin_sessions(server: KvServer, count: int) -> None:
@@ -236,7 +328,7 @@ async def test_a_wait_has_consuls_jitter(
     timeouts: list[float] = []
 
     def park(_: BlockingQueries, exchange: Exchange, *given: Any) -> None:
-        timeouts.append(given[-1])
+        timeouts.append(given[2])
         exchange.respond(Response(404))
 
     monkeypatch.setattr("kv_trio.api.kv.random.random", lambda: draw)

@@ -56,6 +56,17 @@ class WatchedStates(Protocol[S_co]):
         """Wait for a state that is another than the last one given."""
 
 
+class WatchedPrefix(WatchedStates[Listing], Protocol):
+    """The states of all keys with a prefix, as they come.
+
+    Attributes:
+        changes: of so many keys the next state is waited for, by a store that counts; another
+            one gives a state at each change.
+    """
+
+    changes: int
+
+
 Changes = Mapping[str, Entry | None]
 """What each key that changed is now; None for one that is absent."""
 
@@ -86,9 +97,22 @@ class KeyStore(Protocol):
         """Follow a key."""
 
     def watch_prefix(
-        self, prefix: str, *, wait_s: float = WAIT_S, contact: Contact | None = None
-    ) -> AbstractAsyncContextManager[WatchedStates[Listing]]:
-        """Follow all keys with a prefix."""
+        self,
+        prefix: str,
+        *,
+        after: int = 0,
+        wait_s: float = WAIT_S,
+        contact: Contact | None = None,
+    ) -> AbstractAsyncContextManager[WatchedPrefix]:
+        """Follow all keys with a prefix.
+
+        Args:
+            prefix: of the keys.
+            after: where it is no hurry to see what was there when the store was at this
+                revision: the first state is a newer one, or what there is after `wait_s`.
+            wait_s: the longest time after which it asks anew.
+            contact: kept up to date.
+        """
 
     async def put(
         self,

@@ -97,7 +97,14 @@ class Wait:
             return self._is_over(fleet)
 
         with scope:
-            return await wait_applied(client, service, revision, until=is_over)
+            return await wait_applied(
+                client,
+                service,
+                revision,
+                expect=self.expect or 1,
+                until=is_over,
+                is_whole=True,
+            )
         try:
             with trio.fail_after(LAST_LOOK_S):
                 return await read_fleet(client, service, revision)

@@ -103,7 +103,7 @@ def test_what_is_waited_for(
     said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def wait(*_: Any, until: Callable[[Fleet], bool]) -> Fleet:
+    async def wait(*_: Any, until: Callable[[Fleet], bool], **__: Any) -> Fleet:
         fleet = Fleet(8, reports)
         if not until(fleet):
             await trio.sleep_forever()
@@ -124,7 +124,7 @@ def test_the_first_proxy_is_not_waited_for_as_long_as_one_that_is_expected(
 ) -> None:
     seen: list[bool] = []
 
-    async def wait(*_: Any, until: Callable[[Fleet], bool]) -> Fleet:
+    async def wait(*_: Any, until: Callable[[Fleet], bool], **__: Any) -> Fleet:
         seen.append(until(Fleet(8, ())))
         await trio.sleep(0.2)
         assert until(Fleet(8, LIVE))
