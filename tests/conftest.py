@@ -1,12 +1,35 @@
-"""No test asserts a time, so hypothesis is not to do it either: machines differ."""
+"""What all tests have in common: how much is drawn, what is traced, and where state is.
 
-from collections.abc import Iterator
+No test asserts a time, so hypothesis is not to do it either: machines differ. CI runs
+much of this twice, on two Pythons, and draws half of the examples in each.
+"""
+
+import sys
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
 
-settings.register_profile("canary-trio", deadline=None)
+EXAMPLES = 100
+
+settings.register_profile("canary-trio", deadline=None, max_examples=EXAMPLES)
+settings.register_profile("half", deadline=None, max_examples=EXAMPLES // 2)
 settings.load_profile("canary-trio")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Let coverage not follow a simulation, which goes the same way thousands of times."""
+    coverage = sys.modules.get("coverage")
+    tracing = coverage.Coverage.current() if coverage is not None else None
+    if tracing is None or item.get_closest_marker("simulation") is None:
+        yield
+        return
+    tracing.stop()
+    try:
+        yield
+    finally:
+        tracing.start()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -70,6 +70,7 @@ def test_a_share_lies_within_its_bounds_and_less_alpha_widens_them(
     assert 0 <= wider_low <= low <= found <= high <= wider_high <= 1
 
 
+@pytest.mark.simulation
 def test_a_share_is_within_its_bounds_at_all_times_together() -> None:
     draw, missed = random.Random(11), 0
     for _ in range(100):
@@ -86,6 +87,7 @@ def test_a_share_is_within_its_bounds_at_all_times_together() -> None:
 # === one quantile ===
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("part", [0.5, 0.9, 0.99])
 def test_a_quantile_is_within_its_bounds_at_all_times_together(part: float) -> None:
     draw, missed = random.Random(12), 0
@@ -119,6 +121,7 @@ def test_a_quantile_lies_within_its_bounds(
 # === B to A ===
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize(
     ("part", "true", "drifts"),
     [

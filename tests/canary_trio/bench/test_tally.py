@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import takewhile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canary_trio.bench.comparison import value_of
@@ -93,6 +93,7 @@ def test_ticks_side_by_side_lose_nothing(
         assert together(pair[at] for pair in pairs) == together(ticks_of)
 
 
+@settings(max_examples=30)
 @given(
     st.lists(st.floats(0, 5000), min_size=1, max_size=60),
     st.lists(st.floats(0, 5000), max_size=60),

@@ -104,6 +104,7 @@ def test_users_are_at_risk_until_they_have_failed() -> None:
     assert judge.finding is Finding.REGRESSION
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize(
     ("scenario", "most"),
     [
@@ -123,6 +124,7 @@ def test_how_soon_errors_are_seen(scenario: Scenario, most: int) -> None:
     assert median <= most
 
 
+@pytest.mark.simulation
 def test_how_soon_slowness_is_seen() -> None:
     settings = JudgeSettings(latency_tolerance=1.0)
     seen = simulate(settings, Scenario(0.0, 0.0, slower=1.2), runs=20, seed=3)
@@ -131,6 +133,7 @@ def test_how_soon_slowness_is_seen() -> None:
     assert WARM_UP_REQUESTS < median <= 2_000 + WARM_UP_REQUESTS
 
 
+@pytest.mark.simulation
 def test_what_is_not_there_is_not_seen() -> None:
     seen = simulate(ERRORS_ONLY, Scenario(0.01, 0.01, limit=20_000), runs=60, seed=3)
     assert len(seen.requests) <= 3  # alpha is 1 %, and three standard deviations
@@ -156,12 +159,14 @@ def day(
     return said
 
 
+@pytest.mark.simulation
 def test_r13_a_day_with_bursts_and_two_equal_arms_aborts_nothing() -> None:
     draw = random.Random(13)
     days = [day(Judge(ERRORS_ONLY), draw) for _ in range(6)]
     assert sum(Finding.REGRESSION in said for said in days) == 0  # alpha is 1 %
 
 
+@pytest.mark.simulation
 def test_r13_a_day_with_bursts_does_not_hide_what_is_worse() -> None:
     said = day(Judge(ERRORS_ONLY), random.Random(13), worse=1.5)
     assert Finding.REGRESSION in said

@@ -134,6 +134,7 @@ def test_more_events_than_units_are_refused() -> None:
         ArmCounts(3, 4)
 
 
+@pytest.mark.simulation
 def test_alarms_without_a_regression_are_as_rare_as_promised() -> None:
     draw, alarms, needed = random.Random(5), 0, math.log(1 / 0.05)
     runs = 200
@@ -154,6 +155,7 @@ def test_alarms_without_a_regression_are_as_rare_as_promised() -> None:
     assert 0 < alarms / runs <= 0.05 + 3 * spread
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("true", [0.5, 1.0, 1.5, 3.0])
 def test_an_interval_holds_the_true_ratio(true: float) -> None:
     draw, missed, runs = random.Random(7), 0, 60
@@ -195,6 +197,7 @@ def test_equal_arms_are_shown_to_be_no_worse_than_twice() -> None:
     assert 1_000 <= sorted(needed)[20] <= 4_000
 
 
+@pytest.mark.simulation
 def test_an_arm_at_the_bound_is_hardly_ever_shown_to_be_below() -> None:
     draw, wrong, runs = random.Random(13), 0, 80
     for _ in range(runs):

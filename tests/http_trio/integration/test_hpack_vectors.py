@@ -202,6 +202,7 @@ def judge(story: Any) -> tuple[int, int]:
 # === the vectors ===
 
 
+@pytest.mark.simulation
 @pytest.mark.skipif(
     not VECTORS,
     reason="HPACK_TEST_CASE names no vectors: see .ci/get-hpack-vectors",

@@ -143,6 +143,7 @@ def test_a_version_that_answers_otherwise_is_found_at_once() -> None:
     assert Finding.REGRESSION in found[:3]
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("noise", [0.0, 0.02, 0.5, 1.0])
 def test_restless_answers_alone_are_no_regression(noise: float) -> None:
     alarms = [Finding.REGRESSION in run(noise, noise, 1000, seed) for seed in range(40)]
@@ -150,6 +151,7 @@ def test_restless_answers_alone_are_no_regression(noise: float) -> None:
     assert run(noise, noise, 490, 7)[-1] is Finding.NOT_ENOUGH_DATA
 
 
+@pytest.mark.simulation
 def test_a_difference_is_found_in_restless_answers_too() -> None:
     seen = [Finding.REGRESSION in run(0.4, 0.2, 1000, seed) for seed in range(10)]
     assert all(seen)
