@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
-import attrs
 import pytest
 import trio
 
@@ -17,32 +16,18 @@ from canary_trio.proxy.runtime import Runtime
 from canary_trio.rollout.fleet.compared import ComparedTally, Comparison, Dropped
 from http_trio.testing.peers import (
     FakeUpstream,
-    RawClient,
     ReceivedRequest,
     connected,
     fake_upstream,
     serving,
 )
+from tests.canary_trio.support.mirrored import MirrorSite, mirror_site, plain, silent
 
 STATE = {"phase": "running", "step": 0, "target": 0, "ratio": 0, "begun": 5}
 JSON = b"Content-Type: application/json"
 
 
-async def _plain(asked: ReceivedRequest) -> None:
-    await asked.response(b"v1")
-
-
-async def _silent(_: ReceivedRequest) -> None:
-    await trio.sleep_forever()
-
-
-@attrs.define
-class _Proxy:
-    client: RawClient
-    runtime: Runtime
-    stable: FakeUpstream
-    canary: FakeUpstream
-
+class _Proxy(MirrorSite):
     @property
     def tally(self) -> ComparedTally:
         assert self.runtime.live is not None
@@ -89,22 +74,18 @@ def document(
 async def _proxy(
     new: Callable[[ReceivedRequest], Any],
     mirror: dict[str, Any] | None = None,
-    old: Callable[[ReceivedRequest], Any] = _plain,
+    old: Callable[[ReceivedRequest], Any] = plain,
     **more: Any,
 ) -> AsyncIterator[_Proxy]:
-    async with fake_upstream(old) as stable, fake_upstream(new) as canary:
-        urls = [f"http://127.0.0.1:{one.port}" for one in (stable, canary)]
-        told = {"rate": 10_000, **(mirror or {})}
-        config = build(document(urls[0], urls[1] + "/base", told, **more))
-        runtime = Runtime("web")
-        runtime.install(await runtime.build(config, 57, b"secret"))
-        async with serving(ProxyHandler(runtime)) as server:
-            async with connected(server) as client:
-                yield _Proxy(client, runtime, stable, canary)
+    mirror = {"rate": 10_000, **(mirror or {})}
+    async with mirror_site(
+        old, new, lambda one, other: document(one, other, mirror, **more)
+    ) as site:
+        yield _Proxy(site.client, site.runtime, site.stable, site.canary)
 
 
 async def test_each_request_is_asked_of_stable_twice_and_of_the_canary() -> None:
-    async with _proxy(_plain) as proxy:
+    async with _proxy(plain) as proxy:
         fields = b"X-Mine: yes", b"Accept-Encoding: gzip", b'If-None-Match: "a"'
         _, body = await proxy.client.ask(b"/a?b", *fields)
         assert body == b"v1"
@@ -176,12 +157,12 @@ async def _failing(asked: ReceivedRequest) -> None:
     await asked.stream.send_all(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
 
 
-@pytest.mark.parametrize("script", [_broken, _closed, _failing, _silent])
+@pytest.mark.parametrize("script", [_broken, _closed, _failing, silent])
 async def test_a_canary_that_does_not_answer_is_worse_and_no_user_sees_it(
     script: Callable[[ReceivedRequest], Any],
 ) -> None:
     # stable has to answer within it, on a machine that is busy too
-    limit = {"timeout": 1.0} if script is _silent else {"timeout": 60}
+    limit = {"timeout": 1.0} if script is silent else {"timeout": 60}
     async with _proxy(script, limit) as proxy:
         for over in range(1, 4):
             head, body = await proxy.client.ask()
@@ -199,7 +180,7 @@ async def _long(asked: ReceivedRequest) -> None:
 
 
 async def test_what_is_not_compared_is_counted_and_originals_go_on() -> None:
-    async with _proxy(_silent, {"concurrency": 2, "timeout": 60}) as proxy:
+    async with _proxy(silent, {"concurrency": 2, "timeout": 60}) as proxy:
         while proxy.in_progress < 2:
             assert (await proxy.client.ask())[1] == b"v1"
         for _ in range(3):
@@ -208,13 +189,13 @@ async def test_what_is_not_compared_is_counted_and_originals_go_on() -> None:
         assert proxy.dropped[Dropped.BUSY] == 3
     assert proxy.in_progress == 0
 
-    async with _proxy(_plain, {"rate": 0.01}) as proxy:
+    async with _proxy(plain, {"rate": 0.01}) as proxy:
         for _ in range(5):
             await proxy.client.ask()
         await proxy.until(1)
         assert proxy.dropped == {Dropped.RATE: 4}
 
-    async with _proxy(_plain, {"size": 100}, _long) as proxy:
+    async with _proxy(plain, {"size": 100}, _long) as proxy:
         await proxy.client.ask()
         with trio.fail_after(30):
             while not proxy.dropped:
@@ -222,7 +203,7 @@ async def test_what_is_not_compared_is_counted_and_originals_go_on() -> None:
         assert proxy.dropped == {Dropped.SIZE: 1}
         assert proxy.tally.made == 0
 
-    async with _proxy(_plain) as proxy:
+    async with _proxy(plain) as proxy:
         assert proxy.runtime.live is not None
         server = proxy.runtime.live.arms["stable"].servers[0]
         server.upstream.addresses = ((trio.socket.AF_INET, ("127.0.0.1", 1)),)
@@ -231,13 +212,13 @@ async def test_what_is_not_compared_is_counted_and_originals_go_on() -> None:
 
 
 async def test_only_harmless_methods_are_compared_unless_asked() -> None:
-    async with _proxy(_plain) as proxy:
+    async with _proxy(plain) as proxy:
         await proxy.client.ask(method=b"POST", body=b"x")
         await proxy.client.ask(method=b"HEAD")
         await proxy.until(1)
         assert [one.head[:4] for one in proxy.canary.asked] == [b"HEAD"]
 
-    async with _proxy(_plain, {"methods": ["POST"], "size": 5}) as proxy:
+    async with _proxy(plain, {"methods": ["POST"], "size": 5}) as proxy:
         await proxy.client.ask(method=b"POST", body=b"hello")
         await proxy.client.ask()
         await proxy.until(1)
@@ -259,7 +240,7 @@ async def test_only_harmless_methods_are_compared_unless_asked() -> None:
 async def test_nothing_is_copied_but_in_the_step_that_exposes_nobody(
     state: dict[str, Any],
 ) -> None:
-    async with _proxy(_plain, state=state) as proxy:
+    async with _proxy(plain, state=state) as proxy:
         for _ in range(3):
             await proxy.client.ask()
         assert proxy.runtime.live is not None
@@ -270,7 +251,7 @@ async def test_nothing_is_copied_but_in_the_step_that_exposes_nobody(
 
 async def test_the_mirror_of_the_document_goes_on_beside() -> None:
     told = {"arm": "canary"}
-    async with fake_upstream(_plain) as stable, fake_upstream(_plain) as canary:
+    async with fake_upstream(plain) as stable, fake_upstream(plain) as canary:
         urls = [f"http://127.0.0.1:{one.port}" for one in (stable, canary)]
         config = build({**document(urls[0], urls[1], mirror=True), "mirror": told})
         runtime = Runtime("web")

@@ -6,15 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
-import attrs
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_trio.config.document import build
-from canary_trio.proxy.handler import ProxyHandler
-from canary_trio.proxy.runtime import Runtime
 from canary_trio.telemetry.mirror_counters import (
     ArmMirrorCounters,
     MirrorCounters,
@@ -22,31 +18,13 @@ from canary_trio.telemetry.mirror_counters import (
     Skip,
 )
 from http_trio.testing.peers import (
-    FakeUpstream,
-    RawClient,
     ReceivedRequest,
     Script,
-    connected,
-    fake_upstream,
-    serving,
 )
+from tests.canary_trio.support.mirrored import MirrorSite, mirror_site, plain, silent
 
 
-async def _v1(asked: ReceivedRequest) -> None:
-    await asked.response(b"v1")
-
-
-async def _silent(_: ReceivedRequest) -> None:
-    await trio.sleep_forever()
-
-
-@attrs.define
-class _Proxy:
-    client: RawClient
-    runtime: Runtime
-    stable: FakeUpstream
-    canary: FakeUpstream
-
+class _Proxy(MirrorSite):
     @property
     def learnt(self) -> ArmMirrorCounters:
         return self.runtime.observer.mirror_counters.of_arm("canary")
@@ -73,25 +51,21 @@ async def _proxy(
     **document: Any,
 ) -> AsyncIterator[_Proxy]:
     """Run a proxy whose canary plays a script to copies, and to nothing else."""
-    async with fake_upstream(_v1) as stable, fake_upstream(script) as canary:
+
+    def told(stable: str, canary: str) -> dict[str, Any]:
+        headers = request_headers or {}
         arms = {
-            "stable": {"servers": [f"http://127.0.0.1:{stable.port}"]},
-            "canary": {
-                "servers": [f"http://127.0.0.1:{canary.port}/base"],
-                "request_headers": request_headers or {},
-            },
+            "stable": {"servers": [stable]},
+            "canary": {"servers": [canary], "request_headers": headers},
         }
-        told = {"arm": "canary", **(mirror or {})}
-        config = build({"arms": arms, "mirror": told, **document})
-        runtime = Runtime("web")
-        runtime.install(await runtime.build(config, 57, b"secret"))
-        async with serving(ProxyHandler(runtime)) as server:
-            async with connected(server) as client:
-                yield _Proxy(client, runtime, stable, canary)
+        return {"arms": arms, "mirror": {"arm": "canary", **(mirror or {})}, **document}
+
+    async with mirror_site(plain, script, told) as site:
+        yield _Proxy(site.client, site.runtime, site.stable, site.canary)
 
 
 async def test_a_copy_is_the_request_as_its_arm_would_get_it_and_a_mark() -> None:
-    async with _proxy(_v1, request_headers={"set": {"X-Arm": "canary"}}) as proxy:
+    async with _proxy(plain, request_headers={"set": {"X-Arm": "canary"}}) as proxy:
         _, body = await proxy.client.ask(b"/a?b", b"X-Mine: yes", b"Cookie: a=b")
         assert body == b"v1"
         await proxy.until(1)
@@ -122,7 +96,7 @@ async def test_a_copy_is_the_request_as_its_arm_would_get_it_and_a_mark() -> Non
             MirrorOutcome.NO_RESPONSE,
         ),
         (lambda asked: asked.stream.aclose(), MirrorOutcome.NO_RESPONSE),
-        (_silent, MirrorOutcome.LATE),
+        (silent, MirrorOutcome.LATE),
     ],
     ids=["size", "status", "garbage", "closed", "silent"],
 )
@@ -142,7 +116,7 @@ async def test_whatever_comes_back_the_original_is_not_touched(
 
 
 async def test_an_arm_that_is_down_is_no_concern_of_the_original() -> None:
-    async with _proxy(_v1) as proxy:
+    async with _proxy(plain) as proxy:
         assert proxy.runtime.live is not None
         server = proxy.runtime.live.arms["canary"].servers[0]
         server.upstream.addresses = ((trio.socket.AF_INET, ("127.0.0.1", 1)),)
@@ -156,7 +130,7 @@ async def test_an_arm_that_is_down_is_no_concern_of_the_original() -> None:
 
 
 async def test_the_share_is_exact() -> None:
-    async with _proxy(_v1, {"share": 0.25}) as proxy:
+    async with _proxy(plain, {"share": 0.25}) as proxy:
         for _ in range(40):
             await proxy.client.ask()
         await proxy.until(10)
@@ -165,13 +139,13 @@ async def test_the_share_is_exact() -> None:
 
 
 async def test_only_harmless_methods_are_copied_unless_asked() -> None:
-    async with _proxy(_v1) as proxy:
+    async with _proxy(plain) as proxy:
         await proxy.client.ask(method=b"POST", body=b"x")
         await proxy.client.ask(method=b"HEAD")
         await proxy.until(1)
         assert [asked.head[:4] for asked in proxy.canary.asked] == [b"HEAD"]
 
-    async with _proxy(_v1, {"methods": ["POST"], "body": 5}) as proxy:
+    async with _proxy(plain, {"methods": ["POST"], "body": 5}) as proxy:
         await proxy.client.ask()
         await proxy.client.ask(method=b"POST", body=b"hello")
         await proxy.until(1)
@@ -182,7 +156,7 @@ async def test_only_harmless_methods_are_copied_unless_asked() -> None:
 
 
 async def test_copies_beyond_the_concurrency_are_not_made() -> None:
-    async with _proxy(_silent, {"concurrency": 2}) as proxy:
+    async with _proxy(silent, {"concurrency": 2}) as proxy:
         for _ in range(5):
             assert (await proxy.client.ask())[1] == b"v1"
         assert proxy.runtime.observer.mirror_counters.in_progress == 2
@@ -238,7 +212,7 @@ async def test_what_nobody_foresaw_is_counted_told_once_and_holds_no_place(
 
 
 async def test_requests_of_the_mirrored_arm_itself_are_not_copied() -> None:
-    async with _proxy(_v1, ratio=0.5) as proxy:
+    async with _proxy(plain, ratio=0.5) as proxy:
         for _ in range(10):
             await proxy.client.ask()
         await proxy.until(5)
@@ -251,7 +225,7 @@ async def test_requests_of_the_mirrored_arm_itself_are_not_copied() -> None:
     "name", [b"X-Canary-Mirror", b"x-canary-mirror", b"x-CANARY-Mirror"]
 )
 async def test_the_mark_of_a_client_is_dropped(name: bytes) -> None:
-    async with _proxy(_v1, {"share": 0}) as proxy:
+    async with _proxy(plain, {"share": 0}) as proxy:
         for _ in range(3):  # parsed twice, then known
             await proxy.client.ask(b"/", b"X-Other: 1", name + b": 1", b"X-Last: 2")
 
@@ -261,7 +235,7 @@ async def test_the_mark_of_a_client_is_dropped(name: bytes) -> None:
 
 
 async def test_what_had_no_response_is_not_compared() -> None:
-    async with _proxy(_v1) as proxy:
+    async with _proxy(plain) as proxy:
         assert proxy.runtime.live is not None
         server = proxy.runtime.live.arms["stable"].servers[0]
         server.upstream.addresses = ((trio.socket.AF_INET, ("127.0.0.1", 1)),)

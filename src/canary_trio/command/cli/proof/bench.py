@@ -14,7 +14,7 @@ import click
 
 from canary_health.durations import Duration
 from canary_health.finite import Finite
-from canary_trio.command.cli.options import store_options
+from canary_trio.command.cli.options import judge_options, store_options
 
 if TYPE_CHECKING:
     from canary_trio.bench.comparison import Measurement
@@ -107,20 +107,8 @@ HOLDS, UNKNOWN = 1, 3
     is_flag=True,
     help="Exit status 3, not 0, if it cannot be told yet whether one holds.",
 )
-@click.option(
-    "--alpha",
-    type=Finite(1e-9, 0.5),
-    default=0.01,
-    show_default=True,
-    help="How likely each of the bounds may be wrong, whenever one looks.",
-)
-@click.option(
-    "--seed",
-    type=int,
-    default=1,
-    show_default=True,
-    help="By which it is drawn whether A or B comes first.",
-)
+@judge_options.alpha("How likely each of the bounds may be wrong, whenever one looks.")
+@judge_options.seed("By which it is drawn whether A or B comes first.")
 @click.option(
     "--markdown",
     "markdown_file",

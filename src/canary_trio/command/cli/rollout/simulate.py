@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from canary_health.finite import Finite
-from canary_trio.command.cli.options import store_options
+from canary_trio.command.cli.options import judge_options, store_options
 
 if TYPE_CHECKING:
     from canary_trio.rollout.simulation import Scenario, Seen
@@ -61,13 +61,7 @@ class Rate(click.ParamType[float]):
     metavar="REQUESTS",
     help="Per arm, before that the new version is as good as the old one.",
 )
-@click.option(
-    "--alpha",
-    type=Finite(1e-9, 0.5),
-    default=0.01,
-    show_default=True,
-    help="How likely a false alarm may be, however often one looks.",
-)
+@judge_options.alpha("How likely a false alarm may be, however often one looks.")
 @click.option(
     "--rate",
     type=Finite(min=0.001),
@@ -82,7 +76,7 @@ class Rate(click.ParamType[float]):
     help="Requests per arm after which a run ends.",
 )
 @click.option("--runs", type=click.IntRange(1, 100_000), default=200, show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True)
+@judge_options.seed("By which all of it is drawn.")
 @store_options.as_json
 def simulate(*, as_json: bool, **given: Any) -> None:
     """Say after how many requests a regression would be seen, by the judge's own code.
