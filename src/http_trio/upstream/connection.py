@@ -33,20 +33,11 @@ from http_trio.upstream.failure import Failure, FailureReason
 class UpstreamPhase(enum.IntEnum):
     """Where a connection is; it is being made as long as it is below BUSY."""
 
-    CONNECTING = enum.auto()
-    """The kernel connects."""
-
-    SECURING = enum.auto()
-    """The TLS handshake is under way."""
-
-    BUSY = enum.auto()
-    """A request has it."""
-
-    IDLE = enum.auto()
-    """It waits for a request."""
-
-    CLOSED = enum.auto()
-    """It is over."""
+    CONNECTING = enum.auto()  # the kernel connects
+    SECURING = enum.auto()  # the TLS handshake is under way
+    BUSY = enum.auto()  # a request has it
+    IDLE = enum.auto()  # it waits for a request
+    CLOSED = enum.auto()  # it is over
 
 
 _CONNECTING, _SECURING, _BUSY, _IDLE, _CLOSED = (
@@ -66,6 +57,10 @@ class Pool(Protocol):
     lead: bytes
     idle: dict[UpstreamConnection, None]
     open: int
+
+    @property
+    def epoch(self) -> int:
+        """Of which a connection is of use; an earlier one is closed after its request."""
 
     @property
     def name(self) -> str:
@@ -98,12 +93,7 @@ class UpstreamConnection:
 
     trailers = b""  # where HTTP/1.1 states a length, nothing follows it
     __slots__ = (
-        "_holder",
-        "_loop",
-        "_outbox",
-        "_phase",
-        "_receiver",
-        "_tried",
+        *("_epoch", "_holder", "_loop", "_outbox", "_phase", "_receiver", "_tried"),
         "deadline",
         "fd",
         "fresh",
@@ -121,6 +111,7 @@ class UpstreamConnection:
         self.deadline = loop.now + loop.limits.connect_s
         self.fresh = True
         self.sent = False
+        self._epoch = upstream.epoch
         self._loop = loop
         self._phase: UpstreamPhase = _CONNECTING
         self._receiver: Receiver | None = None
@@ -258,17 +249,22 @@ class UpstreamConnection:
 
     def release(self) -> None:
         """Go idle, to be used again; or close, where that cannot be."""
-        loop, idle = self._loop, self.upstream.idle
-        limits = loop.limits
+        loop, upstream = self._loop, self.upstream
+        idle, limits = upstream.idle, loop.limits
         self._receiver = None
-        if self._outbox or len(idle) >= limits.upstream_idle or loop.draining:
+        if (
+            self._outbox
+            or self._epoch != upstream.epoch
+            or len(idle) >= limits.upstream_idle
+            or loop.draining
+        ):
             self.close()
             return
         self._phase = _IDLE
         if self.fresh:
             self.fresh = False
             if isinstance(self.sock, TlsSocket):
-                self.upstream.keep_session(self.sock)
+                upstream.keep_session(self.sock)
         self.deadline = loop.now + limits.upstream_idle_s
         idle[self] = None
 

@@ -105,6 +105,11 @@ class Lane:
         return self._upstream.name
 
     @property
+    def epoch(self) -> int:
+        """Of which a connection is of use."""
+        return self._upstream.epoch
+
+    @property
     def tls(self) -> ssl.SSLContext | None:
         """How TLS is spoken with it."""
         return self._upstream.tls

@@ -49,6 +49,7 @@ class Upstream:
         server_name: whom the certificate must name; by default the host.
         idle: the connections that wait for a request, oldest first.
         open: how many connections there are, idle ones included.
+        epoch: of which a connection is of use; see `use_tls` and `move_to`.
         lead: what each begins with: nothing, see `IntroducingUpstream`.
         own_lead: what one begins with that is for no client, such as a check.
         proxy_protocol: the PROXY protocol by which it is told of clients; None for none.
@@ -60,6 +61,7 @@ class Upstream:
         "_at",
         "_shunned",
         "addresses",
+        "epoch",
         "host",
         "idle",
         "name",
@@ -89,6 +91,7 @@ class Upstream:
         self.session: ssl.SSLSession | None = None
         self.idle: dict[UpstreamConnection, None] = {}
         self.open = 0
+        self.epoch = 0
         self._at = 0
         self._shunned: dict[Address, float] = {}
 
@@ -180,7 +183,12 @@ class Upstream:
         self._shunned[address] = now + SHUN_S
 
     def move_to(self, addresses: Sequence[Address]) -> None:
-        """Go to these addresses from now on; idle connections to others are closed."""
+        """Go to these addresses from now on; connections to others are closed.
+
+        If one is gone, so is each connection that is busy now, once its request is over.
+        """
+        if not set(self.addresses) <= set(addresses):
+            self.epoch += 1
         self.addresses = tuple(addresses)
         self._shunned = {
             at: until for at, until in self._shunned.items() if at in self.addresses
@@ -189,7 +197,8 @@ class Upstream:
         self._keep_only(kept)
 
     def close_idle(self) -> None:
-        """Close the idle connections: this server is used no more."""
+        """Close the connections, busy ones when their request is over: they are done with."""
+        self.epoch += 1
         while self.idle:
             self.idle.popitem()[0].close()
 
@@ -213,7 +222,7 @@ class Upstream:
         return sock, address
 
     def use_tls(self, context: ssl.SSLContext) -> None:
-        """Make connections with another context from now on; idle ones are closed."""
+        """Make connections with another context from now on; the others are closed."""
         self.tls, self.session = context, None
         self.close_idle()
 

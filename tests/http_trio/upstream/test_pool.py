@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
+
 import pytest
+import trio
 
 from http_trio import Upstream
 from http_trio.testing.peers import (
@@ -91,3 +95,36 @@ async def test_idle_connections_to_addresses_that_are_gone_are_closed() -> None:
             await client.ask()
 
     assert (len(one.asked), len(other.asked)) == (1, 1)
+
+
+def _to_another_address(upstream: Upstream) -> None:
+    upstream.move_to([(socket.AF_INET, ("127.0.0.2", upstream.addresses[0][1][1]))])
+
+
+def _back(upstream: Upstream) -> None:
+    upstream.move_to([*upstream.addresses, (socket.AF_INET, ("127.0.0.2", 1))])
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [(_to_another_address, 0), (_back, 1), (Upstream.close_idle, 0)],
+)
+async def test_a_busy_connection_that_is_outdated_meanwhile_is_closed_when_it_is_over(
+    change: Callable[[Upstream], None], kept: int
+) -> None:
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def slow(asked: ReceivedRequest) -> None:
+        begun.set()
+        await go_on.wait()
+        await asked.response(b"ok")
+
+    async with fake_upstream(slow) as fake:
+        upstream = fake.upstream
+        async with proxying(upstream) as server, connected(server) as client:
+            await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            await begun.wait()
+            change(upstream)
+            go_on.set()
+            assert (await client.response())[1] == b"ok"
+            assert (len(upstream.idle), upstream.open) == (kept, kept)
