@@ -28,7 +28,7 @@ from http_trio import (
 )
 from http_trio.http1.body import BodyTranscoder
 from http_trio.http1.framing import UNTIL_CLOSE
-from http_trio.http1.head_cache import HeadCache
+from http_trio.http1.heads.head_cache import HeadCache
 from http_trio.http1.response_head import (
     ResponseHead,
     check_unfinished_response,

@@ -31,7 +31,10 @@ from http_trio.http1.fields import (
     says_host_only,
     without_named,
 )
-from http_trio.http1.framing import CHUNKED, request_framing
+from http_trio.http1.framing import request_framing
+from http_trio.http1.heads.head_values import HeadValues
+from http_trio.http1.heads.rendering import BODY_METHODS, request_start
+from http_trio.http1.heads.shared_fields import SharedFields
 from http_trio.limits import Limits
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
@@ -49,9 +52,8 @@ _REQUEST_FIELDS = re.compile(
 )
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)(/[^#]*|\?[^#]*|)\Z")
 _REQUEST_LINE = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/1\.([01])\r\n")
-_BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
-_KNOWN_TO_LLHTTP = frozenset({b"GET", b"HEAD", b"PRI"}) | _BODY_METHODS
+_KNOWN_TO_LLHTTP = frozenset({b"GET", b"HEAD", b"PRI"}) | BODY_METHODS
 _NOT_FOR_US = frozenset({b"CONNECT"})  # however it is written
 _SAYS_FORWARDED = frozenset(
     {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"}
@@ -61,39 +63,12 @@ _NO_WISHES: tuple[bool, bytes | None, bool] = False, None, False
 _NOTHING = object()  # llhttp calls nobody: its verdict is all that is asked of it
 
 
-@attrs.define(eq=False)
-class _RequestFields:
-    """What `RequestHead` has, while it is made: storing into a frozen one is slow.
-
-    0.3 against 1.0 us for all of them.
-    """
-
-    raw: bytes
-    method: bytes
-    target: bytes
-    host: bytes | None
-    kept: bytes
-    repeatable: bool
-    takes_plain: bool
-    framing: int = 0
-    http10: bool = False
-    keep_alive: bool = True
-    expects_continue: bool = False
-    upgrade: bytes | None = None
-    takes_trailers: bool = False
-    forwarded: tuple[tuple[bytes, bytes], ...] = ()
-    trailer: bytes = b""
-    _start: bytes = attrs.field(default=b"", init=False, repr=False)
-    passed: bytes | None = attrs.field(default=None, init=False, repr=False)
-    is_quiet: bool = attrs.field(default=False, init=False, repr=False)
-
-
 _set_start, _set_passed, _set_is_quiet = (  # half the time of object.__setattr__
-    vars(_RequestFields)[name].__set__ for name in ("_start", "passed", "is_quiet")
+    vars(HeadValues)[name].__set__ for name in ("_start", "passed", "is_quiet")
 )
 
 
-class RequestHead(_RequestFields):
+class RequestHead(HeadValues):
     """One request's header section, checked; `parse_request_head` makes it.
 
     Those that come again share one (see `head_cache`), so it never changes: what is to
@@ -113,6 +88,8 @@ class RequestHead(_RequestFields):
         passed: `kept` without what the handler never passes on, once it has looked
             (`pass_on`): so it looks once a head, not once a request.
         is_quiet: whether it found then that no field begins as those do.
+        shared: what it has in common with others that ask for something else, where that
+            is known; then `cookie` is the value of its one Cookie field, if it has one.
         takes_plain: whether it can be answered with the bytes that most are, and its
             connection lives on: it is HTTP/1.1, not HEAD, and has no body.
         trailer: the names of those trailers of a chunked body that may go on, as Trailer
@@ -135,22 +112,31 @@ class RequestHead(_RequestFields):
     @property
     def start(self) -> bytes:
         """What goes to most upstreams, up to our own fields; rendered once."""
-        if not self._start:
-            start = _request_start(self, self.kept, self.host or b"", b"", self.framing)
+        start = self._start
+        if not start:
+            if self.shared is not None and self.method not in BODY_METHODS:
+                asked = self.method, b" ", self.target, self.shared.start, self.kept
+                start = b"".join(asked)
+            else:
+                host = self.host or b""
+                start = request_start(self, self.kept, host, b"", self.framing)
             _set_start(self, start)
-        return self._start
+        return start
 
     def pass_on(self, strip: Callable[[bytes], bytes | None]) -> bytes:
         """Set `passed` and `is_quiet`, and give `passed`.
 
         Args:
             strip: gives fields without what is never passed on, and None where none
-                begins as those do; of one handler always the same function.
+                begins as those do; of one handler always the same function, which looks
+                at each line alone, and leaves Cookie as it is.
         """
         passed = strip(self.kept)
         if passed is None:
             _set_is_quiet(self, True)
             passed = self.kept
+            if self.shared is not None:
+                self.shared.is_quiet = True
         _set_passed(self, passed)
         return passed
 
@@ -180,7 +166,7 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     host = _read_host(said.get(b"host", ABSENT), http10=http10)
     settled = target[:1] == b"/" and b"#" not in target
     if settled and minor == b"1" and says_host_only(said):
-        return _plain_head(raw, method, target, host, kept)
+        return plain_head(raw, method, target, host, kept)
     framing = 0
     if b"content-length" in said or b"transfer-encoding" in said:
         lengths = said.get(b"content-length", ABSENT)
@@ -197,7 +183,7 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     if not settled:
         host, target = _settle_target(method, target, host)
     keep_alive = (b"keep-alive" in options) if http10 else (b"close" not in options)
-    head = _RequestFields(
+    head = HeadValues(
         *(raw, method, target, host, kept, method in IDEMPOTENT),
         keep_alive and not http10 and not framing and method != b"HEAD",
         *(framing, http10, keep_alive, *wishes),
@@ -217,16 +203,33 @@ def bodiless_request_head(
     is one that concerns the connection, the body, or those before the client.
     """
     start = b"%b %b HTTP/1.1\r\nHost: %b%b" % (method, target, host, kept)
-    head = _plain_head(start + b"\r\n\r\n", method, target, host, kept)
+    head = plain_head(start + b"\r\n\r\n", method, target, host, kept)
     _set_start(head, start)
     return head
 
 
-def _plain_head(
+def plain_head(
     raw: bytes, method: bytes, target: bytes, host: bytes | None, kept: bytes
 ) -> RequestHead:
+    """Give the head of a request without a body, whose connection is kept."""
     repeatable, plain = method in IDEMPOTENT, method != b"HEAD"
-    made = _RequestFields(raw, method, target, host, kept, repeatable, plain)
+    made = HeadValues(raw, method, target, host, kept, repeatable, plain)
+    made.__class__ = RequestHead
+    return made  # type: ignore[return-value]  # it is one now
+
+
+def shared_head(
+    raw: bytes, method: bytes, target: bytes, shared: SharedFields, cookie: bytes
+) -> RequestHead:
+    """Give the same, of a request whose fields are these, and the value of Cookie."""
+    kept = shared.before
+    if shared.rest:
+        kept = b"".join((kept, cookie, shared.after))
+    repeatable, plain = method in IDEMPOTENT, method != b"HEAD"
+    made = HeadValues(raw, method, target, shared.host, kept, repeatable, plain)
+    made.shared, made.cookie = shared, cookie
+    if shared.is_quiet:
+        made.passed, made.is_quiet = kept, True
     made.__class__ = RequestHead
     return made  # type: ignore[return-value]  # it is one now
 
@@ -284,7 +287,7 @@ def render_request(
     ):
         return b"%b%b\r\n\r\n" % (head.start, added)
     host = fallback_host if head.host is None else head.host
-    start = _request_start(head, kept, host, prefix, framing)
+    start = request_start(head, kept, host, prefix, framing)
     return b"%b%b\r\n\r\n" % (start, added)
 
 
@@ -372,27 +375,4 @@ def _read_forwarded(
 ) -> tuple[tuple[bytes, bytes], ...]:
     return tuple(
         (name, value) for name in _SAYS_FORWARDED for value in said.get(name, ABSENT)
-    )
-
-
-def _request_start(
-    head: RequestHead, kept: bytes, host: bytes, prefix: bytes, framing: int
-) -> bytes:
-    if framing == CHUNKED:
-        frame = b"\r\nTransfer-Encoding: chunked"
-        if head.trailer:
-            frame += b"\r\nTrailer: " + head.trailer
-    elif framing or head.framing or head.method in _BODY_METHODS:
-        frame = b"\r\nContent-Length: %d" % framing
-    else:
-        frame = b""
-    if head.upgrade is not None:
-        frame += b"\r\nConnection: Upgrade\r\nUpgrade: " + head.upgrade
-    elif head.takes_trailers:
-        frame += b"\r\nConnection: TE\r\nTE: trailers"
-    if head.expects_continue:
-        frame += b"\r\nExpect: 100-continue"
-    target = prefix + head.target if prefix and head.target != b"*" else head.target
-    return b"".join(
-        (head.method, b" ", target, b" HTTP/1.1\r\nHost: ", host, kept, frame)
     )

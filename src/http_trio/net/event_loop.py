@@ -22,8 +22,9 @@ from typing import Any, Protocol
 
 import trio
 
-from http_trio.http1.head_cache import HeadCache
-from http_trio.http1.request_head import RequestHead
+from http_trio.http1.heads.field_cache import FieldCache
+from http_trio.http1.heads.head_cache import HeadCache
+from http_trio.http1.request_head import RequestHead, shared_head
 from http_trio.http1.response_head import ResponseHead
 from http_trio.limits import Limits
 from http_trio.net.poller import BATCH, open_poller, wait_ready
@@ -120,6 +121,7 @@ class EventLoop:
         self.in_batch = False
         self.unsent: list[Sender] = []
         self.request_heads = HeadCache[RequestHead]()
+        self.request_fields = FieldCache(limits, shared_head)
         self.response_heads = HeadCache[ResponseHead]()
         self.poller = open_poller()
         self.sockets: dict[int, Socket] = {}

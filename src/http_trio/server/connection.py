@@ -19,6 +19,7 @@ from http_trio.errors import BadRequest
 from http_trio.http1.body_pace import TOO_SLOW
 from http_trio.http1.fields import without_empty_lines
 from http_trio.http1.forwarded import ForwardedPolicy, SaidOfClient
+from http_trio.http1.heads.shared_fields import SharedFields
 from http_trio.http1.request_head import (
     RequestHead,
     check_unfinished_head,
@@ -66,6 +67,7 @@ class Connection(RequestBodyReader):
         "_listener",
         "_processing",
         "_scanned",
+        "_shared",
         "client_address",
         "said",
     )
@@ -91,6 +93,7 @@ class Connection(RequestBodyReader):
         self._listener = listener
         self._processing = False
         self._scanned = 0
+        self._shared: SharedFields | None = None  # of the request before
         self._lingered = 0
         self.said = SaidOfClient(rules, client_address, self._version, sock)
         loop.watch(self.fd, self, READ)
@@ -270,12 +273,18 @@ class Connection(RequestBodyReader):
 
     def _parse(self, raw: bytes) -> RequestHead | None:
         """Give a head that is not known; None if it is refused."""
-        try:
-            head = parse_request_head(raw, self.loop.limits)
-        except BadRequest as exc:
-            self.refuse(exc.status, str(exc))
-            return None
-        self.loop.request_heads.offer(raw, head)
+        loop = self.loop
+        head = loop.request_fields.head(raw, self._shared)
+        if head is None:
+            try:
+                head = parse_request_head(raw, loop.limits)
+            except BadRequest as exc:
+                self.refuse(exc.status, str(exc))
+                return None
+            loop.request_fields.offer(raw, head)
+        else:
+            self._shared = head.shared
+        loop.request_heads.offer(raw, head)
         return head
 
     def _read(self) -> None:

@@ -14,7 +14,7 @@ import attrs
 
 from http_trio.http1.request_head import RequestHead
 
-_OWN = frozenset({"raw", "_start", "passed", "is_quiet"})
+_OWN = frozenset({"raw", "_start", "passed", "is_quiet", "shared", "cookie"})
 _SAME = tuple(
     (field.name, attrgetter(field.name))
     for field in attrs.fields(RequestHead)
@@ -50,4 +50,6 @@ def granted_head(
     _set(made, "_start", b"")
     _set(made, "passed", None)
     _set(made, "is_quiet", False)
+    _set(made, "shared", None)
+    _set(made, "cookie", b"")
     return made

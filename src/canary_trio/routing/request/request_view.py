@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 from canary_trio.config.rules import CertificatePart, Key, Source
 from canary_trio.routing.request.paths import plain_path
 from http_trio.hosts.addresses import parse_address
+from http_trio.http1.heads.shared_fields import SharedFields
 from http_trio.http1.request_head import RequestHead
 
 
@@ -121,6 +122,7 @@ class RequestReader:
         cookies = names[Source.COOKIE]
         if cookies:
             fields.add(_COOKIE)
+        self._asks_cookie = _COOKIE in fields
         self._find_fields = _field_pattern(fields).findall if fields else None
         self._one_field = next(iter(fields)) if len(fields) == 1 else None
         if self._one_field is not None:  # 0.2 us less than several
@@ -131,19 +133,50 @@ class RequestReader:
     def read(self, head: RequestHead, client: str) -> RequestView:
         """Read what the revision asks for from a request."""
         view = RequestView(head, client)
-        if self._one_field is not None:
-            values = self._find_one(head.raw)
-            if values:
-                self._note_field(view.found, self._one_field, values)
-        elif self._find_fields is not None:
-            pairs = self._find_fields(head.raw)
-            if pairs:
-                self._note_fields(view.found, pairs)
+        if head.shared is None:
+            self._note_all(view.found, head.raw)
+        else:
+            self._note_shared(view.found, head, head.shared)
         if self._parameters and _QUESTION_MARK in head.target:
             query = head.target.partition(b"?")[2]
             if may_have(query, self._parameters):
                 view.found[_QUERY] = read_query(query)
         return view
+
+    def _note_all(self, found: list[Found], raw: bytes) -> None:
+        """Note the fields that the revision asks for, of a raw head or a part of it."""
+        if self._one_field is not None:
+            values = self._find_one(raw)
+            if values:
+                self._note_field(found, self._one_field, values)
+        elif self._find_fields is not None:
+            pairs = self._find_fields(raw)
+            if pairs:
+                self._note_fields(found, pairs)
+
+    def _note_shared(
+        self, found: list[Found], head: RequestHead, shared: SharedFields
+    ) -> None:
+        """Note the same, where all fields but Cookie were looked at with another head."""
+        fields = shared.found.get(self)
+        if fields is None:
+            fields = self._note_others(shared)
+        if self._asks_cookie and shared.rest:
+            value = head.cookie.strip(b" \t")
+            fields = {**fields, _COOKIE: value}
+            if self._cookies is not None:
+                found[_COOKIES] = find_cookies(value, self._cookies)
+        found[_FIELDS] = fields
+
+    def _note_others(self, shared: SharedFields) -> Found:
+        """Find the fields but Cookie that the revision asks for, and keep them."""
+        found = [_NOTHING, _NOTHING, _NOTHING]
+        self._note_all(found, shared.lead + shared.rest)
+        fields = dict(found[_FIELDS])
+        if shared.rest:
+            fields.pop(_COOKIE, None)  # it lacks its value
+        shared.keep(self, fields)
+        return fields
 
     def _note_field(
         self, found: list[Found], name: bytes, values: Sequence[bytes]

@@ -46,14 +46,23 @@ class HeadCache(Generic[T]):
 
     def offer(self, raw: bytes, head: T) -> None:
         """Keep what these bytes were parsed to, if they have come before."""
+        if self.comes_again(raw):
+            self.keep(raw, head)
+
+    def comes_again(self, raw: bytes) -> bool:
+        """Note that these bytes came; give whether they did before, and may be kept."""
         if len(raw) > _SIZE:
-            return
+            return False
         seen, mark = self._seen, hash(raw)
-        if mark not in seen:
-            if len(seen) >= _SEEN:
-                seen.clear()
-            seen.add(mark)
-            return
+        if mark in seen:
+            return True
+        if len(seen) >= _SEEN:
+            seen.clear()
+        seen.add(mark)
+        return False
+
+    def keep(self, raw: bytes, head: T) -> None:
+        """Keep what these bytes were parsed to."""
         if len(self._heads) >= _COUNT:
             self._heads.clear()
         self._heads[raw] = head

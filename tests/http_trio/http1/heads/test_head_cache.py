@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_trio.http1.head_cache import HeadCache
+from http_trio.http1.heads.head_cache import HeadCache
 from http_trio.http1.request_head import RequestHead, parse_request_head, render_request
 from http_trio.limits import Limits
 from http_trio.testing.peers import (
