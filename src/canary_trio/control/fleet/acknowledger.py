@@ -19,6 +19,7 @@ import trio
 from canary_trio.control.fleet.last_seen import OwnNote
 from canary_trio.control.fleet.own_name import NameFile
 from canary_trio.control.fleet.report import Report
+from canary_trio.control.fleet.report_pace import ReportPace
 from canary_trio.control.sources.source import DocumentSource, KeyStore, SourceCannot
 from canary_trio.control.store_keys import proxies_prefix
 from canary_trio.errors import CannotServe, NameTaken, WrongServer
@@ -38,9 +39,6 @@ RENEW_S = SESSION_TTL_S / 3
 """Between two renewals of the session, at each of which it is looked whether the report is
 there still; so long a store may be another one before a proxy notices, where no connection
 broke."""
-
-REPORT_EVERY_S = 0.02
-"""Between two reports of one proxy at least, where changes follow each other."""
 
 OUTLIVED_S = 2 * SESSION_TTL_S + 5.0
 """After so long a session that still lives is renewed by somebody."""
@@ -115,6 +113,7 @@ class Acknowledger:
         self._new_until = trio.current_time() + START_S
         self._session = ""
         self._news = trio.Event()
+        self._pace = ReportPace()
 
     def __repr__(self) -> str:
         return f"<Acknowledger {self._service} {self._id} session={self._session!r}>"
@@ -126,13 +125,14 @@ class Acknowledger:
 
     def tell(self) -> None:
         """Write the report to the store soon, if it has changed."""
+        self._pace.changes += 1
         self._news.set()
 
     async def run(self, client: KeyStore) -> None:
         """Tell a store what runs, at once; keep the session; begin anew if it ends."""
         acknowledged: Report | None = None
         renew_at = 0.0
-        backoff, reported_at = Backoff(), -math.inf
+        backoff = Backoff()
         self._session = ""
         await self._wait_for_name()
         while True:
@@ -149,8 +149,8 @@ class Acknowledger:
                     renew_at = now + RENEW_S
                 report = self._report()
                 if report != acknowledged:
-                    await trio.sleep_until(reported_at + REPORT_EVERY_S)
-                    report, reported_at = self._report(), trio.current_time()
+                    await self._pace.wait()
+                    report = self._report()
                     if not await self._acknowledge(client, report):
                         await backoff.pause()
                         continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -10,12 +11,14 @@ import trio
 from canary_trio import change, read_fleet, wait_applied
 from canary_trio.control.fleet import acknowledger, own_name
 from canary_trio.control.fleet.report import Report, digest_of
+from canary_trio.control.fleet.report_pace import CROWDED_REPORT_S
 from canary_trio.control.sources.opening import open_source
+from canary_trio.control.sources.source import KeyStore
 from canary_trio.errors import NameTaken, WrongServer
 from canary_trio.testing import says_stable, url_of
 from http_trio.testing.peers import fake_upstream
 from http_trio.testing.ports import free_port
-from kv_trio import Client, Snapshot, Watch
+from kv_trio import Client, Listing, Snapshot, Watch, WriteResult
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.stored_proxy import proxy_on
 
@@ -311,3 +314,53 @@ async def test_a_revision_that_the_store_lost_is_live_nowhere() -> None:
             revision = (await client.put("canary/web/config", b"{%d}" % revision)).index
         assert revision == old.running, "the number, given a second time"
         assert (await read_fleet(client, "web", revision)).live == ()
+
+
+class SilentStore:
+    """A store that notes when it is told what, by a clock that jumps."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float, int]] = []
+
+    async def create_session(self, *_: object, **__: object) -> str:
+        await trio.lowlevel.checkpoint()
+        return "s"
+
+    async def put(self, key: str, value: bytes, **_: object) -> WriteResult:
+        await trio.lowlevel.checkpoint()
+        report = Report.load(value)
+        if key.endswith("/p") and report is not None:
+            self.told.append((trio.current_time(), report.running))
+        return WriteResult(done=True, index=1)
+
+    async def list(self, _: str) -> Listing:
+        await trio.lowlevel.checkpoint()
+        return Listing((), 1)
+
+
+@pytest.mark.parametrize(
+    ("every_s", "count", "reports"),
+    [(0.025, 40, range(38, 43)), (0.005, 400, range(15, 30))],
+    ids=[
+        "each is told where somebody may wait for it",
+        "a stream is told now and again",
+    ],
+)
+async def test_reports_of_changes_that_nobody_waits_for_are_few(
+    every_s: float, count: int, reports: range, autojump_clock: trio.abc.Clock
+) -> None:
+    store, running = SilentStore(), 0
+    told = acknowledger.Acknowledger(
+        "web", "p", lambda: Report("p", running=running, attempted=running)
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(told.run, cast(KeyStore, store))
+        for _ in range(count):
+            await trio.sleep(every_s)
+            running += 1
+            told.tell()
+        await trio.sleep(CROWDED_REPORT_S + 0.01)
+        nursery.cancel_scope.cancel()
+
+    assert store.told[-1][1] == running, "the last one is always told"
+    assert len(store.told) in reports
