@@ -25,6 +25,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from pathlib import Path
 from statistics import median
 
@@ -47,6 +48,8 @@ from http_trio.testing.ports import free_port
 KEY = "canary/web/config"
 RATE = 200
 """Changes a second of the churn."""
+SELDOM = 8
+"""Changes that are polled for at 30 s, at times that are drawn: four minutes, beside the rest."""
 
 _PROBE = b"GET / HTTP/1.1\r\nHost: probe\r\n\r\n"
 _DECISION = re.compile(rb'\r\nX-Canary: revision=(\d+),[^\r]*arm="(\w+)"')
@@ -249,36 +252,40 @@ def write(one: int, two: int, count: int) -> None:
     print(*bars, sep="\n")
 
 
-def poll(one: int, two: int, *, long: bool) -> None:
+def polled(
+    one: int, two: int, every_s: float, count: int, *, pause_s: float = 0.001
+) -> list[float]:
     """What is replaced: a file on a server, that is asked for every so many seconds."""
+    found = []
+    with directory() as path:
+        (path / "web.json").write_bytes(document(one, two, 0, update_rate=every_s))
+        at = free_port()
+        serve = ("-m", "http.server", "--bind", "127.0.0.1", "-d", str(path), at)
+        with process(1, "python3", *serve):
+            wait_for_port(at)
+            url = f"http+poll://127.0.0.1:{at}/web.json"
+            with proxy(url, path / "state") as (port, _), connect(port) as sock:
+                for n in range(count):
+                    time.sleep(random.uniform(0, every_s))
+                    before = probe(sock).revision
+                    text = document(one, two, 1 - n % 2, update_rate=every_s)
+                    new = path / "new"
+                    new.write_bytes(text)
+                    new.replace(path / "web.json")
+                    begun = time.perf_counter()
+                    sent = begun
+                    while probe(sock).revision == before:
+                        sent = time.perf_counter()
+                        time.sleep(pause_s)
+                    found.append(sent - begun)
+    return found
+
+
+def poll(one: int, two: int, seldom: futures.Future[list[float]] | None) -> None:
     print(f"polling, ms{'p50':>47}{'p99':>11}{'worst':>11}")
-    for every_s, count in ((1, 10), *(((30, 3),) if long else ())):
-        with directory() as path:
-            (path / "web.json").write_bytes(document(one, two, 0, update_rate=every_s))
-            at = free_port()
-            serve = ("-m", "http.server", "--bind", "127.0.0.1", "-d", str(path), at)
-            with process(1, "python3", *serve):
-                wait_for_port(at)
-                with proxy(f"http+poll://127.0.0.1:{at}/web.json", path / "state") as (
-                    port,
-                    _,
-                ):
-                    found = []
-                    with connect(port) as sock:
-                        for n in range(count):
-                            time.sleep(random.uniform(0, every_s))
-                            before = probe(sock).revision
-                            text = document(one, two, 1 - n % 2, update_rate=every_s)
-                            new = path / "new"
-                            new.write_bytes(text)
-                            new.replace(path / "web.json")
-                            begun = time.perf_counter()
-                            sent = begun
-                            while probe(sock).revision == before:
-                                sent = time.perf_counter()
-                                time.sleep(0.001)
-                            found.append(sent - begun)
-                    show(f"every {every_s} s, {count} changes", found)
+    show("every 1 s, 10 changes", polled(one, two, 1, 10))
+    if seldom is not None:
+        show(f"every 30 s, {SELDOM} changes", seldom.result())
 
 
 def churn(one: int, two: int, seconds: int) -> None:
@@ -363,7 +370,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="do not poll at 30 s")
     options = parser.parse_args()
     need("nginx", "wrk", "taskset", "pgrep")
-    with versions(1) as (one, two):
+    is_polled = options.only in (None, "poll")
+    with versions(1) as (one, two), contextlib.ExitStack() as stack:
+        seldom = None
+        if is_polled and not options.quick:  # beside the rest, of which it takes little
+            threads = stack.enter_context(futures.ThreadPoolExecutor(1))
+            seldom = threads.submit(polled, one, two, 30, SELDOM, pause_s=0.05)
         if options.only in (None, "write"):
             write(one, two, options.changes)
         if options.only in (None, "churn"):
@@ -372,8 +384,8 @@ def main() -> None:
             from benchmarks.fleet_wait import wait  # noqa: PLC0415  # it needs trio
 
             wait(one, two, options.fleets, options.changes)
-        if options.only in (None, "poll"):
-            poll(one, two, long=not options.quick)
+        if is_polled:
+            poll(one, two, seldom)
 
 
 if __name__ == "__main__":
