@@ -29,7 +29,7 @@ import attrs
 from benchmarks.judge_picture import picture
 from canary_trio.rollout.judge import JudgeSettings
 from canary_trio.rollout.simulation import Scenario, Seen, binomial, simulate
-from canary_trio.rollout.user_simulation import Crowd, Unit
+from canary_trio.rollout.user_simulation import Crowd, Unit, users_until_alarm
 from canary_trio.rollout.user_simulation import false_alarms as false_alarms_of
 
 ERRORS_ONLY = JudgeSettings(latency_quantiles=())
@@ -48,6 +48,7 @@ LATE = (
     Scenario(0.01, 0.10, healthy_ticks=3600),
 )
 SLOWER = (1.0001, 1.2, 1.5)
+CROWDS = {"fail": Crowd(), "are slow": Crowd(slow=0.5)}
 INTERVAL_REQUESTS, FAILURES, MOST_ERRORS = 6_000, 5, 0.015
 """Of the threshold: 60 s at 100 requests/s, and the rate that it calls too many."""
 
@@ -150,12 +151,22 @@ def latencies(runs: int, seed: int) -> None:
 
 
 def users(runs: int, seed: int) -> None:
+    for what, crowd in CROWDS.items():
+        rows = []
+        for unit in Unit:
+            found = false_alarms_of(unit, crowd, runs=runs, seed=seed)
+            row = [unit.value, f"{found.regressions} of {runs}", str(found.unsound)]
+            rows.append(row)
+        print(f"Equal arms of which 1 % of users {what} half of the time, {runs} runs")
+        head = ["drawn, counted", "alarms", "of these unsound before"]
+        print(table(head, rows), end="\n\n")
     rows = []
-    for unit in Unit:
-        found = false_alarms_of(unit, Crowd(), runs=runs, seed=seed)
-        rows.append([unit.value, f"{found.regressions} of {runs}", str(found.unsound)])
-    print(f"Equal arms of which 1 % of users fail half of their requests, {runs} runs")
-    print(table(["drawn, counted", "alarms", "of these unsound before"], rows))
+    for count in (3_000, 10_000, 100_000):
+        crowd = Crowd(count, failing=0, slow=0)
+        asked, timed = users_until_alarm(crowd, 1.2, runs=runs, seed=seed)
+        rows.append([f"{count:,}", _quantiles(timed), _quantiles(asked), _part(timed)])
+    print(f"Each user counted once, all latencies times 1.2, {runs} runs")
+    print(table(["users of an arm", "users", "requests", "alarms"], rows))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

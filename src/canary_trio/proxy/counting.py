@@ -37,6 +37,16 @@ def count_other(tally: Tally, decision: Decision, status: int, *, failed: bool) 
         tally.add(user_of(decision), failed=failed)
 
 
+def count_timed(tally: Tally, decision: Decision, seconds: float) -> None:
+    """Count a request that was just answered, and that is to be timed."""
+    if decision.bucket is None:
+        tally.take(seconds)
+    elif decision.reason is Reason.RATIO:
+        tally.take(seconds, None, decision.user or decision.key)
+    else:
+        tally.take(seconds, decision.user or decision.key)
+
+
 def user_of(decision: Decision) -> bytes | None:
     """Give the key of a request's user; None if there is none, or it is made only now."""
     if decision.bucket is None or decision.reason is Reason.RATIO:

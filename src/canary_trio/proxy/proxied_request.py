@@ -15,8 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canary_trio.proxy.arm_plan import ArmPlan, Context
-from canary_trio.proxy.counting import count_other, user_of
+from canary_trio.proxy.counting import count_other, count_timed, user_of
 from canary_trio.proxy.retry import Step, next_step, pause_s
+from canary_trio.rollout.fleet.arm_tally import KNOWN
 from canary_trio.routing.decision import Decision, Reason
 from canary_trio.telemetry.decision_labels import DecisionLabels
 from canary_trio.upstream.pending_queue import client_of
@@ -202,9 +203,10 @@ class ProxiedRequest(ForwardHooks):
             bad = self._failed or failure is not None or stands_for in tally.failing
             if bad or status < 200 or exchange.connection is None:
                 count_other(tally, self._decision, status, failed=bad)
-            else:
-                user = user_of(self._decision) if tally.by_user else None
-                tally.answered(seconds, user)
+            else:  # of most users, and of most requests where they are many, no more
+                tally.requests = number = tally.requests + 1
+                if number >= tally.due and tally.slots[self._decision.unit] < KNOWN:
+                    count_timed(tally, self._decision, seconds)
         if labels.mirror is not None:
             fields, answered = self._fields + self._names, failure is None
             labels.mirror.offer(request, stands_for, fields, answered=answered)

@@ -33,7 +33,7 @@ class ArmTick:
         errors: units that had a failure: `at_risk` says of how many.
         at_risk: users that are seen and had no failure in this step before the tick, or
             None where the units are requests.
-        latencies: of the requests that were answered.
+        latencies: of the units that were answered and timed.
     """
 
     requests: int
@@ -48,7 +48,7 @@ class ArmTick:
         return ArmCounts(at_risk, self.errors)
 
     def slow_counts(self, number: int) -> ArmCounts:
-        """Its requests beyond an interval of latency, among those that have a latency."""
+        """Its units beyond an interval of latency, among those that have a latency."""
         return ArmCounts(
             sum(self.latencies.values()), slower_than(self.latencies, number)
         )

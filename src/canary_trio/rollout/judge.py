@@ -42,7 +42,7 @@ from canary_trio.rollout.sequential import (
 from canary_trio.rollout.verdict import Finding, MetricVerdict, Verdict
 
 WARM_UP_REQUESTS = 500
-"""Of the baseline in a step, until its quantiles are taken."""
+"""Of the baseline in a step, or so many of its users, until its quantiles are taken."""
 
 ERRORS = "errors"
 MIRROR = "answers"

@@ -19,7 +19,7 @@ _FIRST, _SCALE = log(0.0001), 1 / log(1.04)
 _ROUNDING = 1e-9  # so that a bound lies in its own interval
 
 Latencies = Mapping[int, int]
-"""How many requests took what: by the number of the interval."""
+"""How many requests, or users, took what: by the number of the interval."""
 
 
 def interval_of(seconds: float) -> int:

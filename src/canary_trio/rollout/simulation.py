@@ -2,7 +2,7 @@
 
 Requests fail independently of each other, and latencies are lognormal. Real failures come
 in bursts and by user; what is simulated here is the best case of a service whose units may
-be counted as the judge counts them.
+be counted as the judge counts them: requests, or the users who come for the first time.
 """
 
 from __future__ import annotations

@@ -1,23 +1,32 @@
-"""What the judge says of two equal arms whose failures are those of a few users. Pure.
+"""What the judge says of arms whose failures, or slowness, are those of a few users. Pure.
 
 Requests of one user are not independent. What that means depends on what is drawn: where a
-user keeps its arm, its failures are all one arm's, and only users may be counted; where the
-arm of each request is drawn, they meet both arms alike, and requests may be.
+user keeps its arm, what its requests come to is all one arm's, and only users may be
+counted; where the arm of each request is drawn, it meets both arms alike, and requests may be.
 """
 
 from __future__ import annotations
 
 import enum
 import itertools
+import math
 import random
+from collections import Counter
+from collections.abc import Sequence
 
 import attrs
 
 from canary_trio.rollout.evidence import ArmTick
 from canary_trio.rollout.judge import Judge, JudgeSettings
+from canary_trio.rollout.latency import BOUNDS_S, interval_of
+from canary_trio.rollout.simulation import MEDIAN_S, SPREAD, Seen
 from canary_trio.rollout.verdict import Finding
 
 ERRORS_ONLY = JudgeSettings(latency_quantiles=())
+LATENCY = JudgeSettings(latency_tolerance=1.0)
+
+_DRAWN = 4096  # latencies, of which those of all requests are drawn again
+_STEP = math.log(1.04)  # of intervals
 
 
 class Unit(enum.Enum):
@@ -32,12 +41,14 @@ class Unit(enum.Enum):
 
 @attrs.frozen
 class Crowd:
-    """Users of a service, of whom a few fail again and again.
+    """Users of a service, of whom a few fail again and again, or are slow.
 
     Attributes:
         users: of an arm.
         failing: which part of them.
         failures: which part of the requests of such a user fail.
+        slow: which part of them is slow, where latency is judged; None to judge errors.
+        slower: how many times as long those take.
         tail: of the Pareto distribution of how much a user asks for.
         ticks: that are looked at.
         requests: of an arm in a tick.
@@ -46,6 +57,8 @@ class Crowd:
     users: int = 3000
     failing: float = 0.01
     failures: float = 0.5
+    slow: float | None = None
+    slower: float = 20.0
     tail: float = 1.2
     ticks: int = 600
     requests: int = 100
@@ -74,16 +87,50 @@ def false_alarms(unit: Unit, crowd: Crowd, *, runs: int, seed: int) -> Alarms:
     return Alarms(runs, len(regressions), sum(regressions))
 
 
+def users_until_alarm(
+    crowd: Crowd, times: float, *, runs: int, seed: int
+) -> tuple[Seen, Seen]:
+    """Let all of the canary's responses take so many times as long, each user counted once.
+
+    Gives the requests per arm until the alarm, and the users that were counted by then.
+    """
+    draw = random.Random(seed)
+    pool = _pool(draw)
+    requests, users = [], []
+    for _ in range(runs):
+        judge = Judge(LATENCY)
+        canary, baseline = (Users(crowd.users, crowd, draw, pool) for _ in range(2))
+        canary.times = times
+        for tick in range(1, crowd.ticks + 1):
+            judge.observe(
+                *(arm.tick(crowd, draw, once=True) for arm in (canary, baseline))
+            )
+            if judge.finding is Finding.REGRESSION:
+                requests.append(tick * crowd.requests)
+                users.append(len(canary.timed))
+                break
+    return Seen(runs, tuple(sorted(requests))), Seen(runs, tuple(sorted(users)))
+
+
 class Users:
     """The users of one arm, or of all; `failing` are those that fail again and again."""
 
-    def __init__(self, count: int, crowd: Crowd, draw: random.Random) -> None:
+    def __init__(
+        self,
+        count: int,
+        crowd: Crowd,
+        draw: random.Random,
+        pool: Sequence[int] = (),
+    ) -> None:
         weights = [draw.paretovariate(crowd.tail) for _ in range(count)]
         self.cumulative = list(itertools.accumulate(weights))
         self.numbers = range(count)
         self.failing = {one for one in self.numbers if draw.random() < crowd.failing}
         self.seen: set[int] = set()
         self.failed: set[int] = set()
+        self.timed: set[int] = set()
+        self.times = 1.0
+        self._pool = pool
 
     def asking(self, crowd: Crowd, draw: random.Random) -> list[int]:
         """Say who asks in a tick, once for each request."""
@@ -92,6 +139,8 @@ class Users:
     def tick(self, crowd: Crowd, draw: random.Random, *, once: bool) -> ArmTick:
         """Let them ask for one tick."""
         asking = self.asking(crowd, draw)
+        if crowd.slow is not None:
+            return self._slow_tick(crowd, draw, asking, once=once)
         failed = [
             one
             for one in asking
@@ -105,15 +154,41 @@ class Users:
         new = len(self.failed) - before
         return ArmTick(crowd.requests, new, len(self.seen) - before)
 
+    def _slow_tick(
+        self, crowd: Crowd, draw: random.Random, asking: list[int], *, once: bool
+    ) -> ArmTick:
+        """Let them ask where nothing fails, but a few are slow."""
+        if once:
+            asking = [one for one in dict.fromkeys(asking) if one not in self.timed]
+            self.timed.update(asking)
+        took = draw.choices(self._pool, k=len(asking))
+        found: Counter[int] = Counter()
+        for one, at in zip(asking, took, strict=True):
+            is_slow = one in self.failing and draw.random() < (crowd.slow or 0)
+            times = self.times * (crowd.slower if is_slow else 1)
+            later = round(math.log(times) / _STEP) if times != 1 else 0
+            found[min(at + later, len(BOUNDS_S))] += 1
+        users = len(self.timed) if once else None
+        return ArmTick(crowd.requests, 0, users, dict(found))
+
+
+def _pool(draw: random.Random) -> list[int]:
+    """Draw latencies, as the intervals that they lie in."""
+    return [
+        interval_of(MEDIAN_S * math.exp(draw.gauss(0, SPREAD))) for _ in range(_DRAWN)
+    ]
+
 
 def _run(unit: Unit, crowd: Crowd, draw: random.Random) -> tuple[bool, bool]:
     """Give whether the canary was called worse, or would have been, and whether unsound."""
+    pool = [] if crowd.slow is None else _pool(draw)
     if unit is Unit.REQUESTS:
-        everybody = Users(3 * crowd.users, crowd, draw)
+        everybody = Users(3 * crowd.users, crowd, draw, pool)
         arms = [everybody] * 3
     else:
-        arms = [Users(crowd.users, crowd, draw) for _ in range(3)]
-    judge, blind = Judge(ERRORS_ONLY), Judge(ERRORS_ONLY)
+        arms = [Users(crowd.users, crowd, draw, pool) for _ in range(3)]
+    settings = ERRORS_ONLY if crowd.slow is None else LATENCY
+    judge, blind = Judge(settings), Judge(settings)
     was_unsound = False
     for _ in range(crowd.ticks):
         canary, baseline, stable = (

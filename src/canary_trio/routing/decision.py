@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 import attrs
 
+UNITS = 1 << 16
+"""By how many numbers users are told apart where they are counted."""
+
 
 class Reason(enum.StrEnum):
     """Why a request got its arm; a string, since those hash ten times as fast."""
@@ -36,6 +39,8 @@ class Decision:
             servers; None if there is none.
         bucket: of the user, from 0 to 9,999; None where no key was asked for.
         user: its key, where `key` is another; empty where it is not.
+        unit: tells a user who came with a key from others, from 0 to `UNITS` - 1; below
+            for whom nobody is told from. It is the same in one process only.
     """
 
     arm: str
@@ -45,6 +50,7 @@ class Decision:
     key: bytes | None = None
     bucket: int | None = None
     user: bytes = b""
+    unit: int = attrs.field(default=-1, eq=False, repr=False)
 
     def __str__(self) -> str:
         """Give the reason as a word, such as `rule:beta` or `sticky`."""

@@ -25,7 +25,7 @@ from canary_trio.config.model import Balance, Config, Sticky, Style
 from canary_trio.config.parts.checks import default_cookie
 from canary_trio.config.rules import Key, Source, ValueIs
 from canary_trio.routing.buckets import BucketRanges, bucket, salt_of
-from canary_trio.routing.decision import Chance, Decision, Reason
+from canary_trio.routing.decision import UNITS, Chance, Decision, Reason
 from canary_trio.routing.request.request_view import (
     ClientCertificate,
     GetKey,
@@ -219,9 +219,8 @@ class Router:
                 arm, reason, rule = decision.arm, decision.reason, decision.rule
                 key, cookie = get_key(view), decision.cookie
                 user = decision.key or b""
-                return Decision(
-                    *(arm, reason, rule, cookie, key, decision.bucket, user)
-                )
+                place, unit = decision.bucket, decision.unit
+                return Decision(arm, reason, rule, cookie, key, place, user, unit)
         return decision
 
     def draw(self, sequence: WeightedSequence, chance: Chance) -> Decision:
@@ -302,7 +301,8 @@ class Router:
 
     def _by_key(self, key: bytes, reason: Reason) -> Decision:
         place = bucket(key, self.salt)
-        return Decision(self._ranges.arm_of(place), reason, key=key, bucket=place)
+        arm, unit = self._ranges.arm_of(place), hash(key) % UNITS
+        return Decision(arm, reason, key=key, bucket=place, unit=unit)
 
     def _keep(
         self, of: bytes, decision: Decision, kept: dict[bytes, Decision]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from canary_trio.rollout.fleet.arm_tally import ArmTally, Counting
+from canary_trio.rollout.fleet.arm_tally import KNOWN, ArmTally, Counting
 from canary_trio.rollout.fleet.published import ArmSums
 from canary_trio.testing import (
     Proxied,
@@ -193,6 +193,44 @@ async def test_a_user_fails_once(balance: str) -> None:
             assert (found.requests, found.errors, found.users) == (4, 2, 2)
             await ask(proxy)  # who has no key is somebody
             assert (sums(proxy).errors, sums(proxy).users) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        pytest.param({"sticky_sessions": {"header": "X-User"}}, id="sticky"),
+        pytest.param({"style": "hash", "hash_by": {"header": "X-User"}}, id="hash"),
+    ],
+)
+async def test_a_user_is_timed_once(asks: dict[str, Any]) -> None:
+    async with fake_upstream(says_canary) as fake:
+        canary = arm(fake, **ALONE, balance="hash", hash_by={"header": "X-Page"})
+        arms = {"stable": arm(fake), "canary": canary}
+        async with proxied(arms, **asks, rollout=ROLLOUT) as proxy:
+            for user, page in ((b"a", b"1"), (b"a", b"2"), (b"b", b"1"), (b"a", b"3")):
+                await ask(proxy, GET % b"X-User: %b\r\nX-Page: %b\r\n" % (user, page))
+            tally = counting(proxy).tallies["canary"]
+            assert sum(slot >= KNOWN for slot in tally.slots) == 2
+            found = sums(proxy)
+            assert (found.requests, found.users, found.timed) == (4, 2, 2)
+            assert found.latencies == {}
+            for _ in range(2):  # who has no key is somebody, whatever page he asks for
+                await ask(proxy, GET % b"X-Page: 1\r\n")
+            assert sum(sums(proxy).latencies.values()) == 2
+
+
+async def test_a_user_who_is_given_a_key_is_timed_before_he_shows_it() -> None:
+    async with fake_upstream(says_canary) as fake:
+        arms = {"stable": arm(fake), "canary": arm(fake)}
+        sticky = {"cookie": "who"}
+        async with proxied(arms, sticky_sessions=sticky, rollout=ROLLOUT) as proxy:
+            given = await ask(proxy)
+            value = given.partition(b"Set-Cookie: ")[2].partition(b";")[0]
+            first = sums(proxy).newest
+            await ask(proxy, GET % b"Cookie: %b\r\n" % value)
+            again = sums(proxy).newest
+            assert len(first) == 1
+            assert [one[0] for one in again] == [first[0][0]] * 2  # counted once
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,13 @@ def _tiles(
         sums = [table[name] for table in told if name in table]
         units = (one.requests if one.users is None else one.users for one in sums)
         counted.append((sum(units), sum(one.errors for one in sums)))
+    by_user = any(one.users is not None for table in told for one in table.values())
     return [
-        _tile(rollout, verdict, metric, counted if metric.name == "errors" else None)
+        _tile(
+            *(rollout, verdict, metric),
+            counted if metric.name == "errors" else None,
+            by_user=by_user,
+        )
         for metric in verdict.metrics
     ]
 
@@ -221,18 +226,20 @@ def _tile(
     verdict: Verdict,
     metric: MetricVerdict,
     counted: list[tuple[int, int]] | None,
+    *,
+    by_user: bool,
 ) -> Table:
     rules = rollout.judge
     assert rules is not None, "it has a verdict"
     if metric.name == "errors":
-        words, tolerance = "share of requests that fail", rules.errors.tolerance
+        of = "users of whom a request fails" if by_user else "requests that fail"
+        words, tolerance = f"share of {of}", rules.errors.tolerance
     else:
         tolerance = 1.1 if rules.latency is None else rules.latency.tolerance
         bound = metric.bound_s
         beyond = "its first requests show" if bound is None else f"{bound * 1e3:g} ms"
-        words = (
-            f"share of requests slower than {rollout.against}'s {metric.name}: {beyond}"
-        )
+        of = "users whose first response is" if by_user else "requests"
+        words = f"share of {of} slower than {rollout.against}'s {metric.name}: {beyond}"
     needed = 1 / rules.alpha
     low, high = metric.ratio
     return {

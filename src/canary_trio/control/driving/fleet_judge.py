@@ -43,6 +43,11 @@ class FleetJudge:
         if isinstance(kept, list) and len(kept) == 2 and all(map(_is_text, kept)):
             self._kept = (kept[0], kept[1])
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is something that the next driver needs."""
+        return self._state is not None
+
     def kept(self) -> list[str] | None:
         """Give what the next driver needs."""
         return None if self._state is None else [self._key, self._state.dump()]

@@ -309,14 +309,14 @@ class RolloutDuty:
     async def _keep(self, turn: Turn, *, at_once: bool = False) -> None:
         """Keep what the next driver needs."""
         now = trio.current_time()
-        judged = self.judge.kept()
-        if not at_once and now - self._kept_at < (KEEP_S if judged else LOOK_S):
+        every_s = KEEP_S if self.judge.keeps else LOOK_S
+        if not at_once and now - self._kept_at < every_s:
             return
         self._kept_at = now
         state = {
             "of": self._hold[0],
             "held_s": round(self._hold[1] + now - self._hold[2], 3),
-            "judge": judged,
+            "judge": self.judge.kept(),
             "told": self.news.told,
             "waits_for": self.waits_for,
         }

@@ -6,12 +6,14 @@ that was cut; if no server gave one in time; and where a try at the arm failed, 
 another server, or another arm, saved it. What a rule sent to an arm is not counted: nobody
 drew it. Nor is what its client left, since nobody knows what would have become of it.
 
-Where users have keys, the unit of failures is the user, once in a window: the failures of
-one user hang together, those of two do not. Users are told apart by slots of a hash; a slot
-has been seen, or has failed. A user who is only now given a key is a unit without a slot.
+Where users have keys, the unit is the user, once in a window, for errors and for latency:
+what the requests of one user come to hangs together, that of two does not. Users are told
+apart by slots of a hash; a slot has been seen, has failed, was timed. A user who is only
+now given a key is a unit without a slot.
 
 The rule that it obeys: counts belong to one window and one life of a proxy, its epoch, and
-never go back within it. So who reads them late, or reads only some, misses nothing.
+never go back within it. So who reads them late, or reads only some, misses nothing; but of
+users who were timed, which are told one by one, only the latest are.
 One file, since what is a unit, what has failed and what is told of it are one count.
 """
 
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from array import array
+import random
 from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -28,13 +30,21 @@ import attrs
 
 from canary_trio.rollout.fleet.compared import ComparedTally
 from canary_trio.rollout.fleet.published import HASH_BYTES, ArmSums, ProxyEvidence
+from canary_trio.rollout.fleet.timed_users import TIMED, TimedUsers
 from canary_trio.rollout.latency import BOUNDS_S, interval_of
 
 SLOTS = 1 << 16
 """Of users in an arm: 64 KiB, while something is counted."""
 
+KNOWN = TIMED + 1
+"""What a slot is at least whose user was timed, and seen: nothing is left to count of it."""
+
 MOST_FAILED = 128
 """Hashes of the latest users that failed, which are told; what failed before is a number."""
+
+TIMED_REQUESTS = 500
+"""Of an arm in a tick: where there are more, only about so many of them are timed, each
+with the same chance. It is what timing costs a proxy that has thousands in a second."""
 
 EPOCH_BYTES = 6
 """Of chance that tell one epoch from another."""
@@ -43,6 +53,7 @@ FAILING = frozenset(range(500, 600))
 """Statuses that count as failures, if nothing else is said."""
 
 _MASK = SLOTS - 1
+_NO_SLOTS = bytes(SLOTS + 1)
 _SEEN, _FAILED = 1, 2
 _FULL = (
     0.98  # of the slots: beyond that their number says no more how many users there are
@@ -70,7 +81,9 @@ class CountingRule:
 
 
 class Tally(Protocol):
-    """Where requests count for a judge: an `ArmTally`."""
+    """Where requests count for a judge: an `ArmTally`, which explains the attributes."""
+
+    requests: int
 
     @property
     def failing(self) -> Collection[int]:
@@ -80,34 +93,54 @@ class Tally(Protocol):
     def by_user(self) -> bool:
         """Whether a user counts once."""
 
-    def answered(self, seconds: float, user: bytes | None = None) -> None:
+    @property
+    def due(self) -> int:
+        """The number of the request that is timed next, where requests are units."""
+
+    @property
+    def slots(self) -> bytes | bytearray:
+        """What is known of users, by their slots, and last of who has none: nothing."""
+
+    def answered(
+        self, seconds: float, user: bytes | None = None, given: bytes | None = None
+    ) -> None:
         """Count a request that did not fail."""
+
+    def take(
+        self, seconds: float, user: bytes | None = None, given: bytes | None = None
+    ) -> None:
+        """Time a request that did not fail, and that counts in `requests` already."""
 
     def add(self, user: bytes | None, *, failed: bool) -> None:
         """Count one that failed, or whose time says nothing."""
 
 
-@attrs.frozen
 class BothTallies:
     """Two judges' tallies of the same requests; what is a failure is the same to both."""
 
-    one: Tally
-    other: Tally
+    __slots__ = ("by_user", "failing", "one", "other", "requests")
 
-    @property
-    def failing(self) -> Collection[int]:
-        """Statuses that count as failures."""
-        return self.one.failing
+    due = 0
+    slots = _NO_SLOTS  # each looks by itself
 
-    @property
-    def by_user(self) -> bool:
-        """Whether a user counts once."""
-        return self.one.by_user
+    def __init__(self, one: Tally, other: Tally) -> None:
+        self.one, self.other = one, other
+        self.by_user, self.failing = one.by_user, one.failing
+        self.requests = 0
 
-    def answered(self, seconds: float, user: bytes | None = None) -> None:
+    def answered(
+        self, seconds: float, user: bytes | None = None, given: bytes | None = None
+    ) -> None:
         """Count a request that did not fail."""
-        self.one.answered(seconds, user)
-        self.other.answered(seconds, user)
+        self.requests += 1
+        self.take(seconds, user, given)
+
+    def take(
+        self, seconds: float, user: bytes | None = None, given: bytes | None = None
+    ) -> None:
+        """Count it at both."""
+        self.one.answered(seconds, user, given)
+        self.other.answered(seconds, user, given)
 
     def add(self, user: bytes | None, *, failed: bool) -> None:
         """Count one that failed, or whose time says nothing."""
@@ -118,34 +151,47 @@ class BothTallies:
 class ArmTally:
     """The counts of one arm.
 
+    A request that did not fail adds one to `requests`, and is taken where its unit is to
+    be timed: that is asked where it ends, since of most of them nothing else counts.
+
     Attributes:
         failing: statuses that count as failures.
         by_user: whether a user counts once.
+        requests: that are over.
+        due: the number of the request that is timed next, where requests are units.
+        slots: what is known of users; `KNOWN` or more for whom nothing is left to count.
+            The last one is of who has no slot, and stays 0.
         errors: units that failed.
-        latencies: of requests that did not fail, by `rollout.latency.BOUNDS_S`.
+        latencies: of units without a key that did not fail, by `rollout.latency.BOUNDS_S`.
     """
 
     __slots__ = (
-        "_fresh",
-        "_hashed",
-        "_latest",
-        "_occupied",
-        "_salt",
-        "_slots",
-        "_untimed",
-        "by_user",
-        "errors",
-        "failing",
-        "latencies",
+        *("_draw", "_ended", "_fresh", "_gap", "_hashed", "_latest", "_occupied"),
+        *(
+            "_own",
+            "_salt",
+            "_timed",
+            "by_user",
+            "due",
+            "errors",
+            "failing",
+            "latencies",
+        ),
+        *("requests", "slots"),
     )
 
-    def __init__(self, rule: CountingRule) -> None:
+    def __init__(self, rule: CountingRule, seed: str = "") -> None:
+        """Begin with nothing; `seed` is of the chance by which it is chosen who is timed."""
         self.failing = rule.failing
         self.by_user = rule.by_user
-        self.errors = 0
-        self.latencies = array("Q", bytes(8 * (len(BOUNDS_S) + 1)))  # in one place
-        self._untimed = 0
-        self._slots = bytearray(SLOTS if rule.by_user else 0)
+        self.requests = self.due = self.errors = 0
+        self.latencies = [0] * (len(BOUNDS_S) + 1)
+        self._own = bytearray(_NO_SLOTS if rule.by_user else b"")
+        self.slots = self._own or _NO_SLOTS
+        self._draw = random.Random(seed).random
+        self._timed = TimedUsers(rule.window, self._draw, self._own)
+        self._ended = 0  # requests, when the tick before ended
+        self._gap = 1  # between two that are timed, in the mean
         self._fresh = self._occupied = self._hashed = 0
         self._latest: deque[bytes] = deque(maxlen=MOST_FAILED)
         self._salt = hashlib.blake2b(rule.window.encode(), digest_size=16).digest()
@@ -153,32 +199,44 @@ class ArmTally:
     def __repr__(self) -> str:
         return f"<ArmTally {self.errors} of {self.requests} failed>"
 
-    @property
-    def requests(self) -> int:
-        """That are over."""
-        return sum(self.latencies) + self._untimed
+    def answered(
+        self, seconds: float, user: bytes | None = None, given: bytes | None = None
+    ) -> None:
+        """Count a request that did not fail; the arguments are as of `take`."""
+        self.requests += 1
+        if self.requests >= self.due:
+            self.take(seconds, user, given)
 
-    def answered(self, seconds: float, user: bytes | None = None) -> None:
-        """Count a request that did not fail: what most of them cost.
+    def take(
+        self, seconds: float, user: bytes | None = None, given: bytes | None = None
+    ) -> None:
+        """Time a request that did not fail, if its unit was not.
 
         Args:
             seconds: that it took.
             user: the key of its user, where users count; None if there is none, or it is
                 given one only now.
+            given: that one.
         """
-        self.latencies[interval_of(seconds)] += 1
-        if self.by_user:
-            if user is None:
-                self._fresh += 1
-                return
-            slot = hash(user) & _MASK
-            if not self._slots[slot]:
-                self._slots[slot] = _SEEN
-                self._occupied += 1
+        if not self.by_user:
+            self.latencies[interval_of(seconds)] += 1
+            if self._gap > 1:
+                self.due = self.requests + 1 + int(self._draw() * (2 * self._gap - 1))
+            return
+        if user is None:
+            self._fresh += 1
+            if given is None:
+                self.latencies[interval_of(seconds)] += 1
+            else:
+                self._timed.offer(given, seconds)
+            return
+        slot = self._see(user)
+        if not self._own[slot] & TIMED:
+            self._timed.offer(user, seconds, slot)
 
     def add(self, user: bytes | None, *, failed: bool) -> None:
         """Count a request that failed, or one whose time says nothing, as a tunnel's."""
-        self._untimed += 1
+        self.requests += 1
         if not self.by_user:
             self.errors += failed
             return
@@ -186,13 +244,20 @@ class ArmTally:
             self._fresh += 1
             self.errors += failed
             return
-        slot, slots = hash(user) & _MASK, self._slots
-        if not slots[slot]:
-            slots[slot] = _SEEN
-            self._occupied += 1
-        if failed and slots[slot] == _SEEN:
-            slots[slot] = _FAILED
+        slot = self._see(user)
+        if failed and not self._own[slot] & _FAILED:
+            self._own[slot] |= _FAILED
             self._note_failed(user)
+
+    def end_tick(self) -> None:
+        """Let a tick end: who was timed in it is told from now on.
+
+        How many requests of the next one are timed is by how many this one had, so that
+        each of them has the same chance, whenever in the tick it comes.
+        """
+        self._timed.end_tick()
+        self._gap = max(1, (self.requests - self._ended) // TIMED_REQUESTS)
+        self._ended = self.due = self.requests
 
     def sums(self) -> ArmSums:
         """Give what is told of it."""
@@ -203,7 +268,16 @@ class ArmTally:
         return ArmSums(
             *(self.requests, self.errors, users, counts),
             *(self._hashed, tuple(self._latest)),
+            *(self._timed.count, self._timed.newest),
         )
+
+    def _see(self, user: bytes) -> int:
+        """Note that a user was seen; give his slot."""
+        slot = hash(user) & _MASK
+        if not self._own[slot] & _SEEN:
+            self._own[slot] |= _SEEN
+            self._occupied += 1
+        return slot
 
     def _note_failed(self, user: bytes) -> None:
         self.errors += 1
@@ -229,14 +303,16 @@ class Counting:
         self.epoch = epoch
         self.compared = ComparedTally() if rule.compares else None
         self.tallies: Mapping[str, ArmTally] = {
-            arm: ArmTally(rule) for arm in rule.arms if not rule.compares
+            arm: ArmTally(rule, epoch) for arm in rule.arms if not rule.compares
         }
 
     def __repr__(self) -> str:
         return f"<Counting {self.rule.window} {dict(self.tallies)}>"
 
     def evidence(self) -> ProxyEvidence:
-        """Give what is told of all arms, at one moment."""
+        """End a tick, and give what is told of all arms from now on, at one moment."""
+        for tally in self.tallies.values():
+            tally.end_tick()
         compared = self.compared
         if compared is None:
             sums = {name: tally.sums() for name, tally in self.tallies.items()}

@@ -6,13 +6,13 @@ begun anew, with another epoch, counts from nothing; no look waits for anybody. 
 sound since which counts a look finds does not depend on what they say: a proxy tells of all
 arms at one moment, or not at all.
 
-A user who fails at several proxies is one: by the hashes that proxies tell. Those beyond
-what a proxy tells at a time are taken for others.
+A user who fails at several proxies is one, and one who is timed there: by the hashes that
+proxies tell. Those who fail beyond what a proxy tells at a time are taken for others.
 
 Another driver goes on from what `dump` gave. The counts that were judged are kept as sums
 over the fleet; if it is still the same proxies in the same epochs, the difference to their
 present sums is what was not judged yet. If not, that stretch is left out. Latencies of the
-stretch are left out always, and users who failed before it may count once more. Who comes
+stretch are left out always, and users who failed or were timed before it may count once more. Who comes
 later in that step may have been judged before: what it counted by then is left out.
 """
 
@@ -36,6 +36,7 @@ from canary_trio.rollout.fleet.sums import (
     sums_of,
     ticks_of,
 )
+from canary_trio.rollout.fleet.timed_users import FirstTimes
 from canary_trio.rollout.judge import Judge, JudgeNumbers, JudgeSettings
 from canary_trio.rollout.verdict import Verdict
 
@@ -91,6 +92,7 @@ class JudgeState:
         "_present",
         "_restored",
         "_resumed",
+        "_timed",
         "arms",
         "judge",
         "looks",
@@ -148,6 +150,7 @@ class JudgeState:
         self._known: dict[str, ProxyEvidence] = {}  # of all that told something
         self._present: FleetEvidence = {}  # of those that were there at the last look
         self._failed: dict[str, set[bytes]] = {name: set() for name in self.arms.names}
+        self._timed = {name: FirstTimes() for name in self.arms.names}
         self._restored: _Judged | None = None
         self._resumed = False  # so whoever is new may have been judged before
 
@@ -190,7 +193,10 @@ class JudgeState:
             if before is not None and before.epoch == one.epoch:
                 known = before.arms
             for name, new in news.items():
-                new.add(one.arms[name], known.get(name, NOTHING), self._failed[name])
+                new.add(
+                    *(one.arms[name], known.get(name, NOTHING)),
+                    *(self._failed[name], self._timed[name]),
+                )
         self._known.update(now)
         return ticks_of(news)
 
@@ -204,7 +210,8 @@ class JudgeState:
         present = sums_of(self.arms.names, now)
         for new, before, after in zip(news.values(), judged.sums, present, strict=True):
             were, are = (before[2], after[2]) if by_user else (None, None)
-            new.add(ArmSums(*after[:2], are), ArmSums(*before[:2], were), set())
+            now_, then = ArmSums(*after[:2], are), ArmSums(*before[:2], were)
+            new.add(now_, then, set(), FirstTimes())
         return ticks_of(news)
 
 

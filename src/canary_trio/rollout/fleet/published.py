@@ -1,8 +1,8 @@
 """What a proxy tells of its counts, and how that is written and read. Pure.
 
 JSON, a list for an arm: `[requests, errors, users or null, first interval, latencies,
-failed users, hashes of the latest]`. All numbers are since the epoch began, so the newest
-one says all, and what is lost on the way is made up by the next.
+failed users, hashes of the latest, timed users, the latest]`. All numbers are since the
+epoch began, so the newest one says all, and what is lost on the way is made up by the next.
 
 The rule that it obeys: what is written is below `MOST_BYTES` whatever was counted, and what
 is read is either such a value or nothing at all: who reads it wrote none of it.
@@ -11,16 +11,23 @@ is read is either such a value or nothing at all: who reads it wrote none of it.
 from __future__ import annotations
 
 import json
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from canary_trio.rollout.fleet.compared import MOST_PLACE, TOLD_PLACES, Learnt
+from canary_trio.rollout.fleet.timed_users import (
+    TOLD,
+    TOLD_TICKS,
+    TimedUser,
+)
 from canary_trio.rollout.latency import BOUNDS_S, Latencies
 
-MOST_BYTES = 16 * 1024
-"""Of what one proxy tells of one service, with three arms; mostly it is below two."""
+MOST_BYTES = 24 * 1024
+"""Of what one proxy tells of one service, with three arms; mostly it is below two KiB, and
+below eight while many users come for the first time."""
 
 MOST_ARMS = 3
 """That are told of: the judged one, what it is compared with, and a third of its version."""
@@ -35,6 +42,8 @@ MOST_COUNT = 10**12
 """What no count of a proxy comes to."""
 
 _HASHES = 1024  # characters of the latest hashes: more were never written
+_TIMED_BYTES = 5  # of a user that was timed: the number, then the interval
+_MOST_TIMED = TOLD * TOLD_TICKS
 
 
 @attrs.frozen
@@ -45,9 +54,11 @@ class ArmSums:
         requests: that are over and can be judged.
         errors: units that failed.
         users: units that were seen, where they are users; None where they are requests.
-        latencies: of requests that did not fail.
+        latencies: of units that did not fail; of users with a key see `newest`.
         failed: users that failed and have a key: how many there were.
         latest: hashes of the latest of them, oldest first.
+        timed: users with a key that were timed: how many there were.
+        newest: the latest of them, oldest first.
     """
 
     requests: int = 0
@@ -56,6 +67,8 @@ class ArmSums:
     latencies: Latencies = attrs.field(factory=dict)
     failed: int = 0
     latest: tuple[bytes, ...] = ()
+    timed: int = 0
+    newest: tuple[TimedUser, ...] = ()
 
 
 @attrs.frozen
@@ -115,11 +128,30 @@ def _row(sums: ArmSums) -> list[Any]:
     return [
         *(sums.requests, sums.errors, sums.users),
         *(first, counts, sums.failed, hashes),
+        *(sums.timed, _text_of(sums.newest)),
     ]
 
 
+def _text_of(newest: tuple[TimedUser, ...]) -> str:
+    raw = b"".join((number << 16 | at).to_bytes(_TIMED_BYTES) for number, at in newest)
+    return b2a_base64(raw, newline=False).decode()
+
+
+def _newest(text: str) -> tuple[TimedUser, ...]:
+    raw = a2b_base64(text, strict_mode=True)
+    if len(raw) % _TIMED_BYTES or len(raw) > _MOST_TIMED * _TIMED_BYTES:
+        raise ValueError("more than are told, or a part of one")
+    found = tuple(
+        (int.from_bytes(raw[at : at + 3]), int.from_bytes(raw[at + 3 : at + 5]))
+        for at in range(0, len(raw), _TIMED_BYTES)
+    )
+    if any(interval > len(BOUNDS_S) for _, interval in found):
+        raise ValueError("beyond the last interval")
+    return found
+
+
 def _sums(row: Any) -> ArmSums:
-    requests, errors, users, first, counts, failed, hashes = row
+    requests, errors, users, first, counts, failed, hashes, timed, newest = row
     if first + len(counts) > len(BOUNDS_S) + 1 or len(hashes) > _HASHES:
         raise ValueError("more than there is")
     found = bytes.fromhex(hashes)
@@ -134,7 +166,11 @@ def _sums(row: Any) -> ArmSums:
         latest=tuple(
             found[at : at + HASH_BYTES] for at in range(0, len(found), HASH_BYTES)
         ),
+        timed=_count(timed),
+        newest=_newest(newest),
     )
+    if len(sums.newest) > sums.timed:
+        raise ValueError("more timed than were")
     if sums.errors > (sums.requests if sums.users is None else sums.users):
         raise ValueError("more failed than there were")
     if not len(sums.latest) <= sums.failed <= sums.errors:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from canary_trio.rollout.evidence import ArmTick
 from canary_trio.rollout.fleet.compared import Learnt, added
 from canary_trio.rollout.fleet.published import ArmSums, ProxyEvidence
+from canary_trio.rollout.fleet.timed_users import FirstTimes
 
 MOST_HASHES = 100_000
 """Of users that failed, of an arm in a step; those beyond may count at each proxy."""
@@ -31,8 +32,21 @@ class NewCounts:
         self.at_risk: int | None = None
         self.latencies: dict[int, int] = {}
 
-    def add(self, now: ArmSums, before: ArmSums, failed: set[bytes]) -> None:
-        """Add what a proxy has counted since `before`; `failed` are known users."""
+    def add(
+        self,
+        now: ArmSums,
+        before: ArmSums,
+        failed: set[bytes],
+        timed: FirstTimes,
+    ) -> None:
+        """Add what a proxy has counted since `before`.
+
+        Args:
+            now: what it tells.
+            before: what it told when it was looked at last.
+            failed: users that failed already.
+            timed: users that were timed already.
+        """
         if now.requests < before.requests or now.errors < before.errors:
             return  # it says less than before: nothing that a proxy writes
         self.requests += now.requests - before.requests
@@ -50,6 +64,9 @@ class NewCounts:
             more = count - before.latencies.get(at, 0)
             if more > 0:
                 self.latencies[at] = self.latencies.get(at, 0) + more
+        since = max(0, now.timed - before.timed)
+        for at in timed.new(now.newest[max(0, len(now.newest) - since) :]):
+            self.latencies[at] = self.latencies.get(at, 0) + 1
 
 
 def ticks_of(news: Mapping[str, NewCounts]) -> dict[str, ArmTick]:

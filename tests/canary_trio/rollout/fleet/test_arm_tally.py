@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_trio.rollout.fleet.arm_tally import (
+    KNOWN,
     MOST_FAILED,
     SLOTS,
+    TIMED_REQUESTS,
     ArmTally,
     Counting,
     CountingRule,
@@ -53,6 +55,43 @@ def test_a_user_fails_once() -> None:
     sums = tally.sums()
     assert (sums.requests, sums.errors, sums.users) == (4, 1, 2)
     assert sums.failed == len(sums.latest) == 1
+
+
+def test_a_user_is_timed_once_by_the_first_that_did_not_fail() -> None:
+    tally = ArmTally(BY_USER)
+    for seconds, failed in ((0.1, True), (0.2, False), (0.3, False), (0.4, True)):
+        count(tally, seconds, b"a", failed=failed)
+    slot = hash(b"a") % SLOTS
+    assert tally.slots[slot] >= KNOWN
+    tally.end_tick()
+    sums = tally.sums()
+    assert (sums.requests, sums.errors, sums.users, sums.timed) == (4, 1, 1, 1)
+    assert [interval for _, interval in sums.newest] == [interval_of(0.2)]
+    assert sums.latencies == {}
+
+
+def test_of_very_many_requests_a_part_is_timed_all_through_a_tick() -> None:
+    tally, ticks, most = ArmTally(BY_REQUEST), 40, 6 * TIMED_REQUESTS
+    now = tally.sums()
+    for tick in range(1 + ticks):  # the first one is timed whole: nobody knew
+        before = now
+        for number in range(most):
+            tally.answered((1 + 3 * number // most) / 10)
+        tally.end_tick()
+        now = tally.sums()
+        timed = sum(now.latencies.values()) - sum(before.latencies.values())
+        assert now.requests - before.requests == most
+        assert (timed == most) if not tick else (timed < 1.3 * TIMED_REQUESTS)
+    expected = ticks * TIMED_REQUESTS / 3
+    for third in (0.1, 0.2, 0.3):
+        found = now.latencies[interval_of(third)] - most / 3
+        assert abs(found - expected) < 5 * expected**0.5
+    for _ in range(TIMED_REQUESTS):
+        tally.answered(7.0)
+    tally.end_tick()
+    for _ in range(TIMED_REQUESTS):
+        tally.answered(8.0)
+    assert tally.sums().latencies[interval_of(8.0)] == TIMED_REQUESTS
 
 
 def test_who_has_no_key_yet_is_somebody_each_time() -> None:
@@ -104,4 +143,5 @@ def test_counts_only_grow_and_can_be_told(
         assert 0 <= now.errors - before.errors <= 1
         assert (now.users or 0) >= (before.users or 0)
         assert all(now.latencies[at] >= n for at, n in before.latencies.items())
+        assert now.timed >= before.timed
         before = now

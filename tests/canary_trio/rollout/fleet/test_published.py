@@ -16,6 +16,7 @@ from canary_trio.rollout.fleet.published import (
     ArmSums,
     ProxyEvidence,
 )
+from canary_trio.rollout.fleet.timed_users import NUMBERS, TOLD, TOLD_TICKS
 from canary_trio.rollout.latency import BOUNDS_S
 
 COUNTS = st.integers(0, 10**9)
@@ -30,7 +31,11 @@ def arm_sums(draw: st.DrawFn) -> ArmSums:
     latest = latest[: 0 if users is None else errors]
     failed = len(latest) if users is None else draw(st.integers(len(latest), errors))
     latencies = st.dictionaries(st.integers(0, len(BOUNDS_S)), st.integers(1, 10**9))
-    return ArmSums(requests, errors, users, draw(latencies), failed, tuple(latest))
+    told = st.tuples(st.integers(0, NUMBERS - 1), st.integers(0, len(BOUNDS_S)))
+    newest = draw(st.lists(told, max_size=8))
+    timed = draw(st.integers(len(newest), 10**9))
+    found = (draw(latencies), failed, tuple(latest), timed, tuple(newest))
+    return ArmSums(requests, errors, users, *found)
 
 
 @given(
@@ -50,6 +55,7 @@ def test_it_is_small_whatever_was_counted() -> None:
         *(MOST_COUNT // 100, 10**9, 10**9),
         dict.fromkeys(range(len(BOUNDS_S) + 1), 10**9),
         *(10**9, (b"abcd",) * 128),
+        *(10**9, ((NUMBERS - 1, len(BOUNDS_S)),) * (TOLD * TOLD_TICKS)),
     )
     arms = {f"{name}{'x' * 60}": most for name in range(MOST_ARMS)}
     text = ProxyEvidence("w" * 200, "e" * 16, arms).dump()
@@ -57,23 +63,37 @@ def test_it_is_small_whatever_was_counted() -> None:
     assert ProxyEvidence.load(text) is not None
 
 
-ROW = [10, 1, None, 100, [9], 0, ""]
+ROW = [10, 1, None, 100, [9], 0, "", 0, ""]
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        pytest.param([10, 11, None, 0, [], 0, ""], id="more errors than requests"),
-        pytest.param([10, 3, 2, 0, [], 0, ""], id="more errors than users"),
-        pytest.param([-1, 0, None, 0, [], 0, ""], id="below nothing"),
-        pytest.param([True, 0, None, 0, [], 0, ""], id="no number"),
-        pytest.param([10, 1.5, None, 0, [], 0, ""], id="a part"),
-        pytest.param([10, 1, None, 300, [1, 1], 0, ""], id="beyond the bounds"),
-        pytest.param([10, 1, None, -1, [1], 0, ""], id="before the bounds"),
-        pytest.param([10, 1, None, 0, [10**13], 0, ""], id="too many"),
-        pytest.param([10, 1, 9, 0, [], 2, ""], id="more hashed than failed"),
-        pytest.param([10, 1, 9, 0, [], 0, "00112233"], id="more hashes than hashed"),
-        pytest.param([10, 1, 9, 0, [], 1, "no hash"], id="no hash"),
+        pytest.param(
+            [10, 11, None, 0, [], 0, "", 0, ""], id="more errors than requests"
+        ),
+        pytest.param([10, 3, 2, 0, [], 0, "", 0, ""], id="more errors than users"),
+        pytest.param([-1, 0, None, 0, [], 0, "", 0, ""], id="below nothing"),
+        pytest.param([True, 0, None, 0, [], 0, "", 0, ""], id="no number"),
+        pytest.param([10, 1.5, None, 0, [], 0, "", 0, ""], id="a part"),
+        pytest.param([10, 1, None, 300, [1, 1], 0, "", 0, ""], id="beyond the bounds"),
+        pytest.param([10, 1, None, -1, [1], 0, "", 0, ""], id="before the bounds"),
+        pytest.param([10, 1, None, 0, [10**13], 0, "", 0, ""], id="too many"),
+        pytest.param([10, 1, 9, 0, [], 2, "", 0, ""], id="more hashed than failed"),
+        pytest.param(
+            [10, 1, 9, 0, [], 0, "00112233", 0, ""], id="more hashes than hashed"
+        ),
+        pytest.param([10, 1, 9, 0, [], 1, "no hash", 0, ""], id="no hash"),
+        pytest.param(
+            [10, 1, 9, 0, [], 0, "", 0, "AAAAAAA="], id="more told than timed"
+        ),
+        pytest.param([10, 1, 9, 0, [], 0, "", 9, "AAAA"], id="a part of one"),
+        pytest.param([10, 1, 9, 0, [], 0, "", 9, "AAAA//8="], id="beyond the last"),
+        pytest.param([10, 1, 9, 0, [], 0, "", 9, "no user"], id="no user"),
+        pytest.param(
+            [10, 1, 9, 0, [], 0, "", 999, "A" * 6720], id="more than are told"
+        ),
+        pytest.param([10, 1, 9, 0, [], 0, "", 9, 9], id="a number for users"),
         pytest.param([10, 1], id="short"),
         pytest.param(None, id="nothing"),
         pytest.param({}, id="a table"),

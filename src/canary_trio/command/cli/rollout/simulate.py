@@ -81,7 +81,8 @@ class Rate(click.ParamType[float]):
 def simulate(*, as_json: bool, **given: Any) -> None:
     """Say after how many requests a regression would be seen, by the judge's own code.
 
-    Requests fail independently of each other here; failures in bursts take longer.
+    Requests fail independently of each other here; failures in bursts take longer. Where
+    users have keys it takes as many users, since each counts once in a step.
     """
     from canary_trio.rollout import simulation  # noqa: PLC0415
     from canary_trio.rollout.judge import JudgeSettings  # noqa: PLC0415
