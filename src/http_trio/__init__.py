@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from http_trio.net.certificates.x509 import Certificate
     from http_trio.net.connect import Address
     from http_trio.net.event_loop import EventLoop
+    from http_trio.net.process.followed_file import FollowedFile
     from http_trio.net.process.notices import Field, Notice, Tell, Trouble, by_logging
     from http_trio.net.process.port_handover import others_on_port
     from http_trio.net.process.process_life import ProcessLife
@@ -87,6 +88,7 @@ else:
             "net.certificates.x509": "Certificate",
             "net.connect": "Address",
             "net.event_loop": "EventLoop",
+            "net.process.followed_file": "FollowedFile",
             "net.process.notices": "Field Notice Tell Trouble by_logging",
             "net.process.port_handover": "others_on_port",
             "net.process.process_life": "ProcessLife",
@@ -128,6 +130,7 @@ __all__ = [
     "FailureReason",
     "FetchResult",
     "Field",
+    "FollowedFile",
     "ForwardHooks",
     "ForwardedPolicy",
     "ForwardedRequest",

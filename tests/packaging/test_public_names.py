@@ -23,7 +23,7 @@ SRC = Path(__file__).parents[2] / "src"
 PUBLIC: dict[str, str] = {
     "http_trio": """
         Address Application AsgiApp BadBind BadCertificate BadRequest BadResponse BodyLimit Certificate Compression EventLoop Exchange
-        Failure FailureReason FetchResult Field ForwardHooks ForwardedPolicy
+        Failure FailureReason FetchResult Field FollowedFile ForwardHooks ForwardedPolicy
         ForwardedRequest Handler HostedApp Http2Upstream HttpError HttpServer HttpsRedirect IntroducingUpstream KnownHosts Limits
         NoResponse Notice ProcessLife ProtocolError ProxyVersion Response Retry ServedCertificate ServiceManager Tell Timeouts Tls TrafficCounts Trouble Upstream UpstreamChannel UpstreamRequest
         address_of adopt_listener as_asgi begins_with_proxy bind_of by_logging client_context count_processors error_response fetch

@@ -30,16 +30,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import trio
 
-from http_trio import Exchange, file_stamp, may_pass, read_file
+from http_trio import Exchange, FollowedFile, read_file
 from kv_trio.errors import BadQuery, BadTokens
 from kv_trio.state.acl import EVERYTHING, NOTHING, Acl
 
 _log = logging.getLogger(__name__)
-
-CHECK_S = 1.0
-"""Seconds between two looks at the file."""
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _FIELDS = {"name", "hash", "read", "write"}
@@ -134,16 +130,19 @@ class Tokens:
         Raises:
             BadTokens: it cannot be read, or makes no sense.
         """
-        self._path = None if path is None else Path(path)
-        self._stamp: object = None  # of the file when it was read
-        self._reload = trio.Event()
-        self.grants: Grants | None = None
-        if self._path is not None:
-            self._stamp = file_stamp(self._path)
-            self.grants = _read(self._path)
+        self._file: FollowedFile[Grants] | None = None
+        if path is not None:
+            self._file = FollowedFile(
+                path, _read, fault=BadTokens, what="tokens", log=_log
+            )
 
     def __repr__(self) -> str:
-        return f"<Tokens {self._path}>"
+        return f"<Tokens {None if self._file is None else self._file.path}>"
+
+    @property
+    def grants(self) -> Grants | None:
+        """What the tokens grant now; None where there is no file."""
+        return None if self._file is None else self._file.value
 
     def acl_of(self, exchange: Exchange, parameters: dict[str, str]) -> Acl:
         """Give the rights of a request's sender.
@@ -151,24 +150,26 @@ class Tokens:
         Raises:
             BadQuery: it shows a token that is not in the file.
         """
-        if self.grants is None:
+        grants = self.grants
+        if grants is None:
             return EVERYTHING
         secret = _secret(exchange, parameters)
         if not secret:
-            return self.grants.anonymous
-        acl = self.grants.find(secret)
+            return grants.anonymous
+        acl = grants.find(secret)
         if acl is None:
             raise BadQuery(403, "ACL not found")
         return acl
 
     def holds(self, acl: Acl) -> bool:
         """Tell whether these rights, which a request had, are granted still."""
-        return self.grants is None or self.grants.holds(acl)
+        grants = self.grants
+        return grants is None or grants.holds(acl)
 
     def reload(self) -> None:
         """Let `follow` read the file at once, whether it has changed or not."""
-        self._stamp = None
-        self._reload.set()
+        if self._file is not None:
+            self._file.look_soon()
 
     async def follow(self, changed: Callable[[Grants], None]) -> None:
         """Read the file again whenever it changes, until cancelled.
@@ -176,31 +177,15 @@ class Tokens:
         Args:
             changed: called with the rights that are granted from then on.
         """
-        path = self._path
-        if path is None:
+        file = self._file
+        if file is None:
             return
-        told = ""
-        while True:
-            with trio.move_on_after(CHECK_S):
-                await self._reload.wait()
-            self._reload = trio.Event()
-            try:
-                stamp = await trio.to_thread.run_sync(file_stamp, path)
-                if stamp == self._stamp:
-                    continue
-                self._stamp = stamp
-                self.grants = await trio.to_thread.run_sync(_read, path)
-                told = ""
-                _log.info("%d tokens read from %s", len(self.grants.by_hash), path)
-                changed(self.grants)
-            except BadTokens as exc:
-                if may_pass(exc):
-                    self._stamp = None  # read again, though it does not change
-                if str(exc) != told:
-                    _log.error("the tokens stay as they were: %s", exc)
-                told = str(exc)
-            except Exception:
-                _log.exception("the tokens stay as they were")
+
+        def take(grants: Grants) -> None:
+            _log.info("%d tokens read from %s", len(grants.by_hash), file.path)
+            changed(grants)
+
+        await file.run(take)
 
 
 def _secret(exchange: Exchange, parameters: dict[str, str]) -> str:

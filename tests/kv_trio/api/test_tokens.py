@@ -12,6 +12,7 @@ import httpx
 import pytest
 import trio
 
+from http_trio.net.process import followed_file
 from kv_trio import BadTokens, Client, KvServer, StoreRefused, serve
 from kv_trio.api import tokens
 from kv_trio.api.tokens import make_token, parse_tokens
@@ -164,7 +165,7 @@ async def test_a_token_can_be_shown_in_three_ways(guarded: Guarded) -> None:
 async def test_a_changed_file_is_taken_up(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "CHECK_S", 0.02)
+    monkeypatch.setattr(followed_file, "CHECK_S", 0.02)
     async with guarded.client(guarded.some) as client:
         index = (await client.get("a/b")).index
         guarded.write("[[token]", "a fault changes nothing")
@@ -182,7 +183,7 @@ async def test_a_file_that_cannot_be_read_for_now_is_taken_up_later(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It changes no more, and so nothing else would tell."""
-    monkeypatch.setattr(tokens, "CHECK_S", 0.01)
+    monkeypatch.setattr(followed_file, "CHECK_S", 0.01)
     tries = 0
 
     def refuse(file: Path, _: int) -> bytes:
@@ -206,7 +207,7 @@ async def test_a_file_that_cannot_be_read_for_now_is_taken_up_later(
 async def test_a_reload_reads_the_file_at_once(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "CHECK_S", 3600.0)
+    monkeypatch.setattr(followed_file, "CHECK_S", 3600.0)
     guarded.write(guarded.all_lines)
     async with guarded.client(guarded.some) as client:
         assert guarded.server is not None
@@ -224,7 +225,7 @@ async def test_a_new_secret_ends_what_waits_by_the_old_one(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The token has the same name and the same rights, and still is another one."""
-    monkeypatch.setattr(tokens, "CHECK_S", 0.02)
+    monkeypatch.setattr(followed_file, "CHECK_S", 0.02)
     statuses: list[int] = []
 
     async def wait(method: str, path: str) -> None:
@@ -261,7 +262,7 @@ async def test_a_new_secret_ends_what_waits_by_the_old_one(
 async def test_a_secret_that_ends_while_a_body_comes_does_nothing_more(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch, ask: str, body: str
 ) -> None:
-    monkeypatch.setattr(tokens, "CHECK_S", 0.02)
+    monkeypatch.setattr(followed_file, "CHECK_S", 0.02)
     port = int(guarded.url.rpartition(":")[2])
     head = f"{ask} HTTP/1.1\r\nHost: kv\r\nX-Consul-Token: {guarded.all}\r\n"
     head += f"Content-Length: {len(body)}\r\n\r\n"

@@ -32,15 +32,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import trio
 
 from canary_trio.errors import BadToken, printable
-from http_trio import file_stamp, may_pass, read_file
+from http_trio import FollowedFile, read_file
 
 _log = logging.getLogger(__name__)
-
-CHECK_S = 1.0
-"""Seconds between two looks at the file."""
 
 FILE_BYTES = 1024 * 1024
 """Of the file at most."""
@@ -172,6 +168,9 @@ def make_admin_token(name: str, role: str) -> tuple[str, str]:
     return secret, lines
 
 
+_NONE = Roles()
+
+
 class RoleFile:
     """The roles that are granted now."""
 
@@ -181,47 +180,34 @@ class RoleFile:
         Raises:
             BadToken: it cannot be read, makes no sense, or others may write it.
         """
-        self._path = None if path is None else Path(path)
-        self._soon = trio.Event()
-        self._stamp: object = None
-        self.roles = Roles()
-        if self._path is not None:
-            self._stamp = file_stamp(self._path)
-            self.roles = _read(self._path)
+        self._file: FollowedFile[Roles] | None = None
+        if path is not None:
+            self._file = FollowedFile(
+                path, _read, fault=BadToken, what="admin tokens", log=_log
+            )
 
     def __repr__(self) -> str:
-        return f"<RoleFile {self._path} tokens={len(self.roles.tokens)}>"
+        path = None if self._file is None else self._file.path
+        return f"<RoleFile {path} tokens={len(self.roles.tokens)}>"
+
+    @property
+    def roles(self) -> Roles:
+        """The roles that are granted now."""
+        return _NONE if self._file is None else self._file.value
 
     def look_soon(self) -> None:
         """Let `run` read the file at once, whether it has changed or not."""
-        self._stamp = None
-        self._soon.set()
+        if self._file is not None:
+            self._file.look_soon()
 
     async def run(self) -> None:
         """Read the file again whenever it changes, until cancelled."""
-        path = self._path
-        if path is None:
-            return
-        told = ""
-        while True:
-            with trio.move_on_after(CHECK_S):
-                await self._soon.wait()
-            self._soon = trio.Event()
-            try:
-                stamp = await trio.to_thread.run_sync(file_stamp, path)
-                if stamp == self._stamp:
-                    continue
-                self._stamp = stamp
-                self.roles = await trio.to_thread.run_sync(_read, path)
-            except BadToken as exc:
-                if may_pass(exc):
-                    self._stamp = None  # read again, though it does not change
-                if str(exc) != told:
-                    _log.error("the admin tokens stay as they were: %s", exc)
-                told = str(exc)
-            else:
-                told = ""
-                _log.info("%d admin tokens read from %s", len(self.roles.tokens), path)
+        if self._file is not None:
+            await self._file.run(self._tell)
+
+    def _tell(self, roles: Roles) -> None:
+        assert self._file is not None
+        _log.info("%d admin tokens read from %s", len(roles.tokens), self._file.path)
 
 
 def _tables(

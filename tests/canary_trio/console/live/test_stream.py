@@ -12,11 +12,11 @@ import pytest
 import trio
 
 from canary_trio import write_document
-from canary_trio.admin.asking import tokens
 from canary_trio.console.live import desk, stream
 from canary_trio.console.live.collecting import ServiceCollector
 from canary_trio.console.live.stream import PER_CALLER, STREAMS, Streams
 from http_trio import HttpServer
+from http_trio.net.process import followed_file
 from http_trio.testing.peers import RawClient, connected
 from kv_trio import Client
 from tests.canary_trio.support.consoles import DOCUMENT, served_console
@@ -196,7 +196,7 @@ async def test_streams_that_come_at_once_are_bounded_too(
 async def test_a_stream_ends_with_the_token_of_who_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "CHECK_S", 0.02)
+    monkeypatch.setattr(followed_file, "CHECK_S", 0.02)
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.02)
     async with served_console(tmp_path) as (server, store, secrets):
         await write_document(store, "web", DOCUMENT, over=0)
