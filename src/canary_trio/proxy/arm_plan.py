@@ -27,6 +27,7 @@ from canary_trio.proxy.fields.header_changes import (
     certificate_line,
     compile_changes,
 )
+from canary_trio.proxy.fields.hidden_cookie import HiddenCookie
 from canary_trio.proxy.fields.request_ids import RandomHex, RequestIds, Traces
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.runtime import Runtime
@@ -89,7 +90,7 @@ class ArmPlans:
         live: the revision.
         ids: names requests; None where the document wants no names.
         traces: starts traces; None where it wants none.
-        hidden_cookie: the name of our cookie where servers are not to see it.
+        hidden_cookie: takes our cookie out where servers are not to see it, or None.
         asks_certificate: whether a client's certificate matters to rules or servers.
         gate: who may pass; None where all may.
         limiter: how many requests may pass; None for any number.
@@ -111,7 +112,8 @@ class ArmPlans:
         """Compile what all arms need; `auth` comes before that of the revision."""
         config = live.config
         self.live = live
-        self.hidden_cookie = live.router.hidden_cookie
+        hidden = live.router.hidden_cookie
+        self.hidden_cookie = None if hidden is None else HiddenCookie(hidden)
         self._certificate_header = config.client_cert_header
         self.asks_certificate = (
             live.router.asks_certificate or config.client_cert_header is not None

@@ -26,12 +26,10 @@ from canary_trio.proxy.proxied_request import ProxiedRequest
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.routing.access.gate import RefusalKind
 from canary_trio.routing.decision import Decision
-from canary_trio.routing.sticky_cookie import without_cookie
 from canary_trio.telemetry.decision_labels import Whose, unrouted
 from http_trio import BodyLimit, Exchange, Response, error_response
 from http_trio.http1.request_head import RequestHead
 
-_COOKIE = b"\r\ncookie:"
 _CLAIMS = re.compile(
     rb"\r\n(?:x-canary-mirror|x[-_]forwarded[-_]client[-_]cert"
     rb"|client[-_]cert(?:[-_]chain)?)[ \t]*:[^\r\n]*",
@@ -146,7 +144,7 @@ class ProxyHandler:
         if noted.left < 0:
             self._note(exchange, shown, arm_plans.live)
         if arm_plans.hidden_cookie is not None:
-            fields = without_our_cookie(fields, arm_plans.hidden_cookie)
+            fields = arm_plans.hidden_cookie.hide(head, fields)
         request_id = b""
         names = b"" if certificate is None else arm_plans.certificate_line(certificate)
         ids = arm_plans.ids
@@ -212,7 +210,7 @@ class ProxyHandler:
     ) -> None:
         """Send a request once it is known who asks, or refuse it."""
         if context.arm_plans.hidden_cookie is not None:
-            fields = without_our_cookie(fields, context.arm_plans.hidden_cookie)
+            fields = context.arm_plans.hidden_cookie.hide(exchange.head, fields)
         router = context.arm_plans.live.router
         given, router.next_key = router.next_key, None  # others come before the answer
 
@@ -379,21 +377,3 @@ def _with_cookies(decision: Decision, lines: bytes) -> Decision:
     own = decision.cookie
     cookie = own + lines if own else lines.partition(b":")[2].lstrip(b" \t")
     return attrs.evolve(decision, cookie=cookie)
-
-
-def without_our_cookie(kept: bytes, name: str) -> bytes:
-    """Keep our cookie from the upstream: it is between us and the user."""
-    begins = name.encode() + b"="
-    at = kept.find(begins)
-    while at >= 0:
-        start, end = kept.rfind(b"\r\n", 0, at), kept.find(b"\r\n", at)
-        if end < 0:
-            end = len(kept)
-        value = start + len(_COOKIE)
-        if kept[start:value].lower() == _COOKIE:
-            left = without_cookie(kept[value:end].lstrip(b" \t"), name)
-            line = b"\r\nCookie: " + left if left else b""
-            kept = kept[:start] + line + kept[end:]
-            end = start + len(line)
-        at = kept.find(begins, end)
-    return kept

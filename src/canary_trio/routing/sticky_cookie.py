@@ -98,9 +98,10 @@ def without_cookie(header: bytes, name: str) -> bytes:
     >>> without_cookie(b"a=1; canary=x; b=2", "canary")
     b'a=1; b=2'
     """
-    return _cookie_pattern(name).sub(b"", header).strip(b" \t;")
+    return cookie_pattern(name).sub(b"", header).strip(b" \t;")
 
 
 @functools.lru_cache(maxsize=64)
-def _cookie_pattern(name: str) -> re.Pattern[bytes]:
+def cookie_pattern(name: str) -> re.Pattern[bytes]:
+    """Give what finds a cookie, and the `;` before it, in the value of a Cookie field."""
     return re.compile(rb"(?:^|;)[ \t]*" + re.escape(name.encode()) + rb"=[^;]*")

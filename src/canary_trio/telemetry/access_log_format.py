@@ -149,7 +149,7 @@ def _json_formatter() -> Format:
             method = escape_json(method)
         if _UNSAFE_IN_JSON(target):
             target = escape_json(target)
-        if _UNSAFE_IN_JSON(request_id):
+        if not request_id.isalnum() and _UNSAFE_IN_JSON(request_id):
             request_id = escape_json(request_id)
         return (
             b'%b.%03dZ","client":"%b","method":"%b","target":"%b","protocol":"%b",'
@@ -205,7 +205,7 @@ def _text_formatter() -> Format:
             method = escape_text(method)
         if _UNSAFE_IN_TEXT(target):
             target = escape_text(target)
-        if _UNSAFE_IN_TEXT(request_id):
+        if not request_id.isalnum() and _UNSAFE_IN_TEXT(request_id):
             request_id = escape_text(request_id)
         return (
             b'%b - %b%b "%b %b %b" %d %d seconds=%.6f server=%b id=%b retries=%d %b%b%b\n'

@@ -114,12 +114,8 @@ class RequestHead(HeadValues):
         """What goes to most upstreams, up to our own fields; rendered once."""
         start = self._start
         if not start:
-            if self.shared is not None and self.method not in BODY_METHODS:
-                asked = self.method, b" ", self.target, self.shared.start, self.kept
-                start = b"".join(asked)
-            else:
-                host = self.host or b""
-                start = request_start(self, self.kept, host, b"", self.framing)
+            host = self.host or b""
+            start = request_start(self, self.kept, host, b"", self.framing)
             _set_start(self, start)
         return start
 

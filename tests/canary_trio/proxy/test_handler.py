@@ -11,7 +11,6 @@ from canary_trio.proxy.handler import (
     strip_claims,
     without_claims,
     without_forgeries,
-    without_our_cookie,
 )
 
 VALUES = st.text("abc: ,;", max_size=5).map(str.strip)
@@ -95,17 +94,3 @@ def test_only_names_that_begin_with_x_are_known_to_be_missing(name: str) -> None
     ids = RequestIds(name, RandomHex(bytes))
     if strip_claims(f"\r\n{name}: 1".encode()) is None:
         assert not ids.begins_with_x
-
-
-@pytest.mark.parametrize(
-    ("kept", "left"),
-    [
-        (b"\r\nCookie: a=1; canary=x; b=2\r\nA: b", b"\r\nCookie: a=1; b=2\r\nA: b"),
-        (b"\r\nA: canary=x\r\ncOOkie:canary=x", b"\r\nA: canary=x"),
-        (b"\r\nCookie: canary=x\r\nCookie: c=1;canary=y", b"\r\nCookie: c=1"),
-        (b"\r\nCookie: xcanary=x; a=canary=y", b"\r\nCookie: xcanary=x; a=canary=y"),
-        (b"\r\nCookie: canary=x; canary=y; a\r\nB: c", b"\r\nCookie: a\r\nB: c"),
-    ],
-)
-def test_our_cookie_is_between_us_and_the_user(kept: bytes, left: bytes) -> None:
-    assert without_our_cookie(kept, "canary") == left

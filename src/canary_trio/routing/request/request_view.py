@@ -16,7 +16,7 @@ from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from canary_trio.config.rules import CertificatePart, Key, Source
-from canary_trio.routing.request.paths import plain_path
+from canary_trio.routing.request.paths import is_odd, plain_path
 from http_trio.hosts.addresses import parse_address
 from http_trio.http1.heads.shared_fields import SharedFields
 from http_trio.http1.request_head import RequestHead
@@ -71,9 +71,13 @@ class RequestView:
     @property
     def path(self) -> bytes:
         """The target up to `?`, as it is compared with prefixes (`plain_path`)."""
-        if self._path is None:
-            self._path = plain_path(self.head.target.partition(b"?")[0])
-        return self._path
+        path = self._path
+        if path is None:
+            path = self.head.target.partition(b"?")[0]
+            if is_odd(path):
+                path = plain_path(path)
+            self._path = path
+        return path
 
     def host(self) -> bytes:
         """Give the host that was asked for, in lower case, without port or last dot."""
@@ -231,7 +235,10 @@ def may_have(query: bytes, names: Sequence[bytes]) -> bool:
     """
     if len(names) > _SEVERAL or b"%" in query or b"+" in query:
         return True
-    return any(name in query for name in names)
+    for name in names:  # noqa: SIM110 - a third of what `any` takes
+        if name in query:
+            return True
+    return False
 
 
 def read_query(query: bytes) -> Found:

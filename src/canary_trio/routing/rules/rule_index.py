@@ -34,7 +34,9 @@ class ValueIndex:
         return self.prefixes.setdefault(len(prefix), {}).setdefault(prefix, [])
 
     def first(self, value: bytes, best: int, view: RequestView) -> int:
-        best = first_of(self.equal.get(value, ()), best, view)
+        entries = self.equal.get(value)
+        if entries is not None:
+            best = first_of(entries, best, view)
         for length, prefixes in self.prefixes.items():
             best = first_of(prefixes.get(value[:length], ()), best, view)
         if self.percents is not None:
@@ -71,26 +73,38 @@ class PercentIndex:
 class PathIndex:
     """The rules that ask for a path, by how many steps it has."""
 
-    __slots__ = ("_deepest", "by_depth")
+    __slots__ = ("_by_depth", "_depths")
 
     def __init__(self) -> None:
-        self.by_depth: dict[int, dict[bytes, Entries]] = {}
-        self._deepest = 0
+        self._by_depth: dict[int, dict[bytes, Entries]] = {}
+        self._depths: list[tuple[int, dict[bytes, Entries]]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._depths)
 
     def entries_of(self, prefix: bytes) -> Entries:
         stem = plain_path(prefix).rstrip(b"/")
-        self._deepest = max(self._deepest, stem.count(b"/"))
-        return self.by_depth.setdefault(stem.count(b"/"), {}).setdefault(stem, [])
+        stems = self._by_depth.setdefault(stem.count(b"/"), {})
+        self._depths = sorted(self._by_depth.items())
+        return stems.setdefault(stem, [])
 
     def first(self, best: int, view: RequestView) -> int:
         path = view.path
         if path[:1] != b"/":  # OPTIONS *
             return best
-        steps = path.split(b"/", self._deepest + 1)
-        for depth, stems in self.by_depth.items():
-            if depth < len(steps):
-                stem = b"/".join(steps[: depth + 1])
-                best = first_of(stems.get(stem, ()), best, view)
+        whole = len(path)
+        depth = end = 0  # of what was looked at, which ends before a slash
+        for wanted, stems in self._depths:
+            while depth < wanted:
+                if end == whole:
+                    return best
+                end = path.find(b"/", end + 1)
+                if end < 0:
+                    end = whole
+                depth += 1
+            entries = stems.get(path[:end])
+            if entries is not None:
+                best = first_of(entries, best, view)
         return best
 
 

@@ -67,6 +67,8 @@ class RuleMatcher:
         self._always: Entries = []
         for place, rule in enumerate(rules):
             self._file(place, rule)
+        self._asks_path = bool(self._paths)
+        self._asks_host = bool(self._hosts or self._below)
 
     def __repr__(self) -> str:
         return f"<RuleMatcher {self._count}, {len(self._always)} always looked at>"
@@ -79,9 +81,9 @@ class RuleMatcher:
                 index = names.get(name)
                 if index is not None:
                     best = index.first(value, best, view)
-        if self._paths.by_depth:
+        if self._asks_path:
             best = self._paths.first(best, view)
-        if self._hosts or self._below:
+        if self._asks_host:
             best = self._first_of_host(best, view)
         if self._networks:
             best = self._first_of_network(best, view)
@@ -102,7 +104,9 @@ class RuleMatcher:
 
     def _first_of_host(self, best: int, view: RequestView) -> int:
         host = view.host()
-        best = first_of(self._hosts.get(host, ()), best, view)
+        entries = self._hosts.get(host)
+        if entries is not None:
+            best = first_of(entries, best, view)
         if self._below:
             dot = host.find(b".")
             while dot >= 0:

@@ -17,6 +17,9 @@ def request_start(
     head: HeadValues, kept: bytes, host: bytes, prefix: bytes, framing: int
 ) -> bytes:
     """Give the head up to our own fields; the arguments are as of `render_request`."""
+    shared = head.shared
+    if shared is not None and not prefix and head.method not in BODY_METHODS:
+        return b"".join((head.method, b" ", head.target, shared.start, kept))
     if framing == CHUNKED:
         frame = b"\r\nTransfer-Encoding: chunked"
         if head.trailer:

@@ -1,0 +1,57 @@
+"""Our cookie is between us and the user: servers do not see it. Pure."""
+
+from __future__ import annotations
+
+from canary_trio.routing.sticky_cookie import cookie_pattern
+from http_trio.http1.request_head import RequestHead
+
+_COOKIE = b"\r\ncookie:"
+_LINE = len(b"\r\nCookie: ")
+
+
+class HiddenCookie:
+    """Takes one cookie out of the fields of requests.
+
+    Args:
+        name: of the cookie.
+    """
+
+    __slots__ = ("_begins", "_without")
+
+    def __init__(self, name: str) -> None:
+        self._begins = name.encode() + b"="
+        self._without = cookie_pattern(name).sub
+
+    def __repr__(self) -> str:
+        return f"<HiddenCookie {self._begins[:-1].decode()}>"
+
+    def hide(self, head: RequestHead, fields: bytes) -> bytes:
+        """Give the fields of a request without it; those of its head, or changed ones."""
+        shared = head.shared
+        if shared is None or fields is not head.kept:
+            return self.hide_in(fields)
+        if self._begins not in head.cookie:
+            return fields
+        left = self._left(head.cookie)
+        if left:
+            return b"".join((shared.before, left, shared.after))
+        return shared.before[:-_LINE] + shared.after
+
+    def hide_in(self, fields: bytes) -> bytes:
+        """Give fields without it, each led by CRLF."""
+        at = fields.find(self._begins)
+        while at >= 0:
+            start, end = fields.rfind(b"\r\n", 0, at), fields.find(b"\r\n", at)
+            if end < 0:
+                end = len(fields)
+            value = start + len(_COOKIE)
+            if fields[start:value].lower() == _COOKIE:
+                left = self._left(fields[value:end])
+                line = b"\r\nCookie: " + left if left else b""
+                fields = fields[:start] + line + fields[end:]
+                end = start + len(line)
+            at = fields.find(self._begins, end)
+        return fields
+
+    def _left(self, value: bytes) -> bytes:
+        return self._without(b"", value.lstrip(b" \t")).strip(b" \t;")
