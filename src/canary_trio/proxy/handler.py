@@ -86,8 +86,8 @@ class ProxyHandler:
     def __repr__(self) -> str:
         return f"<ProxyHandler {self._runtime}>"
 
-    def __call__(self, exchange: Exchange) -> None:
-        """Send a request to the arm that it belongs to."""
+    def __call__(self, exchange: Exchange, new_key: bytes | None = None) -> None:
+        """Send a request to the arm that it belongs to; see `Router.choose` for the key."""
         runtime = self._runtime
         live = runtime.live
         if live is None:
@@ -106,11 +106,11 @@ class ProxyHandler:
             if self._trial is not None:
                 self._choose_document(exchange, fields, context, *self._trial)
                 return
-            passed = self._look_closer(exchange, fields, context)
+            passed = self._look_closer(exchange, fields, context, new_key)
             if passed is None:
                 return
             fields = passed
-        self._send(exchange, fields, context, None)
+        self._send(exchange, fields, context, None, new_key)
 
     def _send(  # noqa: PLR0912  # the hot path
         self,
@@ -118,6 +118,7 @@ class ProxyHandler:
         fields: bytes,
         context: Context,
         granted: Granted | None,
+        new_key: bytes | None,
     ) -> None:
         """Send a request that may pass; `granted` is what it was granted, if it was asked."""
         runtime, arm_plans, head = self._runtime, context.arm_plans, exchange.head
@@ -138,6 +139,7 @@ class ProxyHandler:
                 runtime.chance,
                 secure=exchange.secure,
                 certificate=certificate,
+                new_key=new_key,
             )
         noted = runtime.noted
         noted.left -= 1
@@ -179,16 +181,14 @@ class ProxyHandler:
         tried: ProxyHandler,
     ) -> None:
         """Send a request by the document that is tried, or by the present one."""
-        try:
-            if trial.tries(exchange):
-                self._note_one(exchange, context.arm_plans.live)
-                tried(exchange)
-            else:
-                passed = self._look_closer(exchange, fields, context)
-                if passed is not None:
-                    self._send(exchange, passed, context, None)
-        finally:
-            trial.split.forget()
+        tries, new_key = trial.choose(exchange)
+        if tries:
+            self._note_one(exchange, context.arm_plans.live)
+            tried(exchange, new_key)
+            return
+        passed = self._look_closer(exchange, fields, context, new_key)
+        if passed is not None:
+            self._send(exchange, passed, context, None, new_key)
 
     def _note(self, exchange: Exchange, head: RequestHead, live: LiveConfig) -> None:
         """Note a request, so that it can be asked what another document would do."""
@@ -206,21 +206,20 @@ class ProxyHandler:
             self._note(exchange, exchange.head, live)
 
     def _authenticate(
-        self, exchange: Exchange, fields: bytes, context: Context, auth: Authenticator
+        self,
+        exchange: Exchange,
+        fields: bytes,
+        context: Context,
+        auth: Authenticator,
+        new_key: bytes | None,
     ) -> None:
         """Send a request once it is known who asks, or refuse it."""
         if context.arm_plans.hidden_cookie is not None:
             fields = context.arm_plans.hidden_cookie.hide(exchange.head, fields)
-        router = context.arm_plans.live.router
-        given, router.next_key = router.next_key, None  # others come before the answer
 
         def go_on(left: bytes, granted: Granted) -> None:
-            router.next_key = given
-            try:
-                # With what was granted, which may name the request, or its trace.
-                self._send(exchange, left + granted.lines, context, granted)
-            finally:
-                router.next_key = None
+            # With what was granted, which may name the request, or its trace.
+            self._send(exchange, left + granted.lines, context, granted, new_key)
 
         auth.admit(
             exchange,
@@ -275,7 +274,11 @@ class ProxyHandler:
         return True
 
     def _look_closer(
-        self, exchange: Exchange, fields: bytes, context: Context
+        self,
+        exchange: Exchange,
+        fields: bytes,
+        context: Context,
+        new_key: bytes | None,
     ) -> bytes | None:
         """Give the fields that go on; None if the request does not, and is responded to."""
         head, arm_plans = exchange.head, context.arm_plans
@@ -291,7 +294,7 @@ class ProxyHandler:
         if head.method in max_forwards.METHODS:
             going_on = self._count_hop(exchange, fields)
         if going_on is not None and arm_plans.auth is not None:
-            self._authenticate(exchange, going_on, context, arm_plans.auth)
+            self._authenticate(exchange, going_on, context, arm_plans.auth, new_key)
             return None
         return going_on
 

@@ -53,7 +53,6 @@ class Router:
         is_blind: whether nothing of a request matters, so that `draw` is enough.
         asks_certificate: whether a rule looks at clients' certificates.
         salt: of the users' buckets.
-        next_key: the key that the next user is given who has none; None to draw one.
     """
 
     def __init__(
@@ -103,7 +102,6 @@ class Router:
         self._read = RequestReader(keys).read
         self.is_blind = not keys and self._rules is None
         self.asks_certificate = any(k.source is Source.CLIENT_CERT for k in keys)
-        self.next_key: bytes | None = None
         self._secrets: tuple[bytes, ...] = ()
         self.use_secrets(secrets)
 
@@ -141,7 +139,7 @@ class Router:
         return self._cookie is not None
 
     def mint_key(self, chance: Chance) -> bytes:
-        """Draw a key for a user who has none; `next_key` gives it to him."""
+        """Draw a key for a user who has none; `choose` gives it to him."""
         return self._signer.mint(chance.bytes)[0]
 
     def user_of(
@@ -185,6 +183,7 @@ class Router:
         *,
         secure: bool,
         certificate: ClientCertificate | None = None,
+        new_key: bytes | None = None,
     ) -> Decision:
         """Choose an arm.
 
@@ -195,6 +194,7 @@ class Router:
             chance: for style `random`, and for new users' keys.
             secure: whether the client came over TLS.
             certificate: the client's, verified; asked for only by `asks_certificate`.
+            new_key: what a user is given who has no key; None to draw one.
         """
         view = self._read(head, client)
         view.certificate = certificate
@@ -204,9 +204,11 @@ class Router:
             if place is not None:
                 decision = self._by_rule[place]
                 if self._is_server_sticky:
-                    decision = self._with_user(decision, view, chance, secure=secure)
+                    decision = self._with_user(
+                        decision, view, chance, secure=secure, new_key=new_key
+                    )
         if decision is None:
-            decision = self._of_user(view, chance, secure=secure)
+            decision = self._of_user(view, chance, secure=secure, new_key=new_key)
         if decision is None and self._get_hashed is not None:
             key = self._get_hashed(view)
             if key is not None:
@@ -231,7 +233,12 @@ class Router:
         return self._by_ratio[sequence.next(shares)]
 
     def _of_user(
-        self, view: RequestView, chance: Chance, *, secure: bool
+        self,
+        view: RequestView,
+        chance: Chance,
+        *,
+        secure: bool,
+        new_key: bytes | None,
     ) -> Decision | None:
         """Decide by the user's key; None where users have none."""
         cookie = self._cookie
@@ -250,7 +257,7 @@ class Router:
                     decision = self._of_older(values, secure=secure)
                     if decision is not None:
                         return decision
-            return self._mint(chance, secure=secure)
+            return self._mint(chance, secure=secure, new_key=new_key)
         if self._get_user is not None:
             key = self._get_user(view)
             if key is not None:
@@ -281,10 +288,16 @@ class Router:
         return None
 
     def _with_user(
-        self, decision: Decision, view: RequestView, chance: Chance, *, secure: bool
+        self,
+        decision: Decision,
+        view: RequestView,
+        chance: Chance,
+        *,
+        secure: bool,
+        new_key: bytes | None,
     ) -> Decision:
         """Add the user to a rule's decision, so that the server can be kept."""
-        user = self._of_user(view, chance, secure=secure)
+        user = self._of_user(view, chance, secure=secure, new_key=new_key)
         if user is None:
             return decision
         return attrs.evolve(
@@ -313,12 +326,11 @@ class Router:
             kept[of] = decision
         return decision
 
-    def _mint(self, chance: Chance, *, secure: bool) -> Decision:
-        given, self.next_key = self.next_key, None
-        if given is None:
+    def _mint(self, chance: Chance, *, secure: bool, new_key: bytes | None) -> Decision:
+        if new_key is None:
             key, value = self._signer.mint(chance.bytes)
         else:
-            key, value = given, self._signer.value_of(given)
+            key, value = new_key, self._signer.value_of(new_key)
         place = bucket(key, self.salt)
         cookie = (self._set_secure if secure else self._set_cookie) % value
         return Decision(

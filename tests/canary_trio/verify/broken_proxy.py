@@ -25,11 +25,11 @@ def _break() -> None:
     asked, noted, made = itertools.count(1), itertools.count(1), itertools.count(1)
     before = [0]
 
-    def dropping(self: Any, exchange: Any) -> None:
+    def dropping(self: Any, exchange: Any, new_key: bytes | None = None) -> None:
         if next(asked) % 50 == 0:
             exchange.cut()
         else:
-            handle(self, exchange)
+            handle(self, exchange, new_key)
 
     def tearing(self: Any, decision: Decision) -> Any:
         if next(noted) % 30 == 0 and decision.arm in ("stable", "canary"):

@@ -55,10 +55,10 @@ class Trial:
     counting: Counting
     judged: bool = False
 
-    def tries(self, exchange: Exchange) -> bool:
-        """Tell whether a request that is about to be routed tries the document."""
+    def choose(self, exchange: Exchange) -> tuple[bool, bytes | None]:
+        """Tell whether a request tries the document, and its user's key if he has none."""
         certificate = exchange.client_certificate
-        return self.split.tries(
+        return self.split.choose(
             exchange.head, exchange.client, self.runtime.chance, certificate
         )
 

@@ -72,24 +72,21 @@ class TrialSplit:
         key = self.key_of(head, client, certificate)
         return None if key is None else self.has(key)
 
-    def tries(
+    def choose(
         self,
         head: RequestHead,
         client: str,
         chance: Chance,
         certificate: ClientCertificate | None = None,
-    ) -> bool:
-        """Tell whether a request that is about to be routed tries the document."""
+    ) -> tuple[bool, bytes | None]:
+        """Tell whether a request that is about to be routed tries the document.
+
+        And give the key that its user is to be given, if he shows none; None if users
+        are not given keys.
+        """
         key, mints = self.key_of(head, client, certificate), self.present.mints
         if key is None:
             if not mints:
-                return self._sequence.next(self._shares) == _TRIED
+                return self._sequence.next(self._shares) == _TRIED, None
             key = self.present.mint_key(chance)
-        tries = self.has(key)
-        if mints:  # the one that routes it gives this key to who shows it none
-            (self._tried if tries else self.present).next_key = key
-        return tries
-
-    def forget(self) -> None:
-        """Take that the request is routed, or refused: the key is nobody else's."""
-        self.present.next_key = self._tried.next_key = None
+        return self.has(key), key if mints else None

@@ -191,21 +191,6 @@ async def test_a_long_connection_is_where_it_is_to_be_when_it_is_over(
             run.cancel_scope.cancel()
 
 
-async def test_the_key_of_a_request_is_kept_for_no_other_one() -> None:
-    """Else whoever asks where a request would go would be shown a user's key."""
-    async with two(sticky_sessions={}) as (proxy, other):
-        trial = await begin(proxy, other)
-        live, tried = proxy.runtime.live, trial.runtime.live
-        assert live is not None
-        assert tried is not None
-        async with connected(proxy.server) as client:
-            for _ in range(8):
-                cookie = cookie_of((await client.ask(b"/"))[0])
-                await client.ask(b"/", b"Cookie: " + cookie)
-                assert live.router.next_key is None
-                assert tried.router.next_key is None
-
-
 async def test_who_is_asked_about_meanwhile_keeps_the_key_that_was_drawn() -> None:
     """Others come before a server has said who may pass: no key goes to another user."""
     asked: list[bytes] = []

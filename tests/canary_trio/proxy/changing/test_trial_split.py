@@ -54,7 +54,7 @@ def test_users_try_it_by_their_share_and_whatever_arm_they_have() -> None:
     counts: dict[tuple[bool, str], int] = {}
     for one in users(4000):
         arm = present.choose(one, "", WeightedSequence(), chance(), secure=False).arm
-        key = (by.tries(one, "", chance()), arm)
+        key = (by.choose(one, "", chance())[0], arm)
         counts[key] = counts.get(key, 0) + 1
     for arm in ("stable", "canary"):
         part = counts[True, arm] / (counts[True, arm] + counts[False, arm])
@@ -91,7 +91,7 @@ def test_requests_without_a_key_go_by_the_share_exactly(share: int) -> None:
     present = router()
     by = split(share, present, router())
     assert by.sure(head(), "", None) is None
-    tried = sum(by.tries(head(), "", chance()) for _ in range(10_000))
+    tried = sum(by.choose(head(), "", chance())[0] for _ in range(10_000))
     assert tried == share
 
 
@@ -111,10 +111,10 @@ def test_a_user_has_one_side_from_the_first_request_on(
         found = set()
         for _ in range(4):
             asked = head(*([] if jar is None else [f"Cookie: {jar}"]))
-            tries = by.tries(asked, "", drawn)
+            tries, new_key = by.choose(asked, "", drawn)
             found.add(tries)
             chosen = (tried if tries else present).choose(
-                *(asked, "", WeightedSequence(), drawn), secure=False
+                *(asked, "", WeightedSequence(), drawn), secure=False, new_key=new_key
             )
             if chosen.cookie is not None:
                 jar = chosen.cookie.partition(b";")[0].decode()
@@ -130,8 +130,11 @@ def test_two_users_are_never_given_one_key() -> None:
     by = split(5000, present := router(**COOKIE), tried := router(**COOKIE))
     keys = []
     for _ in range(500):
-        one = tried if by.tries(head(), "", drawn) else present
-        for _ in range(2):  # such as a question that came between
-            found = one.choose(head(), "", WeightedSequence(), drawn, secure=False)
+        tries, new_key = by.choose(head(), "", drawn)
+        one = tried if tries else present
+        for key in (new_key, None):  # and a question that came between
+            found = one.choose(
+                *(head(), "", WeightedSequence(), drawn), secure=False, new_key=key
+            )
             keys.append(found.key)
     assert len(set(keys)) == len(keys)
