@@ -13,6 +13,7 @@ import math
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import attrs
@@ -22,6 +23,7 @@ from http_trio.errors import BadBind
 from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.response import Response
 from http_trio.http2.connection import Http2Connection
+from http_trio.http2.messages.plain_requests import PlainRequests
 from http_trio.limits import Limits
 from http_trio.net.bind import address_of, begins_with_proxy, open_listeners
 from http_trio.net.certificates.pairs import ServedCertificate
@@ -286,7 +288,7 @@ async def serve(
             Listener(loop, sock, handler, _rules_of(sock, rules), overload)
             for sock in plain
         ]
-        carry = Http2Connection
+        carry = partial(Http2Connection, plain=PlainRequests())
         listeners += [
             H2cListener(
                 *(loop, sock, handler, _rules_of(sock, rules), overload),

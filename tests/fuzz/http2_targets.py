@@ -22,6 +22,7 @@ from http_trio.http1.forwarded import ForwardedPolicy
 from http_trio.http1.request_head import parse_request_head
 from http_trio.http2.connection import Http2Connection
 from http_trio.http2.messages.heads import Malformed, request_head, trailer_lines
+from http_trio.http2.messages.plain_requests import PlainRequests
 from http_trio.net.event_loop import EventLoop
 from http_trio.net.tls_socket import AnySocket
 from tests.http_trio.support.http2_peer import PREFACE, frame, get, literal
@@ -159,7 +160,8 @@ def _serve(data: bytes, mood: int) -> None:
     origin, sock, handler = _Origin(loop), _Stub(mood), _Handler()
     try:
         client = Http2Connection(
-            origin, cast(AnySocket, sock), "127.0.0.1", handler, _OURS
+            *(origin, cast(AnySocket, sock), "127.0.0.1", handler, _OURS),
+            plain=PlainRequests(),
         )
         step = 1 + (mood * 37) % 400
         for at in range(0, len(data), step):

@@ -20,7 +20,7 @@ from http_trio.http1.request_head import RequestHead, parse_request_head
 from http_trio.http1.response import Response, error_response
 from http_trio.http2.frame_writer import FrameWriter
 from http_trio.http2.messages.heads import Field, Malformed, request_head, trailer_lines
-from http_trio.http2.messages.plain_requests import plain_request
+from http_trio.http2.messages.plain_requests import PlainRequests
 from http_trio.http2.session import (
     CANCEL,
     ENHANCE_YOUR_CALM,
@@ -63,6 +63,7 @@ class Http2Connection(FrameWriter):
         "_idle_since",
         "_listener",
         "_overload",
+        "_plain",
         "_was_served",
         "client_address",
         "said",
@@ -77,6 +78,8 @@ class Http2Connection(FrameWriter):
         handler: Handler,
         policy: ForwardedPolicy,
         held: HeldNames | None = None,
+        *,
+        plain: PlainRequests,
     ) -> None:
         loop, limits = listener.loop, listener.loop.limits
         session = Http2Session(self, Http2Settings.for_clients(limits), is_client=False)
@@ -93,6 +96,7 @@ class Http2Connection(FrameWriter):
         self._listener = listener
         self.said = SaidOfClient(policy, client_address, b"2.0", sock)
         self._overload: Response | None = None
+        self._plain = plain
         loop.watch(self.fd, self, READ)
         self.wake()
 
@@ -214,7 +218,9 @@ class Http2Connection(FrameWriter):
             self.leave("full")
             return
         try:
-            head, key = plain_request(fields, self.loop.limits) if ended else None, b""
+            head, key = None, b""
+            if ended:
+                head = self._plain.head(fields, self.loop.limits)
             if head is None:
                 raw, key = request_head(fields, ended=ended, draw=os.urandom)
                 head = self.loop.request_heads.get(raw) or self._parse(raw)

@@ -89,6 +89,14 @@ def test_no_name_that_begins_with_x_is_passed_by(x: str, rest: str, value: str) 
     assert strip_claims(f"\r\nA: b\r\n{x}-{rest}: {value}".encode()) is not None
 
 
+@given(st.sampled_from([b"Cookie", b"cookie"]), st.binary(max_size=30))
+def test_no_cookie_is_a_claim(name: bytes, value: bytes) -> None:
+    """So heads that differ in cookies alone are looked at once (`pass_on`)."""
+    value = value.translate(None, b"\r\n\0")
+    for quiet in (b"", b"\r\nAccept: a"):
+        assert strip_claims(b"%b\r\n%b: %b" % (quiet, name, value)) is None
+
+
 @pytest.mark.parametrize("name", ["X-Request-Id", "x-id", "Request-Id", "X_Id", "Xid"])
 def test_only_names_that_begin_with_x_are_known_to_be_missing(name: str) -> None:
     ids = RequestIds(name, RandomHex(bytes))

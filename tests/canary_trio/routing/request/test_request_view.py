@@ -11,6 +11,7 @@ from canary_trio.routing.request.request_view import RequestReader, key_getter
 from http_trio import Limits
 from http_trio.http1.heads.field_cache import FieldCache
 from http_trio.http1.request_head import RequestHead, parse_request_head, shared_head
+from http_trio.http2.messages.plain_requests import PlainRequests
 
 _LINES = [
     b"Accept: */*",
@@ -71,6 +72,34 @@ def test_shared_fields_read_as_others(
                 assert key_getter(key)(one) == key_getter(key)(other)
                 if key.source is Source.COOKIE:
                     assert one.cookies_named(b"a") == other.cookies_named(b"a")
+
+
+_FIELDS = [(b"accept", b"*/*"), (b"x-beta", b"yes"), (b"x-beta", b"no"), (b"x-a", b"")]
+_CRUMBS = [(b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"cookie", b"a\x80=\xff; a=3")]
+
+
+@given(
+    st.lists(st.sampled_from(_FIELDS + _CRUMBS), max_size=5),
+    st.lists(st.sampled_from(_CRUMBS), max_size=3),
+    st.lists(st.sampled_from(_KEYS), max_size=4),
+)
+def test_heads_of_http2_read_as_others(
+    fields: list[tuple[bytes, bytes]],
+    crumbs: list[tuple[bytes, bytes]],
+    keys: list[Key],
+) -> None:
+    plain, reader = PlainRequests(), RequestReader(keys)
+    begin = ((b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"h.test"))
+    for number in range(6):
+        path = (b":path", b"/?page=%d" % number)
+        head = plain.head((*begin, path, *fields, *crumbs[number // 2 :]), _LIMITS)
+        assert head is not None
+        assert head.shared is not None or number % 2 == 0
+        parsed = parse_request_head(head.raw, _LIMITS)
+        one, other = (reader.read(each, "192.0.2.1") for each in (parsed, head))
+        for key in keys:
+            assert key_getter(key)(one) == key_getter(key)(other)
+        assert one.cookies_named(b"a") == other.cookies_named(b"a")
 
 
 @pytest.mark.parametrize("cookie", [b"", b"Cookie: a=1\r\n"])

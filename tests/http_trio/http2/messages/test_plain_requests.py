@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+
 import attrs
 import pytest
 from hypothesis import example, given
@@ -11,7 +14,7 @@ from http_trio import Limits
 from http_trio.errors import BadRequest, ProtocolError
 from http_trio.http1.request_head import RequestHead, parse_request_head
 from http_trio.http2.messages.heads import Field, request_head
-from http_trio.http2.messages.plain_requests import plain_request
+from http_trio.http2.messages.plain_requests import PlainRequests
 
 NAMES = st.one_of(
     st.sampled_from(
@@ -45,6 +48,10 @@ PSEUDO = st.fixed_dictionaries(
 )
 
 
+def plain_request(fields: tuple[Field, ...], limits: Limits) -> RequestHead | None:
+    return PlainRequests().head(fields, limits)
+
+
 def by_the_parser(fields: tuple[Field, ...], limits: Limits) -> RequestHead | None:
     try:
         raw, _ = request_head(fields, ended=True, draw=bytes)
@@ -67,23 +74,42 @@ def fields_of(pseudo: dict[bytes, bytes], more: list[Field]) -> tuple[Field, ...
     return (*pseudo.items(), *more)
 
 
-@given(PSEUDO, FIELDS)
+PATHS = st.from_regex(rb"/[!-~]{0,8}", fullmatch=True)
+
+
+@given(PSEUDO, FIELDS, st.lists(st.tuples(PATHS, VALUES), max_size=3), st.randoms())
 @example(
     {b":method": b"GET", b":scheme": b"https", b":authority": b"a", b":path": b"/"},
     [(b"cookie", b"a=1"), (b"x", b""), (b"cookie", b"b=2")],
+    [(b"/b", b"c=3")],
+    random.Random(1),
 )
 def test_what_is_given_is_what_the_parser_gives(
-    pseudo: dict[bytes, bytes], more: list[Field]
+    pseudo: dict[bytes, bytes],
+    more: list[Field],
+    others: list[tuple[bytes, bytes]],
+    chance: random.Random,
 ) -> None:
-    fields = fields_of(pseudo, more)
-    head = plain_request(fields, Limits())
-    if head is not None:
-        parsed = by_the_parser(fields, Limits())
-        assert parsed is not None
-        assert told(head) == told(parsed)
-        assert type(head) is type(parsed)
+    """Also for those that follow it with another path and other cookies."""
+    plain = PlainRequests()
+    order = list(pseudo)
+    for path, cookie in [(pseudo[b":path"], None), *others]:
+        chance.shuffle(order)
+        rest = [
+            (name, cookie if name == b"cookie" and cookie is not None else value)
+            for name, value in more
+        ]
+        named = pseudo | {b":path": path}
+        fields = fields_of({name: named[name] for name in order}, rest)
+        head = plain.head(fields, Limits())
+        if head is not None:
+            parsed = by_the_parser(fields, Limits())
+            assert parsed is not None
+            assert told(head) == told(parsed)
+            assert type(head) is type(parsed)
 
 
+MORE = [(b"accept", b"*/*"), (b"user-agent", b"a")]
 PLAIN: dict[bytes, bytes] = {
     b":method": b"GET",
     b":scheme": b"https",
@@ -97,6 +123,57 @@ def test_what_a_browser_sends_is_plain() -> None:
     head = plain_request(fields_of(PLAIN, more), Limits())
     assert head is not None
     assert head.kept == b"\r\naccept: */*\r\ncookie: a=1; b=2"
+
+
+@pytest.mark.parametrize("last", [[], [(b"priority", b"u=1")]], ids=str)
+@pytest.mark.parametrize("cookies", [0, 1, 3])
+def test_what_differs_in_path_and_cookies_is_looked_at_once(
+    cookies: int, last: list[Field]
+) -> None:
+    plain = PlainRequests()
+    seen: list[bytes] = []
+    for number in range(5):
+        each = [(b"cookie", b"c%d=%d" % (one, number)) for one in range(cookies)]
+        fields = fields_of(PLAIN | {b":path": b"/%d" % number}, [*MORE, *each, *last])
+        head = plain.head(fields, Limits())
+        assert head is not None
+        if head.passed is None:
+            head.pass_on(seen.append)
+        assert head.is_quiet
+        assert head.passed is head.kept
+    assert len(seen) == 2  # once when it is new, and once when it is kept
+
+
+def test_what_differs_in_another_field_is_looked_at_again() -> None:
+    plain = PlainRequests()
+    for value in (b"1", b"1", b"2"):
+        head = plain.head(fields_of(PLAIN, [*MORE, (b"x-a", value)]), Limits())
+        assert head is not None
+        assert head.passed is None
+        head.pass_on(lambda _: None)
+
+
+def test_what_a_handler_takes_out_is_looked_for_in_each() -> None:
+    plain = PlainRequests()
+    for _ in range(4):
+        head = plain.head(fields_of(PLAIN, MORE), Limits())
+        assert head is not None
+        assert head.passed is None
+        assert head.pass_on(lambda _: b"") == b""
+
+
+def test_what_is_kept_is_bounded() -> None:
+    plain = PlainRequests()
+    for number in [*range(1000), *range(1000)]:
+        plain.head(fields_of(PLAIN, [(b"x-a", b"%d" % number)]), Limits())
+        plain.head(
+            fields_of(PLAIN, [(b"cookie", b"%d" % number), (b"x", b"y"), *MORE]),
+            Limits(),
+        )
+    plain.head(fields_of(PLAIN, [(b"x-a", b"a" * 4000)]), Limits())
+    known = re.search("heads=([0-9]+)", repr(plain))
+    assert known is not None
+    assert 0 < int(known[1]) <= 512
 
 
 @pytest.mark.parametrize(
