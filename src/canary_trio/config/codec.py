@@ -101,7 +101,7 @@ def integer(low: int, high: int) -> Codec:
 
 
 def number(low: float, high: float, what: str = "a number") -> Codec:
-    """A number in a range."""
+    """A number in a range; a time is `seconds` of `parts.times`."""
 
     def decode(value: Any) -> float:
         if not is_number(value) or not low <= value <= high:
@@ -110,11 +110,6 @@ def number(low: float, high: float, what: str = "a number") -> Codec:
 
     schema = {"type": "number", "minimum": low, "maximum": high}
     return Codec(decode, {"title": f"{what} from {low:g} to {high:g}", **schema})
-
-
-def seconds(low: float, high: float) -> Codec:
-    """A time in seconds, in a range."""
-    return number(low, high, "seconds")
 
 
 def text(pattern: str, expected: str) -> Codec:

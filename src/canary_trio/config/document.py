@@ -26,7 +26,6 @@ from canary_trio.config.codec import (
     number,
     optional,
     problems,
-    seconds,
     show,
     table,
     word_or,
@@ -43,6 +42,7 @@ from canary_trio.config.parts.condition_codec import (
 )
 from canary_trio.config.parts.history_codec import HISTORY
 from canary_trio.config.parts.schema_mark import marked
+from canary_trio.config.parts.times import seconds
 from canary_trio.config.policies import (
     CertificateHeader,
     Connections,

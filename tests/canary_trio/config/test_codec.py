@@ -23,12 +23,12 @@ from canary_trio.config.codec import (
     number,
     optional,
     problems,
-    seconds,
     show,
     table,
     text,
     word_or,
 )
+from canary_trio.config.parts.times import seconds
 from canary_trio.config.policies import described, may_lack
 
 
@@ -204,3 +204,26 @@ def test_a_long_value_is_cut() -> None:
     with pytest.raises(Fault) as caught:
         checked(lambda _: False, "nothing").decode("x" * 1000)
     assert len(caught.value.found) <= 60
+
+
+@pytest.mark.parametrize(
+    ("given_", "value"),
+    [("90s", 90.0), ("10m", 600.0), ("1h30m", 5400.0), ("1.5s", 1.5), ("100ms", 0.1)],
+)
+def test_a_time_may_be_words_and_is_seconds(given_: str, value: float) -> None:
+    codec = seconds(0, 86_400)
+
+    assert codec.decode(given_) == value
+    assert codec.encode(value) == value
+    jsonschema.validate(given_, dict(codec.schema))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "90", "1e3", "s", "10 m", "-1s", "2d", "1m" * 30, "10min", " 1s", True],
+)
+def test_what_is_no_time_or_too_long_is_refused(value: Any) -> None:
+    found = faults(seconds(0, 86_400), value)
+
+    expected = "seconds from 0 to 86400, or words such as 5s"
+    assert found == {"$": (show(value), expected)}

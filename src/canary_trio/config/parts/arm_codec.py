@@ -24,7 +24,6 @@ from canary_trio.config.codec import (
     note_step,
     number,
     optional,
-    seconds,
     show,
     table,
     word_or,
@@ -38,6 +37,7 @@ from canary_trio.config.model import (
     ServerMode,
 )
 from canary_trio.config.parts.condition_codec import KEY
+from canary_trio.config.parts.times import seconds
 from canary_trio.config.policies import (
     ArmTimeouts,
     Coding,

@@ -14,12 +14,12 @@ from canary_trio.config.codec import (
     list_of,
     note_step,
     optional,
-    seconds,
     show,
     table,
     text,
 )
 from canary_trio.config.parts.arm_codec import DAY_S, TLS
+from canary_trio.config.parts.times import seconds
 from canary_trio.config.scalars import CHANGED_NAME
 from canary_trio.config.url import SERVER_URL
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from canary_trio.config.codec import Fault, is_number, show
 from canary_trio.config.model import CANARY, STABLE, WHOLE, format_share
+from canary_trio.config.parts.times import seconds_of
 from canary_trio.config.policies import Ejection, Retries
 from canary_trio.config.scalars import GRPC_SERVICE, RATIO
 from canary_trio.errors import Problem
@@ -234,9 +235,9 @@ def _bad_arm(name: str, arm: Mapping[str, Any]) -> Iterator[Problem]:
         given = arm.get(field)
         if not isinstance(given, dict):
             continue
-        least = given.get(short, getattr(kind, short))
-        most = given.get(long, getattr(kind, long))
-        if is_number(least) and is_number(most) and most < least:
+        least = seconds_of(given.get(short, getattr(kind, short)))
+        most = seconds_of(given.get(long, getattr(kind, long)))
+        if least is not None and most is not None and most < least:
             path = f"$.arms.{name}.{field}.{long}"
             yield Problem(path, f"{most:g}", f"at least {short}, {least:g}")
 

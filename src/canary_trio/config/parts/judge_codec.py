@@ -10,11 +10,11 @@ from canary_trio.config.codec import (
     list_of,
     number,
     optional,
-    seconds,
     table,
     text,
     word_or,
 )
+from canary_trio.config.parts.times import seconds
 from canary_trio.config.rollout import (
     JudgedErrors,
     JudgedLatency,

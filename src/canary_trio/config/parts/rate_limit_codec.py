@@ -16,12 +16,12 @@ from canary_trio.config.codec import (
     list_of,
     note_step,
     optional,
-    seconds,
     show,
     table,
     word_or,
 )
 from canary_trio.config.parts.condition_codec import key_of
+from canary_trio.config.parts.times import seconds
 from canary_trio.config.policies import described, may_lack
 from canary_trio.config.rules import Key, Source
 from canary_trio.config.scalars import (

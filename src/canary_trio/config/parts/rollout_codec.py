@@ -24,12 +24,12 @@ from canary_trio.config.codec import (
     note_step,
     number,
     optional,
-    seconds,
     show,
     table,
     text,
 )
 from canary_trio.config.parts.judge_codec import JUDGE, MOST_REQUESTS
+from canary_trio.config.parts.times import seconds
 from canary_trio.config.rollout import (
     MOST_E_VALUE,
     AtDeadline,

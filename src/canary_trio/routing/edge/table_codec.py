@@ -20,7 +20,6 @@ from canary_trio.config.codec import (
     Schema,
     note_step,
     problems,
-    seconds,
     show,
     table,
 )
@@ -28,6 +27,7 @@ from canary_trio.config.document import parse
 from canary_trio.config.parts.checks import oddities
 from canary_trio.config.parts.history_codec import HISTORY
 from canary_trio.config.parts.schema_mark import marked
+from canary_trio.config.parts.times import seconds
 from canary_trio.config.policies import KeptHistory, described
 from canary_trio.config.rules import Condition, MethodIs
 from canary_trio.errors import InvalidConfig, Problem

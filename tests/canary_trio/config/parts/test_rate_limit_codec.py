@@ -20,7 +20,7 @@ GOOD: dict[str, Any] = {"name": "a", "requests": 10}
         ({"requests": 1.5}, ".requests", "a whole number from 1"),
         ({"requests": 1_000_001}, ".requests", "at most 1000000 requests a second"),
         ({"per": 0}, ".per", "seconds from 0.01 to 86400"),
-        ({"per": "1s"}, ".per", "seconds from 0.01 to 86400"),
+        ({"per": "1 s"}, ".per", "seconds from 0.01 to 86400"),
         ({"burst": 0}, ".burst", "a whole number from 1"),
         ({"per": 86400, "burst": 10_000}, ".burst", "at most 31622400 s"),
         ({"by": "cookie"}, ".by", '"address", "service", or a table'),
