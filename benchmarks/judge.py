@@ -48,7 +48,13 @@ LATE = (
     Scenario(0.01, 0.10, healthy_ticks=3600),
 )
 SLOWER = (1.0001, 1.2, 1.5)
-CROWDS = {"fail": Crowd(), "are slow": Crowd(slow=0.5)}
+CROWDS = {
+    "1 % of users fail half of the time": Crowd(),
+    "1 % of users are slow half of the time": Crowd(slow=0.5),
+    "3 % of users always fail, in five steps": Crowd(
+        failing=0.03, failures=1, ticks=120, steps=5
+    ),
+}
 INTERVAL_REQUESTS, FAILURES, MOST_ERRORS = 6_000, 5, 0.015
 """Of the threshold: 60 s at 100 requests/s, and the rate that it calls too many."""
 
@@ -157,7 +163,7 @@ def users(runs: int, seed: int) -> None:
             found = false_alarms_of(unit, crowd, runs=runs, seed=seed)
             row = [unit.value, f"{found.regressions} of {runs}", str(found.unsound)]
             rows.append(row)
-        print(f"Equal arms of which 1 % of users {what} half of the time, {runs} runs")
+        print(f"Equal arms of which {what}, {runs} runs")
         head = ["drawn, counted", "alarms", "of these unsound before"]
         print(table(head, rows), end="\n\n")
     rows = []

@@ -7,6 +7,11 @@ a step and held for that step, so that they never depend on what they judge. The
 e-values are averaged, which is an e-value again, so `alpha` bounds a false alarm of any of
 them, in all steps together.
 
+Requests of another step are others, so the evidence of steps multiplies. Users come again:
+who fails in one step fails in the next one, in the same arm, and is no news. So where users
+count, each step has evidence of its own and a part of `alpha`: 1/2, 1/6, 1/12 and so on,
+which add up to 1. The most that any step has is what counts.
+
 The same tests between two arms that run the same version, the baseline and stable, say
 whether the environment is one in which such a comparison means anything: where they raise
 an alarm, the verdict is `UNSOUND`, and nothing is concluded.
@@ -128,7 +133,8 @@ class Judge:
         What speaks for a regression is kept; requests, intervals and what is shown to be
         fine are of one step.
         """
-        for comparison in self._comparisons:
+        self._tests.begin_step(*self._mirrored)
+        for comparison in self._control:
             comparison.begin_step()
         self._begin_counts()
 
@@ -165,7 +171,7 @@ class Judge:
         settings = self.settings
         needed = math.log(1 / settings.alpha)
         log_e = self._log_e
-        if log_mean([control.log_e for control in self._control]) >= needed:
+        if log_mean([control.log_e() for control in self._control]) >= needed:
             return Finding.UNSOUND
         if log_e >= needed:
             return Finding.REGRESSION
@@ -238,7 +244,12 @@ class Judge:
     @property
     def _log_e(self) -> float:
         """Of all metrics together."""
-        return log_mean([test.log_e for _, test, _ in self._metrics()])
+        return self._tests.log_e(*self._mirrored)
+
+    @property
+    def _mirrored(self) -> tuple[float, ...]:
+        """The evidence of copies, where there is such a step."""
+        return () if self._mirror is None else (self._mirror.log_e,)
 
     def _metrics(self) -> Iterator[tuple[str, RegressionTest, float | None]]:
         yield from self._tests.metrics()
@@ -267,24 +278,35 @@ class Judge:
 class _Comparison:
     """The tests of all metrics between two arms."""
 
-    __slots__ = ("_bounds", "_parts", "_starts_step", "_tests", "warm_up")
+    # fmt: off
+    __slots__ = (
+        "_bounds", "_held", "_parts", "_settings", "_starts_step", "_step", "_tests",
+        "warm_up",
+    )
+    # fmt: on
 
     def __init__(self, settings: JudgeSettings) -> None:
+        self._settings = settings
         self._parts = settings.latency_quantiles
-        self._tests = [RegressionTest(settings.error_tolerance, ERROR_RATIOS)]
-        self._tests += [
-            RegressionTest(settings.latency_tolerance, LATENCY_RATIOS)
-            for _ in self._parts
-        ]
+        self._step = 0  # of users, where they are counted
+        self._held = -math.inf  # the most that a step of users before had
+        self._starts_step: list[bool] = []
+        self._begin_tests()
         self.begin_step()
 
-    @property
-    def log_e(self) -> float:
-        """Of all metrics together."""
-        return log_mean([test.log_e for test in self._tests])
+    def log_e(self, *more: float) -> float:
+        """Give the evidence of all metrics together, and of more that is averaged in."""
+        found = log_mean([*(test.log_e for test in self._tests), *more])
+        if not self._step:
+            return found
+        return max(self._held, found - math.log(self._step * (self._step + 1)))
 
-    def begin_step(self) -> None:
-        """Let the quantiles be taken anew."""
+    def begin_step(self, *more: float) -> None:
+        """Let the quantiles be taken anew, and where users count the evidence too."""
+        if self._step and not self._starts_step[0]:
+            self._held = self.log_e(*more)
+            self._step += 1
+            self._begin_tests()
         self._bounds: list[int] = []
         self.warm_up: dict[int, int] = {}
         self._starts_step = [True] * len(self._tests)
@@ -293,6 +315,8 @@ class _Comparison:
         self, canary: ArmTick, baseline: ArmTick
     ) -> list[tuple[ArmCounts, ArmCounts]]:
         """Take one tick in, and give what was compared: errors, then each quantile."""
+        if canary.at_risk is not None:
+            self._step = self._step or 1
         compared = [(canary.error_counts, baseline.error_counts)]
         compared += [
             (canary.slow_counts(number), baseline.slow_counts(number))
@@ -317,7 +341,8 @@ class _Comparison:
         """Give what has to be kept to go on elsewhere, beside the warm-up."""
         bounds = [float(one) for one in self._bounds] or [-1.0] * len(self._parts)
         tests = [number for test in self._tests for number in test.state()]
-        return [*bounds, *map(float, self._starts_step), *tests]
+        steps = (*map(float, self._starts_step), self._step, self._held)
+        return [*bounds, *steps, *tests]
 
     def restore(self, state: Sequence[float], warm_up: Latencies) -> None:
         """Go on from what `state` gave."""
@@ -325,9 +350,19 @@ class _Comparison:
         bounds = [int(one) for one in left.take(len(self._parts))]
         self._bounds = bounds if bounds and bounds[0] >= 0 else []
         self._starts_step = [bool(one) for one in left.take(len(self._tests))]
+        step, self._held = left.take(2)
+        self._step = int(step)
         for test in self._tests:
             test.restore(left.take(len(test.state())))
         self.warm_up = dict(warm_up)
+
+    def _begin_tests(self) -> None:
+        settings = self._settings
+        self._tests = [RegressionTest(settings.error_tolerance, ERROR_RATIOS)]
+        self._tests += [
+            RegressionTest(settings.latency_tolerance, LATENCY_RATIOS)
+            for _ in self._parts
+        ]
 
     def _warm(self, latencies: Latencies) -> None:
         """Take the baseline's quantiles, once there are enough; the next tick uses them."""

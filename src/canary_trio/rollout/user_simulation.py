@@ -50,7 +50,8 @@ class Crowd:
         slow: which part of them is slow, where latency is judged; None to judge errors.
         slower: how many times as long those take.
         tail: of the Pareto distribution of how much a user asks for.
-        ticks: that are looked at.
+        ticks: that are looked at, in a step.
+        steps: of the rollout; the same users come in each.
         requests: of an arm in a tick.
     """
 
@@ -61,6 +62,7 @@ class Crowd:
     slower: float = 20.0
     tail: float = 1.2
     ticks: int = 600
+    steps: int = 1
     requests: int = 100
 
 
@@ -132,6 +134,10 @@ class Users:
         self.times = 1.0
         self._pool = pool
 
+    def begin_step(self) -> None:
+        """Let nobody have been counted in another step."""
+        self.seen, self.failed, self.timed = set(), set(), set()
+
     def asking(self, crowd: Crowd, draw: random.Random) -> list[int]:
         """Say who asks in a tick, once for each request."""
         return draw.choices(self.numbers, cum_weights=self.cumulative, k=crowd.requests)
@@ -190,7 +196,12 @@ def _run(unit: Unit, crowd: Crowd, draw: random.Random) -> tuple[bool, bool]:
     settings = ERRORS_ONLY if crowd.slow is None else LATENCY
     judge, blind = Judge(settings), Judge(settings)
     was_unsound = False
-    for _ in range(crowd.ticks):
+    for tick in range(crowd.steps * crowd.ticks):
+        if tick and not tick % crowd.ticks:
+            judge.begin_step()
+            blind.begin_step()
+            for arm in arms:
+                arm.begin_step()
         canary, baseline, stable = (
             arm.tick(crowd, draw, once=unit is Unit.USERS) for arm in arms
         )

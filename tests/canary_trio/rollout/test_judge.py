@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 
+import attrs
 import pytest
 
 from canary_trio.rollout.evidence import ArmTick
@@ -88,6 +89,39 @@ def test_what_a_step_showed_ends_with_it_but_not_an_alarm() -> None:
     assert verdict.e_value == before
     assert verdict.requests == (0, 0)
     assert verdict.finding is Finding.REGRESSION
+
+
+def test_the_same_users_are_no_news_in_the_next_step() -> None:
+    """Each step is judged by itself, with its part of alpha, and takes nothing back."""
+    ours, theirs = ArmTick(500, 12, at_risk=500), ArmTick(500, 4, at_risk=500)
+    judge, seen = Judge(ERRORS_ONLY), []
+    for _ in range(5):
+        judge.observe(ours, theirs)
+        seen.append(judge.verdict().e_value)
+        judge.begin_step()
+        judge.begin_step()  # nothing has come in it: it is none
+    assert max(seen) == seen[0] > 1
+    assert judge.finding is not Finding.REGRESSION
+    alone = judged(ours, theirs, 1, attrs.evolve(ERRORS_ONLY, alpha=0.5))
+    requests = judged(ArmTick(500, 12), ArmTick(500, 4), 1, ERRORS_ONLY)
+    assert alone.verdict().e_value == pytest.approx(requests.verdict().e_value / 2)
+    for _ in range(5):
+        requests.begin_step()
+        requests.observe(ArmTick(500, 12), ArmTick(500, 4))
+    assert requests.finding is Finding.REGRESSION  # of other requests each time
+
+
+def test_a_later_step_of_users_still_raises_its_alarm() -> None:
+    judge = Judge(ERRORS_ONLY)
+    for _ in range(3):
+        judge.observe(ArmTick(900, 3, at_risk=900), ArmTick(900, 3, at_risk=900))
+        judge.begin_step()
+    assert judge.verdict().e_value < 1
+    judge.observe(ArmTick(900, 50, at_risk=900), ArmTick(900, 5, at_risk=900))
+    assert judge.finding is Finding.REGRESSION
+    judge.begin_step()
+    judge.observe(ArmTick(900, 3, at_risk=900), ArmTick(900, 3, at_risk=900))
+    assert judge.finding is Finding.REGRESSION
 
 
 def test_where_two_arms_of_one_version_differ_nothing_is_concluded() -> None:

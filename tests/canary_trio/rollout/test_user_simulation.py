@@ -50,6 +50,6 @@ def test_how_many_users_it_takes_to_see_that_all_are_slower() -> None:
 
 
 def test_a_simulation_of_users_is_the_same_each_time() -> None:
-    crowd = Crowd(ticks=20)
+    crowd = Crowd(ticks=10, steps=2)
     once = false_alarms(Unit.REQUESTS_OF_USERS, crowd, runs=5, seed=1)
     assert once == false_alarms(Unit.REQUESTS_OF_USERS, crowd, runs=5, seed=1)
