@@ -305,10 +305,8 @@ class _Parts:
     """
 
     def __init__(self, transport: Transport, response: httpx.Response) -> None:
-        self.cut = False
-        self._is_whole = False
-        self._transport = transport
-        self._response = response
+        self.cut = self._is_whole = False
+        self._transport, self._response = transport, response
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self._parts = aiter(response.stream)
 
@@ -327,13 +325,15 @@ class _Parts:
         """Give all of them, or those up to the limit, and then end the connection."""
         body = bytearray()
         async for part in self:
+            if (
+                body
+            ):  # most have one part; each may be one byte. The next read is cancelled
+                await trio.lowlevel.cancel_shielded_checkpoint()
             body += part
             if len(body) > limit:
                 self.cut = True
                 await self.aclose()
                 break
-            # Each part is a chunk, which may be one byte. The next read is cancelled.
-            await trio.lowlevel.cancel_shielded_checkpoint()
         return bytes(body[:limit])
 
     async def aclose(self) -> None:

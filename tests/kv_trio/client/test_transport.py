@@ -369,7 +369,7 @@ async def test_others_have_their_turn_between_small_chunks() -> None:
             with pytest.raises(UnexpectedResponse):
                 await client.get("k")
             nursery.cancel_scope.cancel()
-    assert turns >= chunks
+    assert turns >= chunks - 1, "the first is one that there would be alone"
 
 
 @asynccontextmanager

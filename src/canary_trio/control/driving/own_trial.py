@@ -9,7 +9,8 @@ so the last to be asked for is the one that runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import trio
@@ -89,7 +90,7 @@ class OwnTrial:
 
     async def apply(self, document: Entry) -> None:
         """Take the store's document, and then what is tried over it."""
-        async with self._installing:
+        async with self._alone():
             self._document = document
             trial = self._trial()
             if trial is None or self._running() != trial.index:
@@ -103,8 +104,24 @@ class OwnTrial:
             await trio.sleep(
                 FOLLOWS_S
             )  # if it is confirmed the document is about to come
-        async with self._installing:
+        async with self._alone():
             await self._follow()
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Install nothing else meanwhile; where nobody does, at once.
+
+        To take a lock that is free gives others a turn, which takes a millisecond where the
+        proxy is busy, and so long the change is late.
+        """
+        try:
+            self._installing.acquire_nowait()
+        except trio.WouldBlock:
+            await self._installing.acquire()
+        try:
+            yield
+        finally:
+            self._installing.release()
 
     def _trial(self) -> PendingChange | None:
         """Give what is to be tried in place of the store's document; None for nothing."""
