@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import os
 import statistics
 import sys
 import tempfile
@@ -32,9 +33,13 @@ from benchmarks.peers import (
     show_python,
     versions,
 )
+from benchmarks.rivals import make_certificate
+from benchmarks.secure_load import Clients
+from benchmarks.secure_load import new_heads as fresh
 from benchmarks.store import Run, allow_descriptors
 from benchmarks.store_clients import Connections, Watchers
 from benchmarks.store_peers import kv_trio, ready, settle
+from http_trio.testing.ports import free_port
 
 _THIS, _OTHER = "this", "other"
 _HERE = Path(__file__).parents[1]
@@ -77,6 +82,30 @@ def new_heads(other: Path, plan: Plan) -> dict[str, list[float]]:
     return _small(other, plan, new_heads=True)
 
 
+def http2(other: Path, plan: Plan) -> dict[str, list[float]]:
+    """Processor time in us per request over HTTP/2 and TLS, new heads, a stream each."""
+    found: dict[str, list[float]] = {_THIS: [], _OTHER: []}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_on_processor(1))  # the load is this process
+        certificate = make_certificate(stack.enter_context(directory()))
+        one, two = stack.enter_context(versions(1))
+        peers = []
+        for name, checkout in ((_THIS, _HERE), (_OTHER, other)):
+            secure = free_port()
+            options = (
+                *("--tls-bind", f"127.0.0.1:{secure}"),
+                *("--tls-cert", str(certificate)),
+            )
+            running = canary_proxy(0, one, two, checkout=checkout, options=options)
+            _, _, pid = stack.enter_context(running)
+            peers.append(Peer(name, secure, pid, "https"))
+        for turn in [*peers, *_turns(peers, plan.rounds)]:  # first caches warm up
+            with contextlib.closing(Clients(turn, _CONNECTIONS, http2=True)) as clients:
+                used = clients.load(fresh(), 1, plan.seconds)
+            found[turn.name].append(used.cpu_us)
+    return {name: values[1:] for name, values in found.items()}
+
+
 def one_watcher(other: Path, plan: Plan) -> dict[str, list[float]]:
     """Milliseconds from a PUT to the response of the one who watches."""
     return _watch(other, 1, plan.changes)
@@ -90,6 +119,7 @@ def thousand_watchers(other: Path, plan: Plan) -> dict[str, list[float]]:
 _WORKS: dict[str, Work] = {
     "small": small,
     "new-heads": new_heads,
+    "http2": http2,
     "one-watcher": one_watcher,
     "1000-watchers": thousand_watchers,
 }
@@ -113,6 +143,16 @@ def _small(other: Path, plan: Plan, *, new_heads: bool) -> dict[str, list[float]
             used = load(turn, _CONNECTIONS, plan.seconds)
             found[turn.name].append(used.cpu_us)
     return found
+
+
+@contextlib.contextmanager
+def _on_processor(number: int) -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {number})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _watch(other: Path, count: int, rounds: int) -> dict[str, list[float]]:
@@ -167,7 +207,7 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.checkout / "pyproject.toml").is_file():
         sys.exit(f"{options.checkout} is no checkout: it has no pyproject.toml")
-    need("nginx", "wrk", "taskset", "pgrep")
+    need("nginx", "wrk", "taskset", "pgrep", "openssl")
     end_on_sigterm()
     allow_descriptors(3_000)
     show_python()

@@ -164,9 +164,7 @@ class ProxyHandler:
             decision = _with_cookies(decision, granted.cookies)
         plan = arm_plans.by_arm.get(decision.arm) or arm_plans.of(decision.arm)
         kind = InspectedRequest if plan.reads_responses else ProxiedRequest
-        request = kind(
-            context, plan, decision, exchange, fields, names, request_id=request_id
-        )
+        request = kind(context, plan, decision, exchange, fields, names, request_id)
         if head.framing > 0 and exchange.has_short_body:
             request.start_when_ready()
         else:
