@@ -264,19 +264,19 @@ def polled(
         with process(1, "python3", *serve):
             wait_for_port(at)
             url = f"http+poll://127.0.0.1:{at}/web.json"
-            with proxy(url, path / "state") as (port, _), connect(port) as sock:
+            with proxy(url, path / "state") as (port, _):
                 for n in range(count):
                     time.sleep(random.uniform(0, every_s))
-                    before = probe(sock).revision
                     text = document(one, two, 1 - n % 2, update_rate=every_s)
                     new = path / "new"
                     new.write_bytes(text)
-                    new.replace(path / "web.json")
-                    begun = time.perf_counter()
-                    sent = begun
-                    while probe(sock).revision == before:
-                        sent = time.perf_counter()
-                        time.sleep(pause_s)
+                    with connect(port) as sock:  # one that is idle so long is closed
+                        before = probe(sock).revision
+                        new.replace(path / "web.json")
+                        begun = sent = time.perf_counter()
+                        while probe(sock).revision == before:
+                            sent = time.perf_counter()
+                            time.sleep(pause_s)
                     found.append(sent - begun)
     return found
 
