@@ -15,8 +15,7 @@ UNTRACED = frozenset(
         *("test_gateway_watch", "test_handover", "test_main_job", "test_names"),
         *("test_prometheus", "test_protocols", "test_rate_limits", "test_real_clients"),
         *("test_real_consul", "test_real_etcd", "test_routing", "test_soak"),
-        *("test_store_crash", "test_store_disk", "test_store_handover", "test_tls"),
-        "test_traffic",
+        *("test_store_crash", "test_store_disk", "test_store_handover", "test_traffic"),
     }
 )
 
