@@ -54,7 +54,7 @@ import sys, time
 true, off_s = time.time, float(sys.argv.pop(1))
 time.time = lambda: true() + off_s
 sys.argv[0] = "canary"
-from canary_trio.__main__ import main
+from canary_health.commands import canary as main
 main()
 """
 """The command, with a clock that is so many seconds off."""
