@@ -15,6 +15,7 @@ import gc
 import json
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -89,27 +90,35 @@ def main() -> None:
     gc.disable()
     options.out.mkdir(parents=True, exist_ok=True)
     sections: list[Section] = []
+    failed: dict[str, str] = {}
     begun = time.monotonic()
     for name, part in parts(quick=options.quick).items():
         if options.only and name not in options.only:
             continue
         print(f"{time.monotonic() - begun:5.0f} s  {name}", flush=True)
-        sections += part()
+        try:
+            sections += part()
+        except (Exception, SystemExit) as exc:  # what was measured is not lost with it
+            traceback.print_exc()
+            failed[name] = f"{type(exc).__name__}: {exc}"
     told = {
         "machine": machine,
         "quick": options.quick,
         "seconds": round(time.monotonic() - begun),
+        "failed": failed,
         "sections": [section.as_json() for section in sections],
     }
     text = json.dumps(told, indent=1) + "\n"
     (options.out / "results.json").write_text(text)
-    if options.keep:
+    if options.keep and not failed:
         (KEPT / f"release-{options.keep}.json").write_text(text)
     drawn = {section.key: pictures.draw(section, options.out) for section in sections}
     if releases := history():
         drawn["releases"] = pictures.draw_history(releases, options.out)
     (options.out / "report.md").write_text(pages.page(machine, sections, drawn))
     print(f"{time.monotonic() - begun:5.0f} s  {options.out}/report.md")
+    if failed:
+        raise SystemExit(f"not measured: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

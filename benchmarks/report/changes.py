@@ -207,20 +207,21 @@ def _polled(one: int, two: int, every_s: int, count: int) -> list[float]:
         with process(1, "python3", *serve):
             wait_for_port(at)
             url = f"http+poll://127.0.0.1:{at}/web.json"
-            with proxy(url, path / "state") as (port, _), connect(port) as sock:
+            with proxy(url, path / "state") as (port, _):
                 found = []
                 for n in range(count):
                     time.sleep(random.uniform(0, every_s))
-                    before = probe(sock).revision
                     new = path / "new"
                     new.write_bytes(document(one, two, 1 - n % 2, update_rate=every_s))
                     os.utime(new, (n + 1, n + 1))  # the server counts whole seconds
-                    new.replace(file)
-                    begun = sent = time.perf_counter()
-                    while probe(sock).revision == before:
-                        sent = time.perf_counter()
-                        if sent > begun + 3 * every_s + _PATIENCE_S:
-                            raise SystemExit("a change of the polled file is not seen")
-                        time.sleep(0.001)
+                    with connect(port) as sock:  # one that is idle so long is closed
+                        before = probe(sock).revision
+                        new.replace(file)
+                        begun = sent = time.perf_counter()
+                        while probe(sock).revision == before:
+                            sent = time.perf_counter()
+                            if sent > begun + 3 * every_s + _PATIENCE_S:
+                                raise SystemExit("no change of the polled file is seen")
+                            time.sleep(0.001)
                     found.append(sent - begun)
                 return found
