@@ -172,7 +172,7 @@ class Driver:
         try:
             async with client.watch(self._key) as states:  # noqa: SIM117  # one end each
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._depose_silent, client)
+                    nursery.start_soon(self._look_after, client, session)
                     while True:
                         entry = (await anext(states)).entry
                         self._note(entry, session)
@@ -198,18 +198,24 @@ class Driver:
         """Try to get the lock; the watch tells who has got it."""
         if any(duty.is_due and duty.knows_less for duty in self.duties):
             await trio.sleep(DEFER_S)
-        self._has_tried = True
-        value = json.dumps({"by": self._id, "at": self._now_ms()}).encode()
-        while not (await client.put(self._key, value, acquire=session)).done:
+        while not await self._take(client, session):
             entry = (await client.get(self._key)).entry
             if entry is not None and entry.session is not None:
                 return
             await backoff.pause()  # an older session's lock-delay, or a race
 
-    async def _depose_silent(self, client: KeyStore) -> None:
+    async def _take(self, client: KeyStore, session: str) -> bool:
+        """Ask for the lock once; give whether we have it, which the watch tells too."""
+        self._has_tried = True
+        value = json.dumps({"by": self._id, "at": self._now_ms()}).encode()
+        return (await client.put(self._key, value, acquire=session)).done
+
+    async def _look_after(self, client: KeyStore, session: str) -> None:
         """Take the lock from who has shown nothing for long; whoever is first gets it.
 
-        What is shown is read now and then: each proxy would be woken by each of it else.
+        What is shown is read now and then: each proxy would be woken by each of it else. And
+        a lock that another one took before us, and lost before the watch had seen that, is
+        as free to the watch as it was: that is no news, so it is asked for again.
         """
         shown: tuple[object, ...] = ()
         since = trio.current_time()
@@ -218,6 +224,8 @@ class Driver:
             held, now = self._held, trio.current_time()
             if held is None:
                 shown = ()
+                if self._has_tried and not self._session_here:
+                    await self._take(client, session)
                 continue
             entry = (await client.get(driver_state_key(self._service))).entry
             found = held.session, None if entry is None else entry.modify_index

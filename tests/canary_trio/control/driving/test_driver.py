@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -16,7 +17,7 @@ from canary_trio.control.driving.duty import KeptState, Turn
 from canary_trio.control.sources.source import KeyStore
 from canary_trio.control.store_keys import driver_state_key
 from canary_trio.telemetry.task_keeper import TaskKeeper
-from kv_trio import Client, StoreUnreachable
+from kv_trio import Client, Snapshot, StoreUnreachable, WriteResult
 from kv_trio.testing import in_memory_store
 from tests.canary_trio.support.model_store import ModelStore
 
@@ -96,6 +97,46 @@ async def test_the_next_one_drives_when_a_session_ends() -> None:
                 assert b.driver.shown.here
                 assert b.work.turns[0].kept.state == {"work": {"seen": 7}}
                 assert await holder(client) == "b"
+
+
+@attrs.define(eq=False)
+class Overtaken:
+    """A store in which another one takes the lock first, and is gone before that is seen."""
+
+    client: Client
+    other: str = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    async def put(self, key: str, value: bytes, **more: Any) -> WriteResult:
+        if key == LOCK and not self.other:
+            self.other = await self.client.create_session("other", 60, deletes=True)
+            await self.client.put(LOCK, b'{"by": "other"}', acquire=self.other)
+        return await self.client.put(key, value, **more)
+
+    async def get(self, key: str, **more: Any) -> Snapshot:
+        found = await self.client.get(key, **more)
+        if (
+            key == LOCK
+            and found.entry is not None
+            and found.entry.session == self.other
+        ):
+            await self.client.destroy_session(self.other)
+        return found
+
+
+async def test_a_lock_that_was_lost_before_anybody_saw_it_taken_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To the watch it is as free as it was, and that is no news."""
+    monkeypatch.setattr(driver, "SILENT_S", 0.3)
+    async with in_memory_store() as client:
+        store = Overtaken(client)
+        async with contender(cast(KeyStore, store), "b") as b:
+            await until(lambda: b.work.running)
+            assert store.other
+            assert await holder(client) == "b"
 
 
 async def test_from_one_that_shows_nothing_another_takes_the_lock(
