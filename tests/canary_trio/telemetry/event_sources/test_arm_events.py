@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import pytest
+
 from canary_trio.config.document import build
 from canary_trio.proxy.runtime import Runtime
+from canary_trio.telemetry import events
 from canary_trio.telemetry.events import SINGLES, EventKind, ProxyEvent
 from canary_trio.upstream.server import ServerState
 
@@ -30,9 +33,9 @@ def servers_of(runtime: Runtime, arm: str) -> tuple[ServerState, ...]:
 
 
 def told(runtime: Runtime, kind: EventKind) -> list[ProxyEvent]:
-    events = runtime.observer.events
-    events.sum_up_due(everything=True)
-    return [event for event in events.after(0) if event.kind is kind]
+    told_here = runtime.observer.events
+    told_here.sum_up_due(everything=True)
+    return [event for event in told_here.after(0) if event.kind is kind]
 
 
 async def test_a_server_that_is_taken_out_and_back_is_told() -> None:
@@ -93,9 +96,10 @@ async def test_a_panic_is_told_when_it_begins_and_when_it_is_over() -> None:
     assert "health is ignored" in begun.message
 
 
-async def test_five_hundred_servers_that_go_down_are_few_lines_that_say_how_many() -> (
-    None
-):
+async def test_five_hundred_servers_that_go_down_are_few_lines_that_say_how_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "GATHER_S", 600.0)  # however long all of it takes here
     runtime = await running(500)
     for one in servers_of(runtime, "canary"):
         one.listener.checked(one, 100.0, up=False, unreachable=True)
