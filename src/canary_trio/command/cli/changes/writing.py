@@ -7,6 +7,7 @@ since it is one way, from what a user says to what is printed.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import sys
@@ -22,6 +23,7 @@ from canary_trio.command.cli.changes.unconfirmed import write_and_look
 from canary_trio.command.cli.changes.written import FIRST_S, Wait, Written, say_written
 from canary_trio.command.cli.options import admin_options, store_options
 from canary_trio.control.changes.drafts import Draft
+from canary_trio.errors import WrittenMeanwhile
 
 if TYPE_CHECKING:
     from canary_trio.admin.asking.client import AdminCredentials
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from canary_trio.control.sources.source import DocumentSource
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _OPTIONS = (
     click.option(
@@ -170,9 +173,20 @@ def options_for_good(command: F) -> F:
 
 
 def write(
-    service: str, prepare: Callable[[DocumentSource], Awaitable[Draft]], how: How
+    service: str,
+    prepare: Callable[[DocumentSource], Awaitable[Draft]],
+    how: How,
+    *,
+    tries: int = 1,
 ) -> None:
-    """Write what `prepare` gives over the revision that it gives; wait, and say so."""
+    """Write what `prepare` gives over the revision that it gives; wait, and say so.
+
+    Args:
+        service: whose document it is.
+        prepare: gives what is to be written.
+        how: else.
+        tries: so often it is prepared anew, where another writer was first.
+    """
     import trio  # noqa: PLC0415
 
     from kv_trio import KvError  # noqa: PLC0415
@@ -219,7 +233,9 @@ def write(
         return attrs.evolve(done, took_s=trio.current_time() - begun), found
 
     try:
-        written, fleet = store_options.ask(how.config_server, write)
+        written, fleet = store_options.ask(
+            how.config_server, functools.partial(_again, write, tries)
+        )
     except SystemExit as exc:
         if done is None or exc.code != store_options.INTERRUPTED:
             raise
@@ -229,6 +245,16 @@ def write(
     _say(written, fleet, unconfirmed, how)
     if fault:
         sys.exit(3)
+
+
+async def _again(
+    write: Callable[[DocumentSource], Awaitable[T]], tries: int, client: DocumentSource
+) -> T:
+    """Write, and so often at most where another writer is first."""
+    for _ in range(1, tries):
+        with contextlib.suppress(WrittenMeanwhile):
+            return await write(client)
+    return await write(client)
 
 
 def _say(written: Written, fleet: Fleet | None, unconfirmed: str, how: How) -> None:

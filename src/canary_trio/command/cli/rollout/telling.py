@@ -20,15 +20,28 @@ if TYPE_CHECKING:
     Told = Callable[[Rollout, Ratio, Situation], Move | None]
 
 
-def tell(service: str, told: Told, how: How, what: str) -> None:
-    """Write what a command says of a service's rollout, over what is there."""
+TRIES = 10
+"""Of a command that is to hold whatever the driver has written in the same moment."""
+
+
+def tell(service: str, told: Told, how: How, what: str, *, tries: int = 1) -> None:
+    """Write what a command says of a service's rollout, over what is there.
+
+    Args:
+        service: whose rollout it is.
+        told: what the command says.
+        how: else.
+        what: the same in words.
+        tries: more than one where it means the same whatever step the rollout is in by then:
+            a `promote` that is said again would go one step too far.
+    """
     from canary_trio.control.changes.drafts import told_draft  # noqa: PLC0415
 
     async def moved(client: DocumentSource) -> Draft:
         note = await how.note(client, Draft({}, 0))
         return await told_draft(client, service, told, by=note.author, what=what)
 
-    writing.write(service, moved, how)
+    writing.write(service, moved, how, tries=tries)
 
 
 @click.command()
@@ -58,7 +71,7 @@ def pause(service: str, how: How) -> None:
     """Let nothing of SERVICE's rollout move until `resume` or `promote`."""
     from canary_trio.rollout import commands  # noqa: PLC0415
 
-    tell(service, commands.pause, how, "pause")
+    tell(service, commands.pause, how, "pause", tries=TRIES)
 
 
 @click.command()
@@ -84,7 +97,7 @@ def abort(service: str, how: How) -> None:
     """
     from canary_trio.rollout import commands  # noqa: PLC0415
 
-    tell(service, commands.abort, how, "abort")
+    tell(service, commands.abort, how, "abort", tries=TRIES)
 
 
 @click.command()
