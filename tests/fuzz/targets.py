@@ -18,6 +18,7 @@ import httptools
 from canary_trio.config import document
 from canary_trio.control.changes import assignments as edit
 from canary_trio.errors import BadAssignment, InvalidConfig
+from canary_trio.proxy.fields.hidden_cookie import HiddenCookie
 from canary_trio.routing import sticky_cookie as session
 from canary_trio.routing.decision import Chance
 from canary_trio.routing.request import request_view
@@ -288,7 +289,7 @@ def cookies(data: bytes) -> None:
         return
     if not text.isidentifier():
         return
-    rest = session.without_cookie(header, text)
+    rest = HiddenCookie(text).without(header)
     pattern = request_view.cookie_pattern({name})
     assert not request_view.find_cookies(rest, pattern)
     value = request_view.find_cookies(header, pattern).get(name)

@@ -14,7 +14,6 @@ raised epoch makes all cookies foreign.
 
 from __future__ import annotations
 
-import functools
 import hmac
 import re
 from base64 import urlsafe_b64encode
@@ -90,18 +89,3 @@ def set_cookie(sticky: Sticky, *, secure: bool) -> bytes:
     if secure or sticky.same_site is SameSite.NONE:
         parts.append("Secure")
     return "; ".join(parts).encode()
-
-
-def without_cookie(header: bytes, name: str) -> bytes:
-    """Give a Cookie field's value without a cookie; empty if none is left.
-
-    >>> without_cookie(b"a=1; canary=x; b=2", "canary")
-    b'a=1; b=2'
-    """
-    return cookie_pattern(name).sub(b"", header).strip(b" \t;")
-
-
-@functools.lru_cache(maxsize=64)
-def cookie_pattern(name: str) -> re.Pattern[bytes]:
-    """Give what finds a cookie, and the `;` before it, in the value of a Cookie field."""
-    return re.compile(rb"(?:^|;)[ \t]*" + re.escape(name.encode()) + rb"=[^;]*")

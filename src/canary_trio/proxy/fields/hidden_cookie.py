@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from canary_trio.routing.sticky_cookie import cookie_pattern
+import re
+
 from http_trio.http1.request_head import RequestHead
 
 _COOKIE = b"\r\ncookie:"
@@ -16,11 +17,11 @@ class HiddenCookie:
         name: of the cookie.
     """
 
-    __slots__ = ("_begins", "_without")
+    __slots__ = ("_begins", "_remove")
 
     def __init__(self, name: str) -> None:
-        self._begins = name.encode() + b"="
-        self._without = cookie_pattern(name).sub
+        self._begins = begins = name.encode() + b"="
+        self._remove = re.compile(rb"(?:^|;)[ \t]*%b[^;]*" % re.escape(begins)).sub
 
     def __repr__(self) -> str:
         return f"<HiddenCookie {self._begins[:-1].decode()}>"
@@ -32,7 +33,7 @@ class HiddenCookie:
             return self.hide_in(fields)
         if self._begins not in head.cookie:
             return fields
-        left = self._left(head.cookie)
+        left = self.without(head.cookie)
         if left:
             return b"".join((shared.before, left, shared.after))
         return shared.before[:-_LINE] + shared.after
@@ -46,12 +47,17 @@ class HiddenCookie:
                 end = len(fields)
             value = start + len(_COOKIE)
             if fields[start:value].lower() == _COOKIE:
-                left = self._left(fields[value:end])
+                left = self.without(fields[value:end])
                 line = b"\r\nCookie: " + left if left else b""
                 fields = fields[:start] + line + fields[end:]
                 end = start + len(line)
             at = fields.find(self._begins, end)
         return fields
 
-    def _left(self, value: bytes) -> bytes:
-        return self._without(b"", value.lstrip(b" \t")).strip(b" \t;")
+    def without(self, value: bytes) -> bytes:
+        """Give a Cookie field's value without it; empty if no other cookie is left.
+
+        >>> HiddenCookie("canary").without(b"a=1; canary=x; b=2")
+        b'a=1; b=2'
+        """
+        return self._remove(b"", value.lstrip(b" \t")).strip(b" \t;")

@@ -22,8 +22,8 @@ from http_trio.http1.heads.shared_fields import SharedFields
 from http_trio.limits import Limits
 
 _LINE = re.compile(
-    rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[!\"$-~]*) HTTP/1\.1(?=\r\n)"
-).match
+    rb"(GET|HEAD|OPTIONS|DELETE) (/[!\"$-~]*) HTTP/1\.1(?=\r\n)"
+).match  # of methods that have no body, mostly
 _PRINTABLE = re.compile(rb"[ -~]*\Z").match
 _COOKIE = b"ookie: "  # the field as browsers write it, or in lower case
 _BEFORE_COOKIE = (b"\r\nC", b"\r\nc")
@@ -69,6 +69,9 @@ class FieldCache(Generic[Head]):
             last: the fields of the head before it on its connection, which are looked at
                 first: comparing costs less than looking up.
         """
+        if last is None and self._resting:
+            self._resting -= 1
+            return None
         line = _LINE(raw)
         if line is None:
             return None
@@ -89,9 +92,11 @@ class FieldCache(Generic[Head]):
 
     def offer(self, raw: bytes, head: HeadValues) -> None:
         """Keep the fields of a head that was parsed, if they have come before."""
-        line = _LINE(raw)
         host = head.host
-        if line is None or self._resting or host is None or not _is_plain(head):
+        if self._resting or host is None or not _is_plain(head):
+            return
+        line = _LINE(raw)
+        if line is None:
             return
         start = line.end()
         lead, rest = _around_cookie(raw, start)

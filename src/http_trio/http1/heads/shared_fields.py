@@ -6,7 +6,7 @@ _READERS = 8  # of what they found something is kept: routes, services, revision
 
 
 class SharedFields:
-    """The fields of such heads, but for Cookie.
+    """The fields of such heads, but for Cookie; of GET, HEAD, OPTIONS and DELETE, without a body.
 
     Attributes:
         lead: the bytes of a head from the end of its request line up to the value of

@@ -13,6 +13,23 @@ _LIMITS = Limits()
 
 
 @pytest.mark.parametrize(
+    ("header", "rest"),
+    [
+        (b"canary=x", b""),
+        (b"a=1; canary=x; b=2", b"a=1; b=2"),
+        (b"xcanary=y; canary=x", b"xcanary=y"),
+        (b"canaryx=y;canary=x", b"canaryx=y"),
+        (b"canary=x; canary=y", b""),
+        (b"a=canary=z", b"a=canary=z"),
+        (b"", b""),
+        (b"a", b"a"),
+    ],
+)
+def test_a_cookie_is_taken_out(header: bytes, rest: bytes) -> None:
+    assert HiddenCookie("canary").without(header) == rest
+
+
+@pytest.mark.parametrize(
     ("kept", "left"),
     [
         (b"\r\nCookie: a=1; canary=x; b=2\r\nA: b", b"\r\nCookie: a=1; b=2\r\nA: b"),
