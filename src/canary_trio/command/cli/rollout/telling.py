@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 
 TRIES = 10
-"""Of a command that is to hold whatever the driver has written in the same moment."""
+"""Of a command, which is to win over a driver that writes in the same moment."""
 
 
-def tell(service: str, told: Told, how: How, what: str, *, tries: int = 1) -> None:
+def tell(
+    service: str, told: Told, how: How, what: str, *, at_any_step: bool = False
+) -> None:
     """Write what a command says of a service's rollout, over what is there.
 
     Args:
@@ -32,16 +34,29 @@ def tell(service: str, told: Told, how: How, what: str, *, tries: int = 1) -> No
         told: what the command says.
         how: else.
         what: the same in words.
-        tries: more than one where it means the same whatever step the rollout is in by then:
-            a `promote` that is said again would go one step too far.
+        at_any_step: whether it means the same whatever step the rollout has gone to
+            meanwhile; a `promote` that is said again would go one too far.
     """
     from canary_trio.control.changes.drafts import told_draft  # noqa: PLC0415
+    from canary_trio.errors import RolloutRefused  # noqa: PLC0415
+
+    meant: list[tuple[str, int]] = []  # the step that it was first said of
+
+    def said(rollout: Rollout, ratio: Ratio, seen: Situation) -> Move | None:
+        present = rollout.id, 0 if rollout.state is None else rollout.state.step
+        if meant and present != meant[0] and not at_any_step:
+            raise RolloutRefused(
+                f"{service}: rollout {present[0]} has gone to step {present[1]} meanwhile;"
+                " nothing was written; look at what is there and try again"
+            )
+        meant.append(present)
+        return told(rollout, ratio, seen)
 
     async def moved(client: DocumentSource) -> Draft:
         note = await how.note(client, Draft({}, 0))
-        return await told_draft(client, service, told, by=note.author, what=what)
+        return await told_draft(client, service, said, by=note.author, what=what)
 
-    writing.write(service, moved, how, tries=tries)
+    writing.write(service, moved, how, tries=TRIES)
 
 
 @click.command()
@@ -71,7 +86,7 @@ def pause(service: str, how: How) -> None:
     """Let nothing of SERVICE's rollout move until `resume` or `promote`."""
     from canary_trio.rollout import commands  # noqa: PLC0415
 
-    tell(service, commands.pause, how, "pause", tries=TRIES)
+    tell(service, commands.pause, how, "pause", at_any_step=True)
 
 
 @click.command()
@@ -97,7 +112,7 @@ def abort(service: str, how: How) -> None:
     """
     from canary_trio.rollout import commands  # noqa: PLC0415
 
-    tell(service, commands.abort, how, "abort", tries=TRIES)
+    tell(service, commands.abort, how, "abort", at_any_step=True)
 
 
 @click.command()
