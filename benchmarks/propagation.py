@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import random
 import re
 import select
@@ -45,6 +46,7 @@ from benchmarks.store_words import is_whole
 from benchmarks.tables import Bar
 from http_trio.testing.ports import free_port
 
+_PATIENCE_S = 10.0  # beyond three looks at a file that has changed
 KEY = "canary/web/config"
 RATE = 200
 """Changes a second of the churn."""
@@ -258,7 +260,9 @@ def polled(
     """What is replaced: a file on a server, that is asked for every so many seconds."""
     found = []
     with directory() as path:
-        (path / "web.json").write_bytes(document(one, two, 0, update_rate=every_s))
+        file = path / "web.json"
+        file.write_bytes(document(one, two, 0, update_rate=every_s))
+        os.utime(file, (0, 0))
         at = free_port()
         serve = ("-m", "http.server", "--bind", "127.0.0.1", "-d", str(path), at)
         with process(1, "python3", *serve):
@@ -270,12 +274,15 @@ def polled(
                     text = document(one, two, 1 - n % 2, update_rate=every_s)
                     new = path / "new"
                     new.write_bytes(text)
+                    os.utime(new, (n + 1, n + 1))  # the server counts whole seconds
                     with connect(port) as sock:  # one that is idle so long is closed
                         before = probe(sock).revision
-                        new.replace(path / "web.json")
+                        new.replace(file)
                         begun = sent = time.perf_counter()
                         while probe(sock).revision == before:
                             sent = time.perf_counter()
+                            if sent > begun + 3 * every_s + _PATIENCE_S:
+                                raise RuntimeError("no change of the file is seen")
                             time.sleep(pause_s)
                     found.append(sent - begun)
     return found

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import re
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
 
-from benchmarks.peers import cpu_s, directory, process, versions, wait_for_port
+from benchmarks.peers import cpu_s, directory, versions
 from benchmarks.propagation import (
     Store,
     changes,
     churned,
-    connect,
     document,
-    probe,
+    polled,
     proxy,
     wrk,
 )
@@ -28,10 +25,8 @@ from benchmarks.report.sections import Section, middle
 from benchmarks.store import Run, allow_descriptors
 from benchmarks.store_clients import Connections, Watchers
 from benchmarks.store_peers import find_peers, ready, settle
-from http_trio.testing.ports import free_port
 
 _POLLED_S = (1, 30)
-_PATIENCE_S = 10.0
 _TURNS = 4  # of each store
 
 
@@ -87,7 +82,7 @@ def propagation(plan: Plan) -> Iterator[Section]:
                     if turn:  # the first one warms up
                         samples.setdefault(name, []).extend(times.from_start)
         for every_s, count in plan.polls.items():
-            samples[f"polling at {every_s} s"] = _polled(one, two, every_s, count)
+            samples[f"polling at {every_s} s"] = polled(one, two, every_s, count)
     computed = []
     for every_s in _POLLED_S:
         name = f"polling at {every_s} s"
@@ -195,33 +190,3 @@ def _texts(one: int, two: int) -> Callable[[int], bytes]:
 
 def _watched(name: str) -> str:
     return f"{name}, watched"
-
-
-def _polled(one: int, two: int, every_s: int, count: int) -> list[float]:
-    with directory() as path:
-        file = path / "web.json"
-        file.write_bytes(document(one, two, 0, update_rate=every_s))
-        os.utime(file, (0, 0))
-        at = free_port()
-        serve = ("-m", "http.server", "--bind", "127.0.0.1", "-d", str(path), at)
-        with process(1, "python3", *serve):
-            wait_for_port(at)
-            url = f"http+poll://127.0.0.1:{at}/web.json"
-            with proxy(url, path / "state") as (port, _):
-                found = []
-                for n in range(count):
-                    time.sleep(random.uniform(0, every_s))
-                    new = path / "new"
-                    new.write_bytes(document(one, two, 1 - n % 2, update_rate=every_s))
-                    os.utime(new, (n + 1, n + 1))  # the server counts whole seconds
-                    with connect(port) as sock:  # one that is idle so long is closed
-                        before = probe(sock).revision
-                        new.replace(file)
-                        begun = sent = time.perf_counter()
-                        while probe(sock).revision == before:
-                            sent = time.perf_counter()
-                            if sent > begun + 3 * every_s + _PATIENCE_S:
-                                raise SystemExit("no change of the polled file is seen")
-                            time.sleep(0.001)
-                    found.append(sent - begun)
-                return found
