@@ -10,7 +10,8 @@ request is computed here. What outlives it (the sequence's debts) is handed in. 
 without a key cookie is given one, and the arm of its bucket; the reason is the ratio.
 
 Decisions are values, and those about one key are equal, so the latest are kept and handed
-out again: the same for each input, only sooner.
+out again: the same for each input, only sooner. And most requests are of no rule's concern
+and of a user who is known, which a few looks at their cookies and target tell.
 
 One file, since each step of a choice adds to the decision of the step before.
 """
@@ -23,9 +24,10 @@ import attrs
 
 from canary_trio.config.model import Balance, Config, Sticky, Style
 from canary_trio.config.parts.checks import default_cookie
-from canary_trio.config.rules import Key, Source, ValueIs
+from canary_trio.config.rules import Source
 from canary_trio.routing.buckets import BucketRanges, bucket, salt_of
 from canary_trio.routing.decision import UNITS, Chance, Decision, Reason
+from canary_trio.routing.request.asked_keys import asked_keys
 from canary_trio.routing.request.request_view import (
     ClientCertificate,
     GetKey,
@@ -36,6 +38,7 @@ from canary_trio.routing.request.request_view import (
 from canary_trio.routing.rules.rule_matcher import RuleMatcher
 from canary_trio.routing.sticky_cookie import CookieSigner, set_cookie
 from canary_trio.routing.weighted_sequence import WeightedSequence, random_arm
+from http_trio.http1.heads.shared_fields import SharedFields
 from http_trio.http1.request_head import RequestHead
 
 SAME_NAMED = 16
@@ -86,6 +89,7 @@ class Router:
         if sticky is not None:
             if sticky.key.source is Source.COOKIE:
                 self._cookie = sticky.key.name.encode()
+                self._begins = self._cookie + b"="
                 self._set_cookie = set_cookie(sticky, secure=False)
                 self._set_secure = set_cookie(sticky, secure=True)
             else:
@@ -98,10 +102,15 @@ class Router:
                 for name, arm in config.arms.items()
                 if arm.balance is Balance.HASH
             }
-        keys = _keys(config)
+        keys = asked_keys(config)
         self._read = RequestReader(keys).read
         self.is_blind = not keys and self._rules is None
         self.asks_certificate = any(k.source is Source.CLIENT_CERT for k in keys)
+        self._filter = None if self._rules is None else self._rules.filter()
+        self._is_quick = not (
+            (self._rules is not None and self._filter is None)
+            or (self._get_user or self._get_hashed or self._server_keys)
+        )
         self._secrets: tuple[bytes, ...] = ()
         self.use_secrets(secrets)
 
@@ -196,8 +205,47 @@ class Router:
             certificate: the client's, verified; asked for only by `asks_certificate`.
             new_key: what a user is given who has no key; None to draw one.
         """
+        shared = head.shared
+        if self._is_quick and shared is not None:
+            decision = self._choose_at_once(head, shared, sequence, chance)
+            if decision is not None:
+                return decision
         view = self._read(head, client)
         view.certificate = certificate
+        return self._choose_closely(
+            *(view, sequence, chance), secure=secure, new_key=new_key
+        )
+
+    def _choose_at_once(
+        self,
+        head: RequestHead,
+        shared: SharedFields,
+        sequence: WeightedSequence,
+        chance: Chance,
+    ) -> Decision | None:
+        """Choose where it is plain that no rule holds, and who asks is known; or give None."""
+        rules = self._filter
+        if rules is not None and not rules.rules_out(head, shared):
+            return None
+        if self._cookie is None:
+            return self.draw(sequence, chance)
+        cookies, begins = head.cookie, self._begins
+        at = cookies.find(begins)
+        if at < 0 or (at and cookies[at - 2 : at] != b"; "):  # else a browser wrote it
+            return None
+        end = cookies.find(b";", at)
+        return self._known.get(cookies[at + len(begins) : end if end >= 0 else None])
+
+    def _choose_closely(
+        self,
+        view: RequestView,
+        sequence: WeightedSequence,
+        chance: Chance,
+        *,
+        secure: bool,
+        new_key: bytes | None,
+    ) -> Decision:
+        """Choose by all that is asked of a request; the arguments are as of `choose`."""
         decision: Decision | None = None
         if self._rules is not None:
             place = self._rules.first(view)
@@ -345,19 +393,3 @@ def with_cookie_named(config: Config, service: str) -> Config:
         return config
     named = attrs.evolve(sticky.key, name=default_cookie(service))
     return attrs.evolve(config, sticky_sessions=attrs.evolve(sticky, key=named))
-
-
-def _keys(config: Config) -> list[Key]:
-    """Give all that the configuration asks of a request."""
-    keys = [
-        condition.key
-        for rule in config.rules
-        for condition in rule.conditions
-        if isinstance(condition, ValueIs)
-    ]
-    if config.sticky_sessions is not None:
-        keys.append(config.sticky_sessions.key)
-    if config.style is Style.HASH:
-        keys.append(config.hash_by)
-    keys += [a.hash_by for a in config.arms.values() if a.balance is Balance.HASH]
-    return keys

@@ -17,7 +17,8 @@ from canary_trio.routing.buckets import bucket, salt_of
 from canary_trio.routing.decision import Chance, Decision, Reason
 from canary_trio.routing.router import Router
 from canary_trio.routing.weighted_sequence import WeightedSequence
-from http_trio.http1.request_head import parse_request_head
+from http_trio.http1.heads.field_cache import FieldCache
+from http_trio.http1.request_head import parse_request_head, shared_head
 from http_trio.limits import Limits
 
 SECRET = b"s" * 32
@@ -362,3 +363,70 @@ def test_a_good_cookie_behind_an_older_one_is_taken_as_it_is() -> None:
     both = cookie_of(old) + "; " + cookie_of(new).removeprefix("Cookie: ")
     decision = ask(routes, both)
     assert (decision.key, decision.cookie) == (new.key, None)
+
+
+# === at once, where a look is enough ===
+
+_SIGNED = Asking(7)(routes_of(sticky_sessions=True)).cookie or b""
+_OURS, _NAME = _SIGNED.split(b";")[0], _SIGNED.split(b"=")[0]
+_PIECES = st.sampled_from(
+    [
+        *(_OURS, b"x" + _OURS, b"a=" + _OURS, _OURS + b"x", _NAME + b"=", _NAME),
+        *(_OURS.replace(b"=", b'="', 1) + b'"', b"a=1", b"beta=1", b"; ", b";", b" "),
+    ]
+)
+
+
+@given(
+    st.lists(_PIECES, max_size=6).map(b"".join)
+    | st.lists(_PIECES, max_size=4).map(b"; ".join),
+    st.sampled_from(["/", "/beta/x", "/?preview=1"]),
+    st.lists(
+        st.sampled_from(
+            [
+                {"cookie": "beta", "present": True, "arm": "canary"},
+                {"path_prefix": "/beta", "arm": "canary"},
+                {"query": "preview", "equals": "1", "arm": "canary"},
+                {"cookie": _NAME.decode(), "percent": 50, "arm": "canary"},
+                {"network": "192.0.2.1", "arm": "canary"},
+            ]
+        ),
+        max_size=2,
+    ),
+    st.sampled_from([True, {"server": True}, {"header": "X-User"}, False]),
+    st.sampled_from(
+        [
+            {},
+            {"style": "hash", "hash_by": {"header": "X-User"}},
+            {"arms": {**ARMS, "stable": {**ARMS["stable"], "balance": "hash"}}},
+        ]
+    ),
+)
+def test_what_is_chosen_at_once_is_what_would_be_chosen(
+    cookies: bytes,
+    target: str,
+    rules: list[dict[str, Any]],
+    sticky: Any,
+    more: dict[str, Any],
+) -> None:
+    routes = routes_of(rules=rules, sticky_sessions=sticky, ratio=0.5, **more)
+    Asking()(routes, "Cookie: " + _OURS.decode())  # its user is known
+    fields = b"Host: a\r\nX-User: u\r\nCookie: " + cookies
+    raw = b"GET %b HTTP/1.1\r\n%b\r\n\r\n" % (target.encode(), fields)
+    parsed = parse_request_head(raw, Limits())
+    known = FieldCache(Limits(), shared_head)
+    known.offer(raw, parsed)
+    shared = known.offer(raw, parsed)
+    assert shared is not None
+    found = []
+    user = routes.mint_key(Asking(3).chance) if routes.mints else None
+    for head in (parsed, shared, shared):
+        asking = Asking(3)
+        found.append(
+            routes.choose(
+                *(head, "192.0.2.1", asking.sequence, asking.chance),
+                secure=False,
+                new_key=user,
+            )
+        )
+    assert found == [found[0]] * 3

@@ -60,4 +60,10 @@ class HiddenCookie:
         >>> HiddenCookie("canary").without(b"a=1; canary=x; b=2")
         b'a=1; b=2'
         """
-        return self._remove(b"", value.lstrip(b" \t")).strip(b" \t;")
+        before, _, behind = value.partition(self._begins)
+        if (before and before[-2:] != b"; ") or self._begins in behind:
+            return self._remove(b"", value.lstrip(b" \t")).strip(b" \t;")
+        # It stands there once, as browsers write it: half of what a pattern takes.
+        end = behind.find(b";")
+        rest = behind[end:] if end >= 0 else b""
+        return (before[:-2] + rest).strip(b" \t;")

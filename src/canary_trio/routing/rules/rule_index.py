@@ -33,6 +33,15 @@ class ValueIndex:
     def with_prefix(self, prefix: bytes) -> Entries:
         return self.prefixes.setdefault(len(prefix), {}).setdefault(prefix, [])
 
+    def leads(self, value: bytes) -> bool:
+        """Tell whether a value leads to a rule, whatever else that asks for."""
+        return bool(
+            self.percents is not None
+            or self.present
+            or value in self.equal
+            or any(value[:length] in some for length, some in self.prefixes.items())
+        )
+
     def first(self, value: bytes, best: int, view: RequestView) -> int:
         entries = self.equal.get(value)
         if entries is not None:
@@ -81,6 +90,10 @@ class PathIndex:
 
     def __bool__(self) -> bool:
         return bool(self._depths)
+
+    def stems(self) -> list[bytes]:
+        """Give what paths begin with that lead to a rule."""
+        return [stem for stems in self._by_depth.values() for stem in stems]
 
     def entries_of(self, prefix: bytes) -> Entries:
         stem = plain_path(prefix).rstrip(b"/")

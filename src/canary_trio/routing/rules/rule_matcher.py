@@ -9,6 +9,7 @@ each pattern that asks for a value which is there is tried.
 
 First match wins: of all that are looked at, the one with the least place in the
 document is taken. The indexes are in `rule_index`, the checks in `condition_checks`.
+One file, since what files a rule and what finds it know the same places.
 """
 
 from __future__ import annotations
@@ -33,9 +34,12 @@ from canary_trio.routing.request.request_view import (
     SLOTS,
     RequestView,
     address_of,
+    field_finder,
     name_of,
+    plain_host,
 )
 from canary_trio.routing.rules.condition_checks import compile_condition
+from canary_trio.routing.rules.rule_filter import MOST_WORDS, RuleFilter
 from canary_trio.routing.rules.rule_index import (
     Entries,
     PathIndex,
@@ -43,6 +47,7 @@ from canary_trio.routing.rules.rule_index import (
     ValueIndex,
     first_of,
 )
+from http_trio.http1.heads.shared_fields import SharedFields
 
 
 class RuleMatcher:
@@ -94,6 +99,41 @@ class RuleMatcher:
         if self._always or self._certificates:
             best = self._first_of_others(best, view)
         return best if best < self._count else None
+
+    def filter(self) -> RuleFilter | None:
+        """Give what rules most requests out; None where a rule asks for more of each."""
+        fields, cookies, parameters = (
+            self._values.get(SLOTS[source], {})
+            for source in (Source.HEADER, Source.COOKIE, Source.QUERY)
+        )
+        stems = self._paths.stems()
+        if (
+            self._always
+            or self._certificates
+            or self._networks
+            or self._by_address
+            or b"cookie" in fields
+            or max(map(len, (fields, cookies, parameters, stems))) > MOST_WORDS
+        ):
+            return None
+        finders = [(field_finder(name), index) for name, index in fields.items()]
+
+        def leads(shared: SharedFields) -> bool:
+            if self._asks_host and self._has_host(plain_host(shared.host)):
+                return True
+            found = shared.lead + shared.rest
+            values = ((find(found), index) for find, index in finders)
+            return any(
+                value is not None and index.leads(value) for value, index in values
+            )
+
+        return RuleFilter(leads, self._methods, cookies, parameters, stems)
+
+    def _has_host(self, host: bytes) -> bool:
+        """Tell whether a host leads to a rule, whatever else that asks for."""
+        return host in self._hosts or any(
+            host.endswith(b"." + one) for one in self._below
+        )
 
     def _first_of_others(self, best: int, view: RequestView) -> int:
         best = first_of(self._always, best, view)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 _READERS = 8  # of what they found something is kept: routes, services, revisions
 
 
@@ -19,7 +21,7 @@ class SharedFields:
             value of Cookie and behind it.
         is_quiet: whether a handler has found that none of them begins as those do which
             it never passes on.
-        found: by who looked for fields among them, what was found (`keep`).
+        found: by who looked among them, what was found (`keep`).
     """
 
     __slots__ = (
@@ -38,14 +40,14 @@ class SharedFields:
         self.before = before
         self.after = after
         self.is_quiet = False
-        self.found: dict[object, dict[bytes, bytes]] = {}
+        self.found: dict[object, Any] = {}
 
     def __repr__(self) -> str:
         return (
             f"<SharedFields host={self.host!r} of {self.size + len(self.rest)} bytes>"
         )
 
-    def keep(self, reader: object, found: dict[bytes, bytes]) -> None:
+    def keep(self, reader: object, found: object) -> None:
         """Keep what somebody found among these fields, who looks at many heads."""
         if len(self.found) >= _READERS:
             self.found.clear()

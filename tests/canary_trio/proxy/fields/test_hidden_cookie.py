@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from canary_trio.proxy.fields.hidden_cookie import HiddenCookie
 from http_trio import Limits
@@ -27,6 +29,20 @@ _LIMITS = Limits()
 )
 def test_a_cookie_is_taken_out(header: bytes, rest: bytes) -> None:
     assert HiddenCookie("canary").without(header) == rest
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"canary=", b"canary", b"a=1", b";", b"; ", b" ", b"\t", b"x", b"="]
+        ),
+        max_size=9,
+    ).map(b"".join)
+)
+def test_what_is_left_is_every_other_cookie(value: bytes) -> None:
+    pairs = value.strip(b" \t").split(b";")
+    kept = [pair for pair in pairs if not pair.lstrip(b" \t").startswith(b"canary=")]
+    assert HiddenCookie("canary").without(value) == b";".join(kept).strip(b" \t;")
 
 
 @pytest.mark.parametrize(
