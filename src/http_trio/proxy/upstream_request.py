@@ -65,21 +65,12 @@ class UpstreamRequest:
         carrier: the task that carries it; None while the event loop does.
     """
 
+    # fmt: off
     __slots__ = (
-        "_connection",
-        "_late_lines",
-        "_timers",
-        "body",
-        "carrier",
-        "exchange",
-        "head",
-        "hooks",
-        "keeps_client",
-        "status",
-        "timeouts",
-        "transcoder",
-        "upstream",
+        "_connection", "_late_lines", "_timers", "body", "carrier", "exchange", "head",
+        "hooks", "keeps_client", "status", "timeouts", "transcoder", "upstream",
     )
+    # fmt: on
 
     def __init__(
         self, exchange: Exchange, upstream: Upstream, hooks: ForwardHooks
@@ -166,6 +157,10 @@ class UpstreamRequest:
         exchange, hooks, upstream = self.exchange, self.hooks, self.upstream
         head, kept = exchange.head, hooks.fields
         said, added = exchange.forwarded_fields(), hooks.request_fields
+        shared = head.shared
+        if shared is not None and kept is not None and not upstream.prefix:
+            line = head.method, b" ", head.target  # the same, but put together once
+            return b"".join((*line, shared.start, kept, said, added, b"\r\n\r\n"))
         as_it_is = kept is head.kept and head.framing == body_length
         if as_it_is and head.host is not None and not upstream.prefix:  # and no call
             return b"".join((head.start, said, added, b"\r\n\r\n"))

@@ -244,7 +244,7 @@ class Connection(RequestBodyReader):
             return
         if not self.buffer:
             if data[-4:] == b"\r\n\r\n":
-                head = self._known(data)
+                head = self._known(data) or self._shared_head(data)
                 if head is not None:
                     self._begin(head)
                     return
@@ -271,19 +271,24 @@ class Connection(RequestBodyReader):
             self._begin(head)
         return True
 
-    def _parse(self, raw: bytes) -> RequestHead | None:
-        """Give a head that is not known; None if it is refused."""
+    def _shared_head(self, raw: bytes) -> RequestHead | None:
+        """Give a head whose fields are known; None if they are not, or it is not one."""
         loop = self.loop
         head = loop.request_fields.head(raw, self._shared)
-        if head is None:
-            try:
-                head = parse_request_head(raw, loop.limits)
-            except BadRequest as exc:
-                self.refuse(exc.status, str(exc))
-                return None
-            loop.request_fields.offer(raw, head)
-        else:
+        if head is not None:
             self._shared = head.shared
+            loop.request_heads.offer(raw, head)
+        return head
+
+    def _parse(self, raw: bytes) -> RequestHead | None:
+        """Give a head of which nothing is known; None if it is refused."""
+        loop = self.loop
+        try:
+            head = parse_request_head(raw, loop.limits)
+        except BadRequest as exc:
+            self.refuse(exc.status, str(exc))
+            return None
+        head = loop.request_fields.offer(raw, head) or head
         loop.request_heads.offer(raw, head)
         return head
 
@@ -349,7 +354,7 @@ class Connection(RequestBodyReader):
             self._await_more(buffer)
             return False
         raw = buffer[:end]
-        head = self._known(raw) or self._parse(raw)
+        head = self._known(raw) or self._shared_head(raw) or self._parse(raw)
         if head is None:
             return False
         self._scanned = 0

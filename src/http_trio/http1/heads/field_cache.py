@@ -24,7 +24,7 @@ from http_trio.limits import Limits
 _LINE = re.compile(
     rb"(GET|HEAD|OPTIONS|DELETE) (/[!\"$-~]*) HTTP/1\.1(?=\r\n)"
 ).match  # of methods that have no body, mostly
-_PRINTABLE = re.compile(rb"[ -~]*\Z").match
+_PRINTABLE = bytes(range(0x20, 0x7F))
 _COOKIE = b"ookie: "  # the field as browsers write it, or in lower case
 _BEFORE_COOKIE = (b"\r\nC", b"\r\nc")
 _NAME = len(b"\r\nCookie: ")
@@ -65,7 +65,8 @@ class FieldCache(Generic[Head]):
         """Give a head whose fields are known; None if they are not.
 
         Args:
-            raw: one head, and nothing behind it.
+            raw: what came, which ends with an empty line; if that is not the end of the
+                first head in it, nothing is given.
             last: the fields of the head before it on its connection, which are looked at
                 first: comparing costs less than looking up.
         """
@@ -84,35 +85,45 @@ class FieldCache(Generic[Head]):
             last = self._look_up(raw, start)
             if last is None:
                 return None
-        # They do not overlap: what is behind Cookie has no second one.
+        # They do not overlap: what is behind Cookie has no second one. And since they were of
+        # one head, which ended with them, this is one.
         cookie = raw[start + last.size : len(raw) - len(last.rest)]
-        if start > self._limits.request_line or _PRINTABLE(cookie) is None:
+        limits = self._limits
+        if (
+            cookie.translate(None, _PRINTABLE)
+            or start > limits.request_line
+            or len(raw) > limits.head
+        ):
             return None
         return self._make(raw, line[1], line[2], last, cookie)
 
-    def offer(self, raw: bytes, head: HeadValues) -> None:
-        """Keep the fields of a head that was parsed, if they have come before."""
+    def offer(self, raw: bytes, head: HeadValues) -> Head | None:
+        """Keep the fields of a head that was parsed, if they have come before.
+
+        Then it gives the head that others of these fields are like; else None.
+        """
         host = head.host
         if self._resting or host is None or not _is_plain(head):
-            return
+            return None
         line = _LINE(raw)
         if line is None:
-            return
+            return None
         start = line.end()
         lead, rest = _around_cookie(raw, start)
         if not self._known.comes_again(lead + rest):
-            return
+            return None
         before, after = head.kept, b""
         if rest:
             name, value = lead[-_NAME:], raw[start + len(lead) : len(raw) - len(rest)]
             before, found, after = head.kept.partition(name)
             if not found:
-                return  # Connection names it
+                return None  # Connection names it
             before, after = before + name, after[len(value) :]
-        if b"\r\ncookie" in (before[: -_NAME if rest else None] + after).lower():
-            return  # of several each counts
+        if b"\r\ncookie:" in (lead[: -_NAME if rest else None] + rest).lower():
+            return None  # of several each counts
         fields = SharedFields(lead, rest, host, before, after)
         self._known.keep(lead + rest, fields)
+        return self.head(raw, fields)
 
     def _look_up(self, raw: bytes, start: int) -> SharedFields | None:
         if self._resting:

@@ -17,9 +17,6 @@ def request_start(
     head: HeadValues, kept: bytes, host: bytes, prefix: bytes, framing: int
 ) -> bytes:
     """Give the head up to our own fields; the arguments are as of `render_request`."""
-    shared = head.shared
-    if shared is not None and not prefix:  # it has no body, and is of no such method
-        return b"".join((head.method, b" ", head.target, shared.start, kept))
     if framing == CHUNKED:
         frame = b"\r\nTransfer-Encoding: chunked"
         if head.trailer:

@@ -86,7 +86,7 @@ def head_of(
     head = known.head(raw, last)
     if head is None:
         head = parse_request_head(raw, LIMITS)
-        known.offer(raw, head)
+        head = known.offer(raw, head) or head
     return head
 
 
@@ -180,11 +180,11 @@ def test_what_is_known_is_what_would_be_parsed(
     same_as_parsed([*lines, b"Host: h.test"], cookies, asked)
 
 
-def test_fields_are_known_from_the_third_request_on() -> None:
+def test_fields_are_known_from_the_second_request_on() -> None:
     known = FieldCache(LIMITS, shared_head)
     heads = [head_of(browser(b"/%d" % n, b"a=%d" % n), known, None) for n in range(4)]
-    assert [head.shared is not None for head in heads] == [False, False, True, True]
-    assert heads[2].shared is heads[3].shared
+    assert [head.shared is not None for head in heads] == [False, True, True, True]
+    assert heads[1].shared is heads[3].shared
     assert heads[3].cookie == b"a=3"
     assert b"\r\nCookie: a=3\r\n" in heads[3].kept
 
@@ -200,6 +200,10 @@ def test_fields_are_known_from_the_third_request_on() -> None:
         browser(b"/a", method=b"BREW"),
         browser(b"/a")[:-2] + b"X: 1\r\n\r\n",
         browser(b"/a")[:-4] + b"\r\nCookie: b=2\r\n\r\n",
+        browser(b"/a") * 2,
+        browser(b"/a") + b"GET /b HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"\r\n" + browser(b"/a"),
+        browser(b"/" + b"x" * 100, b"a" * 1900),
     ],
 )
 def test_what_is_not_ordinary_is_for_the_parser(raw: bytes) -> None:
@@ -208,6 +212,17 @@ def test_what_is_not_ordinary_is_for_the_parser(raw: bytes) -> None:
     assert last is not None
     assert known.head(browser(b"/a"), last) is not None
     assert known.head(raw, last) is None
+
+
+def test_several_heads_without_cookies_are_not_one() -> None:
+    known = FieldCache(LIMITS, shared_head)
+    raw = b"GET /a HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n"
+    last = [head_of(raw, known, None) for _ in range(3)][-1].shared
+    assert last is not None
+    assert known.head(raw, last) is not None
+    for more in (raw, b"X: 1\r\n\r\n", b"\r\n\r\n"):
+        assert known.head(raw + more, last) is None
+        assert known.head(raw + more, None) is None
 
 
 def test_what_one_strip_found_quiet_is_not_looked_at_again() -> None:
@@ -223,7 +238,7 @@ def test_what_one_strip_found_quiet_is_not_looked_at_again() -> None:
             head.pass_on(strip)
         assert head.passed == head.kept
         assert head.is_quiet
-    assert len(looked) == 3
+    assert len(looked) == 2
 
 
 def test_it_rests_where_each_request_says_something_new_and_looks_again_later() -> None:

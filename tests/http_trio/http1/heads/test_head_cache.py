@@ -43,6 +43,26 @@ def test_memory_is_bounded() -> None:
     assert known.get(large) is None
 
 
+def test_it_rests_where_each_head_is_another_and_looks_again_later() -> None:
+    known = HeadCache[int]()
+    for number in range(1025):
+        known.offer(b"new %d" % number, number)
+    for number in range(16_384):
+        known.offer(b"again", number)
+    assert known.get(b"again") is None
+    for number in range(2):
+        known.offer(b"again", number)
+    assert known.get(b"again") == 1
+
+
+def test_as_many_as_can_be_kept_are_noticed_however_they_come() -> None:
+    known = HeadCache[int]()
+    for turn in range(4):
+        for number in range(512):
+            known.offer(b"%d" % (number * 7 % 512), turn)
+    assert all(known.get(b"%d" % number) for number in range(512))
+
+
 def test_a_shared_head_cannot_be_changed() -> None:
     head = parse_request_head(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", LIMITS)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
