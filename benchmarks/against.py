@@ -24,7 +24,7 @@ from typing import TypeVar
 
 import attrs
 
-from benchmarks.measure import Peer, fresh_heads, load
+from benchmarks.measure import Peer, cookie_of, fresh_heads, load
 from benchmarks.peers import (
     canary_proxy,
     directory,
@@ -33,6 +33,7 @@ from benchmarks.peers import (
     show_python,
     versions,
 )
+from benchmarks.proxy import RULES, USERS
 from benchmarks.rivals import make_certificate
 from benchmarks.secure_load import Clients
 from benchmarks.secure_load import new_heads as fresh
@@ -82,6 +83,11 @@ def new_heads(other: Path, plan: Plan) -> dict[str, list[float]]:
     return _small(other, plan, new_heads=True)
 
 
+def features(other: Path, plan: Plan) -> dict[str, list[float]]:
+    """The same, with a signed cookie, five rules and an access log."""
+    return _small(other, plan, new_heads=True, features=True)
+
+
 def http2(other: Path, plan: Plan) -> dict[str, list[float]]:
     """Processor time in us per request over HTTP/2 and TLS, new heads, a stream each."""
     found: dict[str, list[float]] = {_THIS: [], _OTHER: []}
@@ -119,24 +125,36 @@ def thousand_watchers(other: Path, plan: Plan) -> dict[str, list[float]]:
 _WORKS: dict[str, Work] = {
     "small": small,
     "new-heads": new_heads,
+    "features": features,
     "http2": http2,
     "one-watcher": one_watcher,
     "1000-watchers": thousand_watchers,
 }
 
 
-def _small(other: Path, plan: Plan, *, new_heads: bool) -> dict[str, list[float]]:
+def _small(
+    other: Path, plan: Plan, *, new_heads: bool, features: bool = False
+) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {_THIS: [], _OTHER: []}
+    options: tuple[str, ...] = ()
+    document: dict[str, object] = {}
+    if features:
+        options = ("--access-log", "{dir}/access.log")
+        document = {"sticky_sessions": {"cookie": "canary"}, "rules": RULES}
     with contextlib.ExitStack() as stack:
         one, two = stack.enter_context(versions(1))
-        script = None
-        if new_heads:
-            script = fresh_heads(stack.enter_context(directory()) / "heads.lua", ())
         peers = []
         for name, checkout in ((_THIS, _HERE), (_OTHER, other)):
-            running = canary_proxy(0, one, two, checkout=checkout)
+            running = canary_proxy(
+                0, one, two, options=options, checkout=checkout, **document
+            )
             port, _, pid = stack.enter_context(running)
-            peers.append(Peer(name, port, pid, script=script))
+            peer = Peer(name, port, pid)
+            if new_heads:
+                users = [cookie_of(peer, "canary") for _ in range(USERS * features)]
+                path = stack.enter_context(directory()) / "heads.lua"
+                peer = attrs.evolve(peer, script=fresh_heads(path, users))
+            peers.append(peer)
         for peer in peers:
             load(peer, _CONNECTIONS, plan.seconds)  # caches warm up
         for turn in _turns(peers, plan.rounds):
