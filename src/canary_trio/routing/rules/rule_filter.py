@@ -32,7 +32,11 @@ class RuleFilter:
         stems: beginnings of paths that do, as `plain_path` gives them.
     """
 
-    __slots__ = ("_asks_target", "_cookies", "_leads", "_methods", "_stems", "_words")
+    # fmt: off
+    __slots__ = (
+        "_asks_target", "_cookies", "_leads", "_mark", "_methods", "_stems", "_words",
+    )
+    # fmt: on
 
     def __init__(
         self,
@@ -43,6 +47,9 @@ class RuleFilter:
         stems: Collection[bytes],
     ) -> None:
         self._leads = leads
+        self._mark = (
+            object()
+        )  # by which fields know it, and do not keep old rules alive
         self._methods = frozenset(methods)
         self._cookies = tuple(cookies)
         self._words = tuple(parameters)
@@ -54,10 +61,10 @@ class RuleFilter:
 
     def rules_out(self, head: RequestHead, shared: SharedFields) -> bool:
         """Tell whether it is plain that no rule holds for a head of these fields."""
-        leads = shared.found.get(self)
+        leads = shared.found.get(self._mark)
         if leads is None:
             leads = self._leads(shared)
-            shared.keep(self, leads)
+            shared.keep(self._mark, leads)
         if leads or head.method in self._methods:
             return False
         cookie = head.cookie

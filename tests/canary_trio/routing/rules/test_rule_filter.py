@@ -5,7 +5,9 @@ That nobody is ruled out whom a rule would meet is held by `test_rule_matcher`.
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -27,10 +29,14 @@ FIVE: list[dict[str, Any]] = [
 ]
 
 
-def filter_of(*tables: dict[str, Any]) -> RuleFilter | None:
+def matcher_of(*tables: dict[str, Any]) -> RuleMatcher:
     rules = [{"arm": "canary", **table} for table in tables]
     config = load(json.dumps({"arms": ARMS, "rules": rules}))
-    return RuleMatcher(config.rules, b"salt").filter()
+    return RuleMatcher(config.rules, b"salt")
+
+
+def filter_of(*tables: dict[str, Any]) -> RuleFilter | None:
+    return matcher_of(*tables).filter()
 
 
 def head_of(
@@ -138,3 +144,12 @@ def test_a_filter_asks_for_few_words_only() -> None:
     few = [{"query": f"p{n}", "equals": "1"} for n in range(MOST_WORDS)]
     assert filter_of(*few) is not None
     assert filter_of(*few, {"query": "q", "equals": "1"}) is None
+
+
+def test_fields_that_were_looked_at_do_not_keep_old_rules_alive() -> None:
+    matcher, head = matcher_of(*FIVE), head_of()
+    assert rules_out(matcher.filter(), head)
+    gone = weakref.ref(matcher)
+    del matcher
+    gc.collect()
+    assert gone() is None
