@@ -69,9 +69,17 @@ def need(*programs: str) -> None:
         )
 
 
+class Terminated(SystemExit):
+    """The program was told to end: it is no failure of what it measures."""
+
+
 def end_on_sigterm() -> None:
     """Let SIGTERM unwind the program, so that the processes it started end with it."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+
+    def end(*_: object) -> None:
+        raise Terminated("ended by SIGTERM")
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def python(*words: object) -> list[object]:

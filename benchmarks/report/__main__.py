@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.peers import end_on_sigterm, need
+from benchmarks.peers import Terminated, end_on_sigterm, need
 from benchmarks.report import changes, judged, pages, pictures, proxies
 from benchmarks.report.machine import facts
 from benchmarks.report.sections import Section, middle
@@ -98,6 +98,8 @@ def main() -> None:
         print(f"{time.monotonic() - begun:5.0f} s  {name}", flush=True)
         try:
             sections += part()
+        except Terminated:
+            raise
         except (Exception, SystemExit) as exc:  # what was measured is not lost with it
             traceback.print_exc()
             failed[name] = f"{type(exc).__name__}: {exc}"
