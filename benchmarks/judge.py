@@ -29,7 +29,12 @@ import attrs
 from benchmarks.judge_picture import picture
 from canary_trio.rollout.judge import JudgeSettings
 from canary_trio.rollout.simulation import Scenario, Seen, binomial, simulate
-from canary_trio.rollout.user_simulation import Crowd, Unit, users_until_alarm
+from canary_trio.rollout.user_simulation import (
+    Crowd,
+    Unit,
+    requests_until_alarm,
+    users_until_alarm,
+)
 from canary_trio.rollout.user_simulation import false_alarms as false_alarms_of
 
 ERRORS_ONLY = JudgeSettings(latency_quantiles=())
@@ -54,7 +59,12 @@ CROWDS = {
     "3 % of users always fail, in five steps": Crowd(
         failing=0.03, failures=1, ticks=120, steps=5
     ),
+    "3 % of 300 users fail half of the time": Crowd(users=300, failing=0.03),
+    "each request fails alike, 1 %, of 300 users": Crowd(
+        users=300, failing=1, failures=0.01
+    ),
 }
+FEW = (100, 300, 1_000, 3_000)
 INTERVAL_REQUESTS, FAILURES, MOST_ERRORS = 6_000, 5, 0.015
 """Of the threshold: 60 s at 100 requests/s, and the rate that it calls too many."""
 
@@ -109,6 +119,7 @@ def main() -> None:
     late(runs // 20, given.seed)
     latencies(runs // 20, given.seed)
     users(runs // 20, given.seed)
+    few_users(runs // 20, given.seed)
 
 
 def false_alarms(runs: int, seed: int) -> None:
@@ -161,10 +172,10 @@ def users(runs: int, seed: int) -> None:
         rows = []
         for unit in Unit:
             found = false_alarms_of(unit, crowd, runs=runs, seed=seed)
-            row = [unit.value, f"{found.regressions} of {runs}", str(found.unsound)]
-            rows.append(row)
+            told = (f"{found.regressions} of {runs}", found.unsound, found.all_unsound)
+            rows.append([unit.value, *map(str, told)])
         print(f"Equal arms of which {what}, {runs} runs")
-        head = ["drawn, counted", "alarms", "of these unsound before"]
+        head = ["drawn, counted", "alarms", "of these unsound before", "unsound in all"]
         print(table(head, rows), end="\n\n")
     rows = []
     for count in (3_000, 10_000, 100_000):
@@ -172,7 +183,39 @@ def users(runs: int, seed: int) -> None:
         asked, timed = users_until_alarm(crowd, 1.2, runs=runs, seed=seed)
         rows.append([f"{count:,}", _quantiles(timed), _quantiles(asked), _part(timed)])
     print(f"Each user counted once, all latencies times 1.2, {runs} runs")
-    print(table(["users of an arm", "users", "requests", "alarms"], rows))
+    print(table(["users of an arm", "users", "requests", "alarms"], rows), end="\n\n")
+
+
+def few_users(runs: int, seed: int) -> None:
+    rows = []
+    for count in FEW:
+        alike = Crowd(count, failing=1, failures=0.01)
+        few = Crowd(count, failing=max(0.01, 9 / count))
+        many = attrs.evolve(few, failing=3 * few.failing)
+        what_fails = {
+            "each request, 1 -> 2 %": (attrs.evolve(alike, failures=0.02), alike),
+            f"half of those of {few.failing:.0%} -> {many.failing:.0%} of users": (
+                many,
+                few,
+            ),
+        }
+        for what, (canary, baseline) in what_fails.items():
+            for unit in (Unit.USERS, Unit.REQUESTS_OF_USERS):
+                worse, unsound = requests_until_alarm(
+                    unit, canary, baseline, runs=runs, seed=seed
+                )
+                told = (_part(worse), _quantiles(worse), _part(unsound))
+                rows.append(
+                    [
+                        f"{count:,}",
+                        what,
+                        "users" if unit is Unit.USERS else "requests",
+                        *told,
+                    ]
+                )
+    print(f"Users keep their arm, 60,000 requests/arm, {runs} runs")
+    head = ["users", "what fails", "counted", "alarms", "median / 90 %", "unsound"]
+    print(table(head, rows))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from canary_trio.config.rollout import (
         AtDeadline,
+        ErrorUnit,
         ExpectedJson,
         JudgedErrors,
         JudgedLatency,
@@ -107,7 +108,7 @@ else:
             "config.document": "dump load",
             "config.model": "Arm Balance Config Protocol SameSite Server ServerMode Sticky Style",
             "config.policies": "ArmTimeouts CertificateHeader Coding Compress Connections Ejection Forwarded HeaderRules Health KeptHistory MirrorRule OnChange Retries ServerLimits StrictTransport UpstreamTls",
-            "config.rollout": "AtDeadline ExpectedJson JudgeRules JudgedErrors JudgedLatency JudgedMirror Phase Rollout RolloutGate RolloutHook RolloutState RolloutStep StoredVerdict Then TimeWindow",
+            "config.rollout": "AtDeadline ErrorUnit ExpectedJson JudgeRules JudgedErrors JudgedLatency JudgedMirror Phase Rollout RolloutGate RolloutHook RolloutState RolloutStep StoredVerdict Then TimeWindow",
             "config.rules": "CertificatePart ClientIn HostIs Key MethodIs Operator PathPrefix Rule Source ValueIs",
             "control.changes.documents": "change read_history read_revision revise write_document",
             "control.changes.history": "Change ChangeLog Note",
@@ -148,6 +149,7 @@ __all__ = [
     "Config",
     "Connections",
     "Ejection",
+    "ErrorUnit",
     "ExpectedJson",
     "Fleet",
     "ForwardAuth",

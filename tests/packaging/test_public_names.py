@@ -42,13 +42,14 @@ PUBLIC: dict[str, str] = {
     "canary_trio": """
         Access AccessLog Arm ArmTimeouts AtDeadline AuthCache BadAssignment BadLog BadName BadNote
         Balance BasicAuth CanaryError CertificateHeader CertificateNotice CertificatePart Change
-        ChangeLog ClientIn Coding Compress Config Connections Ejection ExpectedJson Fleet
-        ForwardAuth Forwarded HeaderRules Health HostIs InvalidConfig JudgeRules JudgedErrors
-        JudgedLatency JudgedMirror KeptHistory Key LineForm MethodIs MirrorRule NoDocument
-        NoRevision Note OnChange OnFailure Operator PathPrefix Phase Problem Protocol Proxy
-        ProxyOptions RateLimit Refusal Report Retries Rollout RolloutGate RolloutHook RolloutState
-        RolloutStep Rule SameSite Server ServerLimits ServerMode Source Sticky StoredVerdict
-        StrictTransport Style Then TimeWindow TooLargeTogether UpstreamTls ValueIs WrittenMeanwhile
+        ChangeLog ClientIn Coding Compress Config Connections Ejection ErrorUnit ExpectedJson
+        Fleet ForwardAuth Forwarded HeaderRules Health HostIs InvalidConfig JudgeRules
+        JudgedErrors JudgedLatency JudgedMirror KeptHistory Key LineForm MethodIs MirrorRule
+        NoDocument NoRevision Note OnChange OnFailure Operator PathPrefix Phase Problem Protocol
+        Proxy ProxyOptions RateLimit Refusal Report Retries Rollout RolloutGate RolloutHook
+        RolloutState RolloutStep Rule SameSite Server ServerLimits ServerMode Source Sticky
+        StoredVerdict StrictTransport Style Then TimeWindow TooLargeTogether UpstreamTls ValueIs
+        WrittenMeanwhile
         change dump load read_document read_fleet read_history read_revision revise serve
         wait_applied write_document
     """,

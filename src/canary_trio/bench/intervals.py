@@ -29,7 +29,7 @@ from canary_trio.rollout.latency import (
     quantile,
     slower_than,
 )
-from canary_trio.rollout.sequential import (
+from canary_trio.rollout.sequential.rates import (
     LATENCY_RATIOS,
     RatioTest,
     log_mean,

@@ -78,6 +78,16 @@ class RolloutStep:
     )
 
 
+class ErrorUnit(enum.Enum):
+    """What errors are counted by, where users have keys."""
+
+    USERS = "users"
+    """Each once in a step."""
+
+    REQUESTS = "requests"
+    """Each one; a test watches whether failures hang together by user."""
+
+
 @attrs.frozen
 class JudgedErrors:
     """How errors are judged."""
@@ -96,6 +106,12 @@ class JudgedErrors:
     ceiling: float = described(
         "A rate of errors that is fine whatever the baseline's is, 0 to 1.",
         default=0.001,
+    )
+    unit: ErrorUnit = described(
+        "What errors are counted by where users have keys: users, each once in a step, or"
+        " requests, for services with few users whose requests fail independently; whether"
+        " they do is watched. Elsewhere it is requests.",
+        default=ErrorUnit.USERS,
     )
 
 

@@ -6,6 +6,9 @@ import attrs
 
 from canary_trio.rollout.latency import Latencies, slower_than
 
+GROUPS = 64
+"""Into which the users of an arm are put, by a hash of their keys, where requests count."""
+
 
 @attrs.frozen
 class ArmCounts:
@@ -25,6 +28,46 @@ class ArmCounts:
 
 
 @attrs.frozen
+class GroupCounts:
+    """Requests of users who keep their arm, by groups of these users.
+
+    Attributes:
+        requests: of each group.
+        failed: those of them that failed.
+    """
+
+    requests: tuple[int, ...]
+    failed: tuple[int, ...]
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.requests) != GROUPS or len(self.failed) != GROUPS:
+            raise ValueError(f"{len(self.requests)} and {len(self.failed)} groups")
+        for requests, failed in zip(self.requests, self.failed, strict=True):
+            if not 0 <= failed <= requests:
+                raise ValueError(f"{failed} failed of {requests} requests")
+
+    def more_than(self, before: GroupCounts | None) -> GroupCounts | None:
+        """Give what has come since; None if that is no more in each group."""
+        if before is None:
+            return self
+        try:
+            return GroupCounts(
+                _differences(self.requests, before.requests),
+                _differences(self.failed, before.failed),
+            )
+        except ValueError:
+            return None
+
+    def and_also(self, other: GroupCounts | None) -> GroupCounts:
+        """Give both added up."""
+        if other is None:
+            return self
+        return GroupCounts(
+            _added(self.requests, other.requests), _added(self.failed, other.failed)
+        )
+
+
+@attrs.frozen
 class ArmTick:
     """What one arm had in a tick.
 
@@ -34,12 +77,15 @@ class ArmTick:
         at_risk: users that are seen and had no failure in this step before the tick, or
             None where the units are requests.
         latencies: of the units that were answered and timed.
+        groups: requests by groups of users, where errors are counted by request though
+            users keep their arm, and latencies are of users; None elsewhere.
     """
 
     requests: int
     errors: int
     at_risk: int | None = None
     latencies: Latencies = attrs.field(factory=dict)
+    groups: GroupCounts | None = None
 
     @property
     def error_counts(self) -> ArmCounts:
@@ -52,3 +98,11 @@ class ArmTick:
         return ArmCounts(
             sum(self.latencies.values()), slower_than(self.latencies, number)
         )
+
+
+def _added(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(map(int.__add__, one, other))
+
+
+def _differences(now: tuple[int, ...], before: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(map(int.__sub__, now, before))

@@ -1,20 +1,14 @@
 """Whether the canary is worse than what it is compared with: a judge of counts. Pure.
 
-It looks at errors and at latency, each as a sequential test (`sequential`) that may be
-looked at after every tick. Latency is the same question as errors: how many requests were
-slower than the baseline's quantiles, which are taken from the baseline's first requests of
-a step and held for that step, so that they never depend on what they judge. The metrics'
-e-values are averaged, which is an e-value again, so `alpha` bounds a false alarm of any of
-them, in all steps together.
-
-Requests of another step are others, so the evidence of steps multiplies. Users come again:
-who fails in one step fails in the next one, in the same arm, and is no news. So where users
-count, each step has evidence of its own and a part of `alpha`: 1/2, 1/6, 1/12 and so on,
-which add up to 1. The most that any step has is what counts.
+It looks at errors and at latency, each as a sequential test between the two arms
+(`sequential.comparison`), which may be looked at after every tick. Their e-values are
+averaged, which is an e-value again, so `alpha` bounds a false alarm of any of them, in all
+steps together.
 
 The same tests between two arms that run the same version, the baseline and stable, say
-whether the environment is one in which such a comparison means anything: where they raise
-an alarm, the verdict is `UNSOUND`, and nothing is concluded.
+whether the environment is one in which such a comparison means anything; so does, where
+requests of users who keep their arm are counted, the test of `user_groups`. Their e-values
+are averaged, too: where that raises an alarm, the verdict is `UNSOUND`, and nothing is concluded.
 
 The rule that it obeys: it is told of ticks and asked for a verdict; it knows no clock, no
 arm's name and no document. What it says never depends on who asks, or how often. One
@@ -25,31 +19,23 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from canary_trio.rollout.evidence import ArmCounts, ArmTick
-from canary_trio.rollout.latency import (
-    Latencies,
-    add,
-    bound_of,
-    quantile,
-)
-from canary_trio.rollout.sequential import (
+from canary_trio.rollout.evidence import ArmTick, GroupCounts
+from canary_trio.rollout.latency import Latencies
+from canary_trio.rollout.sequential.comparison import ArmComparison, NumberReader
+from canary_trio.rollout.sequential.rates import (
     ERROR_RATIOS,
-    LATENCY_RATIOS,
     CeilingTest,
     RatioTest,
     RegressionTest,
     log_mean,
 )
+from canary_trio.rollout.sequential.user_groups import GroupTest
 from canary_trio.rollout.verdict import Finding, MetricVerdict, Verdict
 
-WARM_UP_REQUESTS = 500
-"""Of the baseline in a step, or so many of its users, until its quantiles are taken."""
-
-ERRORS = "errors"
 MIRROR = "answers"
 
 
@@ -71,6 +57,7 @@ class JudgeSettings:
             None where there is no such step.
         mirror_tolerance: how often the canary may differ from the baseline, times as often
             as that does from itself.
+        errors_by_request: whether errors are counted by request though users keep their arm.
     """
 
     error_tolerance: float = 1.0
@@ -83,6 +70,7 @@ class JudgeSettings:
     error_ceiling: float = 0.001
     comparisons: int | None = None
     mirror_tolerance: float = 1.0
+    errors_by_request: bool = False
 
 
 @attrs.frozen
@@ -110,18 +98,21 @@ class Judge:
     """
 
     __slots__ = (
-        *("_below", "_control", "_mirror", "_ratios", "_requests", "_tests"),
+        *("_below", "_control", "_groups", "_has_control", "_mirror", "_ratios"),
+        *("_requests", "_tests"),
         *("compares", "settings"),
     )
 
     def __init__(self, settings: JudgeSettings) -> None:
         self.settings = settings
         self.compares = False
-        self._tests = _Comparison(settings)
+        self._tests = _comparison(settings)
         self._mirror = None
         if settings.comparisons is not None:
             self._mirror = RegressionTest(settings.mirror_tolerance, ERROR_RATIOS)
-        self._control = (_Comparison(settings), _Comparison(settings))
+        self._control = (_comparison(settings), _comparison(settings))
+        self._has_control = False
+        self._groups = GroupTest() if settings.errors_by_request else None
         self._begin_counts()
 
     def __repr__(self) -> str:
@@ -133,9 +124,11 @@ class Judge:
         What speaks for a regression is kept; requests, intervals and what is shown to be
         fine are of one step.
         """
-        self._tests.begin_step(*self._mirrored)
+        self._tests.begin_step()
         for comparison in self._control:
             comparison.begin_step()
+        if self._groups is not None:
+            self._groups.begin_step()
         self._begin_counts()
 
     def observe(
@@ -160,10 +153,25 @@ class Judge:
         compared = self._tests.observe(canary, baseline)
         for ratio, (ours, theirs) in zip(self._ratios, compared, strict=False):
             ratio.observe(ours, theirs)
+        arms = [canary, baseline]
         if stable is not None:
             forth, back = self._control
             forth.observe(baseline, stable)
             back.observe(stable, baseline)
+            self._has_control = True
+            arms.append(stable)
+        if self._groups is not None:
+            self._groups.observe([arm.groups for arm in arms])
+
+    def learn(self, arms: Sequence[GroupCounts | None]) -> None:
+        """Take in what groups of users had in this step, of each arm, without judging it."""
+        if self._groups is not None:
+            self._groups.learn(arms)
+
+    @property
+    def learnt(self) -> Mapping[int, GroupCounts]:
+        """What groups of users had in this step, by the place of their arm, as far as known."""
+        return {} if self._groups is None else self._groups.seen
 
     @property
     def finding(self) -> Finding:
@@ -171,7 +179,8 @@ class Judge:
         settings = self.settings
         needed = math.log(1 / settings.alpha)
         log_e = self._log_e
-        if log_mean([control.log_e() for control in self._control]) >= needed:
+        controls = self._controls()
+        if controls and log_mean(controls) >= needed:
             return Finding.UNSOUND
         if log_e >= needed:
             return Finding.REGRESSION
@@ -187,9 +196,10 @@ class Judge:
 
     def verdict(self) -> Verdict:
         """Say what is known now, and why."""
-        settings = self.settings
+        settings, finding, groups = self.settings, self.finding, self._groups
+        is_unsound = finding is Finding.UNSOUND
         return Verdict(
-            finding=self.finding,
+            finding=finding,
             e_value=_exp(self._log_e),
             requests=(self._requests[0], self._requests[1]),
             metrics=tuple(
@@ -202,11 +212,15 @@ class Judge:
             ),
             not_worse_than=self._not_worse_than(),
             below_ceiling=self._is_below_ceiling(),
+            by_user=is_unsound
+            and groups is not None
+            and groups.log_e == max(self._controls()),
         )
 
     def numbers(self) -> JudgeNumbers:
         """Give what has to be kept to go on elsewhere."""
-        proves: list[float] = [*self._requests, *self._below.state()]
+        proves: list[float] = [*self._requests, self._has_control]
+        proves += self._below.state()
         shown = array("f")
         for ratio in self._ratios:
             lower, points = ratio.state()
@@ -216,6 +230,8 @@ class Judge:
             proves += comparison.state()
         if self._mirror is not None:
             proves += self._mirror.state()
+        if self._groups is not None:
+            proves += self._groups.state()
         warm_ups = tuple(one.warm_up for one in self._comparisons)
         return JudgeNumbers(tuple(proves), shown, warm_ups)
 
@@ -230,8 +246,9 @@ class Judge:
             *(len(like.proves), len(like.shown), len(like.warm_ups)),
         ):
             raise ValueError("found numbers of a judge with other settings")
-        proves, shown = _Reader(kept.proves), _Reader(kept.shown)
+        proves, shown = NumberReader(kept.proves), NumberReader(kept.shown)
         self._requests = [int(one) for one in proves.take(2)]
+        self._has_control = bool(proves.take(1)[0])
         self._below.restore(proves.take(len(self._below.state())))
         for ratio in self._ratios:
             lower, points = ratio.state()
@@ -240,11 +257,22 @@ class Judge:
             comparison.restore(proves.take(len(comparison.state())), warm_up)
         if self._mirror is not None:
             self._mirror.restore(proves.take(len(self._mirror.state())))
+        if self._groups is not None:
+            self._groups.restore(proves.take(len(self._groups.state())))
 
     @property
     def _log_e(self) -> float:
         """Of all metrics together."""
         return self._tests.log_e(*self._mirrored)
+
+    def _controls(self) -> list[float]:
+        """Give the evidence of each control that there is, against what is assumed."""
+        found = []
+        if self._has_control:
+            found.append(log_mean([control.log_e() for control in self._control]))
+        if self._groups is not None:
+            found.append(self._groups.log_e)
+        return found
 
     @property
     def _mirrored(self) -> tuple[float, ...]:
@@ -257,7 +285,7 @@ class Judge:
             yield MIRROR, self._mirror, None
 
     @property
-    def _comparisons(self) -> tuple[_Comparison, ...]:
+    def _comparisons(self) -> tuple[ArmComparison, ...]:
         return (self._tests, *self._control)
 
     def _begin_counts(self) -> None:
@@ -275,115 +303,13 @@ class Judge:
         return self._below.log_e >= math.log(1 / self.settings.beta)
 
 
-class _Comparison:
-    """The tests of all metrics between two arms."""
-
-    # fmt: off
-    __slots__ = (
-        "_bounds", "_held", "_parts", "_settings", "_starts_step", "_step", "_tests",
-        "warm_up",
+def _comparison(settings: JudgeSettings) -> ArmComparison:
+    return ArmComparison(
+        settings.latency_quantiles,
+        error_tolerance=settings.error_tolerance,
+        latency_tolerance=settings.latency_tolerance,
+        errors_by_request=settings.errors_by_request,
     )
-    # fmt: on
-
-    def __init__(self, settings: JudgeSettings) -> None:
-        self._settings = settings
-        self._parts = settings.latency_quantiles
-        self._step = 0  # of users, where they are counted
-        self._held = -math.inf  # the most that a step of users before had
-        self._starts_step: list[bool] = []
-        self._begin_tests()
-        self.begin_step()
-
-    def log_e(self, *more: float) -> float:
-        """Give the evidence of all metrics together, and of more that is averaged in."""
-        found = log_mean([*(test.log_e for test in self._tests), *more])
-        if not self._step:
-            return found
-        return max(self._held, found - math.log(self._step * (self._step + 1)))
-
-    def begin_step(self, *more: float) -> None:
-        """Let the quantiles be taken anew, and where users count the evidence too."""
-        if self._step and not self._starts_step[0]:
-            self._held = self.log_e(*more)
-            self._step += 1
-            self._begin_tests()
-        self._bounds: list[int] = []
-        self.warm_up: dict[int, int] = {}
-        self._starts_step = [True] * len(self._tests)
-
-    def observe(
-        self, canary: ArmTick, baseline: ArmTick
-    ) -> list[tuple[ArmCounts, ArmCounts]]:
-        """Take one tick in, and give what was compared: errors, then each quantile."""
-        if canary.at_risk is not None:
-            self._step = self._step or 1
-        compared = [(canary.error_counts, baseline.error_counts)]
-        compared += [
-            (canary.slow_counts(number), baseline.slow_counts(number))
-            for number in self._bounds
-        ]
-        for at, (ours, theirs) in enumerate(compared):
-            self._tests[at].observe(ours, theirs, begins_step=self._starts_step[at])
-            self._starts_step[at] = False
-        if not self._bounds and self._parts:
-            self._warm(baseline.latencies)
-        return compared
-
-    def metrics(self) -> Iterator[tuple[str, RegressionTest, float | None]]:
-        """Give each metric's name, test, and what slower means in seconds."""
-        yield ERRORS, self._tests[0], None
-        for at, part in enumerate(self._parts):
-            number = self._bounds[at] if self._bounds else None
-            bound_s = None if number is None else bound_of(number)
-            yield f"p{part * 100:g}", self._tests[1 + at], bound_s
-
-    def state(self) -> list[float]:
-        """Give what has to be kept to go on elsewhere, beside the warm-up."""
-        bounds = [float(one) for one in self._bounds] or [-1.0] * len(self._parts)
-        tests = [number for test in self._tests for number in test.state()]
-        steps = (*map(float, self._starts_step), self._step, self._held)
-        return [*bounds, *steps, *tests]
-
-    def restore(self, state: Sequence[float], warm_up: Latencies) -> None:
-        """Go on from what `state` gave."""
-        left = _Reader(state)
-        bounds = [int(one) for one in left.take(len(self._parts))]
-        self._bounds = bounds if bounds and bounds[0] >= 0 else []
-        self._starts_step = [bool(one) for one in left.take(len(self._tests))]
-        step, self._held = left.take(2)
-        self._step = int(step)
-        for test in self._tests:
-            test.restore(left.take(len(test.state())))
-        self.warm_up = dict(warm_up)
-
-    def _begin_tests(self) -> None:
-        settings = self._settings
-        self._tests = [RegressionTest(settings.error_tolerance, ERROR_RATIOS)]
-        self._tests += [
-            RegressionTest(settings.latency_tolerance, LATENCY_RATIOS)
-            for _ in self._parts
-        ]
-
-    def _warm(self, latencies: Latencies) -> None:
-        """Take the baseline's quantiles, once there are enough; the next tick uses them."""
-        add(self.warm_up, latencies)
-        if sum(self.warm_up.values()) >= WARM_UP_REQUESTS:
-            self._bounds = [quantile(self.warm_up, part) for part in self._parts]
-            self.warm_up = {}
-
-
-class _Reader:
-    """Numbers, taken from the front."""
-
-    __slots__ = ("_at", "_numbers")
-
-    def __init__(self, numbers: Sequence[float]) -> None:
-        self._numbers, self._at = numbers, 0
-
-    def take(self, count: int) -> Sequence[float]:
-        """Give the next ones."""
-        begin, self._at = self._at, self._at + count
-        return self._numbers[begin : self._at]
 
 
 def _exp(value: float) -> float:

@@ -23,6 +23,7 @@ import attrs
 from canary_trio.config.model import STABLE, WHOLE, format_share
 from canary_trio.config.rollout import (
     AtDeadline,
+    ErrorUnit,
     Phase,
     Rollout,
     RolloutState,
@@ -172,13 +173,14 @@ def _judge(
     rules, judgement = rollout.judge, seen.judgement
     if rules is None or judgement is None or not _is_bad(judgement):
         return None
-    if judgement.finding is Finding.REGRESSION:
-        if rules.then is Then.ABORT:
-            return aborted(rollout, ratio, seen, judgement.words)
-        if rules.then is Then.PAUSE:
-            return moved(
-                rollout, ratio, seen, phase=Phase.PAUSED, reason=judgement.words
-            )
+    is_worse = judgement.finding is Finding.REGRESSION
+    if is_worse and rules.then is Then.ABORT:
+        return aborted(rollout, ratio, seen, judgement.words)
+    # who asked for requests as the unit decides what is to be counted in their place
+    if rules.then is not Then.SAY and (
+        is_worse or rules.errors.unit is ErrorUnit.REQUESTS
+    ):
+        return moved(rollout, ratio, seen, phase=Phase.PAUSED, reason=judgement.words)
     if state.verdict is not None and state.verdict.finding == judgement.words:
         return None
     said = (

@@ -22,7 +22,7 @@ class Finding(enum.Enum):
 
     NOT_ENOUGH_DATA = "not enough data"
     UNSOUND = "unsound"
-    """Two arms of the same version differ, so this one's differing means nothing."""
+    """What is assumed does not hold, so that the arms differ means nothing."""
 
 
 @attrs.frozen
@@ -42,6 +42,11 @@ class MetricVerdict:
     bound_s: float | None = None
 
 
+ARMS_DIFFER = "two arms of the same version differ"
+HANGS_TOGETHER = 'failures hang together by user; "unit": "users" in judge.errors counts each user once'
+"""Why it is unsound, and what to do."""
+
+
 @attrs.frozen
 class Verdict:
     """What the judge says now.
@@ -53,6 +58,7 @@ class Verdict:
         metrics: each for itself.
         not_worse_than: the least multiple that the canary's errors are shown to lie below.
         below_ceiling: whether they are shown to lie below the ceiling.
+        by_user: whether it is unsound since failures hang together by user.
     """
 
     finding: Finding
@@ -61,6 +67,7 @@ class Verdict:
     metrics: tuple[MetricVerdict, ...]
     not_worse_than: float | None = None
     below_ceiling: bool = False
+    by_user: bool = False
 
     def __str__(self) -> str:
         if self.finding is Finding.NOT_WORSE:
@@ -70,4 +77,7 @@ class Verdict:
         if self.finding in (Finding.REGRESSION, Finding.SUSPICIOUS):
             worst = max(self.metrics, key=lambda metric: metric.e_value)
             return f"{self.finding.value}: {worst.name}"
+        if self.finding is Finding.UNSOUND:
+            why = HANGS_TOGETHER if self.by_user else ARMS_DIFFER
+            return f"{self.finding.value}: {why}"
         return str(self.finding.value)

@@ -219,6 +219,48 @@ async def test_a_user_is_timed_once(asks: dict[str, Any]) -> None:
             assert sum(sums(proxy).latencies.values()) == 2
 
 
+@pytest.mark.parametrize(
+    "asks",
+    [
+        pytest.param({"sticky_sessions": {"header": "X-User"}}, id="sticky"),
+        pytest.param({"style": "hash", "hash_by": {"header": "X-User"}}, id="hash"),
+    ],
+)
+async def test_errors_by_request_are_counted_by_groups_too(
+    asks: dict[str, Any],
+) -> None:
+    rollout = {**ROLLOUT, "judge": {"errors": {"unit": "requests"}}}
+
+    async def fails_for_some(request: ReceivedRequest) -> None:
+        fails = b"X-Fails" in request.head
+        await (says(b"500 Oh") if fails else says_canary)(request)
+
+    async with fake_upstream(fails_for_some) as fake:
+        canary = arm(fake, **ALONE)
+        arms = {"stable": arm(fake), "canary": canary}
+        async with proxied(arms, **asks, rollout=rollout) as proxy:
+            for user in (b"a", b"a", b"b", b"a"):
+                await ask(proxy, GET % b"X-User: %b\r\n" % user)
+                await ask(proxy, GET % b"X-User: %b\r\nX-Fails: 1\r\n" % user)
+            await ask(proxy)  # who has no key is in no group
+            found = sums(proxy)
+            assert (found.requests, found.errors, found.users) == (9, 4, None)
+            assert found.timed == 2  # latency is of users
+            assert found.groups is not None
+            assert sorted(found.groups.requests)[-3:] == [0, 2, 6]
+            assert sorted(found.groups.failed)[-3:] == [0, 1, 3]
+
+
+async def test_where_nobody_has_a_key_there_are_no_groups() -> None:
+    rollout = {**ROLLOUT, "judge": {"errors": {"unit": "requests"}}}
+    async with fake_upstream(says(b"500 Oh")) as fake:
+        arms = {"stable": arm(fake), "canary": arm(fake, **ALONE)}
+        async with proxied(arms, rollout=rollout) as proxy:
+            await ask(proxy)
+            found = sums(proxy)
+            assert (found.requests, found.errors, found.groups) == (1, 1, None)
+
+
 async def test_a_user_who_is_given_a_key_is_timed_before_he_shows_it() -> None:
     async with fake_upstream(says_canary) as fake:
         arms = {"stable": arm(fake), "canary": arm(fake)}

@@ -8,13 +8,16 @@ import random
 import attrs
 import pytest
 
-from canary_trio.rollout.evidence import ArmTick
-from canary_trio.rollout.judge import WARM_UP_REQUESTS, Judge, JudgeSettings
+from canary_trio.rollout.evidence import GROUPS, ArmTick, GroupCounts
+from canary_trio.rollout.judge import Judge, JudgeSettings
 from canary_trio.rollout.latency import BOUNDS_S, interval_of
+from canary_trio.rollout.sequential.comparison import WARM_UP_REQUESTS
+from canary_trio.rollout.sequential.user_groups import GroupTest
 from canary_trio.rollout.simulation import Scenario, binomial, simulate
 from canary_trio.rollout.verdict import Finding
 
 ERRORS_ONLY = JudgeSettings(latency_quantiles=())
+BY_REQUEST = attrs.evolve(ERRORS_ONLY, errors_by_request=True)
 
 
 def judged(
@@ -130,6 +133,79 @@ def test_where_two_arms_of_one_version_differ_nothing_is_concluded() -> None:
         for _ in range(30):
             judge.observe(ArmTick(100, 9), ArmTick(100, better), ArmTick(100, worse))
         assert judge.finding is Finding.UNSOUND
+        assert str(judge.verdict()) == "unsound: two arms of the same version differ"
+
+
+def of_groups(failed: tuple[int, ...], each: int = 10) -> ArmTick:
+    """Give a tick of users who keep their arm, whose requests are counted."""
+    failures = failed + (0,) * (GROUPS - len(failed))
+    groups = GroupCounts((each,) * GROUPS, failures)
+    return ArmTick(each * GROUPS, sum(failed), groups=groups)
+
+
+def test_where_failures_hang_together_by_user_requests_say_nothing() -> None:
+    judge = Judge(BY_REQUEST)
+    for _ in range(8):
+        judge.observe(of_groups((9,)), of_groups(()))
+    assert judge.finding is Finding.UNSOUND
+    assert '"unit": "users"' in str(judge.verdict())
+    unguarded = judged(of_groups((9,)), of_groups(()), 8, ERRORS_ONLY)
+    assert unguarded.finding is Finding.REGRESSION
+
+
+def test_failures_of_all_users_alike_are_judged_by_request() -> None:
+    judge = Judge(BY_REQUEST)
+    for tick in range(60):
+        ours = [int((group + tick) % 8 == 0) for group in range(GROUPS)]
+        theirs = [int((group + tick) % 32 == 0) for group in range(GROUPS)]
+        judge.observe(of_groups(tuple(ours)), of_groups(tuple(theirs)))
+    assert str(judge.verdict()) == "regression: errors"
+
+
+def test_all_controls_together_have_one_alpha() -> None:
+    """With a third arm that says nothing, groups have to say twice as much."""
+    ours, theirs = of_groups((2,)), of_groups(())
+    groups = GroupTest()
+    groups.observe([ours.groups, theirs.groups])
+    e_value = math.exp(groups.log_e)
+    assert e_value > 2
+    settings = attrs.evolve(BY_REQUEST, alpha=1 / (0.75 * e_value))
+    alone, beside = Judge(settings), Judge(settings)
+    alone.observe(ours, theirs)
+    beside.observe(ours, theirs, theirs)
+    assert alone.finding is Finding.UNSOUND
+    assert beside.finding is not Finding.UNSOUND
+
+
+def test_errors_by_request_go_on_in_the_next_step_and_latency_of_users_does_not() -> (
+    None
+):
+    slow, quick = {interval_of(0.5): 60}, {interval_of(0.01): 60}
+
+    def ticks(judge: Judge, ours: dict[int, int], *, failed: int) -> None:
+        for tick in range(12):
+            failures = [int(at < failed) for at in range(GROUPS)]
+            turned = tuple(failures[tick:] + failures[:tick])
+            canary, baseline = of_groups(turned), of_groups(())
+            judge.observe(
+                attrs.evolve(canary, latencies=ours),
+                attrs.evolve(baseline, latencies=quick),
+            )
+
+    settings = attrs.evolve(BY_REQUEST, latency_quantiles=(0.5,))
+    judge = Judge(settings)
+    ticks(judge, quick, failed=1)
+    errors, p50 = judge.verdict().metrics
+    judge.begin_step()
+    again, anew = judge.verdict().metrics
+    assert errors.e_value > 5
+    assert again.e_value == errors.e_value  # of other requests: it goes on
+    assert anew.e_value == 1 != p50.e_value  # of the same users: it begins
+    ticks(judge, slow, failed=0)
+    assert judge.verdict().metrics[1].e_value > 1000
+    told = judge.verdict().e_value
+    judge.begin_step()
+    assert judge.verdict().e_value == told  # what was seen is not taken back
 
 
 def test_users_are_at_risk_until_they_have_failed() -> None:

@@ -184,6 +184,19 @@ def test_what_is_unsound_neither_aborts_nor_is_silent() -> None:
     assert any("unsound" in move.state.reason for move in world.moves)
 
 
+@pytest.mark.parametrize("then", ["abort", "pause", "say"])
+def test_where_requests_were_asked_for_what_is_unsound_pauses(then: str) -> None:
+    world = begun(judge={"then": then, "errors": {"unit": "requests"}})
+    world.judgement = Judgement(Finding.UNSOUND, "unsound: by user")
+    if then == "say":
+        world.until(lambda w: w.phase is DONE, 100)
+        assert any("unsound" in move.state.reason for move in world.moves)
+    else:
+        world.run(60)
+        assert (world.phase, world.share) == (PAUSED, 0.01)
+        assert world.state.reason == "unsound: by user"
+
+
 @pytest.mark.parametrize("phase", [RUNNING, WAITING, PAUSED])
 @pytest.mark.parametrize("when", ["abort", "pause"])
 def test_r09_the_deadline_counts_from_the_start_and_names_the_step(

@@ -328,7 +328,9 @@ ROLLOUT = table(
     judge=st.none()
     | st.booleans()
     | table(
-        errors=table(tolerance=st.floats(1, 1000)),
+        errors=table(
+            tolerance=st.floats(1, 1000), unit=st.sampled_from(["users", "requests"])
+        ),
         latency=st.none() | table(quantiles=st.just([0.5, 0.99])),
         alpha=st.floats(1e-9, 0.5),
         mirror=st.none()

@@ -97,8 +97,8 @@ ROLLOUT = (
     counter(
         "canary_rollout_transitions_total",
         "Changes of phase or step that this proxy saw in documents, each worker for itself, by what moved them:"
-        " operator, steps, regression, suspicious, deadline, gate, frozen, requests or"
-        " no_data.",
+        " operator, steps, regression, suspicious, unsound, deadline, gate, frozen, requests"
+        " or no_data.",
         ("from", "to", "reason"),
         _transitions,
     ),

@@ -16,6 +16,7 @@ from canary_trio.config.codec import (
 )
 from canary_trio.config.parts.times import seconds
 from canary_trio.config.rollout import (
+    ErrorUnit,
     JudgedErrors,
     JudgedLatency,
     JudgedMirror,
@@ -74,6 +75,7 @@ _JUDGE_TABLE = table(
         status=status_codes(least=1),
         tolerance=number(1, 1000),
         ceiling=number(1e-6, 1),
+        unit=enumeration(ErrorUnit),
     ),
     latency=optional(
         table(

@@ -210,12 +210,14 @@ def _tiles(
         sums = [table[name] for table in told if name in table]
         units = (one.requests if one.users is None else one.users for one in sums)
         counted.append((sum(units), sum(one.errors for one in sums)))
-    by_user = any(one.users is not None for table in told for one in table.values())
+    every = [one for table in told for one in table.values()]
+    fails_once = any(one.users is not None for one in every)
+    timed_once = fails_once or any(one.groups is not None for one in every)
     return [
         _tile(
             *(rollout, verdict, metric),
             counted if metric.name == "errors" else None,
-            by_user=by_user,
+            by_user=fails_once if metric.name == "errors" else timed_once,
         )
         for metric in verdict.metrics
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from canary_trio.config.rollout import JudgeRules, Rollout
+from canary_trio.config.rollout import ErrorUnit, JudgeRules, Rollout
 from canary_trio.rollout.fleet.counting_rule import judged_arms, window_of
 from canary_trio.rollout.fleet.judge_state import JudgeState, advance
 from canary_trio.rollout.fleet.sums import FleetEvidence, learnt_in
@@ -100,6 +100,7 @@ def settings_of(rules: JudgeRules) -> JudgeSettings:
         requests=rules.requests,
         comparisons=None if mirror is None else mirror.requests,
         mirror_tolerance=1.0 if mirror is None else mirror.tolerance,
+        errors_by_request=rules.errors.unit is ErrorUnit.REQUESTS,
     )
 
 

@@ -22,6 +22,10 @@ Transition = tuple[str, str, str]
 
 NONE = "none"
 
+_WORDS = (
+    *("regression", "suspicious", "unsound", "deadline", "gate", "frozen", "requests"),
+)
+
 
 class RolloutNews:
     """What is told of one service's rollout.
@@ -117,7 +121,7 @@ def reason_word(state: RolloutState) -> str:
     """
     if not state.by.startswith("rollout (") or state.by_hand:
         return "operator"
-    for word in ("regression", "suspicious", "deadline", "gate", "frozen", "requests"):
+    for word in _WORDS:
         if word in state.reason:
             return word
     if "comparisons" in state.reason:

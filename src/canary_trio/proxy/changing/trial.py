@@ -16,12 +16,13 @@ from collections.abc import Sequence
 import attrs
 import trio
 
-from canary_trio.config.model import WHOLE, Config, Style
+from canary_trio.config.model import WHOLE, Config
 from canary_trio.config.rollout import JudgeRules
 from canary_trio.proxy.changing.trial_split import TrialSplit
 from canary_trio.proxy.live import LiveConfig
 from canary_trio.proxy.runtime import Runtime
 from canary_trio.rollout.fleet.arm_tally import EPOCH_BYTES, Counting, CountingRule
+from canary_trio.rollout.fleet.counting_rule import rule_by
 from canary_trio.rollout.fleet.judge_state import JudgedArms
 from canary_trio.routing.arm_references import references_to
 from canary_trio.telemetry.counters import DocumentCounts
@@ -164,11 +165,7 @@ def counting_rule(config: Config, revision: int) -> CountingRule:
     """Give what is counted of both documents: as of an arm, by what the present one says."""
     rollout = config.rollout
     rules = (None if rollout is None else rollout.judge) or JudgeRules()
-    failing = frozenset(
-        status for low, high in rules.errors.status for status in range(low, high + 1)
-    )
-    by_user = config.sticky_sessions is not None or config.style is Style.HASH
-    return CountingRule(trial_window(revision), SIDES.names, failing, by_user)
+    return rule_by(rules, config, trial_window(revision), SIDES.names)
 
 
 def trial_window(revision: int) -> str:

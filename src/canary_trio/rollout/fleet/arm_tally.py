@@ -9,7 +9,8 @@ drew it. Nor is what its client left, since nobody knows what would have become 
 Where users have keys, the unit is the user, once in a window, for errors and for latency:
 what the requests of one user come to hangs together, that of two does not. Users are told
 apart by slots of a hash; a slot has been seen, has failed, was timed. A user who is only
-now given a key is a unit without a slot.
+now given a key is a unit without a slot. Where a document says so, errors are counted by
+request all the same, and requests by groups of users besides, which tell whether that is sound.
 
 The rule that it obeys: counts belong to one window and one life of a proxy, its epoch, and
 never go back within it. So who reads them late, or reads only some, misses nothing; but of
@@ -22,12 +23,14 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+import zlib
 from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import attrs
 
+from canary_trio.rollout.evidence import GROUPS, GroupCounts
 from canary_trio.rollout.fleet.compared import ComparedTally
 from canary_trio.rollout.fleet.published import HASH_BYTES, ArmSums, ProxyEvidence
 from canary_trio.rollout.fleet.timed_users import TIMED, TimedUsers
@@ -71,6 +74,7 @@ class CountingRule:
         by_user: whether a user counts once.
         compares: whether copies of requests are compared in this window, of the first two
             arms; what users themselves have is not counted then.
+        errors_by_request: whether errors are counted by request, though users count once.
     """
 
     window: str
@@ -78,6 +82,7 @@ class CountingRule:
     failing: frozenset[int] = FAILING
     by_user: bool = False
     compares: bool = False
+    errors_by_request: bool = False
 
 
 class Tally(Protocol):
@@ -286,6 +291,46 @@ class ArmTally:
         self._latest.append(found.digest())
 
 
+class GroupedTally(ArmTally):
+    """The counts of one arm whose users count once for latency, and by request for errors.
+
+    Each request of a user who came with a key counts in the group of that user, which is
+    the same at all proxies; so none is passed over as one of whom nothing is left to count.
+    """
+
+    __slots__ = ("_asked", "_failures")
+
+    def __init__(self, rule: CountingRule, seed: str = "") -> None:
+        super().__init__(rule, seed)
+        self.slots = _NO_SLOTS
+        self._asked, self._failures = [0] * GROUPS, [0] * GROUPS
+
+    def take(
+        self, seconds: float, user: bytes | None = None, given: bytes | None = None
+    ) -> None:
+        """Time a request that did not fail, if its user was not, and count it in a group."""
+        if user is not None:
+            self._asked[zlib.crc32(user) % GROUPS] += 1
+        super().take(seconds, user, given)
+
+    def add(self, user: bytes | None, *, failed: bool) -> None:
+        """Count a request that failed, or one whose time says nothing, as a tunnel's."""
+        self.requests += 1
+        self.errors += failed
+        if user is not None:
+            group = zlib.crc32(user) % GROUPS
+            self._asked[group] += 1
+            self._failures[group] += failed
+
+    def sums(self) -> ArmSums:
+        """Give what is told of it."""
+        return attrs.evolve(
+            super().sums(),
+            users=None,
+            groups=GroupCounts(tuple(self._asked), tuple(self._failures)),
+        )
+
+
 class Counting:
     """What a proxy counts in one window.
 
@@ -302,8 +347,9 @@ class Counting:
         self.rule = rule
         self.epoch = epoch
         self.compared = ComparedTally() if rule.compares else None
+        kind = GroupedTally if rule.errors_by_request else ArmTally
         self.tallies: Mapping[str, ArmTally] = {
-            arm: ArmTally(rule, epoch) for arm in rule.arms if not rule.compares
+            arm: kind(rule, epoch) for arm in rule.arms if not rule.compares
         }
 
     def __repr__(self) -> str:

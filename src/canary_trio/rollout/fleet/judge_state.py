@@ -14,6 +14,8 @@ over the fleet; if it is still the same proxies in the same epochs, the differen
 present sums is what was not judged yet. If not, that stretch is left out. Latencies of the
 stretch are left out always, and users who failed or were timed before it may count once more. Who comes
 later in that step may have been judged before: what it counted by then is left out.
+What groups of users had is not kept: what the fleet tells of them at the first look is only
+learnt from, so a failure that nobody judged by group speaks neither for them nor against.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from canary_trio.rollout.fleet.sums import (
     NewCounts,
     Sums,
     digest_of,
+    groups_of,
     sums_of,
     ticks_of,
 )
@@ -185,6 +188,7 @@ class JudgeState:
         restored, self._restored, self._present = self._restored, None, now
         if restored is not None:
             self._known, self._resumed = dict(now), True
+            self.judge.learn(groups_of(self.arms.names, now))
             return self._since(restored, now)
         news = {name: NewCounts() for name in self.arms.names}
         for proxy, one in now.items():

@@ -1,7 +1,8 @@
 """What a proxy tells of its counts, and how that is written and read. Pure.
 
 JSON, a list for an arm: `[requests, errors, users or null, first interval, latencies,
-failed users, hashes of the latest, timed users, the latest]`. All numbers are since the
+failed users, hashes of the latest, timed users, the latest]`, and where groups of users are
+counted their requests and those that failed. All numbers are since the
 epoch began, so the newest one says all, and what is lost on the way is made up by the next.
 
 The rule that it obeys: what is written is below `MOST_BYTES` whatever was counted, and what
@@ -17,6 +18,7 @@ from typing import Any
 
 import attrs
 
+from canary_trio.rollout.evidence import GroupCounts
 from canary_trio.rollout.fleet.compared import MOST_PLACE, TOLD_PLACES, Learnt
 from canary_trio.rollout.fleet.timed_users import (
     TOLD,
@@ -59,6 +61,8 @@ class ArmSums:
         latest: hashes of the latest of them, oldest first.
         timed: users with a key that were timed: how many there were.
         newest: the latest of them, oldest first.
+        groups: requests by groups of users, where errors are counted by request though
+            users keep their arm; None elsewhere.
     """
 
     requests: int = 0
@@ -69,6 +73,7 @@ class ArmSums:
     latest: tuple[bytes, ...] = ()
     timed: int = 0
     newest: tuple[TimedUser, ...] = ()
+    groups: GroupCounts | None = None
 
 
 @attrs.frozen
@@ -129,6 +134,7 @@ def _row(sums: ArmSums) -> list[Any]:
         *(sums.requests, sums.errors, sums.users),
         *(first, counts, sums.failed, hashes),
         *(sums.timed, _text_of(sums.newest)),
+        *([] if sums.groups is None else (sums.groups.requests, sums.groups.failed)),
     ]
 
 
@@ -151,7 +157,7 @@ def _newest(text: str) -> tuple[TimedUser, ...]:
 
 
 def _sums(row: Any) -> ArmSums:
-    requests, errors, users, first, counts, failed, hashes, timed, newest = row
+    requests, errors, users, first, counts, failed, hashes, timed, newest, *rest = row
     if first + len(counts) > len(BOUNDS_S) + 1 or len(hashes) > _HASHES:
         raise ValueError("more than there is")
     found = bytes.fromhex(hashes)
@@ -168,6 +174,7 @@ def _sums(row: Any) -> ArmSums:
         ),
         timed=_count(timed),
         newest=_newest(newest),
+        groups=_groups(*rest) if rest else None,
     )
     if len(sums.newest) > sums.timed:
         raise ValueError("more timed than were")
@@ -175,7 +182,18 @@ def _sums(row: Any) -> ArmSums:
         raise ValueError("more failed than there were")
     if not len(sums.latest) <= sums.failed <= sums.errors:
         raise ValueError("more hashes than failed")
+    groups = sums.groups
+    if groups is not None and (
+        sums.users is not None
+        or sum(groups.requests) > sums.requests
+        or sum(groups.failed) > sums.errors
+    ):
+        raise ValueError("more in groups than there were")
     return sums
+
+
+def _groups(requests: list[Any], failed: list[Any]) -> GroupCounts:
+    return GroupCounts(tuple(map(_count, requests)), tuple(map(_count, failed)))
 
 
 def _short(table: dict[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from canary_trio.rollout.evidence import ArmTick
+from canary_trio.rollout.evidence import ArmTick, GroupCounts
 from canary_trio.rollout.fleet.compared import Learnt, added
 from canary_trio.rollout.fleet.published import ArmSums, ProxyEvidence
 from canary_trio.rollout.fleet.timed_users import FirstTimes
@@ -25,12 +25,13 @@ NOTHING = ArmSums()
 class NewCounts:
     """What is new of an arm, of all proxies."""
 
-    __slots__ = ("at_risk", "errors", "latencies", "requests")
+    __slots__ = ("at_risk", "errors", "groups", "latencies", "requests")
 
     def __init__(self) -> None:
         self.requests = self.errors = 0
         self.at_risk: int | None = None
         self.latencies: dict[int, int] = {}
+        self.groups: GroupCounts | None = None
 
     def add(
         self,
@@ -60,6 +61,10 @@ class NewCounts:
             at_risk = max(now.users - before.errors, errors)
             self.at_risk = (self.at_risk or 0) + at_risk
         self.errors += errors
+        if now.groups is not None:
+            more_of_groups = now.groups.more_than(before.groups)
+            if more_of_groups is not None:
+                self.groups = more_of_groups.and_also(self.groups)
         for at, count in now.latencies.items():
             more = count - before.latencies.get(at, 0)
             if more > 0:
@@ -79,7 +84,7 @@ def ticks_of(news: Mapping[str, NewCounts]) -> dict[str, ArmTick]:
         at_risk = (new.at_risk or 0) if by_user else None
         most = new.requests if at_risk is None else at_risk
         errors = min(new.errors, most)
-        ticks[name] = ArmTick(new.requests, errors, at_risk, new.latencies)
+        ticks[name] = ArmTick(new.requests, errors, at_risk, new.latencies, new.groups)
     return ticks
 
 
@@ -99,6 +104,20 @@ def sums_of(arms: Iterable[str], fleet: FleetEvidence) -> Sums:
         )
         for name in arms
     )
+
+
+def groups_of(
+    arms: Iterable[str], fleet: FleetEvidence
+) -> tuple[GroupCounts | None, ...]:
+    """Add up what a fleet tells of groups of users, of each arm; None for nothing."""
+    found = []
+    for name in arms:
+        added_up: GroupCounts | None = None
+        for one in fleet.values():
+            groups = one.arms[name].groups
+            added_up = added_up if groups is None else groups.and_also(added_up)
+        found.append(added_up)
+    return tuple(found)
 
 
 def learnt_in(fleet: FleetEvidence, window: str) -> Learnt | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from canary_trio.config.document import dump, load
-from canary_trio.config.rollout import JudgeRules, Phase, RolloutStep, Then
+from canary_trio.config.rollout import ErrorUnit, JudgeRules, Phase, RolloutStep, Then
 from tests.canary_trio.support.documents import ARMS, problems
 
 THREE = {**ARMS, "baseline": {"servers": ["http://a"]}}
@@ -104,6 +104,9 @@ def test_r19_a_rollout_without_a_judge_is_valid(
         ({"steps": [1.5]}, "$.rollout.steps[0]"),
         ({"judge": {"alpha": 0}}, "$.rollout.judge.alpha"),
         ({"judge": {"then": "retry"}}, "$.rollout.judge.then"),
+        ({"judge": {"errors": {"unit": "user"}}}, "$.rollout.judge.errors.unit"),
+        ({"judge": {"errors": {"unit": None}}}, "$.rollout.judge.errors.unit"),
+        ({"judge": {"latency": {"unit": "users"}}}, "$.rollout.judge.latency.unit"),
         (
             {"judge": {"latency": {"quantiles": [1.0]}}},
             "$.rollout.judge.latency.quantiles[0]",
@@ -210,6 +213,21 @@ def test_r08_a_step_beyond_what_other_arms_leave_is_refused() -> None:
 
     assert list(found) == ["$.rollout.steps[2]"]
     assert found["$.rollout.steps[2]"][1] == "at most 0.5"
+
+
+def test_errors_are_counted_by_users_if_nothing_else_is_said() -> None:
+    units = [
+        rollout.judge.errors.unit
+        for errors in ({}, {"unit": "users"}, {"unit": "requests"})
+        if (rollout := load(json.dumps(document(judge={"errors": errors}))).rollout)
+        and rollout.judge
+    ]
+    assert units == [ErrorUnit.USERS, ErrorUnit.USERS, ErrorUnit.REQUESTS]
+    found, expected = problems(document(judge={"errors": {"unit": "request"}}))[
+        "$.rollout.judge.errors.unit"
+    ]
+    assert found == '"request"'
+    assert expected == "one of users, requests (did you mean requests?)"
 
 
 def test_gates_without_a_name_are_told_apart() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,12 +17,14 @@ from canary_trio.rollout.fleet.arm_tally import (
     ArmTally,
     Counting,
     CountingRule,
+    GroupedTally,
 )
 from canary_trio.rollout.fleet.published import ProxyEvidence
 from canary_trio.rollout.latency import interval_of
 
 BY_REQUEST = CountingRule("w", ("canary", "stable"))
 BY_USER = CountingRule("w", ("canary", "stable"), by_user=True)
+GROUPED = attrs.evolve(BY_USER, errors_by_request=True)
 
 
 def count(tally: ArmTally, seconds: float, user: bytes | None, *, failed: bool) -> None:
@@ -115,6 +118,39 @@ def test_the_latest_who_failed_are_told_by_hashes() -> None:
     assert elsewhere.sums().latest != other.sums().latest
 
 
+def test_errors_count_by_request_and_by_groups_of_users() -> None:
+    tally = GroupedTally(GROUPED)
+    for user, failed in ((b"a", True), (b"a", True), (b"b", False), (b"a", False)):
+        count(tally, 0.02, user, failed=failed)
+    for failed in (True, False):  # who has no key is in no group, and counts
+        count(tally, 0.02, None, failed=failed)
+    tally.take(0.02, None, b"new")  # nor is who is given one only now
+    tally.end_tick()
+    sums = tally.sums()
+    assert (sums.requests, sums.errors, sums.users) == (6, 3, None)
+    assert sums.latest == ()
+    assert sums.timed == 3  # latency is of users: a, b and the new one
+    assert sums.groups is not None
+    assert sorted(sums.groups.requests)[-3:] == [0, 1, 3]
+    assert sorted(sums.groups.failed)[-2:] == [0, 2]
+    assert max(tally.slots) < KNOWN  # nobody is passed over
+
+
+def test_a_user_is_in_the_same_group_at_each_proxy() -> None:
+    tally = GroupedTally(GROUPED)
+    tally.add(b"ann", failed=True)
+    groups = tally.sums().groups
+    assert groups is not None
+    assert groups.requests.index(1) == 51  # of no hash that differs by process
+    draw = random.Random(1)
+    for _ in range(20_000):
+        tally.add(draw.randbytes(12), failed=False)
+        tally.add(b"user-%06d" % draw.randrange(10**6), failed=False)
+    spread = tally.sums().groups
+    assert spread is not None
+    assert min(spread.requests) > 500  # of 625 that each has in the mean
+
+
 @pytest.mark.parametrize("users", [100, SLOTS // 2, SLOTS])
 def test_many_users_are_estimated(users: int) -> None:
     tally = ArmTally(BY_USER)
@@ -125,13 +161,13 @@ def test_many_users_are_estimated(users: int) -> None:
 
 
 @given(
-    st.booleans(),
+    st.sampled_from([BY_REQUEST, BY_USER, GROUPED]),
     st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.floats(0, 100))),
 )
 def test_counts_only_grow_and_can_be_told(
-    by_user: bool, requests: list[tuple[int, bool, float]]
+    rule: CountingRule, requests: list[tuple[int, bool, float]]
 ) -> None:
-    counting = Counting(BY_USER if by_user else BY_REQUEST, "e")
+    counting = Counting(rule, "e")
     before = counting.evidence().arms["canary"]
     for user, failed, seconds in requests:
         key = b"%d" % user if user else None

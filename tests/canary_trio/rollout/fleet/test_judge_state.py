@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from canary_trio.rollout.evidence import GROUPS, GroupCounts
 from canary_trio.rollout.fleet.arm_tally import Counting, CountingRule
 from canary_trio.rollout.fleet.judge_state import (
     MOST_STATE,
@@ -31,8 +32,18 @@ WINDOW = "v42/1"
 class Fleet:
     """Proxies that count what is drawn, and what of it they have told."""
 
-    def __init__(self, proxies: int, *, by_user: bool = False, seed: int = 1) -> None:
-        self.rule = CountingRule(WINDOW, ARMS.names, by_user=by_user)
+    def __init__(
+        self,
+        proxies: int,
+        *,
+        by_user: bool = False,
+        by_request: bool = False,
+        seed: int = 1,
+    ) -> None:
+        """Begin with `proxies`; with `by_request` errors are, though users count."""
+        self.rule = CountingRule(
+            *(WINDOW, ARMS.names), by_user=by_user, errors_by_request=by_request
+        )
         self.draw = random.Random(seed)
         self.lives = 0
         self.counting: dict[str, Counting] = {}
@@ -181,18 +192,21 @@ def test_one_that_fails_is_seen_at_once() -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**32),
-    st.booleans(),
+    st.sampled_from([(False, False), (True, False), (True, True)]),
     st.sampled_from([FULL, ERRORS_ONLY, attrs.evolve(FULL, bounds=())]),
     st.lists(st.sampled_from(["serve", "serve", "look", "step"]), max_size=24),
 )
 def test_another_goes_on_alike(
-    seed: int, by_user: bool, how: JudgeSettings, steps: list[str]
+    seed: int, units: tuple[bool, bool], how: JudgeSettings, steps: list[str]
 ) -> None:
     """Whoever goes on from what was kept after a look says the same from then on.
 
-    Not where users count: who has failed is not kept, so these begin with each look.
+    Not where users count: who has failed, or was timed, is not kept, so these begin with
+    each look. Where latency is not judged, that is none where errors are by request.
     """
-    fleet = Fleet(3, by_user=by_user, seed=seed)
+    fleet = Fleet(3, by_user=units[0], by_request=units[1], seed=seed)
+    how = attrs.evolve(how, errors_by_request=units[1])
+    forgets = units[0] and not (units[1] and not how.latency_quantiles)
     state, step = JudgeState(how, ARMS), 1
     others: list[JudgeState] = []
     rates = (0.03, 0.01, 0.01)
@@ -209,7 +223,7 @@ def test_another_goes_on_alike(
         else:
             window = f"v42/{step}"
             verdict = look(state, fleet, window)
-            for other in () if by_user else others:
+            for other in () if forgets else others:
                 assert look(other, fleet, window) == verdict
                 assert other.dump() == state.dump()
             other = JudgeState.load(state.dump(), how, ARMS)
@@ -218,6 +232,83 @@ def test_another_goes_on_alike(
             assert look(other, fleet, window) == verdict
             assert other.dump() == state.dump()
             others.append(other)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.sampled_from(["serve", "tell", "look", "die", "hand"]), max_size=30),
+)
+def test_groups_add_up_to_what_was_counted(seed: int, steps: list[str]) -> None:
+    """Over proxies, their lives and drivers the judge learns what was told, and no more."""
+    how = attrs.evolve(ERRORS_ONLY, errors_by_request=True)
+    fleet = Fleet(3, by_user=True, by_request=True, seed=seed)
+    state, learnt, gone = JudgeState(how, ARMS), [0, 0], [0, 0]
+
+    def told() -> list[int]:
+        found = [one.arms["canary"].groups for one in fleet.told.values()]
+        return [
+            sum(sum(one.requests) for one in found if one),
+            sum(sum(one.failed) for one in found if one),
+        ]
+
+    for what in [*steps, "tell", "look"]:
+        proxy = f"p{fleet.draw.randrange(3)}"
+        if what == "serve":
+            fleet.serve(proxy, (0.2, 0.1, 0.1), 20)
+        elif what == "tell":
+            fleet.tell(proxy)
+        elif what == "die":
+            fleet.tell(proxy)  # what was not told is lost with it
+            look(state, fleet)
+            dead = fleet.told[proxy].arms["canary"].groups
+            assert dead is not None
+            gone = [gone[0] + sum(dead.requests), gone[1] + sum(dead.failed)]
+            fleet.start(proxy)
+        elif what == "hand":  # to another driver, at any moment
+            state = JudgeState.load(state.dump(), how, ARMS)
+            gone = [0, 0]  # what is not there any more it cannot learn
+        else:
+            look(state, fleet)
+            seen = state.judge.learnt[0] if state.judge.learnt else None
+            learnt = [sum(seen.requests), sum(seen.failed)] if seen else [0, 0]
+            assert learnt == [
+                one + other for one, other in zip(told(), gone, strict=True)
+            ]
+    if "hand" not in steps:
+        assert state.judge.verdict().requests[0] == learnt[0]
+
+
+@pytest.mark.parametrize("by_request", [True, False])
+def test_users_who_fail_again_and_again_are_found_out_across_drivers(
+    by_request: bool,
+) -> None:
+    """Through proxies that die and drivers that go, or the rollout is stopped for nothing."""
+    how = attrs.evolve(ERRORS_ONLY, errors_by_request=by_request)
+    fleet = Fleet(3, by_user=True, by_request=True)
+    state, said = JudgeState(how, ARMS), set()
+    for tick in range(24):
+        for proxy in fleet.counting:
+            for name in ARMS.names:
+                for number in range(40):
+                    user = b"%b%d" % (name.encode(), fleet.draw.randrange(300))
+                    failed = name == "canary" and number < 3
+                    user = b"who fails" if failed else user
+                    count(
+                        fleet.counting[proxy].tallies[name], 0.02, user, failed=failed
+                    )
+        fleet.tell()
+        said.add(look(state, fleet).finding)
+        if tick % 5 == 4:
+            state = JudgeState.load(state.dump(), how, ARMS)
+        if tick % 7 == 6:
+            fleet.start("p1")
+    last = state.judge.verdict()
+    if by_request:
+        assert Finding.REGRESSION not in said
+        assert str(last).startswith("unsound: failures hang together by user")
+    else:
+        assert last.finding is Finding.REGRESSION
 
 
 def test_what_nobody_judged_meanwhile_is_judged_by_the_next() -> None:
@@ -269,7 +360,11 @@ def test_who_was_away_when_another_took_over_is_not_counted_again() -> None:
 
 
 def test_what_is_kept_fits_whatever_was_counted() -> None:
-    how = attrs.evolve(FULL, latency_quantiles=(0.5, 0.75, 0.9, 0.95, 0.99))
+    how = JudgeSettings(
+        latency_quantiles=(0.5, 0.75, 0.9, 0.95, 0.99),
+        comparisons=1000,
+        errors_by_request=True,
+    )
     state, draw = JudgeState(how, ARMS), random.Random(1)
     sums = {name: ArmSums() for name in ARMS.names}
     for tick in range(40):
@@ -279,8 +374,10 @@ def test_what_is_kept_fits_whatever_was_counted() -> None:
                 for at in range(len(BOUNDS_S) + 1)
             }
             more = draw.randrange(10**7)
+            asked = tuple(draw.randrange(10**5) + tick * 10**5 for _ in range(GROUPS))
             sums[name] = ArmSums(
-                before.requests + more, before.errors + more // 3, None, latencies
+                *(before.requests + more, before.errors + more // 3, None, latencies),
+                groups=GroupCounts(asked, tuple(one // 9 for one in asked)),
             )
         told = {"p": ProxyEvidence("w" * 100 + str(tick // 9), "e", dict(sums))}
         advance(state, told, told["p"].window)

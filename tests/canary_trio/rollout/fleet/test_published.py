@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from canary_trio.rollout.evidence import GROUPS, GroupCounts
 from canary_trio.rollout.fleet.published import (
     HASH_BYTES,
     MOST_ARMS,
@@ -35,7 +37,13 @@ def arm_sums(draw: st.DrawFn) -> ArmSums:
     newest = draw(st.lists(told, max_size=8))
     timed = draw(st.integers(len(newest), 10**9))
     found = (draw(latencies), failed, tuple(latest), timed, tuple(newest))
-    return ArmSums(requests, errors, users, *found)
+    groups = None
+    if users is None and draw(st.booleans()):
+        failed_of = draw(st.lists(st.integers(0, 3), min_size=GROUPS, max_size=GROUPS))
+        asked = tuple(one + draw(st.integers(0, 9)) for one in failed_of)
+        groups = GroupCounts(asked, tuple(failed_of))
+        requests, errors = requests + sum(asked), errors + sum(failed_of)
+    return ArmSums(requests, errors, users, *found, groups)
 
 
 @given(
@@ -57,10 +65,13 @@ def test_it_is_small_whatever_was_counted() -> None:
         *(10**9, (b"abcd",) * 128),
         *(10**9, ((NUMBERS - 1, len(BOUNDS_S)),) * (TOLD * TOLD_TICKS)),
     )
-    arms = {f"{name}{'x' * 60}": most for name in range(MOST_ARMS)}
-    text = ProxyEvidence("w" * 200, "e" * 16, arms).dump()
-    assert len(text) <= MOST_BYTES
-    assert ProxyEvidence.load(text) is not None
+    groups = GroupCounts((10**8,) * GROUPS, (10**7,) * GROUPS)
+    grouped = attrs.evolve(most, users=None, groups=groups)
+    for one in (most, grouped):
+        arms = {f"{name}{'x' * 60}": one for name in range(MOST_ARMS)}
+        text = ProxyEvidence("w" * 200, "e" * 16, arms).dump()
+        assert len(text) <= MOST_BYTES
+        assert ProxyEvidence.load(text) is not None
 
 
 ROW = [10, 1, None, 100, [9], 0, "", 0, ""]
@@ -95,13 +106,27 @@ ROW = [10, 1, None, 100, [9], 0, "", 0, ""]
         ),
         pytest.param([10, 1, 9, 0, [], 0, "", 9, 9], id="a number for users"),
         pytest.param([10, 1], id="short"),
+        pytest.param([*ROW, [0] * GROUPS], id="groups that ask alone"),
+        pytest.param([*ROW, [0] * 9, [0] * 9], id="few groups"),
+        pytest.param([*ROW, [0] * GROUPS, [1, *[0] * (GROUPS - 1)]], id="none asked"),
+        pytest.param([*ROW, [1] * GROUPS, [0] * GROUPS], id="more asked in groups"),
+        pytest.param([*ROW, [2] * 5 + [0] * 59, [1] * 2 + [0] * 62], id="more failed"),
+        pytest.param([*ROW, [-1] * GROUPS, [0] * GROUPS], id="groups below nothing"),
+        pytest.param([*ROW, 1, 2], id="numbers for groups"),
+        pytest.param(
+            [10, 1, 9, 0, [], 0, "", 0, "", [0] * GROUPS, [0] * GROUPS],
+            id="users that count once, and groups",
+        ),
         pytest.param(None, id="nothing"),
         pytest.param({}, id="a table"),
     ],
 )
 def test_what_no_proxy_writes_is_not_read(row: object) -> None:
-    table = {"window": "w", "epoch": "e", "arms": {"canary": ROW}}
-    assert ProxyEvidence.load(json.dumps(table).encode()) is not None
+    for groups in ([], [[1] * 9 + [0] * 55, [1] + [0] * 63]):
+        sound = {"canary": [*ROW, *groups]}
+        text = json.dumps({"window": "w", "epoch": "e", "arms": sound}).encode()
+        assert ProxyEvidence.load(text) is not None
+    table: dict[str, object] = {"window": "w", "epoch": "e"}
     table["arms"] = {"canary": row}
     assert ProxyEvidence.load(json.dumps(table).encode()) is None
 

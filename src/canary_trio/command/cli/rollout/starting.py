@@ -49,6 +49,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
     type=click.Choice(["abort", "pause", "say"]),
     help="What follows from a regression; judges, too.  [default: pause]",
 )
+@click.option(
+    "--unit",
+    type=click.Choice(["users", "requests"]),
+    help="What errors are counted by where users keep their arm; judges, too."
+    "  [default: users]",
+)
 @click.option("--arm", metavar="ARM", help="Whose ratio is raised.  [default: canary]")
 @click.option(
     "--against", metavar="ARM", help="What it is compared with.  [default: stable]"
@@ -114,7 +120,7 @@ def lint(file: Path) -> None:
     from canary_trio.config.codec import problems  # noqa: PLC0415
     from canary_trio.config.model import format_share  # noqa: PLC0415
     from canary_trio.config.parts.rollout_codec import ROLLOUT  # noqa: PLC0415
-    from canary_trio.config.rollout import Rollout  # noqa: PLC0415
+    from canary_trio.config.rollout import ErrorUnit, Rollout, Then  # noqa: PLC0415
 
     table = _read(file)
     try:
@@ -134,6 +140,13 @@ def lint(file: Path) -> None:
     else:
         then = rollout.judge.then.value
         click.echo(f"  judged against {rollout.against}; at a regression: {then}")
+        if rollout.judge.errors.unit is ErrorUnit.REQUESTS:
+            click.echo(
+                "  errors are counted by request, also of users who keep their arm: if"
+                " failures hang together by user it says so, and pauses"
+                if rollout.judge.then is not Then.SAY
+                else "  errors are counted by request, also of users who keep their arm"
+            )
         if (mirror := rollout.judge.mirror) is not None:
             click.echo(
                 f"  step 0 exposes nobody: at least {mirror.requests:,} comparisons of"
@@ -166,6 +179,8 @@ def _table_of(file: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     found = {"id": given["id_"] or time.strftime("%Y%m%d-%H%M%S", time.gmtime())}
     table = {**found, "steps": steps}
     judge = {name: given[name] for name in ("mirror", "then") if given[name]}
+    if given["unit"] is not None:
+        judge["errors"] = {"unit": given["unit"]}
     if given["judge"] or judge:
         table["judge"] = judge or True
     for name in ("arm", "against", "deadline"):

@@ -139,6 +139,24 @@ async def test_a_mirror_by_words_brings_the_step_that_it_needs(tmp_path: Path) -
         assert "step 0 exposes nobody: at least 1,000 comparisons" in ran.output
 
 
+async def test_errors_by_request_by_words(tmp_path: Path) -> None:
+    async with in_memory_store() as client:
+        await prepared(client)
+        words = ("--steps", "5%,100%", "--unit", "requests")
+        await rollout(client, "start", "web", *words, "--then", "abort")
+        found = (await present(client))["rollout"]
+        assert found["judge"] == {"errors": {"unit": "requests"}, "then": "abort"}
+        file = tmp_path / "rollout.json"
+        for then, said in (("abort", "it says so, and pauses"), ("say", "their arm\n")):
+            found["judge"]["then"] = then
+            file.write_text(json.dumps({**found, "state": None}))
+            ran = CliRunner().invoke(main, ["rollout", "lint", str(file)])
+            assert "errors are counted by request" in ran.output
+            assert said in ran.output
+        ran = await canary(client, "rollout", "start", "web", "--unit", "u", status=2)
+        assert "'u' is not one of 'users', 'requests'" in ran.stderr
+
+
 @pytest.mark.parametrize("back", ["rollout undo", "rollback"])
 async def test_what_was_replaced_in_progress_comes_back_paused(back: str) -> None:
     async with in_memory_store() as client:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_trio.rollout.evidence import ArmCounts
-from canary_trio.rollout.sequential import (
+from canary_trio.rollout.sequential.rates import (
     CEILING_PARTS,
     ERROR_RATIOS,
     FIRST_START,
