@@ -27,12 +27,15 @@ import trio
 
 from canary_trio import ProxyOptions, change, serve, wait_applied
 from canary_trio.control.fleet_secret import FleetSecret
+from canary_trio.routing.edge.table_codec import SERVICES
 from canary_trio.serving.proxy import Proxy
 from http_trio import tune_gc
 from http_trio.testing.ports import free_port
 from kv_trio import Client, TxnOperation
 
 CHANGES = 20
+START_S = 120.0
+"""How long a gateway may take to start: one that refuses its table never does."""
 
 
 def resident_kib() -> float:
@@ -84,7 +87,8 @@ async def start(
         proxy_id=proxy_id,
     )
     begun = time.perf_counter()
-    proxy: Proxy = await nursery.start(partial(serve, "@edge", options))
+    with trio.fail_after(START_S):
+        proxy: Proxy = await nursery.start(partial(serve, "@edge", options))
     return proxy, time.perf_counter() - begun
 
 
@@ -193,4 +197,6 @@ async def main(count: int, gateways: int) -> None:
 
 if __name__ == "__main__":
     given = dict(enumerate(map(int, sys.argv[1:])))
+    if given.get(0, 0) > SERVICES:
+        raise SystemExit(f"found {given[0]} services, expected at most {SERVICES}")
     trio.run(main, given.get(0, 1000), given.get(1, 0))
