@@ -213,7 +213,7 @@ class Router:
         view = self._read(head, client)
         view.certificate = certificate
         return self._choose_closely(
-            *(view, sequence, chance), secure=secure, new_key=new_key
+            view, sequence, chance, secure=secure, new_key=new_key
         )
 
     def _choose_at_once(
