@@ -151,7 +151,8 @@ def _small(
             port, _, pid = stack.enter_context(running)
             peer = Peer(name, port, pid)
             if new_heads:
-                users = [cookie_of(peer, "canary") for _ in range(USERS * features)]
+                count = USERS if features else 0
+                users = [cookie_of(peer, "canary") for _ in range(count)]
                 path = stack.enter_context(directory()) / "heads.lua"
                 peer = attrs.evolve(peer, script=fresh_heads(path, users))
             peers.append(peer)
